@@ -1,0 +1,44 @@
+# Every target sets up its own .venv first, so each works on a fresh machine with Python >= 3.11.
+# ARGS passes arguments on: make demo ARGS="--once --leads 30"
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+ARGS   ?=
+
+.PHONY: demo run test check bench chaos format clean
+.DEFAULT_GOAL := test
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[embedded,test]"
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/enricher demo $(ARGS)
+
+run: $(READY)
+	$(BIN)/enricher run $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_docs.py
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+chaos: $(READY)
+	$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -1,0 +1,123 @@
+"""PURE What a provider is asked, and the closed set of things it can answer.
+
+A vendor's reply (status code, headers, body) means something different at every vendor, so each
+provider classifies its own replies into one of the seven answers below; nothing above the
+providers ever looks at a status code.
+
+    Found          it knows something: values under the product's own field names
+    NotFound       it answered and knows nothing (or cannot take this question): never asked again
+    Preparing      it has the question and answers later (202): ask the same again
+    Throttled      too fast: ask again after `retry_after`
+    Unavailable    it failed for now (5xx, time-out, a body that is no answer): worth another try
+    Held           it will refuse everybody for a while (quota used up, key refused): do not ask
+    Objected       the person asked the vendor to stop (451): nobody may be asked about them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+FieldValues: TypeAlias = Mapping[str, object]
+"""Values of one section of `enriched_data`, under the names of the product's contract."""
+
+
+class Kind(StrEnum):
+    """What a provider is about; the kinds of one lead are asked at the same time."""
+
+    COMPANY = "company"
+    PERSON = "person"
+    EMAIL = "email"
+
+    @property
+    def section(self) -> str:
+        """The key of `enriched_data` that this kind fills."""
+        return {"company": "company_data", "person": "person_data", "email": "email_verification"}[
+            self.value
+        ]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Query:
+    """One lead as a provider sees it: normalised, and only what may be asked about.
+
+    Has no repr on purpose: a query holds a person's data, and reprs end up in logs.
+    """
+
+    email: str | None = None
+    """The normalised address; `None` when there is none or it may not be asked about."""
+    company_domain: str | None = None
+    """Registrable domain (A-label) to look a company up by; `None` for free-mail and the like."""
+    full_name: str | None = None
+    company: str | None = None
+    is_role: bool = False
+    """The address belongs to a desk (info@, sales@), not to a person."""
+    is_free_mail: bool = False
+    is_disposable: bool = False
+    is_valid: bool = True
+    """False when the lead's address cannot be a mailbox; `email` is `None` then."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Found:
+    """Values by section of `enriched_data`: `{"company_data": {"name": "Acme", ...}}`."""
+
+    sections: Mapping[str, FieldValues]
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """Answered, nothing known; `reason` is a short phrase without personal data."""
+
+    reason: str = "no record"
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """The vendor works on it; ask the same again after `retry_after` seconds."""
+
+    retry_after: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """Too many calls; `retry_after` seconds as the vendor says, `None` when it does not say."""
+
+    retry_after: float | None = None
+    reason: str = "rate limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Failed for now. `reason` is a short phrase: "503", "timed out", "the body is not JSON"."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The vendor refuses everybody for `seconds`: quota used up, key refused, no permission."""
+
+    reason: str
+    seconds: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Objected:
+    """The person asked the vendor not to process them (HTTP 451): a duty for us as well."""
+
+    reason: str = "the person objected to being processed"
+
+
+Answer: TypeAlias = Found | NotFound | Preparing | Throttled | Unavailable | Held | Objected
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reply:
+    """What came over the wire, before anybody judged it. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""

@@ -1,0 +1,161 @@
+"""PURE The nouns: a lead as we read it, the lease on it, and the outcome of working on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+LeadId: TypeAlias = Any
+"""`_id` of a lead: any BSON type."""
+
+Document: TypeAlias = dict[str, Any]
+"""A BSON document as the driver reads and writes it."""
+
+
+class Status(StrEnum):
+    """Values of `enrichment_status`."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+    @property
+    def is_settled(self) -> bool:
+        """True for the states in which nobody has work left to do on the lead."""
+        return self in (Status.COMPLETED, Status.FAILED, Status.SKIPPED)
+
+
+class Reason(StrEnum):
+    """Why a lead ends without any paid call. The value is a metric label, `sentence` is for readers."""
+
+    NOTHING_TO_GO_BY = "nothing_to_go_by"
+    DISPOSABLE_ADDRESS = "disposable_address"
+    RESERVED_DOMAIN = "reserved_domain"
+    INTERNAL_DOMAIN = "internal_domain"
+    SYSTEM_ADDRESS = "system_address"
+    SUPPRESSED = "suppressed"
+    INVALID_EMAIL = "invalid_email"
+    INVALID_INPUT = "invalid_input"
+
+    @property
+    def sentence(self) -> str:
+        """One readable sentence for `enrichment_error`, free of personal data."""
+        return _SENTENCES[self]
+
+    @property
+    def is_invalid_input(self) -> bool:
+        """Invalid input ends as `failed`, everything else as `skipped` (the product's contract)."""
+        return self in (Reason.INVALID_EMAIL, Reason.INVALID_INPUT)
+
+
+_SENTENCES = {
+    Reason.NOTHING_TO_GO_BY: "There is nothing to go by: no e-mail address, company domain or website.",
+    Reason.DISPOSABLE_ADDRESS: "The e-mail address belongs to a disposable mail service.",
+    Reason.RESERVED_DOMAIN: "The domain is reserved and can belong to no company.",
+    Reason.INTERNAL_DOMAIN: "The domain is one of our own (ENRICHER_INTERNAL_DOMAINS).",
+    Reason.SYSTEM_ADDRESS: "The e-mail address belongs to a machine, not to a person.",
+    Reason.SUPPRESSED: "The person asked not to be processed.",
+    Reason.INVALID_EMAIL: "The e-mail address is not valid.",
+    Reason.INVALID_INPUT: "The e-mail address is not text.",
+}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Inputs:
+    """The fields of a lead that identity is made from, as stored, not yet normalised.
+
+    `malformed` names the fields whose value was no usable text, and why: `{"email": "array"}` for
+    a wrong BSON type, `{"email": "too long"}` for a string beyond 1,024 bytes. Their value here is
+    `None`: such a value never leaves the database.
+    """
+
+    email: str | None = None
+    company_domain: str | None = None
+    website: str | None = None
+    name: str | None = None
+    company: str | None = None
+    malformed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Lead:
+    """A claimed lead: what identity needs and what earlier attempts already found."""
+
+    id: LeadId
+    inputs: Inputs
+    enriched_data: Mapping[str, Any] = field(default_factory=dict)
+    answered: Mapping[str, str] = field(default_factory=dict)
+    """Provider -> "found" or "not_found", from earlier attempts of this same run."""
+    attempt: int = 1
+    """Number of this attempt, counted at the claim; 1 for the first."""
+    waited_seconds: float | None = None
+    """From the moment the lead became work to the claim, by the server's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write one lead, until somebody else claims it.
+
+    `token` is the fencing token: it rises with every claim, and every later write names it.
+    `claim_id` is unique to the claim: it tells this claim from one on a document that was
+    replaced meanwhile and whose tokens began again.
+    """
+
+    lead: Lead = field(repr=False)
+    token: int
+    claim_id: str
+    inputs_seen: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    """The raw inputs at the claim; `settle` writes only while they are still the same."""
+    status_before: str = Status.PENDING
+
+    @property
+    def lead_id(self) -> LeadId:
+        return self.lead.id
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Completed:
+    """Every provider that applies has answered, or used up its attempts with at least one success."""
+
+    data: Document
+    answered: Mapping[str, str]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Retrying:
+    """Something is still to come; `data` holds what was found so far.
+
+    With `attempt_spent=False` this is a snooze: the attempt is given back.
+    """
+
+    data: Document
+    answered: Mapping[str, str]
+    error: str
+    due_in: timedelta
+    attempt_spent: bool = True
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Failed:
+    """Nothing could be had after all attempts, or the input is invalid."""
+
+    data: Document
+    error: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Skipped:
+    """No paid call is worth making or allowed."""
+
+    data: Document
+    reason: Reason
+
+
+Outcome: TypeAlias = Completed | Retrying | Failed | Skipped
