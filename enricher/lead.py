@@ -92,13 +92,15 @@ class Lead:
     enriched_data: Mapping[str, Any] = field(default_factory=dict)
     answered: Mapping[str, str] = field(default_factory=dict)
     """Provider -> "found" or "not_found", from earlier attempts of this same run."""
+    subject: str | None = None
+    """Hash of the address and domain that `enriched_data` was found for."""
     attempt: int = 1
     """Number of this attempt, counted at the claim; 1 for the first."""
     waited_seconds: float | None = None
     """From the moment the lead became work to the claim, by the server's clock."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Lease:
     """The right to write one lead, until somebody else claims it.
 
@@ -110,9 +112,8 @@ class Lease:
     lead: Lead = field(repr=False)
     token: int
     claim_id: str
-    inputs_seen: Mapping[str, Any] = field(repr=False, default_factory=dict)
-    """The raw inputs at the claim; `settle` writes only while they are still the same."""
-    status_before: str = Status.PENDING
+    deadline: float
+    """`time.monotonic()` at which we must assume that the lease ran out; renewals move it."""
 
     @property
     def lead_id(self) -> LeadId:

@@ -15,26 +15,52 @@ has, and as code only two things: `request` (what to ask) and `interpret` (what 
         def interpret(self, reply): ...
 
 Whatever a vendor sends, `ask` answers with a value and never raises for it: a time-out, a reset,
-a body too large or of the wrong kind are all `Unavailable`.
+a body too large or of the wrong kind are all `Unavailable`. A refusal keeps its meaning even when
+its body cannot be read: a 429 with a broken body is still a 429.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import ClassVar, cast
 
 import aiohttp
 import httpx
 from loguru import logger
 from pydantic import SecretStr
 
-from enricher.answer import Answer, Kind, Query, Reply, Unavailable
+from enricher.answer import Answer, Kind, Preparing, Query, Reply, Unavailable
+from enricher.providers import hints
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """No vendor documents answers above 1 MB (PDL caps at 1 MB); more is a fault, not data."""
+
+REFUSED_KEY = "the key is refused"
+USED_UP = "the quota is used up"
+REFUSED_QUESTION = "the vendor refused the question"
+"""Reasons that mean the same at every vendor read the same."""
+
+_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+"""One layer of zlib at most: it cannot grow a chunk more than 1,032 times before the size is
+checked. Layers upon layers, or brotli, could fill the memory with a single chunk."""
+
+_OK = 200
+_MINUTE = 60
+
+
+def _without_addresses(record: logging.LogRecord) -> bool:
+    """httpx logs every URL at INFO, and ours hold the address that is asked about."""
+    return record.levelno > logging.INFO
+
+
+logging.getLogger("httpx").addFilter(_without_addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +123,17 @@ class HttpProvider(Provider):
 
     host: ClassVar[str]
 
-    def __init__(self, http: httpx.AsyncClient, access: Access) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
+    ) -> None:
+        """`per_minute` replaces the calls of the one-minute window; other windows stay."""
         self._http = http
         self._access = access
+        if per_minute is not None:
+            self.windows = tuple(
+                replace(window, calls=per_minute) if window.seconds == _MINUTE else window
+                for window in self.windows
+            )
 
     @abstractmethod
     def request(self, query: Query) -> Request:
@@ -128,24 +162,69 @@ class HttpProvider(Provider):
         try:
             async with asyncio.timeout(self._access.timeout):
                 return await self._exchange(request)
-        except (TimeoutError, httpx.TimeoutException):
-            return Unavailable("timed out")
-        except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError):
+        except (TimeoutError, httpx.TimeoutException) as error:
+            return Unavailable("timed out" if _is_timeout(error) else "the connection failed")
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError):
             return Unavailable("the connection failed")
 
     async def _exchange(self, request: Request) -> Reply | Unavailable:
-        """Send, and read at most MAX_BODY_BYTES of the decoded body."""
-        url = self._access.base_url.rstrip("/") + request.path
+        """Send, and read at most MAX_BODY_BYTES of the decoded body.
+
+        Redirects are never followed: httpx strips `Authorization` on the way to another host, but
+        not a key in a header of the vendor's own naming.
+        """
         async with self._http.stream(
-            "GET", url, params=dict(request.params), headers=self.headers()
+            "GET",
+            self._access.base_url.rstrip("/") + request.path,
+            params=dict(request.params),
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", **self.headers()},
+            timeout=self._access.timeout,
+            follow_redirects=False,
         ) as response:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
+            body = await _body_of(response)
+        if isinstance(body, bytes):
+            return Reply(response.status_code, _headers_of(response), body)
+        return body if response.status_code == _OK else _bodiless(response)
+
+
+def preparing(reply: Reply) -> Preparing:
+    """A 202, with the delay the vendor asks for if it names one."""
+    delay = hints.retry_after(reply.headers, hints.answered_at(reply.headers))
+    return Preparing() if delay is None else Preparing(delay)
+
+
+async def _body_of(response: httpx.Response) -> bytes | Unavailable:
+    if response.headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
+        return Unavailable("the body's encoding is unknown")
+    body = bytearray()
+    stream = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())  # typed less than it is
+    try:
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
                     return Unavailable("the body is too large")
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status_code, headers, bytes(body))
+    except httpx.DecodingError:
+        return Unavailable("the body is garbled")
+    return bytes(body)
+
+
+def _bodiless(response: httpx.Response) -> Reply:
+    return Reply(response.status_code, _headers_of(response))
+
+
+def _headers_of(response: httpx.Response) -> dict[str, str]:
+    """Names in lower case; always with a readable `date`, so that `interpret` needs no clock."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if hints.answered_at(headers) is None:
+        headers["date"] = format_datetime(datetime.now(UTC), usegmt=True)
+    return headers
+
+
+def _is_timeout(error: Exception) -> bool:
+    """The aiohttp transport reports every lost connection as a `ConnectTimeout`; its cause tells."""
+    cause = error.__cause__
+    return isinstance(cause, TimeoutError) or not isinstance(cause, aiohttp.ClientError)
 
 
 @dataclass(frozen=True, slots=True)

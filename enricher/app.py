@@ -1,0 +1,222 @@
+"""Builds everything and runs it: the only wiring.
+
+Nested task groups are the shutdown order. The inner one sees and does the work; the outer one
+keeps the leases and outlives it, so leads that finish during a drain keep theirs. The clients are
+closed when nobody needs them any more.
+
+    http server
+      heartbeat
+        watcher, worker      <- told to stop by the first signal
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from random import Random
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from loguru import logger
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from enricher import __version__, metrics
+from enricher.bell import Bell
+from enricher.conclude import RetryPolicy
+from enricher.enrichment import Enrichment
+from enricher.gate import Gate
+from enricher.heartbeat import Heartbeat
+from enricher.http import Check, HttpServer
+from enricher.lead import Document
+from enricher.providers import registry
+from enricher.providers.base import Access, Registered
+from enricher.schedule import refresh_delay
+from enricher.settings import Settings
+from enricher.store import book, server
+from enricher.store.changes import FINGERPRINT, Changes
+from enricher.store.checkpoints import Checkpoints
+from enricher.store.history import History
+from enricher.store.indexes import Indexes
+from enricher.store.leads import Leads
+from enricher.store.settle import Settler
+from enricher.watcher import Watcher
+from enricher.waterfall import Waterfall
+from enricher.worker import Worker
+
+_POOL = 16
+_STREAM_POOL = 2
+"""The stream has a client of its own: in a shared small pool its waiting reads delay everyone."""
+
+
+@dataclass(slots=True)
+class Daemon:
+    """The loops of one process."""
+
+    watcher: Watcher
+    worker: Worker
+    heartbeat: Heartbeat
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Until `stop` is set, and then until everything is drained."""
+        drained = asyncio.Event()
+        async with asyncio.TaskGroup() as keeping:
+            keeping.create_task(self.heartbeat.run(drained), name="heartbeat")
+            async with asyncio.TaskGroup() as working:
+                working.create_task(self.watcher.run(self.stop), name="watcher")
+                working.create_task(self.worker.run(self.stop), name="worker")
+            drained.set()
+
+    def is_database_available(self) -> Check:
+        """Readiness: every loop's last round trip succeeded."""
+        loops = (
+            self.watcher.reading,
+            self.watcher.admitting,
+            self.worker.outage,
+            self.worker.settler.outage,
+            self.heartbeat.outage,
+        )
+        waiting = [outage.loop for outage in loops if not outage.is_over]
+        return Check(not waiting, f"waiting: {', '.join(waiting)}" if waiting else "")
+
+    def is_taking_work(self) -> Check:
+        """Readiness: it has not been told to stop."""
+        return Check(not self.stop.is_set(), "stopping" if self.stop.is_set() else "")
+
+
+async def run(settings: Settings, uri: str) -> None:
+    """The whole life of the daemon. Raises DatabaseError when it cannot begin."""
+    async with AsyncExitStack() as stack:
+        daemon = await stack.enter_async_context(build(settings, uri))
+        stack.enter_context(_stopped_by_signals(daemon.stop))
+        checks = {"database": daemon.is_database_available, "work": daemon.is_taking_work}
+        web = HttpServer(settings.http, metrics.REGISTRY, checks)
+        await stack.enter_async_context(web)
+        logger.bind(host=settings.http.host, port=web.port).info("http.listening")
+        await daemon.run()
+    logger.info("daemon.stopped")
+
+
+@asynccontextmanager
+async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
+    """Everything connected and in place, nothing running yet."""
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(server.connect(uri, _POOL))
+        streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL))
+        found = await server.inspect(client, settings.mongo.database, settings.mongo.collection)
+        providers = await stack.enter_async_context(vendors(settings))
+        metrics.initialise(__version__, [each.name for each in providers.providers])
+        database = client[settings.mongo.database]
+        daemon = _wire(settings, database, streaming, _enrichment(settings, providers))
+        await daemon.watcher.indexes.ensure()
+        _introduce(found, providers)
+        yield daemon
+
+
+def _wire(
+    settings: Settings,
+    database: AsyncDatabase[Document],
+    streaming: AsyncMongoClient[Document],
+    enrichment: Enrichment,
+) -> Daemon:
+    collection, bell = database[settings.mongo.collection], Bell()
+    lease = timedelta(seconds=settings.work.lease_seconds)
+    rank = book.priority(settings.priority.field, list(settings.priority.order))
+    leads = Leads(collection, _holder(), lease, rank)
+    heartbeat = Heartbeat(leads)
+    watcher = Watcher(
+        leads=leads,
+        changes=Changes(streaming[database.name][collection.name]),
+        checkpoints=Checkpoints(database, collection.name, FINGERPRINT),
+        history=History(collection),
+        indexes=Indexes(collection),
+        bell=bell,
+        settings=settings.work,
+    )
+    settler = Settler(collection, partial(refresh_delay, settings.work.refresh_days, Random()))
+    worker = Worker(leads, settler, enrichment, heartbeat, bell, settings.work)
+    return Daemon(watcher, worker, heartbeat)
+
+
+def _enrichment(settings: Settings, providers: Registered) -> Enrichment:
+    work = settings.work
+    gates = [Gate(provider) for provider in providers.providers]
+    return Enrichment(
+        waterfall=Waterfall(gates, providers.without_key),
+        policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
+        seconds_for_a_lead=work.lead_timeout_seconds,
+        internal_domains=frozenset(settings.identity.internal_domains),
+    )
+
+
+@asynccontextmanager
+async def vendors(settings: Settings) -> AsyncIterator[Registered]:
+    """The providers over one shared client. No cookies: a vendor's would travel between leads."""
+    connector = aiohttp.TCPConnector(limit=max(100, 2 * settings.work.concurrency))
+    async with (
+        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        httpx.AsyncClient(
+            transport=AiohttpTransport(client=session),
+            headers={"User-Agent": f"enricher/{__version__}"},
+        ) as client,
+    ):
+        yield registry.build(client, _accesses(settings), _per_minute(settings))
+
+
+def _accesses(settings: Settings) -> dict[str, Access]:
+    seconds = settings.work.provider_timeout_seconds
+    return {
+        name: Access(vendor.key, vendor.base_url, seconds)
+        for name, vendor in settings.vendors.items()
+        if vendor.key is not None
+    }
+
+
+def _per_minute(settings: Settings) -> dict[str, int]:
+    return {name: vendor.per_minute for name, vendor in settings.vendors.items()}
+
+
+def _holder() -> str:
+    """Who has a lead, for people who look: unique even where host names and pids repeat."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+def _introduce(found: server.Server, providers: Registered) -> None:
+    logger.bind(
+        mongodb=found.version,
+        replica_set=found.replica_set or "none",
+        providers=", ".join(each.name for each in providers.providers),
+        without_key=", ".join(providers.without_key),
+    ).info("daemon.started")
+
+
+@contextmanager
+def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT drains; the second ends the process at once, by that signal."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        logger.bind(signal=number.name).info("daemon.stopping")
+        stop.set()
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

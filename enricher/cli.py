@@ -1,0 +1,134 @@
+"""The commands. Each ends with one of `errors.ExitCode`, and with one clear line when it cannot go on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from loguru import logger
+
+from enricher import __version__, log
+from enricher.errors import EnricherError, ExitCode
+from enricher.settings import Settings, load
+
+DATA_DIR = Path("enricher-data")
+"""Where `enricher run` keeps its embedded MongoDB."""
+
+cli = typer.Typer(
+    name="enricher",
+    help="Enriches every lead inserted into a MongoDB collection, within seconds and exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> NoReturn:
+    """Entry point: usage errors end with 2, as settings do; everything unexpected with 1."""
+    try:
+        cli(standalone_mode=True)
+    except EnricherError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the one clear line
+        sys.exit(error.exit_code)
+    except Exception:  # noqa: BLE001 - the process ends visibly, with a redacted traceback
+        logger.exception("command.failed")
+        sys.exit(ExitCode.UNEXPECTED)
+    sys.exit(ExitCode.OK)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"enricher {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What holds for every command."""
+
+
+@cli.command()
+def run() -> None:
+    """Enrich leads until told to stop. Without MONGODB_URI it starts an embedded MongoDB."""
+    settings = _configured()
+    _run(_daemon(settings))
+
+
+async def _daemon(settings: Settings) -> None:
+    from enricher import app  # noqa: PLC0415 - commands that need no drivers start without them
+
+    async with AsyncExitStack() as stack:
+        uri = settings.mongo.uri and settings.mongo.uri.get_secret_value()
+        await app.run(settings, uri or await _embedded(stack))
+
+
+async def _embedded(stack: AsyncExitStack) -> str:
+    from enricher.embedded import EmbeddedServer  # noqa: PLC0415 - an extra, for first steps
+
+    server = await stack.enter_async_context(EmbeddedServer(DATA_DIR))
+    typer.echo(f"MONGODB_URI={server.uri}")
+    return server.uri
+
+
+@cli.command()
+def check() -> None:
+    """Check settings, MongoDB, replica set, indexes, stream and each provider's key."""
+    from enricher.check import report  # noqa: PLC0415 - see run
+
+    _run(report(_configured()))
+
+
+@cli.command()
+def simulator(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 9500,
+    seed: Annotated[int, typer.Option(help="Same seed, same companies and faults.")] = 1,
+    latency: Annotated[float, typer.Option(help="Seconds every answer takes.", min=0)] = 0.0,
+    jitter: Annotated[float, typer.Option(help="Up to so many seconds more.", min=0)] = 0.0,
+) -> None:
+    """Serve the vendors' APIs, simulated, on one port; prints the settings that point at it."""
+    from enricher.demo.serve import serve  # noqa: PLC0415 - nothing else imports the demo
+
+    _run(serve(host, port, seed=seed, latency=latency, jitter=jitter))
+
+
+@cli.command()
+def demo(
+    leads: Annotated[int, typer.Option(help="How many leads to insert.", min=1)] = 60,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when all are settled: 0, or 1 when they are not.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Same seed, same leads and answers.")] = 1,
+) -> None:
+    """Embedded MongoDB, simulated vendors, the real daemon, and a live table of sample leads."""
+    from enricher.demo.show import show  # noqa: PLC0415 - nothing else imports the demo
+
+    sys.exit(_run(show(leads, once=once, seed=seed)))
+
+
+def _configured(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings, with logging set up by them and every secret known to it."""
+    settings = load(environ)
+    log.register_secret(settings.mongo.uri)
+    for vendor in settings.vendors.values():
+        log.register_secret(vendor.key)
+    log.configure(settings.log, "enricher", __version__)
+    return settings
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run under uvloop where there is one: 10 to 25 % less CPU."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return asyncio.run(coroutine)
+    return uvloop.run(coroutine)

@@ -1,0 +1,211 @@
+"""PURE From the answers to the outcome: what the lead's status becomes, and why.
+
+    something passing is left       -> Retrying    (an attempt is spent only if a provider failed)
+    all answered, or given up       -> Completed   if any paid provider answered, or none was asked
+                                    -> Failed      if every paid provider that was asked failed
+    the person objected             -> Skipped     and what is about the person is dropped
+    the input gives nothing to ask  -> Skipped, or Failed when the input is invalid
+
+"Not now" (throttled, held) never spends an attempt and never ends a lead; a failure does after
+the configured retries. A provider whose attempts are used up is noted as failed and not asked
+again in this run, while others may still be waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    Kind,
+    NotFound,
+    Objected,
+    Preparing,
+    Throttled,
+    Unavailable,
+)
+from enricher.lead import Completed, Document, Failed, Lead, Outcome, Reason, Retrying, Skipped
+from enricher.merge import merge, metadata
+from enricher.schedule import hold_delay, retry_delay
+from enricher.score import completeness
+
+FOUND, NOT_FOUND, FAILED = "found", "not_found", "failed"
+"""Values of `answered`: what a provider said in this run. `failed` means: given up on it."""
+
+_DEFAULT_THROTTLE_SECONDS = 60.0
+_PERSONAL = ("person_data", "email_verification", "social_profiles")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Attempts after the first, and the delay before the first of them (then twice, four times)."""
+
+    retries: int = 3
+    delay: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One attempt on one lead: everything the outcome depends on."""
+
+    lead: Lead
+    previous: Mapping[str, Any]
+    """`enriched_data` as it stands, or {} when it was found for another address."""
+    answers: Mapping[str, Answer]
+    skipped: Mapping[str, str]
+    order: Sequence[str]
+    """All providers, best first."""
+    free: frozenset[str]
+    now: datetime
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+
+    @property
+    def failing(self) -> dict[str, Answer]:
+        """Asked without an answer, for a reason that spends an attempt."""
+        return _of_types(self.answers, (Unavailable, Preparing))
+
+    @property
+    def waiting(self) -> dict[str, Answer]:
+        """Asked without an answer, because it is not the time: spends no attempt."""
+        return _of_types(self.answers, (Throttled, Held))
+
+    @property
+    def unasked(self) -> dict[str, str]:
+        """Why providers gave nothing and will not be asked: never reached, or told to stop."""
+        objections = _of_types(self.answers, (Objected,))
+        return {**self.skipped, **{name: _phrase(answer) for name, answer in objections.items()}}
+
+    @property
+    def has_retries_left(self) -> bool:
+        return self.lead.attempt <= self.policy.retries
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """What each provider said in this run so far; those given up on included."""
+        said = dict(self.lead.answered)
+        said |= dict.fromkeys(_of_types(self.answers, (Found,)), FOUND)
+        said |= dict.fromkeys(_of_types(self.answers, (NotFound,)), NOT_FOUND)
+        if not self.has_retries_left:
+            said |= dict.fromkeys(self.failing, FAILED)
+        return said
+
+
+def conclude(this: Round, random: Random) -> Outcome:
+    """The outcome of a round in which providers were asked."""
+    failing = this.failing if this.has_retries_left else {}
+    if failing or this.waiting:
+        return _retrying(this, failing, random)
+    data = enriched(this)
+    asked = {name: said for name, said in this.answered.items() if name not in this.free}
+    if asked and all(said == FAILED for said in asked.values()):
+        return Failed(_unless_empty(data), _gave_up(this))
+    return Completed(data, this.answered)
+
+
+def conclude_unasked(this: Round, reason: Reason) -> Outcome:
+    """The outcome for a lead that no paid call is worth or allowed for."""
+    data = _unless_empty(enriched(this))
+    if reason.is_invalid_input:
+        return Failed(data, reason.sentence)
+    return Skipped(data, reason)
+
+
+def conclude_objection(this: Round) -> Outcome:
+    """A duty, not a fault: what is about the person goes, also what others said and said before."""
+    data = enriched(this)
+    for section in _PERSONAL:
+        if section in data:
+            data[section] = None
+    provenance = data["enrichment_metadata"]["provenance"]
+    for section in _PERSONAL:
+        provenance.pop(section, None)
+    return Skipped(data, Reason.SUPPRESSED)
+
+
+def enriched(this: Round) -> Document:
+    """The new `enriched_data` with its metadata."""
+    found = {name: answer for name, answer in this.answers.items() if isinstance(answer, Found)}
+    data = merge(this.previous, found, this.order)
+    said = this.answered
+    unanswered = [*this.failing, *this.waiting]
+    given_up = [name for name in said if said[name] == FAILED and name not in unanswered]
+    data["enrichment_metadata"] = metadata(
+        data,
+        now=this.now,
+        order=this.order,
+        used=[name for name in said if said[name] == FOUND],
+        failed=[*given_up, *unanswered],
+        not_found=[name for name in said if said[name] == NOT_FOUND],
+        skipped={name: why for name, why in this.unasked.items() if name not in said},
+        completeness=completeness(data),
+    )
+    return data
+
+
+def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Retrying:
+    if failing:
+        due_in = retry_delay(this.lead.attempt, this.policy.delay, random)
+        longest = max(
+            (a.retry_after for a in failing.values() if isinstance(a, Preparing)), default=0
+        )
+        due_in = max(due_in, timedelta(seconds=longest))
+    else:
+        due_in = hold_delay(min(_seconds(answer) for answer in this.waiting.values()), random)
+    error = _sentence({**failing, **this.waiting}) + f" The next try is due in {_about(due_in)}."
+    return Retrying(
+        _unless_empty(enriched(this)), this.answered, error, due_in, attempt_spent=bool(failing)
+    )
+
+
+def _unless_empty(data: Document) -> Document:
+    """`enriched_data` stays as it is until something was found; {} writes nothing."""
+    return data if any(data.get(kind.section) for kind in Kind) else {}
+
+
+def _seconds(answer: Answer) -> float:
+    if isinstance(answer, Held):
+        return answer.seconds
+    told = answer.retry_after if isinstance(answer, Throttled) else None
+    return _DEFAULT_THROTTLE_SECONDS if told is None else told
+
+
+def _sentence(answers: Mapping[str, Answer]) -> str:
+    return " ".join(f"{name}: {_phrase(answer)}." for name, answer in answers.items())
+
+
+def _phrase(answer: Answer) -> str:
+    match answer:
+        case Preparing():
+            return "is still preparing its answer"
+        case Throttled(reason=reason):
+            return f"is not asked for now ({reason})"
+        case Held(reason=reason):
+            return f"is held back ({reason})"
+        case Objected(reason=reason):
+            return reason
+        case _:
+            return f"did not answer ({getattr(answer, 'reason', 'unknown')})"
+
+
+def _gave_up(this: Round) -> str:
+    asked = {name: this.answers[name] for name in this.answers if name in this.failing}
+    attempts = "1 attempt" if this.lead.attempt == 1 else f"{this.lead.attempt} attempts"
+    return f"Nothing could be had after {attempts}. {_sentence(asked)}".strip()
+
+
+def _about(delay: timedelta) -> str:
+    seconds = round(delay.total_seconds())
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"about {round(seconds / size)} {unit}"
+    return f"{max(1, seconds)} s"
+
+
+def _of_types(answers: Mapping[str, Answer], types: tuple[type, ...]) -> dict[str, Answer]:
+    return {name: answer for name, answer in answers.items() if isinstance(answer, types)}

@@ -1,0 +1,133 @@
+"""Clearbit's company host, as its official clients and a probe of August 2026 know it.
+
+Answers 200, 202 and 404 unknown_record are charged, each domain once in a billing period. A limit of
+600 calls a minute belongs to the host; its headers come with every answer, also with a refused key,
+and a 429 has no Retry-After, only an X-RateLimit-Reset in seconds since the epoch. The body of a 202
+was seen both empty and as an error of type "queued", so it is each in turn.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+from enricher.answer import Reply
+from enricher.demo.journal import Journal
+from enricher.demo.records import company_body, encode
+from enricher.demo.stories import Faults
+from enricher.demo.vendor import (
+    DOMAIN,
+    JSON_TYPE,
+    Answer,
+    Call,
+    Route,
+    Terms,
+    Vendor,
+    basic_user,
+    bearer,
+    wait_of,
+)
+
+API_VERSION = "2019-12-19"
+CHARGED = frozenset((200, 201, 202))
+NOT_FOUND = 404
+
+
+class Clearbit(Vendor):
+    """`/clearbit/v2/companies/find?domain=`."""
+
+    name = "clearbit"
+
+    def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
+        super().__init__(terms, journal, faults)
+        self.routes = {
+            "/v2/companies/find": Route(
+                "companies/find", self._company, "domain", "clearbit/company"
+            )
+        }
+        self.answers = {
+            "throttled": _throttled,
+            "quota_spent": _error(402, "over_quota", "You have used up your plan's requests."),
+            "unauthorized": _error(401, "invalid_api_key", "Invalid API key provided."),
+            "pending": self._pending,
+            "pending:empty": _queued_empty,
+            "pending:body": _queued,
+            "unknown_record": _error(404, "unknown_record", "Unknown record."),
+            "unknown_route": self.unknown_route,
+        }
+
+    def unknown_route(self, call: Call) -> Reply:
+        return _say(call, 404, _error_body("unknown_route", "Unknown route."))
+
+    def refuse_key(self, call: Call) -> Reply | None:
+        call.entry.key = self.key_state(bearer(call.request) or basic_user(call.request))
+        if call.entry.key == "ok":
+            return None
+        if call.entry.key == "none":
+            return _say(call, 401, _error_body("auth_required", "No API key provided."))
+        return _say(call, 401, _error_body("invalid_api_key", "Invalid API key provided."))
+
+    def refuse_parameters(self, call: Call) -> Reply | None:
+        domain = call.entry.question
+        if DOMAIN.fullmatch(domain):
+            return None
+        problem = "Domain is invalid" if domain else "Domain is required"
+        return _say(call, 422, _error_body("params_invalid", problem))
+
+    def is_billable(self, call: Call, reply: Reply) -> bool:
+        """A 404 costs when a domain was looked for; the 404 of a wrong path has no account to bill."""
+        has_looked = call.route is not None and reply.status == NOT_FOUND
+        return reply.status in CHARGED or (has_looked and b"unknown_record" in reply.body)
+
+    def _company(self, call: Call) -> Reply:
+        return _say(call, 200, company_body(self.terms.seed, call.entry.question))
+
+    def _pending(self, call: Call) -> Reply:
+        """With `cached=true` nobody waits: the vendor gives what it has."""
+        if call.request.query.get("cached") == "true":
+            return self._company(call)
+        return _queued_empty(call) if call.nth % 2 else _queued(call)
+
+
+def _error_body(kind: str, message: str) -> bytes:
+    return encode({"error": {"type": kind, "message": message}})
+
+
+def _error(status: int, kind: str, message: str) -> Answer:
+    """An answer that is always the same error, but for the headers."""
+    body = _error_body(kind, message)
+    return lambda call: _say(call, status, body)
+
+
+def _throttled(call: Call) -> Reply:
+    return _say(call, 429, _error_body("rate_limit", "Rate limit exceeded."))
+
+
+def _queued(call: Call) -> Reply:
+    return _say(call, 202, encode({"error": {"type": "queued"}}))
+
+
+def _queued_empty(call: Call) -> Reply:
+    return _say(call, 202, b"")
+
+
+def _say(call: Call, status: int, body: bytes) -> Reply:
+    """Wrap a body in the headers of every answer."""
+    asked = call.request.headers.get("API-Version", API_VERSION)
+    headers = {"Content-Type": JSON_TYPE, "X-Api-Version": asked}
+    if asked != API_VERSION:
+        headers["X-API-Warn"] = f"API version {asked} is deprecated, use {API_VERSION}."
+    return Reply(status, headers | _hints(call), body)
+
+
+def _hints(call: Call) -> dict[str, str]:
+    """X-RateLimit headers. The reset is rounded up: who waits for it is never too early."""
+    throttled = call.injection is not None and call.injection.fault.kind == "throttled"
+    if call.verdict is None and not throttled:
+        return {}
+    remaining = 0 if throttled or call.verdict is None else call.verdict.remaining
+    return {
+        "X-RateLimit-Limit": str(call.verdict.limit if call.verdict else 600),
+        "X-RateLimit-Remaining": str(remaining),
+        "X-RateLimit-Reset": str(math.ceil(time.time() + wait_of(call))),
+    }

@@ -1,0 +1,75 @@
+"""From a lead to its outcome: who it is, what the providers say, what follows from that."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from enricher.conclude import (
+    RetryPolicy,
+    Round,
+    conclude,
+    conclude_objection,
+    conclude_unasked,
+)
+from enricher.identity import Identity, identify
+from enricher.lead import Failed, Lead, Outcome
+from enricher.waterfall import Findings, Waterfall
+
+_NEVER_FINISHED = "Gave up: {attempts} attempts were begun on this lead and none came to an end."
+
+
+@dataclass(slots=True)
+class Enrichment:
+    """Works on leads without touching the database; one instance serves all workers."""
+
+    waterfall: Waterfall
+    policy: RetryPolicy
+    seconds_for_a_lead: float
+    internal_domains: frozenset[str] = frozenset()
+    random: Random = field(default_factory=Random)
+
+    async def work_on(self, lead: Lead) -> tuple[Outcome, str]:
+        """The outcome of this attempt, and the subject (see `subject_of`) it was found for."""
+        identity = identify(lead.inputs, self.internal_domains)
+        subject = subject_of(identity)
+        if lead.attempt > self.policy.retries + 1:
+            # Each attempt is counted when it begins, so these ended with the process.
+            return Failed({}, _NEVER_FINISHED.format(attempts=lead.attempt - 1)), subject
+        if identity.reason is not None:
+            findings = await self.waterfall.ask_free(lead, identity.query)
+            this = self._round(lead, identity, findings, subject)
+            return conclude_unasked(this, identity.reason), subject
+        findings = await self.waterfall.ask(lead, identity.query, self.seconds_for_a_lead)
+        this = self._round(lead, identity, findings, subject)
+        if findings.objection:
+            return conclude_objection(this), subject
+        return conclude(this, self.random), subject
+
+    def _round(self, lead: Lead, identity: Identity, findings: Findings, subject: str) -> Round:
+        why_no_company = identity.no_company_domain
+        return Round(
+            lead=lead,
+            previous=_previous(lead, subject),
+            answers=findings.answers,
+            skipped={name: why or why_no_company for name, why in findings.skipped.items()},
+            order=self.waterfall.order,
+            free=self.waterfall.free,
+            now=datetime.now(UTC),
+            policy=self.policy,
+        )
+
+
+def subject_of(identity: Identity) -> str:
+    """What data about a lead is about. It stands on the lead itself, beside the address."""
+    subject = f"{identity.email_key or ''}\n{identity.company_domain or ''}"
+    return hashlib.sha256(subject.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _previous(lead: Lead, subject: str) -> Mapping[str, Any]:
+    """Older data, unless it is about somebody else: the address was changed since."""
+    return lead.enriched_data if lead.subject in (None, subject) else {}

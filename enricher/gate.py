@@ -1,0 +1,128 @@
+"""One gate per provider: everything that stands between a question and a call.
+
+Order matters. A provider that refuses everybody is not asked at all; retries stand outside the
+limiter, so that each try is counted and waits its turn like the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+
+from loguru import logger
+
+from enricher import metrics
+from enricher.answer import Answer, Held, Query, Throttled, Unavailable
+from enricher.limits import Limiter
+from enricher.providers.base import Provider
+from enricher.retry import Retries, Retry, with_retries
+
+
+@dataclass(slots=True)
+class Gate:
+    """Asks one provider, within its limits, and not at all while it is held."""
+
+    provider: Provider
+    retries: Retries = field(default_factory=Retries)
+    random: Random = field(default_factory=Random)
+    _limiter: Limiter = field(init=False)
+    _held: Held | None = None
+    _held_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._limiter = Limiter(self.provider.windows)
+
+    @property
+    def name(self) -> str:
+        return self.provider.name
+
+    async def ask(self, query: Query, deadline: float, lead: str) -> Answer:
+        """The provider's answer by `deadline` (monotonic). `lead` is the id, for the log alone.
+
+        When the time is up: `Unavailable` if a call was under way or had failed, else `Throttled`,
+        because waiting for a limit is nobody's failure.
+        """
+        calls = 0
+
+        async def attempt() -> Answer:
+            nonlocal calls
+            if (refusal := await self._admission()) is not None:
+                return refusal
+            calls += 1
+            return await self._call(query)
+
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await with_retries(
+                    attempt, self.retries, deadline, partial(self._note_retry, lead), self.random
+                )
+        except TimeoutError:
+            return Unavailable("timed out") if calls else Throttled(reason="no time left to wait")
+
+    async def _admission(self) -> Held | None:
+        """Wait for a slot; the hold, if nobody may ask now."""
+        if held := self._standing_hold():
+            return held
+        if self.provider.windows:
+            waited = await self._limiter.acquire()
+            metrics.LIMIT_WAIT.labels(self.name).inc(waited)
+        return self._standing_hold()  # it may have begun while we stood in the queue
+
+    async def _call(self, query: Query) -> Answer:
+        began = time.perf_counter()
+        try:
+            answer = await self.provider.ask(query)
+        except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+            logger.bind(provider=self.name).exception("provider.broken")
+            answer = Unavailable(f"internal error: {type(error).__name__}")
+        metrics.REQUEST_SECONDS.labels(self.name).observe(time.perf_counter() - began)
+        metrics.REQUESTS.labels(self.name, word_for(answer)).inc()
+        self._heed(answer)
+        return answer
+
+    def _heed(self, answer: Answer) -> None:
+        """What one lead was told holds for all of them."""
+        if isinstance(answer, Throttled) and answer.retry_after:
+            self._limiter.pause(answer.retry_after)
+        if isinstance(answer, Held):
+            self._hold(answer)
+
+    def _hold(self, held: Held) -> None:
+        if self._held is None:
+            logger.bind(provider=self.name, reason=held.reason, seconds=held.seconds).error(
+                "provider.held"
+            )
+        self._held, self._held_until = held, time.monotonic() + held.seconds
+        metrics.HELD.labels(self.name).set(1)
+
+    def _standing_hold(self) -> Held | None:
+        """The hold with the time that is left of it, or `None` when it is over."""
+        if self._held is None:
+            return None
+        remaining = self._held_until - time.monotonic()
+        if remaining > 0:
+            return Held(self._held.reason, remaining)
+        self._held = None
+        metrics.HELD.labels(self.name).set(0)
+        logger.bind(provider=self.name).info("provider.released")
+        return None
+
+    def _note_retry(self, lead: str, retry: Retry) -> None:
+        metrics.RETRIES.labels(self.name).inc()
+        logger.bind(
+            lead=lead,
+            provider=self.name,
+            answer=word_for(retry.answer),
+            reason=getattr(retry.answer, "reason", ""),
+            tries=retry.tries,
+            wait_seconds=round(retry.wait, 3),
+        ).info("provider.retry")
+
+
+def word_for(answer: Answer) -> str:
+    """The answer's name as a metric label and in `answered`: "found", "not_found", ..."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(answer).__name__).lower()

@@ -1,0 +1,84 @@
+"""Keeps the leases of all leads in work, and stops the work on those that are lost.
+
+Two things take a lease away. The database says that somebody else has it, or that a user asked for
+a fresh run: then the work is stopped at the next beat. Or no renewal got through until the local
+deadline: then somebody else may have it already, and calls must not go on being paid for. A
+beat that fails proves neither, so the work goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from loguru import logger
+
+from enricher import metrics
+from enricher.lead import Lease
+from enricher.outage import Outage, pause
+from enricher.store import DatabaseTrouble
+from enricher.store.leads import Leads
+
+_BEATS_PER_LEASE = 3
+_CHECKS_PER_LEASE = 12
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """The leads in work, and the loop that renews their leases."""
+
+    leads: Leads
+    outage: Outage = field(default_factory=lambda: Outage("heartbeat"))
+    _held: dict[Lease, asyncio.Task[None]] = field(default_factory=dict)
+
+    def hold(self, lease: Lease, work: asyncio.Task[None]) -> None:
+        """Keep this lease until `let_go`; `work` is cancelled when it is lost."""
+        self._held[lease] = work
+        metrics.IN_WORK.set(len(self._held))
+
+    def let_go(self, lease: Lease) -> None:
+        """The work on it is over, or only its settle is left: that one is safe without a lease."""
+        self._held.pop(lease, None)
+        metrics.IN_WORK.set(len(self._held))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Beat until told to stop, which is after the last lead has been given up."""
+        step = self.leads.lease.total_seconds() / _CHECKS_PER_LEASE
+        beat_at = 0.0
+        while not stop.is_set():
+            self._stop_overdue()
+            now = time.monotonic()
+            if now >= beat_at:
+                # From the beginning of this beat, so a slow round trip does not stretch the period.
+                beat_at = now + step * _CHECKS_PER_LEASE / _BEATS_PER_LEASE
+                beat_at = beat_at if await self._beat() else now
+            await pause(stop, step)
+
+    async def _beat(self) -> bool:
+        if not self._held:
+            return True
+        try:
+            lost = await self.leads.renew(list(self._held))
+        except DatabaseTrouble as error:
+            self.outage.failed(error)
+            return False
+        self.outage.succeeded()
+        self._lose(lost, "heartbeat")
+        return True
+
+    def _stop_overdue(self) -> None:
+        now = time.monotonic()
+        self._lose([lease for lease in self._held if lease.deadline <= now], "deadline")
+
+    def _lose(self, leases: Iterable[Lease], found_by: str) -> None:
+        for lease in leases:
+            work = self._held.get(lease)
+            self.let_go(lease)
+            if work is not None:
+                work.cancel()
+                metrics.LEASES_LOST.labels(found_by).inc()
+                logger.bind(lead=str(lease.lead_id), token=lease.token, found_by=found_by).warning(
+                    "lease.lost"
+                )

@@ -1,0 +1,158 @@
+"""The daemon's own small HTTP server: `/metrics`, `/livez` and `/readyz`.
+
+Liveness and readiness answer different questions, and mixing them up turns one outage into two:
+
+* `/livez`: does the event loop still turn? It touches nothing else. A probe that asked the
+  database would have every instance restarted because the database is down.
+* `/readyz`: is everything there that leads need? The checks are given by the caller and only look
+  at what is known already; they never wait. A vendor's outage is not among them.
+
+All three are harmless to read, hold no lead's data, and listen on the loopback by default.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from aiohttp import web
+from loguru import logger
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from enricher.errors import SettingsError
+from enricher.log import redact
+from enricher.settings import HttpSettings
+
+STALE_AFTER_SECONDS = 10.0
+"""A loop that did not turn for so long keeps no lease alive either: better to start afresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition of readiness; `detail` is a short phrase for whoever reads `/readyz`."""
+
+    ok: bool
+    detail: str = ""
+
+
+Checks: TypeAlias = Mapping[str, Callable[[], Check]]
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class HttpServer:
+    """Serves from `__aenter__` to `__aexit__`."""
+
+    def __init__(
+        self,
+        settings: HttpSettings,
+        registry: CollectorRegistry,
+        checks: Checks,
+        *,
+        stale_after: float = STALE_AFTER_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._checks = checks
+        self._stale_after = stale_after
+        self._clock = clock
+        self._turned_at = clock()
+        self.port = settings.port
+        """The port that is really served, once it is, also where the setting is 0."""
+        self._pulse: asyncio.Task[None] | None = None
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
+
+    async def __aenter__(self) -> Self:
+        """Raises `SettingsError` when the address cannot be had."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._settings.host, self._settings.port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise SettingsError([self._complaint(error)]) from error
+        self.port = int(self._runner.addresses[0][1])
+        self._turned_at = self._clock()
+        self._pulse = asyncio.create_task(self._beat(), name="http.pulse")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pulse:
+            self._pulse.cancel()
+            await asyncio.wait({self._pulse})
+        await self._runner.cleanup()
+
+    def _complaint(self, error: OSError) -> str:
+        host, port = self._settings.host, self._settings.port
+        if error.errno == errno.EADDRINUSE:
+            return f"ENRICHER_HTTP_PORT: port {port} on {host} is in use"
+        if error.errno == errno.EACCES:
+            return f"ENRICHER_HTTP_PORT: port {port} on {host} needs privileges, use one above 1023"
+        return f"ENRICHER_HTTP_HOST: expected an address of this machine, got {host!r}"
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[_errors_as_json])
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        return app
+
+    async def _beat(self) -> None:
+        """Stamps the time whenever the loop comes round; ends with the server."""
+        while True:
+            self._turned_at = self._clock()
+            await asyncio.sleep(self._stale_after / 10)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        body = generate_latest(self._registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        age = self._clock() - self._turned_at
+        is_alive = age < self._stale_after
+        body = {"status": "alive" if is_alive else "stuck", "loop_age_seconds": round(age, 3)}
+        return web.json_response(body, status=200 if is_alive else 503)
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        results = {name: _result(name, check) for name, check in self._checks.items()}
+        is_ready = all(result.ok for result in results.values())
+        body = {
+            "status": "ready" if is_ready else "not ready",
+            "checks": {
+                name: {"ok": result.ok, "detail": redact(result.detail)}
+                for name, result in results.items()
+            },
+        }
+        return web.json_response(body, status=200 if is_ready else 503)
+
+
+def _result(name: str, check: Callable[[], Check]) -> Check:
+    """A check that fails to check is a failed check: readiness has to be shown, not assumed."""
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - a probe must get its answer
+        logger.bind(check=name).opt(exception=error).error("http.check_failed")
+        return Check(ok=False, detail=f"the check failed ({type(error).__name__})")
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """404 and 405 in the form of everything else; a bug is logged and shows nothing of itself."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        allowed = error.headers.get("Allow")
+        headers = {"Allow": allowed} if allowed else None
+        return web.json_response({"error": error.reason}, status=error.status, headers=headers)
+    except Exception as error:  # noqa: BLE001 - the boundary of a request
+        logger.bind(path=request.path).opt(exception=error).error("http.request_failed")
+        return web.json_response({"error": "Internal Server Error"}, status=500)

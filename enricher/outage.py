@@ -1,0 +1,72 @@
+"""What a loop does while MongoDB is away: wait with jitter, say so rarely, and go on afterwards.
+
+A loop never ends because the database is away, and it floods neither the log nor the database: one
+line when it begins, one for every ten seconds that it lasts, one when it is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from random import Random
+
+from loguru import logger
+
+from enricher import metrics
+from enricher.schedule import outage_pause
+
+_LINE_EVERY_SECONDS = 10.0
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but wake at once when it is time to stop."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+@dataclass(slots=True)
+class Outage:
+    """One loop's view of the database. `is_over` feeds the readiness check."""
+
+    loop: str
+    random: Random = field(default_factory=Random)
+    failures: int = 0
+    _began: float = 0.0
+    _said: float = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """True while the last round trip succeeded."""
+        return self.failures == 0
+
+    def failed(self, error: Exception) -> float:
+        """Note one more failure; returns the seconds to wait before the next try."""
+        now = time.monotonic()
+        self.failures += 1
+        metrics.DATABASE_ERRORS.labels(self.loop).inc()
+        if self.failures == 1:
+            self._began = now
+        if self.failures == 1 or now - self._said >= _LINE_EVERY_SECONDS:
+            self._said = now
+            fields = {"loop": self.loop, "failures": self.failures, "error": describe(error)}
+            logger.bind(**fields).warning("database.unavailable")
+        return outage_pause(self.failures, self.random)
+
+    def succeeded(self) -> None:
+        """The database answered."""
+        if self.failures:
+            seconds = round(time.monotonic() - self._began, 1)
+            logger.bind(loop=self.loop, failures=self.failures, seconds=seconds).info(
+                "database.available"
+            )
+            self.failures = 0
+
+
+def describe(error: Exception) -> str:
+    """Type and code of a driver's error: its text may quote a document."""
+    code = getattr(error, "code", None)
+    return type(error).__name__ + (f" {code}" if code else "")

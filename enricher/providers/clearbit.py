@@ -1,0 +1,191 @@
+"""Clearbit: a company by its domain (`companies/find`), for the legacy keys that still work.
+
+The API is closed to accounts made after 2023; hosts and schema are those of the dated version
+below. What surprises:
+
+- Every 200, 202 and 404 is charged (once per domain and billing period): a miss costs as much as
+  a hit, so it is remembered as long. Other 4xx are free.
+- 404 comes in two kinds. `unknown_record` is an answer; `unknown_route` means that the address is
+  wrong, is sent before the key is even looked at, and says nothing about the company.
+- 202 is an unfinished look-up, with an empty body or `{"error": {"type": "queued"}}`.
+- 429 has no Retry-After; `X-RateLimit-Reset` holds epoch seconds (formerly relative ones).
+- A record's domain may differ from the one asked: Clearbit follows aliases and redirects. The
+  record is then still the company's, under the domain Clearbit gives it.
+- Logos point to logo.clearbit.com, which was shut in December 2025: such a link is dead.
+
+Codes and shapes: Clearbit's API reference, help centre, and official clients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    Kind,
+    NotFound,
+    Query,
+    Reply,
+    Throttled,
+    Unavailable,
+)
+from enricher.providers import hints, reading
+from enricher.providers.base import (
+    REFUSED_KEY,
+    REFUSED_QUESTION,
+    USED_UP,
+    HttpProvider,
+    Request,
+    Window,
+    preparing,
+)
+
+API_VERSION = "2019-12-19"
+"""Clearbit's last dated version. Unsent, an account's own pinned version would decide the shape."""
+
+_ROUTE = "/v2/companies/find"
+_DEAD_LOGO_HOST = "logo.clearbit.com"
+
+_TEXTS = {
+    "clearbit_id": ("id",),
+    "name": ("name",),
+    "domain": ("domain",),
+    "location": ("location",),
+    "timezone": ("timeZone",),
+    "sector": ("category", "sector"),
+    "industry_group": ("category", "industryGroup"),
+    "industry": ("category", "industry"),
+    "sub_industry": ("category", "subIndustry"),
+    "city": ("geo", "city"),
+    "state": ("geo", "state"),
+    "country": ("geo", "country"),
+    "country_code": ("geo", "countryCode"),
+    "phone": ("phone",),
+    "company_type": ("type",),
+    "ticker": ("ticker",),
+    "linkedin_handle": ("linkedin", "handle"),
+    "twitter_handle": ("twitter", "handle"),
+    "facebook_handle": ("facebook", "handle"),
+    "crunchbase_handle": ("crunchbase", "handle"),
+    "estimated_annual_revenue": ("metrics", "estimatedAnnualRevenue"),
+}
+_COUNTS = {
+    "twitter_followers": ("twitter", "followers"),
+    "annual_revenue": ("metrics", "annualRevenue"),
+    "alexa_rank": ("metrics", "alexaGlobalRank"),
+}
+"""Zero in one of these is a vendor's way to say that it does not know."""
+
+
+def company_values(record: reading.Record) -> dict[str, object]:
+    """PURE `company_data` out of a record in Clearbit's shape, which other vendors have copied."""
+    values: dict[str, object] = {
+        **{name: reading.text(record, *path) for name, path in _TEXTS.items()},
+        **{name: reading.whole_number(record, *path, least=1) for name, path in _COUNTS.items()},
+        "description": reading.prose(record, "description"),
+        "logo_url": _logo(record),
+        "founded_year": reading.whole_number(record, "foundedYear", least=500, most=2100),
+        "tags": reading.texts(record, "tags"),
+        "tech_stack": reading.texts(record, "tech"),
+        **_size(record),
+    }
+    return reading.present(values)
+
+
+def _size(record: reading.Record) -> dict[str, object]:
+    """Headcount and funding; older records carry them beside `metrics` instead of inside."""
+    metrics = reading.at(record, "metrics")
+    return {
+        "employee_count": _count("employees", metrics, record),
+        "employee_range": reading.text(metrics, "employeesRange")
+        or reading.text(record, "employeesRange"),
+        "raised": _count("raised", metrics, record),
+    }
+
+
+def _count(key: str, *places: Any) -> int | None:
+    found = (reading.whole_number(place, key, least=1) for place in places)
+    return next((count for count in found if count is not None), None)
+
+
+def _logo(record: reading.Record) -> str | None:
+    logo = reading.web_address(record, "logo")
+    return None if logo is None or reading.host_of(logo) == _DEAD_LOGO_HOST else logo
+
+
+class ClearbitCompany(HttpProvider):
+    """`company.clearbit.com/v2/companies/find`."""
+
+    name = "clearbit"
+    vendor = "clearbit"
+    kind = Kind.COMPANY
+    host = "https://company.clearbit.com"
+    windows = (Window(calls=600, seconds=60),)
+    required = frozenset({"name", "industry", "employee_count"})
+
+    def unfit(self, query: Query) -> str | None:
+        return None if query.company_domain else "no company domain"
+
+    def request(self, query: Query) -> Request:
+        return Request(_ROUTE, {"domain": query.company_domain or ""})
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "API-Version": API_VERSION}
+
+    def interpret(self, reply: Reply) -> Answer:
+        match reply.status:
+            case 200:
+                return _company(reply)
+            case 202:
+                return preparing(reply)
+            case 400 | 422:
+                return NotFound(REFUSED_QUESTION)
+            case 401:
+                return Held(REFUSED_KEY)
+            case 402:
+                return Held(USED_UP)
+            case 404:
+                return _missing(reply)
+            case 429:
+                return _throttled(reply)
+        return Unavailable(str(reply.status))
+
+    async def probe(self) -> str | None:
+        """Asks for no company at all: a key that is accepted gets a 4xx, and those are free."""
+        reply = await self._fetch(Request(_ROUTE, {}))
+        if isinstance(reply, Unavailable):
+            return reply.reason
+        match reply.status:
+            case 400 | 422:
+                return None
+            case 401:
+                return REFUSED_KEY
+            case 402:
+                return USED_UP
+            case 404:
+                return "the address is wrong (404)"
+        return f"unexpected answer ({reply.status})"
+
+
+def _company(reply: Reply) -> Answer:
+    record = reading.parse_object(reply.body)
+    if record is None or not record.keys() & {"id", "name", "domain"}:
+        return Unavailable("the body is not a company record")
+    values = company_values(record)
+    if not values.keys() - {"domain", "clearbit_id"}:
+        return NotFound("the record is empty")
+    return Found({Kind.COMPANY.section: values})
+
+
+def _missing(reply: Reply) -> Answer:
+    """Only the vendor's own word makes a company unknown; any proxy can send a 404."""
+    error = reading.text(reading.parse_object(reply.body), "error", "type")
+    return NotFound() if error == "unknown_record" else Unavailable("unknown route (404)")
+
+
+def _throttled(reply: Reply) -> Throttled:
+    now = hints.answered_at(reply.headers)
+    delay = hints.retry_after(reply.headers, now) or hints.reset_after(reply.headers, now)
+    return Throttled(delay)

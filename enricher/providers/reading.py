@@ -1,0 +1,159 @@
+"""PURE Forgiving readers of JSON that a vendor wrote: a value of the right type, or `None`.
+
+A vendor's record is untrusted: parents may be null or a list, PDL sends `true` where a value would
+cost money, numbers arrive as text, and "unknown" comes in a dozen spellings. Every reader takes
+the record and a path into it, never raises, and returns only what BSON can hold and a CRM may
+show. So nothing that reaches a lead is deeper than a list of short texts, and no key on a lead is
+ever a vendor's (keys with `.` or `$` would break the document).
+
+    record = parse_object(reply.body)
+    city = text(record, "geo", "city")
+    employees = whole_number(record, "metrics", "employees", least=1)
+
+What counts as no value, beside null and any wrong type: the placeholders below, an empty list, a
+number outside its range. A bool is never a number. Text counts as a number only when it is clean
+ASCII digits ("6907"; not "1,200", "~50" or "51-250": those need a judgement, not a conversion).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Collection, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+Record: TypeAlias = Mapping[str, Any]
+"""A parsed JSON object, of any content."""
+
+PLACEHOLDERS = frozenset(
+    {"", "-", "--", "?", "\u2013", "\u2014", "none", "null", "nil", "undefined", "unknown"}
+) | {"n/a", "n.a.", "#n/a", "not available", "not applicable", "not provided"}
+"""Texts that stand for "no value", in any case. Not "na": that is Namibia's country code."""
+
+LONGEST_TEXT = 2_048
+"""Characters. A longer name, handle or address is no such thing; cut in half it would be wrong."""
+LONGEST_PROSE = 5_000
+"""Characters of a description; longer ones are cut, a reader loses nothing by it."""
+LONGEST_ITEM = 200
+MOST_ITEMS = 200
+
+_INT64 = 2**63
+_CLEAN_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_CLEAN_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?", re.ASCII)
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and lone surrogates: JSON may hold them, UTF-8 and so BSON cannot."""
+
+
+def parse_object(body: bytes) -> Record | None:
+    """The JSON object in `body`, or `None` for everything else that can arrive with a 200.
+
+    NaN and Infinity read as null, and so do integers of over 20 digits (Python refuses to convert
+    the longest, which would cost the whole record). Bytes that are not UTF-8 (or -16, -32)
+    make it no answer: a guessed charset would put wrong names on leads.
+    """
+    try:
+        parsed = json.loads(body, parse_int=_short_integer, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _short_integer(digits: str) -> int | None:
+    return int(digits) if len(digits) <= len("-9223372036854775808") else None
+
+
+def at(record: object, *path: str) -> Any:
+    """What stands at `path`; `None` as soon as a parent is missing or no object."""
+    for key in path:
+        if not isinstance(record, Mapping):
+            return None
+        record = record.get(key)
+    return record
+
+
+def text(record: object, *path: str) -> str | None:
+    """One line of text: a name, a handle, a place."""
+    return _text(at(record, *path), LONGEST_TEXT)
+
+
+def prose(record: object, *path: str) -> str | None:
+    """Text for people to read, cut at `LONGEST_PROSE` characters."""
+    value = at(record, *path)
+    return _text(value[:LONGEST_PROSE], LONGEST_PROSE) if isinstance(value, str) else None
+
+
+def texts(record: object, *path: str) -> list[str] | None:
+    """A list of short texts, each once, in the vendor's order; `None` when nothing is left of it."""
+    value = at(record, *path)
+    if not isinstance(value, list):
+        return None
+    items = (_text(item, LONGEST_ITEM) for item in value)
+    distinct = list(dict.fromkeys(item for item in items if item is not None))
+    return distinct[:MOST_ITEMS] or None
+
+
+def choice(record: object, *path: str, among: Collection[str]) -> str | None:
+    """A word of a closed vocabulary, in lower case. "unknown" may well be one of its words."""
+    value = at(record, *path)
+    word = value.strip().lower() if isinstance(value, str) else None
+    return word if word in among else None
+
+
+def web_address(record: object, *path: str) -> str | None:
+    """An http(s) URL with a host: people click it, so `javascript:` and the like are no values."""
+    value = text(record, *path)
+    return value if value and host_of(value) else None
+
+
+def host_of(url: str) -> str | None:
+    """The lower-case host of an http(s) URL; `None` when it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
+
+
+def flag(record: object, *path: str) -> bool | None:
+    """True or false as JSON has them; 0, 1 and "true" are not flags."""
+    value = at(record, *path)
+    return value if isinstance(value, bool) else None
+
+
+def whole_number(record: object, *path: str, least: int = 0, most: int = _INT64 - 1) -> int | None:
+    """An integer from `least` to `most`. Pass `least=1` where vendors write 0 for "unknown"."""
+    value = at(record, *path)
+    if isinstance(value, str) and _CLEAN_INTEGER.fullmatch(value.strip()):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and max(least, -_INT64) <= value <= min(most, _INT64 - 1) else None
+
+
+def number(
+    record: object, *path: str, least: float = -math.inf, most: float = math.inf
+) -> float | None:
+    """A finite number from `least` to `most`."""
+    value = at(record, *path)
+    if isinstance(value, str) and _CLEAN_NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    is_finite = abs(value) <= sys.float_info.max  # math.isfinite raises for the longest integers
+    return float(value) if is_finite and least <= value <= most else None
+
+
+def present(values: Mapping[str, object]) -> dict[str, object]:
+    """`values` without the fields that have none."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _text(value: object, longest: int) -> str | None:
+    if not isinstance(value, str):
+        return None
+    clean = _UNPRINTABLE.sub("", value).strip()
+    return clean if len(clean) <= longest and clean.casefold() not in PLACEHOLDERS else None

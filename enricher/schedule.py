@@ -1,0 +1,34 @@
+"""PURE When something is due next. Every period has jitter, so that what began together spreads out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from random import Random
+
+_RETRY_JITTER = 0.05
+_HOLD_JITTER = 0.2
+_REFRESH_JITTER = 0.1
+_LONGEST_PAUSE = 10.0
+
+
+def retry_delay(attempt: int, base: timedelta, random: Random) -> timedelta:
+    """After attempt 1, 2, 3: `base`, twice, four times; up to 5 % later, never sooner."""
+    return base * 2.0 ** min(attempt - 1, 20) * (1 + _RETRY_JITTER * random.random())
+
+
+def hold_delay(seconds: float, random: Random) -> timedelta:
+    """Up to a fifth later than the hold, so that held leads come back spread out, not at once."""
+    return timedelta(seconds=max(1.0, seconds) * (1 + _HOLD_JITTER * random.random()))
+
+
+def refresh_delay(days: float, random: Random) -> timedelta | None:
+    """A tenth around `days`, so that an import of one day is not refreshed on one day."""
+    if not days:
+        return None
+    return timedelta(days=days * (1 + _REFRESH_JITTER * (2 * random.random() - 1)))
+
+
+def outage_pause(failures: int, random: Random) -> float:
+    """Seconds to wait after `failures` failures in a row: doubling from 0.1 to 10, half of it jitter."""
+    longest = min(_LONGEST_PAUSE, 0.1 * 2.0 ** min(failures - 1, 20))
+    return longest * (0.5 + 0.5 * random.random())

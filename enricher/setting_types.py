@@ -1,0 +1,146 @@
+"""What a setting's value may be: the types, rules and complaints that the sections are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+DAY = 86_400
+MAX_DATABASE_BYTES = 63
+MAX_COLLECTION_BYTES = 190
+"""Together with the longest database name and a dot, within MongoDB's 255 for a namespace."""
+
+
+def database_name(name: str) -> str:
+    """MongoDB's rules for names; and a change stream cannot be opened on its own three."""
+    if len(name.encode()) > MAX_DATABASE_BYTES or re.search(r'[/\\. "$\0]', name) or not name:
+        raise ValueError('expected a database name: 1 to 63 bytes, none of / \\ . " $ and space')
+    if name in ("admin", "local", "config"):
+        raise ValueError("expected a database of your own: MongoDB keeps this one for itself")
+    return name
+
+
+def collection_name(name: str) -> str:
+    if not 0 < len(name.encode()) <= MAX_COLLECTION_BYTES or re.search(
+        r"[$\0]|^\.|\.$|\.\.|^system\.", name
+    ):
+        raise ValueError("expected a collection name: no $, no empty part, not system.*")
+    return name
+
+
+def field_path(path: str) -> str:
+    if any(not part or part.startswith("$") or "\0" in part for part in path.split(".")):
+        raise ValueError("expected the name of a field, or a path like details.temperature")
+    return path
+
+
+def mongodb_uri(uri: SecretStr | None) -> SecretStr | None:
+    """Checked without the network: of an SRV address only what needs no look-up is parsed.
+
+    The driver's own words are repeated only where there are no credentials to quote.
+    """
+    text = uri.get_secret_value() if uri else ""
+    if uri and not text.startswith(("mongodb://", "mongodb+srv://")):
+        raise ValueError("expected a URI that begins with mongodb:// or mongodb+srv://")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            _ = text and parse_uri(text.replace("mongodb+srv://", "mongodb://", 1), warn=True)
+    except (PyMongoError, ValueError) as error:
+        hint = "percent-encode the user name and the password" if "@" in text else str(error)
+        raise ValueError(f"expected a MongoDB URI that can be read: {hint}") from None
+    return uri
+
+
+def _key(key: object) -> object:
+    """Strip, and refuse what no vendor issues: a pasted line break or the quotes of an env file."""
+    text = key.get_secret_value() if isinstance(key, SecretStr) else key
+    if not isinstance(text, str):
+        return text
+    text = text.strip()
+    if any(not "!" <= sign <= "~" or sign in "\"'" for sign in text):
+        raise ValueError("expected a key of visible ASCII characters, without spaces or quotes")
+    return SecretStr(text) if text else None
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s@?#]", url):
+        raise ValueError("expected http:// or https:// and a host, without credentials or query")
+    _ = parts.port  # raises for a port that is none
+    return url.rstrip("/")
+
+
+def _json_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        listed = json.loads(value)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise ValueError('expected a JSON list of strings, like ["one","two"]')
+    return tuple(listed)
+
+
+def _domains(domains: tuple[str, ...]) -> tuple[str, ...]:
+    cleaned = tuple(domain.strip().strip(".").lower() for domain in domains)
+    if any(not re.fullmatch(r"[^\s@/:.]+(\.[^\s@/:.]+)*", domain) for domain in cleaned):
+        raise ValueError('expected domains without @ and path, like ["example.com"]')
+    return cleaned
+
+
+def upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Url: TypeAlias = Annotated[str, AfterValidator(_base_url)]
+Key: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_key)]
+Strings: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_list)]
+Domains: TypeAlias = Annotated[Strings, AfterValidator(_domains)]
+Level: TypeAlias = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]
+
+
+def setting(name: str, default: object, sentence: str, **limits: Any) -> Any:
+    """A field that is read from the variable `name` and explained by one sentence."""
+    return Field(default, validation_alias=name, description=sentence, **limits)
+
+
+def seconds(name: str, default: float, sentence: str, **limits: float) -> Any:
+    """A span of time, of at most a day, so that no arithmetic with it can overflow."""
+    return setting(name, default, sentence, **(limits or {"gt": 0}), le=DAY, allow_inf_nan=False)
+
+
+class Section(BaseSettings):
+    """Settings of one subject. Reads nothing by itself; `load` hands it what it found."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the names are pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)

@@ -1,0 +1,194 @@
+"""The documents and expressions that admit, claim, renew, settle and release are made of.
+
+`enrichment`, the daemon's own book-keeping on a lead:
+
+    token        int     fencing token; rises with every claim
+    claim_id     str     unique to the claim; kept after the settle, so that its outcome can be read back
+    holder       str     the process that has it, for people; `None` when nobody has
+    due_at       date    when the lead is work: end of the lease, next attempt, or next refresh
+    queued_at    date    when it became work; absent once settled
+    priority     number  higher first
+    attempts     int     claims of this run, counted at the claim
+    answered     dict    provider -> found | not_found, in this run
+    released     bool    given back unworked: the run goes on, it does not begin again
+    waited_ms    int     how long it had been work when it was claimed
+    subject      str     hash of what the data was found for (address and domain)
+    inputs       dict    the lead's inputs as they stood at the claim; absent when nobody has it
+
+All expressions take the lead as they find it: a field of any type, missing or garbage, never makes
+one fail, because a failing expression would take the whole round trip down with it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from enricher.lead import Document, Inputs, Status
+
+Expression = Any
+Pipeline = list[dict[str, Any]]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+INPUT_FIELDS = ("email", "company_domain", "website", "name", "company")
+LONGEST_INPUT_BYTES = 1024
+"""An address has at most 254 characters and a URL we can use is not longer either."""
+
+BOOK: Expression = {"$cond": [{"$eq": [{"$type": "$enrichment"}, "object"]}, "$enrichment", {}]}
+
+TOKEN: Expression = {
+    "$cond": [
+        {"$eq": [{"$type": "$enrichment"}, "object"]},
+        {"$ifNull": ["$enrichment.token", None]},
+        None,
+    ]
+}
+"""The fencing token as it stands, whatever its type; `None` when there is none."""
+
+
+def is_type(path: str, name: str) -> Expression:
+    """True when the field has that BSON type."""
+    return {"$eq": [{"$type": path}, name]}
+
+
+def number(path: str, default: int = 0) -> Expression:
+    """The field when it is a number, else `default`."""
+    return {"$cond": [{"$isNumber": path}, path, default]}
+
+
+def in_milliseconds(delay: timedelta) -> Expression:
+    """`delay` from now by the server's clock: the only clock that all daemons share."""
+    return {"$add": ["$$NOW", round(delay.total_seconds() * 1000)]}
+
+
+def book_with(values: dict[str, Expression]) -> Expression:
+    """The book-keeping with some fields replaced; whatever else is in it stays."""
+    return {"$mergeObjects": [BOOK, values]}
+
+
+def _usable(path: str) -> Expression:
+    """The text itself, or `{malformed: why}`: a value that is no usable text stays in the database."""
+    fits = {"$lte": [{"$strLenBytes": path}, LONGEST_INPUT_BYTES]}
+    return {
+        "$switch": {
+            "branches": [
+                {
+                    "case": {"$in": [{"$type": path}, ["missing", "null", "undefined"]]},
+                    "then": None,
+                },
+                {
+                    "case": is_type(path, "string"),
+                    "then": {"$cond": [fits, path, {"malformed": "too long"}]},
+                },
+            ],
+            "default": {"malformed": {"$type": path}},
+        }
+    }
+
+
+INPUTS: Expression = {field: _usable(f"${field}") for field in INPUT_FIELDS}
+
+
+INPUTS_UNCHANGED: Document = {"$expr": {"$eq": ["$enrichment.inputs", INPUTS]}}
+"""Both sides are the server's: a text that is not valid UTF-8 reaches us as another one, and would
+look changed for ever."""
+
+
+def read_inputs(raw: Document) -> Inputs:
+    """What INPUTS evaluated to, as `Inputs`."""
+    texts = {name: value for name, value in raw.items() if isinstance(value, str)}
+    malformed = {
+        name: str(value["malformed"]) for name, value in raw.items() if isinstance(value, dict)
+    }
+    return Inputs(**texts, malformed=malformed)
+
+
+def priority(field: str, order: list[str]) -> Expression:
+    """A number counts as itself; a word by its place in `order`, first highest; anything else is 0."""
+    value = f"${field}"
+    word = {"$cond": [is_type(value, "string"), {"$toLower": value}, None]}
+    ranks = [entry.lower() for entry in order]
+    return {
+        "$switch": {
+            "branches": [
+                {"case": {"$isNumber": value}, "then": value},
+                {
+                    "case": {"$in": [word, ranks]},
+                    "then": {"$subtract": [len(ranks), {"$indexOfArray": [ranks, word]}]},
+                },
+            ],
+            "default": 0,
+        }
+    }
+
+
+UNADMITTED: Document = {"enrichment_status": {"$in": [None, Status.PENDING]}}
+"""Leads that `admit` has something to do for. `None` also matches the missing field."""
+
+
+def admission(rank: Expression) -> Pipeline:
+    """Missing status -> pending, with priority. A second time it changes nothing."""
+    return [
+        {
+            "$set": {
+                "enrichment_status": Status.PENDING,
+                "enrichment": book_with(
+                    {
+                        "priority": rank,
+                        "queued_at": {"$ifNull": ["$enrichment.queued_at", "$$NOW"]},
+                    }
+                ),
+            }
+        }
+    ]
+
+
+def claiming(claim_id: str, holder: str, lease: timedelta) -> Pipeline:
+    """The atomic transition to `processing`.
+
+    A `pending` that a user set begins a new run: attempts and answers start afresh. One that a
+    draining daemon left (`released`) and every lead that fell due goes on where it was.
+    """
+    is_pending = {"$eq": ["$enrichment_status", Status.PENDING]}
+    fresh = {"$and": [is_pending, {"$ne": ["$enrichment.released", True]}]}
+    since = {"$cond": [is_pending, "$enrichment.queued_at", "$enrichment.due_at"]}
+    waited = {"$cond": [{"$eq": [{"$type": since}, "date"]}, {"$subtract": ["$$NOW", since]}, None]}
+    claimed = {
+        "token": {"$add": [number("$enrichment.token"), 1]},
+        "claim_id": claim_id,
+        "holder": holder,
+        "due_at": in_milliseconds(lease),
+        "waited_ms": waited,
+        "attempts": {"$cond": [fresh, 1, {"$add": [number("$enrichment.attempts"), 1]}]},
+        "answered": {
+            "$cond": [
+                {"$or": [fresh, {"$ne": [{"$type": "$enrichment.answered"}, "object"]}]},
+                {},
+                "$enrichment.answered",
+            ]
+        },
+        "released": False,
+        "inputs": INPUTS,
+    }
+    return [{"$set": {"enrichment_status": Status.PROCESSING, "enrichment": book_with(claimed)}}]
+
+
+def renewal(lease: timedelta) -> Pipeline:
+    """The lease runs from now on again."""
+    return [{"$set": {"enrichment.due_at": in_milliseconds(lease)}}]
+
+
+def requeueing(*, released: bool) -> Pipeline:
+    """Back to `pending`. Released: the attempt is given back and the run goes on."""
+    attempts = {"$max": [0, {"$subtract": [number("$enrichment.attempts"), 1]}]}
+    values = {
+        "holder": None,
+        "released": released,
+        "attempts": attempts if released else 0,
+        "queued_at": {"$ifNull": ["$enrichment.queued_at", "$$NOW"]},
+    }
+    return [
+        {"$set": {"enrichment_status": Status.PENDING, "enrichment": book_with(values)}},
+        {"$unset": ["enrichment.due_at", "enrichment.inputs"]},
+    ]

@@ -1,0 +1,95 @@
+"""How far the change stream has been admitted, and since when this daemon watches the collection.
+
+One document for each leads collection, shared by all daemons: a position may be saved by any of
+them once every lead before it has been admitted, and it only ever moves forward. A position means
+nothing on another cluster or for another pipeline, so both stand beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bson import Timestamp
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+from enricher.lead import Document
+
+COLLECTION = "enricher_checkpoints"
+_MARGIN_SECONDS = 120
+"""How much earlier than the save a start by time begins: events are seen late, admitting is idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A saved position: the token, and the time to fall back on when the token is refused."""
+
+    token: dict[str, Any] | None
+    started_at: datetime
+    """The first start of any daemon on this collection, by the server's clock."""
+    saved_at: datetime | None
+    """When a position was last saved; `None` before the first."""
+    history_known: bool
+
+    @property
+    def operation_time(self) -> Timestamp | None:
+        """A point in the oplog surely not later than the token, nor before the first start."""
+        if self.saved_at is None:
+            return None
+        earliest = int(self.started_at.timestamp()) + 1
+        return Timestamp(max(earliest, int(self.saved_at.timestamp()) - _MARGIN_SECONDS), 0)
+
+
+class Checkpoints:
+    """Reads and moves the checkpoint of one leads collection."""
+
+    def __init__(self, database: AsyncDatabase[Document], leads: str, pipeline: str) -> None:
+        self._collection: AsyncCollection[Document] = database[COLLECTION]
+        self._id = leads
+        self._pipeline = pipeline
+
+    async def begin(self) -> Checkpoint:
+        """The checkpoint, made now if this is the first start of any daemon on this collection."""
+        origin = {"$ifNull": ["$started_at", "$$NOW"]}
+        document = await self._collection.find_one_and_update(
+            {"_id": self._id},
+            [{"$set": {"started_at": origin}}],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return self._read(document or {})
+
+    def _read(self, document: Document) -> Checkpoint:
+        usable = document.get("pipeline") == self._pipeline
+        return Checkpoint(
+            token=document.get("token") if usable else None,
+            started_at=document["started_at"],
+            saved_at=document.get("saved_at"),
+            history_known=bool(document.get("history_known")),
+        )
+
+    async def save(self, token: dict[str, Any]) -> None:
+        """Move forward to `token`; a daemon that is behind the others changes nothing.
+
+        Tokens order by time as text: their `_data` is a key string in hexadecimal.
+        """
+        behind = {
+            "_id": self._id,
+            "$or": [
+                {"token._data": {"$not": {"$gt": token["_data"]}}},
+                {"pipeline": {"$ne": self._pipeline}},
+            ],
+        }
+        position = {"token": {"$literal": token}, "pipeline": self._pipeline, "saved_at": "$$NOW"}
+        try:
+            await self._collection.update_one(behind, [{"$set": position}], upsert=True)
+        except DuplicateKeyError:
+            return  # another daemon is further
+
+    async def history_is_known(self) -> None:
+        """The leads that stood there before the first start are on record."""
+        await self._collection.update_one({"_id": self._id}, {"$set": {"history_known": True}})

@@ -1,0 +1,72 @@
+"""Concurrent awaits share one round trip.
+
+While one batch is on its way to the database, everything that is submitted meanwhile gathers for
+the next one. So a lone caller pays no waiting time at all, and under load the batches grow by
+themselves: no timer, no threshold to tune.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Coalescer(Generic[Item, Result]):
+    """Turns concurrent `submit(item)` calls into `flush(items)` calls, one at a time.
+
+    `flush` answers with one result for each item, in order. If it raises, every submitter of that
+    batch gets the exception. A submitter that is cancelled stops waiting; its item is still
+    flushed, because what was submitted here must be written.
+    """
+
+    def __init__(
+        self, name: str, flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], limit: int
+    ) -> None:
+        self._name = name
+        self._flush = flush
+        self._limit = limit
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._runner: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Result:
+        """Hand in one item and wait for its result."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run(), name=f"coalesce-{self._name}")
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._waiting[: self._limit]
+                del self._waiting[: self._limit]
+                await self._flush_one(batch)
+        finally:
+            self._runner = None
+
+    async def _flush_one(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._flush([item for item, _ in batch])
+        except BaseException as error:
+            for _, future in batch:
+                _fail(future, error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Result], error: BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(error, Exception):
+        future.set_exception(error)
+    else:
+        future.cancel()

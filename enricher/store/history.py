@@ -1,0 +1,83 @@
+"""Leads that stood there before the first start: nobody's work until somebody asks.
+
+A lead without a status is either new and not yet admitted, or history. An insert event says which;
+where there is no such event (a gap in the stream, no stream at all, a whole document replaced) the
+two look alike. So the ids of the leads without a status are put on record once, at the first
+start, by the server itself; the leads are not touched. Any other test would guess: not every `_id`
+holds a time, and one that does holds the clock of whoever made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.lead import Document, LeadId, Status
+from enricher.store.book import EPOCH
+
+_BATCH = 1000
+_WITHOUT_STATUS: Document = {"enrichment_status": None}
+
+
+def collection_name(leads: str) -> str:
+    """Where the ids of a leads collection's history are kept."""
+    return f"enricher_history_{leads}"
+
+
+class History:
+    """The record, and the search for leads that are neither on it nor admitted."""
+
+    def __init__(self, leads: AsyncCollection[Document]) -> None:
+        self._leads = leads
+        self._record = leads.database[collection_name(leads.name)]
+
+    async def record(self) -> int:
+        """Write down every lead without a status. Returns how many are on record."""
+        into = {"$merge": {"into": self._record.name, "whenMatched": "keepExisting"}}
+        stages = [{"$match": _WITHOUT_STATUS}, {"$project": {"_id": 1}}, into]
+        await (await self._leads.aggregate(stages)).to_list()
+        return await self._record.estimated_document_count()
+
+    async def without(self, ids: Collection[LeadId]) -> list[LeadId]:
+        """The given ids less those on record."""
+        known = await self._record.find({"_id": {"$in": list(ids)}}).to_list()
+        on_record = [document["_id"] for document in known]
+        return [id_ for id_ in ids if id_ not in on_record]
+
+    async def unadmitted(self) -> AsyncIterator[list[LeadId]]:
+        """Batches of ids of leads that should have been admitted and were not."""
+        for stages in (self._never_seen(), _never_ranked()):
+            async with await self._leads.aggregate(stages, batchSize=_BATCH) as cursor:
+                batch: list[LeadId] = []
+                async for document in cursor:
+                    batch.append(document["_id"])
+                    if len(batch) == _BATCH:
+                        yield batch
+                        batch = []
+                if batch:
+                    yield batch
+
+    def _never_seen(self) -> list[Document]:
+        on_record = {
+            "from": self._record.name,
+            "localField": "_id",
+            "foreignField": "_id",
+            "as": "record",
+        }
+        return [
+            {"$match": _WITHOUT_STATUS},
+            {"$project": {"_id": 1}},
+            {"$lookup": on_record},
+            {"$match": {"record": []}},
+            {"$project": {"_id": 1}},
+        ]
+
+
+def _never_ranked() -> list[Document]:
+    """`pending` from the writer, without the priority that admission computes."""
+    unranked = {
+        "enrichment_status": Status.PENDING,
+        "enrichment.queued_at": {"$not": {"$gte": EPOCH}},
+    }
+    return [{"$match": unranked}, {"$project": {"_id": 1}}]

@@ -1,0 +1,306 @@
+"""Admit, claim, renew and release leads. The page on leases and fencing.
+
+**The collection is the queue.** A lead is work when its status is `pending`, or when
+`enrichment.due_at` has passed. That one rule covers new leads, a user's wish, retries, leases that
+ran out and the refresh; nothing else ever makes a lead work, and no list of work lives anywhere else.
+
+**A claim** takes three round trips for a whole batch: read candidates; one unordered `bulk_write`
+of guarded updates by `_id`, each of which applies only while the lead's status and fencing token
+are still those that were read; read back, by a claim id that no other claim has ever used, which
+of them are ours. What cannot be read back was not claimed, whatever the write's own answer was: a
+dropped connection, a time-out and a failed write concern all end in the same question to the
+database. `update_many` is not used: the driver can never retry it.
+
+**A lease** runs until `enrichment.due_at`, by the server's clock, and is renewed by a heartbeat.
+When it runs out the lead is simply due, and anyone may claim it: nobody has to notice a death. The
+local deadline is counted from the moment the claim or renewal was *sent*, so it is never later
+than the database's; past it a worker stops of its own accord. A failed heartbeat alone proves
+nothing about ownership, and work goes on.
+
+**Fencing.** Every claim raises `token` and brings a fresh `claim_id`, and every later write of that
+worker filters on both and on the status still being `processing`. A worker that was paused, cut
+off or declared dead can therefore write nothing, however late it wakes. The claim id is needed
+besides the token because a writer may replace the whole document, whose tokens then begin again.
+A user's `pending` takes the status away from under the worker and fences it out the same way.
+
+**Attempts** are counted at the claim, so that a lead that kills its process each time still ends
+as `failed`; release and snooze give the attempt back.
+
+**Contention.** Daemons that read the same candidates in the same order would all fight for the
+head. So a daemon that lost candidates to others reads a wider window next time and takes from it
+at random, within equal priority; alone, it takes exactly the head.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from loguru import logger
+from pymongo import UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError, PyMongoError
+
+from enricher.lead import Document, Lead, LeadId, Lease, Status
+from enricher.store import book
+
+_LANES = ("due", "pending", "refresh")
+_OLDEST_FIRST_EVERY = 10
+_WIDEST = 8
+_ASIDE_SECONDS = 600.0
+
+DUE_NOW: Document = {
+    # The lower bound keeps out a missing field, which sorts below every date.
+    "enrichment.due_at": {"$gt": book.EPOCH},
+    "$expr": {"$lte": ["$enrichment.due_at", "$$NOW"]},
+}
+PENDING: Document = {"enrichment_status": Status.PENDING}
+DUE: Document = {
+    "enrichment_status": {
+        "$in": [Status.PROCESSING, Status.RETRYING, Status.FAILED, Status.SKIPPED]
+    },
+    **DUE_NOW,
+}
+REFRESH: Document = {"enrichment_status": Status.COMPLETED, **DUE_NOW}
+
+_CANDIDATE = {
+    "token": book.TOKEN,
+    "status": "$enrichment_status",
+    "priority": "$enrichment.priority",
+}
+_CLAIMED = {
+    "token": "$enrichment.token",
+    "attempts": "$enrichment.attempts",
+    "answered": "$enrichment.answered",
+    "waited_ms": "$enrichment.waited_ms",
+    "subject": "$enrichment.subject",
+    "inputs": "$enrichment.inputs",
+    "enriched_data": {"$cond": [book.is_type("$enriched_data", "object"), "$enriched_data", None]},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One batch: the leases won, and how many candidates others were quicker to take."""
+
+    leases: list[Lease]
+    lost: int = 0
+    asked: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """True when as many candidates stood there as were asked for: there is more work."""
+        return len(self.leases) + self.lost >= self.asked > 0
+
+
+@dataclass(slots=True)
+class Leads:
+    """The leads collection as a queue. One instance per process; it remembers contention."""
+
+    collection: AsyncCollection[Document]
+    holder: str
+    lease: timedelta
+    rank: book.Expression
+    """Priority expression, from `book.priority`."""
+    random: random.Random = field(default_factory=random.Random)
+    _claims: int = 0
+    _width: int = 1
+    _aside: dict[str, float] = field(default_factory=dict)
+
+    # -- admission -------------------------------------------------------------------------
+
+    async def admit(self, ids: Collection[LeadId]) -> int:
+        """Missing status -> `pending`, and the priority computed. Idempotent.
+
+        Returns how many leads changed. A lead that cannot be written (too large, refused by a
+        validator) is logged and left alone; the others are admitted all the same.
+        """
+        if not ids:
+            return 0
+        admission = book.admission(self.rank)
+        updates = [UpdateOne({"_id": id_, **book.UNADMITTED}, admission) for id_ in ids]
+        try:
+            return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+        except BulkWriteError as error:
+            _raise_unless_per_lead(error)
+            for number, code in _refused(error):
+                self._set_aside(list(ids)[number], code, "admit")
+            return int(error.details["nModified"])
+
+    # -- claiming --------------------------------------------------------------------------
+
+    async def claim(self, slots: int) -> Claimed:
+        """Claim up to `slots` leads: see the page above."""
+        self._claims += 1
+        candidates = self._pick(await self._candidates(slots), slots)
+        if not candidates:
+            return Claimed([], asked=slots)
+        claim_id = uuid.uuid4().hex
+        sent = time.monotonic()
+        await self._compare_and_set(candidates, claim_id)
+        leases = await self._read_back([c["_id"] for c in candidates], claim_id, sent)
+        lost = len(candidates) - len(leases)
+        self._width = min(_WIDEST, self._width * 2) if lost * 10 > len(candidates) else 1
+        return Claimed(leases, lost, slots)
+
+    async def _candidates(self, slots: int) -> list[Document]:
+        """One round trip for all lanes; each reads only keys of leads that are work."""
+        window = slots * self._width
+        oldest_first = self._claims % _OLDEST_FIRST_EVERY == 0
+        sort = {"enrichment.queued_at": 1} if oldest_first else _BY_PRIORITY
+        stages = _lane("pending", PENDING, sort, window)
+        for name, match in (("due", DUE), ("refresh", REFRESH)):
+            branch = _lane(name, match, {"enrichment.due_at": 1}, window)
+            stages.append({"$unionWith": {"coll": self.collection.name, "pipeline": branch}})
+        found: list[Document] = await (await self.collection.aggregate(stages)).to_list()
+        return [candidate for candidate in found if not self._is_aside(candidate["_id"])]
+
+    def _pick(self, found: list[Document], slots: int) -> list[Document]:
+        """Interrupted and retried work takes up to half of the slots, then pending, then refresh."""
+        lanes = {name: [c for c in found if c["lane"] == name] for name in _LANES}
+        if self._width > 1:
+            for name in _LANES:
+                self._shuffle_within_priority(lanes[name])
+        promised = (slots + 1) // 2
+        first, later = lanes["due"][:promised], lanes["due"][promised:]
+        return (first + lanes["pending"] + later + lanes["refresh"])[:slots]
+
+    def _shuffle_within_priority(self, candidates: list[Document]) -> None:
+        self.random.shuffle(candidates)
+        candidates.sort(key=_rank_of, reverse=True)
+
+    async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> None:
+        claiming = book.claiming(claim_id, self.holder, self.lease)
+        updates = [
+            UpdateOne(
+                {
+                    "_id": seen["_id"],
+                    "enrichment_status": seen["status"],
+                    "$expr": {"$eq": [book.TOKEN, {"$literal": seen["token"]}]},
+                },
+                claiming,
+            )
+            for seen in candidates
+        ]
+        try:
+            await self.collection.bulk_write(updates, ordered=False)
+        except BulkWriteError as error:
+            for number, code in _refused(error):
+                self._set_aside(candidates[number]["_id"], code, "claim")
+        except PyMongoError as error:
+            # The outcome is open (connection, time-out, write concern): the read-back answers it.
+            logger.bind(error=type(error).__name__).warning("claim.unknown")
+
+    async def _read_back(self, ids: Iterable[LeadId], claim_id: str, sent: float) -> list[Lease]:
+        ours = {
+            "_id": {"$in": list(ids)},
+            "enrichment.claim_id": claim_id,
+            "enrichment_status": Status.PROCESSING,
+        }
+        found = await self.collection.find(ours, _CLAIMED).to_list()
+        deadline = sent + self.lease.total_seconds()
+        return [_lease(document, claim_id, deadline) for document in found]
+
+    # -- poison ----------------------------------------------------------------------------
+
+    def _set_aside(self, id_: LeadId, code: int, what: str) -> None:
+        """A lead the server refuses to write cannot even be marked; do not let it hold the head."""
+        self._aside[_hashable(id_)] = time.monotonic() + _ASIDE_SECONDS
+        logger.bind(lead=str(id_), code=code, step=what).error("lead.unwritable")
+
+    def _is_aside(self, id_: LeadId) -> bool:
+        if not self._aside:
+            return False
+        until = self._aside.get(_hashable(id_), 0.0)
+        if until < time.monotonic():
+            self._aside.pop(_hashable(id_), None)
+        return until > time.monotonic()
+
+    # -- leases ----------------------------------------------------------------------------
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Renew all in one round trip (two if any is gone); returns those that were lost.
+
+        On success each kept lease's local deadline moves to `lease` from when this was sent.
+        """
+        sent = time.monotonic()
+        renewal = book.renewal(self.lease)
+        updates = [UpdateOne(fence(lease), renewal) for lease in leases]
+        result = await self.collection.bulk_write(updates, ordered=False)
+        lost = [] if result.matched_count == len(leases) else await self._not_ours(leases)
+        gone = {id(lease) for lease in lost}
+        for lease in leases:
+            if id(lease) not in gone:
+                lease.deadline = sent + self.lease.total_seconds()
+        return lost
+
+    async def _not_ours(self, leases: Sequence[Lease]) -> list[Lease]:
+        held = {"$or": [fence(lease) for lease in leases]}
+        found = await self.collection.find(held, {"token": "$enrichment.token"}).to_list()
+        ours = {(document["token"], _hashable(document["_id"])) for document in found}
+        return [lease for lease in leases if (lease.token, _hashable(lease.lead_id)) not in ours]
+
+    async def release(self, leases: Sequence[Lease]) -> int:
+        """Give leads back unworked: `pending` at once, and the attempt does not count."""
+        if not leases:
+            return 0
+        giving_back = book.requeueing(released=True)
+        updates = [UpdateOne(fence(lease), giving_back) for lease in leases]
+        return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+
+
+_BY_PRIORITY = {"enrichment.priority": -1, "enrichment.queued_at": 1}
+
+
+def fence(lease: Lease) -> Document:
+    """The filter of every write a worker makes: only while the lease is still its own."""
+    return {
+        "_id": lease.lead_id,
+        "enrichment.token": lease.token,
+        "enrichment.claim_id": lease.claim_id,
+        "enrichment_status": Status.PROCESSING,
+    }
+
+
+def _lane(name: str, match: Document, sort: Document, window: int) -> list[Document]:
+    project = {**_CANDIDATE, "lane": {"$literal": name}}
+    return [{"$match": match}, {"$sort": sort}, {"$limit": window}, {"$project": project}]
+
+
+def _rank_of(candidate: Document) -> float:
+    rank = candidate.get("priority")
+    return float(rank) if isinstance(rank, int | float) else 0.0
+
+
+def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
+    waited = document.get("waited_ms")
+    lead = Lead(
+        id=document["_id"],
+        inputs=book.read_inputs(document["inputs"]),
+        enriched_data=document["enriched_data"] or {},
+        answered=document["answered"],
+        subject=document.get("subject"),
+        attempt=int(document["attempts"]),
+        waited_seconds=None if waited is None else max(0.0, waited / 1000),
+    )
+    return Lease(lead, document["token"], claim_id, deadline)
+
+
+def _hashable(id_: LeadId) -> str:
+    """An `_id` may be an embedded document, which Python cannot hash."""
+    return f"{type(id_).__name__}:{id_!r}"
+
+
+def _refused(error: BulkWriteError) -> list[tuple[int, int]]:
+    """(position in the batch, error code) of each update the server refused."""
+    return [(entry["index"], entry["code"]) for entry in error.details["writeErrors"]]
+
+
+def _raise_unless_per_lead(error: BulkWriteError) -> None:
+    """A failed write concern is an outage, not the fault of a lead: let the caller try again."""
+    if error.details["writeConcernErrors"] or not error.details["writeErrors"]:
+        raise error

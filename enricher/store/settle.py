@@ -1,0 +1,222 @@
+"""Settle: the one write that ends a claim, and the only one that must never be lost.
+
+Values, provenance, score, next due time and the re-qualification note go in one fenced update, so
+no reader ever sees half of them; concurrent settles share one `bulk_write`. The result may be paid
+for, and the fence makes the write safe at any later time: so it is tried until the database gives
+a definite answer, however long that takes. Zero matched means the lead is no longer ours as it
+was; reading it back tells why (see `Settled`).
+
+The filter also compares the inputs with those noted at the claim, inside the database. When a lead's
+address changes while it is in work, what was found for the old one is not written, and the lead
+is queued again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from bson.errors import InvalidDocument
+from loguru import logger
+from pymongo import UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError, DocumentTooLarge, PyMongoError
+
+from enricher.lead import Completed, Document, Failed, Lease, Outcome, Retrying, Skipped, Status
+from enricher.outage import Outage
+from enricher.store import book
+from enricher.store.coalesce import Coalescer
+from enricher.store.leads import fence
+
+_LARGEST_BATCH = 200
+_UNWRITABLE = "The result could not be written to this document: {why}."
+
+
+class Settled(StrEnum):
+    """What became of a settle."""
+
+    WRITTEN = "written"
+    LEASE_LOST = "lease_lost"
+    """Somebody else holds the lead, or a user set it to `pending`: the result is dropped."""
+    INPUTS_CHANGED = "inputs_changed"
+    """The address changed meanwhile: nothing was written and the lead is queued again."""
+    DELETED = "deleted"
+    """The lead is gone, and is not resurrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One lease with its outcome, and what the lead's data was found for."""
+
+    lease: Lease
+    outcome: Outcome
+    subject: str | None
+
+
+@dataclass(slots=True)
+class Settler:
+    """Coalesces concurrent settles, and tries again for as long as an outage lasts."""
+
+    collection: AsyncCollection[Document]
+    refresh_after: Callable[[], timedelta | None]
+    """When a completed lead is due again; `None` for never. Called for each lead: it has jitter."""
+    outage: Outage = field(default_factory=lambda: Outage("settle"))
+    _coalescer: Coalescer[Settlement, Settled] | None = None
+
+    async def settle(self, lease: Lease, outcome: Outcome, subject: str | None = None) -> Settled:
+        """Write the outcome, unless the lease was lost. Raises nothing that the database does."""
+        if self._coalescer is None:
+            self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
+        return await self._coalescer.submit(Settlement(lease, outcome, subject))
+
+    async def _flush(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        while True:
+            try:
+                settled = await self._write(batch)
+            except PyMongoError as error:
+                await asyncio.sleep(self.outage.failed(error))
+            else:
+                self.outage.succeeded()
+                return settled
+
+    async def _write(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        updates = [self._update(settlement) for settlement in batch]
+        refused: dict[int, str] = {}
+        try:
+            result = await self.collection.bulk_write(updates, ordered=False)
+            if result.matched_count == len(batch):
+                return [Settled.WRITTEN] * len(batch)
+        except BulkWriteError as error:
+            if error.details["writeConcernErrors"]:
+                raise  # the outcome is open; the same write again answers it
+            refused = {
+                entry["index"]: f"error {entry['code']}" for entry in error.details["writeErrors"]
+            }
+        except (DocumentTooLarge, InvalidDocument, OverflowError):
+            # The driver refused to send the batch because of one of its documents.
+            return await self._one_by_one(batch)
+        return await self._judge(batch, refused)
+
+    async def _one_by_one(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        if len(batch) == 1:
+            return await self._judge(batch, {0: "it is too large or cannot be encoded"})
+        return [(await self._write([settlement]))[0] for settlement in batch]
+
+    # -- when not every update matched -----------------------------------------------------
+
+    async def _judge(
+        self, batch: Sequence[Settlement], refused: dict[int, str]
+    ) -> Sequence[Settled]:
+        return [
+            await self._judge_one(settlement, refused.get(number))
+            for number, settlement in enumerate(batch)
+        ]
+
+    async def _judge_one(self, settlement: Settlement, refused: str | None) -> Settled:
+        """Rare, so one read for each lead is affordable; it says exactly what happened."""
+        lease = settlement.lease
+        now = await self.collection.find_one({"_id": lease.lead_id}, _STANDING)
+        if now is None:
+            return Settled.DELETED
+        if now.get("claim_id") != lease.claim_id or now.get("token") != lease.token:
+            return Settled.LEASE_LOST
+        if now.get("status") != Status.PROCESSING:
+            # Our own earlier try got through, unless a user asked for a fresh run.
+            return Settled.LEASE_LOST if now["status"] == Status.PENDING else Settled.WRITTEN
+        if refused is not None:
+            return await self._give_up(settlement, refused)
+        await self.collection.update_one(fence(lease), book.requeueing(released=False))
+        return Settled.INPUTS_CHANGED
+
+    async def _give_up(self, settlement: Settlement, why: str) -> Settled:
+        """The lead must not come back for ever and be paid for each time."""
+        logger.bind(lead=str(settlement.lease.lead_id), why=why).error("settle.refused")
+        failed = Failed({}, _UNWRITABLE.format(why=why))
+        plain = self._update(Settlement(settlement.lease, failed, None))
+        result = await self.collection.bulk_write([plain])
+        return Settled.WRITTEN if result.matched_count else Settled.LEASE_LOST
+
+    # -- the write itself ------------------------------------------------------------------
+
+    def _update(self, settlement: Settlement) -> UpdateOne:
+        return UpdateOne(
+            {**fence(settlement.lease), **book.INPUTS_UNCHANGED}, self._ending(settlement)
+        )
+
+    def _ending(self, settlement: Settlement) -> book.Pipeline:
+        outcome, subject = settlement.outcome, settlement.subject
+        match outcome:
+            case Completed():
+                return _ending(outcome, subject, self.refresh_after(), Status.COMPLETED)
+            case Retrying():
+                return _ending(outcome, subject, outcome.due_in, Status.RETRYING)
+            case Failed():
+                return _ending(outcome, subject, None, Status.FAILED)
+            case Skipped():
+                return _ending(outcome, subject, None, Status.SKIPPED)
+
+
+_STANDING = {
+    "status": "$enrichment_status",
+    "claim_id": "$enrichment.claim_id",
+    "token": "$enrichment.token",
+}
+
+_REQUALIFIED: dict[str, Any] = {
+    # Judged inside the write: a score that arrived a moment ago counts.
+    name: {
+        "$cond": [
+            {"$gt": ["$qualification_score", None]},
+            value,
+            {"$ifNull": [f"${name}", "$$REMOVE"]},
+        ]
+    }
+    for name, value in (
+        ("qualification_status", "pending"),
+        ("qualification_requested_at", "$$NOW"),
+    )
+}
+
+
+def _ending(
+    outcome: Outcome, subject: str | None, due_in: timedelta | None, status: Status
+) -> book.Pipeline:
+    """Values from vendors stand in `$literal`, or one that begins with `$` would be executed."""
+    lead: dict[str, Any] = {
+        "enrichment_status": status,
+        "enrichment_error": {"$literal": _error(outcome)},
+        "updated_at": "$$NOW",
+        "enrichment": book.book_with(_bookkeeping(outcome, subject, due_in)),
+    }
+    if outcome.data:
+        lead["enriched_data"] = {"$literal": outcome.data}
+    if isinstance(outcome, Completed):
+        lead |= {"enriched_at": "$$NOW", **_REQUALIFIED}
+    gone = ["enrichment.queued_at", "enrichment.inputs"]
+    gone += [] if due_in else ["enrichment.due_at"]
+    return [{"$set": lead}, {"$unset": gone}]
+
+
+def _bookkeeping(
+    outcome: Outcome, subject: str | None, due_in: timedelta | None
+) -> dict[str, book.Expression]:
+    values: dict[str, book.Expression] = {"holder": None, "attempts": 0, "answered": {}}
+    if isinstance(outcome, Retrying):
+        values["answered"] = {"$literal": dict(outcome.answered)}
+        given_back = 0 if outcome.attempt_spent else 1
+        values["attempts"] = {
+            "$max": [0, {"$subtract": [book.number("$enrichment.attempts"), given_back]}]
+        }
+    if due_in:
+        values["due_at"] = book.in_milliseconds(due_in)
+    if subject and outcome.data:
+        values["subject"] = subject
+    return values
+
+
+def _error(outcome: Outcome) -> str | None:
+    return outcome.reason.sentence if isinstance(outcome, Skipped) else outcome.error

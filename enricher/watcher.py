@@ -1,0 +1,216 @@
+"""Sees new leads and admits them: from the change stream, and where there is none by searching.
+
+    stream -> inbox -> admit -> save the position -> ring the bell
+
+One task reads the stream and does nothing else, so the server's batches are drained at once; another
+admits what has gathered meanwhile, so batches grow with the load. The position is saved only after
+everything before it has been admitted: a crash between the two repeats work that changes nothing.
+
+Where events may have been missed (a position the server no longer knows, a dropped collection, a
+server without change streams) the collection is searched for leads that were never admitted. The
+stream is opened first and the search comes second, so that nothing falls in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from loguru import logger
+
+from enricher import metrics
+from enricher.bell import Bell
+from enricher.lead import LeadId
+from enricher.outage import Outage, pause
+from enricher.settings import WorkSettings
+from enricher.store import DatabaseTrouble
+from enricher.store.changes import Change, Changes, Start, StreamUnavailable
+from enricher.store.checkpoints import Checkpoint, Checkpoints
+from enricher.store.history import History
+from enricher.store.indexes import Indexes
+from enricher.store.leads import Leads
+
+_INBOX_LIMIT = 10_000
+_ADMIT_AT_ONCE = 1_000
+_SAVE_EVERY_SECONDS = 1.0
+_SAVE_IDLE_EVERY_SECONDS = 10.0
+_PROBE_EVERY_SECONDS = 300.0
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Reads the stream, admits leads, and keeps the position."""
+
+    leads: Leads
+    changes: Changes
+    checkpoints: Checkpoints
+    history: History
+    indexes: Indexes
+    bell: Bell
+    settings: WorkSettings
+    reading: Outage = field(default_factory=lambda: Outage("watcher"))
+    admitting: Outage = field(default_factory=lambda: Outage("admission"))
+    _inbox: list[Change] = field(default_factory=list)
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
+    _saved_at: float = float("-inf")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch until told to stop; then admit what has been read and save the position."""
+        reading_ended = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            admitting = self._admit_until(reading_ended)
+            group.create_task(admitting, name="watcher-admit")
+            try:
+                await self._read_until(stop)
+            finally:
+                reading_ended.set()
+                self._arrived.set()
+
+    # -- reading ---------------------------------------------------------------------------
+
+    async def _read_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._session(stop)
+            except DatabaseTrouble as error:
+                await pause(stop, self.reading.failed(error))
+            finally:
+                metrics.STREAMING.set(0)
+                await self._close()
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        """One stream from its opening to its end; or polling, until a stream is worth a try."""
+        checkpoint = await self.checkpoints.begin()
+        try:
+            start = await self._open(checkpoint)
+        except StreamUnavailable as error:
+            logger.bind(reason=str(error), seconds=self.settings.poll_seconds).warning(
+                "stream.unavailable"
+            )
+            await self._poll(checkpoint, stop)
+            return
+        await self._know_history(checkpoint)
+        if start is not Start.TOKEN and checkpoint.history_known:
+            await self._search("stream")
+        await self._read(stop)
+
+    async def _open(self, checkpoint: Checkpoint) -> Start:
+        if not self.settings.stream:
+            raise StreamUnavailable("ENRICHER_STREAM is off")
+        start = await self.changes.open(checkpoint)
+        if checkpoint.saved_at is None and self.changes.token:
+            # Whatever is inserted from here on is new, also if we die in the next moment.
+            await self.checkpoints.save(self.changes.token)
+        metrics.STREAM_OPENS.labels(start.value).inc()
+        metrics.STREAMING.set(1)
+        self.reading.succeeded()
+        logger.bind(start=start.value).info("stream.opened")
+        return start
+
+    async def _know_history(self, checkpoint: Checkpoint) -> None:
+        if not checkpoint.history_known:
+            leads = await self.history.record()
+            await self.checkpoints.history_is_known()
+            logger.bind(leads=leads).info("history.recorded")
+
+    async def _read(self, stop: asyncio.Event) -> None:
+        while self.changes.is_alive and not stop.is_set():
+            try:
+                change = await self.changes.next_change()
+            except DatabaseTrouble as error:
+                if self.changes.lost_position(error) or not self.changes.is_alive:
+                    raise
+                await pause(stop, self.reading.failed(error))
+                continue
+            self.reading.succeeded()
+            await self._put(change)
+        if not stop.is_set():
+            logger.warning("stream.ended")
+            await self.indexes.ensure_if_collection_exists()
+
+    async def _put(self, change: Change | None) -> None:
+        if change is not None:
+            metrics.STREAM_EVENTS.inc()
+            self._inbox.append(change)
+        self._arrived.set()
+        while len(self._inbox) >= _INBOX_LIMIT:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _close(self) -> None:
+        try:
+            await self.changes.close()
+        except DatabaseTrouble as error:
+            self.reading.failed(error)
+
+    # -- admitting -------------------------------------------------------------------------
+
+    async def _admit_until(self, ended: asyncio.Event) -> None:
+        while not ended.is_set():
+            await self._arrived.wait()
+            self._arrived.clear()
+            try:
+                await self._admit_inbox(final=False)
+            except DatabaseTrouble as error:
+                self._arrived.set()
+                await pause(ended, self.admitting.failed(error))
+            else:
+                self.admitting.succeeded()
+        try:
+            await self._admit_inbox(final=True)
+        except DatabaseTrouble as error:
+            self.admitting.failed(error)  # what was not saved is read again
+
+    async def _admit_inbox(self, *, final: bool) -> None:
+        """Taken together without an await in between, so the token covers exactly these changes."""
+        changes, token = self._inbox[:], self.changes.token
+        for first in range(0, len(changes), _ADMIT_AT_ONCE):
+            await self._admit(changes[first : first + _ADMIT_AT_ONCE])
+        del self._inbox[: len(changes)]
+        self._room.set()
+        await self._save(token, bool(changes), final=final)
+
+    async def _admit(self, changes: list[Change]) -> None:
+        ids = [change.lead_id for change in changes if not change.is_replace]
+        replaced = [change.lead_id for change in changes if change.is_replace]
+        if replaced:
+            ids += await self.history.without(replaced)
+        await self._admit_ids(ids, "stream")
+
+    async def _admit_ids(self, ids: list[LeadId], source: str) -> None:
+        admitted = await self.leads.admit(ids)
+        metrics.ADMITTED.labels(source).inc(admitted)
+        self.bell.ring()
+
+    async def _save(self, token: dict[str, object] | None, moved: bool, *, final: bool) -> None:
+        every = _SAVE_EVERY_SECONDS if moved else _SAVE_IDLE_EVERY_SECONDS
+        now = time.monotonic()
+        if token is None or not (final or now - self._saved_at >= every):
+            return
+        await self.checkpoints.save(token)
+        self._saved_at = now
+        metrics.CHECKPOINT.set_to_current_time()
+
+    # -- searching -------------------------------------------------------------------------
+
+    async def _search(self, source: str) -> None:
+        """Admit every lead that should have been admitted and was not."""
+        found = 0
+        async for ids in self.history.unadmitted():
+            await self._admit_ids(ids, source)
+            found += len(ids)
+        if found:
+            logger.bind(leads=found, source=source).info("search.found")
+
+    async def _poll(self, checkpoint: Checkpoint, stop: asyncio.Event) -> None:
+        """In place of a stream. A search reads every lead without a status: rest ten times as long."""
+        await self._know_history(checkpoint)
+        until = time.monotonic() + _PROBE_EVERY_SECONDS
+        while not stop.is_set() and (time.monotonic() < until or not self.settings.stream):
+            began = time.monotonic()
+            await self._search("polling")
+            self.reading.succeeded()
+            took = time.monotonic() - began
+            await pause(stop, max(self.settings.poll_seconds, 10 * took))

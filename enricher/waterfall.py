@@ -1,0 +1,112 @@
+"""Asks the providers about one lead: the kinds together, and within a kind one after the other.
+
+The next provider of a kind is asked only while fields that it is good for are still missing. What
+was answered in an earlier attempt of the same run is not asked again. Every gate keeps to the
+lead's deadline, so whatever has been answered by then is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from enricher.answer import Answer, Found, Kind, Objected, Query
+from enricher.gate import Gate
+from enricher.lead import Lead
+
+_NOT_NEEDED = "nothing was missing"
+
+
+@dataclass(slots=True)
+class Findings:
+    """What asking brought: an answer for each provider asked, a reason for each one not asked."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def found(self) -> dict[str, Found]:
+        return {name: a for name, a in self.answers.items() if isinstance(a, Found)}
+
+    @property
+    def objection(self) -> bool:
+        """True when the person asked a vendor not to be processed."""
+        return any(isinstance(answer, Objected) for answer in self.answers.values())
+
+
+class Waterfall:
+    """The providers of one daemon, in the order of preference within each kind."""
+
+    def __init__(self, gates: Sequence[Gate], without_key: Mapping[str, str]) -> None:
+        self._gates = gates
+        self._without_key = without_key
+        by_kind = ([gate for gate in gates if gate.provider.kind is kind] for kind in Kind)
+        self._by_kind = [gates for gates in by_kind if gates]
+
+    @property
+    def order(self) -> list[str]:
+        """Names of all providers, best first: the order in which values win in the merge."""
+        free_last = sorted(self._gates, key=lambda gate: gate.provider.is_free)
+        return [gate.name for gate in free_last]
+
+    @property
+    def free(self) -> frozenset[str]:
+        """Names of the providers that cost nothing."""
+        return frozenset(gate.name for gate in self._gates if gate.provider.is_free)
+
+    async def ask(self, lead: Lead, query: Query, seconds: float) -> Findings:
+        """Ask every kind at once, for at most `seconds`."""
+        findings = Findings(skipped=dict(self._without_key))
+        deadline = time.monotonic() + seconds
+        async with asyncio.TaskGroup() as group:
+            for gates in self._by_kind:
+                group.create_task(self._fall(gates, lead, query, deadline, findings))
+        return findings
+
+    async def ask_free(self, lead: Lead, query: Query) -> Findings:
+        """Only what costs nothing, for a lead that no paid call is worth or allowed for."""
+        findings = Findings(skipped=dict(self._without_key))
+        for gate in self._gates:
+            if gate.provider.is_free and gate.provider.unfit(query) is None:
+                findings.answers[gate.name] = await gate.ask(query, time.monotonic(), str(lead.id))
+        return findings
+
+    async def _fall(
+        self, gates: Sequence[Gate], lead: Lead, query: Query, deadline: float, findings: Findings
+    ) -> None:
+        known = _known_fields(lead, gates[0].provider.kind)
+        for gate in gates:
+            if (reason := _why_not(gate, lead, query, known)) is not None:
+                findings.skipped |= {gate.name: reason} if reason else {}
+                continue
+            answer = await gate.ask(query, deadline, str(lead.id))
+            findings.answers[gate.name] = answer
+            if isinstance(answer, Found):
+                known |= _filled(answer.sections.get(gate.provider.kind.section))
+            if isinstance(answer, Objected):
+                return
+
+
+def _why_not(gate: Gate, lead: Lead, query: Query, known: set[str]) -> str | None:
+    """Why this provider is not asked: a reason, '' when it has answered already, `None` to ask."""
+    provider = gate.provider
+    if provider.name in lead.answered:
+        return ""
+    if (unfit := provider.unfit(query)) is not None:
+        return unfit
+    if provider.required and provider.required <= known:
+        return _NOT_NEEDED
+    return None
+
+
+def _known_fields(lead: Lead, kind: Kind) -> set[str]:
+    """Fields found by earlier attempts of this run; older values are there to be refreshed."""
+    return _filled(lead.enriched_data.get(kind.section)) if lead.answered else set()
+
+
+def _filled(section: object) -> set[str]:
+    if not isinstance(section, Mapping):
+        return set()
+    return {name for name, value in section.items() if value not in (None, "", [])}

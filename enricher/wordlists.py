@@ -1,0 +1,144 @@
+"""PURE Words that decide what an address is: what the published lists miss or get wrong.
+
+They win over the lists. A false "disposable" would drop a real lead without a trace, and a missed
+free-mail service would pay for the record of an internet provider.
+"""
+
+from __future__ import annotations
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_RELAYS = _words("""
+    privaterelay.appleid.com duck.com simplelogin.com simplelogin.co simplelogin.fr
+    simplelogin.io aleeas.com slmail.me slmails.com silomails.com dralias.com 8alias.com
+    8shield.net passmail.net passmail.com passinbox.com passfwd.com mozmail.com
+    relay.firefox.com opayq.com anonaddy.me anonaddy.com addymail.com addy.io maskedemail.com
+    erine.email burnermail.io 33mail.com cloaked.id users.noreply.github.com
+    reply.craigslist.org guest.booking.com guest.airbnb.com reply.airbnb.com members.ebay.com
+    marketplace.amazon.com marketplace.amazon.co.uk marketplace.amazon.de marketplace.amazon.fr
+    marketplace.amazon.it marketplace.amazon.es marketplace.amazon.ca
+""")
+"""Relays and forwarders hide the mailbox behind them. Market places mask their members like that."""
+
+_PERSONAL_MAIL = _words("""
+    gmail.com googlemail.com yahoo.com outlook.com hotmail.com live.com msn.com passport.com
+    icloud.com me.com mac.com icloud.com.cn aol.com gmx.de gmx.net gmx.com web.de proton.me
+    protonmail.com pm.me tutanota.com tutanota.de tuta.com tuta.io tutamail.com keemail.me
+    zoho.com zoho.eu zoho.in zohomail.eu zohomail.in fastmail.com fastmail.de yandex.com
+    yandex.ru yandex.by yandex.kz ya.ru mail.ru bk.ru list.ru inbox.ru internet.ru narod.ru
+    rambler.ua qq.com 163.com 126.com 21cn.com 263.net sify.com in.com hey.com onmail.com
+    pobox.com mailbox.org posteo.de startmail.com disroot.org riseup.net autistici.org
+    systemli.org countermail.com hushmail.me lavabit.com cock.li airmail.cc onionmail.org
+    cyberfear.com skiff.com purelymail.com ik.me mail.fr email.de voila.fr caramail.com
+    dbmail.com globo.com globomail.com r7.com oi.com.br superig.com.br walla.com walla.co.il
+    nana.co.il daum.net nate.com kakao.com empal.com dreamwiz.com goo.ne.jp infoseek.jp
+    pchome.com.tw mail.ua meta.ua dir.bg gbg.bg atlas.cz volny.cz quick.cz azet.sk zoznam.sk
+    indamail.hu vipmail.hu tlen.pl interia.eu go2.pl buziaczek.pl delfi.lt inbox.lv inbox.lt
+    one.lt in.gr mail.dk ofir.dk jubii.dk youmail.dk passagen.se start.no frisurf.no getmail.no
+    pec.it legalmail.it arubapec.it postecert.it poste.it ovi.com lycos.de lycos.co.kr
+""")
+"""Mail services, among them the certified mail (PEC) that Italian companies rent."""
+
+_PROVIDER_MAIL = _words("""
+    comcast.net spectrum.net optimum.net suddenlink.net mediacombb.net centurylink.net
+    insightbb.com wildblue.net consolidated.net metrocast.net atlanticbb.net flash.net
+    nvbell.net currently.com sympatico.ca cogeco.ca eastlink.ca sasktel.net mts.net aliant.net
+    bellaliant.net teksavvy.com xplornet.com distributel.net plus.net tesco.net btopenworld.com
+    talktalk.co.uk orange.net wanadoo.co.uk lineone.net iol.ie orange.fr sfr.fr neuf.fr
+    club-internet.fr numericable.fr bbox.fr aliceadsl.fr cegetel.net noos.fr 9online.fr
+    nordnet.fr proximus.be scarlet.be voo.be mobistar.be zeelandnet.nl caiway.nl wxs.nl
+    t-online.de magenta.de vodafone.de kabelmail.de versanet.de netcologne.de ewe.net ewetel.net
+    osnanet.de online.de onlinehome.de mnet-online.de unity-mail.de utanet.at inode.at liwest.at
+    kabsi.at hispeed.ch sunrise.ch vtxmail.ch tin.it tim.it fastwebnet.it vodafone.it orange.es
+    movistar.es ono.com jazztel.es ya.com telecable.es euskaltel.es netcabo.pt clix.pt meo.pt
+    nos.pt telia.com bredband.net comhem.se tele2.se bahnhof.se swipnet.se glocalnet.net
+    online.no broadpark.no tdcadsl.dk stofanet.dk post.tele.dk saunalahti.fi welho.com online.ee
+    neti.ee t-online.hu upcmail.hu invitel.hu neostrada.pl otenet.gr forthnet.gr hol.gr
+    ttmail.com ttnet.net.tr turk.net superonline.com netvision.net.il bezeqint.net zahav.net.il
+    012.net.il 013net.net emirates.net.ae eim.ae batelco.com.bh hinet.net netvigator.com
+    docomo.ne.jp ezweb.ne.jp softbank.ne.jp i.softbank.jp nifty.com biglobe.ne.jp ocn.ne.jp
+    so-net.ne.jp plala.or.jp au.com dion.ne.jp airtelmail.in bsnl.in vsnl.net vsnl.com
+    dataone.in starhub.net.sg pacific.net.sg tm.net.my streamyx.com cbn.net.id wo.cn
+    exetel.com.au slingshot.co.nz orcon.net.nz vodafone.co.nz inspire.net.nz paradise.net.nz
+    telkomsa.net mweb.co.za vodamail.co.za iafrica.com absamail.co.za lantic.net prodigy.net.mx
+    fibertel.com.ar speedy.com.ar ciudad.com.ar vtr.net cantv.net une.net.co etb.net.co
+    adinet.com.uy itelefonica.com.br
+""")
+"""The mailbox that comes with an internet connection."""
+
+FREE_MAIL = _RELAYS | _PERSONAL_MAIL | _PROVIDER_MAIL
+
+NOT_FREE_MAIL = _words("""
+    alibaba.com cox.com eurosport.com facebook.com looksmart.com medscape.com name.com
+    nus.edu.sg space.com techspot.com telstra.com
+""")
+"""On the published free-mail list, and yet where the staff of one organisation has its mail."""
+
+MAIL_BRANDS = _words("""
+    gmail googlemail hotmail yahoo outlook icloud protonmail gmx ymail
+""")
+"""Mail services under many country domains, the next of which no list knows yet."""
+
+TYPOS = _words("""
+    gmial.com gmai.com gmal.com gmil.com gmaill.com gamil.com gnail.com gmali.com gmall.com
+    gmaul.com ggmail.com gimail.com gmeil.com gmsil.com gmaik.com gmaio.com gmailc.om
+    hotmial.com hotmal.com hotmai.com hotmil.com hotmaill.com hotamil.com hotmali.com
+    hotmall.com homail.com htomail.com hormail.com yaho.com yahooo.com yhaoo.com yhoo.com
+    yahho.com yaoo.com ymial.com outlok.com outlook.co outloo.com outlool.com oulook.com
+    outllok.com iclould.com iclod.com icoud.com icluod.com aol.con live.con msn.con gmailcom
+    hotmailcom yahoocom outlookcom
+""")
+"""Free-mail domains as people mistype them; some of these are on the disposable list."""
+
+TYPED_FOR_COM = _words("""
+    con co cm om cmo comm vom ocm cim xom coom clm conm comn comcom
+""")
+"""What becomes of ".com". Some are real: acme.co may well be meant, hotmail.co is not."""
+
+RESERVED_TLDS = _words("""
+    test example invalid localhost local localdomain internal intranet lan home corp private
+    onion arpa
+""")
+"""RFC 2606, 6761, 6762, 7686, and what private networks call themselves (ICANN's name collisions)."""
+
+PLATFORMS = _words("""
+    onmicrosoft.com sharepoint.com atlassian.net b2clogin.com wordpress.com tumblr.com
+    substack.com jimdosite.com jimdofree.com mystrikingly.com godaddysites.com business.site
+    weeblysite.com webnode.page neocities.org hs-sites.com hubspotpagebuilder.com canva.site
+    myportfolio.com mykajabi.com bigcartel.com over-blog.com e-monsite.com canalblog.com
+    tripod.com angelfire.com typepad.com livejournal.com webs.com 000webhostapp.com glitch.me
+    zohosites.com mailchimpsites.com kinsta.cloud storenvy.com freshdesk.com ghost.io softr.app
+    glide.page super.site dorik.io
+""")
+"""Names below these belong to tenants, as below the private suffixes, where these are missing."""
+
+PROFILE_HOSTS = _words("""
+    linkedin.com facebook.com fb.com instagram.com twitter.com x.com youtube.com tiktok.com
+    xing.com vk.com pinterest.com github.com gitlab.com medium.com crunchbase.com linktr.ee
+    sites.google.com docs.google.com plus.google.com g.page g.co goo.gl bit.ly t.me wa.me
+    about.me behance.net dribbble.com etsy.com yelp.com
+""")
+"""A page below one of these is about somebody else than the site's own company."""
+
+ROLES = _words("""
+    abuse accounting accounts admin administration administrator advertising billing booking
+    bookings buchhaltung business careers commercial communications compliance compras
+    comptabilite contact contacto contato contactus customercare customerservice customersupport
+    data dataprotection datenschutz desk developer developers dev devops direction dpo editor
+    editorial einkauf email enquiries enquiry events facturacion facturation feedback finance
+    frontdesk general gdpr hello help helpdesk hola hostmaster hr info infos information
+    inquiries inquiry investors invoice invoices it jobs kontakt legal logistics mail mailbox
+    management marketing media member membership newsletter noc office operations ops order
+    orders partner partners partnerships payments payroll personal press privacy procurement
+    purchase purchasing recepcion reception recruiting recruitment rechnung reservations rh root
+    sales secretariat security service services shop social staff store subscribe subscriptions
+    support sysadmin team tech technical test training trade unsubscribe usenet ventas vendas
+    verkauf vertrieb verwaltung web webmaster welcome www
+""")
+"""Local parts that a desk reads, without their dots and dashes."""
+
+SAYS_NOTHING = _words("- -- ? . n/a na n.a. none null nil unknown undefined") | {""}
+"""What people and exports write into a field that they have nothing for."""

@@ -1,0 +1,228 @@
+"""Claims leads while there are free slots, works on each, and settles it.
+
+Stopping is not cancelling. When told to stop it claims nothing more and lets the work finish while
+the heartbeat goes on; what is not finished by the end of the grace period is given back, with its
+attempt. A result that exists is always written: the settle is shielded, and waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from loguru import logger
+
+from enricher import metrics
+from enricher.bell import Bell
+from enricher.enrichment import Enrichment
+from enricher.heartbeat import Heartbeat
+from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped
+from enricher.outage import Outage, pause
+from enricher.settings import WorkSettings
+from enricher.store import DatabaseTrouble
+from enricher.store.leads import Claimed, Leads
+from enricher.store.settle import Settled, Settler
+
+_ROUND_TRIP_SHARE = 4
+"""A claim costs three round trips: wait until a quarter of the slots is free, or"""
+_SLOT_WAIT_SECONDS = 0.02
+"""until this long has passed, whichever is first."""
+_RELEASE_SECONDS = 5.0
+_INTERNAL = "An internal error stopped the work on this lead: {name}."
+
+
+@dataclass(slots=True)
+class Worker:
+    """The slots of one process."""
+
+    leads: Leads
+    settler: Settler
+    enrichment: Enrichment
+    heartbeat: Heartbeat
+    bell: Bell
+    settings: WorkSettings
+    outage: Outage = field(default_factory=lambda: Outage("worker"))
+    random: Random = field(default_factory=Random)
+    _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
+    _unfinished: list[Lease] = field(default_factory=list)
+    _slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Claim and work until told to stop, then drain."""
+        metrics.CONCURRENCY.set(self.settings.concurrency)
+        waking = asyncio.create_task(self._wake_to_stop(stop), name="worker-stop")
+        while not stop.is_set():
+            await self._turn(stop)
+        await waking
+        await self._drain()
+
+    async def _wake_to_stop(self, stop: asyncio.Event) -> None:
+        """Whatever the loop waits for, it is to look at `stop` now."""
+        await stop.wait()
+        self.bell.ring()
+        self._slot_freed.set()
+
+    # -- claiming --------------------------------------------------------------------------
+
+    async def _turn(self, stop: asyncio.Event) -> None:
+        if not self._free:
+            await self._until_slots_are_free(stop)
+            return
+        try:
+            claimed = await self.leads.claim(self._free)
+        except DatabaseTrouble as error:
+            await pause(stop, self.outage.failed(error))
+            return
+        self.outage.succeeded()
+        self._begin(claimed)
+        await self._until_worth_claiming(claimed, stop)
+
+    def _begin(self, claimed: Claimed) -> None:
+        metrics.CLAIMED.inc(len(claimed.leases))
+        metrics.CLAIMS_LOST.inc(claimed.lost)
+        for lease in claimed.leases:
+            task = asyncio.create_task(self._work(lease), name=f"lead-{lease.token}")
+            self._tasks[task] = lease
+            self.heartbeat.hold(lease, task)
+            task.add_done_callback(self._free_slot)
+
+    def _free_slot(self, task: asyncio.Task[None]) -> None:
+        lease = self._tasks.pop(task)
+        self.heartbeat.let_go(lease)
+        self._slot_freed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.bind(lead=str(lease.lead_id)).opt(exception=error).error("lead.abandoned")
+
+    async def _until_worth_claiming(self, claimed: Claimed, stop: asyncio.Event) -> None:
+        """More work stands there: as soon as slots are free. Else: when it rings, or a poll is due."""
+        if claimed.is_full and claimed.leases:
+            await self._until_slots_are_free(stop)
+        elif claimed.is_full:
+            # Others took every candidate. Do not race them for the next ones.
+            await asyncio.sleep(_SLOT_WAIT_SECONDS * self.random.random())
+        else:
+            await self.bell.wait(self.settings.poll_seconds * (0.9 + 0.2 * self.random.random()))
+
+    async def _until_slots_are_free(self, stop: asyncio.Event) -> None:
+        """Wait until enough slots are free to be worth a claim, but not long once one is."""
+        enough = max(1, self.settings.concurrency // _ROUND_TRIP_SHARE)
+        while not self._free and not stop.is_set():
+            await self._wait_for_slot(self.settings.poll_seconds)
+        patience_ends = time.monotonic() + _SLOT_WAIT_SECONDS
+        while self._free < enough and not stop.is_set():
+            left = patience_ends - time.monotonic()
+            if left <= 0:
+                return
+            await self._wait_for_slot(left)
+
+    async def _wait_for_slot(self, seconds: float) -> None:
+        self._slot_freed.clear()
+        await pause(self._slot_freed, seconds)
+
+    @property
+    def _free(self) -> int:
+        return self.settings.concurrency - len(self._tasks)
+
+    # -- one lead --------------------------------------------------------------------------
+
+    async def _work(self, lease: Lease) -> None:
+        began = time.monotonic()
+        try:
+            outcome, subject = await self.enrichment.work_on(lease.lead)
+        except asyncio.CancelledError:
+            self._unfinished.append(lease)
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug met by one lead must not stop the others
+            logger.bind(lead=str(lease.lead_id)).exception("lead.broken")
+            outcome, subject = Failed({}, _INTERNAL.format(name=type(error).__name__)), ""
+        self.heartbeat.let_go(lease)
+        settled = await _surely(self.settler.settle(lease, outcome, subject))
+        _report(lease, outcome, settled, time.monotonic() - began)
+
+    # -- draining --------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self.settings.shutdown_grace_seconds)
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        self._unfinished.clear()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_RELEASE_SECONDS)
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                released = await self.leads.release(self._unfinished)
+        except (DatabaseTrouble, TimeoutError):
+            logger.bind(leads=len(self._unfinished)).warning("drain.not_released")
+            return
+        metrics.RELEASED.inc(released)
+        logger.bind(released=released).info("drain.finished")
+
+
+async def _surely(settling: Coroutine[Any, Any, Settled]) -> Settled:
+    """Await to the end even when cancelled: `shield` alone would return at once."""
+    task = asyncio.create_task(settling)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    return task.result()
+
+
+def _report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float) -> None:
+    if settled is not Settled.WRITTEN:
+        metrics.NOT_WRITTEN.labels(settled.value).inc()
+        logger.bind(lead=str(lease.lead_id), token=lease.token, why=settled.value).warning(
+            "lead.not_written"
+        )
+        return
+    kind = type(outcome).__name__.lower()
+    metrics.SETTLED.labels(kind).inc()
+    metrics.LAST_SETTLED.set_to_current_time()
+    metrics.WORK.observe(seconds)
+    _observe(lease, outcome, seconds)
+    logger.bind(
+        lead=str(lease.lead_id),
+        token=lease.token,
+        outcome=kind,
+        attempt=lease.lead.attempt,
+        seconds=round(seconds, 3),
+        **_details(outcome),
+    ).info("lead.settled")
+
+
+def _observe(lease: Lease, outcome: Outcome, seconds: float) -> None:
+    waited = lease.lead.waited_seconds
+    if waited is not None:
+        metrics.QUEUE_WAIT.observe(waited)
+    if not isinstance(outcome, Retrying):
+        metrics.END_TO_END.observe((waited or 0.0) + seconds)
+    if isinstance(outcome, Completed):
+        score = outcome.data["enrichment_metadata"]["completeness_score"]
+        metrics.COMPLETENESS.observe(score / 100)
+    if isinstance(outcome, Skipped):
+        metrics.SKIPPED.labels(outcome.reason.value).inc()
+
+
+def _details(outcome: Outcome) -> dict[str, object]:
+    match outcome:
+        case Completed(data=data):
+            return {"score": data["enrichment_metadata"]["completeness_score"]}
+        case Retrying(error=error, due_in=due_in, attempt_spent=spent):
+            seconds = round(due_in.total_seconds(), 1)
+            return {"due_in_seconds": seconds, "attempt_spent": spent, "error": error}
+        case Failed(error=error):
+            return {"error": error}
+        case Skipped(reason=reason):
+            return {"reason": reason.value}

@@ -1,0 +1,140 @@
+"""MongoDB for the tests: MONGODB_URI if set, else a container, else the embedded server.
+
+Where none can be had, the tests that need one are skipped on a laptop and fail in CI: there a
+green run must mean that they ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import shlex
+import tempfile
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from enricher.embedded import EmbeddedServer, ensure_primary, find_mongod
+from enricher.errors import EmbeddedServerError
+from enricher.lead import Document
+from tests.processes import bound_to_us
+
+MONGODB_IMAGE = "mongo:7.0"
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A replica set with change streams, shared by the whole run."""
+    if uri := os.environ.get("MONGODB_URI"):
+        yield uri
+    elif _docker_answers():
+        with _container() as uri:
+            yield uri
+    else:
+        with _embedded(request.getfixturevalue("mongod")) as uri:
+            yield uri
+
+
+@pytest.fixture(scope="session")
+def standalone_uri(mongod: Path) -> Iterator[str]:
+    """A server that is no replica set: no change streams, no transactions."""
+    with _embedded(mongod, standalone=True) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `binary` for an `EmbeddedServer` that a killed test run does not leave behind."""
+    try:
+        command = shlex.join([*bound_to_us(), str(find_mongod())])
+    except EmbeddedServerError as error:
+        _unavailable(str(error))
+    script = tmp_path_factory.mktemp("bin") / "mongod"
+    script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+@pytest.fixture
+async def database(mongodb_uri: str) -> AsyncIterator[AsyncDatabase[Document]]:
+    """An empty database under a name of its own, dropped afterwards."""
+    client: AsyncMongoClient[Document] = AsyncMongoClient(mongodb_uri, tz_aware=True)
+    async with client:
+        name = f"test_{uuid.uuid4().hex}"
+        try:
+            yield client[name]
+        finally:
+            await client.drop_database(name)
+
+
+@pytest.fixture
+def leads(database: AsyncDatabase[Document]) -> AsyncCollection[Document]:
+    return database["leads"]
+
+
+@contextmanager
+def _embedded(mongod: Path, standalone: bool = False) -> Iterator[str]:
+    """Started and stopped in loops of its own: it outlives the loop of each test."""
+    with tempfile.TemporaryDirectory(prefix="enricher-mongod-") as directory:
+        server = EmbeddedServer(Path(directory), standalone=standalone, binary=mongod)
+        asyncio.run(server.start())
+        try:
+            yield server.uri
+        finally:
+            asyncio.run(server.stop())
+
+
+@contextmanager
+def _container() -> Iterator[str]:
+    from testcontainers.core.container import DockerContainer
+
+    container = DockerContainer(MONGODB_IMAGE, command="--replSet rs0 --bind_ip_all", ports=[27017])
+    with container:
+        host, port = container.get_container_host_ip(), container.get_exposed_port(27017)
+        uri = f"mongodb://{host}:{port}/?directConnection=true"
+        asyncio.run(_until_primary(uri))
+        yield uri
+
+
+async def _until_primary(uri: str) -> None:
+    client: AsyncMongoClient[Document] = AsyncMongoClient(uri, serverSelectionTimeoutMS=60_000)
+    async with client, asyncio.timeout(90):
+        await ensure_primary(client, "rs0", "127.0.0.1:27017")
+
+
+def _docker_answers() -> bool:
+    with warnings.catch_warnings():  # a Docker client that cannot connect leaves its socket open
+        warnings.simplefilter("ignore", ResourceWarning)
+        answers = _ping_docker()
+        gc.collect()
+    return answers
+
+
+def _ping_docker() -> bool:
+    import docker  # type: ignore[import-untyped]
+
+    try:
+        client = docker.from_env(timeout=2)
+    except docker.errors.DockerException:
+        return False
+    try:
+        return bool(client.ping())
+    except (docker.errors.DockerException, OSError):
+        return False
+    finally:
+        client.close()
+
+
+def _unavailable(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,106 @@
+"""How long a vendor asks us to wait: five encodings, each of them also empty or garbled."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from enricher.providers import hints
+
+NOW = datetime(2026, 10, 7, 12, 0, 0, tzinfo=UTC)
+EPOCH = int(NOW.timestamp())
+GARBAGE = [
+    "",
+    " ",
+    "soon",
+    "-5",
+    "1e5",
+    "0x10",
+    "nan",
+    "inf",
+    "12 34",
+    "²",
+    "9" * 400,
+    "{}",
+    "\x00",
+]
+
+
+def test_the_vendors_own_clock_is_read_from_the_date_header() -> None:
+    assert hints.answered_at({"date": "Wed, 07 Oct 2026 12:00:00 GMT"}) == NOW
+    assert hints.answered_at({}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("30", 30.0),
+        (" 30 ", 30.0),
+        ("1.5", 1.5),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
+        ("Wednesday, 07-Oct-26 12:01:00 GMT", 60.0),
+        ("Wed Oct  7 12:01:00 2026", 60.0),
+        ("0", None),
+        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), None),
+        ("99999999", hints.LONGEST_DELAY_SECONDS),
+        *((value, None) for value in GARBAGE),
+    ],
+)
+def test_retry_after_is_seconds_or_an_http_date(value: str, seconds: float | None) -> None:
+    assert hints.retry_after({"retry-after": value}, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (str(EPOCH + 45), 45.0),
+        (str((EPOCH + 45) * 1000), 45.0),
+        (f"{EPOCH + 45}.5", 45.5),
+        ("3300", 3300.0),
+        ("2026-10-07T12:00:20Z", 20.0),
+        ("2026-10-07T14:00:20+02:00", 20.0),
+        ("2026-10-07 12:00:20", 20.0),
+        ("0", None),
+        (str(EPOCH - 45), None),
+        (str(EPOCH + 10**8), hints.LONGEST_DELAY_SECONDS),
+        *((value, None) for value in GARBAGE),
+    ],
+)
+def test_a_reset_is_epoch_or_relative_seconds_or_an_iso_time(
+    value: str, seconds: float | None
+) -> None:
+    assert hints.reset_after({"x-ratelimit-reset": value}, NOW) == seconds
+
+
+def test_without_a_clock_only_relative_hints_are_understood() -> None:
+    assert hints.retry_after({"retry-after": "30"}, None) == 30.0
+    assert hints.retry_after({"retry-after": "Wed, 07 Oct 2026 12:01:00 GMT"}, None) is None
+    assert hints.reset_after({"x-ratelimit-reset": str(EPOCH + 45)}, None) is None
+
+
+def test_a_missing_header_says_nothing() -> None:
+    assert hints.retry_after({}, NOW) is None
+    assert hints.reset_after({}, NOW) is None
+
+
+def test_the_name_of_the_reset_header_can_be_the_vendors_own() -> None:
+    assert hints.reset_after({"x-reset": "7"}, NOW, name="x-reset") == 7.0
+
+
+def test_seconds_until_a_date_are_capped_where_the_caller_says() -> None:
+    assert hints.seconds_until("2026-10-08", NOW) == 12 * 3600.0
+    assert hints.seconds_until("2026-12-01", NOW, longest=60.0) == 60.0
+    assert hints.seconds_until(None, NOW) is None
+
+
+@given(value=st.text() | st.from_regex(r"\w{3}, \d+ \w{3} \d+ [\d:]+ [+-]?\w+"))
+@settings(deadline=None)
+def test_no_header_whatever_its_value_raises_or_leaves_the_range(value: str) -> None:
+    headers = {"retry-after": value, "x-ratelimit-reset": value, "date": value}
+    hints.answered_at(headers)
+    for seconds in (hints.retry_after(headers, NOW), hints.reset_after(headers, NOW)):
+        assert seconds is None or 0 < seconds <= hints.LONGEST_DELAY_SECONDS

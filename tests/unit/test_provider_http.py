@@ -1,0 +1,221 @@
+"""Asking over HTTP: whatever a server does, `ask` answers with a value, in time, and tells nobody."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from loguru import logger
+from pydantic import SecretStr
+
+from enricher.answer import Answer, Held, Objected, Query, Reply, Throttled, Unavailable
+from enricher.providers.base import MAX_BODY_BYTES, Access, HttpProvider
+from enricher.providers.clearbit import ClearbitCompany
+from enricher.providers.hunter import HunterVerifier
+from enricher.providers.transport import open_client
+
+KEY = "top-secret-key"
+ADDRESS = "pat+crm@acme.example"
+QUERY = Query(email=ADDRESS, company_domain="acme.example")
+PROVIDERS = [ClearbitCompany, HunterVerifier]
+FAILED = Unavailable("the connection failed")
+
+each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=["clearbit", "hunter"])
+
+
+class Chunks(httpx.AsyncByteStream):
+    """A body that is sent as it is, piece by piece, and says how much of it was taken."""
+
+    def __init__(self, piece: bytes, times: int = 1) -> None:
+        self._piece = piece
+        self._times = times
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self._times):
+            self.taken += len(self._piece)
+            yield self._piece
+
+
+async def ask(
+    provider: type[HttpProvider], handler: Any, base_url: str = "https://vendor.example"
+) -> Answer:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
+        return await provider(http, Access(SecretStr(KEY), base_url, timeout=2.0)).ask(QUERY)
+
+
+@each_provider
+async def test_a_body_of_50_megabytes_is_not_read_to_its_end(provider: type[HttpProvider]) -> None:
+    body = Chunks(b"x" * 65_536, times=800)
+    answer = await ask(provider, lambda _: httpx.Response(200, stream=body))
+    assert answer == Unavailable("the body is too large")
+    assert body.taken < MAX_BODY_BYTES + 2 * 65_536
+
+
+@each_provider
+async def test_a_gzip_bomb_is_a_body_that_is_too_large(provider: type[HttpProvider]) -> None:
+    body = Chunks(gzip.compress(b"\0" * 20_000_000))
+    headers = {"content-encoding": "gzip"}
+    answer = await ask(provider, lambda _: httpx.Response(200, stream=body, headers=headers))
+    assert answer == Unavailable("the body is too large")
+
+
+@each_provider
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "zstd", "compress", "gzip;q=1"])
+async def test_layers_and_unasked_encodings_are_not_unpacked(
+    provider: type[HttpProvider], encoding: str
+) -> None:
+    body = Chunks(gzip.compress(gzip.compress(b"{}")))
+    headers = {"content-encoding": encoding}
+    answer = await ask(provider, lambda _: httpx.Response(200, stream=body, headers=headers))
+    assert answer == Unavailable("the body's encoding is unknown")
+
+
+@each_provider
+async def test_gzip_that_is_none_is_a_garbled_body(provider: type[HttpProvider]) -> None:
+    headers = {"content-encoding": "gzip"}
+    answer = await ask(
+        provider, lambda _: httpx.Response(200, stream=Chunks(b"{}"), headers=headers)
+    )
+    assert answer == Unavailable("the body is garbled")
+
+
+@each_provider
+async def test_gzip_that_was_cut_off_is_no_answer(provider: type[HttpProvider]) -> None:
+    body = Chunks(gzip.compress(b'{"name": "Acme", "data": {"status": "valid"}}')[:-20])
+    headers = {"content-encoding": "gzip"}
+    answer = await ask(provider, lambda _: httpx.Response(200, stream=body, headers=headers))
+    assert isinstance(answer, Unavailable)
+
+
+@each_provider
+async def test_a_charset_that_lies_is_no_answer(provider: type[HttpProvider]) -> None:
+    body = '{"name": "Müller", "data": {"status": "gültig"}}'.encode("latin-1")
+    headers = {"content-type": "application/json; charset=utf-8"}
+    answer = await ask(provider, lambda _: httpx.Response(200, content=body, headers=headers))
+    assert isinstance(answer, Unavailable)
+
+
+@pytest.mark.parametrize(
+    ("provider", "status", "answer"),
+    [
+        (ClearbitCompany, 401, Held("the key is refused")),
+        (ClearbitCompany, 429, Throttled(9.0)),
+        (ClearbitCompany, 404, Unavailable("unknown route (404)")),
+        (HunterVerifier, 451, Objected()),
+        (HunterVerifier, 429, Throttled(9.0)),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity"])
+async def test_a_refusal_keeps_its_meaning_when_its_body_cannot_be_read(
+    provider: type[HttpProvider], status: int, answer: Answer, encoding: str
+) -> None:
+    headers = {"content-encoding": encoding, "retry-after": "9"}
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, stream=Chunks(b"x" * 65_536, times=64), headers=headers)
+
+    assert await ask(provider, refuse) == answer
+
+
+@each_provider
+async def test_a_redirect_is_not_followed_with_the_key(provider: type[HttpProvider]) -> None:
+    asked: list[str] = []
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(302, headers={"location": "https://elsewhere.example/"})
+
+    transport = httpx.MockTransport(redirect)
+    async with httpx.AsyncClient(transport=transport, follow_redirects=True) as http:
+        answer = await provider(http, Access(SecretStr(KEY), "https://vendor.example")).ask(QUERY)
+    assert answer == Unavailable("302")
+    assert asked == ["vendor.example"]
+
+
+@each_provider
+@pytest.mark.parametrize(
+    "location", ["http://[", "https://a.example:99999999/", "\x00", "//", "x:y"]
+)
+async def test_a_garbled_redirect_does_not_raise(
+    provider: type[HttpProvider], location: str
+) -> None:
+    headers = {"location": location}
+    answer = await ask(provider, lambda _: httpx.Response(302, headers=headers))
+    assert answer in (Unavailable("302"), FAILED)
+
+
+@each_provider
+@pytest.mark.parametrize(
+    "base_url",
+    ["", "vendor.example", "http://[", "https://a.example:999999", "ftp://a.example", "://"],
+)
+async def test_a_base_url_that_is_none_does_not_raise(
+    provider: type[HttpProvider], base_url: str
+) -> None:
+    async with open_client() as http:
+        answer = await provider(http, Access(SecretStr(KEY), base_url, timeout=2.0)).ask(QUERY)
+    assert answer == FAILED
+
+
+@each_provider
+@pytest.mark.parametrize("key", ["line\nbreak", "nul\x00", "snow\u2603man", "\ud800"])
+async def test_a_key_that_no_header_can_carry_does_not_raise(
+    provider: type[HttpProvider], key: str
+) -> None:
+    async with open_client() as http:
+        access = Access(SecretStr(key), "http://127.0.0.1:1", timeout=2.0)
+        assert await provider(http, access).ask(QUERY) == FAILED
+
+
+@each_provider
+async def test_a_trailing_slash_and_a_path_prefix_belong_to_the_base_url(
+    provider: type[HttpProvider],
+) -> None:
+    paths: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path)
+        return httpx.Response(500)
+
+    await ask(provider, answer, base_url="https://proxy.example/vendor/")
+    assert paths[0].startswith("/vendor/v2/")
+
+
+class _Surprised(ClearbitCompany):
+    def interpret(self, reply: Reply) -> Answer:
+        raise KeyError(ADDRESS, KEY, reply)
+
+
+async def test_a_bug_in_reading_an_answer_is_logged_without_its_content() -> None:
+    lines: list[str] = []
+    sink = logger.add(lambda line: lines.append(str(line)), backtrace=True, diagnose=True)
+    try:
+        answer = await ask(_Surprised, lambda _: httpx.Response(200, json={}))
+    finally:
+        logger.remove(sink)
+    assert answer == Unavailable("the answer could not be read")
+    assert len(lines) == 1
+    assert ADDRESS not in lines[0]
+    assert KEY not in lines[0]
+
+
+async def test_cookies_and_a_date_that_are_garbage_do_no_harm() -> None:
+    cookie = b"=;;=\x01,a b=c; expires=never; domain=\x7f"
+    headers = [(b"set-cookie", cookie), (b"date", b"long ago"), (b"x-latin", b"M\xfcller")]
+    headers += [(b"retry-after", b"5")]
+    assert await ask(ClearbitCompany, lambda _: httpx.Response(429, headers=headers)) == Throttled(
+        5.0
+    )
+
+
+async def test_without_a_date_a_reset_is_judged_by_our_own_clock() -> None:
+    headers = {"x-ratelimit-reset": str(int(time.time()) + 50)}
+    answer = await ask(ClearbitCompany, lambda _: httpx.Response(429, headers=headers))
+    assert isinstance(answer, Throttled)
+    assert answer.retry_after is not None
+    assert 45 < answer.retry_after <= 50

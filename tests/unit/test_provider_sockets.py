@@ -1,0 +1,181 @@
+"""Asking over real sockets, through the transport the daemon uses: broken servers and time limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from enricher.answer import Found, Query, Unavailable
+from enricher.providers.base import Access, HttpProvider
+from enricher.providers.clearbit import ClearbitCompany
+from enricher.providers.hunter import HunterVerifier
+from enricher.providers.transport import SingleSendTransport, open_client
+
+KEY = "top-secret-key"
+ADDRESS = "pat+crm@acme.example"
+QUERY = Query(email=ADDRESS, company_domain="acme.example")
+FAILED = Unavailable("the connection failed")
+
+Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+each_provider = pytest.mark.parametrize(
+    "provider", [ClearbitCompany, HunterVerifier], ids=["clearbit", "hunter"]
+)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[Serve], Awaitable[str]]]:
+    runners: list[web.AppRunner] = []
+
+    async def start(handler: Serve) -> str:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", handler)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def reset(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+async def reset_within_the_body(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b'{"name": "Acme"')
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
+async def hang(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(30)
+    return web.Response()
+
+
+async def drip(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for _ in range(600):
+        await response.write(b" ")
+        await asyncio.sleep(0.05)
+    return response
+
+
+async def talk_nonsense(request: web.Request) -> web.StreamResponse:
+    assert isinstance(request.transport, asyncio.Transport)
+    request.transport.write(b"I am no web server\r\n\r\n")
+    await asyncio.sleep(0.05)
+    request.transport.close()
+    return web.Response()
+
+
+async def flood(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for _ in range(800):
+        await response.write(b"x" * 65_536)
+    return response
+
+
+async def send_endless_headers(request: web.Request) -> web.StreamResponse:
+    return web.Response(headers={"X-Long": "x" * 1_000_000})
+
+
+@each_provider
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [
+        (reset, "the connection failed"),
+        (reset_within_the_body, "the connection failed"),
+        (talk_nonsense, "the connection failed"),
+        (send_endless_headers, "the connection failed"),
+        (hang, "timed out"),
+        (drip, "timed out"),
+        (flood, "the body is too large"),
+    ],
+)
+async def test_a_broken_server_is_unavailable_within_the_time_limit(
+    serve: Callable[[Serve], Awaitable[str]],
+    provider: type[HttpProvider],
+    handler: Serve,
+    reason: str,
+) -> None:
+    base_url = await serve(handler)
+    started = time.monotonic()
+    async with open_client() as http:
+        answer = await provider(http, Access(SecretStr(KEY), base_url, timeout=0.4)).ask(QUERY)
+    assert answer == Unavailable(reason)
+    assert time.monotonic() - started < 5.0
+
+
+@each_provider
+async def test_a_port_where_nobody_listens_is_unavailable(provider: type[HttpProvider]) -> None:
+    async with open_client() as http:
+        access = Access(SecretStr(KEY), "http://127.0.0.1:1", timeout=2.0)
+        assert await provider(http, access).ask(QUERY) == FAILED
+
+
+async def test_the_time_limit_is_ours_and_not_the_clients(
+    serve: Callable[[Serve], Awaitable[str]],
+) -> None:
+    async def answer_late(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.3)
+        return web.json_response({"name": "Acme", "description": "Late."})
+
+    base_url = await serve(answer_late)
+    async with httpx.AsyncClient(transport=SingleSendTransport(), timeout=0.05) as http:
+        answer = await ClearbitCompany(http, Access(SecretStr(KEY), base_url)).ask(QUERY)
+    assert isinstance(answer, Found)
+
+
+async def test_a_plus_in_an_address_arrives_and_nothing_private_is_logged(
+    serve: Callable[[Serve], Awaitable[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[web.Request] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request)
+        return web.json_response({"data": {"status": "valid"}})
+
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")
+    base_url = await serve(answer)
+    async with open_client() as http:
+        found = await HunterVerifier(http, Access(SecretStr(KEY), base_url)).ask(QUERY)
+    assert isinstance(found, Found)
+    assert seen[0].query["email"] == ADDRESS
+    assert KEY not in seen[0].path_qs
+    ours = [record.getMessage() for record in caplog.records if record.name != "aiohttp.access"]
+    assert not [line for line in ours if "acme.example" in line or KEY in line]
+
+
+async def test_a_connection_lost_between_two_questions_is_not_asked_over_silently(
+    serve: Callable[[Serve], Awaitable[str]],
+) -> None:
+    calls: list[str] = []
+
+    async def answer_once(request: web.Request) -> web.StreamResponse:
+        calls.append(request.path)
+        return await reset(request) if len(calls) > 1 else web.json_response({"name": "Acme"})
+
+    base_url = await serve(answer_once)
+    async with open_client() as http:
+        provider = ClearbitCompany(http, Access(SecretStr(KEY), base_url, timeout=2.0))
+        assert isinstance(await provider.ask(QUERY), Found)
+        assert await provider.ask(QUERY) == FAILED
+    assert len(calls) == 2

@@ -1,0 +1,41 @@
+"""A vendor's client for the tests of the simulator: a good key, over a real socket."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from enricher.demo.simulator import Simulator
+
+FIND = "/clearbit/v2/companies/find"
+VERIFY = "/hunter/v2/email-verifier"
+ACCOUNT = "/hunter/v2/account"
+
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Loading the certificates for nothing takes 40 ms a client."""
+
+
+class Client:
+    """Asks a simulator as a vendor's client would."""
+
+    def __init__(self, simulator: Simulator, http: httpx.AsyncClient) -> None:
+        self.simulator = simulator
+        self.journal = simulator.journal
+        self.http = http
+
+    async def get(self, path: str, **params: str) -> httpx.Response:
+        headers = {"Authorization": "Bearer sk_good"}
+        return await self.http.get(self.simulator.url + path, params=params, headers=headers)
+
+    async def statuses(self, path: str, times: int, **params: str) -> list[int]:
+        return [(await self.get(path, **params)).status_code for _ in range(times)]
+
+
+@asynccontextmanager
+async def client_of(simulator: Simulator) -> AsyncIterator[Client]:
+    """Start the simulator, and stop it afterwards."""
+    async with simulator, httpx.AsyncClient(verify=_NO_TLS) as http:
+        yield Client(simulator, http)
