@@ -23,9 +23,6 @@ from datetime import timedelta
 from functools import partial
 from random import Random
 
-import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
 from loguru import logger
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
@@ -37,8 +34,9 @@ from enricher.enrichment import Enrichment
 from enricher.gate import Gate
 from enricher.heartbeat import Heartbeat
 from enricher.http import Check, HttpServer
-from enricher.lead import Document
-from enricher.providers import registry
+from enricher.identity import identify
+from enricher.lead import Document, Inputs
+from enricher.providers import registry, transport
 from enricher.providers.base import Access, Registered
 from enricher.schedule import refresh_delay
 from enricher.settings import Settings
@@ -119,6 +117,7 @@ async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
         database = client[settings.mongo.database]
         daemon = _wire(settings, database, streaming, _enrichment(settings, providers))
         await daemon.watcher.indexes.ensure()
+        identify(Inputs(email="warm@up.com"))  # reads the word lists, which takes some 50 ms
         _introduce(found, providers)
         yield daemon
 
@@ -161,15 +160,9 @@ def _enrichment(settings: Settings, providers: Registered) -> Enrichment:
 
 @asynccontextmanager
 async def vendors(settings: Settings) -> AsyncIterator[Registered]:
-    """The providers over one shared client. No cookies: a vendor's would travel between leads."""
-    connector = aiohttp.TCPConnector(limit=max(100, 2 * settings.work.concurrency))
-    async with (
-        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session,
-        httpx.AsyncClient(
-            transport=AiohttpTransport(client=session),
-            headers={"User-Agent": f"enricher/{__version__}"},
-        ) as client,
-    ):
+    """The providers over one shared client."""
+    connections = max(100, 2 * settings.work.concurrency)
+    async with transport.open_client(connections, f"enricher/{__version__}") as client:
         yield registry.build(client, _accesses(settings), _per_minute(settings))
 
 

@@ -91,7 +91,7 @@ async def ensure_primary(
         if [known["host"] for known in config["members"]] != [address]:
             moved = config | {"members": [member], "version": config["version"] + 1}
             await client.admin.command("replSetReconfig", moved, force=True)
-    while not (await client.admin.command("hello")).get("isWritablePrimary"):  # noqa: ASYNC110
+    while not (await client.admin.command("hello")).get("isWritablePrimary"):
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -255,7 +255,7 @@ class EmbeddedServer:
                 if pid:  # an adopted mongod may not have written it yet; 0 would be ourselves
                     os.kill(pid, number)
                 async with asyncio.timeout(STOP_SECONDS):
-                    while self._is_running():  # noqa: ASYNC110 - no event tells of an adopted one
+                    while self._is_running():
                         await asyncio.sleep(POLL_SECONDS)
 
     def _is_running(self) -> bool:

@@ -2,7 +2,7 @@
 
 It is the witness of the test-suite: what a client claims about limits, repeats and money is checked
 here, from the vendors' side. Entries hold no bodies and no keys (a key is only "ok", "wrong", "none"
-or "test"), so a million calls fit in memory; beyond `keep` the oldest entries are dropped and
+or "test") and take 370 bytes each with their part of the bill; beyond `keep` the oldest are dropped and
 counted, while the counters in `billing` stay exact.
 """
 

@@ -99,7 +99,7 @@ def encode(record: Any) -> bytes:
 def company_body(seed: int, domain: str) -> bytes:
     """A Clearbit company as bytes: one of `PATTERNS` patterns, filled in for this domain.
 
-    Filling in costs 5 microseconds where making and encoding a record costs 100, and a benchmark
+    Filling in costs 11 microseconds where making and encoding a record costs 60, and a benchmark
     asks for a new domain every time. A domain that passed the vendor's check needs no escaping.
     """
     digest = blake2b(f"{seed}:{domain}".encode(), digest_size=16).digest()

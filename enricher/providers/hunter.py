@@ -18,7 +18,9 @@ Codes and shapes: Hunter's API reference and its published client.
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 
 import httpx
 
@@ -80,12 +82,17 @@ class HunterVerifier(HttpProvider):
     required = frozenset({"status"})
 
     def __init__(
-        self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
+        self,
+        http: httpx.AsyncClient,
+        access: Access,
+        per_minute: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(http, access, per_minute)
+        self._clock = clock
         self._refusals = 0
-        self._refused_at = 0.0
-        self._look_again_at = 0.0
+        self._wait_until = -math.inf
+        self._look_again_at = -math.inf
         self._seen: Answer = Throttled(UNEXPLAINED_SECONDS)
 
     def unfit(self, query: Query) -> str | None:
@@ -110,7 +117,7 @@ class HunterVerifier(HttpProvider):
 
     async def ask(self, query: Query) -> Answer:
         """One try; after a 429 that does not say why, one free look at the account as well."""
-        asked_at = time.monotonic()
+        asked_at = self._clock()
         reply = await self._fetch(self.request(query))
         if isinstance(reply, Unavailable):
             return reply
@@ -122,21 +129,28 @@ class HunterVerifier(HttpProvider):
                 return await self._look_why()
             case _, Unavailable():
                 return answer
-        self._refusals = 0
+        self._refusals, self._wait_until = 0, -math.inf
         return answer
 
     def _refused_again(self, asked_at: float) -> Answer:
-        """Calls in flight together are refused together: that is one refusal, not many."""
-        if asked_at >= self._refused_at:
+        """Counts only what was asked after the last wait was over.
+
+        Calls that were in flight together, or did not wait, tell nothing new about the key.
+        """
+        if asked_at >= self._wait_until:
             self._refusals += 1
-            self._refused_at = time.monotonic()
+            self._wait_until = self._clock() + self._refusal_seconds
         if self._refusals >= REFUSALS_BEFORE_HELD:
             return Held(REFUSED_KEY)
-        return Throttled(FIRST_REFUSAL_SECONDS * 2 ** max(self._refusals - 1, 0))
+        return Throttled(self._refusal_seconds)
+
+    @property
+    def _refusal_seconds(self) -> float:
+        return FIRST_REFUSAL_SECONDS * 2.0 ** (min(self._refusals, REFUSALS_BEFORE_HELD) - 1)
 
     async def _look_why(self) -> Answer:
         """The rate limit or the plan? One look a minute answers for all calls refused meanwhile."""
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._look_again_at:
             self._look_again_at = now + UNEXPLAINED_SECONDS
             self._seen = Throttled(UNEXPLAINED_SECONDS)

@@ -29,9 +29,28 @@ USED_UP = Held("the quota is used up")
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
-def hunter(handler: Any) -> HunterVerifier:
+class Clock:
+    """Monotonic seconds that pass only when a test says so."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def hunter(handler: Any, clock: Callable[[], float] | None = None) -> HunterVerifier:
     http = httpx.AsyncClient(transport=httpx.MockTransport(handler))
-    return HunterVerifier(http, Access(SecretStr("hunter-secret"), HunterVerifier.host))
+    access = Access(SecretStr("hunter-secret"), HunterVerifier.host)
+    return HunterVerifier(http, access, clock=clock or Clock())
+
+
+async def ask_patiently(provider: HunterVerifier, clock: Clock, times: int) -> list[Answer]:
+    """Ask again and again, waiting each time as long as the answer says."""
+    answers = []
+    for _ in range(times):
+        answers.append(await provider.ask(QUERY))
+        clock.now += getattr(answers[-1], "retry_after", None) or 0.0
+    return answers
 
 
 def account(
@@ -106,15 +125,40 @@ async def test_one_look_at_the_account_answers_for_many_refused_calls() -> None:
     assert asked.count("/v2/account") == 1
 
 
+async def test_a_minute_later_the_account_is_looked_at_again() -> None:
+    asked: list[str] = []
+    account_reply = httpx.Response(200, json=account(9, 9, None))
+    provider = hunter(out_of_breath(account_reply, asked), clock := Clock())
+    await provider.ask(QUERY)
+    clock.now += UNEXPLAINED_SECONDS
+    await provider.ask(QUERY)
+    assert asked.count("/v2/account") == 2
+
+
 async def test_a_429_with_a_delay_does_not_look_at_the_account() -> None:
     provider = hunter(lambda _: httpx.Response(429, headers={"retry-after": "3"}))
     assert await provider.ask(QUERY) == Throttled(3.0)
 
 
 async def test_unexplained_403s_wait_longer_each_time_and_end_as_a_refused_key() -> None:
-    provider = hunter(lambda _: httpx.Response(403))
-    answers = [await provider.ask(QUERY) for _ in range(REFUSALS_BEFORE_HELD)]
+    provider = hunter(lambda _: httpx.Response(403), clock := Clock())
+    answers = await ask_patiently(provider, clock, REFUSALS_BEFORE_HELD)
     assert answers == [Throttled(15.0), Throttled(30.0), Throttled(60.0), Throttled(120.0), REFUSED]
+
+
+async def test_a_key_stays_refused_until_it_is_accepted() -> None:
+    provider = hunter(lambda _: httpx.Response(403), clock := Clock())
+    await ask_patiently(provider, clock, REFUSALS_BEFORE_HELD)
+    for _ in range(20):
+        clock.now += REFUSED.seconds
+        assert await provider.ask(QUERY) == REFUSED
+
+
+async def test_403s_of_callers_that_do_not_wait_are_one_refusal() -> None:
+    provider = hunter(lambda _: httpx.Response(403), clock := Clock())
+    for _ in range(50):
+        assert await provider.ask(QUERY) == Throttled(15.0)
+        clock.now += 0.2
 
 
 async def test_a_burst_of_403s_is_one_refusal() -> None:
@@ -138,7 +182,8 @@ async def test_only_an_answer_that_accepts_the_key_ends_a_row_of_403s(
     replies = [403] * (REFUSALS_BEFORE_HELD - 1) + [status, 403]
     body = {"data": {"status": "valid"}} if status == 200 else {"errors": [{"id": "not_found"}]}
     provider = hunter(
-        lambda _: httpx.Response(code := replies.pop(0), json=body if code != 403 else None)
+        lambda _: httpx.Response(code := replies.pop(0), json=body if code != 403 else None),
+        clock := Clock(),
     )
-    answers = [await provider.ask(QUERY) for _ in range(REFUSALS_BEFORE_HELD + 1)]
+    answers = await ask_patiently(provider, clock, REFUSALS_BEFORE_HELD + 1)
     assert answers[-1] == next_answer

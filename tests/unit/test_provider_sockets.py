@@ -16,7 +16,7 @@ from enricher.answer import Found, Query, Unavailable
 from enricher.providers.base import Access, HttpProvider
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.hunter import HunterVerifier
-from enricher.providers.transport import SingleSendTransport, open_client
+from enricher.providers.transport import open_client
 
 KEY = "top-secret-key"
 ADDRESS = "pat+crm@acme.example"
@@ -138,7 +138,8 @@ async def test_the_time_limit_is_ours_and_not_the_clients(
         return web.json_response({"name": "Acme", "description": "Late."})
 
     base_url = await serve(answer_late)
-    async with httpx.AsyncClient(transport=SingleSendTransport(), timeout=0.05) as http:
+    async with open_client() as http:
+        http.timeout = httpx.Timeout(0.05)
         answer = await ClearbitCompany(http, Access(SecretStr(KEY), base_url)).ask(QUERY)
     assert isinstance(answer, Found)
 
@@ -179,3 +180,20 @@ async def test_a_connection_lost_between_two_questions_is_not_asked_over_silentl
         assert isinstance(await provider.ask(QUERY), Found)
         assert await provider.ask(QUERY) == FAILED
     assert len(calls) == 2
+
+
+async def test_a_cookie_does_not_travel_from_one_question_to_the_next(
+    serve: Callable[[Serve], Awaitable[str]],
+) -> None:
+    cookies: list[str | None] = []
+
+    async def set_cookie(request: web.Request) -> web.StreamResponse:
+        cookies.append(request.headers.get("cookie"))
+        return web.json_response({"name": "Acme"}, headers={"Set-Cookie": "visitor=1; Path=/"})
+
+    base_url = await serve(set_cookie)
+    async with open_client() as http:
+        provider = ClearbitCompany(http, Access(SecretStr(KEY), base_url, timeout=2.0))
+        for _ in range(2):
+            await provider.ask(QUERY)
+    assert cookies == [None, None]
