@@ -40,7 +40,7 @@ from enricher.providers import registry, transport
 from enricher.providers.base import Access, Registered
 from enricher.schedule import refresh_delay
 from enricher.settings import Settings
-from enricher.store import book, server
+from enricher.store import book, privileges, server
 from enricher.store.changes import FINGERPRINT, Changes
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.history import History
@@ -112,6 +112,7 @@ async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
         client = await stack.enter_async_context(server.connect(uri, _POOL))
         streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL))
         found = await server.inspect(client, settings.mongo.database, settings.mongo.collection)
+        await privileges.require(client, settings.mongo.database, settings.mongo.collection)
         providers = await stack.enter_async_context(vendors(settings))
         metrics.initialise(__version__, [each.name for each in providers.providers])
         database = client[settings.mongo.database]

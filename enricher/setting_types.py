@@ -58,7 +58,7 @@ def mongodb_uri(uri: SecretStr | None) -> SecretStr | None:
     try:
         with warnings.catch_warnings(action="ignore"):
             _ = text and parse_uri(text.replace("mongodb+srv://", "mongodb://", 1), warn=True)
-    except (PyMongoError, ValueError) as error:
+    except (PyMongoError, OSError, ValueError) as error:
         hint = "percent-encode the user name and the password" if "@" in text else str(error)
         raise ValueError(f"expected a MongoDB URI that can be read: {hint}") from None
     return uri

@@ -126,14 +126,11 @@ class HttpProvider(Provider):
     def __init__(
         self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
     ) -> None:
-        """`per_minute` replaces the calls of the one-minute window; other windows stay."""
+        """`per_minute` replaces the calls of the one-minute window; see `_windows_for`."""
         self._http = http
         self._access = access
         if per_minute is not None:
-            self.windows = tuple(
-                replace(window, calls=per_minute) if window.seconds == _MINUTE else window
-                for window in self.windows
-            )
+            self.windows = _windows_for(self.windows, per_minute)
 
     @abstractmethod
     def request(self, query: Query) -> Request:
@@ -207,6 +204,20 @@ async def _body_of(response: httpx.Response) -> bytes | Unavailable:
     except httpx.DecodingError:
         return Unavailable("the body is garbled")
     return bytes(body)
+
+
+def _windows_for(windows: tuple[Window, ...], per_minute: int) -> tuple[Window, ...]:
+    """A plan with more calls a minute has more a second too: other windows grow in proportion.
+
+    They never shrink: a lower figure than the default is the operator's own restraint.
+    """
+    default = next((window.calls for window in windows if window.seconds == _MINUTE), per_minute)
+    return tuple(
+        replace(window, calls=per_minute)
+        if window.seconds == _MINUTE
+        else replace(window, calls=max(window.calls, window.calls * per_minute // default))
+        for window in windows
+    )
 
 
 def _bodiless(response: httpx.Response) -> Reply:

@@ -6,24 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import pymongo
 from pymongo import AsyncMongoClient
-from pymongo.errors import (
-    ConfigurationError,
-    ConnectionFailure,
-    OperationFailure,
-    PyMongoError,
-    ServerSelectionTimeoutError,
-)
+from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
-from enricher.errors import DatabaseRefused, DatabaseUnreachable
+from enricher.errors import DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.lead import Document
+from enricher.log import redact
 
 _SELECT_MS = 5_000
+_INSPECT_SECONDS = 5.0
+"""Given here as well: with `timeoutMS` set, the driver does not look at its selection time-out."""
 _OPERATION_MS = 10_000
 """Bound on every operation, its retries included: nothing waits for ever on a silent network."""
 _UNAUTHORIZED = 13
-_REFUSALS = {_UNAUTHORIZED, 18, 8000}
-"""Unauthorized, AuthenticationFailed, and Atlas's own."""
+_BAD_CREDENTIALS = {18, 8000}
+"""AuthenticationFailed, and Atlas's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +38,32 @@ async def connect(uri: str, pool: int) -> AsyncIterator[AsyncMongoClient[Documen
     """A client for our kind of use. Nothing is sent yet.
 
     Dates beyond Python's range and text that is not UTF-8 are read as well as may be: one odd
-    document must not make a whole batch unreadable.
+    document must not make a whole batch unreadable. Raises SettingsError for a URI whose parts
+    do not fit together, which only the driver can tell.
     """
-    client: AsyncMongoClient[Document] = AsyncMongoClient(
-        uri,
-        appname="enricher",
-        maxPoolSize=pool,
-        serverSelectionTimeoutMS=_SELECT_MS,
-        timeoutMS=_OPERATION_MS,
-        w="majority",
-        retryWrites=True,
-        tz_aware=True,
-        datetime_conversion="DATETIME_AUTO",
-        unicode_decode_error_handler="replace",
-    )
+    client = _client(uri, pool)
     try:
         yield client
     finally:
         await client.close()
+
+
+def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
+    try:
+        return AsyncMongoClient(
+            uri,
+            appname="enricher",
+            maxPoolSize=pool,
+            serverSelectionTimeoutMS=_SELECT_MS,
+            timeoutMS=_OPERATION_MS,
+            w="majority",
+            retryWrites=True,
+            tz_aware=True,
+            datetime_conversion="DATETIME_AUTO",
+            unicode_decode_error_handler="replace",
+        )
+    except (PyMongoError, OSError, ValueError) as error:
+        raise SettingsError([f"MONGODB_URI: {redact(str(error))}"]) from error
 
 
 async def inspect(client: AsyncMongoClient[Document], database: str, leads: str) -> Server:
@@ -67,15 +73,18 @@ async def inspect(client: AsyncMongoClient[Document], database: str, leads: str)
     privileges do not do.
     """
     try:
-        hello = await client.admin.command("hello")
-        await client[database][leads].find_one({}, {"_id": 1})
-        build = await client.admin.command("buildInfo")
-    except (ServerSelectionTimeoutError, ConnectionFailure) as error:
-        raise DatabaseUnreachable(f"MongoDB cannot be reached: {_hosts(error)}") from error
+        with pymongo.timeout(_INSPECT_SECONDS):
+            hello = await client.admin.command("hello")
+            await client[database][leads].find_one({}, {"_id": 1})
+            build = await client.admin.command("buildInfo")
     except OperationFailure as error:
+        if error.timeout:
+            raise DatabaseUnreachable("MongoDB does not answer in time") from error
         raise DatabaseRefused(_refusal(error)) from error
-    except (ConfigurationError, PyMongoError) as error:
-        raise DatabaseUnreachable(f"MongoDB cannot be used: {type(error).__name__}") from error
+    except ConfigurationError as error:
+        raise DatabaseUnreachable(f"MongoDB cannot be used: {redact(str(error))}") from error
+    except PyMongoError as error:
+        raise DatabaseUnreachable(f"MongoDB cannot be reached: {_hosts(error)}") from error
     name = "mongos" if hello.get("msg") == "isdbgrid" else hello.get("setName")
     return Server(build["version"], name)
 
@@ -86,11 +95,10 @@ def _hosts(error: PyMongoError) -> str:
 
 
 def _refusal(error: OperationFailure) -> str:
-    if error.code in _REFUSALS:
-        kind = (
-            "the credentials"
-            if error.code != _UNAUTHORIZED
-            else "a privilege (see the role in the README)"
-        )
-        return f"MongoDB refuses {kind}: code {error.code}"
-    return f"MongoDB refuses to answer: code {error.code}"
+    if error.code == _UNAUTHORIZED and "requires authentication" in str(error):
+        return "MongoDB asks for credentials, and MONGODB_URI has none"
+    if error.code == _UNAUTHORIZED:
+        return "MongoDB refuses a privilege (see the role in the README): find on the leads"
+    if error.code in _BAD_CREDENTIALS:
+        return f"MongoDB refuses the credentials in MONGODB_URI (code {error.code})"
+    return f"MongoDB refuses to answer (code {error.code})"

@@ -1,0 +1,16 @@
+"""What the acceptance tests share: a world for each test. A file may open one for all of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.rig import Rig, open_rig
+
+
+@pytest.fixture
+async def rig(mongodb_uri: str) -> AsyncIterator[Rig]:
+    """Vendors, an empty database and a witness, with no daemon yet."""
+    async with open_rig(mongodb_uri) as opened:
+        yield opened
