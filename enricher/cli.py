@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Coroutine, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,7 +15,7 @@ from loguru import logger
 
 from enricher import __version__, log
 from enricher.errors import EnricherError, ExitCode
-from enricher.settings import Settings, load
+from enricher.settings import LogSettings, Settings, load
 
 DATA_DIR = Path("enricher-data")
 """Where `enricher run` keeps its embedded MongoDB."""
@@ -29,7 +30,13 @@ cli = typer.Typer(
 
 
 def main() -> NoReturn:
-    """Entry point: usage errors end with 2, as settings do; everything unexpected with 1."""
+    """Entry point: usage errors end with 2, as settings do; everything unexpected with 1.
+
+    Until a command has its own handlers, SIGTERM ends it the way Ctrl-C does, with everything
+    that it started; and even what goes wrong before the settings are known is logged redacted.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    log.configure(LogSettings(), "enricher", __version__)
     try:
         cli(standalone_mode=True)
     except EnricherError as error:
@@ -59,8 +66,8 @@ def _options(
 @cli.command()
 def run() -> None:
     """Enrich leads until told to stop. Without MONGODB_URI it starts an embedded MongoDB."""
-    settings = _configured()
-    _run(_daemon(settings))
+    with suppress(KeyboardInterrupt):  # told to stop while it was starting: nothing is left behind
+        _run(_daemon(_configured()))
 
 
 async def _daemon(settings: Settings) -> None:
@@ -81,7 +88,11 @@ async def _embedded(stack: AsyncExitStack) -> str:
 
 @cli.command()
 def check() -> None:
-    """Check settings, MongoDB, replica set, indexes, stream and each provider's key."""
+    """Check settings, MongoDB, replica set, privileges, indexes, stream and each provider's key.
+
+    Ends with 0, with 3 when MongoDB cannot be used or is no replica set, and with 4 when anything
+    else failed. Changes nothing and costs nothing.
+    """
     from enricher.check import report  # noqa: PLC0415 - see run
 
     _run(report(_configured()))
@@ -95,7 +106,7 @@ def simulator(
     latency: Annotated[float, typer.Option(help="Seconds every answer takes.", min=0)] = 0.0,
     jitter: Annotated[float, typer.Option(help="Up to so many seconds more.", min=0)] = 0.0,
 ) -> None:
-    """Serve the vendors' APIs, simulated, on one port; prints the settings that point at it."""
+    """Serve the vendors' APIs, simulated, on one port; print the settings that point at it."""
     from enricher.demo.serve import serve  # noqa: PLC0415 - nothing else imports the demo
 
     _run(serve(host, port, seed=seed, latency=latency, jitter=jitter))
@@ -109,7 +120,11 @@ def demo(
     ] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same leads and answers.")] = 1,
 ) -> None:
-    """Embedded MongoDB, simulated vendors, the real daemon, and a live table of sample leads."""
+    """Show the daemon at work: embedded MongoDB, simulated vendors, sample leads, a live table.
+
+    Needs no key and no MongoDB, and leaves nothing behind. Without --once, leads keep coming until
+    Ctrl-C.
+    """
     from enricher.demo.show import show  # noqa: PLC0415 - nothing else imports the demo
 
     sys.exit(_run(show(leads, once=once, seed=seed)))

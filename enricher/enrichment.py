@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
 
 from enricher.conclude import (
     RetryPolicy,
@@ -20,7 +18,7 @@ from enricher.identity import Identity, identify
 from enricher.lead import Failed, Lead, Outcome
 from enricher.waterfall import Findings, Waterfall
 
-_NEVER_FINISHED = "Gave up: {attempts} attempts were begun on this lead and none came to an end."
+_NEVER_FINISHED = "Gave up: the last of {attempts} attempts on this lead did not come to an end."
 
 
 @dataclass(slots=True)
@@ -37,26 +35,29 @@ class Enrichment:
         """The outcome of this attempt, and the subject (see `subject_of`) it was found for."""
         identity = identify(lead.inputs, self.internal_domains)
         subject = subject_of(identity)
+        if not _is_about(lead, subject):
+            # The address was changed since: what is known and who has answered is about another.
+            lead = replace(lead, enriched_data={}, answered={})
         if lead.attempt > self.policy.retries + 1:
-            # Each attempt is counted when it begins, so these ended with the process.
+            # Attempts are counted when they begin, so the last one ended with its process.
             return Failed({}, _NEVER_FINISHED.format(attempts=lead.attempt - 1)), subject
         if identity.reason is not None:
-            findings = await self.waterfall.ask_free(lead, identity.query)
-            this = self._round(lead, identity, findings, subject)
+            findings = await self.waterfall.ask_free(
+                lead, identity.query, self.seconds_for_a_lead, identity.no_company_domain
+            )
+            this = self._round(lead, findings)
             return conclude_unasked(this, identity.reason), subject
         findings = await self.waterfall.ask(lead, identity.query, self.seconds_for_a_lead)
-        this = self._round(lead, identity, findings, subject)
+        this = self._round(lead, findings)
         if findings.objection:
             return conclude_objection(this), subject
         return conclude(this, self.random), subject
 
-    def _round(self, lead: Lead, identity: Identity, findings: Findings, subject: str) -> Round:
-        why_no_company = identity.no_company_domain
+    def _round(self, lead: Lead, findings: Findings) -> Round:
         return Round(
             lead=lead,
-            previous=_previous(lead, subject),
             answers=findings.answers,
-            skipped={name: why or why_no_company for name, why in findings.skipped.items()},
+            skipped=findings.skipped,
             order=self.waterfall.order,
             free=self.waterfall.free,
             now=datetime.now(UTC),
@@ -70,6 +71,5 @@ def subject_of(identity: Identity) -> str:
     return hashlib.sha256(subject.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def _previous(lead: Lead, subject: str) -> Mapping[str, Any]:
-    """Older data, unless it is about somebody else: the address was changed since."""
-    return lead.enriched_data if lead.subject in (None, subject) else {}
+def _is_about(lead: Lead, subject: str) -> bool:
+    return lead.subject in (None, subject)

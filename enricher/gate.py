@@ -21,6 +21,8 @@ from enricher.limits import Limiter
 from enricher.providers.base import Provider
 from enricher.retry import Retries, Retry, with_retries
 
+_CUT_SHORT = Unavailable("timed out")
+
 
 @dataclass(slots=True)
 class Gate:
@@ -43,17 +45,18 @@ class Gate:
     async def ask(self, query: Query, deadline: float, lead: str) -> Answer:
         """The provider's answer by `deadline` (monotonic). `lead` is the id, for the log alone.
 
-        When the time is up: `Unavailable` if a call was under way or had failed, else `Throttled`,
-        because waiting for a limit is nobody's failure.
+        When the time is up: `Unavailable` if a call was under way, else what the last call said,
+        and `Throttled` if there was none, because waiting for a limit is nobody's failure.
         """
-        calls = 0
+        standing: Answer = Throttled(reason="no time left to wait")
 
         async def attempt() -> Answer:
-            nonlocal calls
-            if (refusal := await self._admission()) is not None:
+            nonlocal standing
+            if (refusal := await self._admission(deadline)) is not None:
                 return refusal
-            calls += 1
-            return await self._call(query)
+            standing = _CUT_SHORT
+            standing = await self._call(query)
+            return standing
 
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
@@ -61,28 +64,44 @@ class Gate:
                     attempt, self.retries, deadline, partial(self._note_retry, lead), self.random
                 )
         except TimeoutError:
-            return Unavailable("timed out") if calls else Throttled(reason="no time left to wait")
+            return standing
 
-    async def _admission(self) -> Held | None:
-        """Wait for a slot; the hold, if nobody may ask now."""
+    async def _admission(self, deadline: float) -> Held | Throttled | None:
+        """Wait for a slot; why not, if nobody may ask now or before the deadline."""
         if held := self._standing_hold():
             return held
-        if self.provider.windows:
-            waited = await self._limiter.acquire()
-            metrics.LIMIT_WAIT.labels(self.name).inc(waited)
+        paused = self._limiter.pause_left
+        if paused and time.monotonic() + paused >= deadline:
+            return Throttled(paused)  # do not keep a slot of the worker for a wait in vain
+        began = time.monotonic()
+        try:
+            await self._limiter.acquire()
+        finally:
+            metrics.LIMIT_WAIT.labels(self.name).inc(time.monotonic() - began)
         return self._standing_hold()  # it may have begun while we stood in the queue
 
     async def _call(self, query: Query) -> Answer:
         began = time.perf_counter()
+        answer: Answer = _CUT_SHORT  # a call that we end ourselves may be charged, so it counts
         try:
-            answer = await self.provider.ask(query)
+            answer = _checked(await self.provider.ask(query))
+        except asyncio.CancelledError as error:
+            # Without anybody cancelling us it is the provider's own (a shared call, a broken pool).
+            # Passed on, it would end this task as if nobody had wanted the answer.
+            if _is_cancelled():
+                raise
+            answer = self._broken(error)
         except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
-            logger.bind(provider=self.name).exception("provider.broken")
-            answer = Unavailable(f"internal error: {type(error).__name__}")
-        metrics.REQUEST_SECONDS.labels(self.name).observe(time.perf_counter() - began)
-        metrics.REQUESTS.labels(self.name, word_for(answer)).inc()
+            answer = self._broken(error)
+        finally:
+            metrics.REQUEST_SECONDS.labels(self.name).observe(time.perf_counter() - began)
+            metrics.REQUESTS.labels(self.name, word_for(answer)).inc()
         self._heed(answer)
         return answer
+
+    def _broken(self, error: BaseException) -> Unavailable:
+        logger.bind(provider=self.name).opt(exception=error).error("provider.broken")
+        return Unavailable(f"internal error: {type(error).__name__}")
 
     def _heed(self, answer: Answer) -> None:
         """What one lead was told holds for all of them."""
@@ -96,7 +115,9 @@ class Gate:
             logger.bind(provider=self.name, reason=held.reason, seconds=held.seconds).error(
                 "provider.held"
             )
-        self._held, self._held_until = held, time.monotonic() + held.seconds
+        until = time.monotonic() + held.seconds
+        if until > self._held_until:  # of the calls that were under way together, the longest counts
+            self._held, self._held_until = held, until
         metrics.HELD.labels(self.name).set(1)
 
     def _standing_hold(self) -> Held | None:
@@ -106,7 +127,7 @@ class Gate:
         remaining = self._held_until - time.monotonic()
         if remaining > 0:
             return Held(self._held.reason, remaining)
-        self._held = None
+        self._held, self._held_until = None, 0.0
         metrics.HELD.labels(self.name).set(0)
         logger.bind(provider=self.name).info("provider.released")
         return None
@@ -121,6 +142,17 @@ class Gate:
             tries=retry.tries,
             wait_seconds=round(retry.wait, 3),
         ).info("provider.retry")
+
+
+def _checked(answer: object) -> Answer:
+    if not isinstance(answer, Answer):
+        raise TypeError(f"a provider answered with {type(answer).__name__}")
+    return answer
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def word_for(answer: Answer) -> str:

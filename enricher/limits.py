@@ -22,6 +22,8 @@ _SLACK_SECONDS = 0.25
 _CALLS_PER_BURST = 100
 """One call of burst for each hundred of the limit: makes up for timers that fire late, and lets a
 few leads that arrive together through at once. It costs one percent of the limit."""
+_LONGEST_PAUSE = 86_400.0
+"""No single answer may silence a provider for longer than a day."""
 
 
 class Limiter:
@@ -33,24 +35,29 @@ class Limiter:
         self._buckets = [_bucket(window, sustained) for window in longest_first]
         self._paused_until = 0.0
 
-    async def acquire(self) -> float:
-        """Wait for a slot in every window; returns the seconds waited."""
-        began = time.monotonic()
+    async def acquire(self) -> None:
+        """Wait for a slot in every window."""
         while True:
             await self._sit_out_pause()
             for bucket in self._buckets:
                 await bucket.acquire()
             # A slot that was granted during a pause is void: spent after it, all at once, the
             # slots of the whole pause would be one burst.
-            if self._paused_until <= time.monotonic():
-                return time.monotonic() - began
+            if not self.pause_left:
+                return
 
     def pause(self, seconds: float) -> None:
         """The vendor said to wait: nobody calls it before that, whoever received the answer."""
-        self._paused_until = max(self._paused_until, time.monotonic() + seconds)
+        until = time.monotonic() + min(seconds, _LONGEST_PAUSE)
+        self._paused_until = max(self._paused_until, until)
+
+    @property
+    def pause_left(self) -> float:
+        """Seconds until the pause is over; 0 when there is none."""
+        return max(0.0, self._paused_until - time.monotonic())
 
     async def _sit_out_pause(self) -> None:
-        while (remaining := self._paused_until - time.monotonic()) > 0:
+        while remaining := self.pause_left:
             await asyncio.sleep(remaining)
 
 
@@ -66,5 +73,5 @@ def _rate(window: Window, burst: int) -> float:
 def _bucket(window: Window, sustained: float) -> AsyncLimiter:
     """A window that is not the tightest need not refill fast, and can let more through at once."""
     spare = int(window.calls + 1 - sustained * (window.seconds + _SLACK_SECONDS) / 0.999)
-    burst = max(_burst(window), spare)
+    burst = min(window.calls, max(_burst(window), spare))
     return AsyncLimiter(burst, burst / _rate(window, burst))

@@ -1,8 +1,9 @@
 """Asks the providers about one lead: the kinds together, and within a kind one after the other.
 
 The next provider of a kind is asked only while fields that it is good for are still missing. What
-was answered in an earlier attempt of the same run is not asked again. Every gate keeps to the
-lead's deadline, so whatever has been answered by then is kept.
+was answered in an earlier attempt of the same run is not asked again. Once the person has objected,
+no provider of any kind is asked that has not been asked yet. Every gate keeps to the lead's
+deadline, so whatever has been answered by then is kept.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from enricher.answer import Answer, Found, Kind, Objected, Query
+from enricher.conclude import FOUND
 from enricher.gate import Gate
 from enricher.lead import Lead
+from enricher.merge import METADATA, is_blank
 
 _NOT_NEEDED = "nothing was missing"
+_OBJECTED = "the person objected"
 
 
 @dataclass(slots=True)
@@ -65,12 +69,16 @@ class Waterfall:
                 group.create_task(self._fall(gates, lead, query, deadline, findings))
         return findings
 
-    async def ask_free(self, lead: Lead, query: Query) -> Findings:
-        """Only what costs nothing, for a lead that no paid call is worth or allowed for."""
+    async def ask_free(self, lead: Lead, query: Query, seconds: float, why: str) -> Findings:
+        """Only what costs nothing, for a lead that no paid call is worth or allowed for: `why`."""
         findings = Findings(skipped=dict(self._without_key))
+        deadline = time.monotonic() + seconds
         for gate in self._gates:
-            if gate.provider.is_free and gate.provider.unfit(query) is None:
-                findings.answers[gate.name] = await gate.ask(query, time.monotonic(), str(lead.id))
+            reason = gate.provider.unfit(query) if gate.provider.is_free else why
+            if reason is not None:
+                findings.skipped[gate.name] = reason
+                continue
+            findings.answers[gate.name] = await gate.ask(query, deadline, str(lead.id))
         return findings
 
     async def _fall(
@@ -78,22 +86,21 @@ class Waterfall:
     ) -> None:
         known = _known_fields(lead, gates[0].provider.kind)
         for gate in gates:
-            if (reason := _why_not(gate, lead, query, known)) is not None:
-                findings.skipped |= {gate.name: reason} if reason else {}
+            if gate.name in lead.answered:
+                continue
+            reason = _OBJECTED if findings.objection else _why_not(gate, query, known)
+            if reason is not None:
+                findings.skipped[gate.name] = reason
                 continue
             answer = await gate.ask(query, deadline, str(lead.id))
             findings.answers[gate.name] = answer
             if isinstance(answer, Found):
                 known |= _filled(answer.sections.get(gate.provider.kind.section))
-            if isinstance(answer, Objected):
-                return
 
 
-def _why_not(gate: Gate, lead: Lead, query: Query, known: set[str]) -> str | None:
-    """Why this provider is not asked: a reason, '' when it has answered already, `None` to ask."""
+def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:
+    """Why this provider is not asked, as a short phrase; `None` to ask."""
     provider = gate.provider
-    if provider.name in lead.answered:
-        return ""
     if (unfit := provider.unfit(query)) is not None:
         return unfit
     if provider.required and provider.required <= known:
@@ -102,11 +109,19 @@ def _why_not(gate: Gate, lead: Lead, query: Query, known: set[str]) -> str | Non
 
 
 def _known_fields(lead: Lead, kind: Kind) -> set[str]:
-    """Fields found by earlier attempts of this run; older values are there to be refreshed."""
-    return _filled(lead.enriched_data.get(kind.section)) if lead.answered else set()
+    """Fields that earlier attempts of this run brought; older values are there to be refreshed."""
+    asked = [name for name, said in lead.answered.items() if said == FOUND]
+    provenance = _mapping(_mapping(lead.enriched_data.get(METADATA)).get("provenance"))
+    origins = _mapping(provenance.get(kind.section))
+    filled = _filled(lead.enriched_data.get(kind.section))
+    return {name for name in filled if origins.get(name) in asked}
 
 
 def _filled(section: object) -> set[str]:
-    if not isinstance(section, Mapping):
-        return set()
-    return {name for name, value in section.items() if value not in (None, "", [])}
+    """What the merge will keep: `Unknown` does not stop the next provider from being asked."""
+    return {name for name, value in _mapping(section).items() if not is_blank(value)}
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    """Whatever is stored there, or nothing: others may have written a string or a list."""
+    return value if isinstance(value, Mapping) else {}

@@ -144,6 +144,12 @@ class Witness:
         await self.until(lambda: bool(self.ended([lead])), within)
         return self.statuses(lead)[-1]
 
+    async def settle_of(self, lead: LeadId, within: float = 15.0) -> Step:
+        """The last time that a daemon was done with the lead, or the first still to come."""
+        __tracebackhide__ = True
+        await self.until(lambda: bool(self.settles(lead)), within)
+        return self.settles(lead)[-1]
+
     async def all_ended(self, leads: Iterable[LeadId], within: float = 15.0) -> None:
         __tracebackhide__ = True
         wanted = list(leads)

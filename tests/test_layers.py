@@ -39,7 +39,7 @@ ALLOWED_IN = {
     "backoff": "retry",
     "aiolimiter": "limits",
     "typer": "cli __main__ demo.*",
-    "rich": "cli __main__ demo.*",
+    "rich": "cli __main__ check demo.*",
     "prometheus_client": "metrics http",
 }
 """Where a library may be used: each can then be replaced by changing a file or two."""

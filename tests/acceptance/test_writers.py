@@ -92,9 +92,7 @@ async def test_a_lead_is_enriched_once_whoever_wrote_it(rig: Rig, writer: Writer
         await assert_enriched_once(rig, lead)
 
 
-async def test_a_lead_from_the_nodejs_driver_is_enriched_once(
-    rig: Rig, node_modules: Path
-) -> None:
+async def test_a_lead_from_the_nodejs_driver_is_enriched_once(rig: Rig, node_modules: Path) -> None:
     leads = leads_of_every_kind()
     await ON_NODE(Place(rig.uri, rig.database.name, node_modules=node_modules), leads)
     for lead in leads:

@@ -153,7 +153,11 @@ async def _node(place: Place, leads: list[Document]) -> None:
         "leads": leads,
     }
     process = await asyncio.create_subprocess_exec(
-        "node", "-e", NODE_PROGRAM, json.dumps(told), env={**os.environ, "NODE_PATH": str(place.node_modules)}
+        "node",
+        "-e",
+        NODE_PROGRAM,
+        json.dumps(told),
+        env={**os.environ, "NODE_PATH": str(place.node_modules)},
     )
     assert await process.wait() == 0
 
