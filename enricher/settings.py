@@ -29,10 +29,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
-    DotEnvSettingsSource,
     EnvSettingsSource,
 )
 
+from enricher.env_file import read_env_file
 from enricher.errors import SettingsError
 from enricher.setting_types import (
     Domains,
@@ -215,7 +215,7 @@ def load(
 ) -> Settings:
     """Every section, from the environment and the file; `SettingsError` lists all that is wrong."""
     problems: list[str] = []
-    from_file = _read(Path(env_file), problems) if env_file else {}
+    from_file = read_env_file(Path(env_file), _is_ours, problems) if env_file else {}
     variables = _given(from_file | dict(os.environ if environ is None else environ))
     problems += _unknown(variables)
     if "ENRICHER_LOG_FORMAT" not in variables and sys.stderr.isatty():
@@ -245,22 +245,6 @@ def _written(default: object) -> str:
     if default is None:
         return "none"
     return default if isinstance(default, str) else json.dumps(default)
-
-
-def _read(path: Path, problems: list[str]) -> dict[str, str]:
-    """The file as python-dotenv reads it, and a problem for each line of ours that it could not."""
-    try:
-        text = path.read_text("utf-8-sig") if path.is_file() else ""
-        source = DotEnvSettingsSource(Section, path, "utf-8-sig", case_sensitive=True)
-        values = source.env_vars if text else {}
-    except (OSError, ValueError) as error:
-        problems.append(f"{path}: expected a readable UTF-8 file ({type(error).__name__})")
-        return {}
-    for number, line in enumerate(text.splitlines(), 1):
-        found = re.match(r"\s*(?:export\s+)?([A-Za-z0-9_]+)", line)
-        if found and _is_ours(found[1]) and found[1] not in values:
-            problems.append(f"{path} line {number}: expected {found[1]}=value")
-    return {name: value or "" for name, value in values.items()}
 
 
 def _given(variables: Mapping[str, str]) -> dict[str, str]:

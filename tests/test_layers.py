@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("loops", "watcher worker heartbeat http enrichment bell"),
     ("calls", "waterfall gate limits breaker retry"),
     ("edges", "store.* providers.*"),
-    ("ground", "embedded settings setting_types metrics log outage"),
+    ("ground", "embedded settings setting_types env_file metrics log outage"),
     (
         "pure",
         "lead answer identity address domains wordlists merge score schedule conclude errors",
@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
 """Top to bottom; a module imports from its own layer or from below. `x.*` is all of subpackage x."""
 
 ALLOWED_IN = {
-    "pymongo": "store.* embedded settings setting_types app cli demo.*",
+    "pymongo": "store.* embedded settings setting_types app check cli demo.*",
     "bson": "store.* embedded app cli demo.*",
     "httpx": "providers.* app http demo.*",
     "httpx_aiohttp": "providers.* app http demo.*",
@@ -194,7 +194,7 @@ def test_each_library_is_used_only_where_it_belongs() -> None:
 def test_settings_use_nothing_of_the_driver_but_its_uri_parser() -> None:
     used = {
         dotted
-        for module in SOURCES.keys() & {"settings", "setting_types"}
+        for module in SOURCES.keys() & {"settings", "setting_types", "env_file"}
         for dotted in _imported(SOURCES[module])
         if dotted.startswith("pymongo.")
     }

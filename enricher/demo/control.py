@@ -14,14 +14,14 @@ An entry is written at its arrival: one read while its call is in flight has no 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 
 from enricher.demo.faults import Fault
-
-if TYPE_CHECKING:
-    from enricher.demo.simulator import Simulator
+from enricher.demo.journal import Journal
+from enricher.demo.stories import Faults
 
 MOST_ENTRIES = 10_000
 
@@ -29,8 +29,17 @@ MOST_ENTRIES = 10_000
 class Control:
     """The handlers under `/_simulator/`."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+    def __init__(
+        self,
+        journal: Journal,
+        faults: Faults,
+        base_urls: Callable[[], Mapping[str, str]],
+        reset: Callable[[], None],
+    ) -> None:
+        self._journal_of = journal
+        self._in_force = faults
+        self._base_urls = base_urls
+        self._reset_all = reset
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -44,33 +53,33 @@ class Control:
         ]
 
     async def _health(self, _request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "vendors": self._simulator.base_urls})
+        return web.json_response({"status": "ok", "vendors": self._base_urls()})
 
     async def _journal(self, request: web.Request) -> web.Response:
         since = _number(request, "since", 0)
         limit = _number(request, "limit", MOST_ENTRIES)
-        return web.json_response(self._simulator.journal.as_json(since, min(limit, MOST_ENTRIES)))
+        return web.json_response(self._journal_of.as_json(since, min(limit, MOST_ENTRIES)))
 
     async def _billing(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._simulator.journal.billing_as_json())
+        return web.json_response(self._journal_of.billing_as_json())
 
     async def _faults(self, _request: web.Request) -> web.Response:
-        return web.json_response({"faults": self._simulator.faults.as_json()})
+        return web.json_response({"faults": self._in_force.as_json()})
 
     async def _inject(self, request: web.Request) -> web.Response:
         faults = _faults_in(await request.text())
-        ids = [self._simulator.faults.add(fault) for fault in faults]
+        ids = [self._in_force.add(fault) for fault in faults]
         return web.json_response({"ids": ids})
 
     async def _take_back(self, request: web.Request) -> web.Response:
         if "id" not in request.query:
-            self._simulator.faults.clear()
-        elif not self._simulator.faults.remove(_number(request, "id", 0)):
+            self._in_force.clear()
+        elif not self._in_force.remove(_number(request, "id", 0)):
             raise _refused("there is no fault with that id", web.HTTPNotFound)
         return web.json_response({})
 
     async def _reset(self, _request: web.Request) -> web.Response:
-        self._simulator.reset()
+        self._reset_all()
         return web.json_response({})
 
 

@@ -116,7 +116,9 @@ class Simulator:
 
     def _application(self) -> web.Application:
         app = web.Application()
-        app.add_routes(Control(self).routes())
+        app.add_routes(
+            Control(self.journal, self.faults, lambda: self.base_urls, self.reset).routes()
+        )
         for kind in VENDORS:
             app.router.add_route("*", f"/{kind.name}/{{path:.*}}", self._serve)
         return app
