@@ -38,8 +38,13 @@ class Daemon:
     """
 
     def __init__(
-        self, command: str = "run", *arguments: str, env: Mapping[str, str] | None = None
+        self,
+        command: str = "run",
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        quiet: bool = False,
     ) -> None:
+        self._quiet = quiet
         self._arguments = (command, *arguments)
         self._env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self._env |= {"ENRICHER_HTTP_PORT": "0", "ENRICHER_LOG_FORMAT": "json", **(env or {})}
@@ -72,7 +77,8 @@ class Daemon:
         self.kill()
         await self.wait()
         self._directory.cleanup()
-        self._show()
+        if not self._quiet:
+            self._show()
 
     @property
     def process(self) -> asyncio.subprocess.Process:
