@@ -148,9 +148,12 @@ async def _privileges(client: AsyncMongoClient[Document], database: str, leads: 
         for collection, actions in privileges.required(leads).items()
     }
     lacking = await privileges.missing(client, database, wanted)
-    indexing = f"createIndex on {database}.{leads}"
-    if indexing in lacking and not await Indexes(client[database][leads]).missing():
-        lacking.remove(indexing)
+    making, listing = (
+        f"{action} on {database}.{leads}" for action in ("createIndex", "listIndexes")
+    )
+    if making in lacking and listing not in lacking:
+        are_there = not await Indexes(client[database][leads]).missing()
+        lacking = [one for one in lacking if one != making or not are_there]
     if lacking:
         return State.FAILED, f"missing: {', '.join(lacking)}"
     return State.OK, "leads can be updated, side collections written, indexes made"

@@ -32,10 +32,12 @@ cli = typer.Typer(
 def main() -> NoReturn:
     """Entry point: usage errors end with 2, as settings do; everything unexpected with 1.
 
-    Until a command has its own handlers, SIGTERM ends it the way Ctrl-C does, with everything
-    that it started; and even what goes wrong before the settings are known is logged redacted.
+    SIGTERM and a closed terminal end a command the way Ctrl-C does, with everything that it
+    started; and even what goes wrong before the settings are known is logged redacted.
     """
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` is to be heeded
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     log.configure(LogSettings(), "enricher", __version__)
     try:
         cli(standalone_mode=True)
@@ -127,7 +129,9 @@ def demo(
     """
     from enricher.demo.show import show  # noqa: PLC0415 - nothing else imports the demo
 
-    sys.exit(_run(show(leads, once=once, seed=seed)))
+    with suppress(KeyboardInterrupt):  # while it starts; later a signal ends it in order
+        sys.exit(_run(show(leads, once=once, seed=seed)))
+    sys.exit(ExitCode.UNEXPECTED if once else ExitCode.OK)
 
 
 def _configured(environ: Mapping[str, str] | None = None) -> Settings:

@@ -1,0 +1,141 @@
+"""`enricher demo`: the real daemon at work on sample leads, for a visitor without keys or servers.
+
+Leads arrive as they would in a CRM: some at once, then a few each second. The demo itself only
+inserts and reads; whatever happens to a lead is the daemon's doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+
+from rich.console import Console
+from rich.live import Live
+
+from enricher.demo.board import Board, Row
+from enricher.demo.leads import Lead, sample_leads
+from enricher.demo.simulator import Simulator
+from enricher.demo.stage import DaemonEnded, Stage, open_stage
+from enricher.demo.table import LiveView, addresses, line, summary
+from enricher.errors import ExitCode
+from enricher.outage import pause
+
+AT_ONCE_SHARE = 4
+"""A quarter of the leads is there at once, but not more than"""
+MOST_AT_ONCE = 12
+"""these: Hunter takes 10 in a second and 5 a second on average, and nobody should have to wait."""
+LEADS_A_SECOND = 3
+LATER_A_SECOND = 2
+REFRESHES_A_SECOND = 5
+FOR_EVER = 10**9
+TROUBLED_EVERY = 10
+TROUBLED_TIMES = 5
+"""More often than a call is repeated within one attempt: the lead is seen as `retrying`."""
+
+
+async def show(leads: int, *, once: bool, seed: int) -> int:
+    """The exit code: 1 when the daemon ended by itself, or with `once` when leads are missing."""
+    console = Console(highlight=False)
+    console.print("Starting MongoDB, the simulated vendors and the daemon ...", style="dim")
+    try:
+        async with open_stage(seed) as stage:
+            stop = _stopped_by_signals(stage)
+            board = Board(stage.leads)
+            play = _Play(console, stage, board, leads, seed, once=once)
+            await play.until(stop)
+            console.print("Stopping the daemon, the vendors and MongoDB ...", style="dim")
+            return play.conclude()
+    except DaemonEnded as ended:
+        console.print(str(ended), markup=False, soft_wrap=True)
+        return ExitCode.UNEXPECTED
+
+
+def _stopped_by_signals(stage: Stage) -> asyncio.Event:
+    """The first signal ends the demo, with a drain; another one does not wait for the drain."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            stage.daemon.kill()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    return stop
+
+
+class _Play:
+    """Inserts and shows, until everything is settled or somebody stops it."""
+
+    def __init__(
+        self, console: Console, stage: Stage, board: Board, leads: int, seed: int, *, once: bool
+    ) -> None:
+        self._console = console
+        self._stage = stage
+        self._board = board
+        self._wanted = leads
+        self._once = once
+        self._coming = _numbered(sample_leads(leads if once else FOR_EVER, seed), stage.simulator)
+        self._ends_at = time.monotonic() + 45 + leads / 2
+
+    async def until(self, stop: asyncio.Event) -> None:
+        """Raises DaemonEnded when the daemon does."""
+        at_once = min(MOST_AT_ONCE, max(1, self._wanted // AT_ONCE_SHARE))
+        await self._board.insert(islice(self._coming, at_once))
+        began = time.monotonic()
+        with self._view():
+            while not stop.is_set() and not self._is_over():
+                self._stage.daemon.must_run()
+                await self._insert_until_now(at_once, time.monotonic() - began)
+                self._tell(await self._board.refresh())
+                await pause(stop, 1 / REFRESHES_A_SECOND)
+
+    async def _insert_until_now(self, at_once: int, seconds: float) -> None:
+        first = self._wanted - at_once
+        due = min(first, int(seconds * LEADS_A_SECOND))
+        later = max(0, int((seconds - first / LEADS_A_SECOND) * LATER_A_SECOND))
+        missing = at_once + due + (0 if self._once else later) - self._board.inserted
+        if missing > 0:
+            await self._board.insert(islice(self._coming, missing))
+
+    def _is_over(self) -> bool:
+        all_settled = self._board.settled == self._wanted
+        return self._once and (all_settled or time.monotonic() > self._ends_at)
+
+    def _view(self) -> AbstractContextManager[object]:
+        if not self._console.is_terminal:
+            self._console.print(addresses(self._stage), soft_wrap=True)
+            return nullcontext()
+        view = LiveView(self._board, self._stage, ends_by_itself=self._once)
+        return Live(view, console=self._console, refresh_per_second=REFRESHES_A_SECOND)
+
+    def _tell(self, changed: list[Row]) -> None:
+        if not self._console.is_terminal:
+            for row in changed:
+                self._console.print(line(row), markup=False, soft_wrap=True)
+
+    def conclude(self) -> int:
+        """Print what is left to say."""
+        if not self._console.is_terminal:
+            self._console.print(summary(self._board, self._stage), soft_wrap=True)
+        missing = self._wanted - self._board.settled
+        if not self._once or missing <= 0:
+            return ExitCode.OK
+        self._console.print(f"{missing} of {self._wanted} leads were not settled:")
+        for row in self._board.unsettled:
+            self._console.print(line(row), markup=False, soft_wrap=True)
+        return ExitCode.UNEXPECTED
+
+
+def _numbered(leads: Iterator[Lead], simulator: Simulator) -> Iterator[Lead]:
+    """Every tenth lead's company is one that the vendor fails on for a while."""
+    for number, lead in enumerate(leads):
+        if number % TROUBLED_EVERY == TROUBLED_EVERY // 3:
+            domain = lead["email"].rpartition("@")[2]
+            how = {"vendor": "clearbit", "question": domain, "times": TROUBLED_TIMES}
+            simulator.inject("server_error", **how)
+        yield lead

@@ -1,0 +1,173 @@
+"""What the demo shows, started and ended together: MongoDB, the simulated vendors, the daemon.
+
+    async with open_stage(seed=1) as stage:
+        await stage.leads.insert_one({"email": ...})
+
+MongoDB is the embedded server over a temporary directory, the vendors answer in this process, and
+the daemon is the real program as a process of its own. Nothing of the visitor's own configuration
+reaches it: neither his environment nor a `.env` in his directory, or the demo might write to his
+leads and spend his money. The end comes in the order of dependence: daemon, vendors, MongoDB,
+directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.demo.serve import variables_for
+from enricher.demo.simulator import Simulator
+from enricher.embedded import EmbeddedServer
+from enricher.lead import Document
+from enricher.settings import OUR_PREFIXES
+
+LATENCY_SECONDS = 0.15
+JITTER_SECONDS = 0.2
+RETRY_DELAY_SECONDS = 1
+"""Instead of a minute: the visitor should see the second attempt."""
+START_SECONDS = 30.0
+DRAIN_SECONDS = 15.0
+POLL_SECONDS = 0.05
+_TAIL_LINES = 15
+_DROPPED = (*OUR_PREFIXES, "MONGODB_", "LEADS_")
+
+
+class DaemonEnded(Exception):
+    """The daemon ended, or never became ready, though nobody told it to stop."""
+
+
+class Daemon:
+    """`enricher run` as a process in a session of its own: Ctrl-C reaches the demo alone."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._log = directory / "daemon.log"
+        self._environment = {**_environment(), **settings}
+        self._process: asyncio.subprocess.Process | None = None
+        self.metrics_url = ""
+
+    async def __aenter__(self) -> Self:
+        """Returns when it watches: what is inserted from then on is a new lead."""
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "enricher", "run"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+                env=self._environment,
+                start_new_session=True,
+            )
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                listening = await self._logged("http.listening")
+                await self._logged("history.recorded")
+        except TimeoutError as error:
+            await self.stop()
+            raise DaemonEnded(f"The daemon was not ready after {START_SECONDS:g} s.") from error
+        except BaseException:
+            await self.stop()
+            raise
+        self.metrics_url = f"http://{listening['host']}:{listening['port']}/metrics"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Let it drain, and wait until it is gone."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
+    def must_run(self) -> None:
+        """Raises DaemonEnded if it does not."""
+        if self._process is not None and self._process.returncode is not None:
+            raise DaemonEnded(f"The daemon ended with exit code {self._process.returncode}.")
+
+    def tail(self) -> str:
+        """The end of its log."""
+        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+        return "\n".join(lines[-_TAIL_LINES:])
+
+    async def _logged(self, event: str) -> dict[str, Any]:
+        while True:
+            for line in self._log.read_text(errors="replace").splitlines():
+                with suppress(ValueError):  # the last line may be half written
+                    fields: dict[str, Any] = json.loads(line)
+                    if fields.get("event") == event:
+                        return fields
+            self.must_run()
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _environment() -> dict[str, str]:
+    """The visitor's, less everything that is a setting of ours."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(_DROPPED) and name != "NO_COLOR"
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything up and running."""
+
+    mongodb_uri: str
+    leads: AsyncCollection[Document]
+    simulator: Simulator
+    daemon: Daemon
+
+
+@asynccontextmanager
+async def open_stage(seed: int) -> AsyncIterator[Stage]:
+    """Raises EmbeddedServerError without a MongoDB, DaemonEnded with the end of its log."""
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(
+            TemporaryDirectory(prefix="enricher-demo-", ignore_cleanup_errors=True)
+        )
+        server = await stack.enter_async_context(EmbeddedServer(Path(directory, "db")))
+        client: AsyncMongoClient[Document] = AsyncMongoClient(server.uri, tz_aware=True)
+        await stack.enter_async_context(client)
+        simulator = await stack.enter_async_context(
+            Simulator(seed, LATENCY_SECONDS, jitter=JITTER_SECONDS)
+        )
+        daemon = Daemon(Path(directory), _settings(server.uri, simulator))
+        try:
+            await stack.enter_async_context(daemon)
+            yield Stage(server.uri, client["crm"]["leads"], simulator, daemon)
+        except DaemonEnded as ended:
+            raise DaemonEnded(f"{ended} The end of its log:\n{daemon.tail()}") from ended
+
+
+def _settings(mongodb_uri: str, simulator: Simulator) -> dict[str, str]:
+    return {
+        "MONGODB_URI": mongodb_uri,
+        "ENRICHER_HTTP_PORT": "0",
+        "ENRICHER_LOG_FORMAT": "json",
+        "ENRICHER_RETRY_DELAY_SECONDS": str(RETRY_DELAY_SECONDS),
+        **variables_for(simulator),
+    }
