@@ -1,0 +1,45 @@
+"""Vendors' limits, kept by the real daemon and judged by the vendors' own strict windows."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from tests.rig import KEYS, address, open_rig
+
+WINDOWS = {"clearbit": ((60, 60),), "hunter": ((10, 1), (120, 60))}
+"""Tighter than the vendors' own, so that a test of seconds runs into them."""
+
+
+@pytest.mark.timeout(90)
+async def test_no_window_of_any_vendor_is_ever_exceeded(mongodb_uri: str) -> None:
+    async with open_rig(mongodb_uri, windows=WINDOWS) as rig:
+        limits = {"CLEARBIT_RATE_LIMIT": 60, "HUNTER_RATE_LIMIT": 120}
+        async with rig.daemon(**limits) as daemon:
+            await daemon.wait_for_event("history.recorded")
+            leads = [{"_id": number, "email": address()} for number in range(12)]
+            await rig.leads.insert_many(leads)
+            await rig.witness.all_ended(range(12), within=60)
+        journal = rig.simulator.journal
+        assert [entry for entry in journal if entry.over_limit] == []
+        assert {vendor: journal.billing[vendor].calls for vendor in KEYS} == {
+            "clearbit": 12,
+            "hunter": 12,
+        }
+
+
+async def test_a_vendor_that_says_when_to_come_back_is_left_in_peace_until_then(
+    mongodb_uri: str,
+) -> None:
+    async with open_rig(mongodb_uri) as rig:
+        rig.simulator.inject("throttled", vendor="hunter", times=1, seconds=3, dialect="429")
+        async with rig.daemon("hunter", HUNTER_RATE_LIMIT=300) as daemon:
+            await daemon.wait_for_event("history.recorded")
+            leads = [{"_id": number, "email": address()} for number in range(8)]
+            await rig.leads.insert_many(leads)
+            await rig.witness.all_ended(range(8), within=30)
+        calls = sorted(entry.arrived for entry in rig.simulator.journal.calls(vendor="hunter"))
+        # Calls that were under way with the first may arrive beside it; none comes in between.
+        pauses = [later - earlier for earlier, later in pairwise(calls)]
+        assert max(pauses) >= 2.9
