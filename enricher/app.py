@@ -52,6 +52,8 @@ from enricher.waterfall import Waterfall
 from enricher.worker import Worker
 
 _POOL = 16
+_CLOSING_SECONDS = 5.0
+"""What a stop may take beyond the grace period; when MongoDB answers it takes a second."""
 _STREAM_POOL = 2
 """The stream has a client of its own: in a shared small pool its waiting reads delay everyone."""
 
@@ -96,7 +98,8 @@ async def run(settings: Settings, uri: str) -> None:
     """The whole life of the daemon. Raises DatabaseError when it cannot begin."""
     async with AsyncExitStack() as stack:
         daemon = await stack.enter_async_context(build(settings, uri))
-        stack.enter_context(_stopped_by_signals(daemon.stop))
+        longest = settings.work.shutdown_grace_seconds + _CLOSING_SECONDS
+        stack.enter_context(_stopped_by_signals(daemon.stop, longest))
         checks = {"database": daemon.is_database_available, "work": daemon.is_taking_work}
         web = HttpServer(settings.http, metrics.REGISTRY, checks)
         await stack.enter_async_context(web)
@@ -195,16 +198,29 @@ def _introduce(found: server.Server, providers: Registered) -> None:
 
 
 @contextmanager
-def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """The first SIGTERM or SIGINT drains; the second ends the process at once, by that signal."""
+def _stopped_by_signals(stop: asyncio.Event, longest: float) -> Iterator[None]:
+    """The first SIGTERM or SIGINT drains; the second ends the process at once, by that signal.
+
+    So does the end of the time for draining, in seconds: a database that says nothing would hold up
+    each step of it. What was in work is done again when its lease runs out.
+    """
     loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
 
     def on_signal(number: signal.Signals) -> None:
         if stop.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            end_by(number)
         logger.bind(signal=number.name).info("daemon.stopping")
         stop.set()
+        timers.append(loop.call_later(longest, cut_short, number))
+
+    def cut_short(number: signal.Signals) -> None:
+        logger.bind(seconds=longest).warning("drain.cut_short")
+        end_by(number)
+
+    def end_by(number: signal.Signals) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
     signals = (signal.SIGTERM, signal.SIGINT)
     for number in signals:
@@ -214,3 +230,5 @@ def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
+        for timer in timers:
+            timer.cancel()

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
 
 from enricher.answer import (
     Answer,
@@ -31,15 +30,15 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.lead import Completed, Document, Failed, Lead, Outcome, Reason, Retrying, Skipped
-from enricher.merge import merge, metadata
-from enricher.schedule import hold_delay, retry_delay
+from enricher.merge import METADATA, SOCIAL, merge, metadata
+from enricher.schedule import hold_delay, retry_delay, vendors_delay
 from enricher.score import completeness
 
 FOUND, NOT_FOUND, FAILED = "found", "not_found", "failed"
 """Values of `answered`: what a provider said in this run. `failed` means: given up on it."""
 
 _DEFAULT_THROTTLE_SECONDS = 60.0
-_PERSONAL = ("person_data", "email_verification", "social_profiles")
+_PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,6 @@ class Round:
     """One attempt on one lead: everything the outcome depends on."""
 
     lead: Lead
-    previous: Mapping[str, Any]
-    """`enriched_data` as it stands, or {} when it was found for another address."""
     answers: Mapping[str, Answer]
     skipped: Mapping[str, str]
     order: Sequence[str]
@@ -118,24 +115,33 @@ def conclude_unasked(this: Round, reason: Reason) -> Outcome:
 
 def conclude_objection(this: Round) -> Outcome:
     """A duty, not a fault: what is about the person goes, also what others said and said before."""
-    data = enriched(this)
-    for section in _PERSONAL:
-        if section in data:
-            data[section] = None
-    provenance = data["enrichment_metadata"]["provenance"]
-    for section in _PERSONAL:
-        provenance.pop(section, None)
-    return Skipped(data, Reason.SUPPRESSED)
+    return Skipped(_with_metadata(_without_person(_merged(this)), this), Reason.SUPPRESSED)
 
 
 def enriched(this: Round) -> Document:
     """The new `enriched_data` with its metadata."""
+    return _with_metadata(_merged(this), this)
+
+
+def _merged(this: Round) -> Document:
     found = {name: answer for name, answer in this.answers.items() if isinstance(answer, Found)}
-    data = merge(this.previous, found, this.order)
+    return merge(this.lead.enriched_data, found, this.order)
+
+
+def _without_person(data: Document) -> Document:
+    for section in _PERSONAL:
+        data[section] = None
+        data[METADATA]["provenance"].pop(section, None)
+    companys = (data[SOCIAL] or {}).get(Kind.COMPANY)
+    data[SOCIAL] = {Kind.COMPANY.value: companys, Kind.PERSON.value: {}} if companys else None
+    return data
+
+
+def _with_metadata(data: Document, this: Round) -> Document:
     said = this.answered
     unanswered = [*this.failing, *this.waiting]
     given_up = [name for name in said if said[name] == FAILED and name not in unanswered]
-    data["enrichment_metadata"] = metadata(
+    data[METADATA] = metadata(
         data,
         now=this.now,
         order=this.order,
@@ -154,10 +160,12 @@ def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Ret
         longest = max(
             (a.retry_after for a in failing.values() if isinstance(a, Preparing)), default=0
         )
-        due_in = max(due_in, timedelta(seconds=longest))
+        due_in = max(due_in, vendors_delay(longest))
     else:
         due_in = hold_delay(min(_seconds(answer) for answer in this.waiting.values()), random)
-    error = _sentence({**failing, **this.waiting}) + f" The next try is due in {_about(due_in)}."
+    # A moment and not a delay: who reads it does not know since when it stands there.
+    next_try = f"The next try is due at {this.now + due_in:%Y-%m-%d %H:%M} UTC."
+    error = f"{_listed({**failing, **this.waiting})}. {next_try}"
     return Retrying(
         _unless_empty(enriched(this)), this.answered, error, due_in, attempt_spent=bool(failing)
     )
@@ -175,8 +183,8 @@ def _seconds(answer: Answer) -> float:
     return _DEFAULT_THROTTLE_SECONDS if told is None else told
 
 
-def _sentence(answers: Mapping[str, Answer]) -> str:
-    return " ".join(f"{name}: {_phrase(answer)}." for name, answer in answers.items())
+def _listed(answers: Mapping[str, Answer]) -> str:
+    return ", ".join(f"{name} {_phrase(answer)}" for name, answer in answers.items())
 
 
 def _phrase(answer: Answer) -> str:
@@ -196,15 +204,7 @@ def _phrase(answer: Answer) -> str:
 def _gave_up(this: Round) -> str:
     asked = {name: this.answers[name] for name in this.answers if name in this.failing}
     attempts = "1 attempt" if this.lead.attempt == 1 else f"{this.lead.attempt} attempts"
-    return f"Nothing could be had after {attempts}. {_sentence(asked)}".strip()
-
-
-def _about(delay: timedelta) -> str:
-    seconds = round(delay.total_seconds())
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"about {round(seconds / size)} {unit}"
-    return f"{max(1, seconds)} s"
+    return f"Nothing could be had after {attempts}{': ' if asked else ''}{_listed(asked)}."
 
 
 def _of_types(answers: Mapping[str, Answer], types: tuple[type, ...]) -> dict[str, Answer]:

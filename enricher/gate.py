@@ -116,7 +116,8 @@ class Gate:
                 "provider.held"
             )
         until = time.monotonic() + held.seconds
-        if until > self._held_until:  # of the calls that were under way together, the longest counts
+        # Of the calls that were under way together, the longest counts.
+        if until > self._held_until:
             self._held, self._held_until = held, until
         metrics.HELD.labels(self.name).set(1)
 

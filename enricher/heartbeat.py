@@ -3,7 +3,8 @@
 Two things take a lease away. The database says that somebody else has it, or that a user asked for
 a fresh run: then the work is stopped at the next beat. Or no renewal got through until the local
 deadline: then somebody else may have it already, and calls must not go on being paid for. A
-beat that fails proves neither, so the work goes on.
+beat that fails proves neither, so the work goes on. Deadlines are watched apart from the beats: one
+that hangs on a silent network must not hide that time is up.
 """
 
 from __future__ import annotations
@@ -45,16 +46,24 @@ class Heartbeat:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Beat until told to stop, which is after the last lead has been given up."""
-        step = self.leads.lease.total_seconds() / _CHECKS_PER_LEASE
-        beat_at = 0.0
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_beating(stop), name="heartbeat-beats")
+            group.create_task(self._watch_deadlines(stop), name="heartbeat-deadlines")
+
+    async def _keep_beating(self, stop: asyncio.Event) -> None:
+        lease = self.leads.lease.total_seconds()
+        while not stop.is_set():
+            # From the beginning of this beat, so a slow round trip does not stretch the period.
+            next_at = time.monotonic() + lease / _BEATS_PER_LEASE
+            if await self._beat():
+                await pause(stop, next_at - time.monotonic())
+            else:
+                await pause(stop, lease / _CHECKS_PER_LEASE)
+
+    async def _watch_deadlines(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._stop_overdue()
-            now = time.monotonic()
-            if now >= beat_at:
-                # From the beginning of this beat, so a slow round trip does not stretch the period.
-                beat_at = now + step * _CHECKS_PER_LEASE / _BEATS_PER_LEASE
-                beat_at = beat_at if await self._beat() else now
-            await pause(stop, step)
+            await pause(stop, self.leads.lease.total_seconds() / _CHECKS_PER_LEASE)
 
     async def _beat(self) -> bool:
         if not self._held:

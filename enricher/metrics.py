@@ -187,7 +187,7 @@ def initialise(version: str, providers: Iterable[str]) -> None:
         (LEASES_LOST, "found_by", ("heartbeat", "deadline", "settle")),
         (SETTLED, "outcome", ("completed", "retrying", "failed", "skipped")),
         (SKIPPED, "reason", tuple(Reason)),
-        (NOT_WRITTEN, "why", ("lease_lost", "inputs_changed", "deleted")),
+        (NOT_WRITTEN, "why", ("lease_lost", "inputs_changed", "deleted", "refused")),
         (STREAM_OPENS, "start", ("token", "time", "now")),
         (DATABASE_ERRORS, "loop", LOOPS),
     ):

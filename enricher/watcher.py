@@ -8,13 +8,15 @@ everything before it has been admitted: a crash between the two repeats work tha
 
 Where events may have been missed (a position the server no longer knows, a dropped collection, a
 server without change streams) the collection is searched for leads that were never admitted. The
-stream is opened first and the search comes second, so that nothing falls in between.
+stream is opened first and the search comes second, so that nothing falls in between. Until the
+search has come to its end the new position is not saved: whatever ends it half-way, it is made again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from loguru import logger
@@ -55,6 +57,9 @@ class Watcher:
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _saved_at: float = float("-inf")
+    _gap: bool = False
+    """Events may have been missed, and the search for their leads is not over."""
+    _is_without_indexes: bool = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until told to stop; then admit what has been read and save the position."""
@@ -62,11 +67,17 @@ class Watcher:
         async with asyncio.TaskGroup() as group:
             admitting = self._admit_until(reading_ended)
             group.create_task(admitting, name="watcher-admit")
+            group.create_task(self._wake_to_stop(stop), name="watcher-stop")
             try:
                 await self._read_until(stop)
             finally:
                 reading_ended.set()
                 self._arrived.set()
+
+    async def _wake_to_stop(self, stop: asyncio.Event) -> None:
+        """A reader that waits for room is to look at `stop` now."""
+        await stop.wait()
+        self._room.set()
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -92,15 +103,18 @@ class Watcher:
             await self._poll(checkpoint, stop)
             return
         await self._know_history(checkpoint)
-        if start is not Start.TOKEN and checkpoint.history_known:
-            await self._search("stream")
+        self._gap |= start is not Start.TOKEN and checkpoint.history_known
+        if self._gap:
+            await self._search("stream", stop)
+            self._gap = stop.is_set()
         await self._read(stop)
 
     async def _open(self, checkpoint: Checkpoint) -> Start:
         if not self.settings.stream:
             raise StreamUnavailable("ENRICHER_STREAM is off")
         start = await self.changes.open(checkpoint)
-        if checkpoint.saved_at is None and self.changes.token:
+        is_first = checkpoint.saved_at is None and not checkpoint.history_known
+        if is_first and self.changes.token:
             # Whatever is inserted from here on is new, also if we die in the next moment.
             await self.checkpoints.save(self.changes.token)
         metrics.STREAM_OPENS.labels(start.value).inc()
@@ -125,17 +139,17 @@ class Watcher:
                 await pause(stop, self.reading.failed(error))
                 continue
             self.reading.succeeded()
-            await self._put(change)
+            await self._put(change, stop)
         if not stop.is_set():
             logger.warning("stream.ended")
-            await self.indexes.ensure_if_collection_exists()
+            self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
 
-    async def _put(self, change: Change | None) -> None:
+    async def _put(self, change: Change | None, stop: asyncio.Event) -> None:
         if change is not None:
             metrics.STREAM_EVENTS.inc()
             self._inbox.append(change)
         self._arrived.set()
-        while len(self._inbox) >= _INBOX_LIMIT:
+        while len(self._inbox) >= _INBOX_LIMIT and not stop.is_set():
             self._room.clear()
             await self._room.wait()
 
@@ -177,6 +191,8 @@ class Watcher:
         replaced = [change.lead_id for change in changes if change.is_replace]
         if replaced:
             ids += await self.history.without(replaced)
+        if self._is_without_indexes:  # a new collection has taken the place of a dropped one
+            self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
         await self._admit_ids(ids, "stream")
 
     async def _admit_ids(self, ids: list[LeadId], source: str) -> None:
@@ -187,7 +203,7 @@ class Watcher:
     async def _save(self, token: dict[str, object] | None, moved: bool, *, final: bool) -> None:
         every = _SAVE_EVERY_SECONDS if moved else _SAVE_IDLE_EVERY_SECONDS
         now = time.monotonic()
-        if token is None or not (final or now - self._saved_at >= every):
+        if token is None or self._gap or not (final or now - self._saved_at >= every):
             return
         await self.checkpoints.save(token)
         self._saved_at = now
@@ -195,12 +211,15 @@ class Watcher:
 
     # -- searching -------------------------------------------------------------------------
 
-    async def _search(self, source: str) -> None:
-        """Admit every lead that should have been admitted and was not."""
+    async def _search(self, source: str, stop: asyncio.Event) -> None:
+        """Admit every lead that should have been admitted and was not, or as many until `stop`."""
         found = 0
-        async for ids in self.history.unadmitted():
-            await self._admit_ids(ids, source)
-            found += len(ids)
+        async with aclosing(self.history.unadmitted()) as batches:
+            async for ids in batches:
+                await self._admit_ids(ids, source)
+                found += len(ids)
+                if stop.is_set():
+                    break
         if found:
             logger.bind(leads=found, source=source).info("search.found")
 
@@ -210,7 +229,7 @@ class Watcher:
         until = time.monotonic() + _PROBE_EVERY_SECONDS
         while not stop.is_set() and (time.monotonic() < until or not self.settings.stream):
             began = time.monotonic()
-            await self._search("polling")
+            await self._search("polling", stop)
             self.reading.succeeded()
             took = time.monotonic() - began
             await pause(stop, max(self.settings.poll_seconds, 10 * took))

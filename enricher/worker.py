@@ -22,6 +22,7 @@ from enricher.enrichment import Enrichment
 from enricher.heartbeat import Heartbeat
 from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped
 from enricher.outage import Outage, pause
+from enricher.schedule import lost_race_pause
 from enricher.settings import WorkSettings
 from enricher.store import DatabaseTrouble
 from enricher.store.leads import Claimed, Leads
@@ -48,17 +49,23 @@ class Worker:
     outage: Outage = field(default_factory=lambda: Outage("worker"))
     random: Random = field(default_factory=Random)
     _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
-    _unfinished: list[Lease] = field(default_factory=list)
+    _races_lost: int = 0
+    """Claims in a row that found leads and won none."""
     _slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claim and work until told to stop, then drain."""
         metrics.CONCURRENCY.set(self.settings.concurrency)
         waking = asyncio.create_task(self._wake_to_stop(stop), name="worker-stop")
-        while not stop.is_set():
-            await self._turn(stop)
-        await waking
-        await self._drain()
+        try:
+            while not stop.is_set():
+                await self._turn(stop)
+            await self._finish()
+        finally:
+            # Also when another loop's failure ends this one: what it holds is given back, and does
+            # not have to wait until the leases run out.
+            waking.cancel()
+            await self._give_back()
 
     async def _wake_to_stop(self, stop: asyncio.Event) -> None:
         """Whatever the loop waits for, it is to look at `stop` now."""
@@ -99,11 +106,13 @@ class Worker:
 
     async def _until_worth_claiming(self, claimed: Claimed, stop: asyncio.Event) -> None:
         """More work stands there: as soon as slots are free. Else: when it rings, or a poll is due."""
+        self._races_lost = self._races_lost + 1 if claimed.lost and not claimed.leases else 0
         if claimed.is_full and claimed.leases:
             await self._until_slots_are_free(stop)
         elif claimed.is_full:
-            # Others took every candidate. Do not race them for the next ones.
-            await asyncio.sleep(_SLOT_WAIT_SECONDS * self.random.random())
+            # Others took every candidate, or they cannot be claimed. Do not race for the next ones.
+            longest = self.settings.poll_seconds
+            await pause(stop, lost_race_pause(self._races_lost, longest, self.random))
         else:
             await self.bell.wait(self.settings.poll_seconds * (0.9 + 0.2 * self.random.random()))
 
@@ -133,56 +142,67 @@ class Worker:
         began = time.monotonic()
         try:
             outcome, subject = await self.enrichment.work_on(lease.lead)
-        except asyncio.CancelledError:
-            self._unfinished.append(lease)
-            raise
         except Exception as error:  # noqa: BLE001 - a bug met by one lead must not stop the others
             logger.bind(lead=str(lease.lead_id)).exception("lead.broken")
-            outcome, subject = Failed({}, _INTERNAL.format(name=type(error).__name__)), ""
+            outcome, subject = Failed({}, _INTERNAL.format(name=_name_of(error))), ""
         self.heartbeat.let_go(lease)
-        settled = await _surely(self.settler.settle(lease, outcome, subject))
+        await _surely(self._settle(lease, outcome, subject, began))
+
+    async def _settle(self, lease: Lease, outcome: Outcome, subject: str, began: float) -> None:
+        settled = await self.settler.settle(lease, outcome, subject)
         _report(lease, outcome, settled, time.monotonic() - began)
 
     # -- draining --------------------------------------------------------------------------
 
-    async def _drain(self) -> None:
+    async def _finish(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self.settings.shutdown_grace_seconds)
-        await self._give_back()
 
     async def _give_back(self) -> None:
-        self._unfinished.clear()
-        for task in list(self._tasks):
+        interrupted = dict(self._tasks)
+        for task in interrupted:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_RELEASE_SECONDS)
+        if interrupted:
+            await asyncio.wait(interrupted, timeout=_RELEASE_SECONDS)
+        # Those whose settle was under way end as cancelled too: releasing them matches nothing. A
+        # settle that is still waiting for the database is left alone, so that it can match.
+        unfinished = [lease for task, lease in interrupted.items() if task.cancelled()]
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                released = await self.leads.release(self._unfinished)
+                released = await self.leads.release(unfinished)
         except (DatabaseTrouble, TimeoutError):
-            logger.bind(leads=len(self._unfinished)).warning("drain.not_released")
+            logger.bind(leads=len(unfinished)).warning("drain.not_released")
             return
         metrics.RELEASED.inc(released)
         logger.bind(released=released).info("drain.finished")
 
 
-async def _surely(settling: Coroutine[Any, Any, Settled]) -> Settled:
+def _name_of(error: Exception) -> str:
+    """The kinds are asked in a task group, which wraps what one of them raises."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return type(error).__name__
+
+
+async def _surely(settling: Coroutine[Any, Any, None]) -> None:
     """Await to the end even when cancelled: `shield` alone would return at once."""
-    task = asyncio.create_task(settling)
+    task = asyncio.create_task(settling, name="settle")
     cancelled = False
     while not task.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.wait([task])
         except asyncio.CancelledError:
             cancelled = True
+    task.result()
     if cancelled:
         raise asyncio.CancelledError
-    return task.result()
 
 
 def _report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float) -> None:
     if settled is not Settled.WRITTEN:
         metrics.NOT_WRITTEN.labels(settled.value).inc()
+        if settled is Settled.LEASE_LOST:
+            metrics.LEASES_LOST.labels("settle").inc()
         logger.bind(lead=str(lease.lead_id), token=lease.token, why=settled.value).warning(
             "lead.not_written"
         )

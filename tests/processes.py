@@ -106,7 +106,7 @@ class Daemon:
         __tracebackhide__ = True
         try:
             async with asyncio.timeout(within):
-                await asyncio.gather(*self._readers)
+                await asyncio.wait(self._readers)  # unlike `gather`, leaves them be when time is up
                 return await self.process.wait()
         except TimeoutError:
             message = f"still running after {within:g} s\n{self._tail()}"

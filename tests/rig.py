@@ -53,14 +53,14 @@ _STATUSES: list[Document] = [
 _numbers = count(1)
 
 
-def domain() -> str:
-    """A company that no other lead of the run names."""
-    return f"quokka-{next(_numbers)}-freight.com"
+def domain(word: str = "ordinary") -> str:
+    """A company that no other lead of the run names; a word of `stories.py` tells that story."""
+    return f"quokka-{word}-{next(_numbers)}.com"
 
 
-def address(word: str = "ada") -> str:
-    """A person at a company of their own; a word of `stories.py` in it tells that story."""
-    return f"{word}.lovelace@{domain()}"
+def address(word: str = "ordinary") -> str:
+    """A person at a company of their own."""
+    return f"ada.lovelace@{domain(word)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from enricher.lead import Document, Inputs, Status
+import bson
+
+from enricher.lead import Document, Inputs, LeadId, Status
 
 Expression = Any
 Pipeline = list[dict[str, Any]]
@@ -37,24 +39,32 @@ LONGEST_INPUT_BYTES = 1024
 
 BOOK: Expression = {"$cond": [{"$eq": [{"$type": "$enrichment"}, "object"]}, "$enrichment", {}]}
 
-TOKEN: Expression = {
-    "$cond": [
-        {"$eq": [{"$type": "$enrichment"}, "object"]},
-        {"$ifNull": ["$enrichment.token", None]},
-        None,
-    ]
-}
-"""The fencing token as it stands, whatever its type; `None` when there is none."""
-
 
 def is_type(path: str, name: str) -> Expression:
     """True when the field has that BSON type."""
     return {"$eq": [{"$type": path}, name]}
 
 
-def number(path: str, default: int = 0) -> Expression:
-    """The field when it is a number, else `default`."""
-    return {"$cond": [{"$isNumber": path}, path, default]}
+def count(path: str) -> Expression:
+    """The field as a whole number; `None` when it is none that can be counted on from (NaN, 1e300)."""
+    is_countable = {"$and": [{"$isNumber": path}, {"$gte": [path, 0]}, {"$lt": [path, 2**53]}]}
+    return {"$cond": [is_countable, {"$toLong": path}, None]}
+
+
+TOKEN: Expression = count("$enrichment.token")
+"""The fencing token; `None` when there is none, or garbage, which the next claim replaces."""
+
+ATTEMPTS: Expression = {"$ifNull": [count("$enrichment.attempts"), 0]}
+
+QUEUED_AT: Expression = {
+    "$cond": [is_type("$enrichment.queued_at", "date"), "$enrichment.queued_at", "$$NOW"]
+}
+"""Since when it has been work; from now on if that is not known."""
+
+
+def attempts_less(given_back: int) -> Expression:
+    """The attempts after some are given back, never below 0."""
+    return {"$max": [0, {"$subtract": [ATTEMPTS, given_back]}]}
 
 
 def in_milliseconds(delay: timedelta) -> Expression:
@@ -95,6 +105,11 @@ INPUTS_UNCHANGED: Document = {"$expr": {"$eq": ["$enrichment.inputs", INPUTS]}}
 look changed for ever."""
 
 
+def id_key(id_: LeadId) -> bytes:
+    """An `_id` as a key: one may be a document, and to Python 1 and `True` are equal."""
+    return bson.encode({"": id_})
+
+
 def read_inputs(raw: Document) -> Inputs:
     """What INPUTS evaluated to, as `Inputs`."""
     texts = {name: value for name, value in raw.items() if isinstance(value, str)}
@@ -108,19 +123,25 @@ def priority(field: str, order: list[str]) -> Expression:
     """A number counts as itself; a word by its place in `order`, first highest; anything else is 0."""
     value = f"${field}"
     word = {"$cond": [is_type(value, "string"), {"$toLower": value}, None]}
-    ranks = [entry.lower() for entry in order]
+    ranks = [_lower(entry) for entry in order]
+    words = {"$literal": ranks}
     return {
         "$switch": {
             "branches": [
                 {"case": {"$isNumber": value}, "then": value},
                 {
-                    "case": {"$in": [word, ranks]},
-                    "then": {"$subtract": [len(ranks), {"$indexOfArray": [ranks, word]}]},
+                    "case": {"$in": [word, words]},
+                    "then": {"$subtract": [len(ranks), {"$indexOfArray": [words, word]}]},
                 },
             ],
             "default": 0,
         }
     }
+
+
+def _lower(word: str) -> str:
+    """As `$toLower` does: only A to Z."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in word)
 
 
 UNADMITTED: Document = {"enrichment_status": {"$in": [None, Status.PENDING]}}
@@ -136,7 +157,7 @@ def admission(rank: Expression) -> Pipeline:
                 "enrichment": book_with(
                     {
                         "priority": rank,
-                        "queued_at": {"$ifNull": ["$enrichment.queued_at", "$$NOW"]},
+                        "queued_at": QUEUED_AT,
                     }
                 ),
             }
@@ -155,12 +176,12 @@ def claiming(claim_id: str, holder: str, lease: timedelta) -> Pipeline:
     since = {"$cond": [is_pending, "$enrichment.queued_at", "$enrichment.due_at"]}
     waited = {"$cond": [{"$eq": [{"$type": since}, "date"]}, {"$subtract": ["$$NOW", since]}, None]}
     claimed = {
-        "token": {"$add": [number("$enrichment.token"), 1]},
+        "token": {"$add": [{"$ifNull": [TOKEN, 0]}, 1]},
         "claim_id": claim_id,
         "holder": holder,
         "due_at": in_milliseconds(lease),
         "waited_ms": waited,
-        "attempts": {"$cond": [fresh, 1, {"$add": [number("$enrichment.attempts"), 1]}]},
+        "attempts": {"$cond": [fresh, 1, {"$add": [ATTEMPTS, 1]}]},
         "answered": {
             "$cond": [
                 {"$or": [fresh, {"$ne": [{"$type": "$enrichment.answered"}, "object"]}]},
@@ -181,12 +202,11 @@ def renewal(lease: timedelta) -> Pipeline:
 
 def requeueing(*, released: bool) -> Pipeline:
     """Back to `pending`. Released: the attempt is given back and the run goes on."""
-    attempts = {"$max": [0, {"$subtract": [number("$enrichment.attempts"), 1]}]}
     values = {
         "holder": None,
         "released": released,
-        "attempts": attempts if released else 0,
-        "queued_at": {"$ifNull": ["$enrichment.queued_at", "$$NOW"]},
+        "attempts": attempts_less(1) if released else 0,
+        "queued_at": QUEUED_AT,
     }
     return [
         {"$set": {"enrichment_status": Status.PENDING, "enrichment": book_with(values)}},

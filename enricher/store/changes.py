@@ -12,6 +12,15 @@ A token that the server refuses is never tried twice:
 
     token -> refused (286, 280, 260, 136, 10334) -> time of the last checkpoint -> refused -> now
 
+It may refuse at once or when the stream is read: an event above 16 MB (a huge `_id`) lets every
+stream open that begins before it, and kills each of them. So a start that died is trusted again
+only when a later one has come past the point of death.
+
+Opening reads the oplog up to the first event of ours, and that takes as long as it takes: 10 s for
+some three million entries of other collections (measured), within which no position is handed
+out. The time allowed therefore doubles with each time-out, or a daemon that was down for long
+would never come back.
+
 A start by time replays what was seen already, which changes nothing. A start from now leaves a
 gap, and says so: the stream is opened first, and then the collection is searched for what was
 missed (`history.py`). The very first start begins now, because what stands there is nobody's work.
@@ -21,10 +30,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
+import pymongo
 from loguru import logger
 from pymongo.asynchronous.change_stream import AsyncCollectionChangeStream
 from pymongo.asynchronous.collection import AsyncCollection
@@ -32,6 +43,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from enricher.lead import Document, LeadId, Status
 from enricher.store.checkpoints import Checkpoint
+from enricher.store.refusal import is_refusal
 
 PIPELINE: list[Document] = [
     {
@@ -59,15 +71,25 @@ _POSITION_REFUSED = {286, 280, 260, 136, 10334}
 _NO_STREAMS_HERE = {40573, 303}
 """Not a replica set; or a server that imitates MongoDB without change streams."""
 _UNAUTHORIZED = 13
-_MAX_AWAIT_MS = 1000
+_WAIT_MS = 1000
+"""How long the server waits for an event: also how late a stop may be noticed."""
+_PATIENCE_SECONDS = 10.0
+_LONGEST_PATIENCE_SECONDS = 320.0
+
+
+Answer = TypeVar("Answer")
 
 
 class Start(StrEnum):
-    """Where a stream began."""
+    """Where a stream began; best first."""
 
     TOKEN = "token"  # noqa: S105 - a resume token is no secret
     TIME = "time"
     NOW = "now"
+
+
+_WORSE = {Start.TOKEN: (Start.TIME, Start.NOW), Start.TIME: (Start.NOW,), Start.NOW: (Start.NOW,)}
+"""What is left to try when a stream that began there has died for its position."""
 
 
 class StreamUnavailable(Exception):
@@ -89,10 +111,20 @@ class Changes:
     collection on a busy cluster would otherwise fall off the oplog.
     """
 
-    def __init__(self, leads: AsyncCollection[Document]) -> None:
+    def __init__(
+        self,
+        leads: AsyncCollection[Document],
+        wait_ms: int = _WAIT_MS,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> None:
         self._leads = leads
+        self._wait_ms = wait_ms
+        self._first_patience = self._patience = patience
         self._stream: AsyncCollectionChangeStream[Document] | None = None
+        self._start = Start.NOW
         self._token: dict[str, Any] | None = None
+        self._trusted: tuple[Start, ...] = tuple(Start)
+        self._died_at = ""
 
     @property
     def token(self) -> dict[str, Any] | None:
@@ -107,6 +139,7 @@ class Changes:
             except OperationFailure as error:
                 self._explain(error, start)
             else:
+                self._start = start
                 self._remember_token()
                 return start
         raise StreamUnavailable("no position is accepted")
@@ -119,12 +152,26 @@ class Changes:
             positions.insert(0, (Start.TIME, {"start_at_operation_time": time}))
         if token is not None:
             positions.insert(0, (Start.TOKEN, {"start_after": token}))
-        return positions
+        return [(start, position) for start, position in positions if start in self._trusted]
 
     async def _watch(self, position: dict[str, Any]) -> AsyncCollectionChangeStream[Document]:
-        return await self._leads.watch(
-            PIPELINE, max_await_time_ms=_MAX_AWAIT_MS, comment="enricher: new leads", **position
+        return await self._patiently(
+            self._leads.watch(
+                PIPELINE, max_await_time_ms=self._wait_ms, comment="enricher: new leads", **position
+            )
         )
+
+    async def _patiently(self, asking: Awaitable[Answer]) -> Answer:
+        """Give the server the time it needs, which grows while it needs more."""
+        try:
+            with pymongo.timeout(self._patience):
+                answer = await asking
+        except PyMongoError as error:
+            if error.timeout:
+                self._patience = min(_LONGEST_PATIENCE_SECONDS, 2 * self._patience)
+            raise
+        self._patience = self._first_patience
+        return answer
 
     def _explain(self, error: OperationFailure, start: Start) -> None:
         """Return when the next position should be tried; raise otherwise."""
@@ -132,10 +179,13 @@ class Changes:
             raise StreamUnavailable("this MongoDB is not a replica set") from error
         if error.code == _UNAUTHORIZED:
             raise StreamUnavailable("the user lacks the changeStream privilege") from error
-        if error.code not in _POSITION_REFUSED:
+        if start is Start.NOW or not is_refusal(error):
             raise error
+        self._lose_token(error, start)
+
+    def _lose_token(self, error: OperationFailure, start: Start) -> None:
         self._token = None
-        logger.bind(code=error.code, start=start).warning("stream.position_lost")
+        logger.bind(code=error.code, start=start.value).warning("stream.position_lost")
 
     async def next_change(self) -> Change | None:
         """The next change; `None` when a wait passed without one, or when the stream has ended.
@@ -145,13 +195,15 @@ class Changes:
         """
         if self._stream is None:
             return None
-        event = await self._stream.try_next()
+        event = await self._patiently(self._stream.try_next())
         self._remember_token()
         return None if event is None or "documentKey" not in event else _change(event)
 
     def _remember_token(self) -> None:
         if self._stream is not None and self._stream.resume_token is not None:
             self._token = dict(self._stream.resume_token)
+            if self._token["_data"] > self._died_at:
+                self._trusted = tuple(Start)
 
     @property
     def is_alive(self) -> bool:
@@ -160,10 +212,12 @@ class Changes:
 
     def lost_position(self, error: PyMongoError) -> bool:
         """True when the stream died because its position no longer exists."""
-        lost = isinstance(error, OperationFailure) and error.code in _POSITION_REFUSED
-        if lost:
-            self._token = None
-        return lost
+        if not isinstance(error, OperationFailure) or error.code not in _POSITION_REFUSED:
+            return False
+        self._died_at = max(self._died_at, self._token["_data"] if self._token else "")
+        self._trusted = _WORSE[self._start]
+        self._lose_token(error, self._start)
+        return True
 
     async def close(self) -> None:
         """Close the server's cursor; the position is kept for the next `open`."""

@@ -2,7 +2,8 @@
 
 One document for each leads collection, shared by all daemons: a position may be saved by any of
 them once every lead before it has been admitted, and it only ever moves forward. A position means
-nothing on another cluster or for another pipeline, so both stand beside it.
+nothing for another pipeline, whose fingerprint therefore stands beside it; on another cluster the
+server refuses it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Checkpoint:
 
     @property
     def operation_time(self) -> Timestamp | None:
-        """A point in the oplog surely not later than the token, nor before the first start."""
+        """A point in the oplog not before the first start, and not later than the token unless the
+        reader was far behind when it was saved: a start by time is followed by a search."""
         if self.saved_at is None:
             return None
         earliest = int(self.started_at.timestamp()) + 1

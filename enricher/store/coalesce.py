@@ -52,13 +52,14 @@ class Coalescer(Generic[Item, Result]):
     async def _flush_one(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._flush([item for item, _ in batch])
+            answers = list(zip(batch, results, strict=True))
         except BaseException as error:
             for _, future in batch:
                 _fail(future, error)
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future), result in answers:
             if not future.done():
                 future.set_result(result)
 

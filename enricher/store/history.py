@@ -9,15 +9,21 @@ holds a time, and one that does holds the clock of whoever made it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 
+import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 
 from enricher.lead import Document, LeadId, Status
-from enricher.store.book import EPOCH
+from enricher.store.book import EPOCH, id_key
 
 _BATCH = 1000
+_SEARCH_SECONDS = 3600.0
+"""In place of the usual bound on an operation: here the server reads every lead without a status."""
 _WITHOUT_STATUS: Document = {"enrichment_status": None}
+_KEY = {"of": "$_id"}
+"""On record an id stands inside a document: by itself it may be null, which `$merge` refuses."""
 
 
 def collection_name(leads: str) -> str:
@@ -35,43 +41,46 @@ class History:
     async def record(self) -> int:
         """Write down every lead without a status. Returns how many are on record."""
         into = {"$merge": {"into": self._record.name, "whenMatched": "keepExisting"}}
-        stages = [{"$match": _WITHOUT_STATUS}, {"$project": {"_id": 1}}, into]
-        await (await self._leads.aggregate(stages)).to_list()
+        stages = [{"$match": _WITHOUT_STATUS}, {"$project": {"_id": _KEY}}, into]
+        with pymongo.timeout(_SEARCH_SECONDS):
+            await (await self._leads.aggregate(stages)).to_list()
         return await self._record.estimated_document_count()
 
     async def without(self, ids: Collection[LeadId]) -> list[LeadId]:
         """The given ids less those on record."""
-        known = await self._record.find({"_id": {"$in": list(ids)}}).to_list()
-        on_record = [document["_id"] for document in known]
-        return [id_ for id_ in ids if id_ not in on_record]
+        keys = [{"of": id_} for id_ in ids]
+        known = await self._record.find({"_id": {"$in": keys}}).to_list()
+        on_record = {id_key(document["_id"]["of"]) for document in known}
+        return [id_ for id_ in ids if id_key(id_) not in on_record]
 
-    async def unadmitted(self) -> AsyncIterator[list[LeadId]]:
+    async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
         """Batches of ids of leads that should have been admitted and were not."""
         for stages in (self._never_seen(), _never_ranked()):
-            async with await self._leads.aggregate(stages, batchSize=_BATCH) as cursor:
-                batch: list[LeadId] = []
-                async for document in cursor:
-                    batch.append(document["_id"])
-                    if len(batch) == _BATCH:
-                        yield batch
-                        batch = []
-                if batch:
+            with pymongo.timeout(_SEARCH_SECONDS):
+                cursor = await self._leads.aggregate(stages, batchSize=_BATCH)
+            async with cursor:
+                while batch := await _next_batch(cursor):
                     yield batch
 
     def _never_seen(self) -> list[Document]:
         on_record = {
             "from": self._record.name,
-            "localField": "_id",
+            "localField": "key",
             "foreignField": "_id",
             "as": "record",
         }
         return [
             {"$match": _WITHOUT_STATUS},
-            {"$project": {"_id": 1}},
+            {"$project": {"key": _KEY}},
             {"$lookup": on_record},
             {"$match": {"record": []}},
             {"$project": {"_id": 1}},
         ]
+
+
+async def _next_batch(cursor: AsyncCommandCursor[Document]) -> list[LeadId]:
+    with pymongo.timeout(_SEARCH_SECONDS):  # not across a yield: it would hold for the caller too
+        return [document["_id"] for document in await cursor.to_list(_BATCH)]
 
 
 def _never_ranked() -> list[Document]:

@@ -33,6 +33,7 @@ at random, within equal priority; alone, it takes exactly the head.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 import uuid
@@ -45,8 +46,10 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, PyMongoError
 
+from enricher import metrics
 from enricher.lead import Document, Lead, LeadId, Lease, Status
 from enricher.store import book
+from enricher.store.refusal import refusals
 
 _LANES = ("due", "pending", "refresh")
 _OLDEST_FIRST_EVERY = 10
@@ -70,7 +73,9 @@ REFRESH: Document = {"enrichment_status": Status.COMPLETED, **DUE_NOW}
 _CANDIDATE = {
     "token": book.TOKEN,
     "status": "$enrichment_status",
-    "priority": "$enrichment.priority",
+    "priority": {
+        "$convert": {"input": "$enrichment.priority", "to": "double", "onError": 0, "onNull": 0}
+    },
 }
 _CLAIMED = {
     "token": "$enrichment.token",
@@ -109,7 +114,8 @@ class Leads:
     random: random.Random = field(default_factory=random.Random)
     _claims: int = 0
     _width: int = 1
-    _aside: dict[str, float] = field(default_factory=dict)
+    _aside: dict[bytes, float] = field(default_factory=dict)
+    _lost_before: set[tuple[bytes, str]] = field(default_factory=set)
 
     # -- admission -------------------------------------------------------------------------
 
@@ -126,9 +132,8 @@ class Leads:
         try:
             return (await self.collection.bulk_write(updates, ordered=False)).modified_count
         except BulkWriteError as error:
-            _raise_unless_per_lead(error)
-            for number, code in _refused(error):
-                self._set_aside(list(ids)[number], code, "admit")
+            for refusal in refusals(error):
+                self._set_aside(list(ids)[refusal.position], refusal.code, "admit")
             return int(error.details["nModified"])
 
     # -- claiming --------------------------------------------------------------------------
@@ -141,39 +146,51 @@ class Leads:
             return Claimed([], asked=slots)
         claim_id = uuid.uuid4().hex
         sent = time.monotonic()
-        await self._compare_and_set(candidates, claim_id)
+        was_answered = await self._compare_and_set(candidates, claim_id)
         leases = await self._read_back([c["_id"] for c in candidates], claim_id, sent)
-        lost = len(candidates) - len(leases)
-        self._width = min(_WIDEST, self._width * 2) if lost * 10 > len(candidates) else 1
-        return Claimed(leases, lost, slots)
+        won = {book.id_key(lease.lead_id) for lease in leases}
+        lost = [c for c in candidates if book.id_key(c["_id"]) not in won]
+        self._width = min(_WIDEST, self._width * 2) if len(lost) * 10 > len(candidates) else 1
+        self._give_up_on_stuck(lost if was_answered else [])
+        return Claimed(leases, len(lost), slots)
 
     async def _candidates(self, slots: int) -> list[Document]:
         """One round trip for all lanes; each reads only keys of leads that are work."""
-        window = slots * self._width
-        oldest_first = self._claims % _OLDEST_FIRST_EVERY == 0
-        sort = {"enrichment.queued_at": 1} if oldest_first else _BY_PRIORITY
+        self._end_of_aside()
+        window = slots * self._width + len(self._aside)
+        sort = {"enrichment.queued_at": 1} if self._is_for_the_oldest else _BY_PRIORITY
         stages = _lane("pending", PENDING, sort, window)
         for name, match in (("due", DUE), ("refresh", REFRESH)):
             branch = _lane(name, match, {"enrichment.due_at": 1}, window)
             stages.append({"$unionWith": {"coll": self.collection.name, "pipeline": branch}})
         found: list[Document] = await (await self.collection.aggregate(stages)).to_list()
-        return [candidate for candidate in found if not self._is_aside(candidate["_id"])]
+        return [
+            candidate for candidate in found if book.id_key(candidate["_id"]) not in self._aside
+        ]
+
+    @property
+    def _is_for_the_oldest(self) -> bool:
+        return self._claims % _OLDEST_FIRST_EVERY == 0
 
     def _pick(self, found: list[Document], slots: int) -> list[Document]:
         """Interrupted and retried work takes up to half of the slots, then pending, then refresh."""
         lanes = {name: [c for c in found if c["lane"] == name] for name in _LANES}
         if self._width > 1:
             for name in _LANES:
-                self._shuffle_within_priority(lanes[name])
-        promised = (slots + 1) // 2
+                self._shuffle(lanes[name])
+        # An odd slot goes to each side in turn, or a lone one would never be for pending leads.
+        promised = (slots + self._claims % 2) // 2
         first, later = lanes["due"][:promised], lanes["due"][promised:]
         return (first + lanes["pending"] + later + lanes["refresh"])[:slots]
 
-    def _shuffle_within_priority(self, candidates: list[Document]) -> None:
+    def _shuffle(self, candidates: list[Document]) -> None:
+        """Within equal priority, unless it is the turn of the oldest, whatever their priority."""
         self.random.shuffle(candidates)
-        candidates.sort(key=_rank_of, reverse=True)
+        if not self._is_for_the_oldest:
+            candidates.sort(key=_rank_of, reverse=True)
 
-    async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> None:
+    async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
+        """True when the server answered for each lead; False when the outcome is open."""
         claiming = book.claiming(claim_id, self.holder, self.lease)
         updates = [
             UpdateOne(
@@ -187,13 +204,19 @@ class Leads:
             for seen in candidates
         ]
         try:
-            await self.collection.bulk_write(updates, ordered=False)
-        except BulkWriteError as error:
-            for number, code in _refused(error):
-                self._set_aside(candidates[number]["_id"], code, "claim")
+            await self._write(updates, candidates)
         except PyMongoError as error:
             # The outcome is open (connection, time-out, write concern): the read-back answers it.
             logger.bind(error=type(error).__name__).warning("claim.unknown")
+            return False
+        return True
+
+    async def _write(self, updates: list[UpdateOne], candidates: Sequence[Document]) -> None:
+        try:
+            await self.collection.bulk_write(updates, ordered=False)
+        except BulkWriteError as error:
+            for refusal in refusals(error):
+                self._set_aside(candidates[refusal.position]["_id"], refusal.code, "claim")
 
     async def _read_back(self, ids: Iterable[LeadId], claim_id: str, sent: float) -> list[Lease]:
         ours = {
@@ -207,18 +230,24 @@ class Leads:
 
     # -- poison ----------------------------------------------------------------------------
 
-    def _set_aside(self, id_: LeadId, code: int, what: str) -> None:
-        """A lead the server refuses to write cannot even be marked; do not let it hold the head."""
-        self._aside[_hashable(id_)] = time.monotonic() + _ASIDE_SECONDS
-        logger.bind(lead=str(id_), code=code, step=what).error("lead.unwritable")
+    def _set_aside(self, id_: LeadId, code: int | None, step: str) -> None:
+        """A lead that cannot be written cannot even be marked; do not let it hold the head."""
+        self._aside[book.id_key(id_)] = time.monotonic() + _ASIDE_SECONDS
+        metrics.UNWRITABLE.inc()
+        logger.bind(lead=str(id_), code=code, step=step).error("lead.unwritable")
 
-    def _is_aside(self, id_: LeadId) -> bool:
-        if not self._aside:
-            return False
-        until = self._aside.get(_hashable(id_), 0.0)
-        if until < time.monotonic():
-            self._aside.pop(_hashable(id_), None)
-        return until > time.monotonic()
+    def _end_of_aside(self) -> None:
+        now = time.monotonic()
+        for key in [key for key, until in self._aside.items() if until <= now]:
+            del self._aside[key]
+
+    def _give_up_on_stuck(self, lost: Sequence[Document]) -> None:
+        """A lead that others took has changed by the next claim. One that is lost again as it was can
+        never be won: its `_id` is not valid UTF-8, say, and reaches us as another one."""
+        as_it_was = {(book.id_key(c["_id"]), f"{c['token']} {c['status']}"): c for c in lost}
+        for key in as_it_was.keys() & self._lost_before:
+            self._set_aside(as_it_was[key]["_id"], None, "claim")
+        self._lost_before = set(as_it_was)
 
     # -- leases ----------------------------------------------------------------------------
 
@@ -227,22 +256,30 @@ class Leads:
 
         On success each kept lease's local deadline moves to `lease` from when this was sent.
         """
+        if not leases:
+            return []
         sent = time.monotonic()
         renewal = book.renewal(self.lease)
         updates = [UpdateOne(fence(lease), renewal) for lease in leases]
-        result = await self.collection.bulk_write(updates, ordered=False)
-        lost = [] if result.matched_count == len(leases) else await self._not_ours(leases)
+        refused: set[int] = set()
+        try:
+            matched = (await self.collection.bulk_write(updates, ordered=False)).matched_count
+        except BulkWriteError as error:
+            refused = {refusal.position for refusal in refusals(error)}
+            matched = error.details["nMatched"]
+        lost = [] if matched == len(leases) else await self._not_ours(leases)
         gone = {id(lease) for lease in lost}
-        for lease in leases:
-            if id(lease) not in gone:
+        for position, lease in enumerate(leases):
+            if id(lease) not in gone and position not in refused:
                 lease.deadline = sent + self.lease.total_seconds()
         return lost
 
     async def _not_ours(self, leases: Sequence[Lease]) -> list[Lease]:
-        held = {"$or": [fence(lease) for lease in leases]}
-        found = await self.collection.find(held, {"token": "$enrichment.token"}).to_list()
-        ours = {(document["token"], _hashable(document["_id"])) for document in found}
-        return [lease for lease in leases if (lease.token, _hashable(lease.lead_id)) not in ours]
+        ids = [lease.lead_id for lease in leases]
+        held = {"_id": {"$in": ids}, "enrichment_status": Status.PROCESSING}
+        found = await self.collection.find(held, {"claim_id": "$enrichment.claim_id"}).to_list()
+        ours = {(book.id_key(lead["_id"]), lead.get("claim_id")) for lead in found}
+        return [each for each in leases if (book.id_key(each.lead_id), each.claim_id) not in ours]
 
     async def release(self, leases: Sequence[Lease]) -> int:
         """Give leads back unworked: `pending` at once, and the attempt does not count."""
@@ -272,8 +309,8 @@ def _lane(name: str, match: Document, sort: Document, window: int) -> list[Docum
 
 
 def _rank_of(candidate: Document) -> float:
-    rank = candidate.get("priority")
-    return float(rank) if isinstance(rank, int | float) else 0.0
+    rank: float = candidate["priority"]
+    return -math.inf if math.isnan(rank) else rank
 
 
 def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
@@ -288,19 +325,3 @@ def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
         waited_seconds=None if waited is None else max(0.0, waited / 1000),
     )
     return Lease(lead, document["token"], claim_id, deadline)
-
-
-def _hashable(id_: LeadId) -> str:
-    """An `_id` may be an embedded document, which Python cannot hash."""
-    return f"{type(id_).__name__}:{id_!r}"
-
-
-def _refused(error: BulkWriteError) -> list[tuple[int, int]]:
-    """(position in the batch, error code) of each update the server refused."""
-    return [(entry["index"], entry["code"]) for entry in error.details["writeErrors"]]
-
-
-def _raise_unless_per_lead(error: BulkWriteError) -> None:
-    """A failed write concern is an outage, not the fault of a lead: let the caller try again."""
-    if error.details["writeConcernErrors"] or not error.details["writeErrors"]:
-        raise error

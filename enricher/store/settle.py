@@ -20,17 +20,24 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from bson.errors import InvalidDocument
+from bson.errors import BSONError
 from loguru import logger
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import BulkWriteError, DocumentTooLarge, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    DocumentTooLarge,
+    OperationFailure,
+    PyMongoError,
+    WriteError,
+)
 
 from enricher.lead import Completed, Document, Failed, Lease, Outcome, Retrying, Skipped, Status
 from enricher.outage import Outage
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
 from enricher.store.leads import fence
+from enricher.store.refusal import is_refusal, is_unreadable, refusals
 
 _LARGEST_BATCH = 200
 _UNWRITABLE = "The result could not be written to this document: {why}."
@@ -46,6 +53,9 @@ class Settled(StrEnum):
     """The address changed meanwhile: nothing was written and the lead is queued again."""
     DELETED = "deleted"
     """The lead is gone, and is not resurrected."""
+    REFUSED = "refused"
+    """The database will never take this result (too large, refused by a validator): the lead is
+    `failed`. Where even that is refused it comes back when its lease runs out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +101,19 @@ class Settler:
             if result.matched_count == len(batch):
                 return [Settled.WRITTEN] * len(batch)
         except BulkWriteError as error:
-            if error.details["writeConcernErrors"]:
-                raise  # the outcome is open; the same write again answers it
-            refused = {
-                entry["index"]: f"error {entry['code']}" for entry in error.details["writeErrors"]
-            }
-        except (DocumentTooLarge, InvalidDocument, OverflowError):
-            # The driver refused to send the batch because of one of its documents.
-            return await self._one_by_one(batch)
+            refused = {each.position: f"error {each.code}" for each in refusals(error)}
+        except OperationFailure as error:
+            if not is_unreadable(error):
+                raise
+            return await self._one_by_one(batch, f"error {error.code}")
+        except (DocumentTooLarge, BSONError, ValueError, OverflowError, RecursionError):
+            # The driver could not encode the batch because of one of its documents.
+            return await self._one_by_one(batch, "it is too large or cannot be encoded")
         return await self._judge(batch, refused)
 
-    async def _one_by_one(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+    async def _one_by_one(self, batch: Sequence[Settlement], why: str) -> Sequence[Settled]:
         if len(batch) == 1:
-            return await self._judge(batch, {0: "it is too large or cannot be encoded"})
+            return await self._judge(batch, {0: why})
         return [(await self._write([settlement]))[0] for settlement in batch]
 
     # -- when not every update matched -----------------------------------------------------
@@ -125,20 +135,39 @@ class Settler:
         if now.get("claim_id") != lease.claim_id or now.get("token") != lease.token:
             return Settled.LEASE_LOST
         if now.get("status") != Status.PROCESSING:
-            # Our own earlier try got through, unless a user asked for a fresh run.
-            return Settled.LEASE_LOST if now["status"] == Status.PENDING else Settled.WRITTEN
+            # Our own earlier try got through: it takes the inputs away, which nobody else does. A
+            # `pending` may be a user's since then, and whether ours got through is all the same.
+            by_us = "inputs" not in now and now.get("status") != Status.PENDING
+            return Settled.WRITTEN if by_us else Settled.LEASE_LOST
         if refused is not None:
             return await self._give_up(settlement, refused)
-        await self.collection.update_one(fence(lease), book.requeueing(released=False))
+        return await self._requeue(settlement)
+
+    async def _requeue(self, settlement: Settlement) -> Settled:
+        requeueing = book.requeueing(released=False)
+        try:
+            await self.collection.update_one(fence(settlement.lease), requeueing)
+        except WriteError as error:
+            return self._refused_again(settlement, error)
         return Settled.INPUTS_CHANGED
 
     async def _give_up(self, settlement: Settlement, why: str) -> Settled:
         """The lead must not come back for ever and be paid for each time."""
         logger.bind(lead=str(settlement.lease.lead_id), why=why).error("settle.refused")
         failed = Failed({}, _UNWRITABLE.format(why=why))
-        plain = self._update(Settlement(settlement.lease, failed, None))
-        result = await self.collection.bulk_write([plain])
-        return Settled.WRITTEN if result.matched_count else Settled.LEASE_LOST
+        ending = self._ending(Settlement(settlement.lease, failed, None))
+        try:
+            written = await self.collection.update_one(fence(settlement.lease), ending)
+        except WriteError as error:
+            return self._refused_again(settlement, error)
+        return Settled.REFUSED if written.matched_count else Settled.LEASE_LOST
+
+    def _refused_again(self, settlement: Settlement, error: WriteError) -> Settled:
+        """One lead that cannot be written at all must not hold up the settles of all others."""
+        if not is_refusal(error):
+            raise error
+        logger.bind(lead=str(settlement.lease.lead_id), code=error.code).error("lead.unwritable")
+        return Settled.REFUSED
 
     # -- the write itself ------------------------------------------------------------------
 
@@ -164,6 +193,7 @@ _STANDING = {
     "status": "$enrichment_status",
     "claim_id": "$enrichment.claim_id",
     "token": "$enrichment.token",
+    "inputs": "$enrichment.inputs",
 }
 
 _REQUALIFIED: dict[str, Any] = {
@@ -172,7 +202,7 @@ _REQUALIFIED: dict[str, Any] = {
         "$cond": [
             {"$gt": ["$qualification_score", None]},
             value,
-            {"$ifNull": [f"${name}", "$$REMOVE"]},
+            f"${name}",
         ]
     }
     for name, value in (
@@ -197,7 +227,7 @@ def _ending(
     if isinstance(outcome, Completed):
         lead |= {"enriched_at": "$$NOW", **_REQUALIFIED}
     gone = ["enrichment.queued_at", "enrichment.inputs"]
-    gone += [] if due_in else ["enrichment.due_at"]
+    gone += ["enrichment.due_at"] if due_in is None else []
     return [{"$set": lead}, {"$unset": gone}]
 
 
@@ -208,10 +238,8 @@ def _bookkeeping(
     if isinstance(outcome, Retrying):
         values["answered"] = {"$literal": dict(outcome.answered)}
         given_back = 0 if outcome.attempt_spent else 1
-        values["attempts"] = {
-            "$max": [0, {"$subtract": [book.number("$enrichment.attempts"), given_back]}]
-        }
-    if due_in:
+        values["attempts"] = book.attempts_less(given_back)
+    if due_in is not None:
         values["due_at"] = book.in_milliseconds(due_in)
     if subject and outcome.data:
         values["subject"] = subject

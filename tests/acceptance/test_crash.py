@@ -11,18 +11,28 @@ import pytest
 from enricher.lead import Document
 from tests.processes import Daemon
 from tests.rig import Rig, domain
+from tests.waiting import eventually
 
 LEADS = 200
 LEASE_SECONDS = 2
 GRACE_SECONDS = 1.5
 
-CRASH = {"ENRICHER_LEASE_SECONDS": LEASE_SECONDS, "ENRICHER_CONCURRENCY": 32}
+CRASH = {
+    "ENRICHER_LEASE_SECONDS": LEASE_SECONDS,
+    "ENRICHER_CONCURRENCY": 32,
+    "ENRICHER_POLL_SECONDS": 0.5,
+}
 
 
 def companies(count: int, word: str = "") -> list[Document]:
     return [
         {"_id": f"{word}{number}", "company_domain": word + domain()} for number in range(count)
     ]
+
+
+def slow_down(rig: Rig) -> None:
+    """Answers in no lockstep: at any moment some leads are in work."""
+    rig.simulator.latency, rig.simulator.jitter = 0.1, 0.4
 
 
 def settled_once(rig: Rig, leads: list[Document]) -> bool:
@@ -42,7 +52,7 @@ async def kill_in_the_middle(rig: Rig, daemon: Daemon, leads: list[Document]) ->
 
 
 async def test_a_process_beside_a_killed_one_finishes_its_leads(rig: Rig) -> None:
-    rig.simulator.latency = 0.3
+    slow_down(rig)
     leads = companies(LEADS)
     async with rig.daemon("clearbit", **CRASH) as killed, rig.daemon("clearbit", **CRASH) as other:
         for daemon in (killed, other):
@@ -51,22 +61,22 @@ async def test_a_process_beside_a_killed_one_finishes_its_leads(rig: Rig) -> Non
         killed_at = await kill_in_the_middle(rig, killed, leads)
         await rig.witness.all_ended(lead["_id"] for lead in leads)
         assert await other.metric("enricher_leases_lost_total") == 0
-    recovered_in = rig.witness.last_settle_at() - killed_at
-    assert recovered_in < LEASE_SECONDS + 2
+    assert rig.witness.last_settle_at() < killed_at + LEASE_SECONDS + 2
     assert settled_once(rig, leads)
 
 
 async def test_a_restarted_process_finishes_what_the_killed_one_had_begun(rig: Rig) -> None:
-    rig.simulator.latency = 0.3
+    slow_down(rig)
     leads = companies(LEADS)
     async with rig.daemon("clearbit", **CRASH) as killed:
         await killed.wait_for_event("stream.opened")
         await rig.leads.insert_many(leads)
         killed_at = await kill_in_the_middle(rig, killed, leads)
-    async with rig.daemon("clearbit", **CRASH):
+    async with rig.daemon("clearbit", **CRASH) as restarted:
+        await restarted.wait_for_event("stream.opened")
+        up_at = time.monotonic()
         await rig.witness.all_ended(lead["_id"] for lead in leads)
-    recovered_in = rig.witness.last_settle_at() - killed_at
-    assert recovered_in < LEASE_SECONDS + 2
+    assert rig.witness.last_settle_at() < max(killed_at + LEASE_SECONDS, up_at) + 2
     assert settled_once(rig, leads)
 
 
@@ -76,27 +86,27 @@ async def test_a_lead_that_kills_its_process_each_time_ends_as_failed(rig: Rig) 
     await rig.leads.insert_one(
         {"_id": "deadly", "company_domain": domain(), "enrichment_status": "pending"}
     )
-    for attempt in (1, 2):
+    for _ in range(2):
         async with rig.daemon("clearbit", **deadly) as daemon:
-            await rig.simulator.journal.until(lambda n=attempt: len(rig.simulator.journal) == n)
+            await asks_something_new(rig)
             daemon.kill()
     async with rig.daemon("clearbit", **deadly):
         assert await rig.witness.end_of("deadly") == "failed"
     lead = await rig.lead("deadly")
-    assert lead["enrichment_error"].startswith("Gave up: 2 attempts were begun")
+    assert lead["enrichment_error"].startswith("Gave up")
     assert len(rig.simulator.journal) == 2
 
 
 async def test_sigterm_finishes_what_is_in_work_and_gives_back_the_rest(rig: Rig) -> None:
-    rig.simulator.inject("hang", question="stuck*")
+    rig.simulator.inject("hang", question="*stuck*")
     rig.simulator.latency = 0.5
-    stuck, quick = companies(3, "stuck-"), companies(5, "quick-")
+    stuck, quick = companies(3, "stuck"), companies(5, "quick")
     settings = {"ENRICHER_SHUTDOWN_GRACE_SECONDS": GRACE_SECONDS, "ENRICHER_CONCURRENCY": 8}
     async with rig.daemon("clearbit", **settings) as daemon:
         await daemon.wait_for_event("stream.opened")
         await rig.leads.insert_many(stuck + quick)
         await rig.simulator.journal.until(lambda: len(rig.simulator.journal) == 8)
-        late = companies(4, "late-")
+        late = companies(4, "late")
         await rig.leads.insert_many(late)
         daemon.terminate()
         stopped_at = time.monotonic()
@@ -123,9 +133,16 @@ async def test_what_was_given_back_is_done_by_the_next_process_as_its_first_atte
         assert first.events("drain.finished", released=5)
     rig.simulator.faults.remove(hang)
     async with rig.daemon("clearbit") as second:
-        await rig.witness.all_ended(lead["_id"] for lead in leads)
-        assert len(second.events("lead.settled", attempt=1, outcome="completed")) == 5
+        await eventually(
+            lambda: len(second.events("lead.settled", attempt=1, outcome="completed")) == 5
+        )
     assert settled_once(rig, leads)
+
+
+async def asks_something_new(rig: Rig) -> None:
+    """With a fifth of a second for each answer, a lead is then in work."""
+    journal, before = rig.simulator.journal, len(rig.simulator.journal)
+    await journal.until(lambda: len(journal) > before)
 
 
 async def test_a_rolling_restart_under_load_loses_nothing_and_asks_nothing_twice(rig: Rig) -> None:
@@ -140,7 +157,7 @@ async def test_a_rolling_restart_under_load_loses_nothing_and_asks_nothing_twice
         inserting = asyncio.create_task(_insert_slowly(rig, leads))
         for old, new in ((first, second), (second, third)):
             await new.wait_for_event("stream.opened")
-            await rig.simulator.journal.until(lambda: rig.simulator.journal.most_in_flight("") > 0)
+            await asks_something_new(rig)
             old.terminate()
             assert await old.wait() == 0
             assert old.events("drain.finished", released=0)
@@ -151,10 +168,10 @@ async def test_a_rolling_restart_under_load_loses_nothing_and_asks_nothing_twice
 
 
 async def _insert_slowly(rig: Rig, leads: list[Document]) -> None:
-    """As a busy front end would, over three seconds."""
+    """As a busy front end would, over two seconds."""
     for lead in leads:
         await rig.leads.insert_one(lead)
-        await asyncio.sleep(3 / len(leads))
+        await asyncio.sleep(2 / len(leads))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

@@ -1,0 +1,38 @@
+"""Errors of the driver and the server, made by the server's own fail points."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.lead import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """One collection, seen by a client whose commands fail and by one that is left alone."""
+
+    leads: AsyncCollection[Document]
+    plain: AsyncCollection[Document]
+
+    @asynccontextmanager
+    async def fail(
+        self, *commands: str, times: int | None = None, **how: Any
+    ) -> AsyncIterator[None]:
+        """Fail the daemon's next `times` of these commands, or all within the block.
+
+        How: `closeConnection=True`, `errorCode=91`, `writeConcernError={...}` (the write is done all
+        the same), or `blockConnection=True, blockTimeMS=300`.
+        """
+        admin = self.plain.database.client.admin
+        mode = "alwaysOn" if times is None else {"times": times}
+        data = {"failCommands": list(commands), "appName": "enricher", **how}
+        await admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
+        try:
+            yield
+        finally:
+            await admin.command("configureFailPoint", "failCommand", mode="off")

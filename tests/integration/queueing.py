@@ -1,0 +1,96 @@
+"""What the tests of the queue begin with: leads in any state, and claims on them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
+
+from enricher.lead import Document, LeadId, Lease
+from enricher.store import book
+from enricher.store.leads import Leads
+
+LEASE = timedelta(seconds=60)
+HOUR = timedelta(hours=1)
+PAST = datetime.now(UTC).replace(microsecond=0) - HOUR
+FUTURE = PAST + 100 * HOUR
+
+
+def queue(
+    collection: AsyncCollection[Document],
+    lease: timedelta = LEASE,
+    field: str = "temperature",
+    order: tuple[str, ...] = ("hot", "warm", "cold"),
+    holder: str = "a-process",
+    seed: int = 7,
+) -> Leads:
+    """The queue of one process."""
+    return Leads(collection, holder, lease, book.priority(field, list(order)), Random(seed))
+
+
+async def insert(collection: AsyncCollection[Document], id_: LeadId = 1, **fields: Any) -> LeadId:
+    """A writer's insert."""
+    await collection.insert_one({"_id": id_, "email": "ada@quokka-freight.com", **fields})
+    return id_
+
+
+async def read(collection: AsyncCollection[Document], id_: LeadId = 1) -> Document:
+    """The lead as it stands."""
+    document = await collection.find_one({"_id": id_})
+    assert document is not None, f"lead {id_!r} is gone"
+    return document
+
+
+async def claim_one(leads: Leads) -> Lease:
+    """Claim the only lead that is work."""
+    claimed = await leads.claim(10)
+    assert len(claimed.leases) == 1, f"{len(claimed.leases)} leads were work, not one"
+    return claimed.leases[0]
+
+
+async def claim_new(collection: AsyncCollection[Document], **fields: Any) -> Lease:
+    """Insert one lead, admit it and claim it."""
+    leads = queue(collection)
+    await leads.admit([await insert(collection, **fields)])
+    return await claim_one(leads)
+
+
+async def server_time(collection: AsyncCollection[Document]) -> datetime:
+    """What `$$NOW` is."""
+    hello = await collection.database.client.admin.command("hello")
+    now: datetime = hello["localTime"].replace(tzinfo=UTC)
+    return now
+
+
+def with_invalid_utf8(document: Document, marker: str) -> RawBSONDocument:
+    """The document with two bytes that are no UTF-8 where `marker` begins."""
+    raw, mark = bson.encode(document), marker.encode()
+    assert mark in raw
+    return RawBSONDocument(raw.replace(mark, b"\xff\xfe" + mark[2:]))
+
+
+class Commands(CommandListener):
+    """Every command that a client sent, oldest first."""
+
+    def __init__(self) -> None:
+        self.sent: list[Document] = []
+
+    def names(self) -> list[str]:
+        return [next(iter(command)) for command in self.sent]
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.sent.append(dict(event.command))
+
+    def succeeded(self, event: CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: CommandFailedEvent) -> None: ...

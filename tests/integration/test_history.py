@@ -1,0 +1,168 @@
+"""Leads that stood there before the first start stay untouched; later ones are found."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pymongo
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.lead import Document, LeadId
+from enricher.store.history import History, collection_name
+from tests.integration.faults import Faults
+from tests.integration.queueing import PAST, insert, queue
+from tests.integration.test_leads import IDS
+
+
+async def unadmitted(history: History) -> list[LeadId]:
+    return [id_ async for batch in history.unadmitted() for id_ in batch]
+
+
+async def test_leads_without_a_status_go_on_record_and_are_not_touched(
+    fresh: AsyncCollection[Document],
+) -> None:
+    await insert(fresh, 1)
+    await insert(fresh, 2, enrichment_status=None)
+    await insert(fresh, 3, enrichment_status="completed")
+    before = await fresh.find().to_list()
+    history = History(fresh)
+
+    assert await history.record() == 2
+
+    assert await fresh.find().to_list() == before
+    assert await history.without([1, 2, 3, 4]) == [3, 4]
+    assert await unadmitted(history) == []
+
+
+async def test_recording_again_keeps_what_is_there_and_adds_what_is_new(
+    fresh: AsyncCollection[Document],
+) -> None:
+    history = History(fresh)
+    await insert(fresh, 1)
+    await history.record()
+    await insert(fresh, 2)
+    assert await history.record() == 2
+
+
+async def test_an_empty_collection_has_no_history(fresh: AsyncCollection[Document]) -> None:
+    history = History(fresh)
+    assert await history.record() == 0
+    assert await history.without([1]) == [1]
+
+
+async def test_leads_that_came_later_are_found(fresh: AsyncCollection[Document]) -> None:
+    history = History(fresh)
+    await insert(fresh, "old")
+    await history.record()
+    await insert(fresh, "new")
+    await insert(fresh, "null", enrichment_status=None)
+    await insert(fresh, "pending", enrichment_status="pending")
+    await insert(fresh, "seen", enrichment_status="pending", enrichment={"queued_at": PAST})
+    await insert(fresh, "done", enrichment_status="completed")
+
+    assert set(await unadmitted(history)) == {"new", "null", "pending"}
+
+
+async def test_what_was_found_and_admitted_is_not_found_again(
+    fresh: AsyncCollection[Document],
+) -> None:
+    history = History(fresh)
+    await history.record()
+    garbage: list[Any] = [None, [], "x", [{}], {"queued_at": "x"}]
+    for number, enrichment in enumerate(garbage):
+        await insert(fresh, number, enrichment=enrichment)
+        await insert(fresh, -1 - number, enrichment=enrichment, enrichment_status="pending")
+    found = await unadmitted(history)
+    assert len(found) == 2 * len(garbage)
+
+    await queue(fresh).admit(found)
+
+    assert await unadmitted(history) == []
+
+
+async def test_a_lead_on_record_is_not_found_when_it_was_replaced(
+    fresh: AsyncCollection[Document],
+) -> None:
+    history = History(fresh)
+    await insert(fresh, 1)
+    await history.record()
+    await fresh.replace_one({"_id": 1}, {"email": "new@quokka-freight.com"})
+    assert await unadmitted(history) == []
+
+
+async def test_a_lead_on_record_is_found_when_a_user_asks_for_it(
+    fresh: AsyncCollection[Document],
+) -> None:
+    history = History(fresh)
+    await insert(fresh, 1)
+    await history.record()
+    await fresh.update_one({"_id": 1}, {"$set": {"enrichment_status": "pending"}})
+    assert await unadmitted(history) == [1]
+
+
+async def test_ids_of_any_type_are_told_apart(fresh: AsyncCollection[Document]) -> None:
+    """To Python 1 and `True` are equal, and NaN is not equal to itself."""
+    history = History(fresh)
+    recorded = [*(id_ for id_ in IDS if id_ is not True), math.nan]
+    for id_ in recorded:
+        await insert(fresh, id_)
+    assert await history.record() == len(recorded)
+    await insert(fresh, True)
+
+    assert await unadmitted(history) == [True]
+    assert await history.without([True, 1]) == [True]
+    assert await history.without([*recorded, "new"]) == ["new"]
+
+
+async def test_many_are_found_in_batches(fresh: AsyncCollection[Document]) -> None:
+    history = History(fresh)
+    await fresh.insert_many([{"_id": number} for number in range(3000)])
+    await history.record()
+    await fresh.insert_many([{"_id": number} for number in range(3000, 5500)])
+
+    batches = [batch async for batch in history.unadmitted()]
+
+    assert [len(batch) for batch in batches] == [1000, 1000, 500]
+    assert sorted(id_ for batch in batches for id_ in batch) == list(range(3000, 5500))
+
+
+async def test_a_search_may_be_left_half_way(fresh: AsyncCollection[Document]) -> None:
+    await fresh.insert_many([{"_id": number} for number in range(2500)])
+    batches = History(fresh).unadmitted()
+    assert len(await anext(batches)) == 1000
+    await batches.aclose()
+
+
+async def test_the_time_allowed_for_a_search_does_not_hold_for_the_caller(
+    fresh: AsyncCollection[Document],
+) -> None:
+    await fresh.insert_many([{"_id": number} for number in range(1500)])
+    async for _ in History(fresh).unadmitted():
+        assert pymongo._csot.get_timeout() is None
+
+
+async def test_recording_and_searching_may_take_longer_than_any_other_operation(
+    faults: Faults, faulty_uri: str
+) -> None:
+    """With a million old leads each takes more than the 10 s that bound an operation."""
+    await faults.plain.insert_many([{"_id": number} for number in range(20)])
+    async with AsyncMongoClient[Document](
+        faulty_uri, appname="enricher", timeoutMS=300
+    ) as impatient:
+        history = History(impatient[faults.leads.database.name][faults.leads.name])
+
+        async with faults.fail("aggregate", blockConnection=True, blockTimeMS=500):
+            assert await unadmitted(history) == list(range(20))
+            assert await history.record() == 20
+
+    await faults.plain.database.drop_collection(collection_name(faults.leads.name))
+
+
+async def test_two_collections_have_two_histories(fresh: AsyncCollection[Document]) -> None:
+    other = fresh.database[f"{fresh.name}_other"]
+    await insert(fresh, 1)
+    await insert(other, 1)
+    await History(fresh).record()
+    assert await History(other).without([1]) == [1]

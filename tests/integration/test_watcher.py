@@ -1,0 +1,534 @@
+"""The watcher as a whole: whatever happens, every new lead is admitted, and no old one is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from pymongo import InsertOne, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.bell import Bell
+from enricher.lead import Document, LeadId
+from enricher.settings import WorkSettings
+from enricher.store import server
+from enricher.store.changes import FINGERPRINT, Changes
+from enricher.store.checkpoints import COLLECTION, Checkpoints
+from enricher.store.history import History
+from enricher.store.indexes import Indexes
+from enricher.watcher import Watcher
+from tests.integration.faults import Faults
+from tests.integration.queueing import insert, queue, read
+from tests.observing import counted, events, logged
+from tests.waiting import eventually
+
+INTERRUPTED, HISTORY_LOST = 11601, 286
+LIMIT = 10_000
+
+
+class Watching(Watcher):
+    """With the event that tells it to stop."""
+
+    stop: asyncio.Event
+
+
+class SlowHistory(History):
+    """Its search begins when the door is open."""
+
+    def __init__(self, leads: AsyncCollection[Document]) -> None:
+        super().__init__(leads)
+        self.is_asked = asyncio.Event()
+        self.door = asyncio.Event()
+
+    async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
+        self.is_asked.set()
+        await self.door.wait()
+        async for batch in super().unadmitted():
+            yield batch
+
+
+@asynccontextmanager
+async def watching(
+    leads: AsyncCollection[Document], history: History | None = None, **settings: Any
+) -> AsyncIterator[Watching]:
+    """A watcher at work, told to stop at the end of the block, where it must obey soon."""
+    watcher = Watching(
+        leads=queue(leads),
+        changes=Changes(leads, wait_ms=100),
+        checkpoints=Checkpoints(leads.database, leads.name, FINGERPRINT),
+        history=history or History(leads),
+        indexes=Indexes(leads),
+        bell=Bell(),
+        settings=WorkSettings(**{"poll_seconds": 0.1} | settings),
+    )
+    watcher.stop = asyncio.Event()
+    task = asyncio.create_task(watcher.run(watcher.stop), name="watcher")
+    try:
+        yield watcher
+    finally:
+        watcher.stop.set()
+        async with asyncio.timeout(5):
+            await task
+
+
+@asynccontextmanager
+async def streaming(leads: AsyncCollection[Document]) -> AsyncIterator[Watching]:
+    """The same, once its stream is open and the history is known."""
+    async with watching(leads) as watcher:
+        await eventually(lambda: _is_reading(watcher))
+        yield watcher
+
+
+async def _is_reading(watcher: Watcher) -> bool:
+    return watcher.changes.is_alive and (await watcher.checkpoints.begin()).history_known
+
+
+async def checkpoint(leads: AsyncCollection[Document]) -> Document:
+    return await leads.database[COLLECTION].find_one({"_id": leads.name}) or {}
+
+
+async def admitted(leads: AsyncCollection[Document], *ids: LeadId) -> None:
+    """Wait until all of these are pending with a priority."""
+    ranked = {
+        "_id": {"$in": ids},
+        "enrichment_status": "pending",
+        "enrichment.priority": {"$gte": 0},
+    }
+
+    async def are_all_there() -> bool:
+        return await leads.count_documents(ranked) == len(ids)
+
+    await eventually(are_all_there)
+
+
+# -- what it sees ------------------------------------------------------------------------------
+
+
+async def _insert_one(leads: AsyncCollection[Document]) -> None:
+    await insert(leads)
+
+
+async def _insert_with_a_null_status(leads: AsyncCollection[Document]) -> None:
+    await insert(leads, enrichment_status=None)
+
+
+async def _insert_as_pending(leads: AsyncCollection[Document]) -> None:
+    await insert(leads, enrichment_status="pending")
+
+
+async def _insert_many(leads: AsyncCollection[Document]) -> None:
+    await leads.insert_many([{"_id": 1}, {"_id": 2}])
+
+
+async def _bulk_write(leads: AsyncCollection[Document]) -> None:
+    await leads.bulk_write([InsertOne({"_id": 1}), UpdateOne({"_id": 1}, {"$set": {"a": 1}})])
+
+
+async def _upsert(leads: AsyncCollection[Document]) -> None:
+    await leads.update_one({"_id": 1}, {"$set": {"email": "a@b.com"}}, upsert=True)
+
+
+async def _replace_upsert(leads: AsyncCollection[Document]) -> None:
+    await leads.replace_one({"_id": 1}, {"email": "a@b.com"}, upsert=True)
+
+
+async def _transaction(leads: AsyncCollection[Document]) -> None:
+    client = leads.database.client
+    async with client.start_session() as session, await session.start_transaction():
+        await leads.insert_one({"_id": 1}, session=session)
+
+
+async def _replace(leads: AsyncCollection[Document]) -> None:
+    await insert(leads, enrichment_status="completed")
+    await leads.replace_one({"_id": 1}, {"email": "a@b.com"})
+
+
+async def _ask_again(leads: AsyncCollection[Document]) -> None:
+    await insert(leads, enrichment_status="completed", enrichment={"token": 1})
+    await leads.update_one({"_id": 1}, {"$set": {"enrichment_status": "pending"}})
+
+
+async def _merge(leads: AsyncCollection[Document]) -> None:
+    source = leads.database[f"{leads.name}_source"]
+    await source.insert_one({"_id": 1})
+    await (await source.aggregate([{"$merge": {"into": leads.name}}])).to_list()
+    await source.drop()
+
+
+WRITERS = [
+    _insert_one,
+    _insert_with_a_null_status,
+    _insert_as_pending,
+    _insert_many,
+    _bulk_write,
+    _upsert,
+    _replace_upsert,
+    _transaction,
+    _replace,
+    _ask_again,
+    _merge,
+]
+
+
+async def test_a_lead_is_admitted_within_a_second_however_it_was_written(
+    fresh: AsyncCollection[Document],
+) -> None:
+    async with streaming(fresh) as watcher:
+        for write in WRITERS:
+            await fresh.delete_many({})
+            await watcher.bell.wait(0)
+            began = time.monotonic()
+            await write(fresh)
+            await watcher.bell.wait(5)
+            await admitted(fresh, 1)
+            assert time.monotonic() - began < 1, write.__name__
+
+
+async def test_ids_of_all_types_are_admitted(fresh: AsyncCollection[Document]) -> None:
+    ids: list[LeadId] = ["text", 1, True, 1.5, None, {"a": 1}, b"bytes"]
+    async with streaming(fresh):
+        await fresh.insert_many([{"_id": id_} for id_ in ids])
+        await admitted(fresh, *ids)
+
+
+async def test_a_burst_is_admitted_and_the_inbox_stays_bounded(
+    fresh: AsyncCollection[Document],
+) -> None:
+    longest = 0
+    async with streaming(fresh) as watcher:
+        for first in range(0, 20_000, 2_000):
+            await fresh.insert_many([{"_id": id_} for id_ in range(first, first + 2_000)])
+            longest = max(longest, len(watcher._inbox))
+
+        async def are_all_there() -> bool:
+            nonlocal longest
+            longest = max(longest, len(watcher._inbox))
+            return await fresh.count_documents({"enrichment_status": "pending"}) == 20_000
+
+        await eventually(are_all_there, within=20)
+    assert longest <= LIMIT
+
+
+# -- the position ------------------------------------------------------------------------------
+
+
+async def test_the_position_is_saved_soon_after_a_lead_was_admitted(
+    fresh: AsyncCollection[Document],
+) -> None:
+    async with streaming(fresh):
+        first = (await checkpoint(fresh))["token"]
+        await insert(fresh)
+
+        async def is_saved() -> bool:
+            return bool((await checkpoint(fresh))["token"] != first)
+
+        await eventually(is_saved, within=3)
+        assert (await read(fresh))["enrichment_status"] == "pending"
+
+
+async def test_the_position_is_saved_at_the_end(fresh: AsyncCollection[Document]) -> None:
+    async with streaming(fresh) as watcher:
+        await insert(fresh)
+        await admitted(fresh, 1)
+        await fresh.database["another"].insert_one({})
+    assert (await checkpoint(fresh))["token"] == watcher.changes.token
+
+
+async def test_what_was_inserted_while_it_was_down_is_admitted_by_the_next(
+    fresh: AsyncCollection[Document],
+) -> None:
+    async with streaming(fresh):
+        pass
+    await fresh.insert_many([{"_id": id_} for id_ in range(50)])
+    async with watching(fresh):
+        await admitted(fresh, *range(50))
+
+
+async def test_what_was_read_before_a_crash_is_read_again(faults: Faults) -> None:
+    """The process dies between reading and admitting."""
+    async with streaming(faults.leads):
+        pass
+    dying = asyncio.create_task(_watch_for_ever(faults.leads))
+    async with faults.fail("update", errorCode=INTERRUPTED):
+        await insert(faults.plain)
+        await asyncio.sleep(0.5)
+        dying.cancel()
+        await asyncio.gather(dying, return_exceptions=True)
+
+    async with watching(faults.leads):
+        await admitted(faults.plain, 1)
+
+
+async def _watch_for_ever(leads: AsyncCollection[Document]) -> None:
+    async with watching(leads):
+        await asyncio.Event().wait()
+
+
+# -- history -----------------------------------------------------------------------------------
+
+
+async def test_leads_that_stood_there_are_nobodys_work_until_a_user_asks(
+    fresh: AsyncCollection[Document],
+) -> None:
+    await fresh.insert_many([{"_id": id_} for id_ in range(3)])
+    async with streaming(fresh):
+        await fresh.replace_one({"_id": 0}, {"email": "replaced@quokka-freight.com"})
+        await fresh.update_one({"_id": 1}, {"$set": {"enrichment_status": "pending"}})
+        await insert(fresh, "new")
+        await admitted(fresh, 1, "new")
+    assert await fresh.count_documents({"_id": {"$in": [0, 2]}, "enrichment_status": None}) == 2
+
+
+async def test_a_lead_inserted_in_the_middle_of_the_first_start_is_admitted(
+    faults: Faults,
+) -> None:
+    """It may get on record with the history; its insert event tells the truth."""
+    await insert(faults.plain, "old")
+    block = faults.fail("aggregate", blockConnection=True, blockTimeMS=300)
+    async with block, watching(faults.leads) as watcher:
+        await eventually(lambda: watcher.changes.is_alive)
+        await insert(faults.plain, "new")
+        await admitted(faults.plain, "new")
+    assert "enrichment_status" not in await read(faults.plain, "old")
+
+
+# -- gaps --------------------------------------------------------------------------------------
+
+
+async def test_leads_inserted_in_a_gap_are_found_and_the_history_is_left_alone(
+    faults: Faults,
+) -> None:
+    await insert(faults.plain, "old")
+    async with streaming(faults.leads):
+        pass
+    await insert(faults.plain, "missed")
+    await insert(faults.plain, "asked for", enrichment_status="pending")
+    await faults.plain.replace_one({"_id": "old"}, {"email": "replaced@quokka-freight.com"})
+
+    async with losing_the_position(faults), watching(faults.leads):
+        await admitted(faults.plain, "missed", "asked for")
+        await insert(faults.plain, "new")
+        await admitted(faults.plain, "new")
+
+    assert "enrichment_status" not in await read(faults.plain, "old")
+
+
+async def test_a_search_that_an_outage_interrupts_is_made_again(faults: Faults) -> None:
+    """The stream is open by then, and going on from its position would miss the gap."""
+    async with streaming(faults.leads):
+        pass
+    await insert(faults.plain, "missed")
+    history = SlowHistory(faults.leads)
+
+    async with losing_the_position(faults), watching(faults.leads, history) as watcher:
+        await history.is_asked.wait()
+        async with faults.fail("update", errorCode=INTERRUPTED):
+            history.door.set()
+            await eventually(lambda: watcher.reading.failures > 0)
+        await admitted(faults.plain, "missed")
+
+
+async def test_a_search_that_a_stop_interrupts_is_made_by_the_next(faults: Faults) -> None:
+    async with streaming(faults.leads):
+        pass
+    token = (await checkpoint(faults.plain))["token"]
+    await faults.plain.insert_many([{"_id": id_} for id_ in range(2500)])
+    history = SlowHistory(faults.leads)
+
+    async with losing_the_position(faults), watching(faults.leads, history) as watcher:
+        await history.is_asked.wait()
+        watcher.stop.set()
+        history.door.set()
+
+    assert (await checkpoint(faults.plain))["token"] == token
+    assert await faults.plain.count_documents({"enrichment_status": None}) == 1500
+    async with losing_the_position(faults), watching(faults.leads):
+        await admitted(faults.plain, *range(2500))
+
+
+def losing_the_position(faults: Faults) -> AbstractAsyncContextManager[None]:
+    """The oplog no longer reaches back to the token, nor to the time."""
+    return faults.fail("aggregate", times=2, errorCode=HISTORY_LOST)
+
+
+async def test_an_event_that_is_too_large_holds_up_nothing(
+    fresh: AsyncCollection[Document],
+) -> None:
+    huge = "x" * 8_000_000
+    async with streaming(fresh):
+        await insert(fresh, "before")
+        await insert(fresh, huge)
+        await insert(fresh, "after")
+        await admitted(fresh, "before", "after")
+        await insert(fresh, "later")
+        await admitted(fresh, "later")
+        await eventually(lambda: _has_moved_on(fresh), within=3)
+    async with watching(fresh) as watcher:
+        await eventually(lambda: watcher.changes.is_alive)
+        await insert(fresh, "after a restart")
+        await admitted(fresh, "after a restart")
+
+
+async def _has_moved_on(leads: AsyncCollection[Document]) -> bool:
+    return len((await checkpoint(leads))["token"]["_data"]) < 1000
+
+
+# -- the collection comes and goes -------------------------------------------------------------
+
+
+async def test_a_dropped_collection_is_watched_again_and_gets_its_indexes(
+    fresh: AsyncCollection[Document],
+) -> None:
+    with logged() as lines:
+        async with streaming(fresh):
+            await insert(fresh)
+            await admitted(fresh, 1)
+            await fresh.drop()
+            await eventually(lambda: bool(events(lines, "stream.ended")))
+            assert fresh.name not in await fresh.database.list_collection_names()
+            await insert(fresh, "new")
+            await admitted(fresh, "new")
+            assert await Indexes(fresh).missing() == []
+            await asyncio.sleep(0.5)
+    assert len(events(lines, "stream.ended")) == 1
+
+
+async def test_a_collection_that_takes_the_place_of_a_renamed_one_is_watched(
+    fresh: AsyncCollection[Document],
+) -> None:
+    old = fresh.database[f"{fresh.name}_old"]
+    async with streaming(fresh):
+        await fresh.rename(old.name)
+        await insert(fresh, "new")
+        await admitted(fresh, "new")
+        assert await Indexes(fresh).missing() == []
+    await old.drop()
+
+
+# -- outages -----------------------------------------------------------------------------------
+
+
+async def test_leads_inserted_while_they_cannot_be_admitted_are_admitted_later(
+    faults: Faults,
+) -> None:
+    async with streaming(faults.leads) as watcher:
+        async with faults.fail("update", errorCode=INTERRUPTED):
+            await faults.plain.insert_many([{"_id": id_} for id_ in range(20)])
+            await eventually(lambda: watcher.admitting.failures > 1)
+        await admitted(faults.plain, *range(20))
+        assert watcher.admitting.is_over
+
+
+async def test_an_outage_of_the_stream_loses_nothing(faults: Faults) -> None:
+    async with streaming(faults.leads) as watcher:
+        async with faults.fail("getMore", "aggregate", errorCode=INTERRUPTED):
+            await faults.plain.insert_many([{"_id": id_} for id_ in range(20)])
+            await eventually(lambda: watcher.reading.failures > 2)
+        await admitted(faults.plain, *range(20))
+        await eventually(lambda: watcher.reading.is_over)
+
+
+async def test_it_waits_for_a_database_that_is_not_there_at_the_start(faults: Faults) -> None:
+    commands = ("findAndModify", "aggregate", "find", "update")
+    async with watching(faults.leads) as watcher:
+        async with faults.fail(*commands, errorCode=INTERRUPTED):
+            await eventually(lambda: watcher.reading.failures > 2)
+        await eventually(lambda: _is_reading(watcher))
+        await insert(faults.plain)
+        await admitted(faults.plain, 1)
+
+
+async def test_a_full_inbox_stops_the_reader_and_a_stop_is_obeyed_all_the_same(
+    faults: Faults,
+) -> None:
+    async with AsyncExitStack() as outage, streaming(faults.leads) as watcher:
+        await outage.enter_async_context(faults.fail("update", errorCode=INTERRUPTED))
+        for _ in range(3):
+            await faults.plain.insert_many([{} for _ in range(5000)])
+        await eventually(lambda: len(watcher._inbox) >= LIMIT)
+        assert len(watcher._inbox) == LIMIT
+    async with watching(faults.leads):
+        await eventually(lambda: _all_pending(faults.plain), within=15)
+
+
+async def _all_pending(leads: AsyncCollection[Document]) -> bool:
+    return await leads.find_one({"enrichment_status": None}) is None
+
+
+# -- without a stream --------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _standalone(uri: str) -> AsyncIterator[AsyncCollection[Document]]:
+    async with server.connect(uri, pool=8) as client:
+        leads = client["crm"][f"leads_{time.monotonic_ns()}"]
+        yield leads
+        await leads.drop()
+
+
+async def test_a_standalone_server_is_polled(standalone_uri: str) -> None:
+    async with _standalone(standalone_uri) as leads:
+        await insert(leads, "old")
+        with logged() as lines:
+            async with watching(leads) as watcher:
+                await eventually(lambda: _knows_history(watcher))
+                await insert(leads, "new", temperature="hot")
+                await insert(leads, "asked for", enrichment_status="pending")
+                await admitted(leads, "new", "asked for")
+                await insert(leads, "later")
+                await admitted(leads, "later")
+        assert "enrichment_status" not in await read(leads, "old")
+        assert (await read(leads, "new"))["enrichment"]["priority"] == 3
+        assert len(events(lines, "stream.unavailable")) == 1
+        assert "token" not in await checkpoint(leads)
+
+
+async def test_what_was_inserted_on_a_standalone_server_while_it_was_down_is_found(
+    standalone_uri: str,
+) -> None:
+    async with _standalone(standalone_uri) as leads:
+        async with watching(leads) as watcher:
+            await eventually(lambda: _knows_history(watcher))
+        await insert(leads)
+        async with watching(leads):
+            await admitted(leads, 1)
+
+
+async def test_a_stream_can_be_turned_off(fresh: AsyncCollection[Document]) -> None:
+    before = counted("enricher_stream_events_total")
+    async with watching(fresh, stream=False) as watcher:
+        await eventually(lambda: _knows_history(watcher))
+        await insert(fresh)
+        await admitted(fresh, 1)
+    assert counted("enricher_stream_events_total") == before
+
+
+async def test_leads_that_polling_left_behind_are_found_when_the_stream_is_turned_on(
+    faults: Faults,
+) -> None:
+    async with watching(faults.leads, stream=False) as watcher:
+        await eventually(lambda: _knows_history(watcher))
+    await insert(faults.plain, "missed")
+    async with watching(faults.leads):
+        await admitted(faults.plain, "missed")
+
+
+async def _knows_history(watcher: Watcher) -> bool:
+    return (await watcher.checkpoints.begin()).history_known
+
+
+# -- stopping ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0.0, 0.05, 0.3])
+async def test_it_stops_whenever_it_is_told_to(
+    fresh: AsyncCollection[Document], after: float
+) -> None:
+    began = time.monotonic()
+    async with watching(fresh):
+        await asyncio.sleep(after)
+    assert time.monotonic() - began < after + 2.5

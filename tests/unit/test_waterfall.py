@@ -1,0 +1,240 @@
+"""Who is asked about a lead, in which order, and why somebody is not."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Any
+
+import pytest
+
+from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Unavailable
+from enricher.gate import Gate
+from enricher.lead import Inputs, Lead
+from enricher.retry import Retries
+from enricher.waterfall import Findings, Waterfall
+from tests.observing import counted
+from tests.scripted import Door, Scripted, company, person, provider, verdict
+from tests.waiting import eventually
+
+QUERY = Query(email="ada@acme.example", company_domain="acme.example")
+ONE_TRY = Retries(tries=1)
+ACME = company(name="Acme")
+NEEDED = ("name", "industry")
+
+
+def waterfall(*providers: Scripted, without_key: dict[str, str] | None = None) -> Waterfall:
+    return Waterfall([Gate(each, ONE_TRY, Random(1)) for each in providers], without_key or {})
+
+
+def a_lead(data: dict[str, Any] | None = None, answered: dict[str, str] | None = None) -> Lead:
+    return Lead(1, Inputs(), data or {}, answered or {})
+
+
+async def ask(*providers: Scripted, lead: Lead | None = None, seconds: float = 30) -> Findings:
+    return await waterfall(*providers).ask(lead or a_lead(), QUERY, seconds)
+
+
+# -- across kinds ----------------------------------------------------------------------------
+
+
+async def test_the_kinds_are_asked_at_the_same_time() -> None:
+    doors = [Door(ACME), Door(person(full_name="Ada")), Door(verdict(status="valid"))]
+    made = [provider(kind, door, kind) for kind, door in zip(Kind, doors, strict=True)]
+    asking = asyncio.create_task(ask(*made))
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(door.entered.wait() for door in doors))
+    for door in doors:
+        door.opened.set()
+    findings = await asking
+    assert findings.answers == {kind: door.answer for kind, door in zip(Kind, doors, strict=True)}
+    assert set(findings.found) == set(Kind)
+
+
+async def test_what_was_answered_by_the_deadline_is_kept() -> None:
+    findings = await ask(
+        provider("slow", Door(ACME)),
+        provider("quick", verdict(status="valid"), Kind.EMAIL),
+        seconds=0.05,
+    )
+    assert findings.answers == {
+        "slow": Unavailable("timed out"),
+        "quick": verdict(status="valid"),
+    }
+
+
+async def test_the_best_come_first_and_what_is_free_last_whatever_the_order_of_asking() -> None:
+    order = waterfall(
+        provider("local", NotFound(), Kind.EMAIL, is_free=True),
+        provider("first", NotFound()),
+        provider("second", NotFound()),
+        provider("hunter", NotFound(), Kind.EMAIL),
+    )
+    assert order.order == ["first", "second", "hunter", "local"]
+    assert order.free == {"local"}
+
+
+# -- within a kind ---------------------------------------------------------------------------
+
+
+async def test_the_next_is_not_asked_before_the_one_before_it_has_answered() -> None:
+    door, second = Door(NotFound()), provider("second", ACME)
+    asking = asyncio.create_task(ask(provider("first", door), second))
+    await door.entered.wait()
+    assert second.asked == []
+    door.opened.set()
+    assert set((await asking).answers) == {"first", "second"}
+
+
+@pytest.mark.parametrize(
+    ("first", "is_asked"),
+    [
+        (company(name="Acme", industry="Tools"), False),
+        (company(name="Acme", industry="Tools", phone=None), False),
+        (ACME, True),
+        (company(name="Acme", industry=""), True),
+        (company(name="Acme", industry=None), True),
+        (company(name="Acme", industry=[]), True),
+        (company(name="Acme", industry="Unknown"), True),
+        (verdict(name="Acme", industry="Tools"), True),
+        (NotFound(), True),
+        (Unavailable("503"), True),
+    ],
+)
+async def test_the_next_is_asked_only_while_what_it_is_good_for_is_missing(
+    first: Answer, is_asked: bool
+) -> None:
+    second = provider("second", NotFound(), required=NEEDED)
+    findings = await ask(provider("first", first), second)
+    assert bool(second.asked) == is_asked
+    assert findings.skipped == ({} if is_asked else {"second": "nothing was missing"})
+
+
+async def test_who_requires_nothing_is_always_asked() -> None:
+    second = provider("second", NotFound())
+    await ask(provider("first", company(name="Acme")), second)
+    assert second.asked
+
+
+async def test_several_together_can_make_the_rest_unnecessary() -> None:
+    third = provider("third", NotFound(), required=NEEDED)
+    findings = await ask(provider("a", ACME), provider("b", company(industry="Tools")), third)
+    assert third.asked == []
+    assert set(findings.answers) == {"a", "b"}
+
+
+# -- not asked -------------------------------------------------------------------------------
+
+
+async def test_who_is_unfit_or_has_no_key_is_skipped_and_says_why() -> None:
+    unfit = provider("clearbit", ACME, unfit="no company domain")
+    asked = waterfall(unfit, without_key={"hunter": "no key"})
+    findings = await asked.ask(a_lead(), QUERY, 30)
+    assert (unfit.asked, findings.answers) == ([], {})
+    assert findings.skipped == {"hunter": "no key", "clearbit": "no company domain"}
+
+
+@pytest.mark.parametrize("said", ["found", "not_found", "failed"])
+async def test_who_answered_in_an_earlier_attempt_is_not_asked_again(said: str) -> None:
+    first, second = provider("first", ACME), provider("second", NotFound())
+    findings = await ask(first, second, lead=a_lead(answered={"first": said}))
+    assert (first.asked, list(findings.answers), findings.skipped) == ([], ["second"], {})
+
+
+OLDER = {
+    "company_data": {"name": "Acme", "industry": "Tools"},
+    "enrichment_metadata": {"provenance": {"company_data": {"name": "first", "industry": "first"}}},
+}
+
+
+async def test_what_an_earlier_attempt_of_this_run_found_need_not_be_asked_for() -> None:
+    second = provider("second", NotFound(), required=NEEDED)
+    lead = a_lead(OLDER, {"first": "found"})
+    findings = await ask(provider("first", ACME), second, lead=lead)
+    assert second.asked == []
+    assert findings.skipped == {"second": "nothing was missing"}
+
+
+@pytest.mark.parametrize("answered", [{}, {"local": "found"}, {"first": "not_found"}])
+async def test_values_from_earlier_runs_are_there_to_be_refreshed(answered: dict[str, str]) -> None:
+    """Also in the second attempt, when other providers have answered already."""
+    second = provider("second", ACME, required=NEEDED)
+    await ask(second, lead=a_lead(OLDER, answered))
+    assert second.asked
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"company_data": "text"},
+        {"company_data": {"name": "Acme"}, "enrichment_metadata": []},
+        {"company_data": {"name": "Acme"}, "enrichment_metadata": {"provenance": 5}},
+        {
+            "company_data": {"name": "Acme"},
+            "enrichment_metadata": {"provenance": {"company_data": {"name": ["first"]}}},
+        },
+    ],
+)
+async def test_data_of_any_shape_stops_nobody_from_being_asked(data: dict[str, Any]) -> None:
+    second = provider("second", ACME, required=("name",))
+    await ask(second, lead=a_lead(data, {"first": "found"}))
+    assert second.asked
+
+
+# -- the person objected ---------------------------------------------------------------------
+
+
+async def test_an_objection_ends_the_kind_and_the_rest_say_why_they_were_not_asked() -> None:
+    second = provider("second", person(full_name="Ada"), Kind.PERSON)
+    findings = await ask(provider("first", Objected(), Kind.PERSON), second)
+    assert findings.objection
+    assert second.asked == []
+    assert findings.skipped == {"second": "the person objected"}
+
+
+def objections() -> float:
+    return counted("enricher_provider_requests_total", provider="hunter", outcome="objected")
+
+
+async def test_after_an_objection_no_other_kind_asks_a_further_provider() -> None:
+    door, second = Door(NotFound()), provider("second", ACME)
+    objecting = Door(Objected())
+    asking = asyncio.create_task(
+        ask(provider("first", door), second, provider("hunter", objecting, Kind.EMAIL))
+    )
+    await asyncio.gather(door.entered.wait(), objecting.entered.wait())
+    before = objections()
+    objecting.opened.set()
+    await eventually(lambda: objections() > before)
+    door.opened.set()
+    findings = await asking
+    assert set(findings.answers) == {"first", "hunter"}
+    assert (second.asked, findings.skipped) == ([], {"second": "the person objected"})
+
+
+# -- only what is free -----------------------------------------------------------------------
+
+
+async def test_for_free_only_free_providers_are_asked_and_the_others_say_why() -> None:
+    paid = provider("hunter", verdict(status="valid"), Kind.EMAIL)
+    free = provider("local", verdict(is_disposable=True), Kind.EMAIL, is_free=True)
+    unfit = provider("lists", NotFound(), Kind.EMAIL, is_free=True, unfit="no e-mail address")
+    asked = waterfall(paid, free, unfit, without_key={"clearbit": "no key"})
+    findings = await asked.ask_free(a_lead(), QUERY, 30, "disposable address")
+    assert paid.asked == []
+    assert list(findings.answers) == ["local"]
+    assert findings.skipped == {
+        "clearbit": "no key",
+        "hunter": "disposable address",
+        "lists": "no e-mail address",
+    }
+
+
+async def test_a_free_provider_has_time_to_look_something_up() -> None:
+    async def look_up(_: Query) -> Answer:
+        await asyncio.sleep(0.02)
+        return Found({"email_verification": {"mx_records": True}})
+
+    free = waterfall(provider("dns", look_up, Kind.EMAIL, is_free=True))
+    findings = await free.ask_free(a_lead(), QUERY, 30, "internal domain")
+    assert list(findings.found) == ["dns"]
