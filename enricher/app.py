@@ -45,6 +45,7 @@ from enricher.store.changes import FINGERPRINT, Changes
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.history import History
 from enricher.store.indexes import Indexes
+from enricher.store.keep import Keeper
 from enricher.store.leads import Leads
 from enricher.store.settle import Settler
 from enricher.watcher import Watcher
@@ -147,7 +148,7 @@ def _wire(
         settings=settings.work,
     )
     settler = Settler(collection, partial(refresh_delay, settings.work.refresh_days, Random()))
-    worker = Worker(leads, settler, enrichment, heartbeat, bell, settings.work)
+    worker = Worker(leads, settler, Keeper(collection), enrichment, heartbeat, bell, settings.work)
     return Daemon(watcher, worker, heartbeat)
 
 

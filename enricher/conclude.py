@@ -29,7 +29,17 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.lead import Completed, Document, Failed, Lead, Outcome, Reason, Retrying, Skipped
+from enricher.lead import (
+    Completed,
+    Document,
+    Failed,
+    Lead,
+    Outcome,
+    Progress,
+    Reason,
+    Retrying,
+    Skipped,
+)
 from enricher.merge import METADATA, SOCIAL, merge, metadata
 from enricher.schedule import hold_delay, retry_delay, vendors_delay
 from enricher.score import completeness
@@ -116,6 +126,12 @@ def conclude_unasked(this: Round, reason: Reason) -> Outcome:
 def conclude_objection(this: Round) -> Outcome:
     """A duty, not a fault: what is about the person goes, also what others said and said before."""
     return Skipped(_with_metadata(_without_person(_merged(this)), this), Reason.SUPPRESSED)
+
+
+def progress(this: Round, subject: str) -> Progress:
+    """What has been found so far. Who has not answered yet counts as not asked."""
+    said = {name: word for name, word in this.answered.items() if word != FAILED}
+    return Progress(enriched(this), said, subject)
 
 
 def enriched(this: Round) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
@@ -13,9 +14,10 @@ from enricher.conclude import (
     conclude,
     conclude_objection,
     conclude_unasked,
+    progress,
 )
 from enricher.identity import Identity, identify
-from enricher.lead import Failed, Lead, Outcome
+from enricher.lead import Failed, Lead, Outcome, Progress
 from enricher.waterfall import Findings, Waterfall
 
 _NEVER_FINISHED = "Gave up: the last of {attempts} attempts on this lead did not come to an end."
@@ -31,8 +33,13 @@ class Enrichment:
     internal_domains: frozenset[str] = frozenset()
     random: Random = field(default_factory=Random)
 
-    async def work_on(self, lead: Lead) -> tuple[Outcome, str]:
-        """The outcome of this attempt, and the subject (see `subject_of`) it was found for."""
+    async def work_on(
+        self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
+    ) -> tuple[Outcome, str]:
+        """The outcome of this attempt, and the subject (see `subject_of`) it was found for.
+
+        `keep` gets what one provider found while another takes long.
+        """
         identity = identify(lead.inputs, self.internal_domains)
         subject = subject_of(identity)
         if not _is_about(lead, subject):
@@ -47,7 +54,13 @@ class Enrichment:
             )
             this = self._round(lead, findings)
             return conclude_unasked(this, identity.reason), subject
-        findings = await self.waterfall.ask(lead, identity.query, self.seconds_for_a_lead)
+
+        async def keep_findings(findings: Findings) -> None:
+            await keep(progress(self._round(lead, findings), subject))
+
+        findings = await self.waterfall.ask(
+            lead, identity.query, self.seconds_for_a_lead, keep_findings
+        )
         this = self._round(lead, findings)
         if findings.objection:
             return conclude_objection(this), subject

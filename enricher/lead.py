@@ -159,4 +159,13 @@ class Skipped:
     reason: Reason
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Progress:
+    """What was found while others have yet to answer: worth keeping before the claim ends."""
+
+    data: Document
+    answered: Mapping[str, str]
+    subject: str
+
+
 Outcome: TypeAlias = Completed | Retrying | Failed | Skipped

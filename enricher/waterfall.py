@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from enricher.answer import Answer, Found, Kind, Objected, Query
@@ -20,6 +20,8 @@ from enricher.lead import Lead
 from enricher.merge import METADATA, is_blank
 
 _NOT_NEEDED = "nothing was missing"
+_PATIENCE_SECONDS = 1.0
+"""Providers that answer as usual are within it of each other, and cost no extra write."""
 _OBJECTED = "the person objected"
 
 
@@ -60,13 +62,22 @@ class Waterfall:
         """Names of the providers that cost nothing."""
         return frozenset(gate.name for gate in self._gates if gate.provider.is_free)
 
-    async def ask(self, lead: Lead, query: Query, seconds: float) -> Findings:
-        """Ask every kind at once, for at most `seconds`."""
+    async def ask(
+        self, lead: Lead, query: Query, seconds: float, keep: Callable[[Findings], Awaitable[None]]
+    ) -> Findings:
+        """Ask every kind at once, for at most `seconds`.
+
+        `keep` gets what was found so far, once, when one kind is done and another takes long.
+        """
         findings = Findings(skipped=dict(self._without_key))
         deadline = time.monotonic() + seconds
         async with asyncio.TaskGroup() as group:
-            for gates in self._by_kind:
+            falls = [
                 group.create_task(self._fall(gates, lead, query, deadline, findings))
+                for gates in self._by_kind
+            ]
+            if await _takes_long(falls) and findings.found.keys() - self.free:
+                await keep(findings)
         return findings
 
     async def ask_free(self, lead: Lead, query: Query, seconds: float, why: str) -> Findings:
@@ -96,6 +107,14 @@ class Waterfall:
             findings.answers[gate.name] = answer
             if isinstance(answer, Found):
                 known |= _filled(answer.sections.get(gate.provider.kind.section))
+
+
+async def _takes_long(falls: Sequence[asyncio.Task[None]]) -> bool:
+    """True when some are done and the others still not, after a moment of patience."""
+    done, waiting = await asyncio.wait(falls, return_when=asyncio.FIRST_COMPLETED)
+    if waiting:
+        _, waiting = await asyncio.wait(waiting, timeout=_PATIENCE_SECONDS)
+    return bool(done and waiting)
 
 
 def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -25,6 +26,7 @@ from enricher.outage import Outage, pause
 from enricher.schedule import lost_race_pause
 from enricher.settings import WorkSettings
 from enricher.store import DatabaseTrouble
+from enricher.store.keep import Keeper
 from enricher.store.leads import Claimed, Leads
 from enricher.store.settle import Settled, Settler
 
@@ -42,6 +44,7 @@ class Worker:
 
     leads: Leads
     settler: Settler
+    keeper: Keeper
     enrichment: Enrichment
     heartbeat: Heartbeat
     bell: Bell
@@ -141,7 +144,8 @@ class Worker:
     async def _work(self, lease: Lease) -> None:
         began = time.monotonic()
         try:
-            outcome, subject = await self.enrichment.work_on(lease.lead)
+            keep = partial(self.keeper.keep, lease)
+            outcome, subject = await self.enrichment.work_on(lease.lead, keep)
         except Exception as error:  # noqa: BLE001 - a bug met by one lead must not stop the others
             logger.bind(lead=str(lease.lead_id)).exception("lead.broken")
             outcome, subject = Failed({}, _INTERNAL.format(name=_name_of(error))), ""

@@ -21,6 +21,7 @@ from enricher.lead import Document
 from enricher.retry import Retries
 from enricher.settings import WorkSettings
 from enricher.store import book
+from enricher.store.keep import Keeper
 from enricher.store.leads import Leads
 from enricher.store.settle import Settler
 from enricher.waterfall import Waterfall
@@ -83,6 +84,7 @@ async def working(
     worker = Worker(
         leads=leads,
         settler=Settler(collection, lambda: None),
+        keeper=Keeper(collection),
         enrichment=Enrichment(Waterfall(gates, {}), RetryPolicy(), seconds_for_a_lead=60),
         heartbeat=heartbeat,
         bell=bell,

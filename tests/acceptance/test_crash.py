@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from functools import partial
 
 import pytest
 
 from enricher.lead import Document
 from tests.processes import Daemon
-from tests.rig import Rig, domain
+from tests.rig import Rig, address, domain
 from tests.waiting import eventually
 
 LEADS = 200
@@ -187,3 +188,28 @@ async def test_a_second_signal_ends_it_at_once_and_by_that_signal(
         await daemon.wait_for_event("daemon.stopping", signal=number.name)
         daemon.send(number)
         assert await daemon.wait(within=1) == -number
+
+
+async def test_what_one_provider_found_survives_a_kill_while_another_hangs(rig: Rig) -> None:
+    hanging = rig.simulator.inject("hang", vendor="hunter")
+    async with rig.daemon(ENRICHER_LEASE_SECONDS=1) as first:
+        await first.wait_for_event("history.recorded")
+        await rig.leads.insert_one({"_id": 1, "email": address()})
+        await eventually(partial(_has_company, rig, 1))
+        assert (await rig.lead(1))["enrichment_status"] == "processing"
+        first.kill()
+        await first.wait()
+    rig.simulator.faults.remove(hanging)
+    async with rig.daemon(ENRICHER_LEASE_SECONDS=1):
+        assert await rig.witness.end_of(1) == "completed"
+    done = await rig.lead(1)
+    assert done["enriched_data"]["enrichment_metadata"]["sources_used"] == [
+        "clearbit",
+        "hunter",
+        "local",
+    ]
+    assert len(rig.simulator.journal.calls(vendor="clearbit")) == 1
+
+
+async def _has_company(rig: Rig, lead: int) -> bool:
+    return bool(((await rig.lead(lead)).get("enriched_data") or {}).get("company_data"))

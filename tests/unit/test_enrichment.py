@@ -18,7 +18,7 @@ from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retr
 from enricher.providers.local import Local
 from enricher.retry import Retries
 from enricher.waterfall import Waterfall
-from tests.scripted import Door, Scripted, company, in_turn, person, provider, verdict
+from tests.scripted import Door, Scripted, company, in_turn, keep_nothing, person, provider, verdict
 
 ADA = Inputs(email="ada@acme-tools.com")
 RETRIES = 3
@@ -39,7 +39,7 @@ def enrichment(*providers: Scripted, seconds: float = 30) -> Enrichment:
 
 
 async def outcome_of(inputs: Inputs, *providers: Scripted, **more: Any) -> Outcome:
-    outcome, _ = await enrichment(*providers).work_on(Lead(1, inputs, **more))
+    outcome, _ = await enrichment(*providers).work_on(Lead(1, inputs, **more), keep_nothing)
     return outcome
 
 
@@ -124,7 +124,7 @@ async def test_the_last_attempt_is_still_made() -> None:
 
 async def test_an_attempt_ends_with_its_time_and_keeps_what_was_found() -> None:
     slow = provider("clearbit", Door(ACME))
-    outcome, _ = await enrichment(slow, seconds=0.05).work_on(Lead(1, ADA))
+    outcome, _ = await enrichment(slow, seconds=0.05).work_on(Lead(1, ADA), keep_nothing)
     assert isinstance(outcome, Retrying)
     assert outcome.data["email_verification"]
     assert outcome.answered == {"local": "found"}
@@ -159,7 +159,7 @@ def test_the_subject_is_the_mailbox_and_the_company_and_shows_neither() -> None:
 @pytest.mark.parametrize("found_for", [None, subject("ada@acme-tools.com")])
 async def test_older_data_of_the_same_subject_is_kept(found_for: str | None) -> None:
     outcome, said = await enrichment(provider("clearbit", ACME)).work_on(
-        Lead(1, ADA, enriched_data=OLDER, subject=found_for)
+        Lead(1, ADA, enriched_data=OLDER, subject=found_for), keep_nothing
     )
     assert outcome_data(outcome)["company_data"] == {"name": "Acme", "phone": "1"}
     assert said == subject("ada@acme-tools.com")
@@ -204,7 +204,7 @@ async def test_a_lead_is_worked_on_to_its_end_over_several_attempts() -> None:
     clearbit, third = provider("clearbit", ACME), provider("person", NotFound(), Kind.PERSON)
     lead, outcomes = Lead(1, ADA), []
     for attempt in (2, 3, 4):
-        outcome, said = await enrichment(clearbit, hunter, third).work_on(lead)
+        outcome, said = await enrichment(clearbit, hunter, third).work_on(lead, keep_nothing)
         outcomes.append(type(outcome))
         answered = outcome.answered if isinstance(outcome, Retrying) else {}
         lead = Lead(1, ADA, outcome.data, answered, said, attempt)

@@ -14,7 +14,7 @@ from enricher.lead import Inputs, Lead
 from enricher.retry import Retries
 from enricher.waterfall import Findings, Waterfall
 from tests.observing import counted
-from tests.scripted import Door, Scripted, company, person, provider, verdict
+from tests.scripted import Door, Scripted, company, keep_nothing, person, provider, verdict
 from tests.waiting import eventually
 
 QUERY = Query(email="ada@acme.example", company_domain="acme.example")
@@ -32,7 +32,7 @@ def a_lead(data: dict[str, Any] | None = None, answered: dict[str, str] | None =
 
 
 async def ask(*providers: Scripted, lead: Lead | None = None, seconds: float = 30) -> Findings:
-    return await waterfall(*providers).ask(lead or a_lead(), QUERY, seconds)
+    return await waterfall(*providers).ask(lead or a_lead(), QUERY, seconds, keep_nothing)
 
 
 # -- across kinds ----------------------------------------------------------------------------
@@ -129,7 +129,7 @@ async def test_several_together_can_make_the_rest_unnecessary() -> None:
 async def test_who_is_unfit_or_has_no_key_is_skipped_and_says_why() -> None:
     unfit = provider("clearbit", ACME, unfit="no company domain")
     asked = waterfall(unfit, without_key={"hunter": "no key"})
-    findings = await asked.ask(a_lead(), QUERY, 30)
+    findings = await asked.ask(a_lead(), QUERY, 30, keep_nothing)
     assert (unfit.asked, findings.answers) == ([], {})
     assert findings.skipped == {"hunter": "no key", "clearbit": "no company domain"}
 
@@ -238,3 +238,31 @@ async def test_a_free_provider_has_time_to_look_something_up() -> None:
     free = waterfall(provider("dns", look_up, Kind.EMAIL, is_free=True))
     findings = await free.ask_free(a_lead(), QUERY, 30, "internal domain")
     assert list(findings.found) == ["dns"]
+
+
+# -- progress --------------------------------------------------------------------------------
+
+
+async def test_what_one_kind_found_is_kept_while_another_takes_long() -> None:
+    door = Door(verdict(status="valid"))
+    slow, fast = provider("hunter", door, Kind.EMAIL), provider("clearbit", ACME)
+    kept: list[list[str]] = []
+
+    async def keep(findings: Findings) -> None:
+        kept.append(list(findings.found))
+        door.opened.set()
+
+    findings = await waterfall(slow, fast).ask(a_lead(), QUERY, 30, keep)
+    assert kept == [["clearbit"]]
+    assert set(findings.found) == {"clearbit", "hunter"}
+
+
+async def test_providers_that_answer_together_cost_no_extra_write() -> None:
+    async def keep(_: Findings) -> None:
+        raise AssertionError("nobody took long")
+
+    hunter, clearbit = (
+        provider("hunter", verdict(status="valid"), Kind.EMAIL),
+        provider("clearbit", ACME),
+    )
+    await waterfall(hunter, clearbit).ask(a_lead(), QUERY, 30, keep)

@@ -1,0 +1,53 @@
+"""Keeps what one provider found while another takes long.
+
+The lead stays claimed; readers see the data at once, and whoever takes the lead over after a crash
+does not ask for it again. It is fenced like a settle, but it may fail: the settle writes all of it
+once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loguru import logger
+from pymongo import UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import PyMongoError
+
+from enricher.lead import Document, Lease, Progress
+from enricher.outage import describe
+from enricher.store import book
+from enricher.store.coalesce import Coalescer
+from enricher.store.leads import fence
+
+_LARGEST_BATCH = 200
+
+
+class Keeper:
+    """Concurrent calls share one round trip."""
+
+    def __init__(self, collection: AsyncCollection[Document]) -> None:
+        self._collection = collection
+        self._coalescer = Coalescer("keep", self._flush, _LARGEST_BATCH)
+
+    async def keep(self, lease: Lease, progress: Progress) -> None:
+        """Write it while the lease is ours and the inputs are the same. Never raises."""
+        await self._coalescer.submit((lease, progress))
+
+    async def _flush(self, batch: Sequence[tuple[Lease, Progress]]) -> Sequence[None]:
+        updates = [_update(lease, progress) for lease, progress in batch]
+        try:
+            await self._collection.bulk_write(updates, ordered=False)
+        except (PyMongoError, ValueError, OverflowError, RecursionError) as error:
+            logger.bind(leads=len(batch), error=describe(error)).warning("progress.not_kept")
+        return [None] * len(batch)
+
+
+def _update(lease: Lease, progress: Progress) -> UpdateOne:
+    known = {"answered": {"$literal": dict(progress.answered)}, "subject": progress.subject}
+    values = {
+        "enriched_data": {"$literal": progress.data},
+        "updated_at": "$$NOW",
+        "enrichment": book.book_with(known),
+    }
+    return UpdateOne({**fence(lease), **book.INPUTS_UNCHANGED}, [{"$set": values}])
