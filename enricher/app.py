@@ -90,6 +90,10 @@ class Daemon:
         waiting = [outage.loop for outage in loops if not outage.is_over]
         return Check(not waiting, f"waiting: {', '.join(waiting)}" if waiting else "")
 
+    def is_watching(self) -> Check:
+        """Readiness: leads that are inserted from now on are seen as new."""
+        return Check(self.watcher.is_watching, "" if self.watcher.is_watching else "not yet")
+
     def is_taking_work(self) -> Check:
         """Readiness: it has not been told to stop."""
         return Check(not self.stop.is_set(), "stopping" if self.stop.is_set() else "")
@@ -101,7 +105,11 @@ async def run(settings: Settings, uri: str) -> None:
         daemon = await stack.enter_async_context(build(settings, uri))
         longest = settings.work.shutdown_grace_seconds + _CLOSING_SECONDS
         stack.enter_context(_stopped_by_signals(daemon.stop, longest))
-        checks = {"database": daemon.is_database_available, "work": daemon.is_taking_work}
+        checks = {
+            "database": daemon.is_database_available,
+            "watching": daemon.is_watching,
+            "work": daemon.is_taking_work,
+        }
         web = HttpServer(settings.http, metrics.REGISTRY, checks)
         await stack.enter_async_context(web)
         logger.bind(host=settings.http.host, port=web.port).info("http.listening")

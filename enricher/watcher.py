@@ -53,6 +53,8 @@ class Watcher:
     settings: WorkSettings
     reading: Outage = field(default_factory=lambda: Outage("watcher"))
     admitting: Outage = field(default_factory=lambda: Outage("admission"))
+    is_watching: bool = False
+    """False until what is inserted from now on is sure to be seen as new."""
     _inbox: list[Change] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -128,6 +130,7 @@ class Watcher:
             leads = await self.history.record()
             await self.checkpoints.history_is_known()
             logger.bind(leads=leads).info("history.recorded")
+        self.is_watching = True
 
     async def _read(self, stop: asyncio.Event) -> None:
         while self.changes.is_alive and not stop.is_set():
