@@ -76,9 +76,13 @@ class Waterfall:
                 group.create_task(self._fall(gates, lead, query, deadline, findings))
                 for gates in self._by_kind
             ]
-            if await _takes_long(falls) and findings.found.keys() - self.free:
+            if await _takes_long(falls) and self._is_worth_keeping(findings):
                 await keep(findings)
         return findings
+
+    def _is_worth_keeping(self, findings: Findings) -> bool:
+        """Something paid for; and what is about a person who objected is not stored for a moment."""
+        return not findings.objection and bool(findings.found.keys() - self.free)
 
     async def ask_free(self, lead: Lead, query: Query, seconds: float, why: str) -> Findings:
         """Only what costs nothing, for a lead that no paid call is worth or allowed for: `why`."""
@@ -111,6 +115,8 @@ class Waterfall:
 
 async def _takes_long(falls: Sequence[asyncio.Task[None]]) -> bool:
     """True when some are done and the others still not, after a moment of patience."""
+    if not falls:
+        return False
     done, waiting = await asyncio.wait(falls, return_when=asyncio.FIRST_COMPLETED)
     if waiting:
         _, waiting = await asyncio.wait(waiting, timeout=_PATIENCE_SECONDS)

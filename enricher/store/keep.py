@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bson.errors import BSONError
 from loguru import logger
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
@@ -38,7 +39,7 @@ class Keeper:
         updates = [_update(lease, progress) for lease, progress in batch]
         try:
             await self._collection.bulk_write(updates, ordered=False)
-        except (PyMongoError, ValueError, OverflowError, RecursionError) as error:
+        except (PyMongoError, BSONError, ValueError, OverflowError, RecursionError) as error:
             logger.bind(leads=len(batch), error=describe(error)).warning("progress.not_kept")
         return [None] * len(batch)
 

@@ -159,6 +159,7 @@ async def test_the_work_on_a_lead_that_another_has_claimed_ends_and_writes_nothi
         async with working(leads, provider("acme", door), lease=SHORT, poll_seconds=60) as process:
             await door.entered.wait()
             theirs = await eventually(lambda: taken(leads, other))
+            assert theirs is not None
             await eventually(lambda: lost("heartbeat") == before + 1)
             door.opened.set()
             await process.drained()

@@ -520,7 +520,7 @@ async def test_a_lead_that_cannot_be_written_at_all_holds_up_nobody(
 @pytest.mark.parametrize(
     ("times", "how"),
     [
-        (3, {"closeConnection": True}),
+        (2, {"closeConnection": True}),
         (3, {"errorCode": HOST_UNREACHABLE}),
         (3, {"errorCode": INTERRUPTED}),
         (2, {"writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}}),

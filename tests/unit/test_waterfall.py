@@ -12,7 +12,7 @@ from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Unav
 from enricher.gate import Gate
 from enricher.lead import Inputs, Lead
 from enricher.retry import Retries
-from enricher.waterfall import Findings, Waterfall
+from enricher.waterfall import _PATIENCE_SECONDS, Findings, Waterfall
 from tests.observing import counted
 from tests.scripted import Door, Scripted, company, keep_nothing, person, provider, verdict
 from tests.waiting import eventually
@@ -266,3 +266,28 @@ async def test_providers_that_answer_together_cost_no_extra_write() -> None:
         provider("clearbit", ACME),
     )
     await waterfall(hunter, clearbit).ask(a_lead(), QUERY, 30, keep)
+
+
+async def test_after_an_objection_nothing_is_kept_before_the_end() -> None:
+    """What others said about the person must not be stored, not even for a moment."""
+    door, kept = Door(ACME), False
+
+    async def keep(_: Findings) -> None:
+        nonlocal kept
+        kept = True
+
+    asked = waterfall(
+        provider("clearbit", door),
+        provider("who", person(full_name="Ada"), Kind.PERSON),
+        provider("hunter", Objected(), Kind.EMAIL),
+    )
+    findings = await asked.ask(a_lead(), QUERY, _PATIENCE_SECONDS + 0.2, keep)
+    assert set(findings.found) == {"who"}
+    assert not kept
+
+
+async def test_without_any_provider_nobody_is_asked() -> None:
+    findings = await waterfall(without_key={"hunter": "no key"}).ask(
+        a_lead(), QUERY, 30, keep_nothing
+    )
+    assert (findings.answers, findings.skipped) == ({}, {"hunter": "no key"})
