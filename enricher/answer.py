@@ -50,6 +50,8 @@ class Query:
     """The normalised address; `None` when there is none or it may not be asked about."""
     company_domain: str | None = None
     """Registrable domain (A-label) to look a company up by; `None` for free-mail and the like."""
+    no_company_domain: str = "no company domain"
+    """Why there is none, as a short phrase: "free-mail address"."""
     full_name: str | None = None
     company: str | None = None
     is_role: bool = False

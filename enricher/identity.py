@@ -64,6 +64,7 @@ class Identity:
         return Query(
             email=self.email,
             company_domain=self.company_domain,
+            no_company_domain=self.no_company_domain,
             full_name=self.full_name,
             company=self.company,
             is_role=self.is_role,

@@ -10,7 +10,7 @@ has, and as code only two things: `request` (what to ask) and `interpret` (what 
         windows = (Window(calls=60, seconds=60),)
         required = frozenset({"name"})
 
-        def unfit(self, query): return None if query.company_domain else "no company domain"
+        def unfit(self, query): return None if query.company_domain else query.no_company_domain
         def request(self, query): return Request("/v1/company", {"domain": query.company_domain})
         def interpret(self, reply): ...
 

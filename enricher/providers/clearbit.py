@@ -126,7 +126,7 @@ class ClearbitCompany(HttpProvider):
     required = frozenset({"name", "industry", "employee_count"})
 
     def unfit(self, query: Query) -> str | None:
-        return None if query.company_domain else "no company domain"
+        return None if query.company_domain else query.no_company_domain
 
     def request(self, query: Query) -> Request:
         return Request(_ROUTE, {"domain": query.company_domain or ""})

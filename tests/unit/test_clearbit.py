@@ -145,6 +145,8 @@ def test_only_a_query_with_a_company_domain_is_fit() -> None:
     provider = clearbit(lambda _: httpx.Response(500))
     assert provider.unfit(QUERY) is None
     assert provider.unfit(Query(email="pat@acme.example")) == "no company domain"
+    why = Query(email="pat@gmail.com", no_company_domain="free-mail address")
+    assert provider.unfit(why) == "free-mail address"
 
 
 @pytest.mark.parametrize(
