@@ -420,7 +420,7 @@ async def test_leads_inserted_while_they_cannot_be_admitted_are_admitted_later(
             await faults.plain.insert_many([{"_id": id_} for id_ in range(20)])
             await eventually(lambda: watcher.admitting.failures > 1)
         await admitted(faults.plain, *range(20))
-        assert watcher.admitting.is_over
+        await eventually(lambda: watcher.admitting.is_over)
 
 
 async def test_an_outage_of_the_stream_loses_nothing(faults: Faults) -> None:
