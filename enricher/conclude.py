@@ -48,6 +48,7 @@ FOUND, NOT_FOUND, FAILED = "found", "not_found", "failed"
 """Values of `answered`: what a provider said in this run. `failed` means: given up on it."""
 
 _DEFAULT_THROTTLE_SECONDS = 60.0
+_NEVER_FINISHED = "Gave up after {attempts}: the last one did not come to an end."
 _PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
 
 
@@ -128,10 +129,21 @@ def conclude_objection(this: Round) -> Outcome:
     return Skipped(_with_metadata(_without_person(_merged(this)), this), Reason.SUPPRESSED)
 
 
+def conclude_unfinished(this: Round) -> Outcome:
+    """The outcome when every attempt ended with its process: nothing more is asked.
+
+    Attempts are counted when they begin, so a lead that kills its process comes to an end as well.
+    """
+    paid = {name for name, said in this.lead.answered.items() if said in (FOUND, NOT_FOUND)}
+    if paid - this.free:
+        return Completed(enriched(this), this.answered)
+    return Failed({}, _NEVER_FINISHED.format(attempts=_attempts(this.lead.attempt - 1)))
+
+
 def progress(this: Round, subject: str) -> Progress:
     """What has been found so far. Who has not answered yet counts as not asked."""
     said = {name: word for name, word in this.answered.items() if word != FAILED}
-    return Progress(enriched(this), said, subject)
+    return Progress(_unless_empty(enriched(this)), said, subject)
 
 
 def enriched(this: Round) -> Document:
@@ -219,8 +231,12 @@ def _phrase(answer: Answer) -> str:
 
 def _gave_up(this: Round) -> str:
     asked = {name: this.answers[name] for name in this.answers if name in this.failing}
-    attempts = "1 attempt" if this.lead.attempt == 1 else f"{this.lead.attempt} attempts"
+    attempts = _attempts(this.lead.attempt)
     return f"Nothing could be had after {attempts}{': ' if asked else ''}{_listed(asked)}."
+
+
+def _attempts(count: int) -> str:
+    return "1 attempt" if count == 1 else f"{count} attempts"
 
 
 def _of_types(answers: Mapping[str, Answer], types: tuple[type, ...]) -> dict[str, Answer]:

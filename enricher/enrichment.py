@@ -14,13 +14,12 @@ from enricher.conclude import (
     conclude,
     conclude_objection,
     conclude_unasked,
+    conclude_unfinished,
     progress,
 )
 from enricher.identity import Identity, identify
-from enricher.lead import Failed, Lead, Outcome, Progress
+from enricher.lead import Lead, Outcome, Progress
 from enricher.waterfall import Findings, Waterfall
-
-_NEVER_FINISHED = "Gave up: the last of {attempts} attempts on this lead did not come to an end."
 
 
 @dataclass(slots=True)
@@ -46,8 +45,7 @@ class Enrichment:
             # The address was changed since: what is known and who has answered is about another.
             lead = replace(lead, enriched_data={}, answered={})
         if lead.attempt > self.policy.retries + 1:
-            # Attempts are counted when they begin, so the last one ended with its process.
-            return Failed({}, _NEVER_FINISHED.format(attempts=lead.attempt - 1)), subject
+            return conclude_unfinished(self._round(lead, Findings())), subject
         if identity.reason is not None:
             findings = await self.waterfall.ask_free(
                 lead, identity.query, self.seconds_for_a_lead, identity.no_company_domain

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from enricher import metrics
-from enricher.lead import Lease
+from enricher.lead import Lease, label
 from enricher.outage import Outage, pause
 from enricher.store import DatabaseTrouble
 from enricher.store.leads import Leads
@@ -67,6 +67,7 @@ class Heartbeat:
 
     async def _beat(self) -> bool:
         if not self._held:
+            self.outage.forget()  # nothing waits for the database here any more
             return True
         try:
             lost = await self.leads.renew(list(self._held))
@@ -88,6 +89,6 @@ class Heartbeat:
             if work is not None:
                 work.cancel()
                 metrics.LEASES_LOST.labels(found_by).inc()
-                logger.bind(lead=str(lease.lead_id), token=lease.token, found_by=found_by).warning(
-                    "lease.lost"
-                )
+                logger.bind(
+                    lead=label(lease.lead_id), token=lease.token, found_by=found_by
+                ).warning("lease.lost")

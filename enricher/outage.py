@@ -56,6 +56,10 @@ class Outage:
             logger.bind(**fields).warning("database.unavailable")
         return outage_pause(self.failures, self.random)
 
+    def forget(self) -> None:
+        """There is nothing left to ask the database for, so nothing is waiting for it."""
+        self.failures = 0
+
     def succeeded(self) -> None:
         """The database answered."""
         if self.failures:

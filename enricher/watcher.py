@@ -126,11 +126,18 @@ class Watcher:
         return start
 
     async def _know_history(self, checkpoint: Checkpoint) -> None:
-        if not checkpoint.history_known:
+        if not checkpoint.history_known or await self._has_lost_history(checkpoint):
             leads = await self.history.record()
-            await self.checkpoints.history_is_known()
+            await self.checkpoints.history_is_known(leads)
             logger.bind(leads=leads).info("history.recorded")
         self.is_watching = True
+
+    async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
+        """Somebody dropped the record: without it a search would take all of history for new leads."""
+        lost = checkpoint.history_leads > 0 and await self.history.is_gone()
+        if lost:
+            logger.bind(leads=checkpoint.history_leads).error("history.lost")
+        return lost
 
     async def _read(self, stop: asyncio.Event) -> None:
         while self.changes.is_alive and not stop.is_set():

@@ -13,14 +13,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from enricher.answer import Answer, Found, Kind, Objected, Query
+from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
 from enricher.conclude import FOUND
 from enricher.gate import Gate
-from enricher.lead import Lead
+from enricher.lead import Lead, label
 from enricher.merge import METADATA, is_blank
 
 _NOT_NEEDED = "nothing was missing"
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.25
 """Providers that answer as usual are within it of each other, and cost no extra write."""
 _OBJECTED = "the person objected"
 
@@ -35,6 +35,11 @@ class Findings:
     @property
     def found(self) -> dict[str, Found]:
         return {name: a for name, a in self.answers.items() if isinstance(a, Found)}
+
+    @property
+    def answered(self) -> set[str]:
+        """Providers that need not be asked again in this run."""
+        return {name for name, a in self.answers.items() if isinstance(a, Found | NotFound)}
 
     @property
     def objection(self) -> bool:
@@ -81,8 +86,9 @@ class Waterfall:
         return findings
 
     def _is_worth_keeping(self, findings: Findings) -> bool:
-        """Something paid for; and what is about a person who objected is not stored for a moment."""
-        return not findings.objection and bool(findings.found.keys() - self.free)
+        """Something paid for, and a "not found" may be charged like any answer. But what is about a
+        person who objected is not stored for a moment."""
+        return not findings.objection and bool(findings.answered - self.free)
 
     async def ask_free(self, lead: Lead, query: Query, seconds: float, why: str) -> Findings:
         """Only what costs nothing, for a lead that no paid call is worth or allowed for: `why`."""
@@ -93,7 +99,7 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            findings.answers[gate.name] = await gate.ask(query, deadline, str(lead.id))
+            findings.answers[gate.name] = await gate.ask(query, deadline, label(lead.id))
         return findings
 
     async def _fall(
@@ -107,7 +113,7 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            answer = await gate.ask(query, deadline, str(lead.id))
+            answer = await gate.ask(query, deadline, label(lead.id))
             findings.answers[gate.name] = answer
             if isinstance(answer, Found):
                 known |= _filled(answer.sections.get(gate.provider.kind.section))

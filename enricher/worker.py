@@ -21,7 +21,7 @@ from enricher import metrics
 from enricher.bell import Bell
 from enricher.enrichment import Enrichment
 from enricher.heartbeat import Heartbeat
-from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped
+from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped, label
 from enricher.outage import Outage, pause
 from enricher.schedule import lost_race_pause
 from enricher.settings import WorkSettings
@@ -35,6 +35,7 @@ _ROUND_TRIP_SHARE = 4
 _SLOT_WAIT_SECONDS = 0.02
 """until this long has passed, whichever is first."""
 _RELEASE_SECONDS = 5.0
+_REFUSED = "The result could not be written to this document."
 _INTERNAL = "An internal error stopped the work on this lead: {name}."
 
 
@@ -105,7 +106,7 @@ class Worker:
         self.heartbeat.let_go(lease)
         self._slot_freed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.bind(lead=str(lease.lead_id)).opt(exception=error).error("lead.abandoned")
+            logger.bind(lead=label(lease.lead_id)).opt(exception=error).error("lead.abandoned")
 
     async def _until_worth_claiming(self, claimed: Claimed, stop: asyncio.Event) -> None:
         """More work stands there: as soon as slots are free. Else: when it rings, or a poll is due."""
@@ -147,7 +148,7 @@ class Worker:
             keep = partial(self.keeper.keep, lease)
             outcome, subject = await self.enrichment.work_on(lease.lead, keep)
         except Exception as error:  # noqa: BLE001 - a bug met by one lead must not stop the others
-            logger.bind(lead=str(lease.lead_id)).exception("lead.broken")
+            logger.bind(lead=label(lease.lead_id)).exception("lead.broken")
             outcome, subject = Failed({}, _INTERNAL.format(name=_name_of(error))), ""
         self.heartbeat.let_go(lease)
         await _surely(self._settle(lease, outcome, subject, began))
@@ -174,7 +175,7 @@ class Worker:
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 released = await self.leads.release(unfinished)
-        except (DatabaseTrouble, TimeoutError):
+        except (*DatabaseTrouble, TimeoutError):
             logger.bind(leads=len(unfinished)).warning("drain.not_released")
             return
         metrics.RELEASED.inc(released)
@@ -204,12 +205,10 @@ async def _surely(settling: Coroutine[Any, Any, None]) -> None:
 
 def _report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float) -> None:
     if settled is not Settled.WRITTEN:
-        metrics.NOT_WRITTEN.labels(settled.value).inc()
-        if settled is Settled.LEASE_LOST:
-            metrics.LEASES_LOST.labels("settle").inc()
-        logger.bind(lead=str(lease.lead_id), token=lease.token, why=settled.value).warning(
-            "lead.not_written"
-        )
+        _report_dropped(lease, settled)
+    if settled is Settled.REFUSED:
+        outcome = Failed({}, _REFUSED)
+    elif settled is not Settled.WRITTEN:
         return
     kind = type(outcome).__name__.lower()
     metrics.SETTLED.labels(kind).inc()
@@ -217,13 +216,22 @@ def _report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float) ->
     metrics.WORK.observe(seconds)
     _observe(lease, outcome, seconds)
     logger.bind(
-        lead=str(lease.lead_id),
+        lead=label(lease.lead_id),
         token=lease.token,
         outcome=kind,
         attempt=lease.lead.attempt,
         seconds=round(seconds, 3),
         **_details(outcome),
     ).info("lead.settled")
+
+
+def _report_dropped(lease: Lease, settled: Settled) -> None:
+    metrics.NOT_WRITTEN.labels(settled.value).inc()
+    if settled is Settled.LEASE_LOST:
+        metrics.LEASES_LOST.labels("settle").inc()
+    logger.bind(lead=label(lease.lead_id), token=lease.token, why=settled.value).warning(
+        "lead.not_written"
+    )
 
 
 def _observe(lease: Lease, outcome: Outcome, seconds: float) -> None:

@@ -37,6 +37,5 @@ def _verdict(query: Query) -> FieldValues:
     facts: dict[str, object] = {
         "is_disposable": query.is_disposable,
         "is_webmail": query.is_free_mail,
-        "is_role": query.is_role,
     }
     return facts | {"status": "disposable"} if query.is_disposable else facts

@@ -31,6 +31,7 @@ from enricher.lead import Document, Inputs, LeadId, Status
 Expression = Any
 Pipeline = list[dict[str, Any]]
 
+_MOST_ID_BYTES = 8 * 1024 * 1024
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 INPUT_FIELDS = ("email", "company_domain", "website", "name", "company")
@@ -100,7 +101,18 @@ def _usable(path: str) -> Expression:
 INPUTS: Expression = {field: _usable(f"${field}") for field in INPUT_FIELDS}
 
 
-INPUTS_UNCHANGED: Document = {"$expr": {"$eq": ["$enrichment.inputs", INPUTS]}}
+ASKED_ABOUT = ("email", "company_domain", "website")
+"""What the question to a vendor is made of. A writer who corrects a name in the meantime must not
+cost a result that was paid for."""
+
+INPUTS_UNCHANGED: Document = {
+    "$expr": {
+        "$eq": [
+            {name: f"$enrichment.inputs.{name}" for name in ASKED_ABOUT},
+            {name: INPUTS[name] for name in ASKED_ABOUT},
+        ]
+    }
+}
 """Both sides are the server's: a text that is not valid UTF-8 reaches us as another one, and would
 look changed for ever."""
 
@@ -108,6 +120,16 @@ look changed for ever."""
 def id_key(id_: LeadId) -> bytes:
     """An `_id` as a key: one may be a document, and to Python 1 and `True` are equal."""
     return bson.encode({"": id_})
+
+
+def within_one_command(candidates: list[Document]) -> list[Document]:
+    """As many as have room for their ids in one command: an `_id` may be a text of megabytes."""
+    room = _MOST_ID_BYTES
+    for position, candidate in enumerate(candidates):
+        room -= len(id_key(candidate["_id"]))
+        if room < 0:
+            return candidates[: max(1, position)]
+    return candidates
 
 
 def read_inputs(raw: Document) -> Inputs:
@@ -144,7 +166,16 @@ def _lower(word: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
 
 
-UNADMITTED: Document = {"enrichment_status": {"$in": [None, Status.PENDING]}}
+STRAY: Document = {
+    "enrichment_status": {"$in": [Status.PROCESSING, Status.RETRYING]},
+    "enrichment.due_at": {"$not": {"$type": "date"}},
+}
+"""In work, but never due: a writer saved the whole lead without our book-keeping, or inserted it
+with such a status. No claim would ever find it."""
+
+UNADMITTED: Document = {
+    "$or": [{"enrichment_status": {"$in": [None, Status.PENDING]}}, STRAY],
+}
 """Leads that `admit` has something to do for. `None` also matches the missing field."""
 
 

@@ -210,7 +210,7 @@ class Changes:
         """True while the driver can go on with this stream by itself."""
         return self._stream is not None and self._stream.alive
 
-    def lost_position(self, error: PyMongoError) -> bool:
+    def lost_position(self, error: Exception) -> bool:
         """True when the stream died because its position no longer exists."""
         if not isinstance(error, OperationFailure) or error.code not in _POSITION_REFUSED:
             return False

@@ -35,6 +35,8 @@ class Checkpoint:
     saved_at: datetime | None
     """When a position was last saved; `None` before the first."""
     history_known: bool
+    history_leads: int = 0
+    """How many were put on record."""
 
     @property
     def operation_time(self) -> Timestamp | None:
@@ -72,6 +74,7 @@ class Checkpoints:
             started_at=document["started_at"],
             saved_at=document.get("saved_at"),
             history_known=bool(document.get("history_known")),
+            history_leads=int(document.get("history_leads", 0)),
         )
 
     async def save(self, token: dict[str, Any]) -> None:
@@ -92,6 +95,7 @@ class Checkpoints:
         except DuplicateKeyError:
             return  # another daemon is further
 
-    async def history_is_known(self) -> None:
-        """The leads that stood there before the first start are on record."""
-        await self._collection.update_one({"_id": self._id}, {"$set": {"history_known": True}})
+    async def history_is_known(self, leads: int) -> None:
+        """The leads that stood there before the first start, so many of them, are on record."""
+        known = {"history_known": True, "history_leads": leads}
+        await self._collection.update_one({"_id": self._id}, {"$set": known})

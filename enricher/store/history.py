@@ -16,7 +16,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 
 from enricher.lead import Document, LeadId, Status
-from enricher.store.book import EPOCH, id_key
+from enricher.store.book import EPOCH, STRAY, id_key
 
 _BATCH = 1000
 _SEARCH_SECONDS = 3600.0
@@ -46,6 +46,10 @@ class History:
             await (await self._leads.aggregate(stages)).to_list()
         return await self._record.estimated_document_count()
 
+    async def is_gone(self) -> bool:
+        """True when nothing is on record: there was nothing, or somebody dropped it."""
+        return await self._record.find_one({}, {"_id": 1}) is None
+
     async def without(self, ids: Collection[LeadId]) -> list[LeadId]:
         """The given ids less those on record."""
         keys = [{"of": id_} for id_ in ids]
@@ -55,7 +59,7 @@ class History:
 
     async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
         """Batches of ids of leads that should have been admitted and were not."""
-        for stages in (self._never_seen(), _never_ranked()):
+        for stages in (self._never_seen(), _found(_NEVER_RANKED), _found(STRAY)):
             with pymongo.timeout(_SEARCH_SECONDS):
                 cursor = await self._leads.aggregate(stages, batchSize=_BATCH)
             async with cursor:
@@ -83,10 +87,12 @@ async def _next_batch(cursor: AsyncCommandCursor[Document]) -> list[LeadId]:
         return [document["_id"] for document in await cursor.to_list(_BATCH)]
 
 
-def _never_ranked() -> list[Document]:
-    """`pending` from the writer, without the priority that admission computes."""
-    unranked = {
-        "enrichment_status": Status.PENDING,
-        "enrichment.queued_at": {"$not": {"$gte": EPOCH}},
-    }
-    return [{"$match": unranked}, {"$project": {"_id": 1}}]
+_NEVER_RANKED: Document = {
+    "enrichment_status": Status.PENDING,
+    "enrichment.queued_at": {"$not": {"$gte": EPOCH}},
+}
+"""`pending` from the writer, without the priority that admission computes."""
+
+
+def _found(match: Document) -> list[Document]:
+    return [{"$match": match}, {"$project": {"_id": 1}}]

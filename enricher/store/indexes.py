@@ -21,6 +21,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, Status
+from enricher.store import privileges
 from enricher.store.book import EPOCH
 
 _BUILD_SECONDS = 6 * 3600.0
@@ -67,7 +68,10 @@ class Indexes:
             with pymongo.timeout(_BUILD_SECONDS):
                 await self._create()
         except OperationFailure as error:
-            if missing := await self.missing():
+            missing = await self.missing()
+            if missing is None:
+                logger.bind(lacking="createIndex, listIndexes").error("indexes.unknown")
+            elif missing:
                 logger.bind(missing=", ".join(missing), code=error.code).error("indexes.missing")
 
     async def _create(self) -> None:
@@ -82,14 +86,25 @@ class Indexes:
 
     async def ensure_if_collection_exists(self) -> bool:
         """After a drop or rename: creating the collection would stand in somebody's way."""
-        names = await self._leads.database.list_collection_names(filter={"name": self._leads.name})
+        names = await self._leads.database.list_collection_names(
+            filter={"name": self._leads.name},
+            authorizedCollections=True,  # or it takes a privilege on the whole database
+        )
         if names:
             await self.ensure()
         return bool(names)
 
-    async def missing(self) -> list[str]:
-        """Names of the indexes that are not there, or that stand for something else."""
-        present = await self._leads.index_information()
+    async def missing(self) -> list[str] | None:
+        """Names of the indexes that are not there, or that stand for something else.
+
+        `None` for a user who may not look (`listIndexes`).
+        """
+        try:
+            present = await self._leads.index_information()
+        except OperationFailure as error:
+            if error.code != privileges.UNAUTHORIZED:
+                raise
+            return None
         found = {name: _meaning(index) for name, index in present.items()}
         wanted = {str(index.document["name"]): _meaning(index.document) for index in LEADS}
         return [name for name, meaning in wanted.items() if found.get(name) != meaning]

@@ -46,9 +46,7 @@ class Keeper:
 
 def _update(lease: Lease, progress: Progress) -> UpdateOne:
     known = {"answered": {"$literal": dict(progress.answered)}, "subject": progress.subject}
-    values = {
-        "enriched_data": {"$literal": progress.data},
-        "updated_at": "$$NOW",
-        "enrichment": book.book_with(known),
-    }
+    values: Document = {"enrichment": book.book_with(known)}
+    if progress.data:
+        values |= {"enriched_data": {"$literal": progress.data}, "updated_at": "$$NOW"}
     return UpdateOne({**fence(lease), **book.INPUTS_UNCHANGED}, [{"$set": values}])

@@ -47,7 +47,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from enricher import metrics
-from enricher.lead import Document, Lead, LeadId, Lease, Status
+from enricher.lead import Document, Lead, LeadId, Lease, Status, label
 from enricher.store import book
 from enricher.store.refusal import refusals
 
@@ -141,7 +141,7 @@ class Leads:
     async def claim(self, slots: int) -> Claimed:
         """Claim up to `slots` leads: see the page above."""
         self._claims += 1
-        candidates = self._pick(await self._candidates(slots), slots)
+        candidates = book.within_one_command(self._pick(await self._candidates(slots), slots))
         if not candidates:
             return Claimed([], asked=slots)
         claim_id = uuid.uuid4().hex
@@ -234,7 +234,7 @@ class Leads:
         """A lead that cannot be written cannot even be marked; do not let it hold the head."""
         self._aside[book.id_key(id_)] = time.monotonic() + _ASIDE_SECONDS
         metrics.UNWRITABLE.inc()
-        logger.bind(lead=str(id_), code=code, step=step).error("lead.unwritable")
+        logger.bind(lead=label(id_), code=code, step=step).error("lead.unwritable")
 
     def _end_of_aside(self) -> None:
         now = time.monotonic()

@@ -16,6 +16,7 @@ from enricher.errors import DatabaseRefused
 from enricher.lead import Document
 from enricher.store import checkpoints, history
 
+UNAUTHORIZED = 13
 _SIDE_COLLECTION = ("find", "insert", "update")
 
 

@@ -32,7 +32,17 @@ from pymongo.errors import (
     WriteError,
 )
 
-from enricher.lead import Completed, Document, Failed, Lease, Outcome, Retrying, Skipped, Status
+from enricher.lead import (
+    Completed,
+    Document,
+    Failed,
+    Lease,
+    Outcome,
+    Retrying,
+    Skipped,
+    Status,
+    label,
+)
 from enricher.outage import Outage
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
@@ -40,7 +50,9 @@ from enricher.store.leads import fence
 from enricher.store.refusal import is_refusal, is_unreadable, refusals
 
 _LARGEST_BATCH = 200
-_UNWRITABLE = "The result could not be written to this document: {why}."
+_TOO_LARGE = (10334, 17419, 17420)
+_INVALID = 121
+UNWRITABLE = "The result could not be written to this document: {why}."
 
 
 class Settled(StrEnum):
@@ -55,7 +67,9 @@ class Settled(StrEnum):
     """The lead is gone, and is not resurrected."""
     REFUSED = "refused"
     """The database will never take this result (too large, refused by a validator): the lead is
-    `failed`. Where even that is refused it comes back when its lease runs out."""
+    `failed` instead, and says why."""
+    UNWRITABLE = "unwritable"
+    """Even that was refused: the lead comes back when its lease runs out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +115,14 @@ class Settler:
             if result.matched_count == len(batch):
                 return [Settled.WRITTEN] * len(batch)
         except BulkWriteError as error:
-            refused = {each.position: f"error {each.code}" for each in refusals(error)}
+            refused = {each.position: _why(each.code) for each in refusals(error)}
         except OperationFailure as error:
             if not is_unreadable(error):
                 raise
-            return await self._one_by_one(batch, f"error {error.code}")
+            return await self._one_by_one(batch, _why(error.code))
         except (DocumentTooLarge, BSONError, ValueError, OverflowError, RecursionError):
             # The driver could not encode the batch because of one of its documents.
-            return await self._one_by_one(batch, "it is too large or cannot be encoded")
+            return await self._one_by_one(batch, "it would be too large, or cannot be encoded")
         return await self._judge(batch, refused)
 
     async def _one_by_one(self, batch: Sequence[Settlement], why: str) -> Sequence[Settled]:
@@ -153,8 +167,8 @@ class Settler:
 
     async def _give_up(self, settlement: Settlement, why: str) -> Settled:
         """The lead must not come back for ever and be paid for each time."""
-        logger.bind(lead=str(settlement.lease.lead_id), why=why).error("settle.refused")
-        failed = Failed({}, _UNWRITABLE.format(why=why))
+        logger.bind(lead=label(settlement.lease.lead_id), why=why).error("settle.refused")
+        failed = Failed({}, UNWRITABLE.format(why=why))
         ending = self._ending(Settlement(settlement.lease, failed, None))
         try:
             written = await self.collection.update_one(fence(settlement.lease), ending)
@@ -166,8 +180,8 @@ class Settler:
         """One lead that cannot be written at all must not hold up the settles of all others."""
         if not is_refusal(error):
             raise error
-        logger.bind(lead=str(settlement.lease.lead_id), code=error.code).error("lead.unwritable")
-        return Settled.REFUSED
+        logger.bind(lead=label(settlement.lease.lead_id), code=error.code).error("lead.unwritable")
+        return Settled.UNWRITABLE
 
     # -- the write itself ------------------------------------------------------------------
 
@@ -219,11 +233,12 @@ def _ending(
     lead: dict[str, Any] = {
         "enrichment_status": status,
         "enrichment_error": {"$literal": _error(outcome)},
-        "updated_at": "$$NOW",
         "enrichment": book.book_with(_bookkeeping(outcome, subject, due_in)),
     }
     if outcome.data:
         lead["enriched_data"] = {"$literal": outcome.data}
+    if outcome.data or status.is_settled:
+        lead["updated_at"] = "$$NOW"
     if isinstance(outcome, Completed):
         lead |= {"enriched_at": "$$NOW", **_REQUALIFIED}
     gone = ["enrichment.queued_at", "enrichment.inputs"]
@@ -244,6 +259,12 @@ def _bookkeeping(
     if subject and outcome.data:
         values["subject"] = subject
     return values
+
+
+def _why(code: int | None) -> str:
+    if code in _TOO_LARGE:
+        return "it would be larger than MongoDB's 16 MB"
+    return "the collection's validator refuses it" if code == _INVALID else f"error {code}"
 
 
 def _error(outcome: Outcome) -> str | None:

@@ -178,3 +178,25 @@ async def test_a_lead_that_ends_without_data_is_not_sent_to_the_qualifier(
     await rig.leads.insert_one({"_id": "no use", "email": "", "qualification_score": 5})
     assert (await rig.witness.settle_of("no use")).status == "skipped"
     assert "qualification_status" not in await rig.lead("no use")
+
+
+async def test_corrections_of_a_name_cost_no_further_call(rig: Rig, daemon: Daemon) -> None:
+    company = domain()
+    await in_work(rig, {"_id": "renamed", "company_domain": company, "name": "ada"})
+    while not rig.witness.ended(["renamed"]):
+        change = {"$set": {"name": f"Ada {len(rig.witness.statuses('renamed'))}"}, "$inc": {"n": 1}}
+        await rig.leads.update_one({"_id": "renamed"}, change)
+    assert await rig.witness.end_of("renamed") == "completed"
+    assert rig.questions(company) == {("clearbit", company): 1}
+
+
+async def test_a_lead_saved_whole_without_our_bookkeeping_is_not_stranded(
+    rig: Rig, daemon: Daemon
+) -> None:
+    """As object mappers do: load, change, replace, with only the fields they know."""
+    await in_work(rig, {"_id": "saved", "company_domain": domain()})
+    lead = await rig.lead("saved")
+    del lead["enrichment"]
+    await rig.leads.replace_one({"_id": "saved"}, lead)
+    assert lead["enrichment_status"] == "processing"
+    assert await rig.witness.end_of("saved") == "completed"

@@ -157,6 +157,7 @@ async def test_a_port_in_use_ends_run_with_2_and_names_the_setting(
         ):
             assert (_code(run), _code(simulator)) == (ExitCode.SETTINGS, ExitCode.SETTINGS)
             assert _stderr(run) == [f"ENRICHER_HTTP_PORT: port {port} on 127.0.0.1 is in use"]
+            assert run.events("daemon.started") == []
             assert _stderr(simulator) == [f"--port: port {port} on 127.0.0.1 is in use"]
 
 
@@ -287,6 +288,10 @@ ROLES: Mapping[str, Grants] = {
         ("leads", ["find", "update", "listIndexes"]),
         *((collection, ["find", "insert", "update"]) for collection in _SIDE),
     ],
+    "blind": [
+        ("leads", ["find", "update"]),
+        *((collection, ["find", "insert", "update"]) for collection in _SIDE),
+    ],
     "stranger": [],
 }
 """User -> what he may do in the database `crm`, by collection. `owner` may do everything there."""
@@ -363,20 +368,27 @@ async def test_run_refused_by_mongodb_ends_with_one_line_and_3(guarded: str) -> 
             assert PASSWORD not in line
 
 
-async def test_a_user_who_may_neither_stream_nor_index_is_served_by_polling(guarded: str) -> None:
-    uri = await _uri(guarded, "slow")
+@pytest.mark.parametrize(("user", "event"), [("slow", "missing"), ("blind", "unknown")])
+async def test_a_user_who_may_neither_stream_nor_index_is_served_by_polling(
+    guarded: str, user: str, event: str
+) -> None:
+    uri = await _uri(guarded, user)
     async with _ended("check", env={"MONGODB_URI": uri}) as check:
         assert _code(check) == ExitCode.CHECK_FAILED
         assert _verdicts(check)["stream"] == "FAILED"
         assert "createIndex on crm.leads" in check.stdout
+        lacks_listing = "the user lacks listIndexes on crm.leads" in check.stdout
+        assert lacks_listing == (user == "blind")
     async with Daemon("run", env={"MONGODB_URI": uri}) as daemon:
         await daemon.wait_for_event("history.recorded")
         owner: AsyncMongoClient[Document] = AsyncMongoClient(await _uri(guarded, "owner"))
         async with owner:
             leads = owner["crm"]["leads"]
-            await leads.insert_one({"_id": "new", "email": "ada@quokka-freight.com"})
-            done = {"_id": "new", "enrichment_status": "completed"}
+            await leads.insert_one({"_id": user, "email": "ada@quokka-freight.com"})
+            done = {"_id": user, "enrichment_status": "completed"}
             await eventually(lambda: leads.find_one(done))
+        assert len(daemon.events(f"indexes.{event}")) == 1
+        assert [line for line in daemon.lines if "exception.type" in line] == []
 
 
 @pytest.mark.parametrize("user", ["documented", "owner"])

@@ -42,7 +42,7 @@ async def test_the_first_start_has_no_position_and_notes_when_it_was(
 
 async def test_later_starts_know_the_first_one(collection: AsyncCollection[Document]) -> None:
     first = await checkpoints(collection).begin()
-    await checkpoints(collection).history_is_known()
+    await checkpoints(collection).history_is_known(3)
     second = await checkpoints(collection).begin()
     assert second.started_at == first.started_at
     assert second.history_known

@@ -689,3 +689,18 @@ async def _keys_examined(ours: AsyncCollection[Document], pipeline: list[Documen
     plan = await ours.database.command("explain", command, verbosity="executionStats")
     stats = plan.get("executionStats") or plan["stages"][0]["$cursor"]["executionStats"]
     return int(stats["totalKeysExamined"])
+
+
+async def test_ids_of_megabytes_are_claimed_in_commands_that_the_server_takes(
+    ours: AsyncCollection[Document],
+) -> None:
+    ids = [str(number) * 6_500_000 for number in (1, 2, 3)]
+    for id_ in ids:
+        await insert(ours, id_)
+        await queue(ours).admit([id_])
+    claimed: list[Lease] = []
+    while len(claimed) < len(ids):
+        leases = (await queue(ours).claim(10)).leases
+        assert leases, "the rest was never claimed"
+        claimed += leases
+    assert {lease.lead_id[0] for lease in claimed} == {"1", "2", "3"}

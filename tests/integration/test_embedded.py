@@ -232,6 +232,27 @@ def test_a_missing_mongod_says_what_to_install_or_set(tmp_path: Path) -> None:
     assert "MONGODB_URI" in str(missing.value)
 
 
+async def test_a_place_where_nobody_may_write_is_named(tmp_path: Path, mongod: Path) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "enricher-data"
+    with pytest.raises(EmbeddedServerError) as refused:
+        await EmbeddedServer(place, binary=mongod).start()
+    assert str(refused.value).startswith(f"The embedded MongoDB cannot write to {place} (Not a")
+
+
+async def test_without_a_mongod_no_empty_directory_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("enricher.embedded.find_mongod", _no_mongod)
+    with pytest.raises(EmbeddedServerError, match="no embedded MongoDB"):
+        await EmbeddedServer(tmp_path / "enricher-data").start()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _no_mongod() -> Path:
+    return find_mongod(package="a_package_that_is_not_there", path="")
+
+
 def test_a_mongod_on_the_path_serves_where_the_wheel_is_missing(tmp_path: Path) -> None:
     binary = tmp_path / "mongod"
     binary.touch(mode=0o755)

@@ -226,6 +226,22 @@ async def test_a_failed_beat_alone_does_not_end_the_work(
         await end(work)
 
 
+async def test_an_outage_ends_with_the_last_lead_in_work(
+    mongodb_uri: str, leads: Collection, lead_id: int
+) -> None:
+    """Or a daemon without work would never be ready again."""
+    lease_time = timedelta(seconds=3)
+    async with heartbeat_over_a_cable(mongodb_uri, leads, lease_time, 0.2) as (heartbeat, cable):
+        lease, work = await claimed(leads, heartbeat)
+        async with beating(heartbeat):
+            cable.cut()
+            await eventually(lambda: heartbeat.outage.failures >= 1)
+            heartbeat.let_go(lease)
+            await eventually(lambda: heartbeat.outage.is_over)
+            cable.mend()
+        await end(work)
+
+
 @pytest.mark.parametrize("trouble", ["cut", "freeze"])
 async def test_the_work_ends_at_the_deadline_when_no_renewal_gets_through(
     mongodb_uri: str, leads: Collection, lead_id: int, trouble: str

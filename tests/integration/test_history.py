@@ -160,6 +160,14 @@ async def test_recording_and_searching_may_take_longer_than_any_other_operation(
     await faults.plain.database.drop_collection(collection_name(faults.leads.name))
 
 
+async def test_leads_in_work_that_no_claim_would_find_are_found(
+    fresh: AsyncCollection[Document],
+) -> None:
+    await insert(fresh, "lost", enrichment_status="processing")
+    await insert(fresh, "held", enrichment_status="processing", enrichment={"due_at": PAST})
+    assert [batch async for batch in History(fresh).unadmitted()] == [["lost"]]
+
+
 async def test_two_collections_have_two_histories(fresh: AsyncCollection[Document]) -> None:
     other = fresh.database[f"{fresh.name}_other"]
     await insert(fresh, 1)

@@ -39,6 +39,20 @@ async def test_progress_is_stored_while_the_lead_stays_claimed(
     }
 
 
+async def test_an_answer_without_data_is_remembered_and_changes_nothing_else(
+    ours: AsyncCollection[Document],
+) -> None:
+    """A "not found" may have been charged like any other answer."""
+    lease = await claim_new(ours)
+    before = await read(ours)
+
+    await Keeper(ours).keep(lease, Progress({}, {"clearbit": "not_found"}, "a-subject"))
+
+    lead = await read(ours)
+    assert lead.pop("enrichment")["answered"] == {"clearbit": "not_found"}
+    assert lead == {name: value for name, value in before.items() if name != "enrichment"}
+
+
 async def test_whoever_takes_the_lead_over_after_a_crash_has_the_progress(
     ours: AsyncCollection[Document],
 ) -> None:

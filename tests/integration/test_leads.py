@@ -146,7 +146,7 @@ async def test_a_user_who_asks_again_after_a_change_of_priority_gets_the_new_one
 
 @pytest.mark.parametrize(
     "status",
-    ["processing", "retrying", "completed", "failed", "skipped", "done", "PENDING", "", 5, False],
+    ["completed", "failed", "skipped", "done", "PENDING", "", 5, False],
 )
 async def test_a_lead_with_any_other_status_is_left_alone(
     ours: AsyncCollection[Document], status: object
@@ -157,6 +157,31 @@ async def test_a_lead_with_any_other_status_is_left_alone(
     assert await queue(ours).admit([1]) == 0
 
     assert await read(ours) == before
+
+
+@pytest.mark.parametrize("status", ["processing", "retrying"])
+async def test_a_lead_in_work_or_to_be_retried_is_left_alone(
+    ours: AsyncCollection[Document], status: str
+) -> None:
+    await insert(ours, enrichment_status=status, enrichment={"due_at": PAST})
+    before = await read(ours)
+
+    assert await queue(ours).admit([1]) == 0
+
+    assert await read(ours) == before
+
+
+@pytest.mark.parametrize("book", [{}, {"enrichment": {}}, {"enrichment": {"due_at": "soon"}}])
+@pytest.mark.parametrize("status", ["processing", "retrying"])
+async def test_a_lead_that_no_claim_would_ever_find_becomes_pending(
+    ours: AsyncCollection[Document], status: str, book: Document
+) -> None:
+    """A writer saved the whole lead without our book-keeping while it was in work."""
+    await insert(ours, enrichment_status=status, **book)
+
+    assert await queue(ours).admit([1]) == 1
+
+    assert (await claim_one(queue(ours))).lead.attempt == 1
 
 
 async def test_admitting_again_modifies_nothing_so_no_event_echoes(

@@ -18,7 +18,7 @@ from enricher.settings import WorkSettings
 from enricher.store import server
 from enricher.store.changes import FINGERPRINT, Changes
 from enricher.store.checkpoints import COLLECTION, Checkpoints
-from enricher.store.history import History
+from enricher.store.history import History, collection_name
 from enricher.store.indexes import Indexes
 from enricher.watcher import Watcher
 from tests.integration.faults import Faults
@@ -515,6 +515,22 @@ async def test_leads_that_polling_left_behind_are_found_when_the_stream_is_turne
     await insert(faults.plain, "missed")
     async with watching(faults.leads):
         await admitted(faults.plain, "missed")
+
+
+async def test_history_whose_record_was_dropped_stays_history(
+    fresh: AsyncCollection[Document],
+) -> None:
+    await insert(fresh, "old")
+    async with watching(fresh, stream=False) as watcher:
+        await eventually(lambda: _knows_history(watcher))
+    await fresh.database.drop_collection(collection_name(fresh.name))
+    with logged() as lines:
+        async with watching(fresh, stream=False) as watcher:
+            await eventually(lambda: events(lines, "history.recorded"))
+            await insert(fresh, "new")
+            await admitted(fresh, "new")
+    assert len(events(lines, "history.lost")) == 1
+    assert "enrichment_status" not in await read(fresh, "old")
 
 
 async def _knows_history(watcher: Watcher) -> bool:

@@ -112,8 +112,19 @@ async def test_an_attempt_beyond_the_last_fails_the_lead_without_a_call() -> Non
     asked = provider("clearbit", ACME)
     outcome = await outcome_of(ADA, asked, attempt=RETRIES + 2, enriched_data=OLDER)
     assert isinstance(outcome, Failed)
-    assert outcome.error == "Gave up: the last of 4 attempts on this lead did not come to an end."
+    assert outcome.error == "Gave up after 4 attempts: the last one did not come to an end."
     assert (outcome.data, asked.asked) == ({}, [])
+
+
+async def test_an_attempt_beyond_the_last_completes_a_lead_that_a_paid_provider_had_answered() -> (
+    None
+):
+    asked = provider("clearbit", ACME)
+    said = {"attempt": RETRIES + 2, "enriched_data": OLDER, "answered": {"clearbit": "not_found"}}
+    outcome = await outcome_of(ADA, asked, **said)
+    assert isinstance(outcome, Completed)
+    assert outcome.data["enrichment_metadata"]["sources_not_found"] == ["clearbit"]
+    assert asked.asked == []
 
 
 async def test_the_last_attempt_is_still_made() -> None:

@@ -23,16 +23,11 @@ async def test_good_syntax_alone_gives_no_status() -> None:
     assert await verdict("jane@acme.com") == {
         "is_disposable": False,
         "is_webmail": False,
-        "is_role": False,
     }
 
 
 async def test_a_free_mail_address_is_webmail() -> None:
     assert (await verdict("jane@gmail.com"))["is_webmail"] is True
-
-
-async def test_a_desk_is_a_role() -> None:
-    assert (await verdict("info@acme.com"))["is_role"] is True
 
 
 async def test_a_disposable_address_is_called_so() -> None:

@@ -291,3 +291,16 @@ async def test_without_any_provider_nobody_is_asked() -> None:
         a_lead(), QUERY, 30, keep_nothing
     )
     assert (findings.answers, findings.skipped) == ({}, {"hunter": "no key"})
+
+
+async def test_a_not_found_is_kept_as_well_because_it_may_be_charged() -> None:
+    door = Door(verdict(status="valid"))
+    slow, fast = provider("hunter", door, Kind.EMAIL), provider("clearbit", NotFound())
+    kept: list[set[str]] = []
+
+    async def keep(findings: Findings) -> None:
+        kept.append(findings.answered)
+        door.opened.set()
+
+    await waterfall(slow, fast).ask(a_lead(), QUERY, 30, keep)
+    assert kept == [{"clearbit"}]
