@@ -1,8 +1,13 @@
-"""The README knows every setting, metric and command, and invents none."""
+"""The README knows every setting, metric, event of the log and command, and invents none."""
 
 from __future__ import annotations
 
+import ast
 import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from typer.main import get_command
@@ -14,8 +19,20 @@ from enricher.lead import Status
 from enricher.settings import OUR_PREFIXES, documented
 
 ROOT = Path(__file__).parent.parent
+CODE = ROOT / "enricher"
 README = (ROOT / "README.md").read_text("utf-8")
 CELL = re.compile(r"^\| `([^`]+)` \| (?:`(.*?)`|(none)) \|", re.MULTILINE)
+EVENT_ROW = re.compile(r"^\| `([a-z]+\.[a-z_]+)` \| (\w+) \|", re.MULTILINE)
+EVENT = re.compile(r"[a-z]+\.[a-z_]+")
+LEVELS = {
+    **{level: level for level in ("debug", "info", "warning", "error", "critical")},
+    "exception": "error",
+    "log": "any",
+}
+"""Method of the logger -> level as the README has it; `log` passes on what a library chose."""
+LABEL_ITEM = re.compile(r"^- `(\w+)`(.*(?:\n  .*)*)", re.MULTILINE)
+OPEN_LABELS = {"version", "provider", "le"}
+"""Their values are not ours to list: a version, the table of providers, the bounds of buckets."""
 
 
 def _series() -> set[str]:
@@ -47,6 +64,48 @@ def test_no_metric_in_the_readme_is_invented() -> None:
     collections = {"enricher_checkpoints", "enricher_history_leads", "enricher_history_"}
     named = set(re.findall(r"\benricher_[a-z_]+", README)) - collections
     assert named <= _series()
+
+
+def test_the_values_of_all_labels_are_in_the_readme_and_none_is_invented() -> None:
+    known: dict[str, set[str]] = defaultdict(set)
+    for labels in re.findall(r"^enricher_\w+{(.*)}", _exposition(), re.MULTILINE):
+        for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
+            known[label].add(value)
+    values = README.split("Values of the labels")[1].split("\n### ")[0]
+    listed = {
+        label: set(re.findall(r"`(\w+)`", text)) for label, text in LABEL_ITEM.findall(values)
+    }
+    known_to_us = {label: words for label, words in known.items() if label not in OPEN_LABELS}
+    assert {label: words - _series() for label, words in listed.items()} == known_to_us
+
+
+def _exposition() -> str:
+    """Of a process of its own: in this one, other tests count under labels of their own."""
+    program = (
+        "from prometheus_client import generate_latest\n"
+        "from enricher import metrics\n"
+        "metrics.initialise('0', ['local'])\n"
+        "print(generate_latest(metrics.REGISTRY).decode())\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return ran.stdout
+
+
+def _events() -> Iterator[tuple[str, str]]:
+    """(event, level) of every call of the logger, also of one bound to fields before."""
+    for path in sorted(CODE.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                level = LEVELS.get(call.func.attr)
+                words = [a.value for a in call.args if isinstance(a, ast.Constant)]
+                names = [word for word in words if isinstance(word, str) and EVENT.fullmatch(word)]
+                yield from ((name, level) for name in names if level)
+
+
+def test_every_event_of_the_log_is_in_the_readme_with_its_level_and_none_is_invented() -> None:
+    assert sorted(EVENT_ROW.findall(README)) == sorted(set(_events()))
 
 
 def test_every_command_is_in_the_readme_and_none_is_invented() -> None:
