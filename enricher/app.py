@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,16 +31,18 @@ from enricher import __version__, metrics
 from enricher.bell import Bell
 from enricher.conclude import RetryPolicy
 from enricher.enrichment import Enrichment
+from enricher.errors import DatabaseUnreachable
 from enricher.gate import Gate
 from enricher.heartbeat import Heartbeat
 from enricher.http import Check, HttpServer
 from enricher.identity import identify
 from enricher.lead import Document, Inputs
+from enricher.outage import describe
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Registered
 from enricher.schedule import refresh_delay
 from enricher.settings import Settings
-from enricher.store import book, privileges, server
+from enricher.store import DatabaseTrouble, book, privileges, server
 from enricher.store.changes import FINGERPRINT, Changes
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.history import History
@@ -66,6 +68,8 @@ class Daemon:
     watcher: Watcher
     worker: Worker
     heartbeat: Heartbeat
+    introduction: Mapping[str, str] = field(default_factory=dict)
+    """What it runs on, for the line that says that it has started."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -113,6 +117,7 @@ async def run(settings: Settings, uri: str) -> None:
         web = HttpServer(settings.http, metrics.REGISTRY, checks)
         await stack.enter_async_context(web)
         logger.bind(host=settings.http.host, port=web.port).info("http.listening")
+        logger.bind(**daemon.introduction).info("daemon.started")
         await daemon.run()
     logger.info("daemon.stopped")
 
@@ -123,16 +128,34 @@ async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(server.connect(uri, _POOL))
         streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL))
-        found = await server.inspect(client, settings.mongo.database, settings.mongo.collection)
-        await privileges.require(client, settings.mongo.database, settings.mongo.collection)
+        found = await _usable(settings, client)
         providers = await stack.enter_async_context(vendors(settings))
         metrics.initialise(__version__, [each.name for each in providers.providers])
         database = client[settings.mongo.database]
         daemon = _wire(settings, database, streaming, _enrichment(settings, providers))
-        await daemon.watcher.indexes.ensure()
+        with _trouble_ends_the_start("making the indexes"):
+            await daemon.watcher.indexes.ensure()
         identify(Inputs(email="warm@up.com"))  # reads the word lists, which takes some 50 ms
-        _introduce(found, providers)
+        daemon.introduction = _introduction(found, providers)
         yield daemon
+
+
+async def _usable(settings: Settings, client: AsyncMongoClient[Document]) -> server.Server:
+    """The server, when it answers and grants what the work cannot do without."""
+    database, leads = settings.mongo.database, settings.mongo.collection
+    found = await server.inspect(client, database, leads)
+    with _trouble_ends_the_start("asking for the privileges"):
+        await privileges.require(client, database, leads)
+    return found
+
+
+@contextmanager
+def _trouble_ends_the_start(doing: str) -> Iterator[None]:
+    """Only what runs waits out an outage; who starts it is to know at once, in one line."""
+    try:
+        yield
+    except DatabaseTrouble as error:
+        raise DatabaseUnreachable(f"MongoDB failed while {doing}: {describe(error)}") from error
 
 
 def _wire(
@@ -197,13 +220,13 @@ def _holder() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
-def _introduce(found: server.Server, providers: Registered) -> None:
-    logger.bind(
-        mongodb=found.version,
-        replica_set=found.replica_set or "none",
-        providers=", ".join(each.name for each in providers.providers),
-        without_key=", ".join(providers.without_key),
-    ).info("daemon.started")
+def _introduction(found: server.Server, providers: Registered) -> dict[str, str]:
+    return {
+        "mongodb": found.version,
+        "replica_set": found.replica_set or "none",
+        "providers": ", ".join(each.name for each in providers.providers),
+        "without_key": ", ".join(providers.without_key),
+    }
 
 
 @contextmanager

@@ -116,7 +116,9 @@ def simulator(
 
 @cli.command()
 def demo(
-    leads: Annotated[int, typer.Option(help="How many leads to insert.", min=1)] = 60,
+    leads: Annotated[
+        int, typer.Option(help="Leads to insert; without --once, more keep coming.", min=1)
+    ] = 60,
     once: Annotated[
         bool, typer.Option("--once", help="End when all are settled: 0, or 1 when they are not.")
     ] = False,
@@ -124,8 +126,8 @@ def demo(
 ) -> None:
     """Show the daemon at work: embedded MongoDB, simulated vendors, sample leads, a live table.
 
-    Needs no key and no MongoDB, and leaves nothing behind. Without --once, leads keep coming until
-    Ctrl-C.
+    Needs no key and no MongoDB, and leaves nothing behind.
+    Without --once it goes on, with one new lead after another, until Ctrl-C.
     """
     from enricher.demo.show import show  # noqa: PLC0415 - nothing else imports the demo
 

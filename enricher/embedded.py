@@ -171,8 +171,21 @@ class EmbeddedServer:
             self._ownership.close()
             self._ownership = self._process = None
 
+    def _make_data_dir(self) -> None:
+        """Not before there is a mongod to use it: no empty directory is left behind."""
+        if not self.data_dir.exists():
+            self._binary = self._binary or find_mongod()
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            (self.data_dir / "enricher.lock").touch()
+        except OSError as error:
+            raise EmbeddedServerError(
+                f"The embedded MongoDB cannot write to {self.data_dir} ({error.strerror}): start it "
+                "where you may write, or set MONGODB_URI to a server of your own."
+            ) from error
+
     async def _come_up(self) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._make_data_dir()
         while (ownership := _try_lock(self.data_dir / "enricher.lock")) is None:
             if await self._answers():
                 return  # drivers wait by themselves for the primary that the owner sets up

@@ -7,10 +7,11 @@ limiter, so that each try is counted and waits its turn like the first.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from random import Random
 
 from loguru import logger
@@ -22,6 +23,67 @@ from enricher.providers.base import Provider
 from enricher.retry import Retries, Retry, with_retries
 
 _CUT_SHORT = Unavailable("timed out")
+_FAILURES_OF_AN_OUTAGE = 3
+"""In a row. One that stands alone is mended by a retry, and is no news to whoever is on call."""
+_LINE_EVERY_SECONDS = 10.0
+_HINT = (
+    "once the cause is mended, restart the daemon to ask again at once; leads are enriched "
+    'when they are due, or right away when their enrichment_status is set to "pending"'
+)
+
+
+@dataclass(slots=True)
+class VendorOutage:
+    """One provider's row of failures: told when it begins, rarely while it lasts, and when it ends.
+
+    A provider that comes and goes is told of no more often than one that is gone: a beginning
+    that falls within ten seconds of the last line is passed over, and so is its end.
+    """
+
+    provider: str
+    clock: Callable[[], float] = time.monotonic
+    _failures: int = 0
+    _began: float = 0.0
+    _said: float = -math.inf
+    _is_told: bool = False
+
+    def note(self, answer: Answer) -> None:
+        """Each answer, in the order of arrival."""
+        if isinstance(answer, Unavailable):
+            self._failed(answer.reason)
+        elif self._failures:
+            self._succeeded()
+
+    def _failed(self, reason: str) -> None:
+        now = self.clock()
+        self._failures += 1
+        if self._failures == 1:
+            self._began = now
+        if self._failures >= _FAILURES_OF_AN_OUTAGE and now - self._said >= _LINE_EVERY_SECONDS:
+            self._said, self._is_told = now, True
+            fields = {"provider": self.provider, "failures": self._failures, "reason": reason}
+            logger.bind(**fields).warning("provider.unavailable")
+
+    def _succeeded(self) -> None:
+        if self._is_told:
+            seconds = round(self.clock() - self._began, 1)
+            logger.bind(provider=self.provider, failures=self._failures, seconds=seconds).info(
+                "provider.available"
+            )
+        self._failures, self._is_told = 0, False
+
+
+class _Waiting:
+    """Counts one lead in `enricher_provider_waiting` while it waits, and once only."""
+
+    def __init__(self, provider: str) -> None:
+        self._gauge = metrics.WAITING.labels(provider)
+        self._waits = False
+
+    def set(self, *, waits: bool) -> None:
+        if waits != self._waits:
+            self._gauge.inc(1 if waits else -1)
+        self._waits = waits
 
 
 @dataclass(slots=True)
@@ -32,11 +94,13 @@ class Gate:
     retries: Retries = field(default_factory=Retries)
     random: Random = field(default_factory=Random)
     _limiter: Limiter = field(init=False)
+    _outage: VendorOutage = field(init=False)
     _held: Held | None = None
     _held_until: float = 0.0
 
     def __post_init__(self) -> None:
         self._limiter = Limiter(self.provider.windows)
+        self._outage = VendorOutage(self.name)
 
     @property
     def name(self) -> str:
@@ -49,22 +113,30 @@ class Gate:
         and `Throttled` if there was none, because waiting for a limit is nobody's failure.
         """
         standing: Answer = Throttled(reason="no time left to wait")
+        waiting = _Waiting(self.name)
 
         async def attempt() -> Answer:
             nonlocal standing
-            if (refusal := await self._admission(deadline)) is not None:
+            waiting.set(waits=True)
+            refusal = await self._admission(deadline)
+            waiting.set(waits=False)
+            if refusal is not None:
                 return refusal
             standing = _CUT_SHORT
             standing = await self._call(query)
             return standing
 
+        def note_retry(retry: Retry) -> None:
+            waiting.set(waits=isinstance(retry.answer, Throttled))
+            self._note_retry(lead, retry)
+
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await with_retries(
-                    attempt, self.retries, deadline, partial(self._note_retry, lead), self.random
-                )
+                return await with_retries(attempt, self.retries, deadline, note_retry, self.random)
         except TimeoutError:
             return standing
+        finally:
+            waiting.set(waits=False)
 
     async def _admission(self, deadline: float) -> Held | Throttled | None:
         """Wait for a slot; why not, if nobody may ask now or before the deadline."""
@@ -105,6 +177,7 @@ class Gate:
 
     def _heed(self, answer: Answer) -> None:
         """What one lead was told holds for all of them."""
+        self._outage.note(answer)
         if isinstance(answer, Throttled) and answer.retry_after:
             self._limiter.pause(answer.retry_after)
         if isinstance(answer, Held):
@@ -112,9 +185,8 @@ class Gate:
 
     def _hold(self, held: Held) -> None:
         if self._held is None:
-            logger.bind(provider=self.name, reason=held.reason, seconds=held.seconds).error(
-                "provider.held"
-            )
+            fields = {"provider": self.name, "reason": held.reason, "seconds": held.seconds}
+            logger.bind(**fields, hint=_HINT).error("provider.held")
         until = time.monotonic() + held.seconds
         # Of the calls that were under way together, the longest counts.
         if until > self._held_until:

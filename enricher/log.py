@@ -22,9 +22,8 @@ import math
 import os
 import re
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
@@ -273,28 +272,3 @@ def _route_libraries() -> None:
         library.setLevel(logging.WARNING)
         library.propagate = True
     logging.captureWarnings(capture=True)
-
-
-# Outages
-
-
-class Throttle:
-    """Lets one line per key through in any `seconds`, so that an outage is told, not screamed.
-
-    Keys come from a small closed set: each is remembered for good.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last: dict[str, float] = {}
-
-    def every(self, seconds: float, key: str) -> bool:
-        """True when a line for `key` is due: `if log.every(10, "mongo"): logger.warning(...)`."""
-        now = self._clock()
-        if now - self._last.get(key, -math.inf) < seconds:
-            return False
-        self._last[key] = now
-        return True
-
-
-every = Throttle().every

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+)
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from enricher.lead import Reason
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they double what is to be stored
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=REGISTRY)
@@ -35,7 +44,7 @@ ADMITTED = Counter(
 )
 UNWRITABLE = Counter(
     "enricher_leads_unwritable_total",
-    "Leads that the database refuses to write (too large, refused by a validator).",
+    "Leads the database refuses to write when they are admitted or claimed (too large, a validator).",
     registry=REGISTRY,
 )
 
@@ -85,7 +94,7 @@ SETTLED = Counter(
 )
 SKIPPED = Counter(
     "enricher_leads_skipped_total",
-    "Leads that ended without a paid call, by reason.",
+    "Leads that ended as skipped, by reason: nobody is worth asking, or nobody may be asked.",
     ["reason"],
     registry=REGISTRY,
 )
@@ -138,6 +147,12 @@ LIMIT_WAIT = Counter(
     ["provider"],
     registry=REGISTRY,
 )
+WAITING = Gauge(
+    "enricher_provider_waiting",
+    "Leads that wait for a slot in a provider's rate limit, or for the end of a pause it asked for.",
+    ["provider"],
+    registry=REGISTRY,
+)
 HELD = Gauge(
     "enricher_provider_held",
     "1 while a provider is not asked: its quota is used up or its key is refused.",
@@ -187,7 +202,7 @@ def initialise(version: str, providers: Iterable[str]) -> None:
         (LEASES_LOST, "found_by", ("heartbeat", "deadline", "settle")),
         (SETTLED, "outcome", ("completed", "retrying", "failed", "skipped")),
         (SKIPPED, "reason", tuple(Reason)),
-        (NOT_WRITTEN, "why", ("lease_lost", "inputs_changed", "deleted", "refused")),
+        (NOT_WRITTEN, "why", ("lease_lost", "inputs_changed", "deleted", "refused", "unwritable")),
         (STREAM_OPENS, "start", ("token", "time", "now")),
         (DATABASE_ERRORS, "loop", LOOPS),
     ):
@@ -203,4 +218,5 @@ def _initialise_provider(provider: str) -> None:
     REQUEST_SECONDS.labels(provider)
     RETRIES.labels(provider)
     LIMIT_WAIT.labels(provider)
+    WAITING.labels(provider)
     HELD.labels(provider)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,6 +24,7 @@ DAY = 86_400
 MAX_DATABASE_BYTES = 63
 MAX_COLLECTION_BYTES = 190
 """Together with the longest database name and a dot, within MongoDB's 255 for a namespace."""
+_ENCODE = "percent-encode the user name and the password"
 
 
 def database_name(name: str) -> str:
@@ -55,11 +58,14 @@ def mongodb_uri(uri: SecretStr | None) -> SecretStr | None:
     text = uri.get_secret_value() if uri else ""
     if uri and not text.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("expected a URI that begins with mongodb:// or mongodb+srv://")
+    if re.search(r"://[^/?#]*[/?#].*@", text, re.DOTALL):
+        # The driver would take the password up to its first "/" for a host, and name it as one.
+        raise ValueError(f"expected a MongoDB URI that can be read: {_ENCODE}")
     try:
         with warnings.catch_warnings(action="ignore"):
             _ = text and parse_uri(text.replace("mongodb+srv://", "mongodb://", 1), warn=True)
     except (PyMongoError, OSError, ValueError) as error:
-        hint = "percent-encode the user name and the password" if "@" in text else str(error)
+        hint = _ENCODE if "@" in text else str(error)
         raise ValueError(f"expected a MongoDB URI that can be read: {hint}") from None
     return uri
 
@@ -144,3 +150,34 @@ class Section(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
+
+
+# Complaints
+
+
+def is_secret(info: FieldInfo) -> bool:
+    return "SecretStr" in str(info.annotation)
+
+
+def harmless(value: str) -> str:
+    """Credentials in a URL are never shown, and a value pasted by mistake only in part."""
+    return re.sub(r"//[^/\s]*@", "//***@", value)[:80]
+
+
+def expected(detail: Mapping[str, Any], info: FieldInfo) -> str:
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    if detail["type"] == "literal_error":
+        return f"expected {detail['ctx']['expected']}"
+    if info.annotation is bool:
+        return "expected true or false"
+    if info.annotation not in (int, float):
+        return "expected text in UTF-8"
+    limits = (("gt", "more than"), ("ge", "at least"), ("le", "at most"))
+    words = [
+        f"{word} {getattr(rule, sign)}"
+        for rule in info.metadata
+        for sign, word in limits
+        if getattr(rule, sign, None) is not None
+    ]
+    return ", ".join([f"expected {'a whole' if info.annotation is int else 'a'} number", *words])

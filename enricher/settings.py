@@ -6,7 +6,8 @@ The environment wins over the file; a blank value means "not given" in both.
 
 Two rules keep a mistake from passing in silence:
 
-* a name that begins like ours but is none of ours is an error: a mistyped budget is no budget;
+* a name that begins like ours but is none of ours is an error: a mistyped budget is no budget.
+  Names that others use too (`MONGODB_...`) are one when they stand for a setting that is missing;
 * the value is shown next to the complaint, except for keys and the database URI.
 
 A section that is built directly reads nothing from outside: `WorkSettings(concurrency=4)` is the
@@ -43,7 +44,10 @@ from enricher.setting_types import (
     Url,
     collection_name,
     database_name,
+    expected,
     field_path,
+    harmless,
+    is_secret,
     lower,
     mongodb_uri,
     seconds,
@@ -53,6 +57,24 @@ from enricher.setting_types import (
 
 OUR_PREFIXES = ("ENRICHER_", "CLEARBIT_", "HUNTER_", "PDL_", "APOLLO_")
 """Whatever begins with one of these is meant for us, so an unknown one is a mistake."""
+
+_ALMOST_OURS = ("MONGODB_", "MONGO_", "LEADS_", "LEAD_")
+"""Others set such names too, images and charts among them (MONGODB_VERSION, MONGODB_USER), so only
+one that is nearly a setting's is a mistake, and none while that setting is given."""
+_ALMOST = 0.9
+"""Of `difflib`: MONGODB_URL is 0.91 like MONGODB_URI, MONGODB_USER 0.87, MONGODB_VERSION 0.77."""
+_OTHERS_SAY = {
+    "MONGO_URL": "MONGODB_URI",
+    "MONGO_DB": "MONGODB_DATABASE",
+    "MONGODB_DB": "MONGODB_DATABASE",
+    "MONGODB_DBNAME": "MONGODB_DATABASE",
+    "MONGODB_DB_NAME": "MONGODB_DATABASE",
+    "MONGODB_DATABASE_NAME": "MONGODB_DATABASE",
+    "MONGODB_COLLECTION": "LEADS_COLLECTION",
+    "LEADS_COLLECTION_NAME": "LEADS_COLLECTION",
+}
+_ADDRESS_OF_MONGODB = re.compile(r"(?i)(MONGO|MONGODB|DATABASE|DB)_\w+=mongodb(\+srv)?://")
+"""A name and its value: DATABASE_URL is of no concern to us when it leads to PostgreSQL."""
 
 _LINK_VARIABLE = re.compile(
     r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$"
@@ -261,12 +283,25 @@ def _is_link(name: str, value: str) -> bool:
 
 
 def _unknown(variables: Mapping[str, str]) -> Iterator[str]:
-    known = list(_fields())
     for name, value in sorted(variables.items()):
-        if name in known or not _is_ours(name) or _is_link(name, value):
+        if name in _fields() or _is_link(name, value):
             continue
-        close = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
-        yield f"{name}: there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
+        meant = _meant(name, value)
+        if _is_ours(name) or (meant and meant not in variables):
+            hint = f"; did you mean {meant}?" if meant else ""
+            yield f"{name}: there is no such setting{hint}"
+
+
+def _meant(name: str, value: str) -> str | None:
+    """The setting that a name which is none of ours seems to stand for."""
+    name, known = name.upper(), list(_fields())
+    if name in _OTHERS_SAY:
+        return _OTHERS_SAY[name]
+    if _is_ours(name) or name.startswith(_ALMOST_OURS):
+        close = difflib.get_close_matches(name, known, 1, 0.75 if _is_ours(name) else _ALMOST)
+        if close:
+            return close[0]
+    return "MONGODB_URI" if _ADDRESS_OF_MONGODB.match(f"{name}={value}") else None
 
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -289,33 +324,5 @@ def _section(
 def _problem(detail: Mapping[str, Any], variables: Mapping[str, str]) -> str:
     name = str(detail["loc"][0])
     info = _fields()[name]
-    shown = " (value not shown)" if _is_secret(info) else f", got {_harmless(variables[name])!r}"
-    return f"{name}: {_expected(detail, info)}{shown}"
-
-
-def _is_secret(info: FieldInfo) -> bool:
-    return "SecretStr" in str(info.annotation)
-
-
-def _harmless(value: str) -> str:
-    """Credentials in a URL are never shown, and a value pasted by mistake only in part."""
-    return re.sub(r"//[^/\s]*@", "//***@", value)[:80]
-
-
-def _expected(detail: Mapping[str, Any], info: FieldInfo) -> str:
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
-    if detail["type"] == "literal_error":
-        return f"expected {detail['ctx']['expected']}"
-    if info.annotation is bool:
-        return "expected true or false"
-    if info.annotation not in (int, float):
-        return "expected text in UTF-8"
-    limits = (("gt", "more than"), ("ge", "at least"), ("le", "at most"))
-    words = [
-        f"{word} {getattr(rule, sign)}"
-        for rule in info.metadata
-        for sign, word in limits
-        if getattr(rule, sign, None) is not None
-    ]
-    return ", ".join([f"expected {'a whole' if info.annotation is int else 'a'} number", *words])
+    shown = " (value not shown)" if is_secret(info) else f", got {harmless(variables[name])!r}"
+    return f"{name}: {expected(detail, info)}{shown}"

@@ -27,6 +27,7 @@ class Cable:
     host: str
     port: int
     uri: str = ""
+    own_port: int = 0
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
     _is_cut: bool = False
     _ends: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -74,10 +75,18 @@ class Cable:
 async def cable_to(uri: str) -> AsyncIterator[Cable]:
     """A cable to the first server that `uri` names."""
     host, port = (await parse_uri(uri))["nodelist"][0]
-    cable = Cable(host, port or 27017)
+    async with cable_between(host, port or 27017) as cable:
+        yield cable
+
+
+@asynccontextmanager
+async def cable_between(host: str, port: int) -> AsyncIterator[Cable]:
+    """A cable to a server of any kind; it is plugged in at `own_port`."""
+    cable = Cable(host, port)
     cable.mend()
     server = await asyncio.start_server(cable.connect, "127.0.0.1")
-    cable.uri = f"mongodb://127.0.0.1:{server.sockets[0].getsockname()[1]}/?directConnection=true"
+    cable.own_port = server.sockets[0].getsockname()[1]
+    cable.uri = f"mongodb://127.0.0.1:{cable.own_port}/?directConnection=true"
     async with server:
         try:
             yield cable

@@ -210,7 +210,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(uri: str, **simulator: Any) -> AsyncIterator[Rig]:
+async def open_rig(
+    uri: str, witness: type[Witness] = Witness, **simulator: Any
+) -> AsyncIterator[Rig]:
     """Everything but a daemon; gone afterwards, the database included."""
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         uri,
@@ -221,7 +223,7 @@ async def open_rig(uri: str, **simulator: Any) -> AsyncIterator[Rig]:
     simulator = {"windows": dict.fromkeys(KEYS, ()), "keys": KEYS, **simulator}
     async with client, Simulator(**simulator) as vendors:
         database = client[f"test_{uuid.uuid4().hex}"]
-        rig = Rig(uri, database, vendors, Witness(database["leads"]))
+        rig = Rig(uri, database, vendors, witness(database["leads"]))
         try:
             async with _watched(rig.witness):
                 yield rig

@@ -38,6 +38,7 @@ from pydantic import SecretStr
 
 from enricher.answer import Answer, Kind, Preparing, Query, Reply, Unavailable
 from enricher.providers import hints
+from enricher.providers.transport import failure
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """No vendor documents answers above 1 MB (PDL caps at 1 MB); more is a fault, not data."""
@@ -45,6 +46,7 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 REFUSED_KEY = "the key is refused"
 USED_UP = "the quota is used up"
 REFUSED_QUESTION = "the vendor refused the question"
+RATE_LIMITED = "the rate limit is reached; the key may be fine, check again in a minute"
 """Reasons that mean the same at every vendor read the same."""
 
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
@@ -160,9 +162,15 @@ class HttpProvider(Provider):
             async with asyncio.timeout(self._access.timeout):
                 return await self._exchange(request)
         except (TimeoutError, httpx.TimeoutException) as error:
-            return Unavailable("timed out" if _is_timeout(error) else "the connection failed")
-        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError):
-            return Unavailable("the connection failed")
+            return Unavailable("timed out" if _is_timeout(error) else failure(error))
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+        ) as error:
+            return Unavailable(failure(error))
 
     async def _exchange(self, request: Request) -> Reply | Unavailable:
         """Send, and read at most MAX_BODY_BYTES of the decoded body.

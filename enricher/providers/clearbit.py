@@ -33,6 +33,7 @@ from enricher.answer import (
 )
 from enricher.providers import hints, reading
 from enricher.providers.base import (
+    RATE_LIMITED,
     REFUSED_KEY,
     REFUSED_QUESTION,
     USED_UP,
@@ -166,6 +167,8 @@ class ClearbitCompany(HttpProvider):
                 return USED_UP
             case 404:
                 return "the address is wrong (404)"
+            case 429:
+                return RATE_LIMITED
         return f"unexpected answer ({reply.status})"
 
 

@@ -38,6 +38,7 @@ from enricher.answer import (
 )
 from enricher.providers import hints, reading
 from enricher.providers.base import (
+    RATE_LIMITED,
     REFUSED_KEY,
     REFUSED_QUESTION,
     USED_UP,
@@ -167,10 +168,15 @@ class HunterVerifier(HttpProvider):
                 return None
             case 200:
                 return "the body is not an account"
-            case 401 | 403:
-                return REFUSED_KEY
             case 404:
                 return "the address is wrong (404)"
+            case 429:
+                return USED_UP
+        match _refusal(reply):
+            case Held(reason=reason):
+                return reason
+            case Throttled():
+                return RATE_LIMITED
         return f"unexpected answer ({reply.status})"
 
 

@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from collections.abc import Iterator
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -27,6 +30,38 @@ def open_client(connections: int = 100, user_agent: str = "enricher") -> httpx.A
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": user_agent},
     )
+
+
+def failure(error: BaseException) -> str:
+    """In words, what became of a connection. The errors' own texts hold addresses and URLs."""
+    for kind, types in _KINDS.items():
+        if any(isinstance(each, types) for each in _causes(error)):
+            return f"the connection failed ({kind})"
+    return "the connection failed"
+
+
+_KINDS: dict[str, tuple[type[BaseException], ...]] = {
+    "name not found": (socket.gaierror, aiohttp.ClientConnectorDNSError),
+    "TLS": (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError),
+    "refused": (ConnectionRefusedError,),
+    "reset": (
+        ConnectionResetError,
+        ConnectionAbortedError,
+        BrokenPipeError,
+        aiohttp.ServerDisconnectedError,
+        aiohttp.ClientPayloadError,
+    ),
+}
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it; where several addresses were tried, each one's."""
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from _causes(each)
+        error = error.__cause__ or error.__context__
 
 
 def _session(connections: int) -> aiohttp.ClientSession:

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
@@ -73,6 +74,14 @@ async def test_help_names_every_command_and_version_the_version() -> None:
         assert (_code(shown), _code(version)) == (ExitCode.OK, ExitCode.OK)
         assert [name for name in COMMANDS if f" {name} " not in shown.stdout] == []
         assert version.stdout == f"enricher {__version__}\n"
+
+
+async def test_the_help_of_the_demo_says_that_it_goes_on_and_fits_a_terminal() -> None:
+    async with _ended("demo", "--help", env={"COLUMNS": "80"}) as shown:
+        assert "without --once, more" in shown.stdout
+        assert "Without --once it goes on, with one new lead after another, until Ctrl-C." in (
+            shown.stdout
+        )
 
 
 async def test_wrong_arguments_exit_2() -> None:
@@ -380,7 +389,7 @@ async def test_a_user_who_may_neither_stream_nor_index_is_served_by_polling(
         lacks_listing = "the user lacks listIndexes on crm.leads" in check.stdout
         assert lacks_listing == (user == "blind")
     async with Daemon("run", env={"MONGODB_URI": uri}) as daemon:
-        await daemon.wait_for_event("history.recorded")
+        await eventually(partial(_is_ready, daemon))
         owner: AsyncMongoClient[Document] = AsyncMongoClient(await _uri(guarded, "owner"))
         async with owner:
             leads = owner["crm"]["leads"]
@@ -389,6 +398,10 @@ async def test_a_user_who_may_neither_stream_nor_index_is_served_by_polling(
             await eventually(lambda: leads.find_one(done))
         assert len(daemon.events(f"indexes.{event}")) == 1
         assert [line for line in daemon.lines if "exception.type" in line] == []
+
+
+async def _is_ready(daemon: Daemon) -> bool:
+    return (await daemon.get("/readyz")).is_success
 
 
 @pytest.mark.parametrize("user", ["documented", "owner"])

@@ -23,7 +23,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.providers.base import Access, Window
+from enricher.providers.base import RATE_LIMITED, Access, Window
 from enricher.providers.clearbit import API_VERSION, ClearbitCompany
 
 KEY = "sk_secret"
@@ -157,6 +157,7 @@ def test_only_a_query_with_a_company_domain_is_fit() -> None:
         (401, "the key is refused"),
         (402, "the quota is used up"),
         (404, "the address is wrong (404)"),
+        (429, RATE_LIMITED),
         (500, "unexpected answer (500)"),
         (200, "unexpected answer (200)"),
     ],

@@ -18,7 +18,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.gate import Gate, word_for
+from enricher.gate import Gate, VendorOutage, word_for
 from enricher.providers.base import Window
 from enricher.retry import Retries
 from tests.observing import counted, events, logged
@@ -108,7 +108,9 @@ async def test_a_provider_that_is_held_is_not_asked_until_the_hold_is_over() -> 
         assert await ask(gate) is ACME
     assert counted("enricher_provider_held", provider="held_one") == 0
     assert len(events(lines, "provider.held")) == len(events(lines, "provider.released")) == 1
-    assert events(lines, "provider.held")[0].fields["reason"] == "the quota is used up"
+    held_line = events(lines, "provider.held")[0].fields
+    assert (held_line["reason"], held_line["seconds"]) == ("the quota is used up", 0.1)
+    assert 'enrichment_status is set to "pending"' in held_line["hint"]
 
 
 async def test_calls_that_were_under_way_together_hold_a_provider_once_and_for_the_longest() -> (
@@ -159,6 +161,78 @@ async def test_nobody_waits_for_a_pause_that_is_longer_than_there_is_time() -> N
     assert answer.retry_after is not None
     assert 58 < answer.retry_after <= 60
     assert len(asked.asked) == 1
+
+
+async def test_a_lead_that_waits_for_a_slot_or_a_pause_is_seen_while_it_waits() -> None:
+    asked = provider("slow", in_turn(Throttled(0.1), ACME), windows=(Window(1, 0.1),))
+    gate = gate_to(asked)
+    tasks = [asyncio.create_task(ask(gate)) for _ in range(3)]
+    await asyncio.sleep(0.03)
+    assert counted("enricher_provider_waiting", provider="slow") == 3
+    await asyncio.gather(*tasks)
+    assert counted("enricher_provider_waiting", provider="slow") == 0
+
+
+async def test_who_waits_without_hope_or_is_cancelled_waits_no_more() -> None:
+    gate = gate_to(provider("slow", ACME, windows=(Window(1, 60),)))
+    await ask(gate)
+    waiting = asyncio.create_task(ask(gate))
+    await ask(gate, 0.02)
+    assert counted("enricher_provider_waiting", provider="slow") == 1
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert counted("enricher_provider_waiting", provider="slow") == 0
+
+
+async def test_a_call_under_way_is_no_waiting() -> None:
+    door = Door(ACME)
+    asking = asyncio.create_task(ask(gate_to(provider("slow", door))))
+    await door.entered.wait()
+    assert counted("enricher_provider_waiting", provider="slow") == 0
+    asking.cancel()
+    await asyncio.wait({asking})
+
+
+# -- outages ---------------------------------------------------------------------------------
+
+
+async def test_a_vendors_outage_is_a_warning_and_so_is_not_a_single_failure() -> None:
+    asked = provider("acme", in_turn(*[Unavailable("503")] * 4, ACME, Unavailable("503"), ACME))
+    gate = gate_to(asked)
+    with logged() as lines:
+        await ask(gate)
+        await ask(gate)
+    [line] = events(lines, "provider.unavailable")
+    assert line.fields == {"provider": "acme", "failures": 3, "reason": "503"}
+    [line] = events(lines, "provider.available")
+    assert (line.fields["provider"], line.fields["failures"]) == ("acme", 4)
+
+
+def test_an_outage_is_told_when_it_begins_every_ten_seconds_and_when_it_ends() -> None:
+    now = 0.0
+    outage = VendorOutage("acme", clock=lambda: now)
+    with logged() as lines:
+        for second in range(26):
+            now = float(second)
+            outage.note(Unavailable("503"))
+        outage.note(Throttled())
+        outage.note(ACME)
+    told = [line.fields["failures"] for line in events(lines, "provider.unavailable")]
+    assert told == [3, 13, 23]
+    assert [line.fields["seconds"] for line in events(lines, "provider.available")] == [25.0]
+
+
+def test_a_vendor_that_comes_and_goes_is_told_of_no_more_often() -> None:
+    now = 0.0
+    outage = VendorOutage("acme", clock=lambda: now)
+    with logged() as lines:
+        for second in range(30):
+            now = float(second)
+            for _ in range(3):
+                outage.note(Unavailable("503"))
+            outage.note(ACME)
+    assert len(events(lines, "provider.unavailable")) == 3
+    assert len(events(lines, "provider.available")) == 3
 
 
 # -- deadlines -------------------------------------------------------------------------------

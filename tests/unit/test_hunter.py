@@ -24,7 +24,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.providers.base import Access, Window
+from enricher.providers.base import RATE_LIMITED, Access, Window
 from enricher.providers.hunter import (
     HunterVerifier,
 )
@@ -159,6 +159,11 @@ def test_only_a_query_with_an_address_is_fit() -> None:
         (200, [], "the body is not an account"),
         (401, error("authentication_failed"), "the key is refused"),
         (403, error("forbidden"), "the key is refused"),
+        (403, error("too_many_requests"), RATE_LIMITED),
+        (403, None, RATE_LIMITED),
+        (402, None, "the quota is used up"),
+        (429, None, "the quota is used up"),
+        (429, error("usage_exceeded"), "the quota is used up"),
         (404, None, "the address is wrong (404)"),
         (500, None, "unexpected answer (500)"),
     ],

@@ -345,23 +345,3 @@ def test_python_warnings_are_routed_in(out: io.StringIO) -> None:
     line = the_line(out)
     assert line["logger"] == "py.warnings"
     assert "old thing" in line["text"]
-
-
-# Outages
-
-
-def test_one_line_per_key_is_due_in_any_ten_seconds() -> None:
-    now = 0.0
-    throttle = log.Throttle(lambda: now)
-    assert throttle.every(10, "mongo")
-    assert not throttle.every(10, "mongo")
-    assert throttle.every(10, "stream")
-    now = 9.9
-    assert not throttle.every(10, "mongo")
-    now = 10.0
-    assert throttle.every(10, "mongo")
-
-
-def test_the_shared_throttle_uses_the_real_clock() -> None:
-    assert log.every(10, "test_the_shared_throttle")
-    assert not log.every(10, "test_the_shared_throttle")

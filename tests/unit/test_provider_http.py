@@ -22,9 +22,14 @@ KEY = "top-secret-key"
 ADDRESS = "pat+crm@acme.example"
 QUERY = Query(email=ADDRESS, company_domain="acme.example")
 PROVIDERS = [ClearbitCompany, HunterVerifier]
-FAILED = Unavailable("the connection failed")
+FAILED = "the connection failed"
+"""With the kind behind it, where that is known."""
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=["clearbit", "hunter"])
+
+
+def is_failed(answer: Answer) -> bool:
+    return isinstance(answer, Unavailable) and answer.reason.startswith(FAILED)
 
 
 class Chunks(httpx.AsyncByteStream):
@@ -146,7 +151,7 @@ async def test_a_garbled_redirect_does_not_raise(
 ) -> None:
     headers = {"location": location}
     answer = await ask(provider, lambda _: httpx.Response(302, headers=headers))
-    assert answer in (Unavailable("302"), FAILED)
+    assert answer == Unavailable("302") or is_failed(answer)
 
 
 @each_provider
@@ -159,7 +164,7 @@ async def test_a_base_url_that_is_none_does_not_raise(
 ) -> None:
     async with open_client() as http:
         answer = await provider(http, Access(SecretStr(KEY), base_url, timeout=2.0)).ask(QUERY)
-    assert answer == FAILED
+    assert is_failed(answer)
 
 
 @each_provider
@@ -169,7 +174,7 @@ async def test_a_key_that_no_header_can_carry_does_not_raise(
 ) -> None:
     async with open_client() as http:
         access = Access(SecretStr(key), "http://127.0.0.1:1", timeout=2.0)
-        assert await provider(http, access).ask(QUERY) == FAILED
+        assert is_failed(await provider(http, access).ask(QUERY))
 
 
 @each_provider

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -16,12 +18,14 @@ from enricher.answer import Found, Query, Unavailable
 from enricher.providers.base import Access, HttpProvider
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.hunter import HunterVerifier
-from enricher.providers.transport import open_client
+from enricher.providers.transport import failure, open_client
 
 KEY = "top-secret-key"
 ADDRESS = "pat+crm@acme.example"
 QUERY = Query(email=ADDRESS, company_domain="acme.example")
-FAILED = Unavailable("the connection failed")
+REFUSED = Unavailable("the connection failed (refused)")
+RESET = Unavailable("the connection failed (reset)")
+TLS = Unavailable("the connection failed (TLS)")
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 each_provider = pytest.mark.parametrize(
@@ -100,8 +104,8 @@ async def send_endless_headers(request: web.Request) -> web.StreamResponse:
 @pytest.mark.parametrize(
     ("handler", "reason"),
     [
-        (reset, "the connection failed"),
-        (reset_within_the_body, "the connection failed"),
+        (reset, "the connection failed (reset)"),
+        (reset_within_the_body, "the connection failed (reset)"),
         (talk_nonsense, "the connection failed"),
         (send_endless_headers, "the connection failed"),
         (hang, "timed out"),
@@ -127,7 +131,33 @@ async def test_a_broken_server_is_unavailable_within_the_time_limit(
 async def test_a_port_where_nobody_listens_is_unavailable(provider: type[HttpProvider]) -> None:
     async with open_client() as http:
         access = Access(SecretStr(KEY), "http://127.0.0.1:1", timeout=2.0)
-        assert await provider(http, access).ask(QUERY) == FAILED
+        assert await provider(http, access).ask(QUERY) == REFUSED
+
+
+async def test_a_server_that_speaks_no_tls_is_told_from_one_that_is_gone(
+    serve: Callable[[Serve], Awaitable[str]],
+) -> None:
+    base_url = (await serve(reset)).replace("http://", "https://")
+    async with open_client() as http:
+        access = Access(SecretStr(KEY), base_url, timeout=2.0)
+        assert await ClearbitCompany(http, access).ask(QUERY) == TLS
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (socket.gaierror("acme.example: no such host"), " (name not found)"),
+        (ssl.SSLCertVerificationError("acme.example"), " (TLS)"),
+        (ConnectionRefusedError("10.0.0.1"), " (refused)"),
+        (BrokenPipeError(), " (reset)"),
+        (ExceptionGroup("all", [OSError(), ConnectionRefusedError()]), " (refused)"),
+        (OSError("https://acme.example"), ""),
+    ],
+)
+def test_a_failed_connection_says_of_what_kind_and_not_to_whom(cause: Exception, kind: str) -> None:
+    error = httpx.ConnectError(str(cause))
+    error.__cause__ = cause
+    assert failure(error) == f"the connection failed{kind}"
 
 
 async def test_the_time_limit_is_ours_and_not_the_clients(
@@ -178,7 +208,7 @@ async def test_a_connection_lost_between_two_questions_is_not_asked_over_silentl
     async with open_client() as http:
         provider = ClearbitCompany(http, Access(SecretStr(KEY), base_url, timeout=2.0))
         assert isinstance(await provider.ask(QUERY), Found)
-        assert await provider.ask(QUERY) == FAILED
+        assert await provider.ask(QUERY) == RESET
     assert len(calls) == 2
 
 

@@ -144,6 +144,14 @@ def test_a_line_of_ours_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -
         ("enricher_stream", "ENRICHER_STREAM"),
         ("HUNTER_APIKEY", "HUNTER_API_KEY"),
         ("CLEARBIT_RATE_LIMITS", "CLEARBIT_RATE_LIMIT"),
+        ("MONGODB_URL", "MONGODB_URI"),
+        ("mongodb_uri", "MONGODB_URI"),
+        ("MONGO_URI", "MONGODB_URI"),
+        ("MONGO_URL", "MONGODB_URI"),
+        ("MONGODB_DB", "MONGODB_DATABASE"),
+        ("MONGO_DATABASE", "MONGODB_DATABASE"),
+        ("LEADS_COLLECTON", "LEADS_COLLECTION"),
+        ("LEAD_COLLECTION", "LEADS_COLLECTION"),
     ],
 )
 def test_a_mistyped_name_is_an_error_with_a_suggestion(name: str, meant: str) -> None:
@@ -172,6 +180,29 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_mistake() -> None:
         "ENRICHER_PORT_9464_TCP_ADDR": "10.0.0.1",
     }
     assert load(links, None) == Settings()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("MONGODB_VERSION", "MONGODB_USER", "MONGODB_PORT", "MONGO_MAJOR", "LEADS_API_URL"),
+        *("MONGODB_PASSWORD", "MONGO_INITDB_DATABASE", "DATABASE_URL"),
+    ],
+)
+def test_what_images_and_other_tools_set_is_no_mistake(name: str) -> None:
+    assert load({name: "postgres://somewhere/7.0"}, None) == Settings()
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DB_URI", "MONGODB_CONNECTION_STRING"])
+def test_the_address_of_a_mongodb_under_another_name_is_a_mistake(name: str) -> None:
+    assert problems({name: "mongodb://ada:hunter2@host/"}) == [
+        f"{name}: there is no such setting; did you mean MONGODB_URI?"
+    ]
+
+
+def test_another_tools_name_is_no_mistake_beside_the_right_one() -> None:
+    given = {"MONGODB_URI": "mongodb://right/", "MONGO_URL": "mongodb://other/"}
+    assert load(given, None) == load({"MONGODB_URI": "mongodb://right/"}, None)
 
 
 def test_a_mistyped_port_is_still_found() -> None:
@@ -265,6 +296,9 @@ def test_a_priority_field_that_is_no_path_is_refused(path: str) -> None:
         "mongodb://host:99999",
         "mongodb://user:hunter2/x@host",
         "mongodb://user:hunter2@x@host/",
+        "mongodb://user:p@ss/hunter2:rd#%x@host/",
+        "mongodb://user:p@ss?hunter2:rd#%x@host/",
+        "mongodb+srv://user:p@hunter2/rd@host/",
         "mongodb+srv://",
     ],
 )
@@ -273,6 +307,7 @@ def test_a_wrong_uri_is_refused_without_showing_it(uri: str) -> None:
     assert line.startswith("MONGODB_URI: expected a")
     assert line.endswith("(value not shown)")
     assert "hunter2" not in line
+    assert "@" not in uri or "percent-encode the user name and the password" in line
 
 
 def test_an_srv_address_is_accepted_without_a_look_up() -> None:
