@@ -30,7 +30,7 @@ from tests.waiting import eventually
 
 COMMANDS = ("run", "check", "simulator", "demo")
 PASSWORD = "open-sesame-4711"
-SECONDS_TO_GIVE_UP = 9.0
+SECONDS_TO_GIVE_UP = 20.0
 """It takes 5 s and a start of Python; the rest is for a busy machine."""
 
 

@@ -37,7 +37,7 @@ async def test_rings_are_not_counted() -> None:
 async def test_without_a_ring_it_is_waited_as_long_as_was_said() -> None:
     began = time.monotonic()
     await Bell().wait(0.03)
-    assert 0.03 <= time.monotonic() - began < 1
+    assert 0.03 <= time.monotonic() - began < 5
 
 
 async def test_a_ring_after_the_wait_is_kept_for_the_next() -> None:
