@@ -1,0 +1,197 @@
+"""Watches every write that daemons make to the leads, and judges it by the rules of the lease.
+
+A settle ends a claim: it is legal once after each claim, and nothing of the daemon's may change a
+lead between a settle and the next claim. So the observer replays each lead's changes in the order
+in which the server committed them and notes
+
+    settled twice    a second end without somebody having asked for a new run
+    stale write      a settle, renewal or kept answer while nobody held a lease; a token that fell
+
+Whoever wrote late enough to meet a *new* holder leaves that one's settle without a claim, so it
+shows here all the same; besides, each daemon's own log says under which token it wrote.
+
+The stream survives fail-overs, restarts and a dropped collection: it is opened again after the last
+change that was seen, and change streams show only what a majority has, which no fail-over undoes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pymongo
+from pymongo.asynchronous.change_stream import AsyncCollectionChangeStream
+from pymongo.errors import PyMongoError
+
+from enricher.lead import Document, LeadId
+from tests.rig import ENDS, SETTLED, Step, Witness, key_of
+
+_CHANGES: list[Document] = [
+    {"$match": {"operationType": {"$in": ["insert", "update", "replace", "delete", "invalidate"]}}},
+    {
+        "$project": {
+            "operationType": 1,
+            "documentKey": 1,
+            "updateDescription.updatedFields": 1,
+            "fullDocument.enrichment_status": 1,
+            "fullDocument.enrichment": 1,
+        }
+    },
+]
+_AGAIN_SECONDS = 0.1
+_PATIENCE_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the changes of one lead add up to."""
+
+    status: str = ""
+    token: int = 0
+    holder: str = ""
+    ends: int = 0
+    settled_tokens: set[int] = field(default_factory=set)
+    stale: list[str] = field(default_factory=list)
+
+    def note(self, status: str | None, book: dict[str, Any]) -> None:
+        """One change by a daemon or by a user, in order."""
+        token = int(book.get("token") or self.token)
+        if token > self.token:  # a claim; one of an expired lease leaves the status as it was
+            self.status, self.token = "processing", token
+        elif token < self.token:
+            self.stale.append(f"token {token} after {self.token}")
+        elif status in SETTLED:
+            self._settle(status)
+        elif self.status != "processing" and (status == "processing" or _is_workers(status, book)):
+            self.stale.append(f"{status} {sorted(book)} while {self.status}")
+        if status == "pending" and not book:
+            self.ends = 0  # a user wants a new run
+        self.status = status or self.status
+        self.holder = str(book.get("holder", self.holder))
+
+    def _settle(self, status: str) -> None:
+        if self.status != "processing":
+            self.stale.append(f"{status} after {self.status}")
+        self.settled_tokens.add(self.token)
+        self.ends += status in ENDS
+
+
+@dataclass(slots=True)
+class Observer(Witness):
+    """A witness that is still there after whatever was done to the servers."""
+
+    ledgers: defaultdict[bytes, Ledger] = field(default_factory=lambda: defaultdict(Ledger))
+    interruptions: int = 0
+    _token: Mapping[str, Any] | None = None
+    ended_so_far: int = 0
+    """How often a lead came to an end: cheaper to ask than each lead."""
+
+    async def watch(self, watching: asyncio.Event) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                with pymongo.timeout(_PATIENCE_SECONDS):
+                    stream = await self.leads.watch(
+                        _CHANGES, max_await_time_ms=500, start_after=self._token
+                    )
+            except PyMongoError:
+                await self._interrupted()
+            else:
+                watching.set()
+                await self._follow(stream)
+
+    async def _follow(self, stream: AsyncCollectionChangeStream[Document]) -> None:
+        """Until it ends. To close it may need its old server: unbounded, that took 30 s."""
+        try:
+            while stream.alive:
+                with pymongo.timeout(_PATIENCE_SECONDS):
+                    event = await stream.try_next()
+                self._token = stream.resume_token or self._token
+                await self._tell(event)
+        except PyMongoError:
+            await self._interrupted()
+        finally:
+            with suppress(PyMongoError), pymongo.timeout(_PATIENCE_SECONDS):
+                await stream.close()
+
+    async def _interrupted(self) -> None:
+        self.interruptions += 1
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _tell(self, event: Document | None) -> None:
+        if event is None or "documentKey" not in event:
+            return
+        async with self._news:
+            self._note(event)
+            self._news.notify_all()
+
+    def _note(self, event: Document) -> None:
+        kind, key = event["operationType"], key_of(event["documentKey"]["_id"])
+        if kind in ("insert", "delete"):
+            self._begin_or_end(kind, key)
+            return
+        updated = event.get("updateDescription", {}).get("updatedFields")
+        fields = event.get("fullDocument", {}) if updated is None else updated
+        status = fields.get("enrichment_status")
+        self.ledgers[key].note(status, _book(fields))
+        self.ended_so_far += status in ENDS
+        if isinstance(status, str):
+            self.steps[key].append(Step(status, {}, time.monotonic(), by_insert=False))
+
+    def _begin_or_end(self, kind: str, key: bytes) -> None:
+        if kind == "insert":
+            self.inserted[key] = time.monotonic()
+        else:
+            self.deleted.add(key)
+
+    # -- judging ---------------------------------------------------------------------------
+
+    def settled_twice(self) -> list[bytes]:
+        return [key for key, ledger in self.ledgers.items() if ledger.ends > 1]
+
+    def stale_writes(self) -> dict[bytes, list[str]]:
+        return {key: ledger.stale for key, ledger in self.ledgers.items() if ledger.stale}
+
+    def held_by(self, pid: int) -> set[bytes]:
+        """Leads that this process has a lease on, as far as was seen."""
+        return {
+            key
+            for key, ledger in self.ledgers.items()
+            if ledger.status == "processing" and f":{pid}:" in ledger.holder
+        }
+
+    def was_settled_under(self, lead: LeadId, token: int) -> bool:
+        return token in self.ledgers[key_of(lead)].settled_tokens
+
+    def settled_at(self, key: bytes) -> float:
+        """When a daemon was last done with this lead; 0.0 for never."""
+        return max((step.at for step in self.steps[key] if step.status in SETTLED), default=0.0)
+
+    def settles_after(self, moment: float) -> list[float]:
+        """When daemons were done with leads, from then on."""
+        times = (
+            step.at for steps in self.steps.values() for step in steps if step.status in SETTLED
+        )
+        return sorted(at for at in times if at >= moment)
+
+
+def _book(fields: Document) -> dict[str, Any]:
+    """The changed book-keeping: it stands there as a whole, or field by field."""
+    whole = fields.get("enrichment")
+    book = dict(whole) if isinstance(whole, dict) else {}
+    prefix = "enrichment."
+    return book | {
+        name.removeprefix(prefix).partition(".")[0]: value
+        for name, value in fields.items()
+        if name.startswith(prefix)
+    }
+
+
+def _is_workers(status: str | None, book: dict[str, Any]) -> bool:
+    """A renewal moves `due_at` alone; a kept answer names who answered."""
+    return status is None and bool(book) and book.keys() <= {"due_at", "answered", "subject"}

@@ -1,0 +1,71 @@
+"""The primary dies, steps down, or all servers go: the daemons wait, and work flows again by itself."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeAlias
+
+import pytest
+
+from tests.chaos.replica_set import ReplicaSet
+from tests.chaos.world import World, open_world
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
+
+PER_SECOND = 40
+LEASE_SECONDS = 20
+"""Longer than any of these outages, as it should be: whoever loses a lease has to ask again."""
+FLOWS_AGAIN_SECONDS = 5
+"""From the moment there is a new primary."""
+
+Fault: TypeAlias = Callable[[ReplicaSet], Awaitable[None]]
+
+
+@asynccontextmanager
+async def busy_world(servers: ReplicaSet, scenario: str) -> AsyncIterator[World]:
+    """Two daemons and a writer; at the end everything that was written has been done."""
+    async with open_world(servers.uri, scenario) as world, AsyncExitStack() as stack:
+        world.rig.simulator.latency, world.rig.simulator.jitter = 0.05, 0.2
+        for _ in range(2):
+            daemon = await stack.enter_async_context(
+                world.daemon(ENRICHER_LEASE_SECONDS=LEASE_SECONDS)
+            )
+            await daemon.wait_for_event("stream.opened")
+        async with world.writing(PER_SECOND):
+            await world.written(PER_SECOND)
+            yield world
+        await world.all_ended()
+        assert all(daemon.process.returncode is None for daemon in world.daemons), "one has ended"
+
+
+async def kill_primary(servers: ReplicaSet) -> None:
+    (await servers.primary()).kill()
+
+
+async def step_down(servers: ReplicaSet) -> None:
+    await servers.step_down()
+
+
+async def restart_all(servers: ReplicaSet) -> None:
+    for node in servers.nodes:
+        node.send(signal.SIGTERM)
+    for node in servers.nodes:
+        node.stop()
+    for node in servers.nodes:
+        node.start()
+
+
+@pytest.mark.parametrize("fault", [kill_primary, step_down, restart_all], ids=lambda f: f.__name__)
+async def test_work_flows_again_soon_after_a_new_primary(servers: ReplicaSet, fault: Fault) -> None:
+    async with busy_world(servers, fault.__name__.replace("_", " ")) as world:
+        for _ in range(3):
+            await fault(servers)
+            world.faults += 1
+            await servers.primary()
+            await world.flows_again(time.monotonic())
+            await servers.whole()
+            await world.written(PER_SECOND)
+        assert max(world.recoveries) < FLOWS_AGAIN_SECONDS

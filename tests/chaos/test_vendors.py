@@ -1,0 +1,90 @@
+"""The vendors fail, say nothing or dawdle: leads wait for them, and are completed afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.cable import cable_between
+from tests.chaos.world import World, open_world
+from tests.processes import Daemon
+from tests.rig import KEYS
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+LEADS = 60
+FLOWS_AGAIN_SECONDS = 5
+IMPATIENT = {
+    "ENRICHER_PROVIDER_TIMEOUT_SECONDS": 0.5,
+    "ENRICHER_LEASE_SECONDS": 60,
+    "ENRICHER_CONCURRENCY": LEADS,
+}
+
+
+@asynccontextmanager
+async def over(uri: str, scenario: str, **settings: object) -> AsyncIterator[World]:
+    """One daemon that does not wait long for an answer; at the end every lead is complete."""
+    async with open_world(uri, scenario) as world:
+        async with world.daemon(**IMPATIENT, **settings) as daemon:
+            await daemon.wait_for_event("history.recorded")
+            yield world
+            await world.all_ended()
+        assert await world.rig.leads.count_documents({"enrichment_status": "completed"}) == LEADS
+
+
+async def every_lead_waits(world: World) -> None:
+    """The outage is long enough for each to have been put off."""
+
+    def are_put_off() -> bool:
+        return all("retrying" in world.observer.statuses(lead) for lead in world.inserted)
+
+    await world.observer.until(are_put_off, 60)
+
+
+@pytest.mark.parametrize("kind", ["server_error", "hang", "drip", "reset", "cut_off"])
+async def test_leads_are_completed_after_an_outage_of_all_vendors(
+    mongodb_uri: str, kind: str
+) -> None:
+    async with over(mongodb_uri, f"vendors: {kind}") as world:
+        fault = world.rig.simulator.inject(kind)
+        world.faults += 1
+        await world.insert(LEADS)
+        await every_lead_waits(world)
+        world.rig.simulator.faults.remove(fault)
+        await world.flows_again(time.monotonic())
+        assert max(world.recoveries) < FLOWS_AGAIN_SECONDS
+
+
+@pytest.mark.parametrize("how", ["cut", "freeze"])
+async def test_leads_are_completed_after_the_way_to_the_vendors_was_broken(
+    mongodb_uri: str, how: str
+) -> None:
+    async with open_world(mongodb_uri, f"network to vendors: {how}") as world:
+        port = int(world.rig.simulator.url.rpartition(":")[2])
+        async with cable_between("127.0.0.1", port) as cable:
+            urls = {
+                f"{name.upper()}_BASE_URL": f"http://127.0.0.1:{cable.own_port}/{name}"
+                for name in world.rig.simulator.base_urls
+            }
+            async with world.daemon(**IMPATIENT, **urls) as daemon:
+                await daemon.wait_for_event("history.recorded")
+                getattr(cable, how)()
+                world.faults += 1
+                await world.insert(LEADS)
+                await every_lead_waits(world)
+                # What was swallowed arrives late, and is asked again.
+                world.in_flight += await tries(daemon) if how == "freeze" else 0
+                cable.mend()
+                await world.flows_again(time.monotonic())
+                await world.all_ended()
+        assert await world.rig.leads.count_documents({"enrichment_status": "completed"}) == LEADS
+        assert max(world.recoveries) < FLOWS_AGAIN_SECONDS
+
+
+async def tries(daemon: Daemon) -> int:
+    """Those of the vendors, who alone are paid."""
+    series, names = "enricher_provider_requests_total", KEYS
+    return int(sum([await daemon.metric(series, provider=name) for name in names]))
