@@ -278,7 +278,8 @@ class Leads:
         ids = [lease.lead_id for lease in leases]
         held = {"_id": {"$in": ids}, "enrichment_status": Status.PROCESSING}
         found = await self.collection.find(held, {"claim_id": "$enrichment.claim_id"}).to_list()
-        ours = {(book.id_key(lead["_id"]), lead.get("claim_id")) for lead in found}
+        # As text: what a writer put in place of our book-keeping may be of any type.
+        ours = {(book.id_key(lead["_id"]), str(lead.get("claim_id"))) for lead in found}
         return [each for each in leases if (book.id_key(each.lead_id), each.claim_id) not in ours]
 
     async def release(self, leases: Sequence[Lease]) -> int:

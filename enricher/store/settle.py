@@ -160,21 +160,25 @@ class Settler:
     async def _requeue(self, settlement: Settlement) -> Settled:
         requeueing = book.requeueing(released=False)
         try:
-            await self.collection.update_one(fence(settlement.lease), requeueing)
+            written = await self.collection.update_one(fence(settlement.lease), requeueing)
         except WriteError as error:
             return self._refused_again(settlement, error)
-        return Settled.INPUTS_CHANGED
+        return Settled.INPUTS_CHANGED if written.matched_count else Settled.LEASE_LOST
 
     async def _give_up(self, settlement: Settlement, why: str) -> Settled:
         """The lead must not come back for ever and be paid for each time."""
-        logger.bind(lead=label(settlement.lease.lead_id), why=why).error("settle.refused")
         failed = Failed({}, UNWRITABLE.format(why=why))
         ending = self._ending(Settlement(settlement.lease, failed, None))
+        unchanged = {**fence(settlement.lease), **book.INPUTS_UNCHANGED}
         try:
-            written = await self.collection.update_one(fence(settlement.lease), ending)
+            written = await self.collection.update_one(unchanged, ending)
         except WriteError as error:
             return self._refused_again(settlement, error)
-        return Settled.REFUSED if written.matched_count else Settled.LEASE_LOST
+        if not written.matched_count:
+            # What the driver cannot encode was never compared with the inputs until now.
+            return await self._requeue(settlement)
+        logger.bind(lead=label(settlement.lease.lead_id), why=why).error("settle.refused")
+        return Settled.REFUSED
 
     def _refused_again(self, settlement: Settlement, error: WriteError) -> Settled:
         """One lead that cannot be written at all must not hold up the settles of all others."""

@@ -1,0 +1,270 @@
+"""PURE A lead as the contract says it must stand, after anything that anybody did to it.
+
+The model holds the *whole* document. What the daemon may not touch is therefore checked as closely
+as what it must write: a field too many, one too few or a writer's field that changed is a mismatch.
+Dates come from the server's clock; the model says `FromNow` and accepts what stands there if it is
+about right and was not there before.
+
+Besides the document there are two facts that the document need not show: whose lease may write the
+lead (one at most: nobody's as soon as somebody claimed it again, asked for it or wrote over it), and
+whose lease ended its last claim, because the same settle may arrive twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from enricher.lead import (
+    Completed,
+    Document,
+    Failed,
+    Inputs,
+    Lead,
+    Lease,
+    Outcome,
+    Progress,
+    Retrying,
+    Skipped,
+)
+from enricher.store.settle import Settled
+from tests.chaos.model_values import (
+    NOW,
+    FromNow,
+    MillisecondsSince,
+    count,
+    filled_in,
+    flat,
+    rank,
+    usable,
+)
+
+LEASE = timedelta(hours=10)
+REFRESH = timedelta(days=90)
+
+_STATUSES = ("pending", "processing", "retrying", "completed", "failed", "skipped")
+_INPUTS = ("email", "company_domain", "website", "name", "company")
+_ASKED_ABOUT = ("email", "company_domain", "website")
+
+
+@dataclass(slots=True)
+class ModelLead:
+    """One lead; every method is something that happens to it."""
+
+    document: Document
+    owner: str | None = None
+    """Claim id of the one lease that may write it."""
+    ended_by: str | None = None
+    """Claim id of the lease whose settle ended the last claim."""
+    _seen: Document = field(default_factory=dict)
+
+    # -- what can be said of it ------------------------------------------------------------
+
+    @property
+    def status(self) -> Any:
+        return self.document.get("enrichment_status")
+
+    @property
+    def book(self) -> Document:
+        book = self.document.get("enrichment")
+        return dict(book) if isinstance(book, dict) else {}
+
+    @property
+    def due_at(self) -> datetime | None:
+        due_at = self.book.get("due_at")
+        return due_at if isinstance(due_at, datetime) else None
+
+    @property
+    def is_work(self) -> bool:
+        """The one rule: `pending`, or its time has come."""
+        is_due = self.due_at is not None and self.due_at <= datetime.now(UTC)
+        return self.status == "pending" or (self.status in _STATUSES and is_due)
+
+    @property
+    def is_stray(self) -> bool:
+        """Said to be in work, but no clock will ever bring it back."""
+        return self.status in ("processing", "retrying") and self.due_at is None
+
+    @property
+    def as_leased(self) -> Lead:
+        """What the worker who claimed it is told, as far as the model knows."""
+        book, data = self.book, self.document.get("enriched_data")
+        malformed = {
+            name: v["malformed"] for name, v in book["inputs"].items() if isinstance(v, dict)
+        }
+        texts = {name: v for name, v in book["inputs"].items() if isinstance(v, str)}
+        return Lead(
+            id=self.document["_id"],
+            inputs=Inputs(**texts, malformed=malformed),
+            enriched_data=data if isinstance(data, dict) else {},
+            answered=book["answered"],
+            subject=book.get("subject"),
+            attempt=book["attempts"],
+        )
+
+    def differences_from(self, actual: Document) -> Document:
+        """Field -> (what it should be, what it is). The server's dates are taken over if they are good."""
+        expected = filled_in(self.document, actual, self._seen)
+        self.document, self._seen = expected, actual
+        should, does = flat(expected), flat(actual)
+        return {
+            name: (should.get(name, "no such field"), does.get(name, "no such field"))
+            for name in should.keys() | does.keys()
+            if name not in should or name not in does or should[name] != does[name]
+        }
+
+    # -- what users and writers do, and what time does -------------------------------------
+
+    def asked_again(self) -> None:
+        self.document["enrichment_status"] = "pending"
+        self.owner = self.ended_by = None
+
+    def changed(self, fields: Document) -> None:
+        self.document |= fields
+
+    def became_due(self, due_at: datetime) -> None:
+        self._note(due_at=due_at)
+
+    # -- what a daemon does ----------------------------------------------------------------
+
+    def admitted(self) -> bool:
+        """Answers whether anything changed."""
+        if self.status not in (None, "pending") and not self.is_stray:
+            return False
+        before = dict(self.document)
+        self._queued(priority=rank(self.document.get("temperature")))
+        return self.document != before
+
+    def claimed(self, lease: Lease, holder: str) -> None:
+        book = self.book
+        is_pending = self.status == "pending"
+        is_fresh = is_pending and book.get("released") is not True
+        since = book.get("queued_at" if is_pending else "due_at")
+        answered = book.get("answered")
+        self._note(
+            token=(count(book.get("token")) or 0) + 1,
+            claim_id=lease.claim_id,
+            holder=holder,
+            due_at=FromNow(LEASE),
+            waited_ms=MillisecondsSince(since) if isinstance(since, datetime) else None,
+            attempts=1 if is_fresh else self._attempts + 1,
+            answered={} if is_fresh or not isinstance(answered, dict) else answered,
+            released=False,
+            inputs=self._inputs,
+        )
+        self.document["enrichment_status"] = "processing"
+        self.owner, self.ended_by = lease.claim_id, None
+
+    def renewed(self, lease: Lease) -> bool:
+        """Answers whether the lease is still its own."""
+        if self.owner != lease.claim_id:
+            return False
+        self._note(due_at=FromNow(LEASE))
+        return True
+
+    def kept(self, lease: Lease, progress: Progress, *, is_writable: bool) -> None:
+        if self.owner != lease.claim_id or self._is_about_another or not is_writable:
+            return
+        self._note(answered=dict(progress.answered), subject=progress.subject)
+        self._found(progress.data)
+
+    def released(self, lease: Lease) -> bool:
+        """Answers whether there was anything to give back."""
+        if self.owner != lease.claim_id:
+            return False
+        self._given_up(attempts=max(0, self._attempts - 1), released=True)
+        return True
+
+    def settled(
+        self, lease: Lease, outcome: Outcome, subject: str | None, refusal: str | None
+    ) -> Settled:
+        """`refusal` is why the database will never take this outcome, if it will not."""
+        if self.owner != lease.claim_id:
+            return Settled.WRITTEN if self.ended_by == lease.claim_id else Settled.LEASE_LOST
+        if self._is_about_another:
+            self._given_up(attempts=0, released=False)
+            return Settled.INPUTS_CHANGED
+        if refusal is not None:
+            self._ended(Failed({}, refusal), None)
+            return Settled.REFUSED
+        self._ended(outcome, subject)
+        return Settled.WRITTEN
+
+    # -- how the document shows it ---------------------------------------------------------
+
+    @property
+    def _attempts(self) -> int:
+        return count(self.book.get("attempts")) or 0
+
+    @property
+    def _inputs(self) -> Document:
+        return {name: usable(self.document.get(name)) for name in _INPUTS}
+
+    @property
+    def _is_about_another(self) -> bool:
+        """The question that was asked is no longer the one that the lead would ask."""
+        asked, now = self.book["inputs"], self._inputs
+        return any(asked[name] != now[name] for name in _ASKED_ABOUT)
+
+    def _note(self, **values: Any) -> None:
+        self.document["enrichment"] = self.book | values
+
+    def _forget(self, *names: str) -> None:
+        self.document["enrichment"] = {k: v for k, v in self.book.items() if k not in names}
+
+    def _found(self, data: Document) -> None:
+        if data:
+            self.document |= {"enriched_data": data, "updated_at": NOW}
+
+    def _queued(self, **values: Any) -> None:
+        since = self.book.get("queued_at")
+        self._note(queued_at=since if isinstance(since, datetime) else NOW, **values)
+        self.document["enrichment_status"] = "pending"
+
+    def _given_up(self, **values: Any) -> None:
+        """No longer anybody's, and work again."""
+        self._queued(holder=None, **values)
+        self._forget("due_at", "inputs")
+        self.owner = None
+
+    def _ended(self, outcome: Outcome, subject: str | None) -> None:
+        attempts = self._attempts
+        self._forget("queued_at", "inputs", "due_at")
+        self._note(holder=None, attempts=0, answered={})
+        self._found(outcome.data)
+        if subject and outcome.data:
+            self._note(subject=subject)
+        match outcome:
+            case Completed(error=error):
+                self._shows("completed", error)
+                self._refreshed_later()
+            case Failed(error=error):
+                self._shows("failed", error)
+            case Skipped(reason=reason):
+                self._shows("skipped", reason.sentence)
+            case Retrying():
+                self._retried_later(outcome, attempts)
+        self.owner, self.ended_by = None, self.owner
+
+    def _shows(self, status: str, error: str | None) -> None:
+        self.document |= {
+            "enrichment_status": status,
+            "enrichment_error": error,
+            "updated_at": NOW,
+        }
+
+    def _refreshed_later(self) -> None:
+        self.document["enriched_at"] = NOW
+        self._note(due_at=FromNow(REFRESH))
+        if self.document.get("qualification_score") is not None:
+            asked = {"qualification_status": "pending", "qualification_requested_at": NOW}
+            self.document |= asked
+
+    def _retried_later(self, outcome: Retrying, attempts: int) -> None:
+        self._note(
+            due_at=FromNow(outcome.due_in),
+            answered=dict(outcome.answered),
+            attempts=attempts if outcome.attempt_spent else max(0, attempts - 1),
+        )
+        self.document |= {"enrichment_status": "retrying", "enrichment_error": outcome.error}

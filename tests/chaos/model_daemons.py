@@ -1,0 +1,115 @@
+"""The daemons of the model test, as far as the store knows them, and a loop to run them in.
+
+A state machine is not asynchronous, so it has a loop of its own. Each step runs to its end in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any, TypeVar
+
+from pymongo import WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.lead import Document
+from enricher.store import book, server
+from enricher.store.indexes import Indexes
+from enricher.store.keep import Keeper
+from enricher.store.leads import Claimed, Leads
+from enricher.store.settle import Settler
+from tests.chaos.model import LEASE, REFRESH
+from tests.chaos.model_cases import REFUSED
+from tests.chaos.model_values import RANKS
+
+Result = TypeVar("Result")
+
+_PATIENCE_SECONDS = 20
+
+
+class InterruptedLeads(Leads):
+    """A queue in which something can happen between reading the candidates and taking them."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def claim(self, slots: int) -> Claimed:
+        """After ten minutes: leads here are put back just as they were, again and again, until they
+        look like ones that can never be taken and are set aside."""
+        self._aside.clear()
+        return await super().claim(slots)
+
+    async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            await meanwhile()
+        return await super()._compare_and_set(candidates, claim_id)
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedDaemon:
+    """What one process has of the store."""
+
+    holder: str
+    leads: InterruptedLeads
+    settler: Settler
+    keeper: Keeper
+
+
+@dataclass(slots=True)
+class Store:
+    """The collection, and a loop to speak to it."""
+
+    runner: asyncio.Runner
+    collection: AsyncCollection[Document]
+
+    def do(self, step: Coroutine[Any, Any, Result]) -> Result:
+        """Run one step to its end. A settle that goes on for ever is a failure."""
+
+        async def within_patience() -> Result:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await step
+
+        return self.runner.run(within_patience())
+
+    def daemon(self, number: int) -> SimulatedDaemon:
+        holder, rank = f"daemon-{number}", book.priority("temperature", list(RANKS))
+        return SimulatedDaemon(
+            holder,
+            InterruptedLeads(self.collection, holder, LEASE, rank, Random(number)),
+            Settler(self.collection, lambda: REFRESH),
+            Keeper(self.collection),
+        )
+
+    async def all(self) -> list[Document]:
+        """Every lead as it stands."""
+        return await self.collection.find().to_list()
+
+
+@contextmanager
+def open_store(uri: str, database: str) -> Iterator[Store]:
+    """An empty collection with the daemon's own kind of client, its indexes and a validator."""
+    with asyncio.Runner() as runner:
+        connection = server.connect(uri, pool=8)
+        client = runner.run(connection.__aenter__())
+        # Nobody fails over here, and a step that waits for a disk takes twice as long.
+        leads = client[database].get_collection("leads", write_concern=WriteConcern(w=1))
+        store = Store(runner, leads)
+        try:
+            store.do(_prepare(store.collection))
+            yield store
+        finally:
+            store.do(client.drop_database(database))
+            runner.run(connection.__aexit__(None, None, None))
+
+
+async def _prepare(collection: AsyncCollection[Document]) -> None:
+    await collection.database.create_collection(collection.name, validator=REFUSED)
+    await Indexes(collection).ensure()
+
+
+async def together(steps: Iterable[Awaitable[Result]]) -> list[Result]:
+    """All at once, as the coalescers and the database see it."""
+    return await asyncio.gather(*steps)
