@@ -10,13 +10,17 @@ Where events may have been missed (a position the server no longer knows, a drop
 server without change streams) the collection is searched for leads that were never admitted. The
 stream is opened first and the search comes second, so that nothing falls in between. Until the
 search has come to its end the new position is not saved: whatever ends it half-way, it is made again.
+
+A stream can also hang, or fail again and again, by itself while the database answers everything else.
+So as long as it owes an answer for longer than it ever should, the collection is searched meanwhile;
+what the stream then tells of those leads changes nothing any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from loguru import logger
@@ -53,6 +57,8 @@ class Watcher:
     settings: WorkSettings
     reading: Outage = field(default_factory=lambda: Outage("watcher"))
     admitting: Outage = field(default_factory=lambda: Outage("admission"))
+    stalled_seconds: float = 5.0
+    """How long the stream may owe an answer. A read waits for one second in the server."""
     is_watching: bool = False
     """False until what is inserted from now on is sure to be seen as new."""
     _inbox: list[Change] = field(default_factory=list)
@@ -62,6 +68,8 @@ class Watcher:
     _gap: bool = False
     """Events may have been missed, and the search for their leads is not over."""
     _is_without_indexes: bool = False
+    _unanswered_since: float | None = None
+    """Since when the stream owes an answer, over all tries; `None` while it is not being asked."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until told to stop; then admit what has been read and save the position."""
@@ -70,9 +78,11 @@ class Watcher:
             admitting = self._admit_until(reading_ended)
             group.create_task(admitting, name="watcher-admit")
             group.create_task(self._wake_to_stop(stop), name="watcher-stop")
+            stalled = group.create_task(self._search_while_stalled(stop), name="watcher-stalled")
             try:
                 await self._read_until(stop)
             finally:
+                stalled.cancel()
                 reading_ended.set()
                 self._arrived.set()
 
@@ -114,13 +124,14 @@ class Watcher:
     async def _open(self, checkpoint: Checkpoint) -> Start:
         if not self.settings.stream:
             raise StreamUnavailable("ENRICHER_STREAM is off")
+        self._ask()
         start = await self.changes.open(checkpoint)
+        self._answered()
         is_first = checkpoint.saved_at is None and not checkpoint.history_known
         if is_first and self.changes.token:
             # Whatever is inserted from here on is new, also if we die in the next moment.
             await self.checkpoints.save(self.changes.token)
         metrics.STREAM_OPENS.labels(start.value).inc()
-        metrics.STREAMING.set(1)
         self.reading.succeeded()
         logger.bind(start=start.value).info("stream.opened")
         return start
@@ -134,13 +145,17 @@ class Watcher:
 
     async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
         """Somebody dropped the record: without it a search would take all of history for new leads."""
-        lost = checkpoint.history_leads > 0 and await self.history.is_gone()
+        lost = await self._is_history_gone(checkpoint)
         if lost:
             logger.bind(leads=checkpoint.history_leads).error("history.lost")
         return lost
 
+    async def _is_history_gone(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.history_leads > 0 and await self.history.is_gone()
+
     async def _read(self, stop: asyncio.Event) -> None:
         while self.changes.is_alive and not stop.is_set():
+            self._ask()
             try:
                 change = await self.changes.next_change()
             except DatabaseTrouble as error:
@@ -148,11 +163,20 @@ class Watcher:
                     raise
                 await pause(stop, self.reading.failed(error))
                 continue
+            self._answered()
             self.reading.succeeded()
             await self._put(change, stop)
         if not stop.is_set():
             logger.warning("stream.ended")
             self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
+
+    def _ask(self) -> None:
+        if self._unanswered_since is None:
+            self._unanswered_since = time.monotonic()
+
+    def _answered(self) -> None:
+        self._unanswered_since = None
+        metrics.STREAMING.set(1)
 
     async def _put(self, change: Change | None, stop: asyncio.Event) -> None:
         if change is not None:
@@ -234,12 +258,36 @@ class Watcher:
             logger.bind(leads=found, source=source).info("search.found")
 
     async def _poll(self, checkpoint: Checkpoint, stop: asyncio.Event) -> None:
-        """In place of a stream. A search reads every lead without a status: rest ten times as long."""
+        """In place of a stream."""
+        self._unanswered_since = None
         await self._know_history(checkpoint)
         until = time.monotonic() + _PROBE_EVERY_SECONDS
         while not stop.is_set() and (time.monotonic() < until or not self.settings.stream):
-            began = time.monotonic()
-            await self._search("polling", stop)
+            rest = await self._search_once(stop)
             self.reading.succeeded()
-            took = time.monotonic() - began
-            await pause(stop, max(self.settings.poll_seconds, 10 * took))
+            await pause(stop, rest)
+
+    async def _search_once(self, stop: asyncio.Event) -> float:
+        """Returns the seconds to rest: ten times as long, as it reads every lead without a status."""
+        began = time.monotonic()
+        await self._search("polling", stop)
+        return max(self.settings.poll_seconds, 10 * (time.monotonic() - began))
+
+    async def _search_while_stalled(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            rest = self.settings.poll_seconds
+            with suppress(*DatabaseTrouble):  # it is not the stream alone, and the reader says so
+                if self._is_stalled and await self._may_search() and self._is_stalled:
+                    metrics.STREAMING.set(0)
+                    rest = await self._search_once(stop)
+            await pause(stop, rest)
+
+    @property
+    def _is_stalled(self) -> bool:
+        since = self._unanswered_since
+        return since is not None and time.monotonic() - since > self.stalled_seconds
+
+    async def _may_search(self) -> bool:
+        """Raises while the whole database is away. Without the record, history would pass for new."""
+        checkpoint = await self.checkpoints.begin()
+        return checkpoint.history_known and not await self._is_history_gone(checkpoint)

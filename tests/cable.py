@@ -1,9 +1,10 @@
-"""A connection to MongoDB that a test can cut, freeze and mend, as a network does."""
+"""A connection to MongoDB that a test can cut, freeze, slow down and mend, as a network does."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -16,8 +17,11 @@ from enricher.lead import Document
 from tests.waiting import eventually
 
 Client: TypeAlias = AsyncMongoClient[Document]
+UnderWay: TypeAlias = asyncio.Queue[tuple[float, bytes]]
+MayPass: TypeAlias = Callable[[bytes], Awaitable[None]]
 
 _CHUNK = 65_536
+_END = b""
 
 
 @dataclass
@@ -28,7 +32,12 @@ class Cable:
     port: int
     uri: str = ""
     own_port: int = 0
+    held: int = 0
+    """Requests that are held back."""
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    _not_holding: asyncio.Event = field(default_factory=asyncio.Event)
+    _words: bytes = b""
+    _delay_seconds: float = 0.0
     _is_cut: bool = False
     _ends: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -42,9 +51,26 @@ class Cable:
         """Connections stay, and nothing gets through any more."""
         self._flowing.clear()
 
+    def hold(self, words: bytes) -> None:
+        """Requests with these words hang, and their connections with them; all others get through."""
+        self._words = words
+        self._not_holding.clear()
+
+    def delay(self, seconds: float) -> None:
+        """Whatever is sent arrives so much later, each way; no less gets through."""
+        self._delay_seconds = seconds
+
     def mend(self) -> None:
+        """What hung arrives late."""
         self._is_cut = False
+        self._words, self._delay_seconds = b"", 0.0
+        self._not_holding.set()
         self._flowing.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nobody is connected."""
+        return not self._ends
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_cut:
@@ -54,21 +80,52 @@ class Cable:
         self._ends |= {writer, back}
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(reader, back))
-                group.create_task(self._forward(there, writer))
+                group.create_task(self._forward(reader, back, self._request_may_pass))
+                group.create_task(self._forward(there, writer, self._answer_may_pass))
         finally:
             self._ends -= {writer, back}
 
-    async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, may_pass: MayPass
+    ) -> None:
+        under_way: UnderWay = asyncio.Queue()
+        arriving = asyncio.create_task(_take_in(source, under_way))
         try:
-            while chunk := await source.read(_CHUNK):
-                await self._flowing.wait()
+            while chunk := await self._next(under_way):
+                await may_pass(chunk)
                 target.write(chunk)
                 await target.drain()
         except ConnectionError:
             pass
         finally:
+            arriving.cancel()
             target.close()
+
+    async def _next(self, under_way: UnderWay) -> bytes:
+        sent_at, chunk = await under_way.get()
+        await asyncio.sleep(max(0.0, sent_at + self._delay_seconds - time.monotonic()))
+        return chunk
+
+    async def _request_may_pass(self, chunk: bytes) -> None:
+        await self._flowing.wait()
+        if self._words and self._words in chunk:
+            self.held += 1
+            await self._not_holding.wait()
+            self.held -= 1
+
+    async def _answer_may_pass(self, _: bytes) -> None:
+        await self._flowing.wait()
+
+
+async def _take_in(source: asyncio.StreamReader, under_way: UnderWay) -> None:
+    """Each chunk with the moment it was sent: those that follow one another are delayed together."""
+    try:
+        while chunk := await source.read(_CHUNK):
+            under_way.put_nowait((time.monotonic(), chunk))
+    except ConnectionError:
+        pass
+    finally:
+        under_way.put_nowait((time.monotonic(), _END))
 
 
 @asynccontextmanager
@@ -93,6 +150,7 @@ async def cable_between(host: str, port: int) -> AsyncIterator[Cable]:
         finally:
             cable.mend()
             cable.cut()
+            await eventually(lambda: cable.is_idle)
 
 
 @asynccontextmanager

@@ -133,6 +133,8 @@ class Changes:
 
     async def open(self, checkpoint: Checkpoint) -> Start:
         """Open at the best position there is. Raises StreamUnavailable, or what the driver raises."""
+        if checkpoint.is_foreign and self._token is None:
+            logger.bind(code=None, start=Start.TOKEN.value).warning("stream.position_lost")
         for start, position in self._positions(checkpoint):
             try:
                 self._stream = await self._watch(position)

@@ -2,8 +2,11 @@
 
 One document for each leads collection, shared by all daemons: a position may be saved by any of
 them once every lead before it has been admitted, and it only ever moves forward. A position means
-nothing for another pipeline, whose fingerprint therefore stands beside it; on another cluster the
-server refuses it.
+nothing for another pipeline, whose fingerprint therefore stands beside it. Nor does it for another
+collection of the same name: one that was made anew, or restored from a dump, on this cluster or on
+another, which would take the token for a time. (Measured: all of a dump's history was taken for new
+leads; a position ahead of the cluster's clock hid all new leads until then.) So the UUID that the
+server gave the collection stands there too. It takes `listCollections` to know it.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from bson import Timestamp
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from enricher.lead import Document
+from enricher.store.refusal import is_denied
 
 COLLECTION = "enricher_checkpoints"
 _MARGIN_SECONDS = 120
@@ -37,6 +41,8 @@ class Checkpoint:
     history_known: bool
     history_leads: int = 0
     """How many were put on record."""
+    is_foreign: bool = False
+    """What was saved is the position of another collection of this name, and means nothing here."""
 
     @property
     def operation_time(self) -> Timestamp | None:
@@ -52,12 +58,16 @@ class Checkpoints:
     """Reads and moves the checkpoint of one leads collection."""
 
     def __init__(self, database: AsyncDatabase[Document], leads: str, pipeline: str) -> None:
+        self._database = database
         self._collection: AsyncCollection[Document] = database[COLLECTION]
         self._id = leads
         self._pipeline = pipeline
+        self._uuid: Any = None
+        """Of the leads collection; `None` while it does not exist, or for a user who may not ask."""
 
     async def begin(self) -> Checkpoint:
         """The checkpoint, made now if this is the first start of any daemon on this collection."""
+        self._uuid = await self._ask_uuid()
         origin = {"$ifNull": ["$started_at", "$$NOW"]}
         document = await self._collection.find_one_and_update(
             {"_id": self._id},
@@ -67,14 +77,27 @@ class Checkpoints:
         )
         return self._read(document or {})
 
+    async def _ask_uuid(self) -> Any:
+        try:
+            cursor = await self._database.list_collections(filter={"name": self._id})
+            found = await cursor.to_list()
+        except OperationFailure as error:
+            if not is_denied(error):
+                raise
+            return None
+        return found[0].get("info", {}).get("uuid") if found else None
+
     def _read(self, document: Document) -> Checkpoint:
-        usable = document.get("pipeline") == self._pipeline
+        saved_for = document.get("uuid")
+        is_ours = self._uuid is None or saved_for in (None, self._uuid)
+        usable = is_ours and document.get("pipeline") == self._pipeline
         return Checkpoint(
             token=document.get("token") if usable else None,
             started_at=document["started_at"],
-            saved_at=document.get("saved_at"),
+            saved_at=document.get("saved_at") if is_ours else None,
             history_known=bool(document.get("history_known")),
             history_leads=int(document.get("history_leads", 0)),
+            is_foreign=not is_ours,
         )
 
     async def save(self, token: dict[str, Any]) -> None:
@@ -82,14 +105,21 @@ class Checkpoints:
 
         Tokens order by time as text: their `_data` is a key string in hexadecimal.
         """
-        behind = {
+        behind: Document = {
             "_id": self._id,
             "$or": [
                 {"token._data": {"$not": {"$gt": token["_data"]}}},
                 {"pipeline": {"$ne": self._pipeline}},
             ],
         }
-        position = {"token": {"$literal": token}, "pipeline": self._pipeline, "saved_at": "$$NOW"}
+        position: Document = {
+            "token": {"$literal": token},
+            "pipeline": self._pipeline,
+            "saved_at": "$$NOW",
+        }
+        if self._uuid is not None:
+            behind["$or"].append({"uuid": {"$exists": True, "$ne": self._uuid}})
+            position["uuid"] = self._uuid
         try:
             await self._collection.update_one(behind, [{"$set": position}], upsert=True)
         except DuplicateKeyError:

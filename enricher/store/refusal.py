@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
+_PRIVILEGES = frozenset({11, 13, 18, 391, 8000})
 _STATE_OF_THE_DATABASE = frozenset(
     {
         *(6, 7, 89, 279, 384, 9001),  # the network
         *(91, 189, 216, 10107, 11600, 11601, 11602, 13435, 13436),  # elections, shutdown
         *(24, 46, 50, 112, 117, 175, 202, 262, 462, 16500),  # time limits, conflicts, overload
         *(63, 64, 79, 100, 133, 134, 150, 13388, 14031),  # shards, write concern, a full disk
-        *(11, 13, 18, 391, 8000),  # privileges
+        *_PRIVILEGES,
     }
 )
 _UNREADABLE = frozenset({2, 9, 14, 15, 16, 22, 10334})
@@ -50,3 +51,8 @@ def is_refusal(error: OperationFailure) -> bool:
 def is_unreadable(error: OperationFailure) -> bool:
     """True when the server could not read one of the documents in a command."""
     return error.code in _UNREADABLE
+
+
+def is_denied(error: PyMongoError) -> bool:
+    """True when the user may not do this (any more): nothing was written."""
+    return isinstance(error, OperationFailure) and error.code in _PRIVILEGES

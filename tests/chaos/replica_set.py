@@ -6,18 +6,20 @@
         new = await servers.primary(other_than=old)
 
 Elections take a second or two, as they do not in a set with the default ten seconds of patience;
-nothing else differs from what one would run. Fail points are allowed.
+nothing else differs from what one would run. Fail points are allowed. A `lone_node` may
+have an oplog small enough to roll over within a test; a `GuardedSet` asks for credentials.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +33,7 @@ from tests.waiting import eventually
 HOST = "127.0.0.1"
 NAME = "chaos"
 NODES = 3
+OPLOG_MB = 64
 START_SECONDS = 60.0
 ELECTION = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 500}
 
@@ -42,6 +45,9 @@ class Node:
     directory: Path
     binary: Path
     port: int
+    arguments: tuple[str, ...] = (f"--oplogSize={OPLOG_MB}",)
+    credentials: dict[str, Any] = field(default_factory=dict)
+    """Of the tests' own clients, where access is controlled."""
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -83,7 +89,7 @@ class Node:
     def _command(self) -> list[str]:
         return [
             *(str(self.binary), f"--dbpath={self.directory}", f"--bind_ip={HOST}"),
-            *(f"--port={self.port}", f"--replSet={NAME}", "--oplogSize=64", "--nounixsocket"),
+            *(f"--port={self.port}", f"--replSet={NAME}", "--nounixsocket", *self.arguments),
             *("--quiet", "--logappend", f"--logpath={self.directory / 'log'}"),
             "--wiredTigerCacheSizeGB=0.25",
             "--setParameter=diagnosticDataCollectionEnabled=false",
@@ -95,7 +101,12 @@ class Node:
     async def client(self) -> AsyncIterator[AsyncMongoClient[Document]]:
         """To this server alone, whatever its state."""
         client: AsyncMongoClient[Document] = AsyncMongoClient(
-            HOST, self.port, directConnection=True, serverSelectionTimeoutMS=2000, timeoutMS=5000
+            HOST,
+            self.port,
+            directConnection=True,
+            serverSelectionTimeoutMS=2000,
+            timeoutMS=5000,
+            **self.credentials,
         )
         async with client:
             yield client
@@ -115,10 +126,16 @@ class Node:
 class ReplicaSet:
     """Three nodes; `start` returns when one of them is the primary and the others follow it."""
 
-    def __init__(self, directory: Path, binary: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        binary: Path,
+        nodes: int = NODES,
+        arguments: tuple[str, ...] = (f"--oplogSize={OPLOG_MB}",),
+    ) -> None:
         self.nodes = [
-            Node(directory / f"node-{number}", binary, port)
-            for number, port in enumerate(_free_ports(NODES))
+            Node(directory / f"node-{number}", binary, port, arguments)
+            for number, port in enumerate(_free_ports(nodes))
         ]
 
     @property
@@ -143,10 +160,13 @@ class ReplicaSet:
             node.start()
         for node in self.nodes:
             await eventually(partial(_answers, node), START_SECONDS)
+        await self._initiate()
+        await self.whole()
+
+    async def _initiate(self) -> None:
         members = [{"_id": i, "host": node.address} for i, node in enumerate(self.nodes)]
         config = {"_id": NAME, "members": members, "settings": ELECTION}
         await self.nodes[0].command("replSetInitiate", config)
-        await self.whole()
 
     def end(self) -> None:
         """Nothing of it is needed any more."""
@@ -186,7 +206,7 @@ class ReplicaSet:
         primary = await self.primary()
         members = (await primary.command("replSetGetStatus"))["members"]
         states = sorted(member["stateStr"] for member in members)
-        return states == ["PRIMARY", *["SECONDARY"] * (NODES - 1)]
+        return states == ["PRIMARY", *["SECONDARY"] * (len(self.nodes) - 1)]
 
     @asynccontextmanager
     async def failing(
@@ -201,6 +221,39 @@ class ReplicaSet:
             yield
         finally:
             await primary.command("configureFailPoint", "failCommand", mode="off")
+
+
+def lone_node(directory: Path, binary: Path, oplog_mb: int) -> ReplicaSet:
+    """A set of one. Its oplog is cut only up to the last checkpoint: so one is made each second."""
+    return ReplicaSet(directory, binary, 1, (f"--oplogSize={oplog_mb}", "--syncdelay=1"))
+
+
+class GuardedSet(ReplicaSet):
+    """One node with access control; its `uri` is that of a user who may do everything."""
+
+    def __init__(self, directory: Path, binary: Path) -> None:
+        key = directory / "key"
+        key.write_text("x" * 64)
+        key.chmod(0o600)
+        super().__init__(directory, binary, 1, ("--auth", f"--keyFile={key}"))
+
+    @property
+    def uri(self) -> str:
+        return self.uri_of(**self.nodes[0].credentials)
+
+    def uri_of(self, username: str, password: str, authSource: str) -> str:  # noqa: N803 - MongoDB's name
+        """For this user, made in the database `authSource`."""
+        address = self.nodes[0].address
+        return (
+            f"mongodb://{username}:{password}@{address}/?replicaSet={NAME}&authSource={authSource}"
+        )
+
+    async def _initiate(self) -> None:
+        """Access control lets whoever comes first, from this machine, make one user."""
+        await super()._initiate()
+        node, password = await self.primary(), secrets.token_hex()
+        await node.command("createUser", "root", pwd=password, roles=["root"])
+        node.credentials = {"username": "root", "password": password, "authSource": "admin"}
 
 
 async def _answers(node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""The saved position: it only moves forward, and is no use to another pipeline."""
+"""The saved position: it only moves forward, and is no use to another pipeline or collection."""
 
 from __future__ import annotations
 
@@ -138,3 +138,36 @@ def test_a_start_by_time_begins_two_minutes_early_but_not_before_the_first_start
     early = Checkpoint(None, PAST, saved_at=PAST + timedelta(seconds=30), history_known=True)
     assert late.operation_time == Timestamp(int(PAST.timestamp()) - 120, 0)
     assert early.operation_time == Timestamp(int(PAST.timestamp()) + 1, 0)
+
+
+async def test_the_position_of_another_collection_of_this_name_is_not_used_and_gives_way(
+    collection: AsyncCollection[Document],
+) -> None:
+    leads = collection.database["leads"]
+    await leads.insert_one({})
+    first = checkpoints(collection)
+    await first.begin()
+    await first.save(token(9))
+    await leads.drop()
+    await leads.insert_one({})
+
+    restarted = checkpoints(collection)
+    found = await restarted.begin()
+    assert (found.token, found.operation_time, found.is_foreign) == (None, None, True)
+
+    await restarted.save(token(3))
+    found = await restarted.begin()
+    assert (found.token, found.is_foreign) == (token(3), False)
+
+
+async def test_a_position_saved_before_the_collection_was_known_is_used(
+    collection: AsyncCollection[Document],
+) -> None:
+    early = checkpoints(collection)
+    await early.begin()
+    await early.save(token(5))
+    await collection.database["leads"].insert_one({})
+
+    found = await checkpoints(collection).begin()
+
+    assert (found.token, found.is_foreign) == (token(5), False)

@@ -53,7 +53,10 @@ class SlowHistory(History):
 
 @asynccontextmanager
 async def watching(
-    leads: AsyncCollection[Document], history: History | None = None, **settings: Any
+    leads: AsyncCollection[Document],
+    history: History | None = None,
+    stalled_seconds: float = 5.0,
+    **settings: Any,
 ) -> AsyncIterator[Watching]:
     """A watcher at work, told to stop at the end of the block, where it must obey soon."""
     watcher = Watching(
@@ -64,6 +67,7 @@ async def watching(
         indexes=Indexes(leads),
         bell=Bell(),
         settings=WorkSettings(**{"poll_seconds": 0.1} | settings),
+        stalled_seconds=stalled_seconds,
     )
     watcher.stop = asyncio.Event()
     task = asyncio.create_task(watcher.run(watcher.stop), name="watcher")
@@ -76,9 +80,11 @@ async def watching(
 
 
 @asynccontextmanager
-async def streaming(leads: AsyncCollection[Document]) -> AsyncIterator[Watching]:
+async def streaming(
+    leads: AsyncCollection[Document], stalled_seconds: float = 5.0
+) -> AsyncIterator[Watching]:
     """The same, once its stream is open and the history is known."""
-    async with watching(leads) as watcher:
+    async with watching(leads, stalled_seconds=stalled_seconds) as watcher:
         await eventually(lambda: _is_reading(watcher))
         yield watcher
 
@@ -430,6 +436,29 @@ async def test_an_outage_of_the_stream_loses_nothing(faults: Faults) -> None:
             await eventually(lambda: watcher.reading.failures > 2)
         await admitted(faults.plain, *range(20))
         await eventually(lambda: watcher.reading.is_over)
+
+
+async def test_leads_are_found_while_the_stream_alone_hangs(faults: Faults) -> None:
+    await insert(faults.plain, "old")
+    before = counted("enricher_leads_admitted_total", source="polling")
+    async with streaming(faults.leads, stalled_seconds=0.5) as watcher:
+        async with faults.fail("getMore", blockConnection=True, blockTimeMS=2000):
+            await eventually(lambda: watcher._is_stalled)
+            await insert(faults.plain, "new")
+            await admitted(faults.plain, "new")
+        assert counted("enricher_leads_admitted_total", source="polling") == before + 1
+        await eventually(lambda: not watcher._is_stalled)
+    assert "enrichment_status" not in await read(faults.plain, "old")
+
+
+async def test_a_first_start_whose_stream_hangs_leaves_the_history_alone(faults: Faults) -> None:
+    await insert(faults.plain, "old")
+    block = faults.fail("aggregate", times=1, blockConnection=True, blockTimeMS=1500)
+    async with block, watching(faults.leads, stalled_seconds=0.1) as watcher:
+        await eventually(lambda: _knows_history(watcher))
+        await insert(faults.plain, "new")
+        await admitted(faults.plain, "new")
+    assert "enrichment_status" not in await read(faults.plain, "old")
 
 
 async def test_it_waits_for_a_database_that_is_not_there_at_the_start(faults: Faults) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from enricher.store.refusal import Refusal, is_refusal, is_unreadable, refusals
+from enricher.store.refusal import Refusal, is_denied, is_refusal, is_unreadable, refusals
 
 
 def bulk(*codes: int, concern: bool = False) -> BulkWriteError:
@@ -47,3 +47,10 @@ def test_an_error_without_a_code_is_no_refusal() -> None:
 def test_a_command_that_cannot_be_read_is_told_from_one_that_may_not_run() -> None:
     assert is_unreadable(OperationFailure("too deep", 15))
     assert not is_unreadable(OperationFailure("unauthorized", 13))
+
+
+@pytest.mark.parametrize(("code", "denied"), [(13, True), (18, True), (8000, True), (91, False)])
+def test_a_lost_privilege_is_told_from_other_states_of_the_database(
+    code: int, denied: bool
+) -> None:
+    assert is_denied(OperationFailure("no", code)) == denied
