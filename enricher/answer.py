@@ -48,6 +48,8 @@ class Query:
 
     email: str | None = None
     """The normalised address; `None` when there is none or it may not be asked about."""
+    email_key: str | None = None
+    """The same for every spelling of one mailbox: whoever has it has been asked about it."""
     company_domain: str | None = None
     """Registrable domain (A-label) to look a company up by; `None` for free-mail and the like."""
     no_company_domain: str = "no company domain"
@@ -96,6 +98,10 @@ class Unavailable:
     """Failed for now. `reason` is a short phrase: "503", "timed out", "the body is not JSON"."""
 
     reason: str
+    was_sent: bool = field(default=True, compare=False)
+    """False when the vendor cannot have done (and charged) anything: nobody was reached."""
+    is_of_question: bool = field(default=False, compare=False)
+    """True when it says nothing about how the vendor is: this one question has no answer now."""
 
 
 @dataclass(frozen=True, slots=True)

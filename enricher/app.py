@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,19 +27,17 @@ from loguru import logger
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher import __version__, metrics
+from enricher import __version__, calling, metrics
 from enricher.bell import Bell
-from enricher.conclude import RetryPolicy
 from enricher.enrichment import Enrichment
 from enricher.errors import DatabaseUnreachable
-from enricher.gate import Gate
 from enricher.heartbeat import Heartbeat
 from enricher.http import Check, HttpServer
 from enricher.identity import identify
 from enricher.lead import Document, Inputs
 from enricher.outage import describe
-from enricher.providers import registry, transport
-from enricher.providers.base import Access, Registered
+from enricher.paid import Books
+from enricher.providers.base import Provider, Registered
 from enricher.schedule import refresh_delay
 from enricher.settings import Settings
 from enricher.store import DatabaseTrouble, book, privileges, server
@@ -51,12 +49,13 @@ from enricher.store.keep import Keeper
 from enricher.store.leads import Leads
 from enricher.store.settle import Settler
 from enricher.watcher import Watcher
-from enricher.waterfall import Waterfall
 from enricher.worker import Worker
 
 _POOL = 16
 _CLOSING_SECONDS = 5.0
 """What a stop may take beyond the grace period; when MongoDB answers it takes a second."""
+_LAST_CALLS_SECONDS = 3.0
+"""For calls that leads cut off by the drain had sent: their answers are paid for."""
 _STREAM_POOL = 2
 """The stream has a client of its own: in a shared small pool its waiting reads delay everyone."""
 
@@ -68,18 +67,31 @@ class Daemon:
     watcher: Watcher
     worker: Worker
     heartbeat: Heartbeat
+    books: Books
     introduction: Mapping[str, str] = field(default_factory=dict)
     """What it runs on, for the line that says that it has started."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def prepare(
+        self, database: AsyncDatabase[Document], providers: Sequence[Provider]
+    ) -> None:
+        """What must be in the database before work begins. Raises DatabaseTrouble."""
+        await self.watcher.indexes.ensure()
+        await self.books.cache.ensure()
+        leads = self.worker.leads.collection
+        await calling.Reopening(database, leads, self.books.usage).run(providers)
 
     async def run(self) -> None:
         """Until `stop` is set, and then until everything is drained."""
         drained = asyncio.Event()
         async with asyncio.TaskGroup() as keeping:
             keeping.create_task(self.heartbeat.run(drained), name="heartbeat")
+            keeping.create_task(self.books.cache.run(drained), name="flights")
+            keeping.create_task(self.books.usage.run(drained), name="ledger")
             async with asyncio.TaskGroup() as working:
                 working.create_task(self.watcher.run(self.stop), name="watcher")
                 working.create_task(self.worker.run(self.stop), name="worker")
+            await self.worker.enrichment.waterfall.close(_LAST_CALLS_SECONDS)
             drained.set()
 
     def is_database_available(self) -> Check:
@@ -90,6 +102,9 @@ class Daemon:
             self.worker.outage,
             self.worker.settler.outage,
             self.heartbeat.outage,
+            self.books.outage,
+            self.books.cache.outage,
+            self.books.usage.outage,
         )
         waiting = [outage.loop for outage in loops if not outage.is_over]
         return Check(not waiting, f"waiting: {', '.join(waiting)}" if waiting else "")
@@ -129,12 +144,14 @@ async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
         client = await stack.enter_async_context(server.connect(uri, _POOL))
         streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL))
         found = await _usable(settings, client)
-        providers = await stack.enter_async_context(vendors(settings))
+        providers = await stack.enter_async_context(calling.vendors(settings))
         metrics.initialise(__version__, [each.name for each in providers.providers])
-        database = client[settings.mongo.database]
-        daemon = _wire(settings, database, streaming, _enrichment(settings, providers))
-        with _trouble_ends_the_start("making the indexes"):
-            await daemon.watcher.indexes.ensure()
+        database, holder = client[settings.mongo.database], _holder()
+        with _trouble_ends_the_start("preparing the collections"):
+            books = await calling.open_books(settings, database, holder)
+            enrichment = calling.enrichment(settings, database, books, providers)
+            daemon = _wire(settings, database, streaming, enrichment, books, holder)
+            await daemon.prepare(database, providers.providers)
         identify(Inputs(email="warm@up.com"))  # reads the word lists, which takes some 50 ms
         daemon.introduction = _introduction(found, providers)
         yield daemon
@@ -163,11 +180,20 @@ def _wire(
     database: AsyncDatabase[Document],
     streaming: AsyncMongoClient[Document],
     enrichment: Enrichment,
+    books: Books,
+    holder: str,
 ) -> Daemon:
     collection, bell = database[settings.mongo.collection], Bell()
     lease = timedelta(seconds=settings.work.lease_seconds)
     rank = book.priority(settings.priority.field, list(settings.priority.order))
-    leads = Leads(collection, _holder(), lease, rank)
+    leads = Leads(
+        collection,
+        holder,
+        lease,
+        rank,
+        account=book.account(settings.quota.account_field),
+        plan=book.plan(settings.quota.plan_field),
+    )
     heartbeat = Heartbeat(leads)
     watcher = Watcher(
         leads=leads,
@@ -179,40 +205,17 @@ def _wire(
         settings=settings.work,
     )
     settler = Settler(collection, partial(refresh_delay, settings.work.refresh_days, Random()))
-    worker = Worker(leads, settler, Keeper(collection), enrichment, heartbeat, bell, settings.work)
-    return Daemon(watcher, worker, heartbeat)
-
-
-def _enrichment(settings: Settings, providers: Registered) -> Enrichment:
-    work = settings.work
-    gates = [Gate(provider) for provider in providers.providers]
-    return Enrichment(
-        waterfall=Waterfall(gates, providers.without_key),
-        policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
-        seconds_for_a_lead=work.lead_timeout_seconds,
-        internal_domains=frozenset(settings.identity.internal_domains),
+    worker = Worker(
+        leads,
+        settler,
+        Keeper(collection),
+        enrichment,
+        heartbeat,
+        bell,
+        settings.work,
+        pressure=enrichment.waterfall.pressure,
     )
-
-
-@asynccontextmanager
-async def vendors(settings: Settings) -> AsyncIterator[Registered]:
-    """The providers over one shared client."""
-    connections = max(100, 2 * settings.work.concurrency)
-    async with transport.open_client(connections, f"enricher/{__version__}") as client:
-        yield registry.build(client, _accesses(settings), _per_minute(settings))
-
-
-def _accesses(settings: Settings) -> dict[str, Access]:
-    seconds = settings.work.provider_timeout_seconds
-    return {
-        name: Access(vendor.key, vendor.base_url, seconds)
-        for name, vendor in settings.vendors.items()
-        if vendor.key is not None
-    }
-
-
-def _per_minute(settings: Settings) -> dict[str, int]:
-    return {name: vendor.per_minute for name, vendor in settings.vendors.items()}
+    return Daemon(watcher, worker, heartbeat, books)
 
 
 def _holder() -> str:

@@ -15,12 +15,12 @@ class Bell:
         """There may be work."""
         self._rung.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Until it rings, but at most `seconds`. A ring that came before is not lost."""
+    async def wait(self, seconds: float) -> bool:
+        """Until it rings, but at most `seconds`; False when it did not. No earlier ring is lost."""
         try:
             async with asyncio.timeout(seconds):
-                await self._rung.wait()
+                return await self._rung.wait()
         except TimeoutError:
-            return
+            return False
         finally:
             self._rung.clear()

@@ -23,7 +23,7 @@ from pymongo import AsyncMongoClient
 from rich.console import Console
 from rich.text import Text
 
-from enricher import app
+from enricher import calling
 from enricher.embedded import find_mongod
 from enricher.errors import CheckFailed, DatabaseError
 from enricher.lead import Document
@@ -183,7 +183,7 @@ async def _stream(settings: Settings, client: AsyncMongoClient[Document]) -> Ver
 
 
 async def _providers(settings: Settings, lines: Lines) -> None:
-    async with app.vendors(settings) as registered:
+    async with calling.vendors(settings) as registered:
         seconds = settings.work.provider_timeout_seconds
         probes = (_probe(provider, seconds) for provider in registered.providers)
         verdicts = await asyncio.gather(*probes)

@@ -14,7 +14,7 @@ import typer
 from loguru import logger
 
 from enricher import __version__, log
-from enricher.errors import EnricherError, ExitCode
+from enricher.errors import EnricherError, ExitCode, SettingsError
 from enricher.settings import LogSettings, Settings, load
 
 DATA_DIR = Path("enricher-data")
@@ -98,6 +98,75 @@ def check() -> None:
     from enricher.check import report  # noqa: PLC0415 - see run
 
     _run(report(_configured()))
+
+
+@cli.command()
+def reenrich(
+    id_: Annotated[
+        str | None,
+        typer.Option(
+            "--id", help="_id of one lead: an ObjectId, else extended JSON, else the text itself."
+        ),
+    ] = None,
+    email: Annotated[
+        str | None, typer.Option(help="Leads with this address, as typed or in lower case.")
+    ] = None,
+    query: Annotated[str | None, typer.Option(help="A MongoDB filter in extended JSON.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Leads that ended as failed.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask vendors again: stored answers do not count.")
+    ] = False,
+) -> None:
+    """Set leads to pending. A lead in work loses that run and gets a fresh one.
+
+    Ends with 1 when --id or --email names no lead.
+    """
+    from enricher.commands.reenrich import Chosen, reenrich  # noqa: PLC0415 - see run
+
+    chosen = Chosen(id_, email, query, failed)
+    sys.exit(_run(reenrich(_configured(), chosen, refresh=refresh)))
+
+
+@cli.command()
+def backfill(
+    query: Annotated[str, typer.Option(help="A MongoDB filter in extended JSON; '{}' is all.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count leads and calls; change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it begins.")] = False,
+) -> None:
+    """Enrich old leads: count what it costs, ask, then do it behind all other work.
+
+    Old are leads without a status; others only when the query names enrichment_status.
+    After Ctrl-C the same command goes on where it stopped.
+    """
+    from enricher.commands import arguments  # noqa: PLC0415 - see run
+    from enricher.commands.backfill import fill, plan  # noqa: PLC0415
+
+    match = arguments.query(query)
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise SettingsError(["backfill: without a terminal to ask on, give --yes or --dry-run"])
+    settings = _configured()
+    try:
+        made = _run(plan(settings, match))
+        if dry_run or made.is_empty:
+            return
+        if yes or not made.estimate.leads or typer.confirm("Enrich these leads?"):
+            sys.exit(_run(fill(settings, made)))
+        typer.echo("Nothing was changed.")
+    except KeyboardInterrupt:  # while it was counting
+        sys.exit(ExitCode.UNEXPECTED)
+
+
+@cli.command()
+def forget(email: Annotated[str, typer.Argument(help="The person's e-mail address.")]) -> None:
+    """Erase what was found about a person, and never ask about them again.
+
+    Finds the address in any spelling, for which it reads all leads. The lead's own fields stay.
+    """
+    from enricher.commands.forget import forget  # noqa: PLC0415 - see run
+
+    _run(forget(_configured(), email))
 
 
 @cli.command()

@@ -195,7 +195,12 @@ def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Ret
     next_try = f"The next try is due at {this.now + due_in:%Y-%m-%d %H:%M} UTC."
     error = f"{_listed({**failing, **this.waiting})}. {next_try}"
     return Retrying(
-        _unless_empty(enriched(this)), this.answered, error, due_in, attempt_spent=bool(failing)
+        _unless_empty(enriched(this)),
+        this.answered,
+        error,
+        due_in,
+        attempt_spent=bool(failing),
+        held_by=tuple(_of_types(this.answers, (Held,))),
     )
 
 

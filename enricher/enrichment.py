@@ -18,8 +18,11 @@ from enricher.conclude import (
     progress,
 )
 from enricher.identity import Identity, identify
-from enricher.lead import Lead, Outcome, Progress
+from enricher.lead import Lead, Outcome, Progress, Reason
+from enricher.permission import Permission
 from enricher.waterfall import Findings, Waterfall
+
+_OVER_QUOTA = "over the plan's quota"
 
 
 @dataclass(slots=True)
@@ -30,6 +33,8 @@ class Enrichment:
     policy: RetryPolicy
     seconds_for_a_lead: float
     internal_domains: frozenset[str] = frozenset()
+    permission: Permission | None = None
+    """Asked before anything is paid for; without one everything may be."""
     random: Random = field(default_factory=Random)
 
     async def work_on(
@@ -47,11 +52,12 @@ class Enrichment:
         if lead.attempt > self.policy.retries + 1:
             return conclude_unfinished(self._round(lead, Findings())), subject
         if identity.reason is not None:
-            findings = await self.waterfall.ask_free(
-                lead, identity.query, self.seconds_for_a_lead, identity.no_company_domain
-            )
-            this = self._round(lead, findings)
-            return conclude_unasked(this, identity.reason), subject
+            return await self._unasked(lead, identity, identity.reason), subject
+        refusal = await self._refusal(lead, identity)
+        if refusal is Reason.SUPPRESSED:
+            return conclude_objection(self._round(lead, Findings())), subject
+        if refusal is not None:
+            return await self._unasked(lead, identity, refusal), subject
 
         async def keep_findings(findings: Findings) -> None:
             await keep(progress(self._round(lead, findings), subject))
@@ -61,8 +67,22 @@ class Enrichment:
         )
         this = self._round(lead, findings)
         if findings.objection:
+            await self._withdraw(identity)
             return conclude_objection(this), subject
         return conclude(this, self.random), subject
+
+    async def _unasked(self, lead: Lead, identity: Identity, reason: Reason) -> Outcome:
+        """Nobody is paid, and what costs nothing is said all the same."""
+        why = _OVER_QUOTA if reason is Reason.OVER_QUOTA else identity.no_company_domain
+        findings = await self.waterfall.ask_free(lead, identity.query, self.seconds_for_a_lead, why)
+        return conclude_unasked(self._round(lead, findings), reason)
+
+    async def _refusal(self, lead: Lead, identity: Identity) -> Reason | None:
+        return None if self.permission is None else await self.permission.refusal(lead, identity)
+
+    async def _withdraw(self, identity: Identity) -> None:
+        if self.permission is not None:
+            await self.permission.withdraw(identity.query)
 
     def _round(self, lead: Lead, findings: Findings) -> Round:
         return Round(

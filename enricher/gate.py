@@ -1,76 +1,62 @@
 """One gate per provider: everything that stands between a question and a call.
 
-Order matters. A provider that refuses everybody is not asked at all; retries stand outside the
-limiter, so that each try is counted and waits its turn like the first.
+Order matters. A provider that refuses everybody, or fails for everybody, is not asked at all; the
+limiter comes last, so that a slot is used at once; retries stand outside, so that each try is
+counted and waits its turn like the first.
+
+`PaidGate` (in `paid.py`) adds what a call that costs money needs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 
 from loguru import logger
 
 from enricher import metrics
 from enricher.answer import Answer, Held, Query, Throttled, Unavailable
+from enricher.breaker import Breaker
 from enricher.limits import Limiter
-from enricher.providers.base import Provider
+from enricher.providers.base import Provider, Tried
 from enricher.retry import Retries, Retry, with_retries
+from enricher.supply import Slot
 
 _CUT_SHORT = Unavailable("timed out")
-_FAILURES_OF_AN_OUTAGE = 3
-"""In a row. One that stands alone is mended by a retry, and is no news to whoever is on call."""
-_LINE_EVERY_SECONDS = 10.0
+_NO_TIME = Throttled(reason="no time left to wait")
 _HINT = (
     "once the cause is mended, restart the daemon to ask again at once; leads are enriched "
     'when they are due, or right away when their enrichment_status is set to "pending"'
 )
 
 
-@dataclass(slots=True)
-class VendorOutage:
-    """One provider's row of failures: told when it begins, rarely while it lasts, and when it ends.
+@dataclass(slots=True, eq=False)
+class Asking:
+    """One question on its way to one provider. `lead` is the id, for the log alone."""
 
-    A provider that comes and goes is told of no more often than one that is gone: a beginning
-    that falls within ten seconds of the last line is passed over, and so is its end.
-    """
-
-    provider: str
-    clock: Callable[[], float] = time.monotonic
-    _failures: int = 0
-    _began: float = 0.0
-    _said: float = -math.inf
-    _is_told: bool = False
-
-    def note(self, answer: Answer) -> None:
-        """Each answer, in the order of arrival."""
-        if isinstance(answer, Unavailable):
-            self._failed(answer.reason)
-        elif self._failures:
-            self._succeeded()
-
-    def _failed(self, reason: str) -> None:
-        now = self.clock()
-        self._failures += 1
-        if self._failures == 1:
-            self._began = now
-        if self._failures >= _FAILURES_OF_AN_OUTAGE and now - self._said >= _LINE_EVERY_SECONDS:
-            self._said, self._is_told = now, True
-            fields = {"provider": self.provider, "failures": self._failures, "reason": reason}
-            logger.bind(**fields).warning("provider.unavailable")
-
-    def _succeeded(self) -> None:
-        if self._is_told:
-            seconds = round(self.clock() - self._began, 1)
-            logger.bind(provider=self.provider, failures=self._failures, seconds=seconds).info(
-                "provider.available"
-            )
-        self._failures, self._is_told = 0, False
+    query: Query
+    deadline: float
+    """`time.monotonic()` by which there must be an answer."""
+    lead: str
+    urgency: float = 0.0
+    newer_than: datetime | None = None
+    """Answers that were kept before it do not count."""
+    standing: Answer = _NO_TIME
+    """The answer if the time were up now: waiting for a limit is nobody's failure."""
+    is_paid: bool = False
+    """The vendor has charged for this question already: it is preparing the answer."""
+    slot: Slot | None = None
+    """The moment for its call."""
+    is_sent: bool = False
+    """The slot is used: a call has left, or is about to."""
+    is_wanted: bool = True
+    """False once everybody has given up waiting."""
+    key: str = ""
+    """The question among all that were ever asked; empty for what is not kept."""
 
 
 class _Waiting:
@@ -93,117 +79,134 @@ class Gate:
     provider: Provider
     retries: Retries = field(default_factory=Retries)
     random: Random = field(default_factory=Random)
-    _limiter: Limiter = field(init=False)
-    _outage: VendorOutage = field(init=False)
-    _held: Held | None = None
-    _held_until: float = 0.0
+    shared_limiter: Limiter | None = None
+    """Where several providers share one; else it is made from the provider's own windows."""
+    limiter: Limiter = field(init=False)
+    _breaker: Breaker = field(init=False)
+    _is_held: bool = False
 
     def __post_init__(self) -> None:
-        self._limiter = Limiter(self.provider.windows)
-        self._outage = VendorOutage(self.name)
+        self.limiter = self.shared_limiter or Limiter(self.provider.windows)
+        self._breaker = Breaker(self.name)
 
     @property
     def name(self) -> str:
         return self.provider.name
 
-    async def ask(self, query: Query, deadline: float, lead: str) -> Answer:
-        """The provider's answer by `deadline` (monotonic). `lead` is the id, for the log alone.
+    async def ask(self, asking: Asking) -> Answer:
+        """The provider's answer by the deadline.
 
         When the time is up: `Unavailable` if a call was under way, else what the last call said,
-        and `Throttled` if there was none, because waiting for a limit is nobody's failure.
+        and `Throttled` if there was none.
         """
-        standing: Answer = Throttled(reason="no time left to wait")
         waiting = _Waiting(self.name)
 
         async def attempt() -> Answer:
-            nonlocal standing
             waiting.set(waits=True)
-            refusal = await self._admission(deadline)
+            refusal = await self._admission(asking)
             waiting.set(waits=False)
             if refusal is not None:
                 return refusal
-            standing = _CUT_SHORT
-            standing = await self._call(query)
-            return standing
+            asking.standing = _CUT_SHORT
+            asking.standing = await self._try(asking)
+            return asking.standing
 
         def note_retry(retry: Retry) -> None:
             waiting.set(waits=isinstance(retry.answer, Throttled))
-            self._note_retry(lead, retry)
+            self._note_retry(asking.lead, retry)
 
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await with_retries(attempt, self.retries, deadline, note_retry, self.random)
+            async with asyncio.timeout(max(0.0, asking.deadline - time.monotonic())):
+                return await with_retries(
+                    attempt, self.retries, asking.deadline, note_retry, self.random
+                )
         except TimeoutError:
-            return standing
+            return asking.standing
         finally:
             waiting.set(waits=False)
 
-    async def _admission(self, deadline: float) -> Held | Throttled | None:
+    # -- before a call -----------------------------------------------------------------------
+
+    async def _admission(self, asking: Asking) -> Held | Throttled | None:
         """Wait for a slot; why not, if nobody may ask now or before the deadline."""
         if held := self._standing_hold():
             return held
-        paused = self._limiter.pause_left
-        if paused and time.monotonic() + paused >= deadline:
+        paused = self.limiter.pause_left
+        if paused and time.monotonic() + paused >= asking.deadline:
             return Throttled(paused)  # do not keep a slot of the worker for a wait in vain
         began = time.monotonic()
         try:
-            await self._limiter.acquire()
+            given = await self.limiter.acquire(asking.urgency)
         finally:
             metrics.LIMIT_WAIT.labels(self.name).inc(time.monotonic() - began)
-        return self._standing_hold()  # it may have begun while we stood in the queue
+        held = self._standing_hold() or self._breaker.admission()
+        if isinstance(given, Held):
+            return held or given
+        if held:  # it may have begun while we stood in the queue
+            self.limiter.give_back(given)
+            return held
+        asking.slot = given
+        return None
 
-    async def _call(self, query: Query) -> Answer:
+    async def close(self, seconds: float) -> None:  # noqa: ARG002 - what a `PaidGate` needs
+        """No call is made any more. Waits at most so long for those that are under way."""
+        await self.limiter.close()
+
+    def _standing_hold(self) -> Held | None:
+        """The hold with the time that is left of it, whoever of the fleet was told of it."""
+        held = self._hold()
+        if held and not self._is_held:
+            fields = {
+                "provider": self.name,
+                "reason": held.reason,
+                "seconds": round(held.seconds, 1),
+            }
+            logger.bind(**fields, hint=_HINT).error("provider.held")
+        elif self._is_held and not held:
+            logger.bind(provider=self.name).info("provider.released")
+        self._is_held = held is not None
+        metrics.HELD.labels(self.name).set(self._is_held)
+        return held
+
+    def _hold(self) -> Held | None:
+        return self.limiter.held
+
+    # -- a call ------------------------------------------------------------------------------
+
+    async def _try(self, asking: Asking) -> Answer:
+        """One try, once it may be made."""
+        return (await self._call(asking)).answer
+
+    async def _call(self, asking: Asking) -> Tried:
         began = time.perf_counter()
-        answer: Answer = _CUT_SHORT  # a call that we end ourselves may be charged, so it counts
+        tried = Tried(_CUT_SHORT, is_charged=None)  # one that we end ourselves may be charged
         try:
-            answer = _checked(await self.provider.ask(query))
+            tried = _checked(await self.provider.exchange(asking.query))
         except asyncio.CancelledError as error:
             # Without anybody cancelling us it is the provider's own (a shared call, a broken pool).
             # Passed on, it would end this task as if nobody had wanted the answer.
             if _is_cancelled():
                 raise
-            answer = self._broken(error)
+            tried = self._broken(error)
         except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
-            answer = self._broken(error)
+            tried = self._broken(error)
         finally:
             metrics.REQUEST_SECONDS.labels(self.name).observe(time.perf_counter() - began)
-            metrics.REQUESTS.labels(self.name, word_for(answer)).inc()
-        self._heed(answer)
-        return answer
+            metrics.REQUESTS.labels(self.name, word_for(tried.answer)).inc()
+        return Tried(self._heed(asking, tried.answer), tried.reply, tried.is_charged)
 
-    def _broken(self, error: BaseException) -> Unavailable:
+    def _broken(self, error: BaseException) -> Tried:
         logger.bind(provider=self.name).opt(exception=error).error("provider.broken")
-        return Unavailable(f"internal error: {type(error).__name__}")
+        return Tried(Unavailable(f"internal error: {type(error).__name__}"), is_charged=None)
 
-    def _heed(self, answer: Answer) -> None:
+    def _heed(self, asking: Asking, answer: Answer) -> Answer:
         """What one lead was told holds for all of them."""
-        self._outage.note(answer)
         if isinstance(answer, Throttled) and answer.retry_after:
-            self._limiter.pause(answer.retry_after)
+            self.limiter.pause(answer.retry_after)
         if isinstance(answer, Held):
-            self._hold(answer)
-
-    def _hold(self, held: Held) -> None:
-        if self._held is None:
-            fields = {"provider": self.name, "reason": held.reason, "seconds": held.seconds}
-            logger.bind(**fields, hint=_HINT).error("provider.held")
-        until = time.monotonic() + held.seconds
-        # Of the calls that were under way together, the longest counts.
-        if until > self._held_until:
-            self._held, self._held_until = held, until
-        metrics.HELD.labels(self.name).set(1)
-
-    def _standing_hold(self) -> Held | None:
-        """The hold with the time that is left of it, or `None` when it is over."""
-        if self._held is None:
-            return None
-        remaining = self._held_until - time.monotonic()
-        if remaining > 0:
-            return Held(self._held.reason, remaining)
-        self._held, self._held_until = None, 0.0
-        metrics.HELD.labels(self.name).set(0)
-        logger.bind(provider=self.name).info("provider.released")
-        return None
+            self.limiter.hold(answer)
+            self._standing_hold()
+        return self._breaker.note(asking.query, answer)
 
     def _note_retry(self, lead: str, retry: Retry) -> None:
         metrics.RETRIES.labels(self.name).inc()
@@ -217,10 +220,10 @@ class Gate:
         ).info("provider.retry")
 
 
-def _checked(answer: object) -> Answer:
-    if not isinstance(answer, Answer):
-        raise TypeError(f"a provider answered with {type(answer).__name__}")
-    return answer
+def _checked(tried: Tried) -> Tried:
+    if not isinstance(tried.answer, Answer):
+        raise TypeError(f"a provider answered with {type(tried.answer).__name__}")
+    return tried
 
 
 def _is_cancelled() -> bool:

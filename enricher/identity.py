@@ -63,6 +63,7 @@ class Identity:
         """The question as providers get it."""
         return Query(
             email=self.email,
+            email_key=self.email_key,
             company_domain=self.company_domain,
             no_company_domain=self.no_company_domain,
             full_name=self.full_name,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -62,6 +63,7 @@ class Reason(StrEnum):
     INTERNAL_DOMAIN = "internal_domain"
     SYSTEM_ADDRESS = "system_address"
     SUPPRESSED = "suppressed"
+    OVER_QUOTA = "over_quota"
     INVALID_EMAIL = "invalid_email"
     INVALID_INPUT = "invalid_input"
 
@@ -83,6 +85,7 @@ _SENTENCES = {
     Reason.INTERNAL_DOMAIN: "The domain is one of our own (ENRICHER_INTERNAL_DOMAINS).",
     Reason.SYSTEM_ADDRESS: "The e-mail address belongs to a machine, not to a person.",
     Reason.SUPPRESSED: "The person asked not to be processed.",
+    Reason.OVER_QUOTA: "The plan's leads for this calendar month are used up.",
     Reason.INVALID_EMAIL: "The e-mail address is not valid.",
     Reason.INVALID_INPUT: "The e-mail address is not text.",
 }
@@ -120,6 +123,13 @@ class Lead:
     """Number of this attempt, counted at the claim; 1 for the first."""
     waited_seconds: float | None = None
     """From the moment the lead became work to the claim, by the server's clock."""
+    priority: float = 0.0
+    """Its place in every queue, also that for a provider's limit: higher first, NaN counts as lowest."""
+    account: object = None
+    """Whose lead it is: a value of any type."""
+    plan: str | None = None
+    newer_than: datetime | None = None
+    """Cached answers that are older do not count."""
 
 
 @dataclass(slots=True, eq=False)
@@ -163,6 +173,8 @@ class Retrying:
     error: str
     due_in: timedelta
     attempt_spent: bool = True
+    held_by: tuple[str, ...] = ()
+    """The providers that were not asked because nobody may ask them for now."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -191,3 +203,23 @@ class Progress:
 
 
 Outcome: TypeAlias = Completed | Retrying | Failed | Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """The leads in work that wait for a provider's limit. As it stands by itself: nobody waits."""
+
+    waiting: int = 0
+    seconds: float = 0.0
+    """How long a newcomer would wait that is less urgent than all of them."""
+    urgency: float = -math.inf
+    """The highest priority among them."""
+
+    @property
+    def is_high(self) -> bool:
+        """More waits than the limits serve soon: whoever comes now would only wait with them."""
+        return self.waiting > 0 and self.seconds > SOON_SECONDS
+
+
+SOON_SECONDS = 1.0
+"""Long enough that no limit goes unused while the next leads are claimed."""

@@ -1,77 +1,225 @@
 """Rate limits: several windows for one provider, none of them ever exceeded.
 
-`aiolimiter` is a leaky bucket with bursts: over any `seconds` it lets through up to
-`burst + rate * seconds` calls, so `AsyncLimiter(600, 60)` passes 1,199 in the first minute. Each
-window therefore gets a small burst and a rate with `burst + rate * (seconds + slack) < calls + 1`.
-The slack is there because a vendor judges by its own clock at arrival: calls that left evenly can
-arrive closer together.
+The fleet shares each vendor's limit through a bucket in MongoDB (`store/buckets.py`). While
+somebody waits, a pump reserves slots ahead, at most half a second's worth and no more than there
+are waiters, and gives each at its time to the most urgent waiter. So a lone caller pays one round
+trip, and under load nobody waits for the database. A slot that could not be used soon after its
+time is void: after a stall, all the slots that were missed would be one late burst.
 
-All windows must pass; the longest is asked first, so that a slot of the shortest is used at once.
+Behind it stands `aiolimiter`, one leaky bucket for each window and process: without a database
+(tests, a single process) the only limiter, else a guard that passes whatever the fleet's bucket
+lets through, and keeps this process within the limit should the shared document be lost. All
+windows must pass; the longest is asked first, so that a slot of the shortest is used at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 from aiolimiter import AsyncLimiter
 
+from enricher.answer import Held
+from enricher.outage import Outage, pause
+from enricher.paces import Pace, paces
 from enricher.providers.base import Window
+from enricher.stops import Stops
+from enricher.store.buckets import Bucket, Reserved
+from enricher.supply import LOOK_SECONDS, Slot, Supply
+from enricher.turns import Turns
 
-_SLACK_SECONDS = 0.25
-_CALLS_PER_BURST = 100
-"""One call of burst for each hundred of the limit: makes up for timers that fire late, and lets a
-few leads that arrive together through at once. It costs one percent of the limit."""
-_LONGEST_PAUSE = 86_400.0
-"""No single answer may silence a provider for longer than a day."""
+SLACK = 0.25
+"""Seconds, for the way to the vendor alone: what a local limiter lets through is used at once."""
+_ROUNDING = 1.0001
+"""aiolimiter's level is a sum of floats."""
 
 
 class Limiter:
-    """Waits until every window has room. Also obeys a pause that the vendor asked for."""
+    """Waits until every window has room. Also obeys pauses and holds, whoever learnt of them."""
 
-    def __init__(self, windows: tuple[Window, ...]) -> None:
-        sustained = min((_rate(window, _burst(window)) for window in windows), default=0.0)
-        longest_first = sorted(windows, key=lambda window: -window.seconds)
-        self._buckets = [_bucket(window, sustained) for window in longest_first]
-        self._paused_until = 0.0
+    def __init__(self, windows: tuple[Window, ...], bucket: Bucket | None = None) -> None:
+        self._guards = [_guard(pace) for pace in paces(windows)]
+        self._own_gap = max((pace.gap(SLACK) for pace in paces(windows)), default=0.0)
+        self._turns: Turns[Slot | Held] = Turns()
+        self._wake = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._is_closed = False
+        outage = Outage("limits")
+        self._stops = Stops(bucket, outage, self._stop)
+        self._supply: Supply | None = None
+        if bucket is not None:
+            self._supply = Supply(bucket, outage, self._own_gap, self._learn, self._turns.fail_all)
 
-    async def acquire(self) -> None:
-        """Wait for a slot in every window."""
-        while True:
-            await self._sit_out_pause()
-            for bucket in self._buckets:
-                await bucket.acquire()
-            # A slot that was granted during a pause is void: spent after it, all at once, the
-            # slots of the whole pause would be one burst.
-            if not self.pause_left:
-                return
+    # -- for callers -----------------------------------------------------------------------
+
+    async def acquire(self, urgency: float = 0.0) -> Slot | Held:
+        """Wait for a slot in every window; the most urgent first, then first come first served.
+
+        Returns the hold instead while nobody may call. Raises what broke the pump; that the
+        database is away breaks nothing, it is waited out. Whoever is stalled between this and its
+        call finds that the slot `has_lapsed`, and acquires anew.
+        """
+        if self._is_closed:
+            raise RuntimeError("the limiter is closed")
+        if self._is_free:
+            return Slot.of_now()
+        turn = self._turns.join(urgency)
+        self._start_pump()
+        self._wake.set()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            self._leave_in_its_moment(turn)
+            raise
+        finally:
+            self._turns.leave(turn)
+            if not self._turns and self._pump is not None:
+                self._pump.cancel()
+
+    def give_back(self, slot: Slot) -> None:
+        """It was not used: the next may have it, if it is soon. To be called once."""
+        is_good = time.monotonic() < slot.until and slot.at >= self._stops.paused_until
+        if self._supply is not None and is_good and not self.held:
+            self._supply.take_back(slot)
+            self._wake.set()
+
+    @property
+    def _is_free(self) -> bool:
+        """Nothing limits these calls."""
+        is_limited = self._guards or self._supply is not None
+        return not (is_limited or self.held or self.pause_left)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a slot."""
+        return len(self._turns)
+
+    @property
+    def urgency(self) -> float | None:
+        """The highest among those that wait; `None` when nobody does."""
+        return self._turns.urgency
+
+    @property
+    def expected_wait(self) -> float:
+        """Seconds that a newcomer of the lowest urgency would wait now, about."""
+        if self._supply is None:
+            return self.pause_left + len(self._turns) * self._own_gap
+        return max(self.pause_left, self._supply.expected_wait(len(self._turns)))
+
+    async def close(self) -> None:
+        """Whoever waits gets an error; what others must know is still written, if that is quick."""
+        self._is_closed = True
+        self._turns.fail_all(RuntimeError("the limiter is closed"))
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+        if self._supply is not None:
+            await self._supply.close()
+        await self._stops.close()
+
+    # -- pauses and holds ------------------------------------------------------------------
 
     def pause(self, seconds: float) -> None:
-        """The vendor said to wait: nobody calls it before that, whoever received the answer."""
-        until = time.monotonic() + min(seconds, _LONGEST_PAUSE)
-        self._paused_until = max(self._paused_until, until)
+        """The vendor said to wait: nobody of the fleet calls before that, whoever was told.
+
+        Another process may still use what it has in hand: half a second's worth at most.
+        """
+        self._stops.pause(seconds)
 
     @property
     def pause_left(self) -> float:
         """Seconds until the pause is over; 0 when there is none."""
-        return max(0.0, self._paused_until - time.monotonic())
+        return self._stops.pause_left
 
-    async def _sit_out_pause(self) -> None:
-        while remaining := self.pause_left:
-            await asyncio.sleep(remaining)
+    def hold(self, held: Held) -> None:
+        """Nobody of the fleet calls until the hold is over or released; of two the longer counts."""
+        self._stops.hold(held)
+
+    def release(self) -> None:
+        """End the hold, for the whole fleet."""
+        self._stops.release()
+
+    @property
+    def held(self) -> Held | None:
+        """The standing hold, with the time that is left of it."""
+        return self._stops.held
+
+    def _stop(self) -> None:
+        if self._supply is not None:
+            self._supply.drop_before(math.inf if self.held else self._stops.paused_until)
+        self._wake.set()
+
+    def _learn(self, reserved: Reserved | None, asked_at: float) -> None:
+        if reserved is not None:
+            self._stops.learn(reserved, asked_at)
+        self._wake.set()
+
+    # -- the pump --------------------------------------------------------------------------
+
+    def _start_pump(self) -> None:
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._run(), name="limiter")
+
+    async def _run(self) -> None:
+        try:
+            while self._turns:
+                self._wake.clear()
+                await self._step()
+        except Exception as error:  # noqa: BLE001 - it reaches those who wait
+            self._turns.fail_all(error)
+        finally:
+            self._pump = None
+            if self._turns and not self._is_closed:  # somebody came while this one was cancelled
+                self._start_pump()
+
+    async def _step(self) -> None:
+        """What is to be done next; or sleep until something is."""
+        if held := self.held:
+            self._turns.give_all(held)
+            if self._supply is not None:
+                self._supply.look()
+        elif left := self.pause_left:
+            await pause(self._wake, left)
+        elif self._supply is None:
+            await self._pass_guards()
+            if not self.pause_left:  # what was granted during a pause is void
+                self._turns.give(Slot.of_now())
+        else:
+            await self._serve(self._supply)
+
+    async def _serve(self, supply: Supply) -> None:
+        slot = supply.slot_of_now()
+        supply.reserve_for(len(self._turns))
+        if slot is None:
+            seconds = supply.next_event(len(self._turns)) - time.monotonic()
+            await pause(self._wake, min(seconds, LOOK_SECONDS))
+        elif await self._passes(slot) and supply.has(slot) and self._turns.give(slot):
+            supply.take(slot)
+
+    async def _passes(self, slot: Slot) -> bool:
+        """False when the guards had no room before the slot became void."""
+        if slot.is_guarded:
+            return True
+        try:
+            async with asyncio.timeout(slot.until - time.monotonic()):
+                await self._pass_guards()
+        except TimeoutError:
+            return False
+        slot.is_guarded = True
+        return True
+
+    async def _pass_guards(self) -> None:
+        for guard in self._guards:
+            await guard.acquire()
+
+    def _leave_in_its_moment(self, turn: asyncio.Future[Slot | Held]) -> None:
+        """A caller may be cancelled after its slot was given to it: the next may have it."""
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
+            given = turn.result()
+            if isinstance(given, Slot):
+                self.give_back(given)
 
 
-def _burst(window: Window) -> int:
-    return 1 + window.calls // _CALLS_PER_BURST
-
-
-def _rate(window: Window, burst: int) -> float:
-    """Calls a second that keep the window with this burst."""
-    return 0.999 * (window.calls + 1 - burst) / (window.seconds + _SLACK_SECONDS)
-
-
-def _bucket(window: Window, sustained: float) -> AsyncLimiter:
-    """A window that is not the tightest need not refill fast, and can let more through at once."""
-    spare = int(window.calls + 1 - sustained * (window.seconds + _SLACK_SECONDS) / 0.999)
-    burst = min(window.calls, max(_burst(window), spare))
-    return AsyncLimiter(burst, burst / _rate(window, burst))
+def _guard(pace: Pace) -> AsyncLimiter:
+    return AsyncLimiter(pace.burst, pace.burst * pace.gap(SLACK) * _ROUNDING)

@@ -160,6 +160,34 @@ HELD = Gauge(
     registry=REGISTRY,
 )
 
+CIRCUIT = Gauge(
+    "enricher_provider_circuit_open",
+    "1 while a provider is left alone because it failed for everybody.",
+    ["provider"],
+    registry=REGISTRY,
+)
+
+# -- money -----------------------------------------------------------------------------------
+
+CALLS_CHARGED = Counter(
+    "enricher_calls_charged_total",
+    "Calls that the vendor charges for, by its own rules.",
+    ["provider"],
+    registry=REGISTRY,
+)
+CALLS_AMBIGUOUS = Counter(
+    "enricher_calls_ambiguous_total",
+    "Calls without an answer that the vendor may have done, and charged, all the same.",
+    ["provider"],
+    registry=REGISTRY,
+)
+CALLS_SAVED = Counter(
+    "enricher_calls_saved_total",
+    "Answers that needed no call: kept from earlier, or shared by several leads.",
+    ["provider", "by"],
+    registry=REGISTRY,
+)
+
 # -- stream and database ---------------------------------------------------------------------
 
 STREAMING = Gauge(
@@ -191,7 +219,17 @@ DATABASE_ERRORS = Counter(
 ANSWERS = (
     "found", "not_found", "preparing", "throttled", "unavailable", "held", "objected",
 )  # fmt: skip
-LOOPS = ("watcher", "admission", "worker", "heartbeat", "settle")
+LOOPS = (
+    "watcher",
+    "admission",
+    "worker",
+    "heartbeat",
+    "settle",
+    "calls",
+    "cache",
+    "ledger",
+    "limits",
+)
 
 
 def initialise(version: str, providers: Iterable[str]) -> None:
@@ -220,3 +258,8 @@ def _initialise_provider(provider: str) -> None:
     LIMIT_WAIT.labels(provider)
     WAITING.labels(provider)
     HELD.labels(provider)
+    CIRCUIT.labels(provider)
+    CALLS_CHARGED.labels(provider)
+    CALLS_AMBIGUOUS.labels(provider)
+    for by in ("cache", "coalescing"):
+        CALLS_SAVED.labels(provider, by)

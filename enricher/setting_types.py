@@ -21,6 +21,10 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 DAY = 86_400
+MOST_DAYS = 3650
+MOST_CALLS = 1_000_000_000
+MOST_LEADS = 100_000
+"""Of a quota: the leads counted for an account stand in one document, at some 20 bytes each."""
 MAX_DATABASE_BYTES = 63
 MAX_COLLECTION_BYTES = 190
 """Together with the longest database name and a dot, within MongoDB's 255 for a namespace."""
@@ -108,6 +112,29 @@ def _domains(domains: tuple[str, ...]) -> tuple[str, ...]:
     return cleaned
 
 
+def plan_key(plan: str) -> str:
+    """A plan's name as it is compared: to spell it differently must not be a way around a quota."""
+    return plan.strip().casefold()
+
+
+def _json_quotas(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        pairs = json.loads(value, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        pairs = None
+    is_object = isinstance(pairs, list) and value.lstrip().startswith("{")
+    if not is_object or not all(type(most) is int and 0 <= most <= MOST_LEADS for _, most in pairs):
+        raise ValueError(
+            f'expected a JSON object of plans and whole numbers up to {MOST_LEADS}, like {{"free": 10}}'
+        )
+    plans = [plan_key(plan) for plan, _ in pairs]
+    if len(set(plans)) < len(plans) or "" in plans:
+        raise ValueError("expected a name for each plan, and each plan once (case does not count)")
+    return dict(pairs)
+
+
 def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -120,6 +147,7 @@ Url: TypeAlias = Annotated[str, AfterValidator(_base_url)]
 Key: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_key)]
 Strings: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_list)]
 Domains: TypeAlias = Annotated[Strings, AfterValidator(_domains)]
+Quotas: TypeAlias = Annotated[Mapping[str, int], NoDecode, BeforeValidator(_json_quotas)]
 Level: TypeAlias = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -131,6 +159,11 @@ def setting(name: str, default: object, sentence: str, **limits: Any) -> Any:
 def seconds(name: str, default: float, sentence: str, **limits: float) -> Any:
     """A span of time, of at most a day, so that no arithmetic with it can overflow."""
     return setting(name, default, sentence, **(limits or {"gt": 0}), le=DAY, allow_inf_nan=False)
+
+
+def in_days(name: str, default: float, sentence: str) -> Any:
+    """A span of days, parts of them allowed; 0 turns off what it is for."""
+    return setting(name, default, sentence, ge=0, le=MOST_DAYS, allow_inf_nan=False)
 
 
 class Section(BaseSettings):
@@ -171,7 +204,8 @@ def expected(detail: Mapping[str, Any], info: FieldInfo) -> str:
         return f"expected {detail['ctx']['expected']}"
     if info.annotation is bool:
         return "expected true or false"
-    if info.annotation not in (int, float):
+    is_whole = info.annotation in (int, int | None)
+    if not is_whole and info.annotation is not float:
         return "expected text in UTF-8"
     limits = (("gt", "more than"), ("ge", "at least"), ("le", "at most"))
     words = [
@@ -180,4 +214,4 @@ def expected(detail: Mapping[str, Any], info: FieldInfo) -> str:
         for sign, word in limits
         if getattr(rule, sign, None) is not None
     ]
-    return ", ".join([f"expected {'a whole' if info.annotation is int else 'a'} number", *words])
+    return ", ".join([f"expected {'a whole' if is_whole else 'a'} number", *words])

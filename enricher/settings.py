@@ -6,8 +6,7 @@ The environment wins over the file; a blank value means "not given" in both.
 
 Two rules keep a mistake from passing in silence:
 
-* a name that begins like ours but is none of ours is an error: a mistyped budget is no budget.
-  Names that others use too (`MONGODB_...`) are one when they stand for a setting that is missing;
+* a name that begins like ours but is none of ours is an error (`setting_names.py`);
 * the value is shown next to the complaint, except for keys and the database URI.
 
 A section that is built directly reads nothing from outside: `WorkSettings(concurrency=4)` is the
@@ -16,37 +15,34 @@ defaults plus that one value. Each part of the daemon receives only its own sect
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
 import os
-import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    EnvSettingsSource,
-)
+from pydantic_settings import EnvSettingsSource
 
 from enricher.env_file import read_env_file
 from enricher.errors import SettingsError
+from enricher.setting_names import is_ours, unknown
 from enricher.setting_types import (
     Domains,
-    Key,
     Level,
+    Quotas,
     Section,
     Strings,
-    Url,
     collection_name,
     database_name,
     expected,
     field_path,
     harmless,
+    in_days,
     is_secret,
     lower,
     mongodb_uri,
@@ -54,32 +50,7 @@ from enricher.setting_types import (
     setting,
     upper,
 )
-
-OUR_PREFIXES = ("ENRICHER_", "CLEARBIT_", "HUNTER_", "PDL_", "APOLLO_")
-"""Whatever begins with one of these is meant for us, so an unknown one is a mistake."""
-
-_ALMOST_OURS = ("MONGODB_", "MONGO_", "LEADS_", "LEAD_")
-"""Others set such names too, images and charts among them (MONGODB_VERSION, MONGODB_USER), so only
-one that is nearly a setting's is a mistake, and none while that setting is given."""
-_ALMOST = 0.9
-"""Of `difflib`: MONGODB_URL is 0.91 like MONGODB_URI, MONGODB_USER 0.87, MONGODB_VERSION 0.77."""
-_OTHERS_SAY = {
-    "MONGO_URL": "MONGODB_URI",
-    "MONGO_DB": "MONGODB_DATABASE",
-    "MONGODB_DB": "MONGODB_DATABASE",
-    "MONGODB_DBNAME": "MONGODB_DATABASE",
-    "MONGODB_DB_NAME": "MONGODB_DATABASE",
-    "MONGODB_DATABASE_NAME": "MONGODB_DATABASE",
-    "MONGODB_COLLECTION": "LEADS_COLLECTION",
-    "LEADS_COLLECTION_NAME": "LEADS_COLLECTION",
-}
-_ADDRESS_OF_MONGODB = re.compile(r"(?i)(MONGO|MONGODB|DATABASE|DB)_\w+=mongodb(\+srv)?://")
-"""A name and its value: DATABASE_URL is of no concern to us when it leads to PostgreSQL."""
-
-_LINK_VARIABLE = re.compile(
-    r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$"
-)
-"""What Kubernetes sets in every pod for a Service that happens to be named like us."""
+from enricher.setting_vendors import VENDORS, VendorSettings
 
 
 class MongoSettings(Section):
@@ -92,41 +63,6 @@ class MongoSettings(Section):
     collection: Annotated[str, AfterValidator(collection_name)] = setting(
         "LEADS_COLLECTION", "leads", "Collection that is watched for new leads."
     )
-
-
-class VendorSettings(Section):
-    """Access to one vendor, shared by all of its routes."""
-
-    key: Key
-    base_url: Url
-    per_minute: int
-
-
-def _vendor_key(vendor: str) -> Any:
-    sentence = f"Key for {vendor}; without it {vendor} is not asked."
-    return setting(f"{vendor.upper()}_API_KEY", None, sentence)
-
-
-def _vendor_url(vendor: str, default: str) -> Any:
-    sentence = f"Scheme and host of all {vendor} routes; change it for a proxy or the simulator."
-    return setting(f"{vendor.upper()}_BASE_URL", default, sentence)
-
-
-def _vendor_rate(vendor: str, default: int) -> Any:
-    sentence = f"Calls to {vendor} in any minute, at most, by each process."
-    return setting(f"{vendor.upper()}_RATE_LIMIT", default, sentence, ge=1, le=1_000_000)
-
-
-class ClearbitSettings(VendorSettings):
-    key: Key = _vendor_key("Clearbit")
-    base_url: Url = _vendor_url("Clearbit", "https://company.clearbit.com")
-    per_minute: int = _vendor_rate("Clearbit", 600)
-
-
-class HunterSettings(VendorSettings):
-    key: Key = _vendor_key("Hunter")
-    base_url: Url = _vendor_url("Hunter", "https://api.hunter.io")
-    per_minute: int = _vendor_rate("Hunter", 300)
 
 
 class WorkSettings(Section):
@@ -183,6 +119,29 @@ class IdentitySettings(Section):
     )
 
 
+class CacheSettings(Section):
+    days: float = in_days(
+        "ENRICHER_CACHE_DAYS", 7, "How long what a vendor answered stands for asking it again."
+    )
+    negative_days: float = in_days(
+        "ENRICHER_NEGATIVE_CACHE_DAYS", 1, "The same for an answer that nothing is known."
+    )
+
+
+class QuotaSettings(Section):
+    account_field: Annotated[str, AfterValidator(field_path)] = setting(
+        "ENRICHER_ACCOUNT_FIELD", "account_id", "Field of a lead that says whose it is."
+    )
+    plan_field: Annotated[str, AfterValidator(field_path)] = setting(
+        "ENRICHER_PLAN_FIELD", "plan", "Field of a lead that names the plan of its account."
+    )
+    plans: Quotas = setting(
+        "ENRICHER_PLAN_QUOTAS",
+        {},
+        "Leads of an account in a calendar month (UTC), by plan; other plans are unlimited.",
+    )
+
+
 class HttpSettings(Section):
     host: str = setting("ENRICHER_HTTP_HOST", "127.0.0.1", "Address that metrics are served on.")
     port: int = setting(
@@ -201,15 +160,13 @@ class LogSettings(Section):
     )
 
 
-VENDORS: Mapping[str, type[VendorSettings]] = {
-    "clearbit": ClearbitSettings,
-    "hunter": HunterSettings,
-}
 SECTIONS: Mapping[str, type[Section]] = {
     "mongo": MongoSettings,
     "work": WorkSettings,
     "priority": PrioritySettings,
     "identity": IdentitySettings,
+    "cache": CacheSettings,
+    "quota": QuotaSettings,
     "http": HttpSettings,
     "log": LogSettings,
 }
@@ -228,6 +185,8 @@ class Settings:
     work: WorkSettings = field(default_factory=WorkSettings)
     priority: PrioritySettings = field(default_factory=PrioritySettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    quota: QuotaSettings = field(default_factory=QuotaSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
@@ -237,9 +196,13 @@ def load(
 ) -> Settings:
     """Every section, from the environment and the file; `SettingsError` lists all that is wrong."""
     problems: list[str] = []
-    from_file = read_env_file(Path(env_file), _is_ours, problems) if env_file else {}
+    from_file = (
+        read_env_file(Path(env_file), functools.partial(is_ours, _fields()), problems)
+        if env_file
+        else {}
+    )
     variables = _given(from_file | dict(os.environ if environ is None else environ))
-    problems += _unknown(variables)
+    problems += unknown(variables, _fields())
     if "ENRICHER_LOG_FORMAT" not in variables and sys.stderr.isatty():
         variables["ENRICHER_LOG_FORMAT"] = "console"
     sections = {name: _section(kind, variables, problems) for name, kind in SECTIONS.items()}
@@ -272,36 +235,6 @@ def _written(default: object) -> str:
 def _given(variables: Mapping[str, str]) -> dict[str, str]:
     """Without blank ones: `HUNTER_API_KEY=` in the environment turns off what the file says."""
     return {name: value.strip() for name, value in variables.items() if value.strip()}
-
-
-def _is_ours(name: str) -> bool:
-    return name.upper().startswith(OUR_PREFIXES) or name in _fields()
-
-
-def _is_link(name: str, value: str) -> bool:
-    return bool(_LINK_VARIABLE.search(name)) or re.match(r"(tcp|udp|sctp)://", value) is not None
-
-
-def _unknown(variables: Mapping[str, str]) -> Iterator[str]:
-    for name, value in sorted(variables.items()):
-        if name in _fields() or _is_link(name, value):
-            continue
-        meant = _meant(name, value)
-        if _is_ours(name) or (meant and meant not in variables):
-            hint = f"; did you mean {meant}?" if meant else ""
-            yield f"{name}: there is no such setting{hint}"
-
-
-def _meant(name: str, value: str) -> str | None:
-    """The setting that a name which is none of ours seems to stand for."""
-    name, known = name.upper(), list(_fields())
-    if name in _OTHERS_SAY:
-        return _OTHERS_SAY[name]
-    if _is_ours(name) or name.startswith(_ALMOST_OURS):
-        close = difflib.get_close_matches(name, known, 1, 0.75 if _is_ours(name) else _ALMOST)
-        if close:
-            return close[0]
-    return "MONGODB_URI" if _ADDRESS_OF_MONGODB.match(f"{name}={value}") else None
 
 
 AnySection = TypeVar("AnySection", bound=Section)

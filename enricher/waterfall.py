@@ -9,14 +9,15 @@ deadline, so whatever has been answered by then is kept.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
 from enricher.conclude import FOUND
-from enricher.gate import Gate
-from enricher.lead import Lead, label
+from enricher.gate import Asking, Gate
+from enricher.lead import Lead, Pressure, label
 from enricher.merge import METADATA, is_blank
 
 _NOT_NEEDED = "nothing was missing"
@@ -67,6 +68,21 @@ class Waterfall:
         """Names of the providers that cost nothing."""
         return frozenset(gate.name for gate in self._gates if gate.provider.is_free)
 
+    def pressure(self) -> Pressure:
+        """How the leads in work stand with the limits."""
+        queues = [gate.limiter for gate in self._gates if gate.limiter.waiting]
+        if not queues:
+            return Pressure()
+        return Pressure(
+            waiting=sum(queue.waiting for queue in queues),
+            seconds=max(queue.expected_wait for queue in queues),
+            urgency=max(each for queue in queues if (each := queue.urgency) is not None),
+        )
+
+    async def close(self, seconds: float) -> None:
+        """No more calls; those under way have so long to end."""
+        await asyncio.gather(*(gate.close(seconds) for gate in self._gates))
+
     async def ask(
         self, lead: Lead, query: Query, seconds: float, keep: Callable[[Findings], Awaitable[None]]
     ) -> Findings:
@@ -99,7 +115,7 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            findings.answers[gate.name] = await gate.ask(query, deadline, label(lead.id))
+            findings.answers[gate.name] = await gate.ask(_asking(lead, query, deadline))
         return findings
 
     async def _fall(
@@ -113,10 +129,15 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            answer = await gate.ask(query, deadline, label(lead.id))
+            answer = await gate.ask(_asking(lead, query, deadline))
             findings.answers[gate.name] = answer
             if isinstance(answer, Found):
                 known |= _filled(answer.sections.get(gate.provider.kind.section))
+
+
+def _asking(lead: Lead, query: Query, deadline: float) -> Asking:
+    urgency = -math.inf if math.isnan(lead.priority) else lead.priority
+    return Asking(query, deadline, label(lead.id), urgency, lead.newer_than)
 
 
 async def _takes_long(falls: Sequence[asyncio.Task[None]]) -> bool:

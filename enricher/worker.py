@@ -3,13 +3,19 @@
 Stopping is not cancelling. When told to stop it claims nothing more and lets the work finish while
 the heartbeat goes on; what is not finished by the end of the grace period is given back, with its
 attempt. A result that exists is always written: the settle is shielded, and waited for.
+
+It takes no more than the limits can serve soon. While leads in work wait for a limit (`Pressure`),
+only more urgent ones are claimed; and since waiting costs nothing but memory, these find a slot also
+when all are taken: up to half as many again. The others stay in the queue, where whoever comes next
+can still overtake them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -21,7 +27,17 @@ from enricher import metrics
 from enricher.bell import Bell
 from enricher.enrichment import Enrichment
 from enricher.heartbeat import Heartbeat
-from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped, label
+from enricher.lead import (
+    SOON_SECONDS,
+    Completed,
+    Failed,
+    Lease,
+    Outcome,
+    Pressure,
+    Retrying,
+    Skipped,
+    label,
+)
 from enricher.outage import Outage, pause
 from enricher.schedule import lost_race_pause
 from enricher.settings import WorkSettings
@@ -34,6 +50,8 @@ _ROUND_TRIP_SHARE = 4
 """A claim costs three round trips: wait until a quarter of the slots is free, or"""
 _SLOT_WAIT_SECONDS = 0.02
 """until this long has passed, whichever is first."""
+_LOOK_SECONDS = 0.1
+"""How often to look whether the leads in work still wait for a limit: nothing tells of that."""
 _RELEASE_SECONDS = 5.0
 _REFUSED = "The result could not be written to this document."
 _INTERNAL = "An internal error stopped the work on this lead: {name}."
@@ -50,6 +68,8 @@ class Worker:
     heartbeat: Heartbeat
     bell: Bell
     settings: WorkSettings
+    pressure: Callable[[], Pressure] = Pressure
+    """How the leads in work stand with the limits."""
     outage: Outage = field(default_factory=lambda: Outage("worker"))
     random: Random = field(default_factory=Random)
     _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
@@ -80,17 +100,32 @@ class Worker:
     # -- claiming --------------------------------------------------------------------------
 
     async def _turn(self, stop: asyncio.Event) -> None:
-        if not self._free:
-            await self._until_slots_are_free(stop)
+        pressure = self.pressure()
+        room = self._room(pressure)
+        if not room:
+            await self._until_there_is_room(stop)
             return
+        above = pressure.urgency if pressure.is_high else None
         try:
-            claimed = await self.leads.claim(self._free)
+            claimed = await self.leads.claim(room, above)
         except DatabaseTrouble as error:
             await pause(stop, self.outage.failed(error))
             return
         self.outage.succeeded()
         self._begin(claimed)
-        await self._until_worth_claiming(claimed, stop)
+        await self._until_worth_claiming(claimed, above, stop)
+
+    def _room(self, pressure: Pressure) -> int:
+        """How many leads to claim now."""
+        if pressure.is_high:
+            # Never all of it: somebody still more urgent may come before a slot is free again.
+            beyond = min(pressure.waiting, max(1, self.settings.concurrency // 2))
+            return max(0, (self._free + beyond + 1) // 2)
+        if pressure.waiting and pressure.seconds:
+            # Without this, one claim after a lull would fill all slots with leads that only wait.
+            served_soon = math.ceil(pressure.waiting / pressure.seconds * SOON_SECONDS)
+            return max(0, min(self._free, served_soon))
+        return max(0, self._free)
 
     def _begin(self, claimed: Claimed) -> None:
         metrics.CLAIMED.inc(len(claimed.leases))
@@ -108,23 +143,41 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.bind(lead=label(lease.lead_id)).opt(exception=error).error("lead.abandoned")
 
-    async def _until_worth_claiming(self, claimed: Claimed, stop: asyncio.Event) -> None:
+    async def _until_worth_claiming(
+        self, claimed: Claimed, above: float | None, stop: asyncio.Event
+    ) -> None:
         """More work stands there: as soon as slots are free. Else: when it rings, or a poll is due."""
         self._races_lost = self._races_lost + 1 if claimed.lost and not claimed.leases else 0
+        seconds = self.settings.poll_seconds * (0.9 + 0.2 * self.random.random())
         if claimed.is_full and claimed.leases:
             await self._until_slots_are_free(stop)
         elif claimed.is_full:
             # Others took every candidate, or they cannot be claimed. Do not race for the next ones.
             longest = self.settings.poll_seconds
             await pause(stop, lost_race_pause(self._races_lost, longest, self.random))
+        elif above is not None:
+            await self._until_pressure_falls(above, seconds)
         else:
-            await self.bell.wait(self.settings.poll_seconds * (0.9 + 0.2 * self.random.random()))
+            await self.bell.wait(seconds)
+
+    async def _until_pressure_falls(self, above: float, seconds: float) -> None:
+        """Below `above`, so that leads can be claimed that could not; or it rings, or time is up."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            if await self.bell.wait(min(left, _LOOK_SECONDS)):
+                return
+            pressure = self.pressure()
+            if not pressure.is_high or pressure.urgency < above:
+                return
+
+    async def _until_there_is_room(self, stop: asyncio.Event) -> None:
+        while not self._room(self.pressure()) and not stop.is_set():
+            await self._wait_for_slot(_LOOK_SECONDS)
 
     async def _until_slots_are_free(self, stop: asyncio.Event) -> None:
         """Wait until enough slots are free to be worth a claim, but not long once one is."""
         enough = max(1, self.settings.concurrency // _ROUND_TRIP_SHARE)
-        while not self._free and not stop.is_set():
-            await self._wait_for_slot(self.settings.poll_seconds)
+        await self._until_there_is_room(stop)
         patience_ends = time.monotonic() + _SLOT_WAIT_SECONDS
         while self._free < enough and not stop.is_set():
             left = patience_ends - time.monotonic()

@@ -17,12 +17,18 @@ PACKAGE = "enricher"
 MAX_LINES = 330
 
 LAYERS: tuple[tuple[str, str], ...] = (
-    ("commands", "cli __main__ demo.*"),
-    ("wiring", "app check"),
+    ("commands", "cli __main__ commands.* demo.*"),
+    ("wiring", "app calling check"),
     ("loops", "watcher worker heartbeat http enrichment bell"),
-    ("calls", "waterfall gate limits breaker retry"),
-    ("edges", "store.* providers.*"),
-    ("ground", "embedded settings setting_types env_file metrics log outage"),
+    (
+        "calls",
+        "waterfall gate paid permission single_flight limits supply stops turns breaker retry",
+    ),
+    ("edges", "store.* providers.* paces"),
+    (
+        "ground",
+        "embedded settings setting_types setting_names setting_vendors env_file metrics log outage",
+    ),
     (
         "pure",
         "lead answer identity address domains wordlists merge score schedule conclude errors",
@@ -31,15 +37,15 @@ LAYERS: tuple[tuple[str, str], ...] = (
 """Top to bottom; a module imports from its own layer or from below. `x.*` is all of subpackage x."""
 
 ALLOWED_IN = {
-    "pymongo": "store.* embedded settings setting_types app check cli demo.*",
-    "bson": "store.* embedded app cli demo.*",
+    "pymongo": "store.* embedded settings setting_types app calling check cli commands.* demo.*",
+    "bson": "store.* embedded app cli commands.* demo.*",
     "httpx": "providers.* app http demo.*",
     "httpx_aiohttp": "providers.* app http demo.*",
     "aiohttp": "providers.* app http demo.*",
     "backoff": "retry",
     "aiolimiter": "limits",
     "typer": "cli __main__ demo.*",
-    "rich": "cli __main__ check demo.*",
+    "rich": "cli __main__ check commands.* demo.*",
     "prometheus_client": "metrics http",
 }
 """Where a library may be used: each can then be replaced by changing a file or two."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +17,7 @@ from enricher.conclude import RetryPolicy
 from enricher.enrichment import Enrichment
 from enricher.gate import Gate
 from enricher.heartbeat import Heartbeat
-from enricher.lead import Document
+from enricher.lead import Document, Pressure
 from enricher.retry import Retries
 from enricher.settings import WorkSettings
 from enricher.store import book
@@ -75,6 +75,7 @@ async def working(
     collection: AsyncCollection[Document],
     *providers: Scripted,
     lease: timedelta = MINUTE,
+    pressure: Callable[[], Pressure] = Pressure,
     **settings: Any,
 ) -> AsyncIterator[Working]:
     """A worker at work; it ends with the block, without grace unless the test asks for some."""
@@ -91,6 +92,7 @@ async def working(
         settings=WorkSettings(
             **{"concurrency": 8, "poll_seconds": 0.05, "shutdown_grace_seconds": 0} | settings
         ),
+        pressure=pressure,
     )
     made = Working(worker, heartbeat, bell)
     made.start()

@@ -30,7 +30,7 @@ from enricher.demo.serve import variables_for
 from enricher.demo.simulator import Simulator
 from enricher.embedded import EmbeddedServer
 from enricher.lead import Document
-from enricher.settings import OUR_PREFIXES
+from enricher.setting_names import OUR_PREFIXES
 
 LATENCY_SECONDS = 0.15
 JITTER_SECONDS = 0.2

@@ -1,68 +1,24 @@
-"""What every provider shares: one question over HTTP, and the rules that hold at every vendor.
+"""What every provider shares, whether it is asked over HTTP (`providers/http.py`) or not.
 
-A provider is one route of one vendor. Its class says, as data, which vendor, kind and windows it
-has, and as code only two things: `request` (what to ask) and `interpret` (what a reply means).
-`interpret` is pure, so a stored reply can be judged again and every status code is a table test.
-
-    class AcmeCompany(HttpProvider):
-        name, vendor, kind = "acme_company", "acme", Kind.COMPANY
-        host = "https://api.acme.com"
-        windows = (Window(calls=60, seconds=60),)
-        required = frozenset({"name"})
-
-        def unfit(self, query): return None if query.company_domain else query.no_company_domain
-        def request(self, query): return Request("/v1/company", {"domain": query.company_domain})
-        def interpret(self, reply): ...
-
-Whatever a vendor sends, `ask` answers with a value and never raises for it: a time-out, a reset,
-a body too large or of the wrong kind are all `Unavailable`. A refusal keeps its meaning even when
-its body cannot be read: a 429 with a broken body is still a 429.
+A provider is one route of one vendor, or a local rule set. It says, as data, which vendor, kind and
+windows it has, and as code only what to ask and what the answer means. It never raises for anything
+that the vendor does.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import json
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import format_datetime
-from typing import ClassVar, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-import aiohttp
-import httpx
-from loguru import logger
 from pydantic import SecretStr
 
-from enricher.answer import Answer, Kind, Preparing, Query, Reply, Unavailable
-from enricher.providers import hints
-from enricher.providers.transport import failure
-
-MAX_BODY_BYTES = 2 * 1024 * 1024
-"""No vendor documents answers above 1 MB (PDL caps at 1 MB); more is a fault, not data."""
-
-REFUSED_KEY = "the key is refused"
-USED_UP = "the quota is used up"
-REFUSED_QUESTION = "the vendor refused the question"
-RATE_LIMITED = "the rate limit is reached; the key may be fine, check again in a minute"
-"""Reasons that mean the same at every vendor read the same."""
-
-_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
-"""One layer of zlib at most: it cannot grow a chunk more than 1,032 times before the size is
-checked. Layers upon layers, or brotli, could fill the memory with a single chunk."""
+from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply
 
 _OK = 200
-_MINUTE = 60
-
-
-def _without_addresses(record: logging.LogRecord) -> bool:
-    """httpx logs every URL at INFO, and ours hold the address that is asked about."""
-    return record.levelno > logging.INFO
-
-
-logging.getLogger("httpx").addFilter(_without_addresses)
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +48,17 @@ class Access:
     """Seconds for one whole try: connecting, sending, and reading the last byte."""
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Tried:
+    """One try: what it means, what came over the wire, and whether it costs anything."""
+
+    answer: Answer
+    reply: Reply | None = None
+    """As it came, to be kept; `None` when there is nothing that could be judged again."""
+    is_charged: bool | None = False
+    """`None` when nobody knows: the call may have been done before its answer was lost."""
+
+
 class Provider(ABC):
     """One route of one vendor, or a local rule set."""
 
@@ -108,9 +75,34 @@ class Provider(ABC):
     def unfit(self, query: Query) -> str | None:
         """A short reason why this query is not for this provider; `None` when it is."""
 
+    @property
+    def bucket(self) -> str:
+        """Providers of the same bucket share their windows, as a vendor may count them together."""
+        return self.name
+
     @abstractmethod
     async def ask(self, query: Query) -> Answer:
         """One try. Never raises for anything the vendor does."""
+
+    async def exchange(self, query: Query) -> Tried:
+        """One try, with what is to be kept of it."""
+        answer = await self.ask(query)
+        return Tried(answer, _written(answer), isinstance(answer, Found) and not self.is_free)
+
+    def question(self, query: Query) -> str | None:
+        """What is asked, as text that is the same for every spelling; `None`: nothing is kept."""
+        if self.is_free:
+            return None
+        return query.company_domain if self.kind is Kind.COMPANY else query.email_key or query.email
+
+    def recall(self, reply: Reply) -> Answer | None:
+        """What a reply of earlier means today; `None` when it is no answer to rely on."""
+        if reply.status == _NOT_FOUND:
+            return NotFound()
+        try:
+            return Found(dict(json.loads(reply.body)))
+        except (ValueError, TypeError):
+            return None
 
     async def probe(self) -> str | None:
         """For `enricher check`: `None` when the vendor accepts the key, else what is wrong.
@@ -120,132 +112,6 @@ class Provider(ABC):
         return None
 
 
-class HttpProvider(Provider):
-    """A provider asked by one HTTP request over the shared client."""
-
-    host: ClassVar[str]
-
-    def __init__(
-        self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
-    ) -> None:
-        """`per_minute` replaces the calls of the one-minute window; see `_windows_for`."""
-        self._http = http
-        self._access = access
-        if per_minute is not None:
-            self.windows = _windows_for(self.windows, per_minute)
-
-    @abstractmethod
-    def request(self, query: Query) -> Request:
-        """What to ask for this query."""
-
-    @abstractmethod
-    def interpret(self, reply: Reply) -> Answer:
-        """PURE What this reply means, by the vendor's own code book."""
-
-    def headers(self) -> dict[str, str]:
-        """Authentication, always in a header: a URL ends up in logs and error texts."""
-        return {"Authorization": f"Bearer {self._access.key.get_secret_value()}"}
-
-    async def ask(self, query: Query) -> Answer:
-        reply = await self._fetch(self.request(query))
-        return reply if isinstance(reply, Unavailable) else self._judge(reply)
-
-    def _judge(self, reply: Reply) -> Answer:
-        try:
-            return self.interpret(reply)
-        except Exception as error:  # noqa: BLE001 - a vendor's surprise must not end a lead's run
-            logger.bind(provider=self.name, error=type(error).__name__).error("provider.unreadable")
-            return Unavailable("the answer could not be read")
-
-    async def _fetch(self, request: Request) -> Reply | Unavailable:
-        try:
-            async with asyncio.timeout(self._access.timeout):
-                return await self._exchange(request)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            return Unavailable("timed out" if _is_timeout(error) else failure(error))
-        except (
-            httpx.HTTPError,
-            httpx.InvalidURL,
-            aiohttp.ClientError,
-            OSError,
-            ValueError,
-        ) as error:
-            return Unavailable(failure(error))
-
-    async def _exchange(self, request: Request) -> Reply | Unavailable:
-        """Send, and read at most MAX_BODY_BYTES of the decoded body.
-
-        Redirects are never followed: httpx strips `Authorization` on the way to another host, but
-        not a key in a header of the vendor's own naming.
-        """
-        async with self._http.stream(
-            "GET",
-            self._access.base_url.rstrip("/") + request.path,
-            params=dict(request.params),
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip", **self.headers()},
-            timeout=self._access.timeout,
-            follow_redirects=False,
-        ) as response:
-            body = await _body_of(response)
-        if isinstance(body, bytes):
-            return Reply(response.status_code, _headers_of(response), body)
-        return body if response.status_code == _OK else _bodiless(response)
-
-
-def preparing(reply: Reply) -> Preparing:
-    """A 202, with the delay the vendor asks for if it names one."""
-    delay = hints.retry_after(reply.headers, hints.answered_at(reply.headers))
-    return Preparing() if delay is None else Preparing(delay)
-
-
-async def _body_of(response: httpx.Response) -> bytes | Unavailable:
-    if response.headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
-        return Unavailable("the body's encoding is unknown")
-    body = bytearray()
-    stream = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())  # typed less than it is
-    try:
-        async with aclosing(stream) as chunks:
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    return Unavailable("the body is too large")
-    except httpx.DecodingError:
-        return Unavailable("the body is garbled")
-    return bytes(body)
-
-
-def _windows_for(windows: tuple[Window, ...], per_minute: int) -> tuple[Window, ...]:
-    """A plan with more calls a minute has more a second too: other windows grow in proportion.
-
-    They never shrink: a lower figure than the default is the operator's own restraint.
-    """
-    default = next((window.calls for window in windows if window.seconds == _MINUTE), per_minute)
-    return tuple(
-        replace(window, calls=per_minute)
-        if window.seconds == _MINUTE
-        else replace(window, calls=max(window.calls, window.calls * per_minute // default))
-        for window in windows
-    )
-
-
-def _bodiless(response: httpx.Response) -> Reply:
-    return Reply(response.status_code, _headers_of(response))
-
-
-def _headers_of(response: httpx.Response) -> dict[str, str]:
-    """Names in lower case; always with a readable `date`, so that `interpret` needs no clock."""
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    if hints.answered_at(headers) is None:
-        headers["date"] = format_datetime(datetime.now(UTC), usegmt=True)
-    return headers
-
-
-def _is_timeout(error: Exception) -> bool:
-    """The aiohttp transport reports every lost connection as a `ConnectTimeout`; its cause tells."""
-    cause = error.__cause__
-    return isinstance(cause, TimeoutError) or not isinstance(cause, aiohttp.ClientError)
-
-
 @dataclass(frozen=True, slots=True)
 class Registered:
     """The providers of one daemon, in the order in which they are asked within a kind."""
@@ -253,3 +119,13 @@ class Registered:
     providers: tuple[Provider, ...] = ()
     without_key: Mapping[str, str] = field(default_factory=dict)
     """Provider -> why it is not there ("no key"), for `sources_skipped`."""
+
+
+def _written(answer: Answer) -> Reply | None:
+    """An answer as a reply, for providers that have none of their own."""
+    match answer:
+        case Found(sections=sections):
+            return Reply(_OK, {}, json.dumps(sections, default=str).encode())
+        case NotFound():
+            return Reply(_NOT_FOUND)
+    return None

@@ -32,14 +32,13 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.providers import hints, reading
-from enricher.providers.base import (
+from enricher.providers.base import Request, Window
+from enricher.providers.http import (
     RATE_LIMITED,
     REFUSED_KEY,
     REFUSED_QUESTION,
     USED_UP,
     HttpProvider,
-    Request,
-    Window,
     preparing,
 )
 
@@ -47,6 +46,7 @@ API_VERSION = "2019-12-19"
 """Clearbit's last dated version. Unsent, an account's own pinned version would decide the shape."""
 
 _ROUTE = "/v2/companies/find"
+_NOT_FOUND = 404
 _DEAD_LOGO_HOST = "logo.clearbit.com"
 
 _TEXTS = {
@@ -125,6 +125,12 @@ class ClearbitCompany(HttpProvider):
     host = "https://company.clearbit.com"
     windows = (Window(calls=600, seconds=60),)
     required = frozenset({"name", "industry", "employee_count"})
+    charges = frozenset({200, 201, 202, 404})
+
+    def is_charged(self, reply: Reply) -> bool:
+        return super().is_charged(reply) and not (
+            reply.status == _NOT_FOUND and isinstance(_missing(reply), Unavailable)
+        )
 
     def unfit(self, query: Query) -> str | None:
         return None if query.company_domain else query.no_company_domain

@@ -37,15 +37,13 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.providers import hints, reading
-from enricher.providers.base import (
+from enricher.providers.base import Access, Request, Tried, Window
+from enricher.providers.http import (
     RATE_LIMITED,
     REFUSED_KEY,
     REFUSED_QUESTION,
     USED_UP,
-    Access,
     HttpProvider,
-    Request,
-    Window,
     preparing,
 )
 
@@ -60,6 +58,7 @@ UNEXPLAINED_SECONDS = 60.0
 LONGEST_HOLD_SECONDS = 6 * 3600.0
 """A plan may be upgraded at any time, and a refusal is free: so ask again within the day."""
 
+_NO_CLEAR_ANSWER = "the mailbox's server gave no clear answer (222)"
 _ROUTE = "/v2/email-verifier"
 _ACCOUNT_ROUTE = "/v2/account"
 _FLAGS = {
@@ -81,6 +80,7 @@ class HunterVerifier(HttpProvider):
     host = "https://api.hunter.io"
     windows = (Window(calls=10, seconds=1), Window(calls=300, seconds=60))
     required = frozenset({"status"})
+    credits = 0.5
 
     def __init__(
         self,
@@ -113,25 +113,26 @@ class HunterVerifier(HttpProvider):
             case 202:
                 return preparing(reply)
             case 222:
-                return Unavailable("the mailbox's server gave no clear answer (222)")
+                return Unavailable(_NO_CLEAR_ANSWER, is_of_question=True)
         return _refusal(reply)
 
-    async def ask(self, query: Query) -> Answer:
+    async def exchange(self, query: Query) -> Tried:
         """One try; after a 429 that does not say why, one free look at the account as well."""
         asked_at = self._clock()
         reply = await self._fetch(self.request(query))
         if isinstance(reply, Unavailable):
-            return reply
+            return self._tried(reply)
         answer = self._judge(reply)
         match reply.status, answer:
             case 403, Throttled():
-                return self._refused_again(asked_at)
+                answer = self._refused_again(asked_at)
             case 429, Throttled(retry_after=None):
-                return await self._look_why()
+                answer = await self._look_why()
             case _, Unavailable():
-                return answer
-        self._refusals, self._wait_until = 0, -math.inf
-        return answer
+                pass
+            case _:
+                self._refusals, self._wait_until = 0, -math.inf
+        return self._tried(reply, answer)
 
     def _refused_again(self, asked_at: float) -> Answer:
         """Counts only what was asked after the last wait was over.

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 import httpx
 
-from enricher.providers.base import Access, HttpProvider, Registered
+from enricher.providers.base import Access, Registered
 from enricher.providers.clearbit import ClearbitCompany
+from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
 from enricher.providers.local import Local
 

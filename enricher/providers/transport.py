@@ -40,6 +40,19 @@ def failure(error: BaseException) -> str:
     return "the connection failed"
 
 
+def was_sent(error: BaseException) -> bool:
+    """False when no connection came about, so that the vendor cannot know of the call."""
+    return not any(isinstance(each, _NEVER_SENT) for each in _causes(error))
+
+
+_NEVER_SENT = (
+    httpx.InvalidURL,
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    ConnectionRefusedError,
+    socket.gaierror,
+)
 _KINDS: dict[str, tuple[type[BaseException], ...]] = {
     "name not found": (socket.gaierror, aiohttp.ClientConnectorDNSError),
     "TLS": (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError),

@@ -7,7 +7,10 @@
     holder       str     the process that has it, for people; `None` when nobody has
     due_at       date    when the lead is work: end of the lease, next attempt, or next refresh
     queued_at    date    when it became work; absent once settled
-    priority     number  higher first
+    priority     number  higher first; far below all others for what nobody waits for (`behind`)
+    backfill     bool    until the run ends: asked for by a backfill
+    refresh_since date   until the run ends: cached answers older than this do not count
+    held_by      list    the providers that had no time for it, while it is retrying
     attempts     int     claims of this run, counted at the claim
     answered     dict    provider -> found | not_found, in this run
     released     bool    given back unworked: the run goes on, it does not begin again
@@ -73,9 +76,9 @@ def in_milliseconds(delay: timedelta) -> Expression:
     return {"$add": ["$$NOW", round(delay.total_seconds() * 1000)]}
 
 
-def book_with(values: dict[str, Expression]) -> Expression:
+def book_with(*values: Expression) -> Expression:
     """The book-keeping with some fields replaced; whatever else is in it stays."""
-    return {"$mergeObjects": [BOOK, values]}
+    return {"$mergeObjects": [BOOK, *values]}
 
 
 def _usable(path: str) -> Expression:
@@ -161,6 +164,54 @@ def priority(field: str, order: list[str]) -> Expression:
     }
 
 
+PRIORITY: Expression = {
+    "$convert": {"input": "$enrichment.priority", "to": "double", "onError": 0, "onNull": 0}
+}
+"""The priority of an admitted lead; garbage counts as none."""
+
+BEHIND = -1e14
+"""Every priority up to here belongs to work that nobody waits for; the fresh leads' lie above."""
+
+FRESH: Document = {"enrichment.priority": {"$gt": BEHIND}}
+
+_FAR_BEHIND = 1e15
+_FARTHEST = 1e12
+"""A double still tells neighbouring words apart when both are taken together."""
+
+
+def behind(rank: Expression) -> Expression:
+    """The same order among themselves, but after every fresh lead."""
+    within = {"$max": [{"$min": [rank, _FARTHEST]}, -_FARTHEST]}
+    return {"$subtract": [within, _FAR_BEHIND]}
+
+
+def account(field: str) -> Expression:
+    """Whose lead it is, of any type; `None` when that would be longer than an id can be."""
+    fits = {"$lte": [{"$bsonSize": {"account": f"${field}"}}, LONGEST_INPUT_BYTES]}
+    return {"$cond": [fits, f"${field}", None]}
+
+
+def plan(field: str) -> Expression:
+    """The name of the plan; `None` for what is no text, or a longer one than any name."""
+    return {"$cond": [is_type(f"${field}", "string"), account(field), None]}
+
+
+REFRESH_SINCE: Expression = {
+    "$cond": [
+        {
+            "$and": [
+                is_type("$enrichment.refresh_since", "date"),
+                {"$gt": ["$enrichment.refresh_since", EPOCH]},
+                {"$lte": ["$enrichment.refresh_since", "$$NOW"]},
+            ]
+        },
+        "$enrichment.refresh_since",
+        None,
+    ]
+}
+"""Answers older than this do not count; a date that nobody can have meant counts as none."""
+
+
 def _lower(word: str) -> str:
     """As `$toLower` does: only A to Z."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
@@ -181,13 +232,14 @@ UNADMITTED: Document = {
 
 def admission(rank: Expression) -> Pipeline:
     """Missing status -> pending, with priority. A second time it changes nothing."""
+    is_backfilled = {"$eq": ["$enrichment.backfill", True]}
     return [
         {
             "$set": {
                 "enrichment_status": Status.PENDING,
                 "enrichment": book_with(
                     {
-                        "priority": rank,
+                        "priority": {"$cond": [is_backfilled, behind(rank), rank]},
                         "queued_at": QUEUED_AT,
                     }
                 ),
@@ -196,8 +248,10 @@ def admission(rank: Expression) -> Pipeline:
     ]
 
 
-def claiming(claim_id: str, holder: str, lease: timedelta) -> Pipeline:
+def claiming(claim_id: str, holder: str, lease: timedelta, rank: Expression) -> Pipeline:
     """The atomic transition to `processing`.
+
+    A refresh comes behind everything else, here and when it waits for a limit or is tried again.
 
     A `pending` that a user set begins a new run: attempts and answers start afresh. One that a
     draining daemon left (`released`) and every lead that fell due goes on where it was.
@@ -223,7 +277,11 @@ def claiming(claim_id: str, holder: str, lease: timedelta) -> Pipeline:
         "released": False,
         "inputs": INPUTS,
     }
-    return [{"$set": {"enrichment_status": Status.PROCESSING, "enrichment": book_with(claimed)}}]
+    is_refresh = {"$eq": ["$enrichment_status", Status.COMPLETED]}
+    # Its own document: a missing priority, or one of many in an array, must not be copied.
+    place = {"$cond": [is_refresh, {"priority": behind(rank)}, {}]}
+    book = book_with(claimed, place)
+    return [{"$set": {"enrichment_status": Status.PROCESSING, "enrichment": book}}]
 
 
 def renewal(lease: timedelta) -> Pipeline:

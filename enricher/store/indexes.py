@@ -22,7 +22,7 @@ from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, Status
 from enricher.store import privileges
-from enricher.store.book import EPOCH
+from enricher.store.book import EPOCH, FRESH
 
 _BUILD_SECONDS = 6 * 3600.0
 """In place of the usual bound on an operation: an index on millions of leads takes a while."""
@@ -40,8 +40,8 @@ LEADS = (
     ),
     IndexModel(
         [("enrichment_status", ASCENDING), ("enrichment.queued_at", ASCENDING)],
-        name="enricher_pending_by_age",
-        partialFilterExpression=_ONLY_PENDING,
+        name="enricher_fresh_by_age",
+        partialFilterExpression={**_ONLY_PENDING, **FRESH},
     ),
     IndexModel(
         [("enrichment_status", ASCENDING), ("enrichment.due_at", ASCENDING)],

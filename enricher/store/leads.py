@@ -33,13 +33,12 @@ at random, within equal priority; alone, it takes exactly the head.
 
 from __future__ import annotations
 
-import math
-import random
 import time
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from random import Random
 
 from loguru import logger
 from pymongo import UpdateOne
@@ -49,34 +48,12 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from enricher import metrics
 from enricher.lead import Document, Lead, LeadId, Lease, Status, label
 from enricher.store import book
-from enricher.store.refusal import refusals
+from enricher.store.lanes import OLDEST, Lanes, rank_of
+from enricher.store.refusal import is_denied, refusals
 
-_LANES = ("due", "pending", "refresh")
-_OLDEST_FIRST_EVERY = 10
-_WIDEST = 8
 _ASIDE_SECONDS = 600.0
 
-DUE_NOW: Document = {
-    # The lower bound keeps out a missing field, which sorts below every date.
-    "enrichment.due_at": {"$gt": book.EPOCH},
-    "$expr": {"$lte": ["$enrichment.due_at", "$$NOW"]},
-}
-PENDING: Document = {"enrichment_status": Status.PENDING}
-DUE: Document = {
-    "enrichment_status": {
-        "$in": [Status.PROCESSING, Status.RETRYING, Status.FAILED, Status.SKIPPED]
-    },
-    **DUE_NOW,
-}
-REFRESH: Document = {"enrichment_status": Status.COMPLETED, **DUE_NOW}
-
-_CANDIDATE = {
-    "token": book.TOKEN,
-    "status": "$enrichment_status",
-    "priority": {
-        "$convert": {"input": "$enrichment.priority", "to": "double", "onError": 0, "onNull": 0}
-    },
-}
+_NOTHING: Document = {"$literal": None}
 _CLAIMED = {
     "token": "$enrichment.token",
     "attempts": "$enrichment.attempts",
@@ -84,6 +61,8 @@ _CLAIMED = {
     "waited_ms": "$enrichment.waited_ms",
     "subject": "$enrichment.subject",
     "inputs": "$enrichment.inputs",
+    "priority": book.PRIORITY,
+    "newer_than": book.REFRESH_SINCE,
     "enriched_data": {"$cond": [book.is_type("$enriched_data", "object"), "$enriched_data", None]},
 }
 
@@ -111,11 +90,16 @@ class Leads:
     lease: timedelta
     rank: book.Expression
     """Priority expression, from `book.priority`."""
-    random: random.Random = field(default_factory=random.Random)
-    _claims: int = 0
-    _width: int = 1
+    random: Random = field(default_factory=Random)
+    account: book.Expression = field(default_factory=_NOTHING.copy)
+    plan: book.Expression = field(default_factory=_NOTHING.copy)
+    """Expressions for whose lead it is: `book.account`, `book.plan`."""
+    lanes: Lanes = field(init=False)
     _aside: dict[bytes, float] = field(default_factory=dict)
     _lost_before: set[tuple[bytes, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.lanes = Lanes(self.collection, self.random)
 
     # -- admission -------------------------------------------------------------------------
 
@@ -138,60 +122,31 @@ class Leads:
 
     # -- claiming --------------------------------------------------------------------------
 
-    async def claim(self, slots: int) -> Claimed:
-        """Claim up to `slots` leads: see the page above."""
-        self._claims += 1
-        candidates = book.within_one_command(self._pick(await self._candidates(slots), slots))
+    async def claim(self, slots: int, above: float | None = None) -> Claimed:
+        """Claim up to `slots` leads: see the page above.
+
+        With `above`, the urgency of those that wait for a limit, only what is more urgent; now and
+        then the oldest lead comes with them, and counts as being that urgent.
+        """
+        self._end_of_aside()
+        candidates = book.within_one_command(await self.lanes.next(slots, above, self._aside))
         if not candidates:
             return Claimed([], asked=slots)
         claim_id = uuid.uuid4().hex
         sent = time.monotonic()
         was_answered = await self._compare_and_set(candidates, claim_id)
         leases = await self._read_back([c["_id"] for c in candidates], claim_id, sent)
-        won = {book.id_key(lease.lead_id) for lease in leases}
+        won = {book.id_key(lease.lead_id): lease for lease in leases}
         lost = [c for c in candidates if book.id_key(c["_id"]) not in won]
-        self._width = min(_WIDEST, self._width * 2) if len(lost) * 10 > len(candidates) else 1
+        self.lanes.contended(len(lost), len(candidates))
         self._give_up_on_stuck(lost if was_answered else [])
+        if above is not None:
+            _bring_forward([c for c in candidates if c["lane"] == OLDEST], won, above)
         return Claimed(leases, len(lost), slots)
-
-    async def _candidates(self, slots: int) -> list[Document]:
-        """One round trip for all lanes; each reads only keys of leads that are work."""
-        self._end_of_aside()
-        window = slots * self._width + len(self._aside)
-        sort = {"enrichment.queued_at": 1} if self._is_for_the_oldest else _BY_PRIORITY
-        stages = _lane("pending", PENDING, sort, window)
-        for name, match in (("due", DUE), ("refresh", REFRESH)):
-            branch = _lane(name, match, {"enrichment.due_at": 1}, window)
-            stages.append({"$unionWith": {"coll": self.collection.name, "pipeline": branch}})
-        found: list[Document] = await (await self.collection.aggregate(stages)).to_list()
-        return [
-            candidate for candidate in found if book.id_key(candidate["_id"]) not in self._aside
-        ]
-
-    @property
-    def _is_for_the_oldest(self) -> bool:
-        return self._claims % _OLDEST_FIRST_EVERY == 0
-
-    def _pick(self, found: list[Document], slots: int) -> list[Document]:
-        """Interrupted and retried work takes up to half of the slots, then pending, then refresh."""
-        lanes = {name: [c for c in found if c["lane"] == name] for name in _LANES}
-        if self._width > 1:
-            for name in _LANES:
-                self._shuffle(lanes[name])
-        # An odd slot goes to each side in turn, or a lone one would never be for pending leads.
-        promised = (slots + self._claims % 2) // 2
-        first, later = lanes["due"][:promised], lanes["due"][promised:]
-        return (first + lanes["pending"] + later + lanes["refresh"])[:slots]
-
-    def _shuffle(self, candidates: list[Document]) -> None:
-        """Within equal priority, unless it is the turn of the oldest, whatever their priority."""
-        self.random.shuffle(candidates)
-        if not self._is_for_the_oldest:
-            candidates.sort(key=_rank_of, reverse=True)
 
     async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
         """True when the server answered for each lead; False when the outcome is open."""
-        claiming = book.claiming(claim_id, self.holder, self.lease)
+        claiming = book.claiming(claim_id, self.holder, self.lease, self.rank)
         updates = [
             UpdateOne(
                 {
@@ -206,6 +161,8 @@ class Leads:
         try:
             await self._write(updates, candidates)
         except PyMongoError as error:
+            if is_denied(error):
+                raise
             # The outcome is open (connection, time-out, write concern): the read-back answers it.
             logger.bind(error=type(error).__name__).warning("claim.unknown")
             return False
@@ -224,7 +181,8 @@ class Leads:
             "enrichment.claim_id": claim_id,
             "enrichment_status": Status.PROCESSING,
         }
-        found = await self.collection.find(ours, _CLAIMED).to_list()
+        whose = {"account": self.account, "plan": self.plan}
+        found = await self.collection.find(ours, {**_CLAIMED, **whose}).to_list()
         deadline = sent + self.lease.total_seconds()
         return [_lease(document, claim_id, deadline) for document in found]
 
@@ -291,9 +249,6 @@ class Leads:
         return (await self.collection.bulk_write(updates, ordered=False)).modified_count
 
 
-_BY_PRIORITY = {"enrichment.priority": -1, "enrichment.queued_at": 1}
-
-
 def fence(lease: Lease) -> Document:
     """The filter of every write a worker makes: only while the lease is still its own."""
     return {
@@ -304,14 +259,12 @@ def fence(lease: Lease) -> Document:
     }
 
 
-def _lane(name: str, match: Document, sort: Document, window: int) -> list[Document]:
-    project = {**_CANDIDATE, "lane": {"$literal": name}}
-    return [{"$match": match}, {"$sort": sort}, {"$limit": window}, {"$project": project}]
-
-
-def _rank_of(candidate: Document) -> float:
-    rank: float = candidate["priority"]
-    return -math.inf if math.isnan(rank) else rank
+def _bring_forward(aged: list[Document], won: dict[bytes, Lease], urgency: float) -> None:
+    """Or it would have a slot, and wait there until its time is up behind all that are more urgent."""
+    for candidate in aged:
+        if lease := won.get(book.id_key(candidate["_id"])):
+            urgency = max(urgency, lease.lead.priority)
+            lease.lead = replace(lease.lead, priority=urgency)
 
 
 def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
@@ -324,5 +277,9 @@ def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
         subject=document.get("subject"),
         attempt=int(document["attempts"]),
         waited_seconds=None if waited is None else max(0.0, waited / 1000),
+        priority=rank_of(document),
+        account=document.get("account"),
+        plan=document.get("plan"),
+        newer_than=document["newer_than"],
     )
     return Lease(lead, document["token"], claim_id, deadline)

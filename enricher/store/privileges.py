@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 
 from enricher.errors import DatabaseRefused
 from enricher.lead import Document
-from enricher.store import checkpoints, history
+from enricher.store import answers, buckets, checkpoints, history, secret, suppression, usage
 
 UNAUTHORIZED = 13
 _SIDE_COLLECTION = ("find", "insert", "update")
@@ -26,12 +26,20 @@ def required(leads: str) -> dict[str, Sequence[str]]:
         leads: ("find", "update"),
         checkpoints.COLLECTION: _SIDE_COLLECTION,
         history.collection_name(leads): _SIDE_COLLECTION,
+        answers.COLLECTION: (*_SIDE_COLLECTION, "remove"),
+        secret.COLLECTION: _SIDE_COLLECTION,
+        buckets.COLLECTION: _SIDE_COLLECTION,
+        usage.COLLECTION: _SIDE_COLLECTION,
+        suppression.COLLECTION: (*_SIDE_COLLECTION, "remove"),
     }
 
 
 def desired(leads: str) -> dict[str, Sequence[str]]:
-    """PURE Collection -> actions without which the work goes on, but slowly."""
-    return {leads: ("changeStream", "createIndex", "listIndexes")}
+    """PURE Collection -> actions without which the work goes on, but slowly, or untidily."""
+    return {
+        leads: ("changeStream", "createIndex", "listIndexes"),
+        answers.COLLECTION: ("createIndex",),
+    }
 
 
 async def require(client: AsyncMongoClient[Document], database: str, leads: str) -> None:

@@ -245,9 +245,18 @@ def _ending(
         lead["updated_at"] = "$$NOW"
     if isinstance(outcome, Completed):
         lead |= {"enriched_at": "$$NOW", **_REQUALIFIED}
-    gone = ["enrichment.queued_at", "enrichment.inputs"]
-    gone += ["enrichment.due_at"] if due_in is None else []
-    return [{"$set": lead}, {"$unset": gone}]
+    return [{"$set": lead}, {"$unset": [f"enrichment.{name}" for name in _gone(outcome, due_in)]}]
+
+
+def _gone(outcome: Outcome, due_in: timedelta | None) -> list[str]:
+    gone = ["queued_at", "inputs"]
+    if due_in is None:
+        gone.append("due_at")
+    if not isinstance(outcome, Retrying):
+        gone += ["backfill", "refresh_since", "held_by"]
+    elif not outcome.held_by:
+        gone.append("held_by")
+    return gone
 
 
 def _bookkeeping(
@@ -258,6 +267,8 @@ def _bookkeeping(
         values["answered"] = {"$literal": dict(outcome.answered)}
         given_back = 0 if outcome.attempt_spent else 1
         values["attempts"] = book.attempts_less(given_back)
+        if outcome.held_by:
+            values["held_by"] = {"$literal": list(outcome.held_by)}
     if due_in is not None:
         values["due_at"] = book.in_milliseconds(due_in)
     if subject and outcome.data:

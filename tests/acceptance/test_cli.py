@@ -25,10 +25,11 @@ from enricher.demo.simulator import Simulator
 from enricher.embedded import EmbeddedServer
 from enricher.errors import ExitCode
 from enricher.lead import Document
+from enricher.store.privileges import desired, required
 from tests.processes import Daemon
 from tests.waiting import eventually
 
-COMMANDS = ("run", "check", "simulator", "demo")
+COMMANDS = ("run", "check", "reenrich", "backfill", "forget", "simulator", "demo")
 PASSWORD = "open-sesame-4711"
 SECONDS_TO_GIVE_UP = 20.0
 """It takes 5 s and a start of Python; the rest is for a busy machine."""
@@ -288,18 +289,22 @@ def _documented() -> Grants:
     return [(collection, json.loads(actions)) for collection, actions in found]
 
 
-_SIDE = ("enricher_checkpoints", "enricher_history_leads")
+_SIDE: Grants = [
+    (collection, [*actions, *desired("leads").get(collection, ())])
+    for collection, actions in required("leads").items()
+    if collection != "leads"
+]
 ROLES: Mapping[str, Grants] = {
     "documented": _documented(),
     "reader": [("leads", ["find"])],
     "without_side_collections": [("leads", ["find", "update", "changeStream", "createIndex"])],
     "slow": [
         ("leads", ["find", "update", "listIndexes"]),
-        *((collection, ["find", "insert", "update"]) for collection in _SIDE),
+        *_SIDE,
     ],
     "blind": [
         ("leads", ["find", "update"]),
-        *((collection, ["find", "insert", "update"]) for collection in _SIDE),
+        *_SIDE,
     ],
     "stranger": [],
 }

@@ -33,9 +33,11 @@ from tests.chaos.model_values import (
     NOW,
     FromNow,
     MillisecondsSince,
+    behind,
     count,
     filled_in,
     flat,
+    number,
     rank,
     usable,
 )
@@ -101,6 +103,8 @@ class ModelLead:
             answered=book["answered"],
             subject=book.get("subject"),
             attempt=book["attempts"],
+            priority=number(book.get("priority")),
+            newer_than=book.get("refresh_since"),
         )
 
     def differences_from(self, actual: Document) -> Document:
@@ -133,13 +137,17 @@ class ModelLead:
         if self.status not in (None, "pending") and not self.is_stray:
             return False
         before = dict(self.document)
-        self._queued(priority=rank(self.document.get("temperature")))
+        place = rank(self.document.get("temperature"))
+        is_backfilled = self.book.get("backfill") is True
+        self._queued(priority=behind(place) if is_backfilled else place)
         return self.document != before
 
     def claimed(self, lease: Lease, holder: str) -> None:
         book = self.book
         is_pending = self.status == "pending"
         is_fresh = is_pending and book.get("released") is not True
+        if self.status == "completed":
+            self._note(priority=behind(rank(self.document.get("temperature"))))
         since = book.get("queued_at" if is_pending else "due_at")
         answered = book.get("answered")
         self._note(
@@ -232,6 +240,9 @@ class ModelLead:
         attempts = self._attempts
         self._forget("queued_at", "inputs", "due_at")
         self._note(holder=None, attempts=0, answered={})
+        if not isinstance(outcome, Retrying):
+            self._forget("backfill", "refresh_since")
+        self._forget("held_by")
         self._found(outcome.data)
         if subject and outcome.data:
             self._note(subject=subject)
@@ -267,4 +278,6 @@ class ModelLead:
             answered=dict(outcome.answered),
             attempts=attempts if outcome.attempt_spent else max(0, attempts - 1),
         )
+        if outcome.held_by:
+            self._note(held_by=list(outcome.held_by))
         self.document |= {"enrichment_status": "retrying", "enrichment_error": outcome.error}

@@ -36,6 +36,7 @@ _BOOKS: list[Any] = [
     {"theirs": 1, "token": "x", "attempts": "many", "answered": [], "queued_at": 7, "released": 1},
     {"token": 2.0, "attempts": 1e300, "due_at": "soon", "priority": "high", "holder": 5},
     {"token": -4, "attempts": -1, "answered": {"local": "found"}, "released": True},
+    {"backfill": True, "refresh_since": PAST, "held_by": "nobody", "due_at": PAST},
     {"token": Int64(7), "attempts": 2, "due_at": PAST, "queued_at": PAST, "inputs": "none"},
 ]
 _EMAILS: list[Any] = ["ada@quokka-freight.com", "$email", None, 7, ["x"], "x" * 2000]
@@ -98,6 +99,7 @@ FINDINGS = [
     Finding(lambda found: Completed(found, _ANSWERED, error="$error")),
     Finding(lambda found: Retrying(found, _ANSWERED, "one failed", _SOON)),
     Finding(lambda found: Retrying(found, _ANSWERED, "held back", _LATER, attempt_spent=False)),
+    Finding(lambda found: Retrying(found, _ANSWERED, "held", _SOON, False, ("hunter", "clearbit"))),
     Finding(lambda _: Retrying({}, {}, "all failed", _SOON)),
     Finding(lambda found: Failed(found, "nothing could be had")),
     Finding(lambda found: Skipped(found, Reason.SYSTEM_ADDRESS)),

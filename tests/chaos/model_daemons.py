@@ -35,11 +35,11 @@ class InterruptedLeads(Leads):
 
     meanwhile: Callable[[], Awaitable[None]] | None = None
 
-    async def claim(self, slots: int) -> Claimed:
+    async def claim(self, slots: int, above: float | None = None) -> Claimed:
         """After ten minutes: leads here are put back just as they were, again and again, until they
         look like ones that can never be taken and are set aside."""
         self._aside.clear()
-        return await super().claim(slots)
+        return await super().claim(slots, above)
 
     async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
         meanwhile, self.meanwhile = self.meanwhile, None

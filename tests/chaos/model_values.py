@@ -78,6 +78,16 @@ def rank(value: Any) -> Any:
     return RANKS.get(value.lower(), 0) if isinstance(value, str) else 0
 
 
+def behind(place: float) -> float:
+    """The same priority for a lead that nobody waits for."""
+    return place - 1e15
+
+
+def number(value: Any) -> float:
+    """A priority as workers see it."""
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
 def usable(value: Any) -> Any:
     """An input as it is noted at the claim."""
     if value is None:

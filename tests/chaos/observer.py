@@ -10,6 +10,9 @@ in which the server committed them and notes
 Whoever wrote late enough to meet a *new* holder leaves that one's settle without a claim, so it
 shows here all the same; besides, each daemon's own log says under which token it wrote.
 
+Every change counts from the moment at which the server made it, not from when it was seen: the
+observer itself may have to wait for an election before it hears of one.
+
 The stream survives fail-overs, restarts and a dropped collection: it is opened again after the last
 change that was seen, and change streams show only what a majority has, which no fail-over undoes.
 """
@@ -17,11 +20,13 @@ change that was seen, and change streams show only what a majority has, which no
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pymongo
@@ -29,6 +34,7 @@ from pymongo.asynchronous.change_stream import AsyncCollectionChangeStream
 from pymongo.errors import PyMongoError
 
 from enricher.lead import Document, LeadId
+from tests.chaos.account import Claim
 from tests.rig import ENDS, SETTLED, Step, Witness, key_of
 
 _CHANGES: list[Document] = [
@@ -37,6 +43,7 @@ _CHANGES: list[Document] = [
         "$project": {
             "operationType": 1,
             "documentKey": 1,
+            "wallTime": 1,
             "updateDescription.updatedFields": 1,
             "fullDocument.enrichment_status": 1,
             "fullDocument.enrichment": 1,
@@ -55,14 +62,16 @@ class Ledger:
     token: int = 0
     holder: str = ""
     ends: int = 0
+    claims: list[Claim] = field(default_factory=list)
     settled_tokens: set[int] = field(default_factory=set)
     stale: list[str] = field(default_factory=list)
 
-    def note(self, status: str | None, book: dict[str, Any]) -> None:
+    def note(self, status: str | None, fields: Document, at: float) -> None:
         """One change by a daemon or by a user, in order."""
+        book = _book(fields)
         token = int(book.get("token") or self.token)
-        if token > self.token:  # a claim; one of an expired lease leaves the status as it was
-            self.status, self.token = "processing", token
+        if token > self.token:
+            self._claim(token, book, at)
         elif token < self.token:
             self.stale.append(f"token {token} after {self.token}")
         elif status in SETTLED:
@@ -73,12 +82,29 @@ class Ledger:
             self.ends = 0  # a user wants a new run
         self.status = status or self.status
         self.holder = str(book.get("holder", self.holder))
+        self._note_claim(_answered(fields), at)
+
+    def _claim(self, token: int, book: dict[str, Any], at: float) -> None:
+        """One of a lease that ran out leaves the status as it was."""
+        known: set[str] = set()
+        if self.claims and self.status != "pending":
+            self.claims[-1].is_lost = self.status == "processing"
+            self.claims[-1].ended_at = min(self.claims[-1].ended_at, at)
+            known |= self.claims[-1].answered
+        self.claims.append(Claim(token, str(book.get("holder", self.holder)), at, answered=known))
+        self.status, self.token = "processing", token
 
     def _settle(self, status: str) -> None:
         if self.status != "processing":
             self.stale.append(f"{status} after {self.status}")
         self.settled_tokens.add(self.token)
         self.ends += status in ENDS
+
+    def _note_claim(self, answered: set[str], at: float) -> None:
+        if self.claims:
+            self.claims[-1].answered |= answered
+        if self.claims and self.status != "processing":
+            self.claims[-1].ended_at = min(self.claims[-1].ended_at, at)
 
 
 @dataclass(slots=True)
@@ -137,11 +163,11 @@ class Observer(Witness):
             return
         updated = event.get("updateDescription", {}).get("updatedFields")
         fields = event.get("fullDocument", {}) if updated is None else updated
-        status = fields.get("enrichment_status")
-        self.ledgers[key].note(status, _book(fields))
+        status, at = fields.get("enrichment_status"), _made_at(event)
+        self.ledgers[key].note(status, fields, at)
         self.ended_so_far += status in ENDS
         if isinstance(status, str):
-            self.steps[key].append(Step(status, {}, time.monotonic(), by_insert=False))
+            self.steps[key].append(Step(status, {}, on_our_clock(at), by_insert=False))
 
     def _begin_or_end(self, kind: str, key: bytes) -> None:
         if kind == "insert":
@@ -165,6 +191,19 @@ class Observer(Witness):
             if ledger.status == "processing" and f":{pid}:" in ledger.holder
         }
 
+    def claims_of(self, pid: int) -> list[Claim]:
+        """All that it ever had."""
+        claims = (claim for ledger in self.ledgers.values() for claim in ledger.claims)
+        return [claim for claim in claims if claim.is_of(pid)]
+
+    def claimed_after(self, moment: float, key: bytes) -> float | None:
+        """When somebody claimed this lead anew; `moment` if its holder had settled it just then.
+        `None` while that is still to come."""
+        claim = self.ledgers[key].claims[-1]
+        if (claimed_at := on_our_clock(claim.claimed_at)) >= moment:
+            return claimed_at
+        return moment if claim.ended_at < math.inf else None
+
     def was_settled_under(self, lead: LeadId, token: int) -> bool:
         return token in self.ledgers[key_of(lead)].settled_tokens
 
@@ -180,6 +219,17 @@ class Observer(Witness):
         return sorted(at for at in times if at >= moment)
 
 
+def on_our_clock(moment: float) -> float:
+    """Monotonic seconds, from seconds since the epoch."""
+    return moment - time.time() + time.monotonic()
+
+
+def _made_at(event: Document) -> float:
+    """Seconds since the epoch. Servers before 6.0 do not tell; then it is now."""
+    wall = event.get("wallTime")
+    return float(wall.timestamp()) if isinstance(wall, datetime) else time.time()
+
+
 def _book(fields: Document) -> dict[str, Any]:
     """The changed book-keeping: it stands there as a whole, or field by field."""
     whole = fields.get("enrichment")
@@ -190,6 +240,14 @@ def _book(fields: Document) -> dict[str, Any]:
         for name, value in fields.items()
         if name.startswith(prefix)
     }
+
+
+def _answered(fields: Document) -> set[str]:
+    """Providers whose answer is written with this change, as a whole or one by one."""
+    whole, prefix = fields.get("enrichment"), "enrichment.answered."
+    said = whole.get("answered") if isinstance(whole, dict) else fields.get("enrichment.answered")
+    one_by_one = {name.removeprefix(prefix) for name in fields if name.startswith(prefix)}
+    return {*(said or ()), *one_by_one}
 
 
 def _is_workers(status: str | None, book: dict[str, Any]) -> bool:

@@ -20,7 +20,9 @@ async def test_daemons_an_hour_fast_and_slow_share_the_work_and_take_over_in_tim
     mongodb_uri: str,
 ) -> None:
     async with (
-        open_world(mongodb_uri, "clocks an hour off", latency=0.3) as world,
+        open_world(
+            mongodb_uri, "clocks an hour off", required=LEASE_SECONDS + 2, latency=0.3
+        ) as world,
         AsyncExitStack() as stack,
     ):
         fleet = []
@@ -36,4 +38,3 @@ async def test_daemons_an_hour_fast_and_slow_share_the_work_and_take_over_in_tim
             await world.taken_over(held, killed_at)
         await world.all_ended()
         assert fleet[0].lines[0]["timestamp"][:13] != fleet[1].lines[0]["timestamp"][:13]
-        assert max(world.recoveries) < LEASE_SECONDS + 2

@@ -6,18 +6,23 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeAlias
 
 import pytest
 
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.world import World, open_world
+from tests.processes import Daemon
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 
 PER_SECOND = 40
-LEASE_SECONDS = 20
-"""Longer than any of these outages, as it should be: whoever loses a lease has to ask again."""
+SHORT, LONG = 20, 60
+"""Leases: longer than the outages, as they should be, for whoever loses one has to ask again."""
+OUTAGE_SECONDS = 12
+LINE_EVERY_SECONDS = 10
 FLOWS_AGAIN_SECONDS = 5
 """From the moment there is a new primary."""
 
@@ -25,13 +30,18 @@ Fault: TypeAlias = Callable[[ReplicaSet], Awaitable[None]]
 
 
 @asynccontextmanager
-async def busy_world(servers: ReplicaSet, scenario: str) -> AsyncIterator[World]:
+async def busy_world(
+    servers: ReplicaSet, scenario: str, lease_seconds: float
+) -> AsyncIterator[World]:
     """Two daemons and a writer; at the end everything that was written has been done."""
-    async with open_world(servers.uri, scenario) as world, AsyncExitStack() as stack:
+    async with (
+        open_world(servers.uri, scenario, required=FLOWS_AGAIN_SECONDS) as world,
+        AsyncExitStack() as stack,
+    ):
         world.rig.simulator.latency, world.rig.simulator.jitter = 0.05, 0.2
         for _ in range(2):
             daemon = await stack.enter_async_context(
-                world.daemon(ENRICHER_LEASE_SECONDS=LEASE_SECONDS)
+                world.daemon(ENRICHER_LEASE_SECONDS=lease_seconds)
             )
             await daemon.wait_for_event("stream.opened")
         async with world.writing(PER_SECOND):
@@ -60,7 +70,7 @@ async def restart_all(servers: ReplicaSet) -> None:
 
 @pytest.mark.parametrize("fault", [kill_primary, step_down, restart_all], ids=lambda f: f.__name__)
 async def test_work_flows_again_soon_after_a_new_primary(servers: ReplicaSet, fault: Fault) -> None:
-    async with busy_world(servers, fault.__name__.replace("_", " ")) as world:
+    async with busy_world(servers, fault.__name__.replace("_", " "), SHORT) as world:
         for _ in range(3):
             await fault(servers)
             world.faults += 1
@@ -68,4 +78,31 @@ async def test_work_flows_again_soon_after_a_new_primary(servers: ReplicaSet, fa
             await world.flows_again(time.monotonic())
             await servers.whole()
             await world.written(PER_SECOND)
-        assert max(world.recoveries) < FLOWS_AGAIN_SECONDS
+
+
+async def test_while_all_servers_are_gone_daemons_stay_say_little_and_are_not_ready(
+    servers: ReplicaSet,
+) -> None:
+    async with busy_world(servers, "all servers gone", LONG) as world:
+        gone_at = time.monotonic()
+        for node in servers.nodes:
+            node.kill()
+        world.faults += 1
+        for daemon in world.daemons:
+            await eventually(partial(is_ready, daemon, 503), within=20)
+        await eventually(lambda: time.monotonic() > gone_at + OUTAGE_SECONDS, within=60)
+        for daemon in world.daemons:
+            assert (await daemon.get("/livez")).status_code == 200
+            assert await is_ready(daemon, 503)
+            lasted = time.monotonic() - gone_at
+            assert world.said(daemon) <= 1 + lasted // LINE_EVERY_SECONDS
+        for node in servers.nodes:
+            node.start()
+        await servers.primary()
+        await world.flows_again(time.monotonic())
+        for daemon in world.daemons:
+            await eventually(partial(is_ready, daemon, 200), within=30)
+
+
+async def is_ready(daemon: Daemon, status: int) -> bool:
+    return (await daemon.get("/readyz")).status_code == status

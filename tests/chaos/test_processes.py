@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from contextlib import AsyncExitStack
@@ -20,6 +21,7 @@ ROLLS = 6
 ROUNDS = 3
 PER_SECOND = 60
 TAKE_OVER_SECONDS = LEASE_SECONDS + 2
+"""From the death to the last claim of what the dead one held."""
 
 
 def slow_vendors(world: World) -> None:
@@ -34,24 +36,35 @@ async def up(stack: AsyncExitStack, world: World, **settings: object) -> Daemon:
 
 
 async def test_daemons_that_are_killed_again_and_again_lose_nothing(servers: ReplicaSet) -> None:
-    async with open_world(servers.uri, "SIGKILL of daemons") as world, AsyncExitStack() as stack:
+    await kill_daemons(servers.uri, KILLS)
+
+
+async def kill_daemons(uri: str, kills: int) -> None:
+    """Two are left behind by each that is killed: one at work, and one that is only starting."""
+    async with (
+        open_world(uri, "SIGKILL of daemons", required=TAKE_OVER_SECONDS) as world,
+        AsyncExitStack() as stack,
+    ):
         slow_vendors(world)
         fleet = [await up(stack, world), await up(stack, world)]
         async with world.writing(PER_SECOND):
-            for _ in range(KILLS):
+            for _ in range(kills):
                 victim = fleet.pop(0)
                 await world.is_asking(victim)
                 held, killed_at = await world.kill(victim), time.monotonic()
+                starting = asyncio.create_task(up(stack, world))
                 await world.taken_over(held, killed_at)
-                fleet.append(await up(stack, world))
+                fleet.append(await starting)
         await world.all_ended()
-        assert max(world.recoveries) < TAKE_OVER_SECONDS
 
 
 async def test_a_daemon_that_slept_beyond_its_lease_writes_nothing_when_it_wakes(
     servers: ReplicaSet,
 ) -> None:
-    async with open_world(servers.uri, "SIGSTOP, then SIGCONT") as world, AsyncExitStack() as stack:
+    async with (
+        open_world(servers.uri, "SIGSTOP, then SIGCONT", required=TAKE_OVER_SECONDS) as world,
+        AsyncExitStack() as stack,
+    ):
         world.rig.simulator.latency = 0.5
         sleeper, _ = await up(stack, world), await up(stack, world)
         taken: list[bytes] = []
@@ -64,12 +77,14 @@ async def test_a_daemon_that_slept_beyond_its_lease_writes_nothing_when_it_wakes
             await world.taken_over(held, stopped_at)
             sleeper.send(signal.SIGCONT)
             await world.all_ended()
-        assert max(world.recoveries) < TAKE_OVER_SECONDS
         await eventually(lambda: has_counted(sleeper, len(taken)))
 
 
 async def test_a_storm_of_rolling_restarts_pays_for_nothing_twice(servers: ReplicaSet) -> None:
-    async with open_world(servers.uri, "SIGTERM storm") as world, AsyncExitStack() as stack:
+    async with (
+        open_world(servers.uri, "SIGTERM storm", required=TAKE_OVER_SECONDS) as world,
+        AsyncExitStack() as stack,
+    ):
         slow_vendors(world)
         fleet = [await up(stack, world), await up(stack, world)]
         async with world.writing(PER_SECOND):

@@ -22,12 +22,17 @@ POSITION_LOST = {
     "InvalidResumeToken": 260,
 }
 
+FLOWS_AGAIN_SECONDS = 5
+
 
 @asynccontextmanager
 async def watched_world(
     servers: ReplicaSet, scenario: str, **settings: object
 ) -> AsyncIterator[tuple[World, Daemon]]:
-    async with open_world(servers.uri, scenario) as world, AsyncExitStack() as stack:
+    async with (
+        open_world(servers.uri, scenario, required=FLOWS_AGAIN_SECONDS) as world,
+        AsyncExitStack() as stack,
+    ):
         daemon = await stack.enter_async_context(world.daemon(**settings))
         await daemon.wait_for_event("history.recorded")
         yield world, daemon

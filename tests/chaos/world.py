@@ -12,17 +12,20 @@ daemons' logs claim and what the vendors' journal holds. It goes into the table 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from enricher.lead import Document, LeadId
-from tests.chaos.observer import Observer
+from tests.chaos.account import Bill, Claim, Loss, Outage, bill, unprovoked
+from tests.chaos.observer import Observer, on_our_clock
 from tests.chaos.report import VERDICTS, Verdict
 from tests.processes import Daemon
 from tests.rig import ENDS, Rig, domain, key_of, open_rig
@@ -51,8 +54,13 @@ class World:
     inserted_before: int = 0
     """Leads whose collection is no more."""
     daemons: list[Daemon] = field(default_factory=list)
+    required: float | None = None
+    """Within how many seconds work is to flow again."""
     faults: int = 0
     in_flight: int = 0
+    """Calls that a scenario excuses by itself, besides those of `losses` and `outages`."""
+    losses: list[Loss] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
     recoveries: list[float] = field(default_factory=list)
     _numbers: Iterable[int] = field(default_factory=count)
     _questions: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
@@ -69,37 +77,70 @@ class World:
         """SIGKILL. Returns the leads that it held; their calls in flight may be asked again."""
         daemon.kill()
         await daemon.wait()
-        return self.taken_from(daemon)
-
-    def taken_from(self, daemon: Daemon) -> set[bytes]:
-        """Account for a daemon that can write no more: what it has asked, others must ask again."""
         self.faults += 1
-        self.in_flight += len(self._open_questions(daemon))
+        self.losses.append(Loss(daemon.pid, time.time()))
         return self.observer.held_by(daemon.pid)
 
-    def _open_questions(self, daemon: Daemon) -> set[str]:
-        """Of the leads that it holds. Each goes to one vendor, and may be on its way to it."""
-        held = self.observer.held_by(daemon.pid)
-        return {question for key in held for question in self._questions.get(key, ())}
+    def taken_from(self, daemon: Daemon) -> set[bytes]:
+        """Account for a daemon that is silent from now on: the leads that it held are taken over."""
+        self.faults += 1
+        now = time.time()
+        self.losses.append(Loss(daemon.pid, now, now, sleeps=True))
+        return self.observer.held_by(daemon.pid)
+
+    def may_lose_leases(self, daemon: Daemon, within: float = 15.0) -> None:
+        """Account for a daemon that cannot renew for a while: the leases that it has or will have by
+        then may run out."""
+        now = time.time()
+        self.losses.append(Loss(daemon.pid, now, now + within))
+
+    @contextmanager
+    def without_a_database(self, *daemons: Daemon) -> Iterator[None]:
+        """Account for these daemons, or all, that cannot renew within the block."""
+        since = time.time()
+        try:
+            yield
+        finally:
+            now = time.time()
+            self.losses += [Loss(each.pid, since, now) for each in daemons or self.daemons]
+
+    def vendors_cut_off(self, since: float) -> None:
+        """Account for calls that were under way at any time since then (monotonic seconds): what was
+        answered was not heard."""
+        now = time.time()
+        self.outages.append(Outage(now - (time.monotonic() - since), now))
 
     def asked_by(self, daemon: Daemon) -> int:
         """Calls about the leads that it holds which have reached a vendor."""
-        theirs = self._open_questions(daemon)
+        held = self.observer.held_by(daemon.pid)
+        theirs = {question for key in held for question in self._questions.get(key, ())}
         return sum(1 for _, question in self.rig.questions() if question in theirs)
 
-    def may_lose_leases(self, daemon: Daemon) -> None:
-        """Account for a daemon that cannot renew for a while."""
-        self.in_flight += len(self._open_questions(daemon))
+    def said(self, daemon: Daemon) -> int:
+        """Lines about an outage of the database, by the loop that said most."""
+        lines = Counter(line["loop"] for line in daemon.events("database.unavailable"))
+        return max(lines.values(), default=0)
 
     async def is_asking(self, daemon: Daemon, calls: int = 5) -> None:
         """Wait until it is in the middle of its work."""
         await eventually(lambda: self.asked_by(daemon) >= calls, 30)
 
     async def taken_over(self, held: set[bytes], since: float, within: float = 30.0) -> None:
-        """Wait until others are done with these leads; the time it took is a recovery."""
-        settles = self.observer.settled_at
-        await self.observer.until(lambda: all(settles(key) >= since for key in held), within)
-        self.recoveries.append(max((settles(key) for key in held), default=since) - since)
+        """Wait until others have claimed these leads; the time it took is a recovery."""
+        claimed = partial(self.observer.claimed_after, since)
+        await self.observer.until(lambda: None not in map(claimed, held), within)
+        if held:
+            self.recoveries.append(max(claimed(key) or since for key in held) - since)
+
+    async def works_again(self, daemon: Daemon, since: float, within: float = 30.0) -> None:
+        """Wait until this one claims leads; the time it took is a recovery."""
+
+        def claims() -> list[float]:
+            moments = (on_our_clock(c.claimed_at) for c in self.observer.claims_of(daemon.pid))
+            return [moment for moment in moments if moment >= since]
+
+        await self.observer.until(lambda: bool(claims()), within)
+        self.recoveries.append(min(claims()) - since)
 
     async def flows_again(self, since: float, within: float = 30.0) -> None:
         """Wait for a lead that is settled after `since`; the time it took is a recovery."""
@@ -108,19 +149,19 @@ class World:
 
     # -- writers ---------------------------------------------------------------------------
 
-    def new_leads(self, number: int, word: str = "ordinary") -> list[Document]:
+    def new_leads(self, number: int, word: str = "ordinary", **fields: object) -> list[Document]:
         """Each with questions of its own, so that one asked twice was paid for twice."""
         leads = []
         for _, id_ in zip(range(number), self._numbers, strict=False):
             place = domain(word)
             address = f"ada.lovelace@{place}"
             self._questions[key_of(id_)] = (place, address)
-            leads.append({"_id": id_, "email": address})
+            leads.append({"_id": id_, "email": address, **fields})
         return leads
 
-    async def insert(self, number: int, word: str = "ordinary") -> list[LeadId]:
+    async def insert(self, number: int, word: str = "ordinary", **fields: object) -> list[LeadId]:
         """So many leads at once."""
-        leads = self.new_leads(number, word)
+        leads = self.new_leads(number, word, **fields)
         await self.rig.leads.insert_many(leads, ordered=False)
         ids: list[LeadId] = [lead["_id"] for lead in leads]
         self.inserted += ids
@@ -178,6 +219,7 @@ class World:
 
     async def account(self) -> Verdict:
         """What became of it all."""
+        paid = self._bill()
         return Verdict(
             scenario=self.scenario,
             faults=self.faults,
@@ -185,20 +227,51 @@ class World:
             lost=await self._lost(),
             settled_twice=len(self.observer.settled_twice()),
             stale_writes=len(self.observer.stale_writes()) + len(self._written_under_no_lease()),
-            paid_twice=self._paid_twice(),
-            in_flight=self.in_flight,
+            paid_twice=paid.paid_twice,
+            in_flight=paid.in_flight + self.in_flight,
+            in_vain=max(0, len(paid.in_vain) - self.in_flight),
             recoveries=tuple(self.recoveries),
+            required=self.required,
+            unprovoked=len(self._unprovoked()),
+            failed=await self.rig.leads.count_documents({"enrichment_status": "failed"}),
         )
+
+    def complaints(self) -> str:
+        """What is behind the figures of the verdict, for whoever reads a failure."""
+        return (
+            f"stale writes: {self.observer.stale_writes()}\n"
+            f"no lease: {self._written_under_no_lease()}\n"
+            f"paid in vain: {self._bill().in_vain}\n"
+            f"and why: {self._histories()}\n"
+            f"leases lost without a fault: {self._unprovoked()}"
+        )
+
+    def _bill(self) -> Bill:
+        return bill(self.rig.simulator.journal, self._claims(), self.losses, self.outages)
+
+    def _unprovoked(self) -> list[Claim]:
+        ledgers = self.observer.ledgers.values()
+        return unprovoked((each for ledger in ledgers for each in ledger.claims), self.losses)
+
+    def _histories(self) -> list[tuple[list[float], list[Claim]]]:
+        """When the vendor was asked, and under which claims."""
+        journal, claims = self.rig.simulator.journal, self._claims()
+        return [
+            ([call.arrived_at for call in journal.calls(question=question)], [*claims[question]])
+            for _, question in self._bill().in_vain
+        ]
+
+    def _claims(self) -> dict[str, list[Claim]]:
+        """By question: those of the lead that it is about."""
+        return {
+            question: self.observer.ledgers[key].claims
+            for key, questions in self._questions.items()
+            for question in questions
+        }
 
     async def _lost(self) -> int:
         ended = {"_id": {"$in": self.inserted}, "enrichment_status": {"$in": ENDS}}
         return len(self.inserted) - await self.rig.leads.count_documents(ended)
-
-    def _paid_twice(self) -> int:
-        """Calls beyond the first for each question; one that was made to fail is not an answer."""
-        calls = (each for each in self.rig.simulator.journal if each.fault is None)
-        questions = Counter((each.vendor, each.question) for each in calls)
-        return questions.total() - len(questions)
 
     def _written_under_no_lease(self) -> list[Document]:
         """Settles that a daemon believes in and that nobody saw under that token."""
@@ -211,12 +284,18 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(uri: str, scenario: str, **simulator: Any) -> AsyncIterator[World]:
-    """Its daemons are to be stopped within the block; then the account is taken, and must hold."""
+async def open_world(
+    uri: str, scenario: str, *, required: float | None = None, **simulator: Any
+) -> AsyncIterator[World]:
+    """Its daemons are to be stopped within the block; then the account is taken, and must hold.
+
+    `required` is within how many seconds work is to flow again. The table shows what it took;
+    beyond three times as long the scenario fails, which leaves room for a busy machine.
+    """
     async with open_rig(uri, Observer, **simulator) as rig:
         assert isinstance(rig.witness, Observer)
-        world = World(scenario, rig, rig.witness)
+        world = World(scenario, rig, rig.witness, required=required)
         yield world
         verdict = await world.account()
         VERDICTS.append(verdict)
-        assert verdict.holds, f"{verdict}\n{world.observer.stale_writes()}"
+        assert verdict.holds, f"{verdict}\n{world.complaints()}"

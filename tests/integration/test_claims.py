@@ -13,7 +13,7 @@ from bson import Decimal128, Int64, Timestamp
 from bson.datetime_ms import DatetimeMS
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from enricher.lead import Document, Inputs, Lease
 from enricher.store.leads import Leads
@@ -34,6 +34,7 @@ from tests.integration.queueing import (
 from tests.waiting import eventually
 
 INTERRUPTED = 11601
+UNAUTHORIZED = 13
 
 # -- what is work ------------------------------------------------------------------------------
 
@@ -324,7 +325,7 @@ async def test_a_priority_of_any_type_stops_no_claim_under_contention(
     ours: AsyncCollection[Document], rank: object
 ) -> None:
     leads = queue(ours)
-    leads._width = 4
+    leads.lanes.width = 4
     for id_ in range(4):
         await insert(ours, id_, enrichment_status="pending", enrichment={"priority": rank})
 
@@ -365,7 +366,7 @@ async def test_the_tenth_claim_is_for_the_oldest_also_under_contention(
         await _pending(ours, f"old {id_}", priority=1, hours=99)
         await _pending(ours, f"hot {id_}", priority=3, hours=1)
     leads = queue(ours)
-    leads._claims, leads._width = 9, 4
+    leads.lanes.claims, leads.lanes.width = 9, 4
 
     assert all(id_.startswith("old") for id_ in await _ids(leads, 2))
 
@@ -462,7 +463,7 @@ async def test_a_daemon_that_loses_candidates_looks_further_and_stops_when_it_is
     for id_ in range(64):
         await _pending(ours, id_, hours=64 - id_)
     leads = queue(ours)
-    leads._width = 8
+    leads.lanes.width = 8
 
     wide = await _ids(leads, 4)
     alone = await _ids(leads, 4)
@@ -501,6 +502,17 @@ async def test_a_claim_that_was_not_written_is_simply_not_ours(faults: Faults) -
             assert (claimed.leases, claimed.lost) == ([], 4)
 
     assert len((await leads.claim(4)).leases) == 4
+
+
+async def test_a_claim_that_the_user_may_not_write_is_an_error_to_wait_out(faults: Faults) -> None:
+    await _pending(faults.plain, 0)
+    leads = queue(faults.leads)
+
+    async with faults.fail("update", errorCode=UNAUTHORIZED):
+        with pytest.raises(OperationFailure):
+            await leads.claim(1)
+
+    assert len((await leads.claim(1)).leases) == 1
 
 
 async def test_a_claim_that_was_written_though_its_answer_was_an_error_is_ours(

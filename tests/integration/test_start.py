@@ -14,7 +14,7 @@ from tests.integration.faults import Faults
     ("commands", "doing"),
     [
         (("connectionStatus",), "asking for the privileges"),
-        (("createIndexes", "listIndexes"), "making the indexes"),
+        (("createIndexes", "listIndexes"), "preparing the collections"),
     ],
 )
 async def test_a_database_that_fails_while_it_starts_is_one_clear_error(

@@ -23,8 +23,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.providers.base import RATE_LIMITED, Access, Window
+from enricher.providers.base import Access, Window
 from enricher.providers.clearbit import API_VERSION, ClearbitCompany
+from enricher.providers.http import RATE_LIMITED
 
 KEY = "sk_secret"
 QUERY = Query(email="pat@acme.example", company_domain="acme.example")

@@ -18,7 +18,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.gate import Gate, VendorOutage, word_for
+from enricher.gate import Asking, Gate, word_for
 from enricher.providers.base import Window
 from enricher.retry import Retries
 from tests.observing import counted, events, logged
@@ -34,7 +34,11 @@ def gate_to(asked: Scripted) -> Gate:
 
 
 async def ask(gate: Gate, seconds: float = 30) -> Answer:
-    return await gate.ask(QUERY, time.monotonic() + seconds, "lead-1")
+    return await gate.ask(asking(seconds))
+
+
+def asking(seconds: float = 30) -> Asking:
+    return Asking(QUERY, time.monotonic() + seconds, "lead-1")
 
 
 def tries(outcome: str, name: str = "acme") -> float:
@@ -119,8 +123,8 @@ async def test_calls_that_were_under_way_together_hold_a_provider_once_and_for_t
     asked = provider("acme", in_turn(Held("a", 50), Held("b", 100), Held("c", 1)))
     gate = gate_to(asked)
     with logged() as lines:
-        answers = await asyncio.gather(*(gate._call(QUERY) for _ in range(3)))
-    assert [getattr(answer, "reason", None) for answer in answers] == ["a", "b", "c"]
+        answers = await asyncio.gather(*(gate._call(asking()) for _ in range(3)))
+    assert [getattr(each.answer, "reason", None) for each in answers] == ["a", "b", "c"]
     assert len(events(lines, "provider.held")) == 1
     held = await ask(gate)
     assert isinstance(held, Held)
@@ -206,33 +210,6 @@ async def test_a_vendors_outage_is_a_warning_and_so_is_not_a_single_failure() ->
     assert line.fields == {"provider": "acme", "failures": 3, "reason": "503"}
     [line] = events(lines, "provider.available")
     assert (line.fields["provider"], line.fields["failures"]) == ("acme", 4)
-
-
-def test_an_outage_is_told_when_it_begins_every_ten_seconds_and_when_it_ends() -> None:
-    now = 0.0
-    outage = VendorOutage("acme", clock=lambda: now)
-    with logged() as lines:
-        for second in range(26):
-            now = float(second)
-            outage.note(Unavailable("503"))
-        outage.note(Throttled())
-        outage.note(ACME)
-    told = [line.fields["failures"] for line in events(lines, "provider.unavailable")]
-    assert told == [3, 13, 23]
-    assert [line.fields["seconds"] for line in events(lines, "provider.available")] == [25.0]
-
-
-def test_a_vendor_that_comes_and_goes_is_told_of_no_more_often() -> None:
-    now = 0.0
-    outage = VendorOutage("acme", clock=lambda: now)
-    with logged() as lines:
-        for second in range(30):
-            now = float(second)
-            for _ in range(3):
-                outage.note(Unavailable("503"))
-            outage.note(ACME)
-    assert len(events(lines, "provider.unavailable")) == 3
-    assert len(events(lines, "provider.available")) == 3
 
 
 # -- deadlines -------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.providers.base import RATE_LIMITED, Access, Window
+from enricher.providers.base import Access, Window
+from enricher.providers.http import RATE_LIMITED
 from enricher.providers.hunter import (
     HunterVerifier,
 )

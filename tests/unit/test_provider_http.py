@@ -13,8 +13,9 @@ from loguru import logger
 from pydantic import SecretStr
 
 from enricher.answer import Answer, Held, Objected, Query, Reply, Throttled, Unavailable
-from enricher.providers.base import MAX_BODY_BYTES, Access, HttpProvider
+from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
+from enricher.providers.http import MAX_BODY_BYTES, HttpProvider
 from enricher.providers.hunter import HunterVerifier
 from enricher.providers.transport import open_client
 

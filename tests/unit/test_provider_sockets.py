@@ -15,8 +15,9 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from enricher.answer import Found, Query, Unavailable
-from enricher.providers.base import Access, HttpProvider
+from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
+from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
 from enricher.providers.transport import failure, open_client
 

@@ -38,6 +38,11 @@ def test_the_defaults_are_those_of_the_readme() -> None:
     assert settings.priority.order == ("hot", "warm", "cold")
     assert settings.http.port == 9464
     assert settings.log.level == "INFO"
+    assert settings.vendors["hunter"].daily_budget is None
+    assert settings.vendors["hunter"].monthly_budget is None
+    assert (settings.cache.days, settings.cache.negative_days) == (7, 1)
+    assert (settings.quota.account_field, settings.quota.plan_field) == ("account_id", "plan")
+    assert settings.quota.plans == {}
 
 
 def test_the_environment_is_read() -> None:
@@ -51,6 +56,13 @@ def test_the_environment_is_read() -> None:
             "ENRICHER_STREAM": "false",
             "ENRICHER_PRIORITY_ORDER": '["a", "b"]',
             "ENRICHER_INTERNAL_DOMAINS": '["Acme.COM "]',
+            "HUNTER_DAILY_BUDGET": "100",
+            "CLEARBIT_MONTHLY_BUDGET": "0",
+            "ENRICHER_CACHE_DAYS": "0.5",
+            "ENRICHER_NEGATIVE_CACHE_DAYS": "0",
+            "ENRICHER_ACCOUNT_FIELD": "owner.account",
+            "ENRICHER_PLAN_FIELD": "owner.plan",
+            "ENRICHER_PLAN_QUOTAS": '{"Free": 10, "none": 0}',
             "ENRICHER_LOG_LEVEL": "debug",
             "ENRICHER_LOG_FORMAT": "Console",
         },
@@ -65,6 +77,13 @@ def test_the_environment_is_read() -> None:
     assert settings.priority.order == ("a", "b")
     assert settings.identity.internal_domains == ("acme.com",)
     assert (settings.log.level, settings.log.format) == ("DEBUG", "console")
+    hunter, clearbit = settings.vendors["hunter"], settings.vendors["clearbit"]
+    assert (hunter.daily_budget, hunter.monthly_budget) == (100, None)
+    assert (clearbit.daily_budget, clearbit.monthly_budget) == (None, 0)
+    assert (settings.cache.days, settings.cache.negative_days) == (0.5, 0)
+    assert settings.quota.account_field == "owner.account"
+    assert settings.quota.plan_field == "owner.plan"
+    assert settings.quota.plans == {"Free": 10, "none": 0}
 
 
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +270,17 @@ def test_a_mistyped_port_is_still_found() -> None:
             '["a@b.com"]',
             'expected domains without @ and path, like ["example.com"], got \'["a@b.com"]\'',
         ),
+        (
+            "HUNTER_DAILY_BUDGET",
+            "1e3",
+            "expected a whole number, at least 0, at most 1000000000, got '1e3'",
+        ),
+        (
+            "CLEARBIT_MONTHLY_BUDGET",
+            "-1",
+            "expected a whole number, at least 0, at most 1000000000, got '-1'",
+        ),
+        ("ENRICHER_CACHE_DAYS", "inf", "expected a number, at least 0, at most 3650, got 'inf'"),
         ("ENRICHER_LOG_FORMAT", "xml", "expected 'json' or 'console', got 'xml'"),
         (
             "CLEARBIT_BASE_URL",
@@ -284,8 +314,39 @@ def test_a_collection_name_that_mongodb_refuses_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["$x", "a..b", ".a", "a.$b"])
-def test_a_priority_field_that_is_no_path_is_refused(path: str) -> None:
-    assert problems({"ENRICHER_PRIORITY_FIELD": path})[0].startswith("ENRICHER_PRIORITY_FIELD: ")
+@pytest.mark.parametrize("of", ["PRIORITY", "ACCOUNT", "PLAN"])
+def test_a_field_of_a_lead_that_is_no_path_is_refused(of: str, path: str) -> None:
+    assert problems({f"ENRICHER_{of}_FIELD": path})[0].startswith(f"ENRICHER_{of}_FIELD: ")
+
+
+@pytest.mark.parametrize(
+    "quotas",
+    [
+        *("free=10", "free", "10", "[]", '["free"]', '[["free", 10]]', "null", "{", '{"free": 10'),
+        *('{"free": "10"}', '{"free": 1.5}', '{"free": true}', '{"free": null}', '{"free": -1}'),
+        *('{"free": {"leads": 10}}', '{"free": 100001}', '{"free": NaN}', "[" * 100_000),
+    ],
+)
+def test_quotas_that_are_none_are_one_clear_line(quotas: str) -> None:
+    assert problems({"ENRICHER_PLAN_QUOTAS": quotas}) == [
+        (
+            "ENRICHER_PLAN_QUOTAS: expected a JSON object of plans and whole numbers up to 100000, "
+            f'like {{"free": 10}}, got {quotas[:80]!r}'
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "quotas", ['{"free": 10, "free": 20}', '{"free": 10, "Free ": 20}', '{" ": 1}']
+)
+def test_a_plan_has_one_quota_and_a_name(quotas: str) -> None:
+    """Of two for one plan the larger might win by accident."""
+    assert problems({"ENRICHER_PLAN_QUOTAS": quotas}) == [
+        (
+            "ENRICHER_PLAN_QUOTAS: expected a name for each plan, and each plan once "
+            f"(case does not count), got {quotas!r}"
+        )
+    ]
 
 
 @pytest.mark.parametrize(

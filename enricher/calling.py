@@ -1,0 +1,133 @@
+"""Builds what stands between a lead and its vendors. With `app` the only wiring.
+
+Everything that is shared by the fleet hangs on the database here: kept answers, the ledger, the
+limits and holds of each vendor, the suppression list. A start asks each vendor again that was held,
+because whoever mended the cause restarts the daemon; what waits for it, or for a budget that was
+raised, comes back spread out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from enricher import __version__
+from enricher.conclude import RetryPolicy
+from enricher.enrichment import Enrichment
+from enricher.gate import Gate
+from enricher.lead import Document
+from enricher.limits import Limiter
+from enricher.paid import Books, PaidGate
+from enricher.permission import Permission
+from enricher.providers import registry, transport
+from enricher.providers.base import Access, Provider, Registered
+from enricher.settings import Settings
+from enricher.store.buckets import Bucket
+from enricher.store.cache import Cache
+from enricher.store.holds import bring_back
+from enricher.store.secret import keyring
+from enricher.store.suppression import Suppressed
+from enricher.store.usage import Budget, Usage
+from enricher.waterfall import Waterfall
+
+
+@asynccontextmanager
+async def vendors(settings: Settings) -> AsyncIterator[Registered]:
+    """The providers over one shared client."""
+    connections = max(100, 2 * settings.work.concurrency)
+    async with transport.open_client(connections, f"enricher/{__version__}") as client:
+        yield registry.build(client, _accesses(settings), _per_minute(settings))
+
+
+def _accesses(settings: Settings) -> dict[str, Access]:
+    seconds = settings.work.provider_timeout_seconds
+    return {
+        name: Access(vendor.key, vendor.base_url, seconds)
+        for name, vendor in settings.vendors.items()
+        if vendor.key is not None
+    }
+
+
+def _per_minute(settings: Settings) -> dict[str, int]:
+    return {name: vendor.per_minute for name, vendor in settings.vendors.items()}
+
+
+async def open_books(settings: Settings, database: AsyncDatabase[Document], holder: str) -> Books:
+    """Where answers are kept and calls are counted. Makes the fleet's secret on the first start."""
+    budgets = {
+        name: Budget(vendor.daily_budget, vendor.monthly_budget)
+        for name, vendor in settings.vendors.items()
+    }
+    return Books(
+        cache=Cache(database, holder, settings.work.lease_seconds),
+        usage=Usage(database, budgets, settings.quota.plans),
+        keyring=await keyring(database),
+        found_lasts=timedelta(days=settings.cache.days),
+        not_found_lasts=timedelta(days=settings.cache.negative_days),
+    )
+
+
+def enrichment(
+    settings: Settings, database: AsyncDatabase[Document], books: Books, registered: Registered
+) -> Enrichment:
+    """Everything that one lead's work needs."""
+    work, providers = settings.work, registered.providers
+    return Enrichment(
+        waterfall=Waterfall(_gates(providers, database, books), registered.without_key),
+        policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
+        seconds_for_a_lead=work.lead_timeout_seconds,
+        internal_domains=frozenset(settings.identity.internal_domains),
+        permission=Permission(books, Suppressed(database), providers),
+    )
+
+
+def _gates(
+    providers: Sequence[Provider], database: AsyncDatabase[Document], books: Books
+) -> list[Gate]:
+    limiters: dict[str, Limiter] = {}
+    gates = []
+    for provider in providers:
+        if provider.is_free:
+            gates.append(Gate(provider))
+            continue
+        name = provider.bucket
+        if name not in limiters:
+            bucket = Bucket(database, name, provider.windows)
+            limiters[name] = Limiter(provider.windows, bucket)
+        gates.append(PaidGate(provider, shared_limiter=limiters[name], books=books))
+    return gates
+
+
+@dataclass(frozen=True, slots=True)
+class Reopening:
+    """A start is a new chance for who was held."""
+
+    database: AsyncDatabase[Document]
+    leads: AsyncCollection[Document]
+    usage: Usage
+
+    async def run(self, providers: Sequence[Provider]) -> None:
+        """End holds that were learnt before, and call back whoever waits for no reason any more."""
+        raised = await self.usage.raised()
+        for provider in providers:
+            if not provider.is_free and (
+                await self._released(provider) or provider.vendor in raised
+            ):
+                await bring_back(self.leads, provider.name, _pace(provider))
+
+    async def _released(self, provider: Provider) -> bool:
+        bucket = Bucket(self.database, provider.bucket, provider.windows)
+        if (await bucket.reserve(0)).held is None:
+            return False
+        await bucket.release()
+        return True
+
+
+def _pace(provider: Provider) -> float:
+    """Calls a second that the provider's limits allow."""
+    return min((window.calls / window.seconds for window in provider.windows), default=10.0)

@@ -1,0 +1,110 @@
+"""`enricher reenrich`: leads that an operator names become `pending`; daemons do the rest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from enricher.commands import arguments
+from enricher.commands.database import explained, filtering, opened, rank
+from enricher.commands.meter import Meter
+from enricher.errors import ExitCode, SettingsError
+from enricher.identity import identify
+from enricher.lead import Document, Inputs, LeadId, Status
+from enricher.settings import Settings
+from enricher.store.requests import Asked, Requests
+
+_FAILED: Document = {"enrichment_status": Status.FAILED}
+_DOING = "asking for the leads"
+_NO_ADDRESS = (
+    "No lead has this address; tried as typed, in lower case, and as vendors are asked about it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which leads, as typed: exactly one of the four."""
+
+    id: str | None = None
+    email: str | None = None
+    query: str | None = None
+    failed: bool = False
+
+    def __post_init__(self) -> None:
+        given = [self.id is not None, self.email is not None, self.query is not None, self.failed]
+        if sum(given) != 1:
+            raise SettingsError(["reenrich: give one of --id, --email, --query and --failed"])
+
+
+async def reenrich(settings: Settings, chosen: Chosen, *, refresh: bool) -> ExitCode:
+    """UNEXPECTED when an id or an address was named that no lead has."""
+    console = Console(highlight=False, soft_wrap=True)
+    match = _match(chosen)  # wrong arguments are told before anything is connected
+    async with _requests(settings) as requests:
+        if chosen.id is not None:
+            return await _by_id(console, requests, chosen.id, refresh=refresh)
+        asked = await _by_match(console, requests, match, refresh=refresh)
+    if chosen.email is not None and asked == Asked():
+        console.print(_NO_ADDRESS)
+        return ExitCode.UNEXPECTED
+    _report(console, asked)
+    return ExitCode.OK
+
+
+def _match(chosen: Chosen) -> Document:
+    if chosen.query is not None:
+        return arguments.query(chosen.query)
+    return {"email": {"$in": _spellings(chosen.email)}} if chosen.email is not None else _FAILED
+
+
+def _spellings(email: str) -> list[str]:
+    """Those that are found without reading every lead."""
+    identity = identify(Inputs(email=email))
+    normal = (identity.email, identity.email_key)
+    found = [email, email.strip(), email.strip().lower(), *(one for one in normal if one)]
+    return list(dict.fromkeys(found))
+
+
+@asynccontextmanager
+async def _requests(settings: Settings) -> AsyncIterator[Requests]:
+    async with opened(settings) as database:
+        with explained(_DOING):
+            yield Requests(database[settings.mongo.collection], rank(settings))
+
+
+async def _by_id(console: Console, requests: Requests, text: str, *, refresh: bool) -> ExitCode:
+    meanings = arguments.ids(text)
+    found = await requests.named([id_ for _, id_ in meanings])
+    if not found:
+        tried = ", then ".join(kind for kind, _ in meanings)
+        console.print(f"No lead has this _id; tried as {tried}.")
+        return ExitCode.UNEXPECTED
+    _report(console, await requests.ask(found, refresh=refresh))
+    return ExitCode.OK
+
+
+async def _by_match(
+    console: Console, requests: Requests, match: Document, *, refresh: bool
+) -> Asked:
+    asked = Asked()
+    with Meter(console, "Leads asked for", None) as meter:
+        async for ids in _batches(requests, match):
+            asked += await requests.ask(ids, only=match, refresh=refresh)
+            meter.at(asked.set)
+    return asked
+
+
+async def _batches(requests: Requests, match: Document) -> AsyncIterator[Sequence[LeadId]]:
+    with filtering():
+        async for ids in requests.matching(match):
+            yield ids
+
+
+def _report(console: Console, asked: Asked) -> None:
+    leads = "lead is" if asked.set == 1 else "leads are"
+    console.print(f"{asked.set:,} {leads} pending now." if asked.set else "No lead matched.")
+    if asked.refused:
+        console.print(f"{asked.refused:,} could not be written: MongoDB refuses (validator, size).")

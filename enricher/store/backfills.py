@@ -1,0 +1,170 @@
+"""Backfills: old leads asked for page by page, a bounded number at a time, resumable at any moment.
+
+The pages go through the collection in the order of `_id`, so the position is the last `_id` that
+was asked for. It is saved after its page was written; a page that was written and not saved is
+read again, and the id of the run, which stands on every lead that it asked for, keeps each lead
+from being asked for twice. That id, and nothing of the query but its hash, stands in the
+checkpoint:
+
+    {_id: "backfill:<leads>:<hash>", run: str, began_at: date, after: {of: _id}, asked: n, finished_at: date}
+
+Which leads: those without a status, which is what history is. Who wants others names
+`enrichment_status` in the query; even then what is in work already is left to go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+from bson import json_util
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.lead import Document, LeadId, Status
+from enricher.store import answers, book, checkpoints
+from enricher.store.requests import SCAN_SECONDS
+
+_STATUS = "enrichment_status"
+_IN_WORK = (Status.PENDING, Status.PROCESSING, Status.RETRYING)
+_BY_ID = [("_id", 1)]
+
+
+def names_status(query: object) -> bool:
+    """PURE True when the query says itself which states it wants."""
+    if isinstance(query, Mapping):
+        return any(name == _STATUS or names_status(value) for name, value in query.items())
+    return isinstance(query, list) and any(names_status(part) for part in query)
+
+
+def eligible(query: Document) -> Document:
+    """PURE The query, and what a backfill adds to it: old leads that nobody is working on."""
+    state: Document = {_STATUS: {"$nin": list(_IN_WORK)} if names_status(query) else None}
+    return {"$and": [query, state]}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One backfill from its beginning to its end, over any number of processes."""
+
+    id: str
+    after: Document | None = None
+    """`{"of": _id}` of the last lead that was asked for; an `_id` by itself may be null."""
+    asked: int = 0
+
+
+class Backfills:
+    """The run of one query over one leads collection."""
+
+    def __init__(self, leads: AsyncCollection[Document], query: Document) -> None:
+        self._leads = leads
+        self._runs: AsyncCollection[Document] = leads.database[checkpoints.COLLECTION]
+        self._key = f"backfill:{leads.name}:{_fingerprint(query)}"
+        self.match = eligible(query)
+
+    # -- the run ---------------------------------------------------------------------------
+
+    async def unfinished(self) -> Run | None:
+        """The run of this query that was interrupted, if there is one. Changes nothing."""
+        found = await self._runs.find_one({"_id": self._key, "finished_at": None})
+        return _run(found) if found else None
+
+    async def begin(self) -> Run:
+        """The run that was interrupted, or a new one."""
+        is_over = {"$or": [{"$not": ["$run"]}, {"$gt": ["$finished_at", None]}]}
+        fresh = {
+            "run": {"$literal": uuid.uuid4().hex},
+            "began_at": "$$NOW",
+            "after": None,
+            "asked": 0,
+            "finished_at": None,
+        }
+        started = {name: {"$cond": [is_over, value, f"${name}"]} for name, value in fresh.items()}
+        document = await self._runs.find_one_and_update(
+            {"_id": self._key},
+            [{"$set": started}],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return _run(document or {})
+
+    async def save(self, run: Run) -> None:
+        """Everything up to `run.after` has been asked for."""
+        position = {"after": run.after, "asked": run.asked}
+        await self._runs.update_one({"_id": self._key, "run": run.id}, {"$set": position})
+
+    async def finish(self, run: Run) -> None:
+        """The same query begins anew next time."""
+        ours = {"_id": self._key, "run": run.id}
+        await self._runs.update_one(ours, [{"$set": {"finished_at": "$$NOW", "after": None}}])
+
+    # -- what it would cost -----------------------------------------------------------------
+
+    async def answered(self, questions: Collection[str]) -> set[str]:
+        """Those of these questions whose answers are stored: nobody will be asked."""
+        stored = {"_id": {"$in": list(questions)}, "$expr": answers.ANSWERED}
+        found = await self._leads.database[answers.COLLECTION].find(stored, {"_id": 1}).to_list()
+        return {answer["_id"] for answer in found}
+
+    # -- its leads -------------------------------------------------------------------------
+
+    async def page(self, run: Run | None, size: int) -> list[Document]:
+        """`{_id, inputs}` of the next leads; empty at the end.
+
+        Read by the index on `_id` from the position on. `min` and not `$gt`, which would end with
+        the last `_id` of the same type.
+        """
+        after = run.after if run else None
+        match = {"$and": [self.match, {"enrichment.backfilled_by": {"$ne": run and run.id}}]}
+        with pymongo.timeout(SCAN_SECONDS):
+            cursor = self._leads.find(match if run else self.match, _SEEN).hint(_BY_ID)
+            if after is not None:
+                cursor = cursor.min([("_id", after["of"])])
+            found = await cursor.limit(size + 1).to_list()
+        if after is not None and found and _same(found[0]["_id"], after["of"]):
+            del found[0]
+        return found[:size]
+
+    async def in_work(self) -> int:
+        """How many backfilled leads, of any run, are pending or in work; counted up to a few thousand."""
+        asked = {"enrichment.backfill": True}
+        states = (
+            {_STATUS: Status.PENDING, "enrichment.priority": {"$lte": book.BEHIND}},
+            {_STATUS: Status.PROCESSING, "enrichment.due_at": {"$gt": book.EPOCH}},
+        )
+        counts = [
+            await self._leads.count_documents({**state, **asked}, limit=_COUNT_AT_MOST)
+            for state in states
+        ]
+        return sum(counts)
+
+    async def standing(self, run: Run) -> dict[str, int]:
+        """Status -> leads of the run that have it."""
+        stages: list[Document] = [
+            {"$match": {"enrichment.backfilled_by": run.id}},
+            {"$group": {"_id": f"${_STATUS}", "leads": {"$sum": 1}}},
+        ]
+        with pymongo.timeout(SCAN_SECONDS):
+            found = await (await self._leads.aggregate(stages)).to_list()
+        return {str(each["_id"]): int(each["leads"]) for each in found}
+
+
+_COUNT_AT_MOST = 5000
+_SEEN: Document = {"inputs": book.INPUTS}
+
+
+def _fingerprint(query: Document) -> str:
+    text = json_util.dumps(query, json_options=json_util.CANONICAL_JSON_OPTIONS)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:24]
+
+
+def _run(document: Mapping[str, Any]) -> Run:
+    return Run(str(document.get("run")), document.get("after"), int(document.get("asked", 0)))
+
+
+def _same(one: LeadId, other: LeadId) -> bool:
+    return book.id_key(one) == book.id_key(other)

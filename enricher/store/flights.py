@@ -1,0 +1,257 @@
+"""Flights: of all daemons, one at a time asks a question that costs money.
+
+A flight is a mark in the question's document, taken right before the call and ended by its answer.
+Its holder beats while the call lasts. Whether a holder is dead is judged by those who wait, never
+by a time that is stored: a flight is abandoned when an observer, reading it again and again
+without a gap, has seen the same beat for a whole lease. After an outage everything looks old, so a
+failed or a late read begins the observation anew, and a living holder has a whole lease to beat.
+
+A wrong judgement costs the price of one call and no more: a flight is replaced by compare-and-set
+on the beat that was seen, and a late answer is stored all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+from pymongo import UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
+
+from enricher.answer import Reply
+from enricher.lead import Document
+from enricher.outage import Outage
+from enricher.store import DatabaseTrouble
+from enricher.store.answers import ANSWERED, HELD, Beat, Standing, answered_after, read
+from enricher.store.beats import Beats
+from enricher.store.book import Expression, in_milliseconds
+from enricher.store.coalesce import Coalescer
+
+_CHECKS_PER_LEASE = 20
+_LONGEST_CHECK_SECONDS = 0.1
+"""Those who wait see an answer this much later, at most, while the database answers at once."""
+_GAPS_PER_LEASE = 3
+_LARGEST_BATCH = 200
+_LARGEST_CHECK = 1000
+_DUPLICATE_KEY = 11000
+_UNANSWERED_FOR = timedelta(days=1)
+"""How long a question stands without an answer: longer than a call and its late answer may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """Ours: a call for this question may be under way."""
+
+    key: str
+    id: str
+    """Unique to this take."""
+    took_over: bool = False
+    """Its holder before us went silent: that call may have been made, and charged."""
+
+
+Taken: TypeAlias = Flight | Reply | None
+"""What a take comes to; `None` while another flight is under way."""
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    flight: Flight
+    provider: str
+    newer_than: datetime | None
+    abandoned: Beat | None
+    is_wanted: bool = True
+
+
+@dataclass(slots=True)
+class Vigil:
+    """PURE One observer's watch over a flight."""
+
+    lease: float
+    _beat: Beat | None = None
+    _since: float = 0.0
+    _last: float = 0.0
+
+    def saw(self, beat: Beat | None, now: float) -> bool:
+        """Note one reading, `None` for one that failed. True once the flight is abandoned."""
+        if beat is None or beat != self._beat or now - self._last > self.lease / _GAPS_PER_LEASE:
+            self._beat, self._since = beat, now
+        self._last = now
+        return beat is not None and now - self._since >= self.lease
+
+
+class Flights:
+    """The flights of one process, and its view of everybody's. Concurrent calls share round trips."""
+
+    def __init__(self, collection: AsyncCollection[Document], holder: str, lease: float) -> None:
+        """`holder` names the process, for people; `lease` is in seconds."""
+        self._collection = collection
+        self._holder = holder
+        self._lease = lease
+        self.beats = Beats(collection, lease)
+        self._waits = Outage("cache")
+        self._abandoned: dict[str, Beat] = {}
+        """What was seen of flights that were judged: the next take replaces exactly that."""
+        self._taking = Coalescer("cache-take", self._take, _LARGEST_BATCH)
+        self._checking = Coalescer("cache-wait", self._check, _LARGEST_CHECK)
+        self._freeing: Coalescer[None, None] = Coalescer("cache-let-go", self._free, _LARGEST_BATCH)
+
+    async def take(self, key: str, provider: str, newer_than: datetime | None = None) -> Taken:
+        """A flight of our own, or the reply that is there already, or `None`: another's flight.
+
+        Raises what the database does; whatever came of it then is let go.
+        """
+        flight = Flight(key, uuid.uuid4().hex)
+        request = _Request(flight, provider, newer_than, self._abandoned.pop(key, None))
+        try:
+            return await self._taking.submit(request)
+        except asyncio.CancelledError:
+            request.is_wanted = False
+            self.beats.give_up(flight.id, key)
+            raise
+
+    async def wait(self, key: str, newer_than: datetime | None = None) -> Reply | None:
+        """Until it is answered; or `None` when it is free or abandoned: take again.
+
+        Raises nothing that the database does, and waits outages out.
+        """
+        vigil = Vigil(self._lease)
+        while True:
+            standing = await self._checking.submit(key)
+            reply = standing.answer(newer_than) if standing else None
+            if reply is not None or (standing and standing.beat is None):
+                return reply
+            beat = standing.beat if standing else None
+            if vigil.saw(beat, time.monotonic()) and beat:
+                self._abandoned[key] = beat
+                return None
+
+    async def let_go(self, flight: Flight) -> None:
+        """End it without an answer. Raises nothing: while the database is away, `run` sees to it."""
+        self.beats.give_up(flight.id, flight.key)
+        await self._freeing.submit(None)
+
+    async def _free(self, batch: Sequence[None]) -> Sequence[None]:
+        await self.beats.free()
+        return batch
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    async def _check(self, keys: Sequence[str]) -> Sequence[Standing | None]:
+        """One reading for all that wait here, at a steady pace; `None` when it failed."""
+        await asyncio.sleep(min(_LONGEST_CHECK_SECONDS, self._lease / _CHECKS_PER_LEASE))
+        try:
+            standings = await read(self._collection, keys)
+        except DatabaseTrouble as error:
+            await asyncio.sleep(self._waits.failed(error))
+            return [None] * len(keys)
+        self._waits.succeeded()
+        return [standings.get(key, Standing()) for key in keys]
+
+    # -- taking ------------------------------------------------------------------------------
+
+    async def _take(self, batch: Sequence[_Request]) -> Sequence[Taken]:
+        requests = [request for request in batch if request.is_wanted]
+        for request in requests:  # before it is written: others may see it from then on
+            self.beats.hold(request.flight.id, request.flight.key)
+        try:
+            taken = await self._take_once_more_if_need_be(requests)
+        except BaseException:
+            self._settle_holds(requests, {})
+            raise
+        self._settle_holds(requests, taken)
+        return [taken.get(request.flight.id) for request in batch]
+
+    def _settle_holds(self, requests: Sequence[_Request], taken: dict[str, Taken]) -> None:
+        """Hold on to the flights that are ours, and be rid of those that may be, but for nobody."""
+        for request in requests:
+            flight = request.flight
+            if flight.id not in taken or not request.is_wanted:
+                self.beats.give_up(flight.id, flight.key)
+            elif not isinstance(taken[flight.id], Flight):
+                self.beats.ended(flight.id)
+
+    async def _take_once_more_if_need_be(self, requests: Sequence[_Request]) -> dict[str, Taken]:
+        """A try whose reply was lost may have worked; repeated with the same ids, it tells."""
+        try:
+            return await self._take_all(requests)
+        except DatabaseTrouble:
+            return await self._take_all(requests)
+
+    async def _take_all(self, requests: Sequence[_Request]) -> dict[str, Taken]:
+        """One round trip when nobody ever asked these questions, two otherwise. By flight id."""
+        made = await self._write(requests)
+        taken: dict[str, Taken] = {
+            requests[number].flight.id: requests[number].flight for number in made
+        }
+        rest = [request for request in requests if request.flight.id not in taken]
+        standings = await read(self._collection, [each.flight.key for each in rest]) if rest else {}
+        for request in rest:
+            taken[request.flight.id] = _outcome(request, standings.get(request.flight.key))
+        return taken
+
+    async def _write(self, requests: Sequence[_Request]) -> list[int]:
+        """Returns the positions of those whose document was made by this, and so is theirs."""
+        if not requests:
+            return []
+        updates = [self._update(request) for request in requests]
+        try:
+            result = await self._collection.bulk_write(updates, ordered=False)
+        except BulkWriteError as error:
+            if not _is_only_a_race(error.details):
+                raise
+            return [entry["index"] for entry in error.details["upserted"]]
+        return list(result.upserted_ids or ())
+
+    def _update(self, request: _Request) -> UpdateOne:
+        question = {
+            "_id": "$_id",
+            "provider": {"$literal": request.provider},
+            "expires_at": {
+                "$max": [
+                    in_milliseconds(_UNANSWERED_FOR),
+                    {"$cond": [ANSWERED, "$reply.expires_at", None]},
+                ]
+            },
+            "reply": {"$cond": [ANSWERED, "$reply", "$$REMOVE"]},
+            "flight": {
+                "id": request.flight.id,
+                "holder": {"$literal": self._holder},
+                "beat": {"$literal": 0},
+                "at": "$$NOW",
+                "after": {"$cond": [HELD, "$flight.id", "$$REMOVE"]},
+            },
+        }
+        taking = {"$cond": [_is_to_be_had(request), question, "$$ROOT"]}
+        return UpdateOne({"_id": request.flight.key}, [{"$replaceWith": taking}], upsert=True)
+
+
+def _is_to_be_had(request: _Request) -> Expression:
+    free: list[Expression] = [{"$not": [HELD]}]
+    if seen := request.abandoned:
+        same = [
+            {"$eq": ["$flight.id", {"$literal": seen.flight}]},
+            {"$eq": ["$flight.beat", seen.number]},
+        ]
+        free.append({"$and": same})
+    return {"$and": [{"$not": [answered_after(request.newer_than)]}, {"$or": free}]}
+
+
+def _is_only_a_race(details: Mapping[str, Any]) -> bool:
+    """Two daemons made the same document at once; whose it is can be read."""
+    return not details["writeConcernErrors"] and all(
+        entry["code"] == _DUPLICATE_KEY for entry in details["writeErrors"]
+    )
+
+
+def _outcome(request: _Request, standing: Standing | None) -> Taken:
+    if standing is None:
+        return None
+    if standing.beat and standing.beat.flight == request.flight.id:
+        return Flight(request.flight.key, request.flight.id, standing.took_over)
+    return standing.answer(request.newer_than)

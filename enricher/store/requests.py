@@ -1,0 +1,113 @@
+"""Asking for enrichment: `pending`, as any writer may set it, and what only a command can say.
+
+    status            from now on          and besides
+    any                pending             a fresh run: attempts and answers of an earlier one are void
+      "    refresh     pending             answers that were stored before now do not count
+      "    backfill    pending             behind everything else; the run that asked stands on the lead
+
+A lead that is in work just then loses that run, as it does when a user sets `pending`: the worker
+is fenced out and says so. The lead is admitted by the same write, so it has its priority at once
+and nobody has to see the change.
+
+Each lead is written by a guarded update of its own in an unordered bulk: unlike `update_many` the
+driver can retry it, and one lead that cannot be written does not hold up the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+import pymongo
+from pymongo import UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
+
+from enricher.lead import Document, LeadId, Status
+from enricher.store import book
+from enricher.store.refusal import refusals
+
+_BATCH = 500
+SCAN_SECONDS = 3600.0
+"""In place of the usual bound on an operation: here the server may read every lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of asking for some leads."""
+
+    set: int = 0
+    refused: int = 0
+    """MongoDB will never take the write (too large, a validator)."""
+
+    def __add__(self, other: Asked) -> Asked:
+        return Asked(self.set + other.set, self.refused + other.refused)
+
+
+class Requests:
+    """Asks for enrichment of leads in one collection. `rank` is `book.priority(...)`."""
+
+    def __init__(self, leads: AsyncCollection[Document], rank: book.Expression) -> None:
+        self._leads = leads
+        self._rank = rank
+
+    async def ask(
+        self,
+        ids: Sequence[LeadId],
+        *,
+        only: Document | None = None,
+        refresh: bool = False,
+        backfill: str | None = None,
+    ) -> Asked:
+        """Set these leads to `pending`, as far as they still match `only`.
+
+        `backfill` is the id of the run that asks; a lead that it has asked for before is left
+        alone, so the same page may be asked for again after an interruption.
+        """
+        asked = Asked()
+        asking = self._asking(refresh=refresh, backfill=backfill)
+        guards = [only or {}, {"enrichment.backfilled_by": {"$ne": backfill}} if backfill else {}]
+        for first in range(0, len(ids), _BATCH):
+            batch = ids[first : first + _BATCH]
+            updates = [
+                UpdateOne({"$and": [{"_id": {"$eq": id_}}, *guards]}, asking) for id_ in batch
+            ]
+            asked += await self._write(updates)
+        return asked
+
+    async def _write(self, updates: list[UpdateOne]) -> Asked:
+        try:
+            return Asked((await self._leads.bulk_write(updates, ordered=False)).matched_count)
+        except BulkWriteError as error:
+            return Asked(int(error.details["nMatched"]), len(refusals(error)))
+
+    def _asking(self, *, refresh: bool, backfill: str | None) -> book.Pipeline:
+        values: Document = {"released": False}
+        if refresh:
+            values["refresh_since"] = "$$NOW"
+        if backfill is not None:
+            values |= {"backfill": True, "backfilled_by": {"$literal": backfill}}
+        status = {"enrichment_status": Status.PENDING, "enrichment": book.book_with(values)}
+        urgent = [{"$unset": ["enrichment.backfill"]}] if backfill is None else []
+        return [{"$set": status}, *urgent, *book.admission(self._rank)]
+
+    async def matching(self, match: Document) -> AsyncGenerator[list[LeadId], None]:
+        """Ids of the leads that match, in batches. In the order of ids: a lead that is written
+        meanwhile must not come a second time, as it would where an index on what is written is
+        read."""
+        with pymongo.timeout(SCAN_SECONDS):
+            cursor = self._leads.find(match, {"_id": 1}, batch_size=_BATCH).sort("_id", 1)
+            cursor = cursor.allow_disk_use(True)
+            batch = await cursor.to_list(_BATCH)
+        async with cursor:
+            while batch:
+                yield [lead["_id"] for lead in batch]
+                with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would hold there too
+                    batch = await cursor.to_list(_BATCH)
+
+    async def named(self, candidates: Sequence[LeadId]) -> list[LeadId]:
+        """The first of these ids that a lead has."""
+        for candidate in candidates:
+            if await self._leads.find_one({"_id": {"$eq": candidate}}, {"_id": 1}) is not None:
+                return [candidate]
+        return []

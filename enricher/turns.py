@@ -1,0 +1,73 @@
+"""Whose turn is next: the most urgent waiter's, and among equals the first comer's."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from itertools import count
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+_FEW = 16
+
+
+class Turns(Generic[Result]):
+    """A queue of futures. Whoever joins awaits the future, and leaves whatever came of it."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, asyncio.Future[Result]]] = []
+        self._waiting: set[asyncio.Future[Result]] = set()
+        self._number = count()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def urgency(self) -> float | None:
+        """Of the next in turn; `None` when nobody waits."""
+        self._drop_those_who_left()
+        return -self._heap[0][0] if self._heap else None
+
+    def join(self, urgency: float) -> asyncio.Future[Result]:
+        turn: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        rank = -urgency if urgency == urgency else float("inf")  # noqa: PLR0124 - NaN has no order
+        heapq.heappush(self._heap, (rank, next(self._number), turn))
+        self._waiting.add(turn)
+        return turn
+
+    def leave(self, turn: asyncio.Future[Result]) -> None:
+        """Safe to repeat, and after the turn has come."""
+        self._waiting.discard(turn)
+        # Deep in the queue those who left would pile up while more urgent ones come and go.
+        if len(self._heap) > 2 * len(self._waiting) + _FEW:
+            self._heap = [entry for entry in self._heap if self._waits(entry[2])]
+            heapq.heapify(self._heap)
+
+    def give(self, result: Result) -> bool:
+        """To the next in turn; false when nobody waits."""
+        self._drop_those_who_left()
+        if not self._heap:
+            return False
+        _, _, turn = heapq.heappop(self._heap)
+        self._waiting.discard(turn)
+        turn.set_result(result)
+        return True
+
+    def give_all(self, result: Result) -> None:
+        while self.give(result):
+            pass
+
+    def fail_all(self, error: Exception) -> None:
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_exception(error)
+        self._waiting.clear()
+        self._heap.clear()
+
+    def _waits(self, turn: asyncio.Future[Result]) -> bool:
+        return turn in self._waiting and not turn.done()
+
+    def _drop_those_who_left(self) -> None:
+        while self._heap and not self._waits(self._heap[0][2]):
+            heapq.heappop(self._heap)

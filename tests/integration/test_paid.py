@@ -1,0 +1,281 @@
+"""A gate to a provider that costs money, on real books: nothing is paid for twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from enricher.answer import Answer, Found, Held, Kind, NotFound, Preparing, Query, Unavailable
+from enricher.gate import Asking
+from enricher.lead import Document
+from enricher.limits import Limiter
+from enricher.paid import Books, PaidGate
+from enricher.providers.base import Access, Provider
+from enricher.providers.clearbit import ClearbitCompany
+from enricher.retry import Retries
+from enricher.store import server
+from enricher.store.cache import Cache
+from enricher.store.secret import keyring
+from enricher.store.usage import Budget, DayOfProvider, Usage
+from tests.integration.faults import Faults
+from tests.observing import counted
+from tests.scripted import Door, company, in_turn, provider
+from tests.waiting import eventually
+
+Database = AsyncDatabase[Document]
+
+QUERY = Query(company_domain="quokka.example")
+QUOKKA = company(name="Quokka Freight")
+_INTERRUPTED = 11601
+QUICK = Retries(tries=3, polls=5, first_wait=0.001, longest_wait=0.002)
+
+
+async def books_of(
+    database: Database, holder: str = "a-process", *, daily: int | None = None, lease: float = 5
+) -> Books:
+    usage = Usage(database, {"acme": Budget(daily), "clearbit": Budget(daily)}, {})
+    return Books(Cache(database, holder, lease), usage, await keyring(database))
+
+
+def gate_to(asked: Provider, books: Books) -> PaidGate:
+    return PaidGate(asked, QUICK, Random(1), Limiter(asked.windows), books=books)
+
+
+async def ask(
+    gate: PaidGate,
+    query: Query = QUERY,
+    *,
+    seconds: float = 30,
+    newer_than: datetime | None = None,
+    urgency: float = 0.0,
+) -> Answer:
+    deadline = time.monotonic() + seconds
+    return await gate.ask(Asking(query, deadline, "lead-1", urgency, newer_than))
+
+
+async def ledger(books: Books, database: Database) -> DayOfProvider:
+    """What the database says once everything noted has been written."""
+    stop = asyncio.Event()
+    stop.set()
+    await books.usage.run(stop)
+    (row,) = await Usage(database, {}, {}).days(1)
+    return row
+
+
+async def test_500_leads_of_one_company_at_three_daemons_make_one_call(
+    database: Database, mongodb_uri: str
+) -> None:
+    door = Door(QUOKKA)
+    asked = provider("acme", door)
+    async with AsyncExitStack() as stack:
+        gates = []
+        for number in range(3):
+            client: AsyncMongoClient[Document] = await stack.enter_async_context(
+                server.connect(mongodb_uri, pool=8)
+            )
+            gates.append(gate_to(asked, await books_of(client[database.name], f"{number}")))
+        callers = [asyncio.create_task(ask(gate)) for gate in gates for _ in range(167)]
+        await door.entered.wait()
+        door.opened.set()
+        answers = await asyncio.gather(*callers)
+        for gate in gates:
+            await gate.close(5)
+    assert [answer.sections for answer in answers if isinstance(answer, Found)] == [
+        QUOKKA.sections
+    ] * 501
+    assert len(asked.asked) == 1
+
+
+async def test_an_answer_is_kept_for_every_daemon_and_spelling(database: Database) -> None:
+    asked = provider("acme", Found({"email_verification": {"score": 90}}), Kind.EMAIL)
+    first = gate_to(asked, await books_of(database, "one"))
+    saved = counted("enricher_calls_saved_total", provider="acme", by="cache")
+    await ask(first, Query(email="pat.lee@gmail.com", email_key="patlee@gmail.com"))
+    second = gate_to(asked, await books_of(database, "two"))
+    answer = await ask(second, Query(email="patlee@gmail.com", email_key="patlee@gmail.com"))
+    assert isinstance(answer, Found)
+    assert answer.sections == {"email_verification": {"score": 90}}
+    assert len(asked.asked) == 1
+    assert counted("enricher_calls_saved_total", provider="acme", by="cache") == saved + 1
+
+
+@pytest.mark.parametrize("answer", [QUOKKA, NotFound()])
+async def test_each_answer_lasts_for_its_own_time(database: Database, answer: Answer) -> None:
+    asked = provider("acme", answer)
+    books = await books_of(database)
+    books.found_lasts = books.not_found_lasts = timedelta(days=1)
+    if isinstance(answer, NotFound):
+        books.not_found_lasts = timedelta(milliseconds=1)
+    else:
+        books.found_lasts = timedelta(milliseconds=1)
+    await ask(gate_to(asked, books))
+    await asyncio.sleep(0.05)
+    await ask(gate_to(asked, books))
+    assert len(asked.asked) == 2
+
+
+async def test_a_refresh_asks_anew_and_once_for_all_who_want_it(database: Database) -> None:
+    asked = provider("acme", in_turn(company(name="Old"), company(name="New")))
+    books = await books_of(database)
+    gate = gate_to(asked, books)
+    await ask(gate)
+    now = datetime.now(UTC)
+    refreshed = await asyncio.gather(*(ask(gate, newer_than=now) for _ in range(5)))
+    assert {str(each) for each in refreshed} == {str(refreshed[0])}
+    assert isinstance(refreshed[0], Found)
+    assert refreshed[0].sections == {"company_data": {"name": "New"}}
+    assert len(asked.asked) == 2
+
+
+async def test_a_call_is_seen_through_when_everybody_has_given_up(database: Database) -> None:
+    door = Door(QUOKKA)
+    asked = provider("acme", door)
+    gate = gate_to(asked, await books_of(database))
+    caller = asyncio.create_task(ask(gate))
+    await door.entered.wait()
+    caller.cancel()
+    await asyncio.wait([caller])
+    door.opened.set()
+    await gate.close(5)
+    assert isinstance(await ask(gate_to(asked, await books_of(database, "later"))), Found)
+    assert len(asked.asked) == 1
+
+
+async def test_what_comes_after_the_deadline_is_kept_for_the_next_attempt(
+    database: Database,
+) -> None:
+    door = Door(QUOKKA)
+    asked = provider("acme", door)
+    gate = gate_to(asked, await books_of(database))
+    assert isinstance(await ask(gate, seconds=0.3), Unavailable)
+    door.opened.set()
+    assert isinstance(await ask(gate), Found)
+    assert len(asked.asked) == 1
+
+
+async def test_a_daemon_that_dies_is_replaced_and_its_call_stands_as_ambiguous(
+    database: Database,
+) -> None:
+    door = Door(QUOKKA)
+    dying = gate_to(provider("acme", door), await books_of(database, "dying", lease=0.5))
+    lost = asyncio.create_task(ask(dying))
+    await door.entered.wait()  # nothing beats for its flight: nobody runs its cache
+    asked = provider("acme", QUOKKA)
+    books = await books_of(database, "next", lease=0.5)
+    assert isinstance(await ask(gate_to(asked, books)), Found)
+    row = await ledger(books, database)
+    assert (row.begun, row.settled, row.charged, row.ambiguous) == (2, 1, 1, 1)
+    lost.cancel()
+    door.opened.set()
+    await dying.close(5)
+
+
+async def test_nobody_is_asked_beyond_the_budget(database: Database) -> None:
+    asked = provider("acme", QUOKKA)
+    books = await books_of(database, daily=3)
+    gate = gate_to(asked, books)
+    domains = [f"company-{number}.example" for number in range(10)]
+    answers = await asyncio.gather(*(ask(gate, Query(company_domain=each)) for each in domains))
+    assert len(asked.asked) == 3
+    held = [answer for answer in answers if isinstance(answer, Held)]
+    assert len(held) == 7
+    assert "budget is used up" in held[0].reason
+    assert isinstance(await ask(gate, asked.asked[0]), Found), "what is kept costs nothing"
+
+
+async def test_what_costs_nothing_is_given_back_to_the_budget(database: Database) -> None:
+    asked = provider("acme", in_turn(NotFound(), NotFound(), QUOKKA))
+    books = await books_of(database, daily=1)
+    gate = gate_to(asked, books)
+    for number in range(3):
+        await ask(gate, Query(company_domain=f"company-{number}.example"))
+    assert len(asked.asked) == 3
+    row = await ledger(books, database)
+    assert (row.begun, row.settled, row.charged, row.spent) == (3, 3, 1, 1)
+
+
+async def test_polling_for_an_answer_that_is_paid_for_costs_nothing_more(
+    database: Database,
+) -> None:
+    replies = iter([httpx.Response(202), httpx.Response(202), _record()])
+    books = await books_of(database, daily=1)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: next(replies))) as http:
+        clearbit = ClearbitCompany(http, Access(SecretStr("key"), "https://vendor.example"))
+        answer = await ask(gate_to(clearbit, books))
+    assert isinstance(answer, Found)
+    row = await ledger(books, database)
+    assert (row.begun, row.charged, row.ambiguous) == (1, 1, 0)
+
+
+async def test_an_answer_that_cannot_be_read_is_paid_for_once_and_read_when_it_can_be(
+    database: Database,
+) -> None:
+    calls = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal calls
+        calls += 1
+        return _record()
+
+    class Broken(ClearbitCompany):
+        def interpret(self, _: object) -> Answer:
+            raise KeyError("a bug")
+
+    books = await books_of(database)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        access = Access(SecretStr("key"), "https://vendor.example")
+        for _ in range(2):
+            assert isinstance(await ask(gate_to(Broken(http, access), books)), Unavailable)
+        mended = await ask(gate_to(ClearbitCompany(http, access), books))
+    assert isinstance(mended, Found)
+    assert calls == 1
+
+
+def _record() -> httpx.Response:
+    return httpx.Response(200, json={"id": "c_1", "name": "Quokka Freight", "domain": "q.example"})
+
+
+@pytest.mark.parametrize("passing", [Unavailable("503"), Preparing(0)])
+async def test_what_is_no_answer_is_not_kept(database: Database, passing: Answer) -> None:
+    asked = provider("acme", in_turn(passing, QUOKKA))
+    assert isinstance(await ask(gate_to(asked, await books_of(database))), Found)
+    assert len(asked.asked) == 2
+
+
+async def test_the_answer_waits_for_the_database_to_come_back(faults: Faults) -> None:
+    door = Door(QUOKKA)
+    asked = provider("acme", door)
+    books = await books_of(faults.leads.database)
+    gate = gate_to(asked, books)
+    question = Query(company_domain=f"{faults.leads.name}.example")
+    caller = asyncio.create_task(ask(gate, question))
+    await door.entered.wait()
+    async with faults.fail("update", errorCode=_INTERRUPTED):
+        door.opened.set()
+        await eventually(lambda: books.cache.outage.failures > 0)
+        assert not caller.done()
+    assert isinstance(await caller, Found)
+    assert isinstance(await ask(gate_to(asked, books), question), Found)
+    assert len(asked.asked) == 1
+
+
+async def test_a_more_urgent_lead_does_not_wait_at_the_place_of_a_less_urgent_one(
+    database: Database,
+) -> None:
+    door = Door(QUOKKA)
+    asked = provider("acme", door)
+    gate = gate_to(asked, await books_of(database))
+    callers = [asyncio.create_task(ask(gate, urgency=urgency)) for urgency in (1, 3, 1, 3)]
+    await door.entered.wait()
+    door.opened.set()
+    assert all(isinstance(answer, Found) for answer in await asyncio.gather(*callers))
+    assert len(asked.asked) == 1
