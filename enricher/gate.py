@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
@@ -193,7 +193,9 @@ class Gate:
         finally:
             metrics.REQUEST_SECONDS.labels(self.name).observe(time.perf_counter() - began)
             metrics.REQUESTS.labels(self.name, word_for(tried.answer)).inc()
-        return Tried(self._heed(asking, tried.answer), tried.reply, tried.is_charged)
+        if tried.pause:
+            self.limiter.pause(tried.pause)
+        return replace(tried, answer=self._heed(asking, tried.answer))
 
     def _broken(self, error: BaseException) -> Tried:
         logger.bind(provider=self.name).opt(exception=error).error("provider.broken")

@@ -29,7 +29,7 @@ def _vendor_url(vendor: str, default: str) -> Any:
 
 
 def _vendor_rate(vendor: str, default: int) -> Any:
-    sentence = f"Calls to {vendor} in any minute, at most, by each process."
+    sentence = f"Calls to {vendor} in any minute, at most, by all processes together."
     return setting(f"{vendor.upper()}_RATE_LIMIT", default, sentence, ge=1, le=1_000_000)
 
 

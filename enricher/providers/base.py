@@ -57,6 +57,8 @@ class Tried:
     """As it came, to be kept; `None` when there is nothing that could be judged again."""
     is_charged: bool | None = False
     """`None` when nobody knows: the call may have been done before its answer was lost."""
+    pause: float | None = None
+    """Seconds in which the vendor wants no further call, by a header that came with the answer."""
 
 
 class Provider(ABC):

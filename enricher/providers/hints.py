@@ -9,14 +9,25 @@ our side neither shortens nor stretches a delay.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_DELAY_SECONDS = 86_400.0
 """No hint is believed beyond a day: a garbled one must not park a provider for a year."""
 
+_REMAINING = "x-ratelimit-remaining"
+_APOLLO = {
+    "x-minute-requests-left": "minute",
+    "x-hourly-requests-left": "hour",
+    "x-24-hour-requests-left": "day",
+}
+_MINUTE, _MINUTE_SECONDS = "minute", 60.0
+_WINDOW_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
+"""Without a reset: a window that has just been used up is over after its own length at the latest.
+A month is not waited out: the refusal that names it says until when."""
 _EPOCH_FROM = 1e9
 """From here on (2001 as epoch seconds, 31 years as a delay) a number is a moment, not a delay."""
 _EPOCH_MILLISECONDS_FROM = 1e12
@@ -51,6 +62,48 @@ def reset_after(
         return _delay(figure)
     epoch = figure / 1000 if figure >= _EPOCH_MILLISECONDS_FROM else figure
     return None if now is None else _delay(epoch - now.timestamp())
+
+
+def spent(headers: Mapping[str, str], now: datetime | None) -> float | None:
+    """How long nobody may call, because with this answer the last call of a window was used.
+
+    It comes with answers of any kind, so that the refusal that would be next need not be provoked.
+    Somebody else may use the key, and then the vendor's count is lower than ours.
+    """
+    used_up = [window for window, left in _left(headers) if left <= 0]
+    if not used_up:
+        return None
+    until_reset = reset_after(headers, now)
+    return until_reset or max(_WINDOW_SECONDS.get(window, _MINUTE_SECONDS) for window in used_up)
+
+
+def _left(headers: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+    """(window, calls left) as vendors write it; what says nothing (empty: no limit) is passed over.
+
+    One number (Clearbit, Hunter); an object of windows, or one header for each (People Data Labs);
+    one header for each under names of its own (Apollo).
+    """
+    for name, value in headers.items():
+        if name == _REMAINING:
+            yield from _of_object(value) or ((_MINUTE, value_left) for value_left in _number(value))
+        elif name.startswith(f"{_REMAINING}."):
+            yield from ((name.partition(".")[2], left) for left in _number(value))
+        elif name in _APOLLO:
+            yield from ((_APOLLO[name], left) for left in _number(value))
+
+
+def _of_object(value: str) -> list[tuple[str, float]]:
+    try:
+        windows = json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(windows, dict):
+        return []
+    return [(name, left) for name, each in windows.items() for left in _number(str(each))]
+
+
+def _number(value: str) -> list[float]:
+    return [float(value)] if _CLEAN_NUMBER.fullmatch(value.strip()) else []
 
 
 def seconds_until(

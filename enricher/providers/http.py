@@ -128,7 +128,8 @@ class HttpProvider(Provider):
             return Tried(reply, is_charged=None if reply.was_sent else False)
         answer = answer or self._judge(reply)
         keep = isinstance(answer, Found | NotFound) or answer == _UNREADABLE
-        return Tried(answer, reply if keep else None, self.is_charged(reply))
+        pause = hints.spent(reply.headers, hints.answered_at(reply.headers))
+        return Tried(answer, reply if keep else None, self.is_charged(reply), pause)
 
     def _judge(self, reply: Reply) -> Answer:
         try:

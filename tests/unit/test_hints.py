@@ -104,3 +104,52 @@ def test_no_header_whatever_its_value_raises_or_leaves_the_range(value: str) -> 
     hints.answered_at(headers)
     for seconds in (hints.retry_after(headers, NOW), hints.reset_after(headers, NOW)):
         assert seconds is None or 0 < seconds <= hints.LONGEST_DELAY_SECONDS
+
+
+# -- the last call of a window -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        pytest.param(
+            {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(EPOCH + 7)}, 7, id="epoch"
+        ),
+        pytest.param({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "33"}, 33, id="relative"),
+        pytest.param(
+            {
+                "x-ratelimit-remaining": '{"minute": 0, "day": null, "month": 90}',
+                "x-ratelimit-reset": "2026-10-07T12:00:20Z",
+            },
+            20,
+            id="object of windows, ISO reset",
+        ),
+        pytest.param({"x-ratelimit-remaining": '{"minute": 5, "day": 0}'}, 86_400, id="object"),
+        pytest.param({"x-ratelimit-remaining.minute": "0"}, 60, id="a header for each window"),
+        pytest.param({"x-hourly-requests-left": "0"}, 3600, id="names of its own"),
+        pytest.param({"x-ratelimit-remaining": "0"}, 60, id="no reset at all"),
+    ],
+)
+def test_who_used_the_last_call_of_a_window_waits_for_its_end(
+    headers: dict[str, str], seconds: float
+) -> None:
+    assert hints.spent(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-ratelimit-remaining": "1", "x-ratelimit-reset": "33"},
+        {"x-ratelimit-remaining": '{"minute": 17, "day": null}'},
+        {"x-minute-requests-left": "", "x-hourly-requests-left": "3"},
+    ],
+)
+def test_with_calls_left_or_without_a_limit_nobody_waits(headers: dict[str, str]) -> None:
+    assert hints.spent(headers, NOW) is None
+
+
+@pytest.mark.parametrize("garbage", [*GARBAGE, "[]", "null", '{"minute": {}}', "[" * 100_000])
+@pytest.mark.parametrize("name", ["x-ratelimit-remaining", "x-minute-requests-left"])
+def test_a_garbled_count_says_nothing(name: str, garbage: str) -> None:
+    assert hints.spent({name: garbage}, NOW) is None
