@@ -136,6 +136,8 @@ class Leads:
         sent = time.monotonic()
         was_answered = await self._compare_and_set(candidates, claim_id)
         leases = await self._read_back([c["_id"] for c in candidates], claim_id, sent)
+        # A process that slept meanwhile would pay for calls about leads that others have by now.
+        leases = [lease for lease in leases if lease.deadline > time.monotonic()]
         won = {book.id_key(lease.lead_id): lease for lease in leases}
         lost = [c for c in candidates if book.id_key(c["_id"]) not in won]
         self.lanes.contended(len(lost), len(candidates))

@@ -545,6 +545,20 @@ async def test_leads_whose_claim_could_not_be_read_back_come_back_by_themselves(
     assert {lease.token for lease in again} == {2}
 
 
+async def test_a_lease_that_ran_out_before_the_claim_was_answered_is_nobodys(
+    faults: Faults,
+) -> None:
+    leads = queue(faults.leads, lease=timedelta(seconds=0.3))
+    await leads.admit([0])  # for the first write of a session the server itself needs a `find`
+    await _pending(faults.plain, 1)
+
+    async with faults.fail("find", times=1, blockConnection=True, blockTimeMS=400):
+        claimed = await leads.claim(1)
+
+    assert (claimed.leases, claimed.lost) == ([], 1)
+    assert (await claim_one(queue(faults.plain))).token == 2
+
+
 # -- leads that cannot be written --------------------------------------------------------------
 
 
