@@ -4,8 +4,9 @@
     open        nobody is asked until the pause is over; it doubles with each probe that fails
     half-open   one question at a time is let through as a probe; its answer decides
 
-It opens when ten different questions in a row got no answer. Questions and not tries, because one
-question that the vendor chokes on, tried again and again, says nothing about the others. While it is
+It opens when ten different questions in a row got no answer, over 20 seconds at least. Questions and
+not tries, because one question that the vendor chokes on, tried again and again, says nothing about
+the others; and not at once, because a vendor that is restarted is back before that. While it is
 not closed a failure is no fault of the lead's: it is `Held`, which spends no attempt, so that a
 vendor may be away for days and no lead ends as failed because of it.
 
@@ -27,6 +28,8 @@ from enricher.answer import Answer, Held, Throttled, Unavailable
 
 OPENS_AFTER = 10
 """Different questions without an answer, in a row."""
+OPENS_AFTER_SECONDS = 20.0
+"""From the first of them. Failures are free, and the limits keep them few."""
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 300.0
 REASON = "it failed for everybody lately"
@@ -94,7 +97,8 @@ class Breaker:
             self._said, self._is_told = now, True
             fields = {"provider": self.provider, "failures": self._failures}
             logger.bind(**fields, reason=answer.reason).warning("provider.unavailable")
-        if self.is_closed and len(self._failed) >= OPENS_AFTER:
+        has_lasted = now - self._began >= OPENS_AFTER_SECONDS
+        if self.is_closed and has_lasted and len(self._failed) >= OPENS_AFTER:
             self._open(FIRST_PAUSE_SECONDS)
 
     def _open(self, seconds: float) -> None:

@@ -14,9 +14,10 @@ Somebody else's garbage is no answer and no flight.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -49,10 +50,16 @@ HELD: Expression = {
         {"$in": [{"$type": "$flight.beat"}, ["int", "long"]]},
     ]
 }
-_FLIGHT = {"id": "$flight.id", "beat": "$flight.beat", "after": "$flight.after"}
+_SILENT_MS = {"$subtract": ["$$NOW", "$flight.at"]}
+_SEEN = {
+    "id": "$flight.id",
+    "beat": "$flight.beat",
+    "after": "$flight.after",
+    "silent_ms": {"$cond": [is_type("$flight.at", "date"), _SILENT_MS, None]},
+}
 _STANDING = {
     "reply": {"$cond": [ANSWERED, "$reply", "$$REMOVE"]},
-    "flight": {"$cond": [HELD, _FLIGHT, "$$REMOVE"]},
+    "flight": {"$cond": [HELD, _SEEN, "$$REMOVE"]},
 }
 
 
@@ -62,6 +69,8 @@ class Beat:
 
     flight: str
     number: int
+    silent: float = field(default=math.inf, compare=False)
+    """Seconds since, by the server's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +109,18 @@ async def read(collection: AsyncCollection[Document], keys: Iterable[str]) -> di
         found[document["_id"]] = Standing(
             reply=reply,
             at=stored["at"] if stored and reply else None,
-            beat=Beat(flight["id"], flight["beat"]) if flight else None,
+            beat=_beat(flight) if flight else None,
             took_over=bool(flight and flight.get("after")),
         )
     if unreadable:  # or it would count as an answer for all who cannot look inside
         await collection.bulk_write(unreadable, ordered=False)
     return found
+
+
+def _beat(flight: Mapping[str, Any]) -> Beat:
+    silent_ms = flight["silent_ms"]
+    silent = math.inf if silent_ms is None else silent_ms / 1000
+    return Beat(flight["id"], flight["beat"], silent)
 
 
 def pack(reply: Reply) -> Document:

@@ -20,7 +20,7 @@ from enricher.store import DatabaseTrouble
 
 _BEATS_PER_LEASE = 5
 _TRIES_PER_LEASE = 20
-_TIMEOUTS_PER_LEASE = 2
+_TIMEOUTS_PER_LEASE = 4
 """A beat on a dead connection must fail early enough for another one to get through.
 
 Not with the driver's own time-out: with less time left than the network took at its worst moment
@@ -108,8 +108,11 @@ class Beats:
             raise
 
 
+_ALIVE = {"$inc": {"flight.beat": 1}, "$currentDate": {"flight.at": True}}
+
+
 def _beat(flight: str, key: str) -> UpdateOne:
-    return UpdateOne({"_id": key, "flight.id": flight}, {"$inc": {"flight.beat": 1}})
+    return UpdateOne({"_id": key, "flight.id": flight}, _ALIVE)
 
 
 def _letting_go(flight: str, key: str) -> UpdateOne:

@@ -1,10 +1,11 @@
 """Flights: of all daemons, one at a time asks a question that costs money.
 
 A flight is a mark in the question's document, taken right before the call and ended by its answer.
-Its holder beats while the call lasts. Whether a holder is dead is judged by those who wait, never
-by a time that is stored: a flight is abandoned when an observer, reading it again and again
-without a gap, has seen the same beat for a whole lease. After an outage everything looks old, so a
-failed or a late read begins the observation anew, and a living holder has a whole lease to beat.
+Its holder beats while the call lasts. Whether a holder is dead is judged by those who wait, and not
+by a stored time alone: a flight is abandoned when it has been silent for a lease, and an observer,
+reading it again and again without a gap, has seen no beat for a while. After an outage everything
+looks old, so a failed or a late read begins the observation anew, and a living holder has that
+while to beat.
 
 A wrong judgement costs the price of one call and no more: a flight is replaced by compare-and-set
 on the beat that was seen, and a late answer is stored all the same.
@@ -39,6 +40,9 @@ _LONGEST_CHECK_SECONDS = 0.1
 _GAPS_PER_LEASE = 3
 _LARGEST_BATCH = 200
 _LARGEST_CHECK = 1000
+_WATCHES_PER_LEASE = 4
+_WATCHED_SECONDS = 1.5
+"""A living holder gets a beat through within it once the database is back."""
 _DUPLICATE_KEY = 11000
 _UNANSWERED_FOR = timedelta(days=1)
 """How long a question stands without an answer: longer than a call and its late answer may take."""
@@ -70,7 +74,12 @@ class _Request:
 
 @dataclass(slots=True)
 class Vigil:
-    """PURE One observer's watch over a flight."""
+    """PURE One observer's watch over a flight.
+
+    It is abandoned when it has been silent for a whole lease by the server's clock, and the observer
+    has seen for himself, without a gap, that no beat came for a while. Silence alone proves
+    nothing: after an outage every living holder has been silent.
+    """
 
     lease: float
     _beat: Beat | None = None
@@ -82,7 +91,8 @@ class Vigil:
         if beat is None or beat != self._beat or now - self._last > self.lease / _GAPS_PER_LEASE:
             self._beat, self._since = beat, now
         self._last = now
-        return beat is not None and now - self._since >= self.lease
+        watched = min(_WATCHED_SECONDS, self.lease / _WATCHES_PER_LEASE)
+        return beat is not None and beat.silent >= self.lease and now - self._since >= watched
 
 
 class Flights:

@@ -11,6 +11,7 @@ from enricher.breaker import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     OPENS_AFTER,
+    OPENS_AFTER_SECONDS,
     REASON,
     Breaker,
 )
@@ -42,8 +43,10 @@ def breaker(clock: Clock) -> Breaker:
 
 
 @pytest.fixture
-def opened(breaker: Breaker) -> Iterator[Breaker]:
-    fail(breaker, OPENS_AFTER)
+def opened(breaker: Breaker, clock: Clock) -> Iterator[Breaker]:
+    fail(breaker, OPENS_AFTER - 1)
+    clock.now += OPENS_AFTER_SECONDS
+    breaker.note("another", DOWN)
     yield breaker
     breaker.note("end", ACME)  # the gauge is one for all tests
 
@@ -52,9 +55,12 @@ def fail(breaker: Breaker, questions: int) -> list[Answer]:
     return [breaker.note(f"question {number}", DOWN) for number in range(questions)]
 
 
-def test_it_opens_when_so_many_different_questions_in_a_row_got_no_answer(breaker: Breaker) -> None:
+def test_it_opens_when_so_many_different_questions_in_a_row_got_no_answer(
+    breaker: Breaker, clock: Clock
+) -> None:
     with logged() as lines:
         fail(breaker, OPENS_AFTER - 1)
+        clock.now += OPENS_AFTER_SECONDS
         assert breaker.admission() is None
         breaker.note("another", DOWN)
     assert breaker.admission() == Held(REASON, FIRST_PAUSE_SECONDS)
@@ -64,21 +70,38 @@ def test_it_opens_when_so_many_different_questions_in_a_row_got_no_answer(breake
     assert counted("enricher_provider_circuit_open", provider="acme") == 0
 
 
-def test_one_question_that_never_gets_an_answer_does_not_open_it(breaker: Breaker) -> None:
-    assert [breaker.note("the same", DOWN) for _ in range(100)] == [DOWN] * 100
+def test_a_vendor_that_is_away_for_a_moment_is_not_left_alone(
+    breaker: Breaker, clock: Clock
+) -> None:
+    fail(breaker, 100)
+    clock.now += OPENS_AFTER_SECONDS / 2
+    fail(breaker, 100)
+    assert breaker.is_closed
+
+
+def test_one_question_that_never_gets_an_answer_does_not_open_it(
+    breaker: Breaker, clock: Clock
+) -> None:
+    for _ in range(100):
+        clock.now += 1
+        assert breaker.note("the same", DOWN) == DOWN
     assert breaker.is_closed
 
 
 @pytest.mark.parametrize("answer", [ACME, NotFound()])
-def test_an_answer_to_anybody_ends_the_row(breaker: Breaker, answer: Answer) -> None:
+def test_an_answer_to_anybody_ends_the_row(breaker: Breaker, clock: Clock, answer: Answer) -> None:
     fail(breaker, OPENS_AFTER - 1)
+    clock.now += OPENS_AFTER_SECONDS
     breaker.note("another", answer)
-    fail(breaker, OPENS_AFTER - 1)
+    fail(breaker, OPENS_AFTER)
     assert breaker.is_closed
 
 
-def test_what_is_wrong_with_one_question_alone_counts_for_nothing(breaker: Breaker) -> None:
+def test_what_is_wrong_with_one_question_alone_counts_for_nothing(
+    breaker: Breaker, clock: Clock
+) -> None:
     for number in range(100):
+        clock.now += 1
         breaker.note(number, Unavailable("222", is_of_question=True))
     assert breaker.is_closed
 
