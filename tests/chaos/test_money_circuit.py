@@ -24,7 +24,7 @@ IMPATIENT = {
 }
 """The last attempt of a lead begins after 30 seconds: the circuit is open by then, or it fails."""
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(OUTAGE_SECONDS + 500)]
+pytestmark = [pytest.mark.money, pytest.mark.timeout(OUTAGE_SECONDS + 500)]
 
 
 async def test_no_lead_fails_while_a_vendor_fails_everybody(mongodb_uri: str) -> None:

@@ -15,7 +15,7 @@ from tests.rig import Rig, domain, open_rig
 
 OLD = int(os.environ.get("CHAOS_OLD", "100000"))
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.money, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("daemons", [1, 3])

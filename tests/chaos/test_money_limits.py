@@ -20,7 +20,7 @@ STRICT = {
     for name, scope in (("clearbit", "clearbit/company"), ("hunter", "hunter/email-verifier"))
 }
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(60 * MINUTES + 120)]
+pytestmark = [pytest.mark.money, pytest.mark.timeout(60 * MINUTES + 120)]
 
 
 @pytest.mark.parametrize("vendor", ["clearbit", "hunter"])

@@ -15,7 +15,7 @@ BACKLOG = int(os.environ.get("CHAOS_COLD", "50000"))
 HOT = 20
 MOST_SECONDS = 2.0 + VENDOR_SECONDS
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.money, pytest.mark.timeout(420)]
 
 
 @pytest.mark.parametrize("daemons", [1, 3])
