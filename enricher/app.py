@@ -56,8 +56,6 @@ from enricher.worker import Worker
 _POOL = 16
 _CLOSING_SECONDS = 5.0
 """What a stop may take beyond the grace period; when MongoDB answers it takes a second."""
-_LAST_CALLS_SECONDS = 3.0
-"""For calls that leads cut off by the drain had sent: their answers are paid for."""
 _STREAM_POOL = 2
 """The stream has a client of its own: in a shared small pool its waiting reads delay everyone."""
 
@@ -95,7 +93,7 @@ class Daemon:
                 working.create_task(self.watcher.run(self.stop), name="watcher")
                 working.create_task(self.worker.run(self.stop), name="worker")
                 working.create_task(self.releases.run(self.stop), name="releases")
-            await self.worker.enrichment.waterfall.close(_LAST_CALLS_SECONDS)
+            await self.worker.enrichment.waterfall.close(self.worker.last_calls_seconds)
             drained.set()
 
     def is_database_available(self) -> Check:

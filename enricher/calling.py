@@ -70,6 +70,7 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
         keyring=await keyring(database),
         found_lasts=timedelta(days=settings.cache.days),
         not_found_lasts=timedelta(days=settings.cache.negative_days),
+        suppressed=Suppressed(database),
     )
 
 
@@ -114,10 +115,10 @@ class Reopening:
 
     async def run(self, providers: Sequence[Provider]) -> None:
         """End holds that were learnt before, and call back whoever waits for no reason any more."""
-        raised = await self.usage.raised()
+        with_room = await self.usage.with_room()
         for provider in providers:
             if not provider.is_free and (
-                await self._released(provider) or provider.vendor in raised
+                await self._released(provider) or provider.vendor in with_room
             ):
                 await bring_back(self.leads, provider.name, pace(provider))
 

@@ -107,7 +107,6 @@ class Gate:
             waiting.set(waits=False)
             if refusal is not None:
                 return refusal
-            asking.standing = _CUT_SHORT
             asking.standing = await self._try(asking)
             return asking.standing
 
@@ -129,7 +128,7 @@ class Gate:
 
     async def _admission(self, asking: Asking) -> Held | Throttled | None:
         """Wait for a slot; why not, if nobody may ask now or before the deadline."""
-        if held := self._standing_hold():
+        if held := self._hold_for(asking):
             return held
         paused = self.limiter.pause_left
         if paused and time.monotonic() + paused >= asking.deadline:
@@ -139,7 +138,7 @@ class Gate:
             given = await self.limiter.acquire(asking.urgency)
         finally:
             metrics.LIMIT_WAIT.labels(self.name).inc(time.monotonic() - began)
-        held = self._standing_hold() or self._breaker.admission()
+        held = self._hold_for(asking) or self._breaker.admission()
         if isinstance(given, Held):
             return held or given
         if held:  # it may have begun while we stood in the queue
@@ -173,6 +172,9 @@ class Gate:
         metrics.HELD.labels(self.name).set(self._is_held)
         return held
 
+    def _hold_for(self, asking: Asking) -> Held | None:  # noqa: ARG002 - what a `PaidGate` needs
+        return self._standing_hold()
+
     def _hold(self) -> Held | None:
         return self.limiter.held
 
@@ -183,6 +185,7 @@ class Gate:
         return (await self._call(asking)).answer
 
     async def _call(self, asking: Asking) -> Tried:
+        asking.standing = _CUT_SHORT
         began = time.perf_counter()
         tried = Tried(_CUT_SHORT, is_charged=None)  # one that we end ourselves may be charged
         try:

@@ -31,6 +31,9 @@ from enricher.turns import Turns
 
 SLACK = 0.25
 """Seconds, for the way to the vendor alone: what a local limiter lets through is used at once."""
+_ASKED_TO_WAIT = "the vendor asked to wait"
+PATIENCE_SECONDS = 10.0
+"""Of those who wait: a longer pause is not sat out with a lead in hand."""
 _ROUNDING = 1.0001
 """aiolimiter's level is a sum of floats."""
 
@@ -56,7 +59,7 @@ class Limiter:
     async def acquire(self, urgency: float = 0.0) -> Slot | Held:
         """Wait for a slot in every window; the most urgent first, then first come first served.
 
-        Returns the hold instead while nobody may call. Raises what broke the pump; that the
+        Returns the hold instead while nobody may call, and during a long pause. Raises what broke the pump; that the
         database is away breaks nothing, it is waited out. Whoever is stalled between this and its
         call finds that the slot `has_lapsed`, and acquires anew.
         """
@@ -183,7 +186,9 @@ class Limiter:
         if held := self.held:
             self._turns.give_all(held)
             self.look()
-        elif left := self.pause_left:
+        elif (left := self.pause_left) > PATIENCE_SECONDS:
+            self._turns.give_all(Held(_ASKED_TO_WAIT, left))
+        elif left:
             await pause(self._wake, left)
         elif self._supply is None:
             await self._pass_guards()

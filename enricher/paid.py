@@ -22,10 +22,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 from enricher import metrics
-from enricher.answer import Answer, Found, Held, NotFound, Reply, Throttled
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    Kind,
+    NotFound,
+    Objected,
+    Preparing,
+    Query,
+    Reply,
+    Throttled,
+)
 from enricher.gate import Asking, Gate
 from enricher.outage import Outage
 from enricher.providers.base import Tried
@@ -33,10 +44,14 @@ from enricher.single_flight import SingleFlight
 from enricher.store import DatabaseTrouble
 from enricher.store.cache import Cache, Flight
 from enricher.store.secret import Keyring
+from enricher.store.suppression import Suppressed, key_of
 from enricher.store.usage import Begun, Usage
 
 Result = TypeVar("Result")
 
+_NO_DEADLINE = 1e12
+"""As `time.monotonic()` goes, not in this life."""
+_NEW_SLOT_SECONDS = 1.0
 _NOT_MADE = Tried(Throttled(reason="nobody waits for it any more"))
 
 
@@ -49,6 +64,7 @@ class Books:
     keyring: Keyring
     found_lasts: timedelta = timedelta(days=7)
     not_found_lasts: timedelta = timedelta(days=1)
+    suppressed: Suppressed | None = None
     outage: Outage = field(default_factory=lambda: Outage("calls"))
 
     async def surely(self, write: Callable[[], Awaitable[Result]]) -> Result:
@@ -75,14 +91,17 @@ class PaidGate(Gate):
 
     async def ask(self, asking: Asking) -> Answer:
         question = self.provider.question(asking.query)
-        if question is None:
+        if question is None:  # there is nothing to keep it under; it is counted all the same
             return await Gate.ask(self, asking)
         asking.key = self.books.keyring.key(self.name, question)
         # Who is in a greater hurry must not wait in the queue at the place of who is not.
         same = (asking.key, asking.newer_than, asking.urgency)
         is_shared = self._shared.is_under_way(same)
+        # Who joins may have more time than who was first. So the shared asking has no deadline of
+        # its own: it is cancelled when the last one's time is up.
+        seconds, asking.deadline = asking.deadline - time.monotonic(), _NO_DEADLINE
         try:
-            async with asyncio.timeout(max(0.0, asking.deadline - time.monotonic())):
+            async with asyncio.timeout(max(0.0, seconds)):
                 answer = await self._shared.do(same, partial(self._answer, asking))
         except TimeoutError:
             return asking.standing
@@ -95,6 +114,11 @@ class PaidGate(Gate):
         if self._calls:
             await asyncio.wait(self._calls, timeout=seconds)
         await Gate.close(self, seconds)
+
+    def _hold_for(self, asking: Asking) -> Held | None:
+        """What is paid for already needs no budget."""
+        held = self._standing_hold()
+        return self.limiter.held if asking.is_paid else held
 
     def _hold(self) -> Held | None:
         """The vendor's, or our own: a budget is not asked about again and again."""
@@ -116,8 +140,6 @@ class PaidGate(Gate):
 
     async def _try(self, asking: Asking) -> Answer:
         """As often as another daemon has the question in hand and comes to no answer."""
-        if not asking.key:
-            return await Gate._try(self, asking)  # noqa: SLF001 - our own
         while True:
             said = await self._one(asking)
             if said is None:
@@ -159,32 +181,69 @@ class PaidGate(Gate):
 
     async def _claim_and_call(self, asking: Asking) -> Answer | Reply | None:
         """The answer, or a kept reply; `None` when another daemon has the question in hand."""
+        if not asking.key:
+            return await self._call_and_count(asking, None)
         take = partial(self.books.cache.take, asking.key, self.name, asking.newer_than)
         taken = await self.books.surely(take)
-        if not isinstance(taken, Flight):
-            return taken
-        tried, begun = _NOT_MADE, None
+        return await self._call_and_count(asking, taken) if isinstance(taken, Flight) else taken
+
+    async def _call_and_count(self, asking: Asking, flight: Flight | None) -> Answer:
+        """One call: kept first, then settled. Who dies in between leaves it as ambiguous."""
+        tried, permit = _NOT_MADE, None
         try:
-            tried, begun = await self._counted(asking)
+            permit = await self._permit(asking)
+            may_call = permit is None or isinstance(permit, Begun)
+            tried = await self._sent(asking) if may_call else Tried(cast("Answer", permit))
         finally:
-            await self._land(taken, tried)
-        # Not before: who dies with the answer in hand leaves a call that may be paid for again.
-        if begun is not None:
-            self._settle(begun, tried, asking)
+            if flight is not None:
+                await self._land(flight, tried)
+            if isinstance(permit, Begun):
+                self._settle(permit, tried, asking)
         return tried.answer
 
-    async def _counted(self, asking: Asking) -> tuple[Tried, Begun | None]:
-        """The call, when the budget allows it; what is paid for already needs no budget."""
+    async def _permit(self, asking: Asking) -> Begun | Answer | None:
+        """A call of the budget, or why there is none; `None` for what is paid for already."""
         if not asking.is_wanted:
-            return _NOT_MADE, None
-        if asking.is_paid:
-            return await self._sent(asking), None
+            return _NOT_MADE.answer
         usage = self.books.usage
-        begun = await self.books.surely(partial(usage.begin, self.name, self.provider.vendor))
+        begin = partial(usage.begin, self.name, self.provider.vendor)
+        has_objected, begun = await asyncio.gather(
+            self._has_objected(asking.query),
+            _nothing() if asking.is_paid else self.books.surely(begin),
+        )
         if isinstance(begun, Held):
             self._budget_hold, self._held_until = begun, time.monotonic() + begun.seconds
-            return Tried(begun), None
-        return await self._sent(asking), begun
+        if not has_objected:
+            return begun
+        if isinstance(begun, Begun):
+            usage.give_back(begun)
+        return Objected()
+
+    async def _has_objected(self, query: Query) -> bool:
+        """Once more now that the question stands: who is forgotten from here on takes it away."""
+        suppressed = self.books.suppressed
+        if suppressed is None or query.email_key is None or self.provider.kind is Kind.COMPANY:
+            return False
+        entry = key_of(self.books.keyring, query.email_key)
+        return await self.books.surely(lambda: suppressed.has(entry))
+
+    async def _sent(self, asking: Asking) -> Tried:
+        """The call, unless it is not the moment any more: a stall must not end in a late burst.
+
+        A new slot is not waited for long: others want this question, and its budget is reserved.
+        """
+        while asking.slot and asking.slot.has_lapsed:
+            if not asking.is_wanted:
+                return _NOT_MADE
+            try:
+                async with asyncio.timeout(_NEW_SLOT_SECONDS):
+                    refusal = await self._admission(asking)
+            except TimeoutError:
+                return Tried(Throttled(reason="no slot in time"))
+            if refusal:
+                return Tried(refusal)
+        asking.is_sent = True
+        return await self._call(asking)
 
     def _settle(self, begun: Begun, tried: Tried, asking: Asking) -> None:
         """The end of a call in the ledger."""
@@ -193,15 +252,8 @@ class PaidGate(Gate):
             return
         self.books.usage.end(begun, charged=tried.is_charged)
         self._count(tried)
-        asking.is_paid = tried.is_charged is True
-
-    async def _sent(self, asking: Asking) -> Tried:
-        """The call, unless it is not the moment any more: a stall must not end in a late burst."""
-        while asking.slot and asking.slot.has_lapsed:
-            if refusal := await self._admission(asking):
-                return Tried(refusal)
-        asking.is_sent = True
-        return await self._call(asking)
+        # What comes after a 202 is the same call to the vendor; after anything else it is another.
+        asking.is_paid = tried.is_charged is True and isinstance(tried.answer, Preparing)
 
     async def _land(self, flight: Flight, tried: Tried) -> None:
         """The end of a flight: with an answer to keep, or with none."""
@@ -223,3 +275,7 @@ class PaidGate(Gate):
             metrics.CALLS_AMBIGUOUS.labels(self.name).inc()
         elif tried.is_charged:
             metrics.CALLS_CHARGED.labels(self.name).inc()
+
+
+async def _nothing() -> None:
+    return None

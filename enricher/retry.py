@@ -2,8 +2,8 @@
 
 Waits are the vendor's own where it names one and ours where it does not, whichever is longer: a
 try before Retry-After cannot succeed and may count against us. When the wait would not end before
-the lead's deadline there is no further try, and the answer stands as it is; the lead's next
-attempt comes from the database.
+the lead's deadline, or is longer than ours ever are, there is no further try and the answer stands
+as it is; the lead's next attempt comes from the database.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Retries:
     first_wait: float = 0.5
     longest_wait: float = 20.0
     """Our own waits double up to this; a vendor's may be longer."""
+    patience: float = 30.0
+    """A vendor who asks for more is not waited for with a lead in hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def _waits(retries: Retries, deadline: float, random: Random) -> Generator[float
         failures += isinstance(answer, Unavailable)
         polls += not isinstance(answer, Unavailable)
         wait = _wait(answer, failures + polls, retries, random)
-        used_up = failures >= retries.tries or polls >= retries.polls
+        used_up = failures >= retries.tries or polls >= retries.polls or wait > retries.patience
         if used_up or time.monotonic() + wait >= deadline:
             return
         answer = yield wait

@@ -81,7 +81,11 @@ class Waterfall:
         return Pressure(
             waiting=sum(queue.waiting for queue in queues),
             seconds=max(queue.expected_wait for queue in queues),
-            urgency=max(each for queue in queues if (each := queue.urgency) is not None),
+            # A caller who has just been cancelled still counts as waiting, for one turn of the loop.
+            urgency=max(
+                (each for queue in queues if (each := queue.urgency) is not None),
+                default=-math.inf,
+            ),
         )
 
     async def close(self, seconds: float) -> None:

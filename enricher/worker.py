@@ -212,9 +212,16 @@ class Worker:
 
     # -- draining --------------------------------------------------------------------------
 
+    @property
+    def last_calls_seconds(self) -> float:
+        """Of the grace: for calls that were sent at the last moment, whose answers are paid for."""
+        half = self.settings.shutdown_grace_seconds / 2
+        return min(half, self.settings.provider_timeout_seconds)
+
     async def _finish(self) -> None:
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self.settings.shutdown_grace_seconds)
+            seconds = self.settings.shutdown_grace_seconds - self.last_calls_seconds
+            await asyncio.wait(self._tasks, timeout=seconds)
 
     async def _give_back(self) -> None:
         interrupted = dict(self._tasks)

@@ -215,10 +215,12 @@ class Ledger:
 # What a document says
 
 
-def is_raised(document: Document, today: date, budget: Budget) -> bool:
-    """True when the budget was used up as it was then, and is not as it is now."""
-    before, spent = Budget(**document["budget"]), _spent(document, today)
-    return not _has_room(before, *spent) and _has_room(budget, *spent)
+def has_room(document: Document, today: date, budget: Budget) -> bool:
+    """True when the budget, as it is now, has room.
+
+    What it was before cannot be asked: in a rolling restart, daemons with the old one come last.
+    """
+    return _has_room(budget, *_spent(document, today))
 
 
 def _own(document: Document) -> Document:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pymongo
 from pymongo import UpdateOne
@@ -50,6 +51,7 @@ class Requests:
     def __init__(self, leads: AsyncCollection[Document], rank: book.Expression) -> None:
         self._leads = leads
         self._rank = rank
+        self._since: datetime | None = None
 
     async def ask(
         self,
@@ -65,6 +67,10 @@ class Requests:
         alone, so the same page may be asked for again after an interruption.
         """
         asked = Asked()
+        if refresh and self._since is None:
+            # One moment for all: answers that come while this goes on are new enough for the rest.
+            hello = await self._leads.database.client.admin.command("hello")
+            self._since = hello["localTime"].replace(tzinfo=UTC)
         asking = self._asking(refresh=refresh, backfill=backfill)
         guards = [only or {}, {"enrichment.backfilled_by": {"$ne": backfill}} if backfill else {}]
         for first in range(0, len(ids), _BATCH):
@@ -84,7 +90,7 @@ class Requests:
     def _asking(self, *, refresh: bool, backfill: str | None) -> book.Pipeline:
         values: Document = {"released": False}
         if refresh:
-            values["refresh_since"] = "$$NOW"
+            values["refresh_since"] = {"$literal": self._since}
         if backfill is not None:
             values |= {"backfill": True, "backfilled_by": {"$literal": backfill}}
         status = {"enrichment_status": Status.PENDING, "enrichment": book.book_with(values)}

@@ -31,7 +31,7 @@ from enricher.lead import Document, LeadId
 from enricher.outage import Outage, pause
 from enricher.store import DatabaseTrouble
 from enricher.store.coalesce import Coalescer
-from enricher.store.ledger import Ask, Begun, Ledger, ServerClock, is_raised
+from enricher.store.ledger import Ask, Begun, Ledger, ServerClock, has_room
 from enricher.store.postings import Budget, months_between
 from enricher.store.quotas import Quotas
 
@@ -190,14 +190,14 @@ class Usage:
         rows = [row for row in rows if first <= row.day <= today]
         return sorted(rows, key=lambda row: (-row.day.toordinal(), row.vendor, row.provider))
 
-    async def raised(self) -> list[str]:
-        """Vendors whose budget was used up when it was last asked for, and now has room again."""
+    async def with_room(self) -> list[str]:
+        """Vendors asked this month whose budget has room, as it is now. Raises DatabaseTrouble."""
         today = await self._clock.today()
         found = await self._collection.find(months_between(today, today)).to_list()
         return [
             vendor
             for vendor, document in ((_vendor(document), document) for document in found)
-            if is_raised(document, today, self._budgets.get(vendor, Budget()))
+            if has_room(document, today, self._budgets.get(vendor, Budget()))
         ]
 
 

@@ -16,7 +16,7 @@ from tests.waiting import eventually
 
 LEADS = 200
 LEASE_SECONDS = 2
-GRACE_SECONDS = 1.5
+GRACE_SECONDS = 3
 
 CRASH = {
     "ENRICHER_LEASE_SECONDS": LEASE_SECONDS,

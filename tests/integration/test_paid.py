@@ -206,7 +206,7 @@ async def test_what_costs_nothing_is_given_back_to_the_budget(database: Database
 async def test_polling_for_an_answer_that_is_paid_for_costs_nothing_more(
     database: Database,
 ) -> None:
-    replies = iter([httpx.Response(202), httpx.Response(202), _record()])
+    replies = iter([httpx.Response(202), httpx.Response(202), record()])
     books = await books_of(database, daily=1)
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: next(replies))) as http:
         clearbit = ClearbitCompany(http, Access(SecretStr("key"), "https://vendor.example"))
@@ -224,7 +224,7 @@ async def test_an_answer_that_cannot_be_read_is_paid_for_once_and_read_when_it_c
     def answer(_: httpx.Request) -> httpx.Response:
         nonlocal calls
         calls += 1
-        return _record()
+        return record()
 
     class Broken(ClearbitCompany):
         def interpret(self, _: object) -> Answer:
@@ -240,7 +240,7 @@ async def test_an_answer_that_cannot_be_read_is_paid_for_once_and_read_when_it_c
     assert calls == 1
 
 
-def _record() -> httpx.Response:
+def record() -> httpx.Response:
     return httpx.Response(200, json={"id": "c_1", "name": "Quokka Freight", "domain": "q.example"})
 
 

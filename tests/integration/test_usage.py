@@ -500,28 +500,30 @@ async def test_an_idle_ledger_asks_the_database_nothing(
 # -- raised budgets --------------------------------------------------------------------------
 
 
-async def test_a_raised_budget_is_noticed_at_the_start(database: Database) -> None:
+async def test_which_budgets_have_room_is_known_at_the_start(database: Database) -> None:
     before = usage(database, daily=2)
     assert len(await begin(before, 3)) == 2
 
-    assert await before.raised() == []
-    assert await usage(database, daily=2).raised() == []
-    assert await usage(database, daily=1).raised() == []
-    assert await usage(database, daily=2, monthly=9).raised() == []
-    assert await usage(database, daily=3, monthly=2).raised() == []
-    assert await usage(database, daily=3).raised() == ["hunter"]
-    assert await usage(database).raised() == ["hunter"]
-    assert await Usage(database, {}, {}).raised() == ["hunter"]
+    assert await before.with_room() == []
+    assert await usage(database, daily=2).with_room() == []
+    assert await usage(database, daily=1).with_room() == []
+    assert await usage(database, daily=2, monthly=9).with_room() == []
+    assert await usage(database, daily=3, monthly=2).with_room() == []
+    assert await usage(database, daily=3).with_room() == ["hunter"]
+    assert await usage(database).with_room() == ["hunter"]
+    assert await Usage(database, {}, {}).with_room() == ["hunter"]
 
     after = usage(database, daily=3)
     assert len(await begin(after, 1)) == 1
-    assert await usage(database, daily=3).raised() == []
+    assert await usage(database, daily=3).with_room() == []
 
 
-async def test_a_budget_that_was_not_used_up_is_not_raised(database: Database) -> None:
-    assert await usage(database, daily=5).raised() == []
-    assert len(await begin(usage(database, daily=2), 1)) == 1
-    assert await usage(database, daily=5).raised() == []
+async def test_it_does_not_matter_who_wrote_last_with_which_budget(database: Database) -> None:
+    """In a rolling restart a daemon with the old budget, and one with the new, write in turn."""
+    old, new = usage(database, daily=2), usage(database, daily=5)
+    await begin(old, 2)
+    await begin(new, 1)
+    assert await usage(database, daily=5).with_room() == ["hunter"]
 
 
 async def test_a_month_that_was_used_up_can_be_raised_on_another_day(
@@ -530,7 +532,7 @@ async def test_a_month_that_was_used_up_can_be_raised_on_another_day(
     today = await today_of(database)
     assert len(await begin(usage(database, monthly=2), 3)) == 2
     await _set_back(book, -1 if today.day == 1 else 1)
-    assert await usage(database, monthly=3).raised() == ["hunter"]
+    assert await usage(database, monthly=3).with_room() == ["hunter"]
 
 
 # -- reading ---------------------------------------------------------------------------------

@@ -279,3 +279,14 @@ def test_the_vendors_own_limits_are_used_to_98_percent(windows: tuple[Window, ..
 
 def test_of_two_windows_of_one_length_the_stricter_counts() -> None:
     assert [pace.window for pace in paces((Window(9, 60), Window(5, 60)))] == [Window(5, 60)]
+
+
+async def test_a_long_pause_is_not_sat_out_with_a_lead_in_hand() -> None:
+    limiter = Limiter((Window(100, 1),))
+    waiting = asyncio.create_task(limiter.acquire())
+    limiter.pause(40)
+    async with asyncio.timeout(5):
+        for given in (await waiting, await limiter.acquire()):
+            assert isinstance(given, Held)
+            assert 30 < given.seconds <= 40
+    assert limiter.held is None, "the provider is not held: there is nothing to mend"
