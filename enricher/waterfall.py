@@ -170,8 +170,12 @@ def _known_fields(lead: Lead, kind: Kind) -> set[str]:
 
 
 def _filled(section: object) -> set[str]:
-    """What the merge will keep: `Unknown` does not stop the next provider from being asked."""
-    return {name for name, value in _mapping(section).items() if not is_blank(value)}
+    """What the merge will keep: `Unknown` does not stop the next provider from being asked.
+
+    A head count says more than its range: for the range alone nobody is worth asking then.
+    """
+    filled = {name for name, value in _mapping(section).items() if not is_blank(value)}
+    return filled | {"employee_range"} if "employee_count" in filled else filled
 
 
 def _mapping(value: object) -> Mapping[str, object]:
