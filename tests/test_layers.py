@@ -27,8 +27,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("edges", "store.* providers.* paces"),
     (
         "ground",
-        "embedded settings setting_names setting_providers setting_types setting_vendors env_file metrics "
-        "log outage",
+        "embedded settings setting_names setting_providers setting_types setting_vendors env_file metrics log outage",
     ),
     (
         "pure",
