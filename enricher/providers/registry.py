@@ -73,8 +73,8 @@ def _why_not(
 
 
 def _asked_for(provider: HttpProvider, wishes: ProviderSettings) -> HttpProvider:
-    """Required of it is what the operator wants and it can know; its own wishes when that is none,
-    for the first of its kind must have a reason to be asked."""
-    wanted = wishes.required.get(provider.kind, frozenset()) - provider.lacks
-    provider.required = wanted or provider.required
+    """Required of it is what the operator wants and it can know. One that can know nothing of it is
+    still asked while that is missing: it may be the only one of its kind."""
+    wanted = wishes.required.get(provider.kind, provider.required)
+    provider.required = wanted - provider.lacks or wanted
     return provider

@@ -100,7 +100,8 @@ async def test_a_provider_is_asked_for_what_the_operator_requires_and_it_can_kno
     assert required["hunter_person"] == {"full_name", "job_title"}
 
 
-async def test_a_provider_that_can_know_nothing_required_keeps_its_own_reasons() -> None:
-    registered = await _built(required={"company": frozenset({"employee_count"})})
+async def test_a_provider_that_can_know_nothing_required_is_asked_while_that_is_missing() -> None:
+    company = frozenset({"employee_count"})
+    registered = await _built(required={"company": company})
     required = {each.name: each.required for each in registered.providers}
-    assert required["hunter_company"] == {"name", "industry", "employee_range"}
+    assert required["hunter_company"] == company
