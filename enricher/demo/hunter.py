@@ -131,7 +131,7 @@ class Hunter(Vendor):
 
 def account(used: int, available: int) -> dict[str, Any]:
     """Both in half credits, the price of a verification; `available` is the allowance, not the rest."""
-    credits_used = {"used": math.ceil(used / 2), "available": math.ceil(available / 2)}
+    credits_used = {"used": math.ceil(used / 2), "available": available // 2}
     return {
         "first_name": "Sim",
         "last_name": "Ulated",
@@ -142,7 +142,7 @@ def account(used: int, available: int) -> dict[str, Any]:
         "team_id": 1,
         "calls": {"_deprecation_notice": "Use requests instead.", **credits_used},
         "requests": {
-            "searches": {"used": 0, "available": math.ceil(available / 2)},
+            "searches": {"used": 0, "available": available // 2},
             "verifications": {"used": used, "available": available},
             "credits": credits_used,
         },

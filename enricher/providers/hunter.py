@@ -12,6 +12,8 @@ Codes and shapes: Hunter's API reference and its published client.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply, Unavailable
 from enricher.providers import reading
 from enricher.providers.base import Request, Window
@@ -41,7 +43,7 @@ class HunterVerifier(HunterRoute):
     windows = (Window(calls=10, seconds=1), Window(calls=300, seconds=60))
     required = frozenset({"status"})
     credits = 0.5
-    allowances = ("verifications", "credits")
+    allowances: ClassVar = {"verifications": 1, "credits": 0.5}
 
     def unfit(self, query: Query) -> str | None:
         return None if query.email else "no e-mail address"

@@ -28,6 +28,7 @@ import re
 import time
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import httpx
 
@@ -52,7 +53,7 @@ class _Enrichment(HunterRoute):
     """What both routes share: credits, windows, and the envelope of a record."""
 
     windows = (Window(calls=15, seconds=1), Window(calls=_PER_MINUTE, seconds=60))
-    allowances = ("credits", "searches")
+    allowances: ClassVar = {"credits": 1, "searches": 1}
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import httpx
@@ -57,8 +57,9 @@ class HunterRoute(HttpProvider):
 
     vendor = "hunter"
     host = "https://api.hunter.io"
-    allowances: ClassVar[tuple[str, ...]]
-    """Parts of the account that pay for this route; the first that the account shows counts."""
+    allowances: ClassVar[Mapping[str, float]]
+    """Part of the account that pays for this route -> what a call takes of it; the first part that
+    the account shows counts."""
 
     def __init__(
         self,
@@ -170,13 +171,17 @@ def _error_id(reply: Reply) -> str | None:
     return reading.text(errors[0], "id") if isinstance(errors, list) and errors else None
 
 
-def _why_refused(reply: Reply | Unavailable, allowances: Sequence[str]) -> Answer:
-    """Held when the account shows nothing left, else (also when it cannot be seen) throttled."""
+def _why_refused(reply: Reply | Unavailable, allowances: Mapping[str, float]) -> Answer:
+    """Held when the account shows too little left, else (also when it cannot be seen) throttled."""
     if isinstance(reply, Unavailable):
         return Throttled(UNEXPLAINED_SECONDS)
     data = reading.at(reading.parse_object(reply.body), "data")
-    known = (left for each in allowances if (left := _left(data, each)) is not None)
-    if next(known, 1.0) > 0:
+    known = (
+        left >= takes
+        for each, takes in allowances.items()
+        if (left := _left(data, each)) is not None
+    )
+    if next(known, True):
         return Throttled(UNEXPLAINED_SECONDS)
     now = hints.answered_at(reply.headers)
     until_reset = hints.seconds_until(

@@ -277,6 +277,7 @@ async def test_only_a_record_is_charged(route: type[HunterRoute], status: int) -
     ("requests", "expected"),
     [
         ({"credits": {"used": 50, "available": 50}}, USED_UP),
+        ({"credits": {"used": 49.5, "available": 50}}, USED_UP),
         ({"searches": {"used": 50, "available": 50}}, USED_UP),
         (
             {
@@ -286,7 +287,7 @@ async def test_only_a_record_is_charged(route: type[HunterRoute], status: int) -
             Throttled(UNEXPLAINED_SECONDS),
         ),
     ],
-    ids=["credits", "searches", "verifications are others"],
+    ids=["credits", "half a credit", "searches", "verifications are others"],
 )
 async def test_a_429_without_a_delay_is_explained_by_the_credits_of_the_account(
     route: type[HunterRoute], requests: object, expected: Answer
