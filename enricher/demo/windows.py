@@ -21,9 +21,11 @@ class Window(NamedTuple):
 
 
 VENDOR_WINDOWS: Mapping[str, tuple[Window, ...]] = {
-    # One limit for each API host of the vendor; only the company host is simulated.
+    # One limit for each API host of the vendor.
     "clearbit/company": (Window(600, 60.0),),
+    "clearbit/person": (Window(600, 60.0),),
     "hunter/email-verifier": (Window(10, 1.0), Window(300, 60.0)),
+    "hunter/enrichment": (Window(15, 1.0), Window(500, 60.0)),
 }
 """What the vendors document, by scope: routes of one scope share its windows."""
 
