@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -105,7 +105,7 @@ def merge(
     for section in SECTIONS:
         stored = _stored(section, before.get(section), known, order)
         winners[section] = _winners(section, stored, said[section], order)
-        others[section] = _by_field(said[section], stored)
+        others[section] = _losers(section, said[section], stored, winners[section])
         merged[section] = {name: each.value for name, each in winners[section].items()} or None
     for section, values in (stated or {}).items():
         for name, value in typed(section, values).items():
@@ -181,15 +181,18 @@ def _values(section: str, answer: Found) -> _Said:
     return _Said(values, confidence_of(answer.confidence))
 
 
-def _by_field(said: Mapping[str, _Said], stored: _Fields) -> dict[str, dict[str, Any]]:
-    """Field -> provider -> value, of this run's values and the stored ones, which may lose to them."""
+def _losers(
+    section: str, said: Mapping[str, _Said], stored: _Fields, winners: _Fields
+) -> dict[str, dict[str, Any]]:
+    """Field -> provider -> value, of the stored values that lost and of this run's that did."""
     fields: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, field in stored.items():
-        if field.provider and field.strength is _Strength.FULL:
-            fields[name][field.provider] = field.value
+        if field.provider and field is not winners[name]:
+            fields[name][field.provider] = type_of(section, name).read(field.value)
     for provider, each in said.items():
         for name, value in each.values.items():
-            fields[name][provider] = value
+            if name not in winners or winners[name].provider != provider:
+                fields[name][provider] = value
     return fields
 
 
@@ -199,11 +202,19 @@ def _by_field(said: Mapping[str, _Said], stored: _Fields) -> dict[str, dict[str,
 def _winners(
     section: str, stored: _Fields, said: Mapping[str, _Said], order: Sequence[str]
 ) -> _Fields:
-    fields = dict(stored)
-    for name, challenger in _best(section, said, order).items():
-        if challenger.beats(fields.get(name)):
-            fields[name] = challenger
-    return fields
+    won = {
+        name: challenger
+        for name, challenger in _best(section, said, order).items()
+        if challenger.beats(_as_typed(section, name, stored.get(name)))
+    }
+    return {**stored, **won}
+
+
+def _as_typed(section: str, name: str, stored: _Candidate | None) -> _Candidate | None:
+    """What is stored in a field with another type than the field's gives way to a good value."""
+    if stored is None or type_of(section, name).read(stored.value) is not None:
+        return stored
+    return replace(stored, strength=min(stored.strength, _Strength.POOR))
 
 
 def _stored(
@@ -216,7 +227,7 @@ def _stored(
         provider = origins.get(name)
         provider = provider if isinstance(provider, str) else None
         if says(section, name, value) or not is_blank(value):
-            strength = _stored_strength(section, name, value)
+            strength = _strength(section, name, value)
             confidence = confidence_of(sure.get(name))
             rank = _rank(provider, order)
             fields[name] = _Candidate(value, provider, strength, rank, confidence)
@@ -234,13 +245,6 @@ def _best(section: str, said: Mapping[str, _Said], order: Sequence[str]) -> _Fie
             if candidate.beats(fields.get(name)):
                 fields[name] = candidate
     return fields
-
-
-def _stored_strength(section: str, name: str, value: object) -> _Strength:
-    strength = _strength(section, name, value)
-    if strength is _Strength.FULL and type_of(section, name).read(value) is None:
-        return _Strength.POOR
-    return strength
 
 
 def _strength(section: str, name: str, value: object) -> _Strength:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 PLACEHOLDERS = frozenset(
@@ -46,8 +47,13 @@ def mapping(value: object) -> dict[str, Any]:
 
 def safe_name(name: object) -> str:
     """A dot or a leading dollar would be taken for a path or an operator; NUL ends a name in BSON."""
-    text = plain(str(name)).replace("\0", "").replace(".", "_")
-    return re.sub(r"^\$", "_", text)[:LONGEST_NAME]
+    text = str(name)[:LONGEST_NAME]
+    return _made_safe(text)
+
+
+@lru_cache(1024)
+def _made_safe(text: str) -> str:
+    return re.sub(r"^\$", "_", plain(text).replace("\0", "").replace(".", "_"))
 
 
 def plain(text: str) -> str:
