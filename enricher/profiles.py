@@ -43,7 +43,7 @@ def handle_of(network: str, value: object) -> str | None:
     host = _NETWORKS[network][0]
     found = re.match(rf"(?i)(?:https?:)?(?://)?(?:[a-z]+\.)?{host}(?=[/?#]|$)", text)
     text = text[found.end() :] if found else text
-    if len(text) > _LONGEST or re.search(r"[\s:\\\x00-\x1f\x7f]", text):
+    if len(text) > _LONGEST or re.search(r"[\s:\\<>\[\]\x00-\x1f\x7f]", text):
         return None
     path = _path(text)
     if network in _ONE_SEGMENT:
