@@ -71,7 +71,7 @@ def _texts(value: object) -> list[str] | None:
         value = sorted(value, key=repr)
     if not isinstance(value, list | tuple):
         return None
-    items = (_text(item, LONGEST_ITEM) for item in value)
+    items = (_text(item, LONGEST_ITEM) for item in value[: MOST_ITEMS * 10])
     return list(dict.fromkeys(item for item in items if item))[:MOST_ITEMS] or None
 
 
