@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
 
-.PHONY: demo run test check bench chaos format clean
+.PHONY: demo run test check bench chaos money format clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml
@@ -35,6 +35,9 @@ bench: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+
+money: $(READY)
+	$(BIN)/python -m pytest -m money -rP tests/chaos $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff format .

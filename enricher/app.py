@@ -38,12 +38,14 @@ from enricher.lead import Document, Inputs
 from enricher.outage import describe
 from enricher.paid import Books
 from enricher.providers.base import Provider, Registered
+from enricher.releases import Releases
 from enricher.schedule import refresh_delay
 from enricher.settings import Settings
 from enricher.store import DatabaseTrouble, book, privileges, server
 from enricher.store.changes import FINGERPRINT, Changes
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.history import History
+from enricher.store.holds import bring_back
 from enricher.store.indexes import Indexes
 from enricher.store.keep import Keeper
 from enricher.store.leads import Leads
@@ -68,6 +70,7 @@ class Daemon:
     worker: Worker
     heartbeat: Heartbeat
     books: Books
+    releases: Releases
     introduction: Mapping[str, str] = field(default_factory=dict)
     """What it runs on, for the line that says that it has started."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,6 +94,7 @@ class Daemon:
             async with asyncio.TaskGroup() as working:
                 working.create_task(self.watcher.run(self.stop), name="watcher")
                 working.create_task(self.worker.run(self.stop), name="worker")
+                working.create_task(self.releases.run(self.stop), name="releases")
             await self.worker.enrichment.waterfall.close(_LAST_CALLS_SECONDS)
             drained.set()
 
@@ -105,6 +109,7 @@ class Daemon:
             self.books.outage,
             self.books.cache.outage,
             self.books.usage.outage,
+            self.releases.outage,
         )
         waiting = [outage.loop for outage in loops if not outage.is_over]
         return Check(not waiting, f"waiting: {', '.join(waiting)}" if waiting else "")
@@ -215,7 +220,12 @@ def _wire(
         settings.work,
         pressure=enrichment.waterfall.pressure,
     )
-    return Daemon(watcher, worker, heartbeat, books)
+    releases = Releases(
+        enrichment.waterfall.paid,
+        partial(bring_back, collection),
+        settings.work.lead_timeout_seconds,
+    )
+    return Daemon(watcher, worker, heartbeat, books, releases)
 
 
 def _holder() -> str:

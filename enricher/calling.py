@@ -26,6 +26,7 @@ from enricher.paid import Books, PaidGate
 from enricher.permission import Permission
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
+from enricher.releases import pace
 from enricher.settings import Settings
 from enricher.store.buckets import Bucket
 from enricher.store.cache import Cache
@@ -118,7 +119,7 @@ class Reopening:
             if not provider.is_free and (
                 await self._released(provider) or provider.vendor in raised
             ):
-                await bring_back(self.leads, provider.name, _pace(provider))
+                await bring_back(self.leads, provider.name, pace(provider))
 
     async def _released(self, provider: Provider) -> bool:
         bucket = Bucket(self.database, provider.bucket, provider.windows)
@@ -126,8 +127,3 @@ class Reopening:
             return False
         await bucket.release()
         return True
-
-
-def _pace(provider: Provider) -> float:
-    """Calls a second that the provider's limits allow."""
-    return min((window.calls / window.seconds for window in provider.windows), default=10.0)

@@ -152,6 +152,11 @@ class Gate:
         """No call is made any more. Waits at most so long for those that are under way."""
         await self.limiter.close()
 
+    def look(self) -> Held | None:
+        """The standing hold. Asks now and then whether another daemon has ended it."""
+        self.limiter.look()
+        return self._standing_hold()
+
     def _standing_hold(self) -> Held | None:
         """The hold with the time that is left of it, whoever of the fleet was told of it."""
         held = self._hold()

@@ -140,6 +140,11 @@ class Limiter:
         """End the hold, for the whole fleet."""
         self._stops.release()
 
+    def look(self) -> None:
+        """Ask now and then whether the hold still stands: nobody waits who would ask."""
+        if self.held and self._supply is not None:
+            self._supply.look()
+
     @property
     def held(self) -> Held | None:
         """The standing hold, with the time that is left of it."""
@@ -177,8 +182,7 @@ class Limiter:
         """What is to be done next; or sleep until something is."""
         if held := self.held:
             self._turns.give_all(held)
-            if self._supply is not None:
-                self._supply.look()
+            self.look()
         elif left := self.pause_left:
             await pause(self._wake, left)
         elif self._supply is None:

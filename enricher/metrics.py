@@ -229,6 +229,7 @@ LOOPS = (
     "cache",
     "ledger",
     "limits",
+    "holds",
 )
 
 

@@ -33,7 +33,7 @@ from enricher.single_flight import SingleFlight
 from enricher.store import DatabaseTrouble
 from enricher.store.cache import Cache, Flight
 from enricher.store.secret import Keyring
-from enricher.store.usage import Usage
+from enricher.store.usage import Begun, Usage
 
 Result = TypeVar("Result")
 
@@ -163,32 +163,37 @@ class PaidGate(Gate):
         taken = await self.books.surely(take)
         if not isinstance(taken, Flight):
             return taken
-        tried = _NOT_MADE
+        tried, begun = _NOT_MADE, None
         try:
-            tried = await self._counted(asking)
+            tried, begun = await self._counted(asking)
         finally:
             await self._land(taken, tried)
+        # Not before: who dies with the answer in hand leaves a call that may be paid for again.
+        if begun is not None:
+            self._settle(begun, tried, asking)
         return tried.answer
 
-    async def _counted(self, asking: Asking) -> Tried:
+    async def _counted(self, asking: Asking) -> tuple[Tried, Begun | None]:
         """The call, when the budget allows it; what is paid for already needs no budget."""
         if not asking.is_wanted:
-            return _NOT_MADE
+            return _NOT_MADE, None
         if asking.is_paid:
-            return await self._sent(asking)
+            return await self._sent(asking), None
         usage = self.books.usage
         begun = await self.books.surely(partial(usage.begin, self.name, self.provider.vendor))
         if isinstance(begun, Held):
             self._budget_hold, self._held_until = begun, time.monotonic() + begun.seconds
-            return Tried(begun)
-        tried = await self._sent(asking)
+            return Tried(begun), None
+        return await self._sent(asking), begun
+
+    def _settle(self, begun: Begun, tried: Tried, asking: Asking) -> None:
+        """The end of a call in the ledger."""
         if not asking.is_sent:
-            usage.give_back(begun)
-            return tried
-        usage.end(begun, charged=tried.is_charged)
+            self.books.usage.give_back(begun)
+            return
+        self.books.usage.end(begun, charged=tried.is_charged)
         self._count(tried)
         asking.is_paid = tried.is_charged is True
-        return tried
 
     async def _sent(self, asking: Asking) -> Tried:
         """The call, unless it is not the moment any more: a stall must not end in a late burst."""

@@ -7,6 +7,7 @@ from random import Random
 
 _RETRY_JITTER = 0.05
 _HOLD_JITTER = 0.2
+_MOST_HOLD_JITTER = timedelta(hours=1)
 _REFRESH_JITTER = 0.1
 _SHORTEST_HOLD = timedelta(seconds=1)
 _LONGEST_HOLD_SECONDS = 31 * 86_400.0
@@ -22,8 +23,9 @@ def retry_delay(attempt: int, base: timedelta, random: Random) -> timedelta:
 
 
 def hold_delay(seconds: float, random: Random) -> timedelta:
-    """Up to a fifth later than the hold, so that held leads come back spread out, not at once."""
-    return max(_SHORTEST_HOLD, vendors_delay(seconds)) * (1 + _HOLD_JITTER * random.random())
+    """Up to a fifth later than the hold, an hour at most: held leads come back spread out, not at once."""
+    delay = max(_SHORTEST_HOLD, vendors_delay(seconds))
+    return delay + min(delay * _HOLD_JITTER, _MOST_HOLD_JITTER) * random.random()
 
 
 def vendors_delay(seconds: float) -> timedelta:

@@ -69,6 +69,11 @@ class Waterfall:
         """Names of the providers that cost nothing."""
         return frozenset(gate.name for gate in self._gates if gate.provider.is_free)
 
+    @property
+    def paid(self) -> list[Gate]:
+        """The gates to providers that cost money."""
+        return [gate for gate in self._gates if not gate.provider.is_free]
+
     def pressure(self) -> Pressure:
         """How the leads in work stand with the limits."""
         queues = [gate.limiter for gate in self._gates if gate.limiter.waiting]

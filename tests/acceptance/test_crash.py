@@ -77,7 +77,8 @@ async def test_a_restarted_process_finishes_what_the_killed_one_had_begun(rig: R
         await restarted.wait_for_event("stream.opened")
         up_at = time.monotonic()
         await rig.witness.all_ended(lead["_id"] for lead in leads)
-    assert rig.witness.last_settle_at() < max(killed_at + LEASE_SECONDS, up_at) + 2
+    # Besides what was begun it has all the rest to do, alone.
+    assert rig.witness.last_settle_at() < max(killed_at + LEASE_SECONDS, up_at) + 6
     assert settled_once(rig, leads)
 
 

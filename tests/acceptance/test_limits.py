@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 
 import pytest
 
+from tests.fleets import calls, fleet, insert, over_limit, people
 from tests.rig import KEYS, address, open_rig
 
 WINDOWS = {"clearbit": ((60, 60),), "hunter": ((10, 1), (120, 60))}
@@ -27,6 +29,20 @@ async def test_no_window_of_any_vendor_is_ever_exceeded(mongodb_uri: str) -> Non
             "clearbit": 12,
             "hunter": 12,
         }
+
+
+@pytest.mark.timeout(90)
+async def test_three_daemons_share_one_limit(mongodb_uri: str) -> None:
+    """At full load. The strict windows are short ones, which three limits would soon break."""
+    windows = {"clearbit": ((120, 10),), "hunter": ((10, 1), (60, 10))}
+    async with open_rig(mongodb_uri, windows=windows, jitter=0.2) as rig:
+        async with fleet(rig, 3, CLEARBIT_RATE_LIMIT=600, HUNTER_RATE_LIMIT=300) as daemons:
+            await insert(rig, [*people(600)])
+            enough = rig.simulator.journal.until(lambda: len(calls(rig, "hunter")) >= 60)
+            await asyncio.wait_for(enough, 60)  # at 300 a minute: 12 seconds
+            claimed = [await daemon.metric("enricher_leads_claimed_total") for daemon in daemons]
+        assert over_limit(rig) == 0
+        assert min(claimed) > 0
 
 
 async def test_a_vendor_that_says_when_to_come_back_is_left_in_peace_until_then(

@@ -12,7 +12,7 @@ from enricher.providers.base import Window
 from enricher.store import server
 from tests.integration.callers import most_within, processes
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.money, pytest.mark.timeout(180)]
 
 SECONDS = 75
 

@@ -268,6 +268,24 @@ async def test_the_answer_waits_for_the_database_to_come_back(faults: Faults) ->
     assert len(asked.asked) == 1
 
 
+async def test_a_call_stands_as_ambiguous_until_its_answer_is_kept(faults: Faults) -> None:
+    """Who dies before that makes somebody pay again, and the ledger is to show it."""
+    door = Door(QUOKKA)
+    asked = provider("acme", door)
+    database = faults.leads.database
+    books = await books_of(database)
+    question = Query(company_domain=f"{faults.leads.name}.example")
+    caller = asyncio.create_task(ask(gate_to(asked, books), question))
+    await door.entered.wait()
+    under_way = (await ledger(books, database)).ambiguous
+    async with faults.fail("update", errorCode=_INTERRUPTED):
+        door.opened.set()
+        await eventually(lambda: books.cache.outage.failures > 0)
+        assert (await ledger(books, database)).ambiguous == under_way
+    await caller
+    assert (await ledger(books, database)).ambiguous == under_way - 1
+
+
 async def test_a_more_urgent_lead_does_not_wait_at_the_place_of_a_less_urgent_one(
     database: Database,
 ) -> None:
