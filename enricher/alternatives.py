@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from enricher.fields import TYPES, VERDICTS, is_same, says, type_of
+from enricher.field_types import TYPES, VERDICTS, is_same, says, type_of
 from enricher.storable import mapping, safe_name, weight
 
 MOST_PROVIDERS = 5

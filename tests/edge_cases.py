@@ -125,7 +125,7 @@ CASES = (
     ),
     _case("P17", "values that say nothing", "unit/test_merge_properties.py::test_no_good_value_is_ever_lost"),
     _case("P18", "providers that disagree", "unit/test_alternatives.py::test_what_lost_is_kept_with_who_said_it", "unit/test_merge_properties.py::test_who_ranks_worse_never_replaces_a_value_of_who_ranks_better"),
-    _case("P19", "one thing in several shapes", "unit/test_fields.py::test_two_spellings_mean_the_same", "unit/test_fields.py::test_a_count_and_a_range_that_contradict_each_other_both_stay"),
+    _case("P19", "one thing in several shapes", "unit/test_field_types.py::test_two_spellings_mean_the_same", "unit/test_field_types.py::test_a_count_and_a_range_that_contradict_each_other_both_stay"),
     _case(
         "P20",
         "bodies that are no answer",
@@ -134,7 +134,7 @@ CASES = (
         HTTP + "a_charset_that_lies_is_no_answer",
         GARBAGE + "what_is_no_answer_fails_the_lead_with_the_names_of_those_who_gave_it",
     ),
-    _case("P21", "names with dots, and documents of 16 MB", GARBAGE + "a_document_that_has_no_room_for_the_result_fails_and_is_not_paid_for_again", "unit/test_fields.py::test_a_field_that_is_not_in_the_table_is_kept_as_far_as_it_can_be_stored"),
+    _case("P21", "names with dots, and documents of 16 MB", GARBAGE + "a_document_that_has_no_room_for_the_result_fails_and_is_not_paid_for_again", "unit/test_field_types.py::test_a_field_that_is_not_in_the_table_is_kept_as_far_as_it_can_be_stored"),
     _case("P22", "a time-out after the vendor did the work", PAID + "a_daemon_that_dies_is_replaced_and_its_call_stands_as_ambiguous", USAGE + "time_outs_stay_charged_against_the_budget"),
     _case("P23", "a field that was renamed or is gone", "unit/test_clearbit_record.py::test_a_full_record_becomes_company_data", "unit/test_merge.py::test_stored_values_without_a_newer_one_stay_with_their_origin", gap="no counter tells that a vendor's records have changed"),
     _case("P24", "a vendor that is gone", BREAKER + "it_opens_when_so_many_different_questions_in_a_row_got_no_answer", "unit/test_provider_sockets.py::test_a_port_where_nobody_listens_is_unavailable"),

@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     (
         "pure",
         (
-            "lead answer identity address domains wordlists storable amounts countries profiles fields"
+            "lead answer identity address domains wordlists storable amounts countries profiles field_types"
             " alternatives merge score schedule conclude errors"
         ),
     ),

@@ -25,7 +25,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from enricher.fields import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS
+from enricher.field_types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS
 from enricher.storable import PLACEHOLDERS
 
 Record: TypeAlias = Mapping[str, Any]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from enricher.alternatives import MOST_PROVIDERS
 from enricher.answer import Found
-from enricher.fields import TYPES, is_same, type_of, typed
+from enricher.field_types import TYPES, is_same, type_of, typed
 from enricher.merge import SECTIONS, merge
 from enricher.storable import is_blank
 

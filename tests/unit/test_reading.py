@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enricher.fields import LONGEST_PROSE, MOST_ITEMS
+from enricher.field_types import LONGEST_PROSE, MOST_ITEMS
 from enricher.providers import reading
 
 SCALARS = (

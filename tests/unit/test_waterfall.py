@@ -110,19 +110,6 @@ async def test_the_next_is_asked_only_while_what_it_is_good_for_is_missing(
     assert findings.skipped == ({} if is_asked else {"second": "nothing was missing"})
 
 
-async def test_an_unlikely_answer_spares_nobody_the_question() -> None:
-    full = {"company_data": {"name": "Acme", "industry": "Tools"}}
-    second = provider("second", NotFound(), required=NEEDED)
-    await ask(provider("first", Found(full, confidence=0.3)), second)
-    assert second.asked
-
-
-async def test_a_value_of_a_wrong_type_spares_nobody_the_question() -> None:
-    second = provider("second", NotFound(), required=NEEDED)
-    await ask(provider("first", company(name={"legal": "Acme"}, industry=["Tools"])), second)
-    assert second.asked
-
-
 async def test_who_requires_nothing_is_always_asked() -> None:
     second = provider("second", NotFound())
     await ask(provider("first", company(name="Acme")), second)
@@ -134,6 +121,19 @@ async def test_several_together_can_make_the_rest_unnecessary() -> None:
     findings = await ask(provider("a", ACME), provider("b", company(industry="Tools")), third)
     assert third.asked == []
     assert set(findings.answers) == {"a", "b"}
+
+
+async def test_an_unlikely_answer_spares_nobody_the_question() -> None:
+    full = {"company_data": {"name": "Acme", "industry": "Tools"}}
+    second = provider("second", NotFound(), required=NEEDED)
+    await ask(provider("first", Found(full, confidence=0.3)), second)
+    assert second.asked
+
+
+async def test_a_value_of_a_wrong_type_spares_nobody_the_question() -> None:
+    second = provider("second", NotFound(), required=NEEDED)
+    await ask(provider("first", company(name={"legal": "Acme"}, industry=["Tools"])), second)
+    assert second.asked
 
 
 # -- not asked -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher import amounts, countries
-from enricher.fields import (
+from enricher.field_types import (
     LONGEST_PROSE,
     MOST_FIELDS,
     MOST_ITEMS,
