@@ -69,6 +69,9 @@ class Found:
     """Values by section of `enriched_data`: `{"company_data": {"name": "Acme", ...}}`."""
 
     sections: Mapping[str, FieldValues]
+    confidence: float | None = None
+    """How sure the vendor is that this is about the one who was asked for, from 0 to 1; `None` when
+    it does not say. Below a half the values are kept as alternatives and not written."""
 
 
 @dataclass(frozen=True, slots=True)

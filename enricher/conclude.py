@@ -40,7 +40,7 @@ from enricher.lead import (
     Retrying,
     Skipped,
 )
-from enricher.merge import METADATA, SOCIAL, merge, metadata
+from enricher.merge import METADATA, SOCIAL, merge, metadata, without_sections
 from enricher.schedule import hold_delay, retry_delay, vendors_delay
 from enricher.score import completeness
 
@@ -153,13 +153,12 @@ def enriched(this: Round) -> Document:
 
 def _merged(this: Round) -> Document:
     found = {name: answer for name, answer in this.answers.items() if isinstance(answer, Found)}
-    return merge(this.lead.enriched_data, found, this.order)
+    stated = {Kind.PERSON.section: {"job_title": this.lead.job_title}}
+    return merge(this.lead.enriched_data, found, this.order, stated)
 
 
 def _without_person(data: Document) -> Document:
-    for section in _PERSONAL:
-        data[section] = None
-        data[METADATA]["provenance"].pop(section, None)
+    without_sections(data, _PERSONAL)
     companys = (data[SOCIAL] or {}).get(Kind.COMPANY)
     data[SOCIAL] = {Kind.COMPANY.value: companys, Kind.PERSON.value: {}} if companys else None
     return data

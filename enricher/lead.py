@@ -130,6 +130,8 @@ class Lead:
     plan: str | None = None
     newer_than: datetime | None = None
     """Cached answers that are older do not count."""
+    job_title: str | None = None
+    """As the lead's writer has it: shown beside what vendors say, never in place of it."""
 
 
 @dataclass(slots=True, eq=False)

@@ -4,9 +4,13 @@ What must stay true:
 
 * Nothing gets worse. No answer removes a value; what says nothing (null, '', 'N/A', 'Unknown',
   '-', [], {}) never takes the place of what says something.
-* The better provider wins, also over time. Among the answers of this run the provider named first
-  in `order` decides; against what is stored already, the new value wins unless the stored one
+* The better provider wins, also over time: first by its place in `order`, then by the confidence it
+  states, then by freshness. Against what is stored already the new value wins unless the stored one
   came from a provider that ranks strictly better. A stored value of unknown origin gives way.
+* A value has the type of its field (`field_types`), whoever gave it. A stored one of another type gives
+  way to any good one.
+* What lost stays readable beside the winner (`alternatives`), with who said it. What a provider is
+  too unsure of is only that, also where there is no value.
 * Merging the same answers again changes nothing, so a repeated attempt is harmless.
 * What others put beside our data stays: keys, fields and profiles we know nothing of.
 
@@ -14,34 +18,38 @@ Two values depend on their place. 0 says nothing in company and person data (a c
 employees is a vendor's way to say "no idea"), while an e-mail score of 0 is a verdict. `unknown`
 as the status or result of an e-mail check is the vendor's own word: it is kept while there is
 nothing else, and any other verdict replaces it. False is always a value: a flag that was checked.
+
+An exact head count and a range that contradicts it are two fields, and both stay: the exact one is
+what the score and the next provider go by.
 """
 
 from __future__ import annotations
 
-import math
-import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-from enricher.answer import Found, Kind
+from enricher.alternatives import THE_LEAD, alternatives
+from enricher.answer import FieldValues, Found, Kind
+from enricher.field_types import VERDICTS, confidence_of, says, type_of, typed
+from enricher.profiles import social_profiles
+from enricher.storable import is_blank, mapping
 
 SECTIONS = tuple(kind.section for kind in Kind)
 METADATA = "enrichment_metadata"
 SOCIAL = "social_profiles"
+BY_FIELD = ("provenance", "alternatives", "confidence")
+"""Keys of the metadata that hold something for each section and field."""
 
-PLACEHOLDERS = frozenset({"", "-", "n/a", "unknown", "null", "none"})
-"""What vendors write for "we do not know", lower-cased. Not "na": that is Namibia."""
+LEAST_CONFIDENCE = 0.5
+"""An answer that is more likely about somebody else gives alternatives, and no values."""
+_STEPS = 10
+"""Confidences are compared in tenths: a hair less than last year must not keep last year's value."""
 
-MAX_DEPTH = 20
-"""Nesting of a value that is stored; MongoDB refuses a document beyond 100 levels."""
-MAX_INTEGER = 2**63
-"""BSON has no larger integers: such a number is stored as a float."""
-
-_VERDICTS = {(Kind.EMAIL.section, "status"), (Kind.EMAIL.section, "result")}
+_Stated = Mapping[str, FieldValues]
 
 
 class _Strength(IntEnum):
@@ -56,44 +64,61 @@ class _Candidate:
     provider: str | None
     strength: _Strength
     rank: int
+    confidence: float | None = None
 
     def beats(self, other: _Candidate | None) -> bool:
-        """At equal rank the challenger wins: of two answers by one provider, the later counts."""
+        """At equal rank and confidence the challenger wins: of two answers, the later counts."""
         if other is None:
             return True
         if self.strength is not other.strength:
             return self.strength > other.strength
-        return self.rank <= other.rank
+        if self.rank != other.rank:
+            return self.rank < other.rank
+        return self._is_as_sure_as(other)
+
+    def _is_as_sure_as(self, other: _Candidate) -> bool:
+        if self.confidence is None or other.confidence is None:
+            return True
+        return round(self.confidence * _STEPS) >= round(other.confidence * _STEPS)
 
 
-def is_blank(value: object) -> bool:
-    """True for what says nothing, wherever it stands."""
-    if isinstance(value, str):
-        return value.strip().lower() in PLACEHOLDERS
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    return value is None or (isinstance(value, Mapping | list | tuple | set) and not value)
+_Fields = dict[str, _Candidate]
 
 
 def merge(
-    previous: Mapping[str, Any], answers: Mapping[str, Found], order: Sequence[str]
+    previous: Mapping[str, Any],
+    answers: Mapping[str, Found],
+    order: Sequence[str],
+    stated: _Stated | None = None,
 ) -> dict[str, Any]:
     """The new `enriched_data`, complete except for the figures that `metadata` adds.
 
-    `previous` is whatever the lead holds, of any type; `answers` are this run's, by provider.
+    `previous` is whatever the lead holds, of any type; `answers` are this run's, by provider;
+    `stated` is what the lead's writer said themselves, by section: it is never a value.
     """
-    before = _mapping(previous)
-    origins = _mapping(_mapping(before.get(METADATA)).get("provenance"))
+    before = mapping(previous)
+    known = mapping(before.get(METADATA))
+    said = {section: _said(section, answers) for section in SECTIONS}
     merged: dict[str, Any] = dict(before)
-    provenance: dict[str, dict[str, str]] = {}
+    winners: dict[str, _Fields] = {}
+    others: dict[str, dict[str, dict[str, Any]]] = {}
     for section in SECTIONS:
-        fields = _merge_section(section, before.get(section), origins.get(section), answers, order)
-        merged[section] = {name: field.value for name, field in fields.items()} or None
-        known = {name: field.provider for name, field in fields.items() if field.provider}
-        provenance |= {section: known} if known else {}
-    merged[SOCIAL] = _social_profiles(before.get(SOCIAL), merged)
-    merged[METADATA] = {"provenance": provenance}
+        stored = _stored(section, before.get(section), known, order)
+        winners[section] = _winners(section, stored, said[section], order)
+        others[section] = _losers(section, said[section], stored, winners[section])
+        merged[section] = {name: each.value for name, each in winners[section].items()} or None
+    for section, values in (stated or {}).items():
+        for name, value in typed(section, values).items():
+            others[section].setdefault(name, {})[THE_LEAD] = value
+    merged[SOCIAL] = social_profiles(before.get(SOCIAL), merged)
+    merged[METADATA] = _remembered(known, merged, winners, others, order)
     return merged
+
+
+def usable(answer: Found, section: str) -> dict[str, Any]:
+    """The values of an answer that can become a lead's; the others cannot spare the next provider."""
+    said = _values(section, answer)
+    return said.values if said.is_sure else {}
 
 
 def metadata(
@@ -110,6 +135,8 @@ def metadata(
     """`enrichment_metadata` for a merged `enriched`; providers are listed in `order`."""
     score, missing = completeness
     reasons = skipped or {}
+    known = mapping(enriched.get(METADATA))
+    by_field = {key: mapping(known.get(key)) for key in BY_FIELD}
     return {
         "enriched_at": now.astimezone(UTC).isoformat(timespec="milliseconds"),
         "sources_used": _in_order(used, order),
@@ -118,62 +145,112 @@ def metadata(
         "sources_skipped": {name: reasons[name] for name in _in_order(reasons, order)},
         "completeness_score": score,
         "completeness_missing": missing,
-        "provenance": _mapping(_mapping(enriched.get(METADATA)).get("provenance")),
+        **{key: each for key, each in by_field.items() if each or key == "provenance"},
     }
 
 
-# One section
+def without_sections(enriched: dict[str, Any], sections: Iterable[str]) -> None:
+    """Take sections out, and all that the metadata has of them: a duty, so nothing stays behind."""
+    for section in sections:
+        enriched[section] = None
+        for key in BY_FIELD:
+            enriched[METADATA].get(key, {}).pop(section, None)
 
 
-def _merge_section(
-    section: str,
-    before: object,
-    origins: object,
-    answers: Mapping[str, Found],
-    order: Sequence[str],
-) -> dict[str, _Candidate]:
-    fields = _stored(section, _mapping(before), _mapping(origins), order)
-    for name, challenger in _best(section, answers, order).items():
-        if challenger.beats(fields.get(name)):
-            fields[name] = challenger
+# What was said
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """One provider's values of one section, each of the type of its field."""
+
+    values: dict[str, Any]
+    confidence: float | None
+
+    @property
+    def is_sure(self) -> bool:
+        return self.confidence is None or self.confidence >= LEAST_CONFIDENCE
+
+
+def _said(section: str, answers: Mapping[str, Found]) -> dict[str, _Said]:
+    return {provider: _values(section, answer) for provider, answer in answers.items()}
+
+
+def _values(section: str, answer: Found) -> _Said:
+    values = typed(section, mapping(answer.sections).get(section))
+    return _Said(values, confidence_of(answer.confidence))
+
+
+def _losers(
+    section: str, said: Mapping[str, _Said], stored: _Fields, winners: _Fields
+) -> dict[str, dict[str, Any]]:
+    """Field -> provider -> value, of the stored values that lost and of this run's that did."""
+    fields: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, field in stored.items():
+        if field.provider and field is not winners[name]:
+            fields[name][field.provider] = type_of(section, name).read(field.value)
+    for provider, each in said.items():
+        for name, value in each.values.items():
+            if name not in winners or winners[name].provider != provider:
+                fields[name][provider] = value
     return fields
+
+
+# Who wins
+
+
+def _winners(
+    section: str, stored: _Fields, said: Mapping[str, _Said], order: Sequence[str]
+) -> _Fields:
+    won = {
+        name: challenger
+        for name, challenger in _best(section, said, order).items()
+        if challenger.beats(_as_typed(section, name, stored.get(name)))
+    }
+    return {**stored, **won}
+
+
+def _as_typed(section: str, name: str, stored: _Candidate | None) -> _Candidate | None:
+    """What is stored in a field with another type than the field's gives way to a good value."""
+    if stored is None or type_of(section, name).read(stored.value) is not None:
+        return stored
+    return replace(stored, strength=min(stored.strength, _Strength.POOR))
 
 
 def _stored(
-    section: str, values: Mapping[str, Any], origins: Mapping[str, Any], order: Sequence[str]
-) -> dict[str, _Candidate]:
+    section: str, values: object, known: Mapping[str, Any], order: Sequence[str]
+) -> _Fields:
     """A stored 0 stays until something better comes: it may be somebody else's own field."""
+    origins, sure = (_section(known, key, section) for key in ("provenance", "confidence"))
     fields = {}
-    for name, value in values.items():
+    for name, value in mapping(values).items():
         provider = origins.get(name)
         provider = provider if isinstance(provider, str) else None
-        if not is_blank(value):
+        if says(section, name, value) or not is_blank(value):
             strength = _strength(section, name, value)
-            fields[name] = _Candidate(value, provider, strength, _rank(provider, order))
+            confidence = confidence_of(sure.get(name))
+            rank = _rank(provider, order)
+            fields[name] = _Candidate(value, provider, strength, rank, confidence)
     return fields
 
 
-def _best(
-    section: str, answers: Mapping[str, Found], order: Sequence[str]
-) -> dict[str, _Candidate]:
+def _best(section: str, said: Mapping[str, _Said], order: Sequence[str]) -> _Fields:
     """The values of this run, asked from the worst provider up to the best."""
-    fields: dict[str, _Candidate] = {}
-    for provider in reversed(_in_order(answers, order)):
-        rank = _rank(provider, order)
-        for name, value in _storable_fields(answers[provider].sections.get(section)):
-            candidate = _Candidate(value, provider, _strength(section, name, value), rank)
-            if candidate.strength and candidate.beats(fields.get(name)):
+    fields: _Fields = {}
+    for provider in reversed(_in_order(said, order)):
+        each, rank = said[provider], _rank(provider, order)
+        for name, value in each.values.items() if each.is_sure else ():
+            strength = _strength(section, name, value)
+            candidate = _Candidate(value, provider, strength, rank, each.confidence)
+            if candidate.beats(fields.get(name)):
                 fields[name] = candidate
     return fields
 
 
 def _strength(section: str, name: str, value: object) -> _Strength:
-    if (section, name) in _VERDICTS and str(value).strip().lower() == "unknown":
+    if (section, name) in VERDICTS and str(value).strip().lower() == "unknown":
         return _Strength.POOR
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_blank(value) or (is_number and not value and section != Kind.EMAIL.section):
-        return _Strength.NOTHING
-    return _Strength.FULL
+    return _Strength.FULL if says(section, name, value) else _Strength.NOTHING
 
 
 def _rank(provider: str | None, order: Sequence[str]) -> int:
@@ -186,87 +263,34 @@ def _in_order(providers: Iterable[str], order: Sequence[str]) -> list[str]:
     return sorted(set(providers), key=lambda name: (_rank(name, order), name))
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    """Whatever is stored there, or nothing: others may have written a string or a list."""
-    return dict(value) if isinstance(value, Mapping) else {}
+# What is remembered of it
 
 
-# What can be stored
+def _remembered(
+    known: Mapping[str, Any],
+    merged: Mapping[str, Any],
+    winners: Mapping[str, _Fields],
+    others: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    order: Sequence[str],
+) -> dict[str, Any]:
+    provenance = {section: dict(_origins(fields)) for section, fields in winners.items()}
+    confidence = {section: dict(_confidences(fields)) for section, fields in winners.items()}
+    lost = alternatives(known.get("alternatives"), others, merged, provenance, order)
+    remembered: dict[str, Any] = {"provenance": {k: v for k, v in provenance.items() if v}}
+    remembered |= {"alternatives": lost} if lost else {}
+    sure = {section: each for section, each in confidence.items() if each}
+    return remembered | ({"confidence": sure} if sure else {})
 
 
-def _storable_fields(values: object) -> Iterator[tuple[str, Any]]:
-    for name, value in _mapping(values).items():
-        if safe := _safe_name(name):
-            yield safe, _storable(value, MAX_DEPTH)
+def _origins(fields: _Fields) -> Iterator[tuple[str, str]]:
+    yield from ((name, each.provider) for name, each in fields.items() if each.provider)
 
 
-def _safe_name(name: object) -> str:
-    """A dot or a leading dollar would be taken for a path or an operator; NUL ends a name in BSON."""
-    text = _text(str(name)).replace("\0", "").replace(".", "_")
-    return re.sub(r"^\$", "_", text)
+def _confidences(fields: _Fields) -> Iterator[tuple[str, float]]:
+    for name, each in fields.items():
+        if each.confidence is not None:
+            yield name, each.confidence
 
 
-def _storable(value: Any, depth: int) -> Any:
-    """What BSON can hold: one unencodable string would make the whole write fail."""
-    match value:
-        case str():
-            return _text(value)
-        case Mapping():
-            inner = {_safe_name(key): item for key, item in value.items()} if depth else {}
-            return {key: _storable(item, depth - 1) for key, item in inner.items() if key}
-        case list() | tuple() | set() | frozenset():
-            return [_storable(item, depth - 1) for item in value] if depth else []
-        case int() if abs(value) >= MAX_INTEGER:
-            return float(value) if abs(value) < 10**300 else None
-    return value
-
-
-def _text(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
-
-
-# Social profiles
-
-_NETWORKS: Mapping[str, tuple[str, str]] = {
-    "linkedin": (r"linkedin\.com", "https://www.linkedin.com/"),
-    "twitter": (r"(?:twitter|x)\.com", "https://twitter.com/"),
-    "facebook": (r"facebook\.com", "https://www.facebook.com/"),
-    "crunchbase": (r"crunchbase\.com", "https://www.crunchbase.com/"),
-    "github": (r"github\.com", "https://github.com/"),
-}
-_FOLDERS = {
-    ("company", "linkedin"): "company/",
-    ("person", "linkedin"): "in/",
-    ("company", "crunchbase"): "organization/",
-    ("person", "crunchbase"): "person/",
-}
-"""Where a bare handle lives: "acme" is linkedin.com/company/acme."""
-
-
-def _social_profiles(before: object, merged: Mapping[str, Any]) -> dict[str, Any] | None:
-    profiles = _mapping(before)
-    for kind in (Kind.COMPANY, Kind.PERSON):
-        urls = dict(_urls(kind.value, _mapping(merged[kind.section])))
-        profiles[kind.value] = _mapping(profiles.get(kind.value)) | urls
-    return profiles if any(profiles.values()) else None
-
-
-def _urls(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for network, (host, start) in _NETWORKS.items():
-        path = _path(values.get(f"{network}_handle"), host)
-        if path:
-            folder = "" if "/" in path else _FOLDERS.get((kind, network), "")
-            yield network, start + folder + quote(path, safe="/-_.~%", errors="replace")
-
-
-def _path(handle: object, host: str) -> str:
-    """The path of a profile, from "company/acme", "@acme" or an address with or without scheme.
-
-    Nothing for an address on another host: it would become a link that only looks right.
-    """
-    text = handle.strip() if isinstance(handle, str) and not is_blank(handle) else ""
-    found = re.match(rf"(?i)(?:https?:)?(?://)?(?:[a-z]+\.)?{host}(?=[/?#]|$)", text)
-    text = text[found.end() :] if found else text
-    if re.search(r"[\s:\\]", text):
-        return ""
-    return urlsplit(text.strip("/")).path.strip("/").removeprefix("@")
+def _section(known: Mapping[str, Any], key: str, section: str) -> dict[str, Any]:
+    return mapping(mapping(known.get(key)).get(section))

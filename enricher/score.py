@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from enricher.merge import is_blank
+from enricher.storable import is_blank
 
 Rule: TypeAlias = Callable[[Mapping[str, Any]], bool]
 

@@ -18,7 +18,8 @@ from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
 from enricher.conclude import FOUND
 from enricher.gate import Asking, Gate
 from enricher.lead import Lead, Pressure, label
-from enricher.merge import METADATA, is_blank
+from enricher.merge import METADATA, usable
+from enricher.storable import is_blank
 
 _NOT_NEEDED = "nothing was missing"
 _PATIENCE_SECONDS = 0.25
@@ -141,7 +142,7 @@ class Waterfall:
             answer = await gate.ask(_asking(lead, query, deadline))
             findings.answers[gate.name] = answer
             if isinstance(answer, Found):
-                known |= _filled(answer.sections.get(gate.provider.kind.section))
+                known |= _filled(usable(answer, gate.provider.kind.section))
 
 
 def _asking(lead: Lead, query: Query, deadline: float) -> Asking:

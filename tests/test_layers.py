@@ -31,7 +31,10 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ),
     (
         "pure",
-        "lead answer fields identity address domains wordlists merge score schedule conclude errors",
+        (
+            "lead answer fields identity address domains wordlists storable amounts countries profiles"
+            " field_types alternatives merge score schedule conclude errors"
+        ),
     ),
 )
 """Top to bottom; a module imports from its own layer or from below. `x.*` is all of subpackage x."""

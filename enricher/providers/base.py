@@ -19,6 +19,8 @@ from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply
 
 _OK = 200
 _NOT_FOUND = 404
+_CONFIDENCE = "confidence"
+"""Stands beside the sections of an answer that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ class Provider(ABC):
         if reply.status == _NOT_FOUND:
             return NotFound()
         try:
-            return Found(dict(json.loads(reply.body)))
+            sections = dict(json.loads(reply.body))
+            return Found(sections, confidence=sections.pop(_CONFIDENCE, None))
         except (ValueError, TypeError):
             return None
 
@@ -128,8 +131,17 @@ class Registered:
 def _written(answer: Answer) -> Reply | None:
     """An answer as a reply, for providers that have none of their own."""
     match answer:
-        case Found(sections=sections):
-            return Reply(_OK, {}, json.dumps(sections, default=str).encode())
+        case Found(sections=sections, confidence=confidence):
+            kept = {**sections, _CONFIDENCE: confidence} if confidence is not None else sections
+            return _as_json(kept)
         case NotFound():
             return Reply(_NOT_FOUND)
     return None
+
+
+def _as_json(sections: Mapping[str, object]) -> Reply | None:
+    """`None` for what is no JSON: such an answer is used, but cannot be kept for others."""
+    try:
+        return Reply(_OK, {}, json.dumps(sections, default=str).encode())
+    except (TypeError, ValueError, RecursionError):
+        return None

@@ -25,20 +25,11 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from enricher.field_types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS
+from enricher.storable import PLACEHOLDERS
+
 Record: TypeAlias = Mapping[str, Any]
 """A parsed JSON object, of any content."""
-
-PLACEHOLDERS = frozenset(
-    {"", "-", "--", "?", "\u2013", "\u2014", "none", "null", "nil", "undefined", "unknown"}
-) | {"n/a", "n.a.", "#n/a", "not available", "not applicable", "not provided"}
-"""Texts that stand for "no value", in any case. Not "na": that is Namibia's country code."""
-
-LONGEST_TEXT = 2_048
-"""Characters. A longer name, handle or address is no such thing; cut in half it would be wrong."""
-LONGEST_PROSE = 5_000
-"""Characters of a description; longer ones are cut, a reader loses nothing by it."""
-LONGEST_ITEM = 200
-MOST_ITEMS = 200
 
 _INT64 = 2**63
 _CLEAN_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)

@@ -101,6 +101,12 @@ def _usable(path: str) -> Expression:
     }
 
 
+def text_or_null(path: str) -> Expression:
+    """The text itself when it is of a usable length, else null."""
+    fits = {"$lte": [{"$strLenBytes": path}, LONGEST_INPUT_BYTES]}
+    return {"$cond": [is_type(path, "string"), {"$cond": [fits, path, None]}, None]}
+
+
 INPUTS: Expression = {field: _usable(f"${field}") for field in INPUT_FIELDS}
 
 

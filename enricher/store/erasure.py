@@ -21,7 +21,7 @@ from pymongo.errors import OperationFailure
 
 from enricher.answer import Kind
 from enricher.lead import Document, LeadId, Reason, Status
-from enricher.merge import METADATA, SOCIAL
+from enricher.merge import BY_FIELD, METADATA, SOCIAL
 from enricher.score import completeness
 from enricher.store import book
 from enricher.store.refusal import is_refusal
@@ -134,7 +134,7 @@ _WITHOUT_PERSON: book.Pipeline = [
     {
         "$unset": [
             f"{_DATA}.{METADATA}.{where}.{section}"
-            for where in ("provenance", "alternatives")
+            for where in BY_FIELD
             for section in (*_PERSONAL, f"{SOCIAL}.{Kind.PERSON}")
         ]
     },

@@ -63,6 +63,7 @@ _CLAIMED = {
     "inputs": "$enrichment.inputs",
     "priority": book.PRIORITY,
     "newer_than": book.REFRESH_SINCE,
+    "job_title": book.text_or_null("$job_title"),
     "enriched_data": {"$cond": [book.is_type("$enriched_data", "object"), "$enriched_data", None]},
 }
 
@@ -276,6 +277,7 @@ def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
         inputs=book.read_inputs(document["inputs"]),
         enriched_data=document["enriched_data"] or {},
         answered=document["answered"],
+        job_title=document["job_title"],
         subject=document.get("subject"),
         attempt=int(document["attempts"]),
         waited_seconds=None if waited is None else max(0.0, waited / 1000),

@@ -235,6 +235,17 @@ async def test_the_inputs_are_taken_as_they_stand(ours: AsyncCollection[Document
     assert (await claim_one(queue(ours))).lead.inputs == Inputs(**fields)
 
 
+@pytest.mark.parametrize(
+    ("stored", "read_as"),
+    [("CTO", "CTO"), (None, None), ({"title": "CTO"}, None), ("x" * 1025, None)],
+)
+async def test_a_job_title_is_read_as_text_or_not_at_all(
+    ours: AsyncCollection[Document], stored: object, read_as: str | None
+) -> None:
+    await insert(ours, enrichment_status="pending", job_title=stored)
+    assert (await claim_one(queue(ours))).lead.job_title == read_as
+
+
 async def test_a_value_that_is_no_usable_text_never_leaves_the_database(
     ours: AsyncCollection[Document],
 ) -> None:

@@ -31,6 +31,7 @@ DATA: Document = {
             "email_verification": {"status": "hunter"},
         },
         "alternatives": {"person_data": {"full_name": "A. L."}, "company_data": {"name": "Q"}},
+        "confidence": {"person_data": {"full_name": 0.9}},
     },
     "notes": "somebody else's",
 }
@@ -47,6 +48,7 @@ async def test_what_is_about_the_person_goes_and_the_company_stays(ours: Leads) 
     known = data["enrichment_metadata"]
     assert known["provenance"] == {"company_data": {"name": "clearbit"}}
     assert known["alternatives"] == {"company_data": {"name": "Q"}}
+    assert known["confidence"] == {}
     assert known["completeness_score"] == 20
     assert "email.valid" in known["completeness_missing"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from enricher.answer import (
     Answer,
+    Found,
     Held,
     NotFound,
     Objected,
@@ -26,6 +28,7 @@ from enricher.conclude import (
     conclude,
     conclude_objection,
     conclude_unasked,
+    enriched,
 )
 from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
 from tests.scripted import company, person, verdict
@@ -360,6 +363,38 @@ def test_an_objection_drops_what_is_about_the_person_and_keeps_the_company() -> 
     assert data["social_profiles"] == {"company": OLDER["social_profiles"]["company"], "person": {}}
     assert data["note"] == "somebody else's"
     assert "Ada" not in str(data)
+
+
+def test_an_objection_drops_what_others_said_of_the_person_as_well() -> None:
+    older = {
+        "company_data": {"name": "Acme"},
+        "person_data": {"full_name": "Ada Lovelace"},
+        "enrichment_metadata": {
+            "provenance": {"person_data": {"full_name": "person"}},
+            "confidence": {"person_data": {"full_name": 0.9}},
+            "alternatives": {
+                "person_data": {"full_name": {"pdl": "Ada Byron"}},
+                "email_verification": {"score": {"pdl": 5}},
+                "company_data": {"name": {"pdl": "Acme Holding"}},
+            },
+        },
+    }
+    unlikely = Found({"person_data": {"full_name": "Ada King"}}, confidence=0.1)
+    data = objection({"person": person(job_title="Countess"), "pdl": unlikely}, older).data
+    assert "Ada" not in str(data)
+    assert "Countess" not in str(data)
+    known = data["enrichment_metadata"]
+    assert known["alternatives"] == {"company_data": {"name": {"pdl": "Acme Holding"}}}
+    assert "confidence" not in known
+
+
+def test_the_job_title_of_the_lead_is_shown_beside_the_providers() -> None:
+    this = a_round({"person": person(job_title="Engineer")})
+    data = enriched(replace(this, lead=replace(this.lead, job_title="CTO")))
+    assert data["person_data"] == {"job_title": "Engineer"}
+    assert data["enrichment_metadata"]["alternatives"] == {
+        "person_data": {"job_title": {"lead": "CTO"}}
+    }
 
 
 def test_after_an_objection_score_and_origins_tell_of_the_company_alone() -> None:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.answer import Found
-from enricher.merge import SECTIONS, is_blank, merge, metadata
+from enricher.merge import SECTIONS, merge, metadata
+from enricher.storable import is_blank
 
 ORDER = ("clearbit", "hunter_company", "hunter", "local")
 
@@ -204,10 +205,10 @@ def test_every_merged_value_can_be_stored() -> None:
     deep: Any = "end"
     for _ in range(500):
         deep = {"in": [deep]}
-    odd = company(text="\ud800", big=10**30, huge=10**400, deep=deep, items=("a", {1: 2}))
+    odd = company(text="a\ud800", big=10**30, huge=10**400, deep=deep, items=("a", {1: 2}))
     merged = merge({}, {"clearbit": odd}, ORDER)
     assert bson.encode(merged)
-    assert merged["company_data"]["text"] == "?"
+    assert merged["company_data"]["text"] == "a?"
     assert merged["company_data"]["big"] == 1e30
     assert merged["company_data"]["items"] == ["a", {"1": 2}]
 

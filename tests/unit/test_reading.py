@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enricher.field_types import LONGEST_PROSE, MOST_ITEMS
 from enricher.providers import reading
 
 SCALARS = (
@@ -114,7 +115,7 @@ def test_text_loses_what_bson_cannot_hold_and_readers_cannot_see() -> None:
 def test_a_name_beyond_all_measure_is_dropped_and_a_description_is_cut() -> None:
     record = {"long": "x" * 1_000_000}
     assert reading.text(record, "long") is None
-    assert reading.prose(record, "long") == "x" * reading.LONGEST_PROSE
+    assert reading.prose(record, "long") == "x" * LONGEST_PROSE
 
 
 def test_a_list_keeps_its_short_texts_once_and_in_order() -> None:
@@ -124,7 +125,7 @@ def test_a_list_keeps_its_short_texts_once_and_in_order() -> None:
 
 def test_a_list_is_capped_in_number() -> None:
     tags = [f"tag {n}" for n in range(100_000)]
-    assert reading.texts({"tags": tags}, "tags") == tags[: reading.MOST_ITEMS]
+    assert reading.texts({"tags": tags}, "tags") == tags[:MOST_ITEMS]
 
 
 @pytest.mark.parametrize("value", [None, "SaaS", True, 7, {}, [], [None], [[]]])

@@ -134,6 +134,19 @@ async def test_several_together_can_make_the_rest_unnecessary() -> None:
     assert set(findings.answers) == {"a", "b"}
 
 
+async def test_an_unlikely_answer_spares_nobody_the_question() -> None:
+    full = {"company_data": {"name": "Acme", "industry": "Tools"}}
+    second = provider("second", NotFound(), required=NEEDED)
+    await ask(provider("first", Found(full, confidence=0.3)), second)
+    assert second.asked
+
+
+async def test_a_value_of_a_wrong_type_spares_nobody_the_question() -> None:
+    second = provider("second", NotFound(), required=NEEDED)
+    await ask(provider("first", company(name={"legal": "Acme"}, industry=["Tools"])), second)
+    assert second.asked
+
+
 # -- not asked -------------------------------------------------------------------------------
 
 

@@ -1,0 +1,230 @@
+"""The edge cases that the product promises to survive, and which tests show that it does.
+
+`python -m tests.edge_cases` writes `EDGE_CASES.md`; `test_edge_cases.py` fails when that file is no
+longer true: a test it names is gone, or a case has neither a test nor a reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from tests.unit import test_edge_cases_answers, test_edge_cases_identity
+
+TESTS = Path(__file__).parent
+LISTING = TESTS / "EDGE_CASES.md"
+TABLES: tuple[ModuleType, ...] = (test_edge_cases_identity, test_edge_cases_answers)
+SPELLINGS = "unit/test_identity.py"
+"""Its tests carry the case in their names: `test_e12_...`."""
+
+
+class Case(NamedTuple):
+    """One line of the tables of edge cases."""
+
+    id: str
+    text: str
+    shown_by: tuple[str, ...] = ()
+    """`file::test` for what the two tables do not show."""
+    gap: str = ""
+    """What is left out, and why."""
+
+
+def _case(id_: str, text: str, *shown_by: str, gap: str = "") -> Case:
+    return Case(id_, text, shown_by, gap)
+
+
+GARBAGE = "acceptance/test_garbage.py::test_"
+CHANGES = "acceptance/test_changes_in_flight.py::test_"
+RETRIES = "acceptance/test_retries.py::test_"
+ASKING = "acceptance/test_asking.py::test_"
+FIRST = "acceptance/test_first_start.py::test_"
+CRASH = "acceptance/test_crash.py::test_"
+WRITERS = "acceptance/test_writers.py::test_"
+PAID = "integration/test_paid.py::test_"
+USAGE = "integration/test_usage.py::test_"
+BUCKETS = "integration/test_buckets.py::test_"
+LANES = "integration/test_lanes.py::test_"
+SETTLE = "integration/test_settle.py::test_"
+WATCHER = "integration/test_watcher.py::test_"
+HTTP = "unit/test_provider_http.py::test_"
+REFUSALS = "unit/test_hunter_refusals.py::test_"
+BREAKER = "unit/test_breaker.py::test_"
+
+CASES = (
+    _case("E1", "missing, empty or blank address", GARBAGE + "a_lead_without_an_address_and_a_company_is_skipped"),
+    _case(
+        "E2",
+        "an address that is no text",
+        GARBAGE + "an_address_that_is_no_text_fails_the_lead",
+        GARBAGE + "no_address_no_name_and_no_key_left_the_daemon",
+    ),
+    _case("E3", "white space and invisible characters"),
+    _case("E4", "an address in a wrapping, or several"),
+    _case("E5", "upper case"),
+    _case("E6", "international domains"),
+    _case("E7", "a local part beyond ASCII", "unit/test_hunter.py::test_each_status_code_has_its_own_meaning"),
+    _case("E8", "quoted local parts, comments, IP literals"),
+    _case(
+        "E9",
+        "malformed or too long",
+        GARBAGE + "a_malformed_address_fails_the_lead",
+        GARBAGE + "an_address_that_is_not_utf8_fails_the_lead_and_stays_as_it_is",
+    ),
+    _case("E10", "a +tag", PAID + "an_answer_is_kept_for_every_daemon_and_spelling"),
+    _case("E11", "Google's dots and hosts", ASKING + "googles_dots_and_hosts_are_one_mailbox"),
+    _case("E12", "free-mail domains"),
+    _case("E13", "mistyped free-mail domains"),
+    _case("E14", "relays and forwarders"),
+    _case("E15", "disposable addresses", "unit/test_enrichment.py::test_a_lead_not_worth_a_call_is_skipped_and_only_free_providers_are_asked"),
+    _case("E16", "role accounts"),
+    _case("E17", "addresses of machines"),
+    _case("E18", "schools"),
+    _case("E19", "sub-domains"),
+    _case("E20", "offices below a government's suffix"),
+    _case("E21", "tenants of a platform"),
+    _case("E22", "a bare public suffix"),
+    _case("E23", "reserved domains"),
+    _case("E24", "the operator's own domains"),
+    _case("E25", "domains of vendors and bulk senders", gap="there is no list to turn on"),
+    _case("E26", "a website in any shape", gap="nothing is ever fetched from a lead's website"),
+    _case("E27", "a company domain that is not the address's"),
+    _case("E28", "several domains of one company", "unit/test_clearbit_record.py::test_a_record_under_another_domain_is_still_the_companys"),
+    _case("E29", "a domain that does not exist", gap="the DNS is never asked; a verifier says it"),
+    _case("P1", "200 without a record"),
+    _case("P2", "404 as a miss, charged or not", PAID + "what_costs_nothing_is_given_back_to_the_budget"),
+    _case("P3", "202, still working on it", RETRIES + "odd_answers_are_sat_out_within_one_attempt_and_paid_for_once", PAID + "polling_for_an_answer_that_is_paid_for_costs_nothing_more"),
+    _case("P4", "Hunter's 222", RETRIES + "odd_answers_are_sat_out_within_one_attempt_and_paid_for_once"),
+    _case("P5", "Hunter's 403 as the rate limit", REFUSALS + "unexplained_403s_wait_longer_each_time_and_end_as_a_refused_key"),
+    _case("P6", "Hunter's 429 as the used-up plan", REFUSALS + "a_429_without_hint_asks_the_account_which_limit_it_is"),
+    _case(
+        "P7",
+        "451, the person objected",
+        RETRIES + "who_objected_to_being_processed_is_left_alone",
+        "unit/test_conclude.py::test_an_objection_drops_what_is_about_the_person_and_keeps_the_company",
+        "unit/test_conclude.py::test_an_objection_drops_what_others_said_of_the_person_as_well",
+    ),
+    _case("P8", "402, out of credits", RETRIES + "a_vendor_that_refuses_everybody_is_asked_once_and_holds_up_nothing_else"),
+    _case("P9", "401 or 403, the key is refused", RETRIES + "a_vendor_that_refuses_everybody_is_asked_once_and_holds_up_nothing_else"),
+    _case("P10", "429 with a time to wait", "acceptance/test_limits.py::test_a_vendor_that_says_when_to_come_back_is_left_in_peace_until_then", BUCKETS + "a_pause_that_one_process_learnt_holds_for_the_others"),
+    _case("P11", "no rate headers at all", "unit/test_limits.py::test_many_who_always_call_stay_within_every_window"),
+    _case("P12", "several windows at once", BUCKETS + "slots_keep_every_window_in_any_sequence_of_reservations"),
+    _case("P13", "limits that all replicas share", BUCKETS + "three_processes_use_their_common_limit_and_never_exceed_it"),
+    _case("P14", "empty rate headers"),
+    _case("P15", "a low likelihood", "unit/test_waterfall.py::test_an_unlikely_answer_spares_nobody_the_question", "unit/test_alternatives.py::test_what_is_more_likely_about_somebody_else_is_only_an_alternative"),
+    _case(
+        "P16",
+        "an answer about somebody else",
+        "unit/test_alternatives.py::test_what_is_more_likely_about_somebody_else_is_only_an_alternative",
+        "unit/test_enrichment.py::test_older_data_about_somebody_else_is_left_out",
+        gap="a provider says so by its confidence; the merge itself compares no names or employers",
+    ),
+    _case("P17", "values that say nothing", "unit/test_merge_properties.py::test_no_good_value_is_ever_lost"),
+    _case("P18", "providers that disagree", "unit/test_alternatives.py::test_what_lost_is_kept_with_who_said_it", "unit/test_merge_properties.py::test_who_ranks_worse_never_replaces_a_value_of_who_ranks_better"),
+    _case("P19", "one thing in several shapes", "unit/test_field_types.py::test_two_spellings_mean_the_same", "unit/test_field_types.py::test_a_count_and_a_range_that_contradict_each_other_both_stay"),
+    _case(
+        "P20",
+        "bodies that are no answer",
+        HTTP + "a_gzip_bomb_is_a_body_that_is_too_large",
+        HTTP + "a_body_of_50_megabytes_is_not_read_to_its_end",
+        HTTP + "a_charset_that_lies_is_no_answer",
+        GARBAGE + "what_is_no_answer_fails_the_lead_with_the_names_of_those_who_gave_it",
+    ),
+    _case("P21", "names with dots, and documents of 16 MB", GARBAGE + "a_document_that_has_no_room_for_the_result_fails_and_is_not_paid_for_again", "unit/test_field_types.py::test_a_field_that_is_not_in_the_table_is_kept_as_far_as_it_can_be_stored"),
+    _case("P22", "a time-out after the vendor did the work", PAID + "a_daemon_that_dies_is_replaced_and_its_call_stands_as_ambiguous", USAGE + "time_outs_stay_charged_against_the_budget"),
+    _case("P23", "a field that was renamed or is gone", "unit/test_clearbit_record.py::test_a_full_record_becomes_company_data", "unit/test_merge.py::test_stored_values_without_a_newer_one_stay_with_their_origin", gap="no counter tells that a vendor's records have changed"),
+    _case("P24", "a vendor that is gone", BREAKER + "it_opens_when_so_many_different_questions_in_a_row_got_no_answer", "unit/test_provider_sockets.py::test_a_port_where_nobody_listens_is_unavailable"),
+    _case("P25", "catch-all and risky addresses", "unit/test_hunter_verdict.py::test_every_documented_status_is_stored_as_it_is"),
+    _case("L1", "the same address many times in a second", "integration/test_flights.py::test_of_500_who_ask_the_same_at_once_one_asks_and_all_have_the_answer"),
+    _case("L2", "500 leads of one company", PAID + "500_leads_of_one_company_at_three_daemons_make_one_call"),
+    _case("L3", "deleted in flight", CHANGES + "a_lead_that_is_deleted_while_in_work_stays_deleted", SETTLE + "a_lead_deleted_in_flight_is_not_resurrected"),
+    _case("L4", "the address changed in flight", CHANGES + "a_lead_whose_address_changes_while_in_work_gets_what_belongs_to_the_new_one"),
+    _case("L5", "somebody writes to the lead meanwhile", CHANGES + "other_changes_to_a_lead_in_work_are_kept_and_cost_nothing", SETTLE + "a_score_that_came_while_the_lead_was_in_work_counts"),
+    _case("L6", "our own writes", "integration/test_changes.py::test_what_we_write_ourselves_does_not_ring", "integration/test_leads.py::test_admitting_again_modifies_nothing_so_no_event_echoes"),
+    _case("L7", "two leads merged by a writer", WRITERS + "what_a_writer_changes_on_a_finished_lead_does_not_enrich_it_again", CHANGES + "a_lead_that_is_replaced_while_in_work_is_enriched_as_what_it_is_now", gap="merging leads is the writer's; a finished one that survives stays finished"),
+    _case("L8", "a first start on a big collection", FIRST + "leads_from_before_the_first_start_stay_byte_for_byte_what_they_were", ASKING + "a_plan_counts_what_is_stored_already_and_who_objected"),
+    _case("L9", "down for a day", FIRST + "leads_inserted_while_nobody_watched_are_enriched_after_the_next_start", "chaos/test_backlog.py::test_a_backlog_from_a_time_when_nothing_ran_is_worked_off_in_flat_memory"),
+    _case("L10", "an import of a million", LANES + "a_backfilled_lead_never_goes_before_a_fresh_one", "integration/test_claims.py::test_every_tenth_claim_takes_the_oldest_whatever_its_priority"),
+    _case("L11", "a budget raised after it was used up", "integration/test_holds.py::test_held_leads_are_spread_over_the_time_that_the_provider_takes_for_them", USAGE + "a_raised_budget_is_noticed_at_the_start"),
+    _case("L12", "a crash between the paid answer and the write", CRASH + "what_one_provider_found_survives_a_kill_while_another_hangs", PAID + "a_call_is_seen_through_when_everybody_has_given_up"),
+    _case("L13", "a storm of inserts", PAID + "nobody_is_asked_beyond_the_budget", "integration/test_quotas.py::test_three_processes_at_once_admit_exactly_the_quota", gap="caps are for a day, a month and a plan, not for an hour"),
+    _case("L14", "a resume token that is too old", WATCHER + "leads_inserted_in_a_gap_are_found_and_the_history_is_left_alone", "integration/test_changes.py::test_a_token_that_is_refused_is_followed_by_a_start_by_time"),
+    _case("L15", "clocks that are wrong", "chaos/test_clock.py::test_daemons_an_hour_fast_and_slow_share_the_work_and_take_over_in_time", USAGE + "the_day_is_the_servers_however_wrong_ours_is"),
+    _case("L16", "the same contact again within the vendor's free time", PAID + "each_answer_lasts_for_its_own_time", ASKING + "a_lead_that_is_asked_for_is_enriched_again"),
+)  # fmt: skip
+
+
+@lru_cache(1)
+def _table_ids() -> dict[str, list[str]]:
+    """Case -> ids of the lines of the tables, as pytest itself names them."""
+    found: dict[str, list[str]] = {}
+    for module in TABLES:
+        for id_ in ids_in(module):
+            found.setdefault(id_.partition("-")[0], []).append(id_)
+    return found
+
+
+def ids_in(module: ModuleType) -> Iterator[str]:
+    for name, test in vars(module).items():
+        if name.startswith("test_"):
+            for mark in getattr(test, "pytestmark", []):
+                yield from (str(each.id) for each in mark.args[1])
+
+
+@lru_cache(64)
+def functions_in(file: str) -> frozenset[str]:
+    """Names of the tests in a file below `tests`; none when there is no such file."""
+    path = TESTS / file
+    tree = ast.parse(path.read_text("utf-8")) if path.is_file() else ast.Module([], [])
+    nodes = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return frozenset(node.name for node in tree.body if isinstance(node, nodes))
+
+
+def shown(case: Case) -> list[str]:
+    """Everything that shows a case: lines of the tables, tests named after it, and the others."""
+    lines = [f"`{id_}`" for id_ in _table_ids().get(case.id, [])]
+    prefix = f"test_{case.id.lower()}_"
+    named = sorted(name for name in functions_in(SPELLINGS) if name.startswith(prefix))
+    return [
+        *lines,
+        *(f"`{SPELLINGS}::{name}`" for name in named),
+        *(f"`{it}`" for it in case.shown_by),
+    ]
+
+
+def listing() -> str:
+    """The text of `EDGE_CASES.md`."""
+    lines = [
+        "# Edge cases, and the tests that show them",
+        "",
+        "Made by `python -m tests.edge_cases`, and checked by `test_edge_cases.py`. A name without a file is",
+        "the id of a line in `unit/test_edge_cases_identity.py` (E) or `unit/test_edge_cases_answers.py` (P):",
+        "`pytest -k E12` runs the lines of one case.",
+    ]
+    for letter, title in (
+        ("E", "What a writer puts into a lead"),
+        ("P", "What a vendor answers"),
+        ("L", "What happens to a lead meanwhile"),
+    ):
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| case | what | shown by | left out |",
+            "|---|---|---|---|",
+        ]
+        lines += [_row(case) for case in CASES if case.id.startswith(letter)]
+    return "\n".join(lines) + "\n"
+
+
+def _row(case: Case) -> str:
+    tests = "<br>".join(re.sub(r"\|", r"\\|", each) for each in shown(case))
+    return f"| {case.id} | {case.text} | {tests} | {case.gap} |"
+
+
+if __name__ == "__main__":
+    LISTING.write_text(listing(), "utf-8")

@@ -1,0 +1,44 @@
+"""`EDGE_CASES.md` is true: every case is there, and every test it names."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.edge_cases import CASES, LISTING, TABLES, Case, functions_in, ids_in, listing, shown
+
+each_case = pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+
+
+def test_no_case_is_left_out() -> None:
+    expected = [
+        f"{letter}{number}"
+        for letter, last in (("E", 29), ("P", 25), ("L", 16))
+        for number in range(1, last + 1)
+    ]
+    assert [case.id for case in CASES] == expected
+
+
+@each_case
+def test_every_case_has_a_test(case: Case) -> None:
+    assert shown(case)
+
+
+@each_case
+def test_every_test_that_is_named_exists(case: Case) -> None:
+    missing = [
+        name
+        for name in case.shown_by
+        if name.partition("::")[2] not in functions_in(name.partition("::")[0])
+    ]
+    assert not missing
+
+
+def test_every_line_of_the_tables_belongs_to_a_case() -> None:
+    known = {case.id for case in CASES}
+    assert not [
+        id_ for module in TABLES for id_ in ids_in(module) if id_.partition("-")[0] not in known
+    ]
+
+
+def test_the_listing_is_the_one_that_would_be_made_now() -> None:
+    assert LISTING.read_text("utf-8") == listing(), "run: python -m tests.edge_cases"
