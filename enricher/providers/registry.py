@@ -10,13 +10,22 @@ from collections.abc import Mapping
 
 import httpx
 
+from enricher.providers.apollo import ApolloCompany, ApolloPerson
 from enricher.providers.base import Access, Registered
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
 from enricher.providers.local import Local
+from enricher.providers.pdl import PdlCompany, PdlPerson
 
-VENDORS_PROVIDERS: tuple[type[HttpProvider], ...] = (ClearbitCompany, HunterVerifier)
+VENDORS_PROVIDERS: tuple[type[HttpProvider], ...] = (
+    ClearbitCompany,
+    HunterVerifier,
+    PdlCompany,
+    PdlPerson,
+    ApolloCompany,
+    ApolloPerson,
+)
 """Every route we can ask, in the order in which they are asked within their kind."""
 
 
