@@ -17,6 +17,12 @@ Words in a domain or address tell the same stories without any set-up, once for 
     smtpfail    (ordinary)                   222 once, then the verdict
     bounce      (ordinary)                   status "invalid"
     catchall    (ordinary)                   status "accept_all"
+
+PDL and Apollo know "flaky", "throttled", "slow", "hollow", "garbled" and "outage" as Clearbit does;
+"unknown" is their own way to say so (PDL: 404, Apollo: an empty 200). Of persons they tell two more:
+
+    moved       works for another company by now
+    stranger    the record is somebody else's
 """
 
 from __future__ import annotations
@@ -37,11 +43,16 @@ def _story(word: str, kind: str, times: int | None = None, **more: Any) -> Fault
 
 STORIES: Mapping[str, tuple[Fault, ...]] = {
     "pending": (_story("pending", "pending", 2),),
-    "unknown": (_story("unknown", "unknown_record", vendor="clearbit"),),
+    "unknown": tuple(
+        _story("unknown", "unknown_record", vendor=vendor)
+        for vendor in ("clearbit", "pdl", "apollo")
+    ),
     "flaky": (_story("flaky", "server_error", 2),),
     "throttled": (
         _story("throttled", "throttled", 1, vendor="clearbit"),
         _story("throttled", "throttled", 1, vendor="hunter", dialect="429"),
+        _story("throttled", "throttled", 1, vendor="pdl"),
+        _story("throttled", "throttled", 1, vendor="apollo"),
     ),
     "slow": (_story("slow", "latency", seconds=2.0),),
     "hollow": (_story("hollow", "all_nulls"),),

@@ -262,5 +262,6 @@ def _refusal(reply: Reply) -> Answer:
 def _missing(reply: Reply) -> Answer:
     """Only the vendor's own word makes somebody unknown. The type was seen as text and in a list."""
     error = reading.at(reading.parse_object(reply.body), "error")
-    types = reading.texts(error, "type") or [reading.text(error, "type")]
-    return NotFound() if "not_found" in types else Unavailable("unknown route (404)")
+    types = reading.texts(error, "type") or ()
+    is_unknown = "not_found" in (reading.text(error, "type"), *types)
+    return NotFound() if is_unknown else Unavailable("unknown route (404)")
