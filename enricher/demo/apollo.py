@@ -31,6 +31,7 @@ from enricher.demo.vendor import (
 
 COMPANY, PERSON, HEALTH = "organizations/enrich", "people/match", "auth/health"
 OK = 200
+NOBODY = (b"", b"{}", b'{"person":null}')
 WINDOWS = (
     (60.0, "x-rate-limit-minute", "x-minute-usage", "x-minute-requests-left"),
     (3_600.0, "x-rate-limit-hourly", "x-hourly-usage", "x-hourly-requests-left"),
@@ -89,7 +90,7 @@ class Apollo(Vendor):
     def is_billable(self, call: Call, reply: Reply) -> bool:
         if reply.status != OK or call.entry.route not in (COMPANY, PERSON):
             return False
-        return call.entry.route == COMPANY or b'"person":{"' in reply.body
+        return call.entry.route == COMPANY or reply.body not in NOBODY
 
     def _company(self, call: Call) -> Reply:
         facts = people.company(self.terms.seed, call.entry.question)

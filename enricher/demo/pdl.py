@@ -61,7 +61,8 @@ class PeopleDataLabs(Vendor):
 
     def unknown_route(self, call: Call) -> Reply:
         """Before the key is looked at. A wrong method is something else."""
-        if call.request.path.removeprefix(f"/{self.name}") in self.routes:
+        route = self.routes.get(call.request.path.removeprefix(f"/{self.name}"))
+        if route is not None and call.request.method not in route.methods:
             return _error_reply(405, "invalid_request_error", "Method not allowed.", {})
         return Reply(404, {"Content-Type": "text/plain"}, b"404 page not found")
 
