@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from enricher.answer import Reply
-from enricher.demo import apollo_records, people
+from enricher.demo import apollo_records, facts
 from enricher.demo.journal import Journal
 from enricher.demo.records import Record, encode
 from enricher.demo.stories import Faults
@@ -93,12 +93,12 @@ class Apollo(Vendor):
         return call.entry.route == COMPANY or reply.body not in NOBODY
 
     def _company(self, call: Call) -> Reply:
-        facts = people.company(self.terms.seed, call.entry.question)
-        return _say(call, 200, {"organization": apollo_records.organization(facts)})
+        known = facts.company(self.terms.seed, call.entry.question)
+        return _say(call, 200, {"organization": apollo_records.organization(known)})
 
     def _person(self, call: Call) -> Reply:
-        facts = people.person(self.terms.seed, call.entry.question)
-        return _say(call, 200, apollo_records.match(facts))
+        known = facts.person(self.terms.seed, call.entry.question)
+        return _say(call, 200, apollo_records.match(known))
 
     def _nothing(self, call: Call) -> Reply:
         """In turns; the order is that of the misses of this run."""

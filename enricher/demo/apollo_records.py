@@ -6,7 +6,7 @@ locked; `contact`, the customer's own record, is another person than the one who
 
 from __future__ import annotations
 
-from enricher.demo.people import Company, Person
+from enricher.demo.facts import Company, Person
 from enricher.demo.records import Record
 
 LOCKED = "email_not_unlocked@domain.com"

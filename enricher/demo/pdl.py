@@ -15,7 +15,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from enricher.answer import Reply
-from enricher.demo import pdl_records, people
+from enricher.demo import facts, pdl_records
 from enricher.demo.journal import Journal
 from enricher.demo.records import Record, encode
 from enricher.demo.stories import Faults
@@ -90,20 +90,20 @@ class PeopleDataLabs(Vendor):
 
     def _company(self, call: Call) -> Reply:
         domain, seed = call.entry.question, self.terms.seed
-        likelihood = people.likelihood(seed, domain)
+        likelihood = facts.likelihood(seed, domain)
         if likelihood < _least(call):
             return self.answers["unknown_record"](call)
-        facts = people.company(seed, domain)
-        return self._found(call, pdl_records.company(facts, likelihood, titlecase=_titlecase(call)))
+        known = facts.company(seed, domain)
+        return self._found(call, pdl_records.company(known, likelihood, titlecase=_titlecase(call)))
 
     def _person(self, call: Call) -> Reply:
-        facts = people.person(self.terms.seed, call.entry.question)
-        if facts.likelihood < _least(call):
+        known = facts.person(self.terms.seed, call.entry.question)
+        if known.likelihood < _least(call):
             return self.answers["unknown_record"](call)
-        data = pdl_records.person(facts, titlecase=_titlecase(call), is_free=_is_free(call))
-        body = {"status": 200, "likelihood": facts.likelihood, "data": data}
+        data = pdl_records.person(known, titlecase=_titlecase(call), is_free=_is_free(call))
+        body = {"status": 200, "likelihood": known.likelihood, "data": data}
         if call.request.query.get("include_if_matched") == "true":
-            body["matched"] = ["email"] if facts.email == call.entry.question else ["name"]
+            body["matched"] = ["email"] if known.email == call.entry.question else ["name"]
         return self._found(call, body)
 
     def _found(self, call: Call, body: Record) -> Reply:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from enricher.demo.people import Company, Person, Place
+from enricher.demo.facts import Company, Person, Place
 from enricher.demo.records import Record
 
 _SIZES = (
