@@ -41,7 +41,7 @@ async def vendors(settings: Settings) -> AsyncIterator[Registered]:
     """The providers over one shared client."""
     connections = max(100, 2 * settings.work.concurrency)
     async with transport.open_client(connections, f"enricher/{__version__}") as client:
-        yield registry.build(client, _accesses(settings), _per_minute(settings))
+        yield registry.build(client, _accesses(settings), _per_minute(settings), settings.providers)
 
 
 def _accesses(settings: Settings) -> dict[str, Access]:
@@ -113,11 +113,12 @@ class Reopening:
 
     async def run(self, providers: Sequence[Provider]) -> None:
         """End holds that were learnt before, and call back whoever waits for no reason any more."""
+        paid = [provider for provider in providers if not provider.is_free]
+        buckets = {provider.bucket: provider for provider in paid}
+        released = {name for name, one in buckets.items() if await self._released(one)}
         raised = await self.usage.raised()
-        for provider in providers:
-            if not provider.is_free and (
-                await self._released(provider) or provider.vendor in raised
-            ):
+        for provider in paid:
+            if provider.bucket in released or provider.vendor in raised:
                 await bring_back(self.leads, provider.name, _pace(provider))
 
     async def _released(self, provider: Provider) -> bool:

@@ -28,8 +28,8 @@ def _vendor_url(vendor: str, default: str) -> Any:
     return setting(f"{vendor.upper()}_BASE_URL", default, sentence)
 
 
-def _vendor_rate(vendor: str, default: int, where: str = "") -> Any:
-    sentence = f"Calls to {vendor} in any minute{where}, at most, by all processes together."
+def _vendor_rate(vendor: str, default: int, more: str = "") -> Any:
+    sentence = f"Calls to {vendor} in any minute, at most, by all processes together{more}."
     return setting(f"{vendor.upper()}_RATE_LIMIT", default, sentence, ge=1, le=1_000_000)
 
 
@@ -43,7 +43,7 @@ def _vendor_budget(vendor: str, period: str) -> Any:
 class ClearbitSettings(VendorSettings):
     key: Key = _vendor_key("Clearbit")
     base_url: Url = _vendor_url("Clearbit", "https://company.clearbit.com")
-    per_minute: int = _vendor_rate("Clearbit", 600)
+    per_minute: int = _vendor_rate("Clearbit", 600, ", for each of its hosts")
     daily_budget: int | None = _vendor_budget("Clearbit", "day")
     monthly_budget: int | None = _vendor_budget("Clearbit", "month")
 
@@ -51,7 +51,9 @@ class ClearbitSettings(VendorSettings):
 class HunterSettings(VendorSettings):
     key: Key = _vendor_key("Hunter")
     base_url: Url = _vendor_url("Hunter", "https://api.hunter.io")
-    per_minute: int = _vendor_rate("Hunter", 300)
+    per_minute: int = _vendor_rate(
+        "Hunter", 300, ", of the verifier; its company and person routes have 5/3 of it"
+    )
     daily_budget: int | None = _vendor_budget("Hunter", "day")
     monthly_budget: int | None = _vendor_budget("Hunter", "month")
 
@@ -59,7 +61,7 @@ class HunterSettings(VendorSettings):
 class PdlSettings(VendorSettings):
     key: Key = _vendor_key("PDL")
     base_url: Url = _vendor_url("PDL", "https://api.peopledatalabs.com")
-    per_minute: int = _vendor_rate("PDL", 10, " on each route")
+    per_minute: int = _vendor_rate("PDL", 10, ", on each route")
     daily_budget: int | None = _vendor_budget("PDL", "day")
     monthly_budget: int | None = _vendor_budget("PDL", "month")
 
@@ -67,7 +69,7 @@ class PdlSettings(VendorSettings):
 class ApolloSettings(VendorSettings):
     key: Key = _vendor_key("Apollo")
     base_url: Url = _vendor_url("Apollo", "https://api.apollo.io")
-    per_minute: int = _vendor_rate("Apollo", 50, " on each route")
+    per_minute: int = _vendor_rate("Apollo", 50, ", on each route")
     daily_budget: int | None = _vendor_budget("Apollo", "day")
     monthly_budget: int | None = _vendor_budget("Apollo", "month")
 

@@ -31,6 +31,7 @@ from pydantic_settings import EnvSettingsSource
 from enricher.env_file import read_env_file
 from enricher.errors import SettingsError
 from enricher.setting_names import is_ours, unknown
+from enricher.setting_providers import ProviderSettings
 from enricher.setting_types import (
     Domains,
     Level,
@@ -167,6 +168,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "identity": IdentitySettings,
     "cache": CacheSettings,
     "quota": QuotaSettings,
+    "providers": ProviderSettings,
     "http": HttpSettings,
     "log": LogSettings,
 }
@@ -187,6 +189,7 @@ class Settings:
     identity: IdentitySettings = field(default_factory=IdentitySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     quota: QuotaSettings = field(default_factory=QuotaSettings)
+    providers: ProviderSettings = field(default_factory=ProviderSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
 

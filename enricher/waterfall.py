@@ -155,7 +155,7 @@ def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:
     provider = gate.provider
     if (unfit := provider.unfit(query)) is not None:
         return unfit
-    if provider.required and provider.required <= known:
+    if provider.required and provider.required <= _with_implied(known):
         return _NOT_NEEDED
     return None
 
@@ -172,6 +172,11 @@ def _known_fields(lead: Lead, kind: Kind) -> set[str]:
 def _filled(section: object) -> set[str]:
     """What the merge will keep: `Unknown` does not stop the next provider from being asked."""
     return {name for name, value in _mapping(section).items() if not is_blank(value)}
+
+
+def _with_implied(known: set[str]) -> set[str]:
+    """A head count says more than its range: for the range alone nobody is worth asking."""
+    return known | {"employee_range"} if "employee_count" in known else known
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -35,6 +35,9 @@ SETTLED = (*ENDS, "retrying")
 
 KEYS = {"clearbit": "clearbit-key-of-the-tests", "hunter": "hunter-key-of-the-tests"}
 
+ONE_OF_A_KIND = '["hunter_company", "hunter_person", "clearbit_person"]'
+"""Turned off unless a test says otherwise: a company is Clearbit's and an e-mail is Hunter's, so that
+the figures of a test are those of its subject and not of the providers there happen to be."""
 _NO_LIMIT = "1000000"
 _STATUSES: list[Document] = [
     {"$match": {"operationType": {"$in": ["insert", "update", "replace", "delete"]}}},
@@ -189,6 +192,7 @@ class Rig:
             "MONGODB_URI": self.uri,
             "MONGODB_DATABASE": self.database.name,
             "ENRICHER_RETRY_DELAY_SECONDS": "0.5",
+            "ENRICHER_PROVIDERS_OFF": ONE_OF_A_KIND,
             **{f"{name.upper()}_BASE_URL": url for name, url in urls.items()},
             **{f"{name.upper()}_API_KEY": KEYS[name] for name in vendors or KEYS},
             **{f"{name.upper()}_RATE_LIMIT": _NO_LIMIT for name in vendors or KEYS},

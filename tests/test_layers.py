@@ -27,11 +27,11 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("edges", "store.* providers.* paces"),
     (
         "ground",
-        "embedded settings setting_types setting_names setting_vendors env_file metrics log outage",
+        "embedded settings setting_names setting_providers setting_types setting_vendors env_file metrics log outage",
     ),
     (
         "pure",
-        "lead answer identity address domains wordlists merge score schedule conclude errors",
+        "lead answer fields identity address domains wordlists merge score schedule conclude errors",
     ),
 )
 """Top to bottom; a module imports from its own layer or from below. `x.*` is all of subpackage x."""

@@ -1,7 +1,7 @@
-"""Clearbit's company host, as its official clients and a probe of August 2026 know it.
+"""Clearbit's company and person hosts, as its official clients and a probe of August 2026 know them.
 
-Answers 200, 202 and 404 unknown_record are charged, each domain once in a billing period. A limit of
-600 calls a minute belongs to the host; its headers come with every answer, also with a refused key,
+Answers 200, 202 and 404 unknown_record are charged, each domain or address once in a billing period.
+Both hosts are simulated under one prefix, and each has its own limit of 600 calls a minute; its headers come with every answer, also with a refused key,
 and a 429 has no Retry-After, only an X-RateLimit-Reset in seconds since the epoch. The body of a 202
 was seen both empty and as an error of type "queued", so it is each in turn.
 """
@@ -13,9 +13,11 @@ import time
 
 from enricher.answer import Reply
 from enricher.demo.journal import Journal
+from enricher.demo.people import person
 from enricher.demo.records import company_body, encode
 from enricher.demo.stories import Faults
 from enricher.demo.vendor import (
+    ADDRESS,
     DOMAIN,
     JSON_TYPE,
     Answer,
@@ -34,7 +36,7 @@ NOT_FOUND = 404
 
 
 class Clearbit(Vendor):
-    """`/clearbit/v2/companies/find?domain=`."""
+    """`/clearbit/v2/companies/find?domain=`, `/clearbit/v2/people/find?email=`."""
 
     name = "clearbit"
 
@@ -43,7 +45,8 @@ class Clearbit(Vendor):
         self.routes = {
             "/v2/companies/find": Route(
                 "companies/find", self._company, "domain", "clearbit/company"
-            )
+            ),
+            "/v2/people/find": Route("people/find", self._person, "email", "clearbit/person"),
         }
         self.answers = {
             "throttled": _throttled,
@@ -68,10 +71,12 @@ class Clearbit(Vendor):
         return _say(call, 401, _error_body("invalid_api_key", "Invalid API key provided."))
 
     def refuse_parameters(self, call: Call) -> Reply | None:
-        domain = call.entry.question
-        if DOMAIN.fullmatch(domain):
+        question = call.entry.question
+        is_person = call.entry.route == "people/find"
+        if (ADDRESS if is_person else DOMAIN).fullmatch(question):
             return None
-        problem = "Domain is invalid" if domain else "Domain is required"
+        what = "Email" if is_person else "Domain"
+        problem = f"{what} is invalid" if question else f"{what} is required"
         return _say(call, 422, _error_body("params_invalid", problem))
 
     def is_billable(self, call: Call, reply: Reply) -> bool:
@@ -82,10 +87,13 @@ class Clearbit(Vendor):
     def _company(self, call: Call) -> Reply:
         return _say(call, 200, company_body(self.terms.seed, call.entry.question))
 
+    def _person(self, call: Call) -> Reply:
+        return _say(call, 200, encode(person(self.terms.seed, call.entry.question)))
+
     def _pending(self, call: Call) -> Reply:
         """With `cached=true` nobody waits: the vendor gives what it has."""
         if call.request.query.get("cached") == "true":
-            return self._company(call)
+            return self._answer(call)
         return _queued_empty(call) if call.nth % 2 else _queued(call)
 
 

@@ -1,4 +1,4 @@
-"""Hunter's API v2: the e-mail verifier and the account.
+"""Hunter's API v2: the e-mail verifier, companies, people, and the account.
 
 Where the vendor contradicts itself, both voices are here. Its reference says that 403 is the rate
 limit and 429 the spent quota; its own connector of August 2026 reads 429 with Retry-After as the rate
@@ -6,7 +6,9 @@ limit and 402 `payment_required` as the quota. `Terms.hunter_dialect` chooses wh
 quota answer; a fault may name its dialect itself ("403", "429", "402").
 
 A verification is charged with its final 200, each address once in a billing month; 202, 222, 451 and
-refusals cost nothing, nor does the account. The key `test-api-key` always gets the same dummy
+refusals cost nothing, nor does the account. A company or a person costs two times as much with its
+200, and nothing when it is unknown (404). Both count in one pair of windows. A person who objected is
+451 here and there. The key `test-api-key` always gets the same dummy
 verification, for nothing, and is good for no other route here.
 """
 
@@ -18,10 +20,12 @@ from typing import Any
 
 from enricher.answer import Reply
 from enricher.demo.journal import Journal
+from enricher.demo.people import hunter_company_body, hunter_person_body
 from enricher.demo.records import encode
 from enricher.demo.stories import Faults
 from enricher.demo.vendor import (
     ADDRESS,
+    DOMAIN,
     JSON_TYPE,
     Answer,
     Call,
@@ -35,6 +39,11 @@ from enricher.demo.verifications import verification_body
 
 TEST_KEY = "test-api-key"
 VERIFIER = "email-verifier"
+COMPANY = "companies/find"
+PERSON = "people/find"
+_CHARGED = frozenset((VERIFIER, COMPANY, PERSON))
+_OF_VERIFIER = frozenset(("pending", "smtp_failed"))
+_OF_PERSONS = frozenset(("claimed_email", "invalid_email"))
 OK = 200
 HEADERS = {"Content-Type": JSON_TYPE}
 DIALECTS = {"docs": ("403", "429"), "connector": ("429", "402")}
@@ -44,7 +53,7 @@ CREDITS_AT_LEAST = 1_000_000
 
 
 class Hunter(Vendor):
-    """`/hunter/v2/email-verifier?email=` and `/hunter/v2/account`."""
+    """`/hunter/v2/email-verifier?email=`, `/companies/find?domain=`, `/people/find?email=`, `/account`."""
 
     name = "hunter"
 
@@ -55,6 +64,22 @@ class Hunter(Vendor):
         throttle, quota = DIALECTS[terms.hunter_dialect]
         self.routes = {
             f"/v2/{VERIFIER}": Route(VERIFIER, self._verification, "email", f"hunter/{VERIFIER}"),
+            f"/v2/{COMPANY}": Route(
+                COMPANY,
+                self._company,
+                "domain",
+                "hunter/enrichment",
+                price=2,
+                spares=_OF_VERIFIER | _OF_PERSONS,
+            ),
+            f"/v2/{PERSON}": Route(
+                PERSON,
+                self._person,
+                "email",
+                "hunter/enrichment",
+                price=2,
+                spares=_OF_VERIFIER | {"invalid_domain"},
+            ),
             "/v2/account": Route("account", self._account),
         }
         self.answers = ANSWERS | {
@@ -75,28 +100,38 @@ class Hunter(Vendor):
         return None if call.entry.key == "ok" else ANSWERS["unauthorized"](call)
 
     def refuse_parameters(self, call: Call) -> Reply | None:
-        if call.entry.route != VERIFIER or ADDRESS.fullmatch(call.entry.question):
+        entry = call.entry
+        if entry.route not in _CHARGED:
             return None
-        if call.entry.question:
-            return ANSWERS["invalid_email"](call)
-        return ANSWERS["wrong_params"](call)
+        form, malformed = (
+            (DOMAIN, "invalid_domain") if entry.route == COMPANY else (ADDRESS, "invalid_email")
+        )
+        if form.fullmatch(entry.question):
+            return None
+        return self.answers[malformed if entry.question else "wrong_params"](call)
 
     def is_billable(self, call: Call, reply: Reply) -> bool:
         entry = call.entry
-        return reply.status == OK and entry.route == VERIFIER and entry.key == "ok"
+        return reply.status == OK and entry.route in _CHARGED and entry.key == "ok"
 
     def _verification(self, call: Call) -> Reply:
         return Reply(200, HEADERS, verification_body(self.terms.seed, call.entry.question))
 
+    def _company(self, call: Call) -> Reply:
+        return Reply(200, HEADERS, hunter_company_body(self.terms.seed, call.entry.question))
+
+    def _person(self, call: Call) -> Reply:
+        return Reply(200, HEADERS, hunter_person_body(self.terms.seed, call.entry.question))
+
     def _account(self, _call: Call) -> Reply:
-        used = self.journal.billing[self.name].charged
+        used = self.journal.billing[self.name].spent
         available = self.terms.quotas.get(self.name, CREDITS_AT_LEAST)
         return Reply(200, HEADERS, encode({"data": account(used, available)}))
 
 
 def account(used: int, available: int) -> dict[str, Any]:
-    """A verification costs half a credit; `available` is the allowance, not what is left of it."""
-    credits_used = {"used": math.ceil(used / 2), "available": math.ceil(available / 2)}
+    """Both in half credits, the price of a verification; `available` is the allowance, not the rest."""
+    credits_used = {"used": math.ceil(used / 2), "available": available // 2}
     return {
         "first_name": "Sim",
         "last_name": "Ulated",
@@ -107,7 +142,7 @@ def account(used: int, available: int) -> dict[str, Any]:
         "team_id": 1,
         "calls": {"_deprecation_notice": "Use requests instead.", **credits_used},
         "requests": {
-            "searches": {"used": 0, "available": math.ceil(available / 2)},
+            "searches": {"used": 0, "available": available // 2},
             "verifications": {"used": used, "available": available},
             "credits": credits_used,
         },
@@ -171,5 +206,5 @@ ANSWERS: dict[str, Answer] = {
     ),
     "invalid_email": _error(400, "invalid_email", "The email is not valid."),
     "invalid_domain": _error(400, "invalid_domain", "The domain is not valid."),
-    "wrong_params": _error(400, "wrong_params", "You are missing the email parameter."),
+    "wrong_params": _error(400, "wrong_params", "You are missing a parameter."),
 }

@@ -41,6 +41,11 @@ class Entry:
     abandoned: bool = False
     """The client hung up before the answer; the vendor may have charged all the same."""
 
+    @property
+    def matter(self) -> tuple[str, str]:
+        """What is paid for once: the same address is two matters for a verifier and a look-up."""
+        return self.route, self.question
+
 
 @dataclass(slots=True)
 class Account:
@@ -48,10 +53,12 @@ class Account:
 
     calls: int = 0
     charged: int = 0
+    spent: int = 0
+    """What the charged calls cost, in the vendor's smallest unit; see `vendor.Route.price`."""
     over_limit: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
-    paid_for: set[str] = field(default_factory=set)
-    """Questions already charged in this billing month: asking them again is free."""
+    paid_for: set[tuple[str, str]] = field(default_factory=set)
+    """(route, question) already charged in this billing month: asking them again is free."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -85,15 +92,18 @@ class Journal:
         self._changed()
         return entry
 
-    def decide(self, entry: Entry, status: int, *, billable: bool, again: bool = False) -> None:
+    def decide(
+        self, entry: Entry, status: int, *, billable: bool, price: int = 1, again: bool = False
+    ) -> None:
         """Write down the decision. A question is charged once a month, however often it is asked,
         unless the vendor charges it `again` each time."""
         account = self.billing[entry.vendor]
         entry.status = status
-        entry.charged = billable and (again or entry.question not in account.paid_for)
+        entry.charged = billable and (again or entry.matter not in account.paid_for)
         if entry.charged:
-            account.paid_for.add(entry.question)
-        account.charged += entry.charged
+            account.paid_for.add(entry.matter)
+            account.charged += 1
+            account.spent += price
         account.over_limit += entry.over_limit
         account.statuses[status] += 1
         self._changed()
@@ -146,8 +156,8 @@ class Journal:
 
     def answered_twice(self, vendor: str, status: int = 200) -> dict[str, int]:
         """Questions answered more than once with `status`: what a cache should have prevented."""
-        counts = Counter(entry.question for entry in self.calls(vendor=vendor, status=status))
-        return {question: count for question, count in counts.items() if count > 1}
+        counts = Counter(entry.matter for entry in self.calls(vendor=vendor, status=status))
+        return {question: count for (_, question), count in counts.items() if count > 1}
 
     def busiest_window(self, where: str, seconds: float) -> int:
         """Most arrivals in any sliding window; `where` is "hunter" or "hunter/email-verifier"."""

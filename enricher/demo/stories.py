@@ -4,19 +4,19 @@ The first fault that is due wins, injected ones before stories; latency adds up 
 
 Words in a domain or address tell the same stories without any set-up, once for each question:
 
-    word        Clearbit company             Hunter verifier
-    pending     202 twice, then the record   202 twice, then the verdict
-    unknown     404 unknown_record           status "unknown", most checks null
-    flaky       503 twice, then the record   503 twice, then the verdict
-    throttled   429 once                     429 with Retry-After once
-    slow        two seconds late             two seconds late
-    hollow      every value null             every value null
-    garbled     half the JSON, once          half the JSON, once
-    outage      503 for ever                 503 for ever
-    claimed     (ordinary)                   451 claimed_email
-    smtpfail    (ordinary)                   222 once, then the verdict
-    bounce      (ordinary)                   status "invalid"
-    catchall    (ordinary)                   status "accept_all"
+    word        Clearbit                     Hunter verifier               Hunter company, person
+    pending     202 twice, then the record   202 twice, then the verdict   (ordinary)
+    unknown     404 unknown_record           status "unknown"              404 not_found
+    flaky       503 twice, then the record   503 twice, then the verdict   503 twice, then the record
+    throttled   429 once                     429 with Retry-After once     429 with Retry-After once
+    slow        two seconds late             two seconds late              two seconds late
+    hollow      every value null             every value null              every value null
+    garbled     half the JSON, once          half the JSON, once           half the JSON, once
+    outage      503 for ever                 503 for ever                  503 for ever
+    claimed     (ordinary)                   451 claimed_email             451 for the person
+    smtpfail    (ordinary)                   222 once, then the verdict    (ordinary)
+    bounce      (ordinary)                   status "invalid"              (ordinary)
+    catchall    (ordinary)                   status "accept_all"           (ordinary)
 
 PDL and Apollo know "flaky", "throttled", "slow", "hollow", "garbled" and "outage" as Clearbit does;
 "unknown" is their own way to say so (PDL: 404, Apollo: an empty 200). Of persons they tell two more:
@@ -43,9 +43,13 @@ def _story(word: str, kind: str, times: int | None = None, **more: Any) -> Fault
 
 STORIES: Mapping[str, tuple[Fault, ...]] = {
     "pending": (_story("pending", "pending", 2),),
-    "unknown": tuple(
-        _story("unknown", "unknown_record", vendor=vendor)
-        for vendor in ("clearbit", "pdl", "apollo")
+    "unknown": (
+        *(
+            _story("unknown", "unknown_record", vendor=each)
+            for each in ("clearbit", "pdl", "apollo")
+        ),
+        _story("unknown", "unknown_record", vendor="hunter", route="companies/find"),
+        _story("unknown", "unknown_record", vendor="hunter", route="people/find"),
     ),
     "flaky": (_story("flaky", "server_error", 2),),
     "throttled": (
@@ -76,9 +80,9 @@ class _Rule:
         self.draws: Counter[str] = Counter()
         self.hits: Counter[str] = Counter()
 
-    def turn(self, vendor: str, question: str) -> int:
+    def turn(self, vendor: str, route: str, question: str) -> int:
         """0 when the fault is not due this time, else which hit it is for this question."""
-        own = f"{vendor} {question}"
+        own = f"{vendor} {route} {question}"
         counted = own if self.fault.per_question else ""
         self.seen[counted] += 1
         if self.seen[counted] <= self.fault.after or self._is_used_up(counted):
@@ -140,7 +144,7 @@ class Faults:
                 continue
             if not fault.fits(vendor, route, question):
                 continue
-            nth = rule.turn(vendor, question)
+            nth = rule.turn(vendor, route, question)
             if not nth:
                 continue
             if fault.kind != "latency":

@@ -42,7 +42,7 @@ class Terms:
     windows: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
     """Scope or vendor -> (calls, seconds) pairs instead of the documented ones; `()` for none."""
     quotas: Mapping[str, int] = field(default_factory=dict)
-    """Vendor -> charged calls until its quota is spent."""
+    """Vendor -> units (`Route.price`) until its quota is spent: calls, where each costs one."""
     hunter_dialect: str = "docs"
     """"docs": 403 is the rate limit and 429 the quota; "connector": 429 and 402."""
 
@@ -74,6 +74,10 @@ class Route:
     scope: str = ""
     """Whose windows it counts in; empty for a route without a limit."""
     methods: tuple[str, ...] = ("GET",)
+    price: int = 1
+    """What a charged call costs, in the vendor's smallest unit (Hunter: half a credit)."""
+    spares: frozenset[str] = frozenset()
+    """Words of the vendor's code book that this route never says."""
 
 
 class Vendor(ABC):
@@ -127,7 +131,8 @@ class Vendor(ABC):
             entry.fault = injection.name
             billable = injection.bills(default=billable)
         status = 0 if injection is not None and injection.is_silent else reply.status
-        self.journal.decide(entry, status, billable=billable, again=self.charges_again)
+        price = call.route.price if call.route else 1
+        self.journal.decide(entry, status, billable=billable, price=price, again=self.charges_again)
         return reply
 
     def _refuse(self, call: Call) -> Reply | None:
@@ -147,20 +152,23 @@ class Vendor(ABC):
     def _refuse_over_quota(self, call: Call) -> Reply | None:
         quota = self.terms.quotas.get(self.name)
         account = self.journal.billing[self.name]
-        is_paid_for = call.entry.question in account.paid_for and not self.charges_again
-        if quota is None or account.charged < quota or is_paid_for:
+        is_paid_for = call.entry.matter in account.paid_for and not self.charges_again
+        if quota is None or call.route is None or is_paid_for:
+            return None
+        if account.spent + call.route.price <= quota:
             return None
         return self.answers["quota_spent"](call) if call.entry.question else None
 
     def _misbehave(self, call: Call) -> Reply | None:
         """Take the fault that is due; those made of bytes are left to the delivery."""
         entry = call.entry
-        injection = self.faults.due(self.name, entry.route, entry.question, self.answers)
+        spelled = self.answers.keys() - (call.route.spares if call.route else ())
+        injection = self.faults.due(self.name, entry.route, entry.question, spelled)
         if injection is None:
             return None
         call.injection, call.nth = injection, injection.nth
-        spelled = self.answers.get(injection.fault.spelling)
-        return spelled(call) if spelled else injection.reply
+        say = self.answers.get(injection.fault.spelling)
+        return say(call) if say else injection.reply
 
     def _answer(self, call: Call) -> Reply:
         if call.route is None:

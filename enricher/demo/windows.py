@@ -22,9 +22,11 @@ class Window(NamedTuple):
 
 _APOLLO_FREE = (Window(50, 60.0), Window(200, 3600.0), Window(600, 86_400.0))
 VENDOR_WINDOWS: Mapping[str, tuple[Window, ...]] = {
-    # One limit for each API host of the vendor; only the company host is simulated.
+    # One limit for each API host of the vendor.
     "clearbit/company": (Window(600, 60.0),),
+    "clearbit/person": (Window(600, 60.0),),
     "hunter/email-verifier": (Window(10, 1.0), Window(300, 60.0)),
+    "hunter/enrichment": (Window(15, 1.0), Window(500, 60.0)),
     # By plan: a key that begins with "free" is on the free one.
     "pdl/company/enrich": (Window(1_000, 60.0),),
     "pdl/company/enrich/free": (Window(10, 60.0),),

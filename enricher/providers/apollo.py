@@ -46,6 +46,7 @@ from enricher.providers.http import (
     USED_UP,
     HttpProvider,
 )
+from enricher.providers.person import unfit_for_person
 
 REFUSED_SCOPE = "the key may not use this route"
 FREE_PER_MINUTE = 50
@@ -168,7 +169,7 @@ class ApolloPerson(_Apollo):
         return super().is_charged(reply) and not isinstance(_record(reply, "person"), NotFound)
 
     def unfit(self, query: Query) -> str | None:
-        return people.unfit(query)
+        return unfit_for_person(query)
 
     def request(self, query: Query) -> Request:
         return Request(_PERSON_ROUTE, {"email": query.email or ""}, "POST")

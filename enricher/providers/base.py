@@ -70,8 +70,10 @@ class Provider(ABC):
     vendor: ClassVar[str]
     kind: ClassVar[Kind]
     windows: tuple[Window, ...] = ()
-    required: ClassVar[frozenset[str]] = frozenset()
+    required: frozenset[str] = frozenset()
     """Fields of its section whose absence makes it worth asking, within a waterfall."""
+    lacks: ClassVar[frozenset[str]] = frozenset()
+    """Fields of its section that it never knows: their absence is no reason to ask it."""
     is_free: ClassVar[bool] = False
     """True for providers without a key and without a cost."""
 

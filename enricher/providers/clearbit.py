@@ -18,7 +18,8 @@ Codes and shapes: Clearbit's API reference, help centre, and official clients.
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 from enricher.answer import (
     Answer,
@@ -45,7 +46,6 @@ from enricher.providers.http import (
 API_VERSION = "2019-12-19"
 """Clearbit's last dated version. Unsent, an account's own pinned version would decide the shape."""
 
-_ROUTE = "/v2/companies/find"
 _NOT_FOUND = 404
 _DEAD_LOGO_HOST = "logo.clearbit.com"
 
@@ -116,27 +116,22 @@ def _logo(record: reading.Record) -> str | None:
     return None if logo is None or reading.host_of(logo) == _DEAD_LOGO_HOST else logo
 
 
-class ClearbitCompany(HttpProvider):
-    """`company.clearbit.com/v2/companies/find`."""
+class ClearbitRoute(HttpProvider):
+    """A route of the API: all of them bill and refuse alike, and each host has a limit of its own."""
 
-    name = "clearbit"
     vendor = "clearbit"
-    kind = Kind.COMPANY
-    host = "https://company.clearbit.com"
     windows = (Window(calls=600, seconds=60),)
-    required = frozenset({"name", "industry", "employee_count"})
     charges = frozenset({200, 201, 202, 404})
+    path: ClassVar[str]
+
+    @abstractmethod
+    def read(self, reply: Reply) -> Answer:
+        """PURE What a 200 says."""
 
     def is_charged(self, reply: Reply) -> bool:
         return super().is_charged(reply) and not (
             reply.status == _NOT_FOUND and isinstance(_missing(reply), Unavailable)
         )
-
-    def unfit(self, query: Query) -> str | None:
-        return None if query.company_domain else query.no_company_domain
-
-    def request(self, query: Query) -> Request:
-        return Request(_ROUTE, {"domain": query.company_domain or ""})
 
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "API-Version": API_VERSION}
@@ -144,7 +139,7 @@ class ClearbitCompany(HttpProvider):
     def interpret(self, reply: Reply) -> Answer:
         match reply.status:
             case 200:
-                return _company(reply)
+                return self.read(reply)
             case 202:
                 return preparing(reply)
             case 400 | 422:
@@ -160,8 +155,8 @@ class ClearbitCompany(HttpProvider):
         return Unavailable(str(reply.status))
 
     async def probe(self) -> str | None:
-        """Asks for no company at all: a key that is accepted gets a 4xx, and those are free."""
-        reply = await self._fetch(Request(_ROUTE, {}))
+        """Asks for nothing at all: a key that is accepted gets a 4xx, and those are free."""
+        reply = await self._fetch(Request(self.path, {}))
         if isinstance(reply, Unavailable):
             return reply.reason
         match reply.status:
@@ -176,6 +171,25 @@ class ClearbitCompany(HttpProvider):
             case 429:
                 return RATE_LIMITED
         return f"unexpected answer ({reply.status})"
+
+
+class ClearbitCompany(ClearbitRoute):
+    """`company.clearbit.com/v2/companies/find`."""
+
+    name = "clearbit"
+    kind = Kind.COMPANY
+    host = "https://company.clearbit.com"
+    path = "/v2/companies/find"
+    required = frozenset({"name", "industry", "employee_count"})
+
+    def unfit(self, query: Query) -> str | None:
+        return None if query.company_domain else query.no_company_domain
+
+    def request(self, query: Query) -> Request:
+        return Request(self.path, {"domain": query.company_domain or ""})
+
+    def read(self, reply: Reply) -> Answer:
+        return _company(reply)
 
 
 def _company(reply: Reply) -> Answer:

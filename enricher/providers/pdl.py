@@ -44,6 +44,7 @@ from enricher.providers.http import (
     USED_UP,
     HttpProvider,
 )
+from enricher.providers.person import unfit_for_person
 
 MIN_LIKELIHOOD = 6
 """The vendor's recommended default. 2 means a chance of 10 to 30 % that it is the right one."""
@@ -139,7 +140,7 @@ class PdlPerson(_PeopleDataLabs):
     required = frozenset({"full_name", "job_title"})
 
     def unfit(self, query: Query) -> str | None:
-        return people.unfit(query)
+        return unfit_for_person(query)
 
     def request(self, query: Query) -> Request:
         asked = {"email": query.email or "", "include_if_matched": "true"}

@@ -1,4 +1,4 @@
-"""PURE What routes about persons share: whom to ask about, and whether the answer is about them.
+"""PURE Whether what a vendor says of a person is about the one who was asked for.
 
 A person moves, an address is given to a successor, a vendor takes one person for another. So a
 record that names addresses, and not the one that was asked about, is somebody else's and is not
@@ -18,17 +18,6 @@ SOMEBODY_ELSE = "the record is about somebody else"
 EMPTY = "the record is empty"
 OF_THE_JOB = frozenset({"job_title", "role", "seniority", "bio"})
 """What a record says about the present employment. Vendors' headlines name job and employer."""
-
-
-def unfit(query: Query) -> str | None:
-    """A person stands behind an address of one's own at a company; others cost and seldom match."""
-    if not query.email:
-        return "no e-mail address"
-    if query.is_role:
-        return "role address"
-    if query.is_disposable:
-        return "disposable address"
-    return "free-mail address" if query.is_free_mail else None
 
 
 def vetted(

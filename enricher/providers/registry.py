@@ -1,7 +1,21 @@
 """Which providers there are, and in which order they are asked.
 
-The order is the waterfall within a kind: what is free comes first, so a vendor is only paid for
-what the local rules cannot know.
+The order is the waterfall within a kind, and also who wins where two know the same field. What is
+free comes first, so a vendor is only paid for what the local rules cannot know. Then whoever fills a
+missing field for the least money, misses included:
+
+    company   clearbit          knows the head count; a miss costs, but a key is a contract of old,
+                                paid for whether it is used or not
+              hunter_company    a credit, and nothing for a miss; has no head count, only its range
+              pdl_company       the same, with a head count; a free plan allows ten a minute
+              apollo_company    a credit, perhaps for a miss as well
+    person    hunter_person     a credit, and nothing for a miss; says by itself who objected
+              pdl_person        a credit, and nothing for a miss or a poor match
+              apollo_person     the same
+              clearbit_person   a miss costs as much as a hit, and for persons misses are many
+
+`ENRICHER_PROVIDER_ORDER` changes it, `ENRICHER_PROVIDERS_OFF` leaves some out, and
+`ENRICHER_REQUIRED_FIELDS` says what the next one is asked for.
 """
 
 from __future__ import annotations
@@ -13,35 +27,64 @@ import httpx
 from enricher.providers.apollo import ApolloCompany, ApolloPerson
 from enricher.providers.base import Access, Registered
 from enricher.providers.clearbit import ClearbitCompany
+from enricher.providers.clearbit_person import ClearbitPerson
 from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
+from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
 from enricher.providers.local import Local
 from enricher.providers.pdl import PdlCompany, PdlPerson
+from enricher.setting_providers import ProviderSettings
 
 VENDORS_PROVIDERS: tuple[type[HttpProvider], ...] = (
     ClearbitCompany,
-    HunterVerifier,
+    HunterCompany,
     PdlCompany,
-    PdlPerson,
     ApolloCompany,
+    HunterPerson,
+    PdlPerson,
     ApolloPerson,
+    ClearbitPerson,
+    HunterVerifier,
 )
-"""Every route we can ask, in the order in which they are asked within their kind."""
+"""Every route we can ask, in the order in which they are asked within their kind.
+`setting_providers.PROVIDERS` names the same."""
+
+_EVERY = ProviderSettings(off=())
 
 
 def build(
-    http: httpx.AsyncClient, accesses: Mapping[str, Access], per_minute: Mapping[str, int]
+    http: httpx.AsyncClient,
+    accesses: Mapping[str, Access],
+    per_minute: Mapping[str, int],
+    wishes: ProviderSettings = _EVERY,
 ) -> Registered:
     """`accesses` and `per_minute` are by vendor; a vendor that is not in `accesses` has no key."""
-    with_key = [each for each in VENDORS_PROVIDERS if _has_key(accesses.get(each.vendor))]
+    order = (*wishes.order, *(each.name for each in VENDORS_PROVIDERS))
+    kinds = sorted(VENDORS_PROVIDERS, key=lambda each: order.index(each.name))
+    why_not = {each.name: _why_not(each, accesses, wishes) for each in kinds}
+    asked = (
+        each(http, accesses[each.vendor], per_minute.get(each.vendor))
+        for each in kinds
+        if why_not[each.name] is None
+    )
     return Registered(
-        providers=(
-            Local(),
-            *(each(http, accesses[each.vendor], per_minute.get(each.vendor)) for each in with_key),
-        ),
-        without_key={each.name: "no key" for each in VENDORS_PROVIDERS if each not in with_key},
+        providers=(Local(), *(_asked_for(provider, wishes) for provider in asked)),
+        without_key={name: why for name, why in why_not.items() if why is not None},
     )
 
 
-def _has_key(access: Access | None) -> bool:
-    return access is not None and bool(access.key.get_secret_value().strip())
+def _why_not(
+    provider: type[HttpProvider], accesses: Mapping[str, Access], wishes: ProviderSettings
+) -> str | None:
+    if provider.name in wishes.off:
+        return "turned off"
+    access = accesses.get(provider.vendor)
+    return None if access and access.key.get_secret_value().strip() else "no key"
+
+
+def _asked_for(provider: HttpProvider, wishes: ProviderSettings) -> HttpProvider:
+    """Required of it is what the operator wants and it can know. One that can know nothing of it is
+    still asked while that is missing: it may be the only one of its kind."""
+    wanted = wishes.required.get(provider.kind, provider.required)
+    provider.required = wanted - provider.lacks or wanted
+    return provider

@@ -228,6 +228,7 @@ async def test_check_is_content_when_everything_is_there_and_leaves_nothing_behi
 ) -> None:
     async with Simulator() as simulator:
         env = {**_of(database, mongodb_uri), **_vendors(simulator, "right-key")}
+        env["ENRICHER_PROVIDERS_OFF"] = "[]"
         async with _ended("check", env=env) as check:
             assert _code(check) == ExitCode.OK
         assert set(_verdicts(check).values()) == {"ok"}
@@ -247,7 +248,8 @@ async def test_check_ends_with_4_for_a_refused_key_and_skips_a_missing_one(
         env |= {"CLEARBIT_API_KEY": "", "ENRICHER_STREAM": "false"}
         async with _ended("check", env=env) as check:
             assert _code(check) == ExitCode.CHECK_FAILED
-            assert _stderr(check) == ["enricher check: failed for hunter"]
+            failed = "enricher check: failed for hunter_company, hunter_person, hunter"
+            assert _stderr(check) == [failed]
     verdicts = _verdicts(check)
     assert (verdicts["hunter"], verdicts["clearbit"]) == ("FAILED", "skipped")
     assert verdicts["stream"] == "skipped"

@@ -116,6 +116,8 @@ def daemon(uri: str, leads: AsyncCollection[dict[str, Any]], vendor_url: str) ->
             "MONGODB_URI": uri,
             "MONGODB_DATABASE": leads.database.name,
             "CLEARBIT_BASE_URL": f"{vendor_url}/clearbit",
+            # A company and an e-mail address: what the figures of the README are about.
+            "ENRICHER_PROVIDERS_OFF": '["hunter_company", "hunter_person", "clearbit_person"]',
             "CLEARBIT_API_KEY": "simulated",
             "CLEARBIT_RATE_LIMIT": "1000000",
             "HUNTER_BASE_URL": f"{vendor_url}/hunter",

@@ -14,11 +14,11 @@ from pydantic import SecretStr
 
 from enricher.answer import Answer, Held, Query, Throttled
 from enricher.providers.base import Access
-from enricher.providers.hunter import (
+from enricher.providers.hunter import HunterVerifier
+from enricher.providers.hunter_refusals import (
     LONGEST_HOLD_SECONDS,
     REFUSALS_BEFORE_HELD,
     UNEXPLAINED_SECONDS,
-    HunterVerifier,
 )
 
 QUERY = Query(email="pat@acme.example", company_domain="acme.example")

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from enricher.answer import Kind
 from enricher.providers.base import Access, Registered, Window
 from enricher.providers.registry import VENDORS_PROVIDERS, build
+from enricher.setting_providers import PROVIDERS, ProviderSettings
 
 CLEARBIT = Access(SecretStr("sk_1"), "https://company.clearbit.com")
 HUNTER = Access(SecretStr("h_1"), "https://api.hunter.io")
@@ -25,8 +26,10 @@ async def test_with_every_key_every_provider_is_there_and_the_free_one_comes_fir
     async with httpx.AsyncClient() as http:
         registered = build(http, EVERY_KEY, {})
     assert names(registered, Kind.EMAIL) == ["local", "hunter"]
-    assert names(registered, Kind.COMPANY) == ["clearbit", "pdl_company", "apollo_company"]
-    assert names(registered, Kind.PERSON) == ["pdl_person", "apollo_person"]
+    companies = ["clearbit", "hunter_company", "pdl_company", "apollo_company"]
+    assert names(registered, Kind.COMPANY) == companies
+    persons = ["hunter_person", "pdl_person", "apollo_person", "clearbit_person"]
+    assert names(registered, Kind.PERSON) == persons
     assert registered.without_key == {}
 
 
@@ -34,14 +37,14 @@ async def test_without_any_key_only_the_local_rules_are_left_and_the_rest_is_exp
     async with httpx.AsyncClient() as http:
         registered = build(http, {}, {})
     assert names(registered) == ["local"]
-    assert set(registered.without_key) == {each.name for each in VENDORS_PROVIDERS}
-    assert set(registered.without_key.values()) == {"no key"}
+    assert registered.without_key == dict.fromkeys(PROVIDERS, "no key")
 
 
 async def test_a_key_of_nothing_but_spaces_is_no_key() -> None:
     async with httpx.AsyncClient() as http:
         registered = build(http, EVERY_KEY | {"hunter": Access(SecretStr(" "), "")}, {})
-    assert registered.without_key == {"hunter": "no key"}
+    of_hunter = ("hunter_company", "hunter_person", "hunter")
+    assert registered.without_key == dict.fromkeys(of_hunter, "no key")
 
 
 async def test_a_limit_per_minute_is_that_of_its_vendor() -> None:
@@ -50,3 +53,62 @@ async def test_a_limit_per_minute_is_that_of_its_vendor() -> None:
     windows = {each.name: each.windows for each in registered.providers}
     assert windows["hunter"] == (Window(10, 1), Window(60, 60))
     assert windows["clearbit"] == (Window(600, 60),)
+
+
+async def test_the_limit_of_hunters_other_routes_keeps_its_proportion_to_the_verifiers() -> None:
+    async with httpx.AsyncClient() as http:
+        limits = {
+            limit: build(http, {"hunter": HUNTER}, {"hunter": limit}).providers
+            for limit in (300, 600, 60, 1)
+        }
+    found = {
+        limit: {each.windows for each in providers if each.bucket == "hunter_enrichment"}
+        for limit, providers in limits.items()
+    }
+    assert found == {
+        300: {(Window(15, 1), Window(500, 60))},
+        600: {(Window(30, 1), Window(1000, 60))},
+        60: {(Window(15, 1), Window(100, 60))},
+        1: {(Window(15, 1), Window(1, 60))},
+    }
+
+
+def test_the_settings_know_the_providers_by_name_and_in_their_order() -> None:
+    assert tuple(each.name for each in VENDORS_PROVIDERS) == PROVIDERS
+
+
+async def _built(**wishes: object) -> Registered:
+    async with httpx.AsyncClient() as http:
+        told = ProviderSettings.model_validate({"off": (), **wishes})
+        return build(http, {"clearbit": CLEARBIT, "hunter": HUNTER}, {}, told)
+
+
+async def test_the_operators_order_goes_before_the_usual_one() -> None:
+    registered = await _built(order=("clearbit_person", "hunter_company"))
+    assert names(registered, Kind.COMPANY) == ["hunter_company", "clearbit"]
+    assert names(registered, Kind.PERSON) == ["clearbit_person", "hunter_person"]
+    assert names(registered, Kind.EMAIL) == ["local", "hunter"]
+
+
+async def test_a_provider_that_is_turned_off_is_not_there_and_the_lead_will_say_so() -> None:
+    registered = await _built(off=("clearbit", "hunter_person"))
+    assert names(registered, Kind.COMPANY) == ["hunter_company"]
+    assert names(registered, Kind.PERSON) == ["clearbit_person"]
+    off = {name for name, why in registered.without_key.items() if why == "turned off"}
+    assert off == {"clearbit", "hunter_person"}
+
+
+async def test_a_provider_is_asked_for_what_the_operator_requires_and_it_can_know() -> None:
+    company = frozenset({"description", "employee_count"})
+    registered = await _built(required={"company": company})
+    required = {each.name: each.required for each in registered.providers}
+    assert required["clearbit"] == company
+    assert required["hunter_company"] == {"description"}
+    assert required["hunter_person"] == {"full_name", "job_title"}
+
+
+async def test_a_provider_that_can_know_nothing_required_is_asked_while_that_is_missing() -> None:
+    company = frozenset({"employee_count"})
+    registered = await _built(required={"company": company})
+    required = {each.name: each.required for each in registered.providers}
+    assert required["hunter_company"] == company

@@ -433,3 +433,44 @@ def test_every_setting_is_documented_by_one_sentence() -> None:
 def test_a_documented_default_can_be_written_back() -> None:
     written = {name: default for name, default, _ in documented() if default != "none"}
     assert load(written, None) == Settings()
+
+
+# Providers
+
+
+def test_providers_are_ordered_turned_off_and_asked_for_fields() -> None:
+    found = load(
+        {
+            "ENRICHER_PROVIDER_ORDER": '["hunter_company", "clearbit"]',
+            "ENRICHER_PROVIDERS_OFF": "[]",
+            "ENRICHER_REQUIRED_FIELDS": '{"company": ["name", "description"]}',
+        },
+        None,
+    ).providers
+    assert (found.order, found.off) == (("hunter_company", "clearbit"), ())
+    assert found.required == {"company": {"name", "description"}}
+
+
+def test_clearbits_persons_are_off_until_somebody_turns_them_on() -> None:
+    assert load({}, None).providers.off == ("clearbit_person",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ENRICHER_PROVIDER_ORDER", '["hunter_compny"]', "there is no provider 'hunter_compny'"),
+        ("ENRICHER_PROVIDER_ORDER", '["hunter", "hunter"]', "expected each provider once"),
+        ("ENRICHER_PROVIDER_ORDER", "hunter", "expected a JSON list of strings"),
+        ("ENRICHER_PROVIDERS_OFF", '["local"]', "there is no provider 'local'"),
+        ("ENRICHER_REQUIRED_FIELDS", "[]", "expected a JSON object of kinds"),
+        ("ENRICHER_REQUIRED_FIELDS", "{", "expected a JSON object of kinds"),
+        ("ENRICHER_REQUIRED_FIELDS", '{"people": ["name"]}', "there is no kind 'people'"),
+        ("ENRICHER_REQUIRED_FIELDS", '{"company": ["nmae"]}', "company has no field 'nmae'"),
+        ("ENRICHER_REQUIRED_FIELDS", '{"company": [{}]}', "company has no field '{}'"),
+        ("ENRICHER_REQUIRED_FIELDS", '{"company": []}', "expected at least one field of company"),
+        ("ENRICHER_REQUIRED_FIELDS", '{"company": "name"}', "expected at least one field"),
+    ],
+)
+def test_what_no_provider_could_mean_is_one_clear_line(name: str, value: str, words: str) -> None:
+    [line] = problems({name: value})
+    assert line.startswith(f"{name}: {words}")

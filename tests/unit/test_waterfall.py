@@ -110,6 +110,17 @@ async def test_the_next_is_asked_only_while_what_it_is_good_for_is_missing(
     assert findings.skipped == ({} if is_asked else {"second": "nothing was missing"})
 
 
+async def test_a_head_count_makes_its_range_unnecessary_and_not_the_other_way_round() -> None:
+    needs_range, needs_count = (
+        provider("range", NotFound(), required=("employee_range",)),
+        provider("count", NotFound(), required=("employee_count",)),
+    )
+    await ask(provider("first", company(employee_count=40)), needs_range, needs_count)
+    assert (needs_range.asked, needs_count.asked) == ([], [])
+    await ask(provider("first", company(employee_range="11-50")), needs_range, needs_count)
+    assert (needs_range.asked, bool(needs_count.asked)) == ([], True)
+
+
 async def test_who_requires_nothing_is_always_asked() -> None:
     second = provider("second", NotFound())
     await ask(provider("first", company(name="Acme")), second)

@@ -1,0 +1,200 @@
+"""Hunter's refusals, which its routes share: what a 402, 403, 429 or 451 means, and what it takes to tell.
+
+Hunter's documentation and its own client disagree. Documentation: 403 is the rate limit, 429 the
+used-up plan. Client: 402 is the used-up plan, 429 the rate limit with a Retry-After, 403 a key
+without permission. Both are in the wild, so the body's `errors[0].id` decides first; then a 429
+without Retry-After looks at the account (free) to see which it is; and a 403 without a known id is
+the rate limit, until it has come too often to be one.
+
+451: the person asked Hunter to stop, and Hunter asks us not to process them in any way.
+
+Codes and shapes: Hunter's API reference and its published client.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import httpx
+
+from enricher.answer import (
+    Answer,
+    Held,
+    NotFound,
+    Objected,
+    Query,
+    Reply,
+    Throttled,
+    Unavailable,
+)
+from enricher.providers import hints, reading
+from enricher.providers.base import Access, Request, Tried
+from enricher.providers.http import (
+    RATE_LIMITED,
+    REFUSED_KEY,
+    REFUSED_QUESTION,
+    USED_UP,
+    HttpProvider,
+)
+
+REFUSALS_BEFORE_HELD = 5
+"""This many unexplained 403s in a row are no rate limit: 15 + 30 + 60 + 120 s outlast its window."""
+FIRST_REFUSAL_SECONDS = 15.0
+UNEXPLAINED_SECONDS = 60.0
+"""After a 429 that names no delay: the longest documented window, and the pause between look-ups."""
+LONGEST_HOLD_SECONDS = 6 * 3600.0
+"""A plan may be upgraded at any time, and a refusal is free: so ask again within the day."""
+
+_ACCOUNT_ROUTE = "/v2/account"
+
+
+class HunterRoute(HttpProvider):
+    """A route of `api.hunter.io`. Its `interpret` says what a reply means by itself; `exchange` adds
+    what only several replies can tell."""
+
+    vendor = "hunter"
+    host = "https://api.hunter.io"
+    allowances: ClassVar[Mapping[str, float]]
+    """Part of the account that pays for this route -> what a call takes of it; the first part that
+    the account shows counts."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        access: Access,
+        per_minute: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(http, access, per_minute)
+        self._clock = clock
+        self._refusals = 0
+        self._wait_until = -math.inf
+        self._look_again_at = -math.inf
+        self._seen: Answer = Throttled(UNEXPLAINED_SECONDS)
+
+    def headers(self) -> dict[str, str]:
+        return {"X-API-KEY": self._access.key.get_secret_value()}
+
+    async def exchange(self, query: Query) -> Tried:
+        """One try; after a 429 that does not say why, one free look at the account as well."""
+        asked_at = self._clock()
+        reply = await self._fetch(self.request(query))
+        if isinstance(reply, Unavailable):
+            return self._tried(reply)
+        answer = self._judge(reply)
+        match reply.status, answer:
+            case 403, Throttled():
+                answer = self._refused_again(asked_at)
+            case 429, Throttled(retry_after=None):
+                answer = await self._look_why()
+            case _, Unavailable():
+                pass
+            case _:
+                self._refusals, self._wait_until = 0, -math.inf
+        return self._tried(reply, answer)
+
+    def _refused_again(self, asked_at: float) -> Answer:
+        """Counts only what was asked after the last wait was over.
+
+        Calls that were in flight together, or did not wait, tell nothing new about the key.
+        """
+        if asked_at >= self._wait_until:
+            self._refusals += 1
+            self._wait_until = self._clock() + self._refusal_seconds
+        if self._refusals >= REFUSALS_BEFORE_HELD:
+            return Held(REFUSED_KEY)
+        return Throttled(self._refusal_seconds)
+
+    @property
+    def _refusal_seconds(self) -> float:
+        return FIRST_REFUSAL_SECONDS * 2.0 ** (min(self._refusals, REFUSALS_BEFORE_HELD) - 1)
+
+    async def _look_why(self) -> Answer:
+        """The rate limit or the plan? One look a minute answers for all calls refused meanwhile."""
+        now = self._clock()
+        if now >= self._look_again_at:
+            self._look_again_at = now + UNEXPLAINED_SECONDS
+            self._seen = Throttled(UNEXPLAINED_SECONDS)
+            self._seen = _why_refused(
+                await self._fetch(Request(_ACCOUNT_ROUTE, {})), self.allowances
+            )
+        return self._seen
+
+    async def probe(self) -> str | None:
+        """Looks at the account, which is free. Says nothing of its content: it holds a name."""
+        reply = await self._fetch(Request(_ACCOUNT_ROUTE, {}))
+        if isinstance(reply, Unavailable):
+            return reply.reason
+        match reply.status:
+            case 200 if reading.at(reading.parse_object(reply.body), "data") is not None:
+                return None
+            case 200:
+                return "the body is not an account"
+            case 404:
+                return "the address is wrong (404)"
+            case 429:
+                return USED_UP
+        match refusal(reply):
+            case Held(reason=reason):
+                return reason
+            case Throttled():
+                return RATE_LIMITED
+        return f"unexpected answer ({reply.status})"
+
+
+def refusal(reply: Reply) -> Answer:
+    """By the id in the body where that is known, else by the number."""
+    match reply.status, _error_id(reply):
+        case (451, _) | (_, "claimed_email"):
+            return Objected()
+        case (402, _) | (_, "payment_required"):
+            return Held(USED_UP)
+        case (401, _) | (_, "authentication_failed" | "unauthorized" | "forbidden"):
+            return Held(REFUSED_KEY)
+        case 403, _:
+            return Throttled()
+        case 429, _:
+            return Throttled(hints.retry_after(reply.headers, hints.answered_at(reply.headers)))
+        case 404, str():
+            return NotFound()
+        case 400 | 422, str():
+            return NotFound(REFUSED_QUESTION)
+    return Unavailable(str(reply.status))
+
+
+def _error_id(reply: Reply) -> str | None:
+    """The slug in `errors[0].id`. Without one, the reply is perhaps not Hunter's but a proxy's."""
+    errors = reading.at(reading.parse_object(reply.body), "errors")
+    return reading.text(errors[0], "id") if isinstance(errors, list) and errors else None
+
+
+def _why_refused(reply: Reply | Unavailable, allowances: Mapping[str, float]) -> Answer:
+    """Held when the account shows too little left, else (also when it cannot be seen) throttled."""
+    if isinstance(reply, Unavailable):
+        return Throttled(UNEXPLAINED_SECONDS)
+    data = reading.at(reading.parse_object(reply.body), "data")
+    known = (
+        left >= takes
+        for each, takes in allowances.items()
+        if (left := _left(data, each)) is not None
+    )
+    if next(known, True):
+        return Throttled(UNEXPLAINED_SECONDS)
+    now = hints.answered_at(reply.headers)
+    until_reset = hints.seconds_until(
+        reading.text(data, "reset_date"), now, longest=LONGEST_HOLD_SECONDS
+    )
+    return Held(USED_UP) if until_reset is None else Held(USED_UP, until_reset)
+
+
+def _left(account: object, allowance: str) -> float | None:
+    """`available` is read as the plan's allowance, not as what remains (the vendor does not say).
+
+    If it were what remains, this would hold the provider too early, at most for a few hours.
+    """
+    used = reading.number(account, "requests", allowance, "used")
+    available = reading.number(account, "requests", allowance, "available")
+    return None if used is None or available is None else available - used
