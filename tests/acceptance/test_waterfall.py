@@ -14,6 +14,7 @@ from tests.rig import Rig, address, domain, open_rig
 ALL_ON = "[]"
 COMPLETE = {"name": "Quokka", "category": {"industry": "Freight"}, "metrics": {"employees": 40}}
 WITHOUT_INDUSTRY = {**COMPLETE, "category": {"industry": None}}
+OF_HUNTER = {"data": {**COMPLETE, "name": "Quokka Inc.", "metrics": {"employees": "11-50"}}}
 
 
 @pytest.fixture
@@ -26,17 +27,18 @@ def _asked(rig: Rig) -> Counter[tuple[str, str]]:
     return Counter((entry.vendor, entry.route) for entry in rig.simulator.journal)
 
 
-def _clearbit_says(rig: Rig, company: str, record: Document) -> None:
+def _says(rig: Rig, vendor: str, company: str, record: Document) -> None:
     body = json.dumps(record)
-    rig.simulator.inject("status", vendor="clearbit", question=company, status=200, body=body)
+    rig.simulator.inject("status", vendor=vendor, question=company, status=200, body=body)
 
 
 async def test_the_second_company_provider_is_asked_only_when_the_first_left_something_out(
     rig: Rig,
 ) -> None:
     complete, lacking = domain(), domain()
-    _clearbit_says(rig, complete, COMPLETE)
-    _clearbit_says(rig, lacking, WITHOUT_INDUSTRY)
+    _says(rig, "clearbit", complete, COMPLETE)
+    _says(rig, "clearbit", lacking, WITHOUT_INDUSTRY)
+    _says(rig, "hunter", lacking, OF_HUNTER)
     async with rig.daemon(ENRICHER_PROVIDERS_OFF=ALL_ON) as daemon:
         await daemon.wait_for_event("stream.opened")
         await rig.leads.insert_many(
@@ -113,7 +115,7 @@ async def test_a_person_who_objected_to_a_look_up_is_left_alone_from_then_on(rig
 
 async def test_order_and_required_fields_are_the_operators(rig: Rig) -> None:
     company = domain()
-    _clearbit_says(rig, company, COMPLETE)
+    _says(rig, "clearbit", company, COMPLETE)
     settings = {
         "ENRICHER_PROVIDERS_OFF": '["hunter_person"]',
         "ENRICHER_PROVIDER_ORDER": '["hunter_company", "clearbit"]',
