@@ -130,7 +130,7 @@ class PaidGate(Gate):
     async def _answer(self, asking: Asking) -> Answer:
         look = partial(self.books.cache.look, asking.key, asking.newer_than)
         reply = await self.books.surely(look)
-        known = reply and self.provider.recall(reply)
+        known = reply and self.provider.recall(reply, asking.query)
         if known:
             self._saved("cache")
             return known
@@ -152,7 +152,7 @@ class PaidGate(Gate):
 
     async def _recalled(self, reply: Reply, asking: Asking) -> Answer | None:
         """What was kept, unless it is no answer any more: then it must not be found for ever."""
-        answer = self.provider.recall(reply)
+        answer = self.provider.recall(reply, asking.query)
         if answer is None:
             await self.books.surely(lambda: self.books.cache.forget([asking.key]))
         else:

@@ -13,7 +13,10 @@ from enricher.answer import Kind
 from enricher.fields import FIELDS
 from enricher.setting_types import Section, Strings, setting
 
-PROVIDERS = ("clearbit", "hunter_company", "hunter_person", "clearbit_person", "hunter")
+PROVIDERS = (
+    *("clearbit", "hunter_company", "pdl_company", "apollo_company"),
+    *("hunter_person", "pdl_person", "apollo_person", "clearbit_person", "hunter"),
+)
 """Names of all providers that have a key, in their default order (`providers/registry.py`)."""
 _EXAMPLE = '{"company": ["name", "industry"]}'
 

@@ -58,7 +58,25 @@ class HunterSettings(VendorSettings):
     monthly_budget: int | None = _vendor_budget("Hunter", "month")
 
 
+class PdlSettings(VendorSettings):
+    key: Key = _vendor_key("PDL")
+    base_url: Url = _vendor_url("PDL", "https://api.peopledatalabs.com")
+    per_minute: int = _vendor_rate("PDL", 10, ", on each route")
+    daily_budget: int | None = _vendor_budget("PDL", "day")
+    monthly_budget: int | None = _vendor_budget("PDL", "month")
+
+
+class ApolloSettings(VendorSettings):
+    key: Key = _vendor_key("Apollo")
+    base_url: Url = _vendor_url("Apollo", "https://api.apollo.io")
+    per_minute: int = _vendor_rate("Apollo", 50, ", on each route")
+    daily_budget: int | None = _vendor_budget("Apollo", "day")
+    monthly_budget: int | None = _vendor_budget("Apollo", "month")
+
+
 VENDORS: Mapping[str, type[VendorSettings]] = {
     "clearbit": ClearbitSettings,
     "hunter": HunterSettings,
+    "pdl": PdlSettings,
+    "apollo": ApolloSettings,
 }

@@ -149,7 +149,7 @@ CASES = (
     _case("L8", "a first start on a big collection", FIRST + "leads_from_before_the_first_start_stay_byte_for_byte_what_they_were", ASKING + "a_plan_counts_what_is_stored_already_and_who_objected"),
     _case("L9", "down for a day", FIRST + "leads_inserted_while_nobody_watched_are_enriched_after_the_next_start", "chaos/test_backlog.py::test_a_backlog_from_a_time_when_nothing_ran_is_worked_off_in_flat_memory"),
     _case("L10", "an import of a million", LANES + "a_backfilled_lead_never_goes_before_a_fresh_one", "integration/test_claims.py::test_every_tenth_claim_takes_the_oldest_whatever_its_priority"),
-    _case("L11", "a budget raised after it was used up", "integration/test_holds.py::test_held_leads_are_spread_over_the_time_that_the_provider_takes_for_them", USAGE + "a_raised_budget_is_noticed_at_the_start"),
+    _case("L11", "a budget raised after it was used up", "integration/test_holds.py::test_held_leads_are_spread_over_the_time_that_the_provider_takes_for_them", USAGE + "which_budgets_have_room_is_known_at_the_start"),
     _case("L12", "a crash between the paid answer and the write", CRASH + "what_one_provider_found_survives_a_kill_while_another_hangs", PAID + "a_call_is_seen_through_when_everybody_has_given_up"),
     _case("L13", "a storm of inserts", PAID + "nobody_is_asked_beyond_the_budget", "integration/test_quotas.py::test_three_processes_at_once_admit_exactly_the_quota", gap="caps are for a day, a month and a plan, not for an hour"),
     _case("L14", "a resume token that is too old", WATCHER + "leads_inserted_in_a_gap_are_found_and_the_history_is_left_alone", "integration/test_changes.py::test_a_token_that_is_refused_is_followed_by_a_start_by_time"),

@@ -92,11 +92,14 @@ class Journal:
         self._changed()
         return entry
 
-    def decide(self, entry: Entry, status: int, *, billable: bool, price: int = 1) -> None:
-        """Write down the decision. A question is charged once a month, however often it is asked."""
+    def decide(
+        self, entry: Entry, status: int, *, billable: bool, price: int = 1, again: bool = False
+    ) -> None:
+        """Write down the decision. A question is charged once a month, however often it is asked,
+        unless the vendor charges it `again` each time."""
         account = self.billing[entry.vendor]
         entry.status = status
-        entry.charged = billable and entry.matter not in account.paid_for
+        entry.charged = billable and (again or entry.matter not in account.paid_for)
         if entry.charged:
             account.paid_for.add(entry.matter)
             account.charged += 1

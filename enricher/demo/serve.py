@@ -19,6 +19,8 @@ from enricher.errors import SettingsError
 
 KEY = "simulated"
 """Any key is good here that does not begin with "wrong"."""
+BY_PLAN, PAID_PLAN = ("pdl", "apollo"), "1000"
+"""The key is one of a paid plan, and the daemon's defaults are for free ones."""
 
 
 async def serve(host: str, port: int, *, seed: int, latency: float, jitter: float) -> None:
@@ -43,11 +45,14 @@ def settings_for(simulator: Simulator) -> list[str]:
     return [f"{name}={value}" for name, value in variables_for(simulator).items()]
 
 
-def variables_for(simulator: Simulator) -> dict[str, str]:
-    """Name -> value of the settings that make a daemon ask this simulator."""
+def variables_for(simulator: Simulator, *vendors: str) -> dict[str, str]:
+    """Name -> value of the settings that make a daemon ask this simulator; of all its vendors, or
+    only of these."""
     found: dict[str, str] = {}
-    for vendor, url in simulator.base_urls.items():
-        found |= {f"{vendor.upper()}_BASE_URL": url, f"{vendor.upper()}_API_KEY": KEY}
+    for vendor in vendors or simulator.base_urls:
+        name, url = vendor.upper(), simulator.base_urls[vendor]
+        found |= {f"{name}_BASE_URL": url, f"{name}_API_KEY": KEY}
+        found |= {f"{name}_RATE_LIMIT": PAID_PLAN} if vendor in BY_PLAN else {}
     return found
 
 

@@ -23,16 +23,18 @@ from typing import Self
 
 from aiohttp import web
 
+from enricher.demo.apollo import Apollo
 from enricher.demo.clearbit import Clearbit
 from enricher.demo.control import Control
 from enricher.demo.delivery import deliver, plain
 from enricher.demo.faults import Fault
 from enricher.demo.hunter import Hunter
 from enricher.demo.journal import Journal
+from enricher.demo.pdl import PeopleDataLabs
 from enricher.demo.stories import Faults
 from enricher.demo.vendor import Call, Terms, Vendor
 
-VENDORS: tuple[type[Vendor], ...] = (Clearbit, Hunter)
+VENDORS: tuple[type[Vendor], ...] = (Clearbit, Hunter, PeopleDataLabs, Apollo)
 BACKLOG = 1024
 
 

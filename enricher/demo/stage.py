@@ -169,5 +169,5 @@ def _settings(mongodb_uri: str, simulator: Simulator) -> dict[str, str]:
         "ENRICHER_HTTP_PORT": "0",
         "ENRICHER_LOG_FORMAT": "json",
         "ENRICHER_RETRY_DELAY_SECONDS": str(RETRY_DELAY_SECONDS),
-        **variables_for(simulator),
+        **variables_for(simulator, "clearbit", "hunter"),
     }

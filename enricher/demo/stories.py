@@ -17,6 +17,12 @@ Words in a domain or address tell the same stories without any set-up, once for 
     smtpfail    (ordinary)                   222 once, then the verdict    (ordinary)
     bounce      (ordinary)                   status "invalid"              (ordinary)
     catchall    (ordinary)                   status "accept_all"           (ordinary)
+
+PDL and Apollo know "flaky", "throttled", "slow", "hollow", "garbled" and "outage" as Clearbit does;
+"unknown" is their own way to say so (PDL: 404, Apollo: an empty 200). Of persons they tell two more:
+
+    moved       works for another company by now
+    stranger    the record is somebody else's
 """
 
 from __future__ import annotations
@@ -38,7 +44,10 @@ def _story(word: str, kind: str, times: int | None = None, **more: Any) -> Fault
 STORIES: Mapping[str, tuple[Fault, ...]] = {
     "pending": (_story("pending", "pending", 2),),
     "unknown": (
-        _story("unknown", "unknown_record", vendor="clearbit"),
+        *(
+            _story("unknown", "unknown_record", vendor=each)
+            for each in ("clearbit", "pdl", "apollo")
+        ),
         _story("unknown", "unknown_record", vendor="hunter", route="companies/find"),
         _story("unknown", "unknown_record", vendor="hunter", route="people/find"),
     ),
@@ -46,6 +55,8 @@ STORIES: Mapping[str, tuple[Fault, ...]] = {
     "throttled": (
         _story("throttled", "throttled", 1, vendor="clearbit"),
         _story("throttled", "throttled", 1, vendor="hunter", dialect="429"),
+        _story("throttled", "throttled", 1, vendor="pdl"),
+        _story("throttled", "throttled", 1, vendor="apollo"),
     ),
     "slow": (_story("slow", "latency", seconds=2.0),),
     "hollow": (_story("hollow", "all_nulls"),),

@@ -73,6 +73,7 @@ class Route:
     """The query parameter that holds the question."""
     scope: str = ""
     """Whose windows it counts in; empty for a route without a limit."""
+    methods: tuple[str, ...] = ("GET",)
     price: int = 1
     """What a charged call costs, in the vendor's smallest unit (Hunter: half a credit)."""
     spares: frozenset[str] = frozenset()
@@ -83,6 +84,8 @@ class Vendor(ABC):
     """One simulated vendor."""
 
     name: ClassVar[str]
+    charges_again: ClassVar[bool] = False
+    """Whether the same question costs anew each time, and not once in a billing month."""
     routes: Mapping[str, Route]
     """Path below the vendor's base URL -> route."""
     answers: Mapping[str, Answer]
@@ -113,8 +116,8 @@ class Vendor(ABC):
     def arrive(self, request: web.Request) -> Call:
         """Journal the call as it comes in."""
         path = request.path[len(self.name) + 1 :]
-        route = self.routes.get(path) if request.method == "GET" else None
-        if route is None:
+        route = self.routes.get(path)
+        if route is None or request.method not in route.methods:
             return Call(request, self.journal.open(self.name, "unknown_route", ""), None)
         question = request.query.get(route.parameter, "").strip().lower()
         return Call(request, self.journal.open(self.name, route.name, question), route)
@@ -129,23 +132,28 @@ class Vendor(ABC):
             billable = injection.bills(default=billable)
         status = 0 if injection is not None and injection.is_silent else reply.status
         price = call.route.price if call.route else 1
-        self.journal.decide(entry, status, billable=billable, price=price)
+        self.journal.decide(entry, status, billable=billable, price=price, again=self.charges_again)
         return reply
 
     def _refuse(self, call: Call) -> Reply | None:
         if call.route is None:
             return self.unknown_route(call)
-        call.verdict = self._log_of(call.route.scope).judge(call.entry.arrived)
+        call.verdict = self._log_of(self.scope_of(call, call.route)).judge(call.entry.arrived)
         refused = self.refuse_key(call)
         if call.verdict is not None and not call.verdict.admitted:
             call.entry.over_limit = True
             return self.answers["throttled"](call)
         return refused or self.refuse_parameters(call) or self._refuse_over_quota(call)
 
+    def scope_of(self, call: Call, route: Route) -> str:  # noqa: ARG002 - for vendors with plans
+        """In whose windows this call counts."""
+        return route.scope
+
     def _refuse_over_quota(self, call: Call) -> Reply | None:
         quota = self.terms.quotas.get(self.name)
         account = self.journal.billing[self.name]
-        if quota is None or call.route is None or call.entry.matter in account.paid_for:
+        is_paid_for = call.entry.matter in account.paid_for and not self.charges_again
+        if quota is None or call.route is None or is_paid_for:
             return None
         if account.spent + call.route.price <= quota:
             return None

@@ -20,12 +20,22 @@ class Window(NamedTuple):
     seconds: float
 
 
+_APOLLO_FREE = (Window(50, 60.0), Window(200, 3600.0), Window(600, 86_400.0))
 VENDOR_WINDOWS: Mapping[str, tuple[Window, ...]] = {
     # One limit for each API host of the vendor.
     "clearbit/company": (Window(600, 60.0),),
     "clearbit/person": (Window(600, 60.0),),
     "hunter/email-verifier": (Window(10, 1.0), Window(300, 60.0)),
     "hunter/enrichment": (Window(15, 1.0), Window(500, 60.0)),
+    # By plan: a key that begins with "free" is on the free one.
+    "pdl/company/enrich": (Window(1_000, 60.0),),
+    "pdl/company/enrich/free": (Window(10, 60.0),),
+    "pdl/person/enrich": (Window(1_000, 60.0),),
+    "pdl/person/enrich/free": (Window(100, 60.0),),
+    "apollo/organizations/enrich": (Window(1_000, 60.0),),
+    "apollo/organizations/enrich/free": _APOLLO_FREE,
+    "apollo/people/match": (Window(1_000, 60.0),),
+    "apollo/people/match/free": _APOLLO_FREE,
 }
 """What the vendors document, by scope: routes of one scope share its windows."""
 
@@ -39,6 +49,8 @@ class Verdict:
     remaining: int
     reset_in: float
     """Seconds until the tightest window has room for one more call than it has now."""
+    left: tuple[tuple[Window, int], ...] = ()
+    """Every window, and the calls left in it."""
 
 
 class SlidingLog:
@@ -70,6 +82,10 @@ class SlidingLog:
     def _verdict(self, tightest: int, now: float, *, admitted: bool) -> Verdict:
         window, log = self.windows[tightest], self._logs[tightest]
         oldest = log[0] if log else now
+        left = tuple(
+            (each, each.calls - len(calls))
+            for each, calls in zip(self.windows, self._logs, strict=True)
+        )
         return Verdict(
-            admitted, window.calls, window.calls - len(log), oldest + window.seconds - now
+            admitted, window.calls, window.calls - len(log), oldest + window.seconds - now, left
         )

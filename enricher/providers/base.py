@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import SecretStr
 
@@ -33,10 +33,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One GET: a path below the vendor's host, and query parameters. Keys never go here."""
+    """A path below the vendor's host, and query parameters. Keys never go here."""
 
     path: str
     params: Mapping[str, str]
+    method: Literal["GET", "HEAD", "POST"] = "GET"
+    """None of them has a body of ours: at Apollo a POST has its parameters in the URL as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,11 @@ class Provider(ABC):
             return None
         return query.company_domain if self.kind is Kind.COMPANY else query.email_key or query.email
 
-    def recall(self, reply: Reply) -> Answer | None:
-        """What a reply of earlier means today; `None` when it is no answer to rely on."""
+    def recall(self, reply: Reply, query: Query) -> Answer | None:  # noqa: ARG002 - see `HttpProvider`
+        """What a reply of earlier means today; `None` when it is no answer to rely on.
+
+        `query` asks the same as the one that it was given to, perhaps for another lead.
+        """
         if reply.status == _NOT_FOUND:
             return NotFound()
         try:

@@ -19,11 +19,6 @@ LONGEST_DELAY_SECONDS = 86_400.0
 """No hint is believed beyond a day: a garbled one must not park a provider for a year."""
 
 _REMAINING = "x-ratelimit-remaining"
-_APOLLO = {
-    "x-minute-requests-left": "minute",
-    "x-hourly-requests-left": "hour",
-    "x-24-hour-requests-left": "day",
-}
 _MINUTE, _MINUTE_SECONDS = "minute", 60.0
 _WINDOW_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 """Without a reset: a window that has just been used up is over after its own length at the latest.
@@ -64,32 +59,34 @@ def reset_after(
     return None if now is None else _delay(epoch - now.timestamp())
 
 
-def spent(headers: Mapping[str, str], now: datetime | None) -> float | None:
+def spent(
+    headers: Mapping[str, str], now: datetime | None, left: Mapping[str, str] | None = None
+) -> float | None:
     """How long nobody may call, because with this answer the last call of a window was used.
 
     It comes with answers of any kind, so that the refusal that would be next need not be provoked.
-    Somebody else may use the key, and then the vendor's count is lower than ours.
+    Somebody else may use the key, and then the vendor's count is lower than ours. `left` are
+    headers of the vendor's own naming -> window.
     """
-    used_up = [window for window, left in _left(headers) if left <= 0]
+    used_up = [window for window, count in _left(headers, left or {}) if count <= 0]
     if not used_up:
         return None
     until_reset = reset_after(headers, now)
     return until_reset or max(_WINDOW_SECONDS.get(window, _MINUTE_SECONDS) for window in used_up)
 
 
-def _left(headers: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+def _left(headers: Mapping[str, str], own_names: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     """(window, calls left) as vendors write it; what says nothing (empty: no limit) is passed over.
 
-    One number (Clearbit, Hunter); an object of windows, or one header for each (People Data Labs);
-    one header for each under names of its own (Apollo).
+    One number, an object of windows, or one header for each; or names of the vendor's own.
     """
     for name, value in headers.items():
         if name == _REMAINING:
             yield from _of_object(value) or ((_MINUTE, value_left) for value_left in _number(value))
         elif name.startswith(f"{_REMAINING}."):
             yield from ((name.partition(".")[2], left) for left in _number(value))
-        elif name in _APOLLO:
-            yield from ((_APOLLO[name], left) for left in _number(value))
+        elif name in own_names:
+            yield from ((own_names[name], left) for left in _number(value))
 
 
 def _of_object(value: str) -> list[tuple[str, float]]:

@@ -28,7 +28,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -79,6 +79,8 @@ class HttpProvider(Provider):
     """Status codes that the vendor charges for."""
     credits: ClassVar[float] = 1.0
     """What one charged call costs, in the vendor's own unit."""
+    left: ClassVar[Mapping[str, str]] = {}
+    """Headers of the vendor's own naming that count the calls left -> "minute", "hour" or "day"."""
 
     def __init__(
         self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
@@ -96,6 +98,10 @@ class HttpProvider(Provider):
     @abstractmethod
     def interpret(self, reply: Reply) -> Answer:
         """PURE What this reply means, by the vendor's own code book."""
+
+    def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:  # noqa: ARG002 - for others
+        """PURE What of it is about whom was asked. A vendor may answer for somebody else."""
+        return found
 
     def headers(self) -> dict[str, str]:
         """Authentication, always in a header: a URL ends up in logs and error texts."""
@@ -115,10 +121,12 @@ class HttpProvider(Provider):
 
     async def exchange(self, query: Query) -> Tried:
         reply = await self._fetch(self.request(query))
-        return self._tried(reply)
+        if isinstance(reply, Unavailable):
+            return self._tried(reply)
+        return self._tried(reply, self._judge(reply, query))
 
-    def recall(self, reply: Reply) -> Answer | None:
-        answer = self._judge(reply)
+    def recall(self, reply: Reply, query: Query) -> Answer | None:
+        answer = self._judge(reply, query)
         # One that cannot be read is paid for all the same: a mended daemon will read it.
         return answer if isinstance(answer, Found | NotFound) or answer == _UNREADABLE else None
 
@@ -128,15 +136,18 @@ class HttpProvider(Provider):
             return Tried(reply, is_charged=None if reply.was_sent else False)
         answer = answer or self._judge(reply)
         keep = isinstance(answer, Found | NotFound) or answer == _UNREADABLE
-        pause = hints.spent(reply.headers, hints.answered_at(reply.headers))
+        pause = hints.spent(reply.headers, hints.answered_at(reply.headers), self.left)
         return Tried(answer, reply if keep else None, self.is_charged(reply), pause)
 
-    def _judge(self, reply: Reply) -> Answer:
+    def _judge(self, reply: Reply, query: Query | None = None) -> Answer:
         try:
-            return self.interpret(reply)
+            answer = self.interpret(reply)
+            if isinstance(answer, Found) and query is not None:
+                answer = self.vetted(answer, reply, query)
         except Exception as error:  # noqa: BLE001 - a vendor's surprise must not end a lead's run
             logger.bind(provider=self.name, error=type(error).__name__).error("provider.unreadable")
             return _UNREADABLE
+        return answer
 
     async def _fetch(self, request: Request) -> Reply | Unavailable:
         try:
@@ -161,7 +172,7 @@ class HttpProvider(Provider):
         not a key in a header of the vendor's own naming.
         """
         async with self._http.stream(
-            "GET",
+            request.method,
             self._access.base_url.rstrip("/") + request.path,
             params=dict(request.params),
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", **self.headers()},

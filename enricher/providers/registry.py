@@ -7,7 +7,11 @@ missing field for the least money, misses included:
     company   clearbit          knows the head count; a miss costs, but a key is a contract of old,
                                 paid for whether it is used or not
               hunter_company    a credit, and nothing for a miss; has no head count, only its range
+              pdl_company       the same, with a head count; a free plan allows ten a minute
+              apollo_company    a credit, perhaps for a miss as well
     person    hunter_person     a credit, and nothing for a miss; says by itself who objected
+              pdl_person        a credit, and nothing for a miss or a poor match
+              apollo_person     the same
               clearbit_person   a miss costs as much as a hit, and for persons misses are many
 
 `ENRICHER_PROVIDER_ORDER` changes it, `ENRICHER_PROVIDERS_OFF` leaves some out, and
@@ -20,6 +24,7 @@ from collections.abc import Mapping
 
 import httpx
 
+from enricher.providers.apollo import ApolloCompany, ApolloPerson
 from enricher.providers.base import Access, Registered
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.clearbit_person import ClearbitPerson
@@ -27,12 +32,17 @@ from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
 from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
 from enricher.providers.local import Local
+from enricher.providers.pdl import PdlCompany, PdlPerson
 from enricher.setting_providers import ProviderSettings
 
 VENDORS_PROVIDERS: tuple[type[HttpProvider], ...] = (
     ClearbitCompany,
     HunterCompany,
+    PdlCompany,
+    ApolloCompany,
     HunterPerson,
+    PdlPerson,
+    ApolloPerson,
     ClearbitPerson,
     HunterVerifier,
 )

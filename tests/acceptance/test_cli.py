@@ -244,6 +244,7 @@ async def test_check_ends_with_4_for_a_refused_key_and_skips_a_missing_one(
 ) -> None:
     async with Simulator() as simulator:
         env = {**_of(database, mongodb_uri), **_vendors(simulator, "wrong-key")}
+        env |= {"PDL_API_KEY": "", "APOLLO_API_KEY": ""}
         env |= {"CLEARBIT_API_KEY": "", "ENRICHER_STREAM": "false"}
         async with _ended("check", env=env) as check:
             assert _code(check) == ExitCode.CHECK_FAILED

@@ -126,3 +126,20 @@ async def test_order_and_required_fields_are_the_operators(rig: Rig) -> None:
         await rig.leads.insert_one({"_id": 1, "company_domain": company})
         await rig.witness.end_of(1)
     assert _asked(rig) == {("hunter", "companies/find"): 1}
+
+
+async def test_apollo_and_people_data_labs_together_give_company_and_person(rig: Rig) -> None:
+    """The whole way: settings, limits of paid plans, gates, kept answers, the lead."""
+    leads = [address() for _ in range(12)]
+    keys = {"PDL_API_KEY": "k", "APOLLO_API_KEY": "k", "HUNTER_API_KEY": "", "CLEARBIT_API_KEY": ""}
+    paid = {"PDL_RATE_LIMIT": 1000, "APOLLO_RATE_LIMIT": 1000}
+    async with rig.daemon(**keys, **paid) as daemon:
+        await daemon.wait_for_event("stream.opened")
+        await rig.leads.insert_many([{"_id": each, "email": each} for each in leads])
+        await rig.witness.all_ended(leads)
+    found = [(await rig.lead(each))["enriched_data"] for each in leads]
+    assert all(each["company_data"]["name"] and each["person_data"]["full_name"] for each in found)
+    used = {name for each in found for name in each["enrichment_metadata"]["sources_used"]}
+    assert used >= {"pdl_company", "pdl_person", "apollo_company", "apollo_person"}
+    assert not rig.simulator.journal.calls(over_limit=True)
+    assert rig.asked_twice() == {}

@@ -88,7 +88,7 @@ async def test_who_joins_keeps_a_deadline_of_its_own(database: Database) -> None
 
 
 async def test_a_call_whose_moment_has_passed_is_not_made_for_nobody(faults: Faults) -> None:
-    asked = provider("acme", QUOKKA)
+    asked = provider("momentary", QUOKKA)
     books = await books_of(faults.leads.database)
     gate = gate_to(asked, books)
     question = Query(company_domain=f"{faults.leads.name}.example")
@@ -100,4 +100,4 @@ async def test_a_call_whose_moment_has_passed_is_not_made_for_nobody(faults: Fau
         await gate.close(5)
     assert not asked.asked
     rows = await Usage(faults.plain.database, {}, {}).days(1)
-    assert all(row.begun == row.spent == 0 for row in rows if row.provider == "acme")
+    assert all(row.begun == row.spent == 0 for row in rows if row.provider == "momentary")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enricher.providers import hints
+from enricher.providers.apollo import LEFT as APOLLO
 
 NOW = datetime(2026, 10, 7, 12, 0, 0, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())
@@ -133,7 +134,7 @@ def test_no_header_whatever_its_value_raises_or_leaves_the_range(value: str) -> 
 def test_who_used_the_last_call_of_a_window_waits_for_its_end(
     headers: dict[str, str], seconds: float
 ) -> None:
-    assert hints.spent(headers, NOW) == seconds
+    assert hints.spent(headers, NOW, APOLLO) == seconds
 
 
 @pytest.mark.parametrize(
@@ -143,13 +144,14 @@ def test_who_used_the_last_call_of_a_window_waits_for_its_end(
         {"x-ratelimit-remaining": "1", "x-ratelimit-reset": "33"},
         {"x-ratelimit-remaining": '{"minute": 17, "day": null}'},
         {"x-minute-requests-left": "", "x-hourly-requests-left": "3"},
+        {"x-24-hour-requests-left": "0"},
     ],
 )
 def test_with_calls_left_or_without_a_limit_nobody_waits(headers: dict[str, str]) -> None:
-    assert hints.spent(headers, NOW) is None
+    assert hints.spent(headers, NOW, APOLLO) is None
 
 
 @pytest.mark.parametrize("garbage", [*GARBAGE, "[]", "null", '{"minute": {}}', "[" * 100_000])
 @pytest.mark.parametrize("name", ["x-ratelimit-remaining", "x-minute-requests-left"])
 def test_a_garbled_count_says_nothing(name: str, garbage: str) -> None:
-    assert hints.spent({name: garbage}, NOW) is None
+    assert hints.spent({name: garbage}, NOW, APOLLO) is None

@@ -24,7 +24,7 @@ async def test_an_answer_that_is_kept_is_the_same_when_it_is_read_again(answer: 
     asked = provider("acme", answer)
     tried = await asked.exchange(QUERY)
     assert tried.reply is not None
-    assert asked.recall(tried.reply) == answer
+    assert asked.recall(tried.reply, QUERY) == answer
 
 
 def _endless() -> list[Any]:

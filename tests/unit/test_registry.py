@@ -13,6 +13,10 @@ from enricher.setting_providers import PROVIDERS, ProviderSettings
 CLEARBIT = Access(SecretStr("sk_1"), "https://company.clearbit.com")
 HUNTER = Access(SecretStr("h_1"), "https://api.hunter.io")
 
+PDL = Access(SecretStr("p_1"), "https://api.peopledatalabs.com")
+APOLLO = Access(SecretStr("a_1"), "https://api.apollo.io")
+EVERY_KEY = {"clearbit": CLEARBIT, "hunter": HUNTER, "pdl": PDL, "apollo": APOLLO}
+
 
 def names(registered: Registered, kind: Kind | None = None) -> list[str]:
     return [each.name for each in registered.providers if kind in (None, each.kind)]
@@ -20,10 +24,12 @@ def names(registered: Registered, kind: Kind | None = None) -> list[str]:
 
 async def test_with_every_key_every_provider_is_there_and_the_free_one_comes_first() -> None:
     async with httpx.AsyncClient() as http:
-        registered = build(http, {"clearbit": CLEARBIT, "hunter": HUNTER}, {})
+        registered = build(http, EVERY_KEY, {})
     assert names(registered, Kind.EMAIL) == ["local", "hunter"]
-    assert names(registered, Kind.COMPANY) == ["clearbit", "hunter_company"]
-    assert names(registered, Kind.PERSON) == ["hunter_person", "clearbit_person"]
+    companies = ["clearbit", "hunter_company", "pdl_company", "apollo_company"]
+    assert names(registered, Kind.COMPANY) == companies
+    persons = ["hunter_person", "pdl_person", "apollo_person", "clearbit_person"]
+    assert names(registered, Kind.PERSON) == persons
     assert registered.without_key == {}
 
 
@@ -36,7 +42,7 @@ async def test_without_any_key_only_the_local_rules_are_left_and_the_rest_is_exp
 
 async def test_a_key_of_nothing_but_spaces_is_no_key() -> None:
     async with httpx.AsyncClient() as http:
-        registered = build(http, {"clearbit": CLEARBIT, "hunter": Access(SecretStr(" "), "")}, {})
+        registered = build(http, EVERY_KEY | {"hunter": Access(SecretStr(" "), "")}, {})
     of_hunter = ("hunter_company", "hunter_person", "hunter")
     assert registered.without_key == dict.fromkeys(of_hunter, "no key")
 
@@ -88,7 +94,8 @@ async def test_a_provider_that_is_turned_off_is_not_there_and_the_lead_will_say_
     registered = await _built(off=("clearbit", "hunter_person"))
     assert names(registered, Kind.COMPANY) == ["hunter_company"]
     assert names(registered, Kind.PERSON) == ["clearbit_person"]
-    assert registered.without_key == dict.fromkeys(("clearbit", "hunter_person"), "turned off")
+    off = {name for name, why in registered.without_key.items() if why == "turned off"}
+    assert off == {"clearbit", "hunter_person"}
 
 
 async def test_a_provider_is_asked_for_what_the_operator_requires_and_it_can_know() -> None:

@@ -34,6 +34,10 @@ def test_the_defaults_are_those_of_the_readme() -> None:
     assert settings.vendors["clearbit"].per_minute == 600
     assert settings.vendors["hunter"].per_minute == 300
     assert settings.vendors["hunter"].base_url == "https://api.hunter.io"
+    assert settings.vendors["pdl"].per_minute == 10
+    assert settings.vendors["pdl"].base_url == "https://api.peopledatalabs.com"
+    assert settings.vendors["apollo"].per_minute == 50
+    assert settings.vendors["apollo"].base_url == "https://api.apollo.io"
     assert settings.work.max_attempts == 3
     assert settings.priority.order == ("hot", "warm", "cold")
     assert settings.http.port == 9464
@@ -388,7 +392,7 @@ def test_a_key_that_no_vendor_issues_is_refused_without_showing_it(key: str) -> 
 
 
 def test_every_wrong_setting_has_its_line_and_the_exit_code_says_settings() -> None:
-    environ = {"ENRICHER_CONCURRENCY": "x", "HUNTER_RATE_LIMIT": "0", "PDL_API_KEY": "k"}
+    environ = {"ENRICHER_CONCURRENCY": "x", "HUNTER_RATE_LIMIT": "0", "PDL_API_KEYS": "k"}
     with pytest.raises(SettingsError) as caught:
         load(environ, None)
     assert len(caught.value.problems) == 3

@@ -1,0 +1,132 @@
+"""Made-up people and companies as facts, which each vendor then spells in its own way.
+
+The same (seed, question) always gives the same facts, in any process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
+
+_FIRST = ("Ada", "Bruno", "Chioma", "Dmitri", "Elif", "Freya", "Goran", "Hana", "Ines", "Jonas")
+_LAST = ("Almeida", "Brandt", "Castillo", "Dvorak", "Eriksen", "Fontaine", "Garcia", "Hansen")
+_JOBS = (
+    ("Head of Operations", "operations", "director"),
+    ("Software Engineer", "engineering", "entry"),
+    ("Chief Financial Officer", "finance", "cxo"),
+    ("Account Manager", "sales", "manager"),
+    ("Marketing Director", "marketing", "director"),
+)
+_PLACES = (
+    ("Berlin", "Berlin", "Germany", "Europe", "52.52,13.38"),
+    ("San Francisco", "California", "United States", "North America", "37.79,-122.39"),
+    ("Lyon", "Auvergne-Rhône-Alpes", "France", "Europe", "45.76,4.84"),
+    ("Leeds", "England", "United Kingdom", "Europe", "53.8,-1.55"),
+)
+_INDUSTRIES = ("Computer Software", "Logistics And Supply Chain", "Financial Services", "Retail")
+_TECH = ("Python", "Salesforce", "Cloudflare Dns", "Hubspot", "Google Tag Manager")
+_TAGS = ("saas", "b2b", "logistics", "fintech")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody is."""
+
+    city: str
+    state: str
+    country: str
+    continent: str
+    geo: str
+
+    def __str__(self) -> str:
+        return f"{self.city}, {self.state}, {self.country}"
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """What is known of a company; `None` where its vendor knows nothing."""
+
+    id: str
+    name: str
+    handle: str
+    domain: str
+    industry: str | None
+    employees: int | None
+    founded: int | None
+    place: Place | None
+    raised: int | None
+    revenue: int | None
+    tags: tuple[str, ...]
+    tech: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody at a company."""
+
+    id: str
+    email: str
+    first: str
+    last: str
+    title: str
+    role: str
+    level: str
+    place: Place | None
+    employer: Company
+    likelihood: int
+    is_stranger: bool = False
+    """Not the one who was asked for."""
+
+
+def company(seed: int, domain: str) -> Company:
+    """Every value may be missing, and in one of ten records the whole place is."""
+    chance = Random(f"{seed} firm {domain}")
+    label = domain.split(".", 1)[0]
+    employees = int(10 ** chance.uniform(0.5, 4.5))
+    return Company(
+        id=f"{chance.getrandbits(96):024x}",
+        name=label.replace("-", " ").title(),
+        handle=label.replace("-", ""),
+        domain=domain,
+        industry=_maybe(chance, 0.95, chance.choice(_INDUSTRIES)),
+        employees=_maybe(chance, 0.92, employees),
+        founded=_maybe(chance, 0.85, chance.randint(1921, 2024)),
+        place=_maybe(chance, 0.9, Place(*chance.choice(_PLACES))),
+        raised=_maybe(chance, 0.3, chance.randint(1, 400) * 250_000),
+        revenue=_maybe(chance, 0.5, chance.randint(1, 900) * 1_000_000),
+        tags=tuple(chance.sample(_TAGS, chance.randint(0, 3))),
+        tech=tuple(chance.sample(_TECH, chance.randint(0, 4))),
+    )
+
+
+def person(seed: int, email: str) -> Person:
+    """ "moved" and "stranger" in the address tell their story; see `stories.py`."""
+    chance = Random(f"{seed} person {email}")
+    domain, is_stranger = email.rpartition("@")[2], "stranger" in email
+    title, role, level = chance.choice(_JOBS)
+    return Person(
+        id=f"{chance.getrandbits(96):024x}",
+        email=f"somebody@other-{domain}" if is_stranger else email,
+        is_stranger=is_stranger,
+        first=chance.choice(_FIRST),
+        last=chance.choice(_LAST),
+        title=title,
+        role=role,
+        level=level,
+        place=_maybe(chance, 0.9, Place(*chance.choice(_PLACES))),
+        employer=company(seed, f"other-{domain}" if "moved" in email else domain),
+        likelihood=likelihood(seed, email),
+    )
+
+
+def likelihood(seed: int, question: str) -> int:
+    """One match in eight is poor."""
+    chance = Random(f"{seed} likelihood {question}")
+    return chance.choice((6, 7, 8, 9, 10, 10, 10, chance.randint(2, 5)))
+
+
+def _maybe(chance: Random, likely: float, value: _Value) -> _Value | None:
+    return value if chance.random() < likely else None

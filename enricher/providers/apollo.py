@@ -1,0 +1,288 @@
+"""Apollo: a company by its domain (`organizations/enrich`), a person by an address (`people/match`).
+
+What surprises:
+
+- Nothing found is a 200: an empty body, `{}`, or null (or `{}`) for the record.
+- A company costs one credit; what an unknown one costs the vendor does not say, so it is counted as
+  charged and no budget can be overshot. A person costs one when there is a record, else nothing.
+- A person is asked for with a POST that has its parameters in the URL. Personal addresses and
+  telephone numbers (8 credits) are never asked for.
+- 401 is plain text. 403 `API_INACCESSIBLE`: the key is good but not for this route. Neither has
+  headers about limits. 422 is a malformed question, or "Insufficient credits".
+- `contact` and `account` are the customer's own CRM records at Apollo. In the vendor's own
+  example the contact is another person than the one found. They are never read.
+- A locked address reads `email_not_unlocked@domain.com` and is nobody's.
+- Limits are per team and route, in three windows. A free plan has 50 a minute, 200 an hour and 600 a
+  day: the default. Paid plans have no limit by the hour or day, so an `APOLLO_RATE_LIMIT` above 50
+  stands alone; where an older plan has one all the same, the headers say so when it is used up. A
+  window without a limit sends an empty header.
+
+Codes and shapes: Apollo's API reference and its OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import string
+
+import httpx
+
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    Kind,
+    NotFound,
+    Query,
+    Reply,
+    Throttled,
+    Unavailable,
+)
+from enricher.countries import code_of
+from enricher.providers import hints, people, profiles, reading
+from enricher.providers.base import Access, Request, Window
+from enricher.providers.http import (
+    RATE_LIMITED,
+    REFUSED_KEY,
+    REFUSED_QUESTION,
+    USED_UP,
+    HttpProvider,
+)
+from enricher.providers.person import unfit_for_person
+
+REFUSED_SCOPE = "the key may not use this route"
+FREE_PER_MINUTE = 50
+SHORTEST_WINDOW_SECONDS = 60.0
+"""After a 429 that names no delay."""
+
+LEFT = {"x-minute-requests-left": "minute", "x-hourly-requests-left": "hour"}
+"""Not the day's: it begins with the first call and not with the last, so that to wait a whole day
+would waste much of the next. The refusal says until when, and costs nothing."""
+
+_COMPANY_ROUTE = "/api/v1/organizations/enrich"
+_PERSON_ROUTE = "/api/v1/people/match"
+_HEALTH_ROUTE = "/v1/auth/health"
+_OK = 200
+_LOCKED = "email_not_unlocked@"
+_TEXTS = {
+    "apollo_id": ("id",),
+    "name": ("name",),
+    "location": ("raw_address",),
+    "city": ("city",),
+    "state": ("state",),
+    "country": ("country",),
+    "ticker": ("publicly_traded_symbol",),
+}
+_COUNTS = {
+    "employee_count": "estimated_num_employees",
+    "annual_revenue": "annual_revenue",
+    "raised": "total_funding",
+    "alexa_rank": "alexa_ranking",
+}
+_PERSON_TEXTS = {
+    "apollo_id": ("id",),
+    "full_name": ("name",),
+    "first_name": ("first_name",),
+    "last_name": ("last_name",),
+    "job_title": ("title",),
+    "seniority": ("seniority",),
+}
+
+
+class _Apollo(HttpProvider):
+    """What both routes have in common."""
+
+    vendor = "apollo"
+    host = "https://api.apollo.io"
+    windows: tuple[Window, ...] = (
+        Window(FREE_PER_MINUTE, 60),
+        Window(200, 3600),
+        Window(600, 86_400),
+    )
+    charges = frozenset({_OK})
+    left = LEFT
+
+    def __init__(
+        self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
+    ) -> None:
+        super().__init__(http, access, per_minute)
+        if per_minute is not None and per_minute > FREE_PER_MINUTE:
+            self.windows = (Window(per_minute, 60),)
+
+    def headers(self) -> dict[str, str]:
+        return {"x-api-key": self._access.key.get_secret_value()}
+
+    async def probe(self) -> str | None:
+        """The vendor's own test of a key, which is free. A wrong key may get a 200 there as well."""
+        reply = await self._fetch(Request(_HEALTH_ROUTE, {}))
+        if isinstance(reply, Unavailable):
+            return reply.reason
+        match reply.status:
+            case 200:
+                is_good = reading.flag(reading.parse_object(reply.body), "is_logged_in")
+                words = {True: None, False: REFUSED_KEY, None: "the body is not a health report"}
+                return words[is_good]
+            case 403 if _is_scope(reply):
+                return None  # a key for enrichment alone need not be good for this route
+            case 404:
+                return "the address is wrong (404)"
+        match _refusal(reply):
+            case Held(reason=reason):
+                return reason
+            case Throttled():
+                return RATE_LIMITED
+        return f"unexpected answer ({reply.status})"
+
+
+class ApolloCompany(_Apollo):
+    """`api.apollo.io/api/v1/organizations/enrich`."""
+
+    name = "apollo_company"
+    kind = Kind.COMPANY
+    required = frozenset({"name", "industry", "employee_count"})
+
+    def unfit(self, query: Query) -> str | None:
+        return None if query.company_domain else query.no_company_domain
+
+    def request(self, query: Query) -> Request:
+        return Request(_COMPANY_ROUTE, {"domain": query.company_domain or ""})
+
+    def interpret(self, reply: Reply) -> Answer:
+        if reply.status != _OK:
+            return _refusal(reply)
+        record = _record(reply, "organization")
+        if not isinstance(record, dict):
+            return record
+        values = _company_values(record)
+        if not values.keys() - {"domain", "apollo_id"}:
+            return NotFound(people.EMPTY)
+        return Found({Kind.COMPANY.section: values})
+
+
+class ApolloPerson(_Apollo):
+    """`api.apollo.io/api/v1/people/match`."""
+
+    name = "apollo_person"
+    kind = Kind.PERSON
+    required = frozenset({"full_name", "job_title"})
+
+    def is_charged(self, reply: Reply) -> bool:
+        """A body that cannot be read may hold a record."""
+        return super().is_charged(reply) and not isinstance(_record(reply, "person"), NotFound)
+
+    def unfit(self, query: Query) -> str | None:
+        return unfit_for_person(query)
+
+    def request(self, query: Query) -> Request:
+        return Request(_PERSON_ROUTE, {"email": query.email or ""}, "POST")
+
+    def interpret(self, reply: Reply) -> Answer:
+        if reply.status != _OK:
+            return _refusal(reply)
+        record = _record(reply, "person")
+        return people.of(_person_values(record)) if isinstance(record, dict) else record
+
+    def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
+        person = reading.at(reading.parse_object(reply.body), "person")
+        address = reading.text(person, "email") or ""
+        addresses = [] if address.lower().startswith(_LOCKED) else [address]
+        hosts = [profiles.domain(person, "organization", key) for key in _SITES]
+        return people.vetted(found, query, addresses, hosts)
+
+
+_SITES = ("primary_domain", "website_url")
+
+
+def _record(reply: Reply, key: str) -> dict[str, object] | NotFound | Unavailable:
+    """What stands under `key`; not found when the vendor says so in one of its ways."""
+    if reply.body.strip() in (b"", b"null", b"{}"):
+        return NotFound()
+    body = reading.parse_object(reply.body)
+    if body is None or key not in body:
+        return Unavailable(f"the body holds no {key}")
+    record = body[key]
+    if record is None or record == {}:
+        return NotFound()
+    return record if isinstance(record, dict) else Unavailable(f"the body holds no {key}")
+
+
+def _company_values(record: reading.Record) -> dict[str, object]:
+    values: dict[str, object] = {
+        **{name: reading.text(record, *path) for name, path in _TEXTS.items()},
+        **{name: reading.whole_number(record, key, least=1) for name, key in _COUNTS.items()},
+        **_handles(record, "linkedin", "twitter", "facebook", "crunchbase"),
+        "domain": next((host for key in _SITES if (host := profiles.domain(record, key))), None),
+        "description": reading.prose(record, "short_description")
+        or reading.prose(record, "seo_description"),
+        "founded_year": reading.whole_number(record, "founded_year", least=500, most=2100),
+        "industry": _capitalised(reading.text(record, "industry")),
+        "country_code": code_of(reading.text(record, "country") or ""),
+        "logo_url": reading.web_address(record, "logo_url"),
+        "phone": reading.text(record, "primary_phone", "sanitized_number")
+        or reading.text(record, "sanitized_phone"),
+        "tags": reading.texts(record, "keywords"),
+        "tech_stack": reading.texts(record, "technology_names"),
+    }
+    return reading.present(values)
+
+
+def _person_values(record: reading.Record) -> dict[str, object]:
+    places = (reading.text(record, key) for key in ("city", "state", "country"))
+    functions = reading.texts(record, "functions") or reading.texts(record, "departments")
+    values: dict[str, object] = {
+        **{name: reading.text(record, *path) for name, path in _PERSON_TEXTS.items()},
+        **_handles(record, "linkedin", "twitter", "github"),
+        "role": functions[0] if functions else None,
+        "location": ", ".join(place for place in places if place) or None,
+        "bio": reading.prose(record, "headline"),
+        "avatar_url": reading.web_address(record, "photo_url"),
+    }
+    return reading.present(values)
+
+
+def _handles(record: reading.Record, *networks: str) -> dict[str, object]:
+    return {
+        f"{network}_handle": profiles.handle(record, f"{network}_url", network=network)
+        for network in networks
+    }
+
+
+def _capitalised(text: str | None) -> str | None:
+    """ "computer software" is "Computer Software", as the other vendors write it."""
+    return string.capwords(text) if text and text.islower() else text
+
+
+def _refusal(reply: Reply) -> Answer:
+    match reply.status:
+        case 401:
+            return Held(REFUSED_KEY)
+        case 402:
+            return Held(USED_UP)
+        case 403 if _is_scope(reply):
+            return Held(REFUSED_SCOPE)
+        case 400:
+            return NotFound(REFUSED_QUESTION)
+        case 422:
+            return Held(USED_UP) if "insufficient credits" in _said(reply) else _refused(reply)
+        case 429:
+            return _throttled(reply)
+    return Unavailable(str(reply.status))
+
+
+def _is_scope(reply: Reply) -> bool:
+    """By the vendor's own word: any proxy can send a 403."""
+    return reading.text(reading.parse_object(reply.body), "error_code") == "API_INACCESSIBLE"
+
+
+def _said(reply: Reply) -> str:
+    body = reading.parse_object(reply.body)
+    return (reading.text(body, "error") or reading.text(body, "message") or "").lower()
+
+
+def _refused(reply: Reply) -> Answer:
+    return NotFound(REFUSED_QUESTION) if _said(reply) else Unavailable(str(reply.status))
+
+
+def _throttled(reply: Reply) -> Throttled:
+    now = hints.answered_at(reply.headers)
+    asked = hints.retry_after(reply.headers, now) or hints.spent(reply.headers, now, LEFT)
+    return Throttled(asked or SHORTEST_WINDOW_SECONDS)

@@ -1,0 +1,269 @@
+"""People Data Labs: a company by its web site, a person by an address (`/v5/.../enrich`).
+
+What surprises:
+
+- Only a 200 is charged, each time anew: repeats cost again, a miss (404) costs nothing.
+- A match is a guess with a `likelihood` of 1 to 10, and by default also poor guesses come back, and
+  cost. So the vendor is told the least that we would write, and answers 404 for the rest.
+- On free plans `true` or `false` stands in the place of a value that would cost money.
+- Text is in small letters unless `titlecase` is asked for.
+- A company is flat, with `status` and `likelihood` among its fields; a person lies under `data`.
+  `location` may be null, and anything within it.
+- Limits are per route, by plan: 10 companies and 100 persons a minute on a free plan, 1,000 each on
+  a paid one. Ten is the default for both: who has less of a plan than we believe is refused, who
+  has more says so with `PDL_RATE_LIMIT`.
+- 429 has no Retry-After but an `x-ratelimit-reset` as an ISO time; `x-ratelimit-remaining` holds
+  a JSON object of windows. Windows are fixed, of a minute.
+- There is no 451: who objected becomes a 404. What was delivered before must be deleted by the id
+  (`pdl_id`), from the vendor's list of subject requests.
+
+Codes and shapes: PDL's API reference, its OpenAPI document and its published client.
+"""
+
+from __future__ import annotations
+
+import re
+
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    Kind,
+    NotFound,
+    Query,
+    Reply,
+    Throttled,
+    Unavailable,
+)
+from enricher.countries import code_of
+from enricher.providers import hints, people, profiles, reading
+from enricher.providers.base import Request, Window
+from enricher.providers.http import (
+    RATE_LIMITED,
+    REFUSED_KEY,
+    REFUSED_QUESTION,
+    USED_UP,
+    HttpProvider,
+)
+from enricher.providers.person import unfit_for_person
+
+MIN_LIKELIHOOD = 6
+"""The vendor's recommended default. 2 means a chance of 10 to 30 % that it is the right one."""
+UNCERTAIN = "the match is too uncertain"
+
+WINDOW_SECONDS = 60.0
+"""How long a refusal lasts at most."""
+
+_OK = 200
+_COMPANY_ROUTE = "/v5/company/enrich"
+_PERSON_ROUTE = "/v5/person/enrich"
+_HOW = {"min_likelihood": str(MIN_LIKELIHOOD), "titlecase": "true"}
+_COMPANY_TYPES = frozenset({"educational", "government", "nonprofit", "private", "public"})
+_SIZE = re.compile(r"\d{1,6}-\d{1,6}|\d{1,6}\+", re.ASCII)
+_AMOUNT = r"\$\d{1,3}(?:\.\d{1,2})?[KMBT]?"
+_REVENUE = re.compile(rf"{_AMOUNT}-{_AMOUNT}|{_AMOUNT}\+", re.ASCII)
+_TEXTS = {
+    "pdl_id": ("id",),
+    "industry": ("industry",),
+    "location": ("location", "name"),
+    "city": ("location", "locality"),
+    "state": ("location", "region"),
+    "country": ("location", "country"),
+    "ticker": ("ticker",),
+}
+_PERSON_TEXTS = {
+    "pdl_id": ("id",),
+    "full_name": ("full_name",),
+    "first_name": ("first_name",),
+    "last_name": ("last_name",),
+    "job_title": ("job_title",),
+    "location": ("location_name",),
+}
+
+
+class _PeopleDataLabs(HttpProvider):
+    """What both routes have in common."""
+
+    vendor = "pdl"
+    host = "https://api.peopledatalabs.com"
+    charges = frozenset({_OK})
+
+    def headers(self) -> dict[str, str]:
+        return {"X-Api-Key": self._access.key.get_secret_value()}
+
+    async def probe(self) -> str | None:
+        """A HEAD without a question, as the vendor has credits looked up: there is nothing to match.
+
+        On the person route for companies too: that one takes no other method than GET.
+        """
+        reply = await self._fetch(Request(_PERSON_ROUTE, {}, "HEAD"))
+        if isinstance(reply, Unavailable):
+            return reply.reason
+        match reply.status:
+            case 200 | 400:
+                return None
+            case 404 if any(name.startswith("x-ratelimit") for name in reply.headers):
+                return None
+            case 404:
+                return "the address is wrong (404)"
+        match _refusal(reply):
+            case Held(reason=reason):
+                return reason
+            case Throttled():
+                return RATE_LIMITED
+        return f"unexpected answer ({reply.status})"
+
+
+class PdlCompany(_PeopleDataLabs):
+    """`api.peopledatalabs.com/v5/company/enrich`."""
+
+    name = "pdl_company"
+    kind = Kind.COMPANY
+    windows = (Window(calls=10, seconds=60),)
+    required = frozenset({"name", "industry", "employee_count"})
+
+    def unfit(self, query: Query) -> str | None:
+        return None if query.company_domain else query.no_company_domain
+
+    def request(self, query: Query) -> Request:
+        return Request(_COMPANY_ROUTE, {"website": query.company_domain or "", **_HOW})
+
+    def interpret(self, reply: Reply) -> Answer:
+        return _company(reply) if reply.status == _OK else _refusal(reply)
+
+
+class PdlPerson(_PeopleDataLabs):
+    """`api.peopledatalabs.com/v5/person/enrich`, by the address alone: names would only loosen it."""
+
+    name = "pdl_person"
+    kind = Kind.PERSON
+    windows = (Window(calls=100, seconds=60),)
+    required = frozenset({"full_name", "job_title"})
+
+    def unfit(self, query: Query) -> str | None:
+        return unfit_for_person(query)
+
+    def request(self, query: Query) -> Request:
+        asked = {"email": query.email or "", "include_if_matched": "true"}
+        return Request(_PERSON_ROUTE, {**asked, **_HOW})
+
+    def interpret(self, reply: Reply) -> Answer:
+        return _person(reply) if reply.status == _OK else _refusal(reply)
+
+    def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
+        """The vendor says by what it matched; without that, the record's addresses tell."""
+        body = reading.parse_object(reply.body)
+        matched, data = reading.texts(body, "matched"), reading.at(body, "data")
+        if matched is not None and "email" not in matched:
+            return NotFound(people.SOMEBODY_ELSE)
+        addresses = () if matched else _addresses(data)
+        return people.vetted(
+            found, query, addresses, [profiles.domain(data, "job_company_website")]
+        )
+
+
+def _company(reply: Reply) -> Answer:
+    record = reading.parse_object(reply.body)
+    if record is None or not record.keys() & {"id", "name", "display_name", "website"}:
+        return Unavailable("the body is not a company record")
+    if _is_uncertain(record):
+        return NotFound(UNCERTAIN)
+    values = _company_values(record)
+    if not values.keys() - {"domain", "pdl_id"}:
+        return NotFound(people.EMPTY)
+    return Found({Kind.COMPANY.section: values})
+
+
+def _company_values(record: reading.Record) -> dict[str, object]:
+    values: dict[str, object] = {
+        **{name: reading.text(record, *path) for name, path in _TEXTS.items()},
+        **{
+            f"{network}_handle": profiles.handle(record, f"{network}_url", network=network)
+            for network in ("linkedin", "twitter", "facebook")
+        },
+        "name": reading.text(record, "display_name") or reading.text(record, "name"),
+        "domain": profiles.domain(record, "website"),
+        "description": reading.prose(record, "summary") or reading.prose(record, "headline"),
+        "founded_year": reading.whole_number(record, "founded", least=500, most=2100),
+        "employee_count": reading.whole_number(record, "employee_count", least=1),
+        "employee_range": _range(record, "size", _SIZE),
+        "estimated_annual_revenue": _range(record, "inferred_revenue", _REVENUE),
+        "raised": reading.whole_number(record, "total_funding_raised", least=1),
+        "country_code": code_of(reading.text(record, "location", "country") or ""),
+        "company_type": reading.choice(record, "type", among=_COMPANY_TYPES),
+        "tags": reading.texts(record, "tags"),
+    }
+    return reading.present(values)
+
+
+def _range(record: object, key: str, pattern: re.Pattern[str]) -> str | None:
+    """ "51-200", "10001+", "$10M-$25M": text as it is, if it is one."""
+    text = (reading.text(record, key) or "").upper()
+    return text if pattern.fullmatch(text) else None
+
+
+def _person(reply: Reply) -> Answer:
+    body = reading.parse_object(reply.body)
+    data = reading.at(body, "data")
+    if not isinstance(data, dict) or not data.keys() & {"id", "full_name", "first_name"}:
+        return Unavailable("the body is not a person record")
+    if _is_uncertain(body):
+        return NotFound(UNCERTAIN)
+    values: dict[str, object] = {
+        **{name: reading.text(data, *path) for name, path in _PERSON_TEXTS.items()},
+        **{
+            f"{network}_handle": profiles.handle(data, f"{network}_url", network=network)
+            for network in ("linkedin", "twitter", "github")
+        },
+        "role": _word(reading.text(data, "job_title_role")),
+        "seniority": _word(next(iter(reading.texts(data, "job_title_levels") or ()), None)),
+    }
+    return people.of(reading.present(values))
+
+
+def _word(text: str | None) -> str | None:
+    """A word of the vendor's vocabulary, which `titlecase` has spelt for people."""
+    return text.lower() if text else None
+
+
+def _is_uncertain(body: object) -> bool:
+    """The vendor has been told the least; this is for the day that it does not listen."""
+    likelihood = reading.number(body, "likelihood")
+    return likelihood is not None and likelihood < MIN_LIKELIHOOD
+
+
+def _addresses(data: object) -> list[str]:
+    """All addresses that the record names; on a free plan none."""
+    listed = reading.at(data, "emails")
+    entries = [
+        *(listed if isinstance(listed, list) else ()),
+        {"address": reading.at(data, "work_email")},
+    ]
+    return [
+        *(reading.texts(data, "personal_emails") or ()),
+        *(address for entry in entries if (address := reading.text(entry, "address"))),
+    ]
+
+
+def _refusal(reply: Reply) -> Answer:
+    match reply.status:
+        case 400:
+            return NotFound(REFUSED_QUESTION)
+        case 401:
+            return Held(REFUSED_KEY)
+        case 402:
+            return Held(USED_UP)
+        case 404:
+            return _missing(reply)
+        case 429:
+            now = hints.answered_at(reply.headers)
+            return Throttled(hints.reset_after(reply.headers, now) or WINDOW_SECONDS)
+    return Unavailable(str(reply.status))
+
+
+def _missing(reply: Reply) -> Answer:
+    """Only the vendor's own word makes somebody unknown. The type was seen as text and in a list."""
+    error = reading.at(reading.parse_object(reply.body), "error")
+    types = reading.texts(error, "type") or ()
+    is_unknown = "not_found" in (reading.text(error, "type"), *types)
+    return NotFound() if is_unknown else Unavailable("unknown route (404)")

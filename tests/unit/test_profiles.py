@@ -1,0 +1,52 @@
+"""Profiles and web sites in the spellings in which vendors write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from enricher.providers import profiles
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "handle"),
+    [
+        ("linkedin", "linkedin.com/company/acme", "company/acme"),
+        ("linkedin", "http://www.linkedin.com/company/acme/about/", "company/acme"),
+        ("linkedin", "https://uk.linkedin.com/in/pat-example?trk=1", "in/pat-example"),
+        ("linkedin", "linkedin.com/company", None),
+        ("linkedin", "https://linkedin.com.evil.example/company/acme", None),
+        ("linkedin", "https://notlinkedin.com/company/acme", None),
+        ("linkedin", True, None),
+        ("linkedin", "http://[", None),
+        ("linkedin", "", None),
+        ("twitter", "https://twitter.com/@acme/", "acme"),
+        ("twitter", "x.com/acme", "acme"),
+        ("twitter", "https://twitter.com/hashtag/acme", None),
+        ("facebook", "facebook.com/acme", "acme"),
+        ("facebook", "https://www.facebook.com/profile.php?id=7", None),
+        ("crunchbase", "https://www.crunchbase.com/organization/acme", "organization/acme"),
+        ("github", "github.com/pat", "pat"),
+        ("github", "github.com/pat example", None),
+    ],
+)
+def test_a_handle_is_the_path_on_its_own_network(
+    network: str, address: object, handle: str | None
+) -> None:
+    assert profiles.handle({"url": address}, "url", network=network) == handle
+
+
+@pytest.mark.parametrize(
+    ("address", "domain"),
+    [
+        ("acme.com", "acme.com"),
+        ("http://www.Acme.com/about", "acme.com"),
+        ("https://müller.de", "xn--mller-kva.de"),
+        ("acme", None),
+        ("http://10.0.0.1/", None),
+        ("http://[::1", None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_a_domain_is_the_host_of_a_web_site(address: object, domain: str | None) -> None:
+    assert profiles.domain({"site": address}, "site") == domain
