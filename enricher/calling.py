@@ -22,6 +22,7 @@ from enricher.enrichment import Enrichment
 from enricher.gate import Gate
 from enricher.lead import Document
 from enricher.limits import Limiter
+from enricher.outage import Outage
 from enricher.paid import Books, PaidGate
 from enricher.permission import Permission
 from enricher.providers import registry, transport
@@ -92,6 +93,7 @@ def _gates(
     providers: Sequence[Provider], database: AsyncDatabase[Document], books: Books
 ) -> list[Gate]:
     limiters: dict[str, Limiter] = {}
+    outage = Outage("limits")
     gates = []
     for provider in providers:
         if provider.is_free:
@@ -100,7 +102,7 @@ def _gates(
         name = provider.bucket
         if name not in limiters:
             bucket = Bucket(database, name, provider.windows)
-            limiters[name] = Limiter(provider.windows, bucket)
+            limiters[name] = Limiter(provider.windows, bucket, outage)
         gates.append(PaidGate(provider, shared_limiter=limiters[name], books=books))
     return gates
 

@@ -123,6 +123,8 @@ class Lead:
     """Number of this attempt, counted at the claim; 1 for the first."""
     waited_seconds: float | None = None
     """From the moment the lead became work to the claim, by the server's clock."""
+    interruptions: int = 0
+    """Claims in a row, before this one, whose process ended without a word."""
     priority: float = 0.0
     """Its place in every queue, also that for a provider's limit: higher first, NaN counts as lowest."""
     account: object = None
@@ -132,6 +134,14 @@ class Lead:
     """Cached answers that are older do not count."""
     job_title: str | None = None
     """As the lead's writer has it: shown beside what vendors say, never in place of it."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Its process died with it twice in a row: it may be the cause."""
+        return self.interruptions >= SUSPECT_AFTER
+
+
+SUSPECT_AFTER = 2
 
 
 @dataclass(slots=True, eq=False)

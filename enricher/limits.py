@@ -41,14 +41,20 @@ _ROUNDING = 1.0001
 class Limiter:
     """Waits until every window has room. Also obeys pauses and holds, whoever learnt of them."""
 
-    def __init__(self, windows: tuple[Window, ...], bucket: Bucket | None = None) -> None:
+    def __init__(
+        self,
+        windows: tuple[Window, ...],
+        bucket: Bucket | None = None,
+        outage: Outage | None = None,
+    ) -> None:
+        """`outage` is shared where one process has several limiters: they wait for one database."""
         self._guards = [_guard(pace) for pace in paces(windows)]
         self._own_gap = max((pace.gap(SLACK) for pace in paces(windows)), default=0.0)
         self._turns: Turns[Slot | Held] = Turns()
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._is_closed = False
-        outage = Outage("limits")
+        outage = outage or Outage("limits")
         self._stops = Stops(bucket, outage, self._stop)
         self._supply: Supply | None = None
         if bucket is not None:

@@ -227,6 +227,7 @@ LOOPS = (
     "settle",
     "calls",
     "cache",
+    "flights",
     "ledger",
     "limits",
     "holds",

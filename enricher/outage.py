@@ -37,6 +37,8 @@ class Outage:
     failures: int = 0
     _began: float = 0.0
     _said: float = 0.0
+    _is_told: bool = False
+    """It was said that it began, and not yet that it is over."""
 
     @property
     def is_over(self) -> bool:
@@ -50,8 +52,9 @@ class Outage:
         metrics.DATABASE_ERRORS.labels(self.loop).inc()
         if self.failures == 1:
             self._began = now
-        if self.failures == 1 or now - self._said >= _LINE_EVERY_SECONDS:
-            self._said = now
+        is_news = self.failures == 1 and not self._is_told
+        if is_news or now - self._said >= _LINE_EVERY_SECONDS:
+            self._said, self._is_told = now, True
             fields = {"loop": self.loop, "failures": self.failures, "error": describe(error)}
             logger.bind(**fields).warning("database.unavailable")
         return outage_pause(self.failures, self.random)
@@ -62,12 +65,12 @@ class Outage:
 
     def succeeded(self) -> None:
         """The database answered."""
-        if self.failures:
+        if self._is_told:
             seconds = round(time.monotonic() - self._began, 1)
             logger.bind(loop=self.loop, failures=self.failures, seconds=seconds).info(
                 "database.available"
             )
-            self.failures = 0
+        self.failures, self._is_told = 0, False
 
 
 def describe(error: Exception) -> str:

@@ -232,9 +232,7 @@ class PaidGate(Gate):
 
         A new slot is not waited for long: others want this question, and its budget is reserved.
         """
-        while asking.slot and asking.slot.has_lapsed:
-            if not asking.is_wanted:
-                return _NOT_MADE
+        while asking.is_wanted and asking.slot and asking.slot.has_lapsed:
             try:
                 async with asyncio.timeout(_NEW_SLOT_SECONDS):
                     refusal = await self._admission(asking)
@@ -242,6 +240,8 @@ class PaidGate(Gate):
                 return Tried(Throttled(reason="no slot in time"))
             if refusal:
                 return Tried(refusal)
+        if not asking.is_wanted:
+            return _NOT_MADE
         asking.is_sent = True
         return await self._call(asking)
 

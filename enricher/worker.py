@@ -107,7 +107,8 @@ class Worker:
             return
         above = pressure.urgency if pressure.is_high else None
         try:
-            claimed = await self.leads.claim(room, above)
+            has_suspect = any(lease.lead.is_suspect for lease in self._tasks.values())
+            claimed = await self.leads.claim(room, above, suspects=0 if has_suspect else 1)
         except DatabaseTrouble as error:
             await pause(stop, self.outage.failed(error))
             return
@@ -140,6 +141,8 @@ class Worker:
         lease = self._tasks.pop(task)
         self.heartbeat.let_go(lease)
         self._slot_freed.set()
+        if lease.lead.is_suspect:
+            self.bell.ring()  # the next one may be claimed
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.bind(lead=label(lease.lead_id)).opt(exception=error).error("lead.abandoned")
 

@@ -12,6 +12,7 @@
     refresh_since date   until the run ends: cached answers older than this do not count
     held_by      list    the providers that had no time for it, while it is retrying
     attempts     int     claims of this run, counted at the claim
+    interruptions int    claims in a row that nobody settled or gave back: their process died, perhaps of it
     answered     dict    provider -> found | not_found, in this run
     released     bool    given back unworked: the run goes on, it does not begin again
     waited_ms    int     how long it had been work when it was claimed
@@ -59,6 +60,15 @@ TOKEN: Expression = count("$enrichment.token")
 """The fencing token; `None` when there is none, or garbage, which the next claim replaces."""
 
 ATTEMPTS: Expression = {"$ifNull": [count("$enrichment.attempts"), 0]}
+
+INTERRUPTIONS: Expression = {
+    "$cond": [
+        {"$eq": ["$enrichment_status", Status.PROCESSING.value]},
+        {"$add": [{"$ifNull": [count("$enrichment.interruptions"), 0]}, 1]},
+        0,
+    ]
+}
+"""As a claim would find them."""
 
 QUEUED_AT: Expression = {
     "$cond": [is_type("$enrichment.queued_at", "date"), "$enrichment.queued_at", "$$NOW"]
@@ -273,6 +283,7 @@ def claiming(claim_id: str, holder: str, lease: timedelta, rank: Expression) -> 
         "due_at": in_milliseconds(lease),
         "waited_ms": waited,
         "attempts": {"$cond": [fresh, 1, {"$add": [ATTEMPTS, 1]}]},
+        "interruptions": INTERRUPTIONS,
         "answered": {
             "$cond": [
                 {"$or": [fresh, {"$ne": [{"$type": "$enrichment.answered"}, "object"]}]},

@@ -104,7 +104,7 @@ class Flights:
         self._holder = holder
         self._lease = lease
         self.beats = Beats(collection, lease)
-        self._waits = Outage("cache")
+        self._waits = Outage("flights")
         self._abandoned: dict[str, Beat] = {}
         """What was seen of flights that were judged: the next take replaces exactly that."""
         self._taking = Coalescer("cache-take", self._take, _LARGEST_BATCH)

@@ -12,6 +12,9 @@ claim takes the oldest fresh leads first, or a cold one would never come while w
 more urgent than who waits: the others would stand in one queue instead of another, with a lease on
 them. For each nine leads that go ahead that way, the oldest is taken as well.
 
+**A lead that may kill its process** is worked on one at a time: the others that were in work with it
+each time would else use up their attempts for its sake.
+
 Each lane reads keys of leads that are work, and of no more than it may take.
 """
 
@@ -25,7 +28,7 @@ from typing import Protocol
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.lead import Document, Status
+from enricher.lead import SUSPECT_AFTER, Document, Status
 from enricher.store import book
 
 OLDEST = "oldest"
@@ -77,11 +80,20 @@ class Lanes:
     ahead: int = 0
     """Leads taken under pressure since the oldest had a turn."""
 
-    async def next(self, slots: int, above: float | None, aside: SetAside) -> list[Document]:
+    async def next(
+        self, slots: int, above: float | None, aside: SetAside, suspects: int = 1
+    ) -> list[Document]:
         """Up to `slots` candidates in one round trip, the most deserving first.
 
-        `above`: under pressure, the urgency of those that wait.
+        `above`: under pressure, the urgency of those that wait. At most so many `suspects` are
+        among them: leads that were in work twice in a row when their process died.
         """
+        candidates = await self._next(slots, above, aside)
+        suspected = [each for each in candidates if each["interruptions"] >= SUSPECT_AFTER]
+        left_out = [book.id_key(each["_id"]) for each in suspected[suspects:]]
+        return [each for each in candidates if book.id_key(each["_id"]) not in left_out]
+
+    async def _next(self, slots: int, above: float | None, aside: SetAside) -> list[Document]:
         window = slots * self.width + len(aside)
         if above is None:
             self.claims += 1
@@ -178,6 +190,7 @@ def _lane(name: str, match: Document, sort: Document, window: int) -> _Lane:
         "token": book.TOKEN,
         "status": "$enrichment_status",
         "priority": book.PRIORITY,
+        "interruptions": book.INTERRUPTIONS,
         "lane": {"$literal": name},
     }
     return [{"$match": match}, {"$sort": sort}, {"$limit": window}, {"$project": project}]

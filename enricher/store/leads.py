@@ -59,6 +59,7 @@ _CLAIMED = {
     "attempts": "$enrichment.attempts",
     "answered": "$enrichment.answered",
     "waited_ms": "$enrichment.waited_ms",
+    "interruptions": "$enrichment.interruptions",
     "subject": "$enrichment.subject",
     "inputs": "$enrichment.inputs",
     "priority": book.PRIORITY,
@@ -123,14 +124,16 @@ class Leads:
 
     # -- claiming --------------------------------------------------------------------------
 
-    async def claim(self, slots: int, above: float | None = None) -> Claimed:
-        """Claim up to `slots` leads: see the page above.
+    async def claim(self, slots: int, above: float | None = None, suspects: int = 1) -> Claimed:
+        """Claim up to `slots` leads: see the page above. At most so many `suspects` are among them.
 
         With `above`, the urgency of those that wait for a limit, only what is more urgent; now and
         then the oldest lead comes with them, and counts as being that urgent.
         """
         self._end_of_aside()
-        candidates = book.within_one_command(await self.lanes.next(slots, above, self._aside))
+        candidates = book.within_one_command(
+            await self.lanes.next(slots, above, self._aside, suspects)
+        )
         if not candidates:
             return Claimed([], asked=slots)
         claim_id = uuid.uuid4().hex
@@ -280,6 +283,7 @@ def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
         job_title=document["job_title"],
         subject=document.get("subject"),
         attempt=int(document["attempts"]),
+        interruptions=int(document["interruptions"]),
         waited_seconds=None if waited is None else max(0.0, waited / 1000),
         priority=rank_of(document),
         account=document.get("account"),

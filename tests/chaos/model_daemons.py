@@ -35,11 +35,11 @@ class InterruptedLeads(Leads):
 
     meanwhile: Callable[[], Awaitable[None]] | None = None
 
-    async def claim(self, slots: int, above: float | None = None) -> Claimed:
+    async def claim(self, slots: int, above: float | None = None, suspects: int = 1) -> Claimed:
         """After ten minutes: leads here are put back just as they were, again and again, until they
         look like ones that can never be taken and are set aside."""
         self._aside.clear()
-        return await super().claim(slots, above)
+        return await super().claim(slots, above, suspects)
 
     async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
         meanwhile, self.meanwhile = self.meanwhile, None

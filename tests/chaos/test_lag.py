@@ -89,7 +89,7 @@ async def test_leads_wait_while_nothing_is_majority_committed_and_are_done_after
             world.faults += 1
             world.rig.simulator.faults.remove(failing)
             await insert_without_majority(world)
-            await daemon.wait_for_event("database.unavailable", within=30, loop="settle")
+            await daemon.wait_for_event("database.unavailable", within=30)
             await daemon.wait_for_event("claim.unknown", within=60)
             await insert_without_majority(world)
             assert await primary.is_primary()

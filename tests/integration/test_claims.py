@@ -129,6 +129,7 @@ async def test_a_claim_writes_the_lease_and_nothing_else(ours: AsyncCollection[D
             "claim_id": lease.claim_id,
             "holder": "host:1",
             "attempts": 1,
+            "interruptions": 0,
             "answered": {},
             "released": False,
             "inputs": {

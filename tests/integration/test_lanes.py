@@ -375,3 +375,47 @@ async def keys_examined(leads: Collection, pipeline: list[Document]) -> int:
     plan = await leads.database.command("explain", command, verbosity="executionStats")
     stats = plan.get("executionStats") or plan["stages"][0]["$cursor"]["executionStats"]
     return int(stats["totalKeysExamined"])
+
+
+# -- leads that may kill their process ---------------------------------------------------------
+
+
+async def died_with(leads: Collection, ids: list[object], times: int) -> None:
+    """As if their process had died so often with them in work, one time after the other."""
+    for _ in range(times):
+        claims = await queue(leads, lease=timedelta(seconds=60)).claim(100, suspects=100)
+        assert {lease.lead_id for lease in claims.leases} == set(ids)
+        await leads.update_many({}, {"$set": {"enrichment.due_at": PAST}})
+
+
+async def test_what_was_in_work_twice_when_its_process_died_is_worked_on_one_at_a_time(
+    ours: Collection,
+) -> None:
+    for number in range(5):
+        await pending(ours, number, WARM)
+    await died_with(ours, list(range(5)), times=2)
+    first = (await queue(ours).claim(100)).leases
+    assert [lease.lead.is_suspect for lease in first] == [True]
+    assert (await queue(ours).claim(100, suspects=0)).leases == []
+    assert len((await queue(ours).claim(100)).leases) == 1
+
+
+async def test_other_leads_do_not_wait_for_those_that_are_suspected(ours: Collection) -> None:
+    await pending(ours, "suspect", WARM)
+    await died_with(ours, ["suspect"], times=2)
+    for number in range(3):
+        await pending(ours, number, COLD)
+    assert sorted(map(str, await claimed(queue(ours), 100))) == ["0", "1", "2", "suspect"]
+
+
+async def test_one_death_makes_nobody_a_suspect_and_a_settle_clears_the_name(
+    ours: Collection,
+) -> None:
+    for number in range(3):
+        await pending(ours, number, WARM)
+    await died_with(ours, [0, 1, 2], times=1)
+    leases = (await queue(ours).claim(100)).leases
+    assert len(leases) == 3
+    await Settler(ours, lambda: None).settle(leases[0], Retrying({}, {}, "later", timedelta(0)))
+    lead = await claimed_lead(queue(ours))
+    assert lead.interruptions == 0
