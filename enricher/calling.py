@@ -19,6 +19,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher import __version__
 from enricher.conclude import RetryPolicy
 from enricher.enrichment import Enrichment
+from enricher.forgetting import Forgetting
 from enricher.gate import Gate
 from enricher.lead import Document
 from enricher.limits import Limiter
@@ -31,6 +32,7 @@ from enricher.releases import pace
 from enricher.settings import Settings
 from enricher.store.buckets import Bucket
 from enricher.store.cache import Cache
+from enricher.store.erasure import Erasure
 from enricher.store.holds import bring_back
 from enricher.store.secret import keyring
 from enricher.store.suppression import Suppressed
@@ -80,12 +82,14 @@ def enrichment(
 ) -> Enrichment:
     """Everything that one lead's work needs."""
     work, providers = settings.work, registered.providers
+    suppressed, leads = Suppressed(database), database[settings.mongo.collection]
+    forgetting = Forgetting(suppressed, Erasure(leads), books.cache, books.keyring, providers)
     return Enrichment(
         waterfall=Waterfall(_gates(providers, database, books), registered.without_key),
         policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
         seconds_for_a_lead=work.lead_timeout_seconds,
         internal_domains=frozenset(settings.identity.internal_domains),
-        permission=Permission(books, Suppressed(database), providers),
+        permission=Permission(books, suppressed, forgetting),
     )
 
 

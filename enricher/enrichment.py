@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from enricher.conclude import (
     conclude_unfinished,
     progress,
 )
-from enricher.identity import Identity, identify
+from enricher.identity import Identity, identify, subject_of
 from enricher.lead import Lead, Outcome, Progress, Reason
 from enricher.permission import Permission
 from enricher.waterfall import Findings, Waterfall
@@ -67,7 +66,7 @@ class Enrichment:
         )
         this = self._round(lead, findings)
         if findings.objection:
-            await self._withdraw(identity)
+            await self._withdraw(lead, identity)
             return conclude_objection(this), subject
         return conclude(this, self.random), subject
 
@@ -80,9 +79,9 @@ class Enrichment:
     async def _refusal(self, lead: Lead, identity: Identity) -> Reason | None:
         return None if self.permission is None else await self.permission.refusal(lead, identity)
 
-    async def _withdraw(self, identity: Identity) -> None:
+    async def _withdraw(self, lead: Lead, identity: Identity) -> None:
         if self.permission is not None:
-            await self.permission.withdraw(identity.query)
+            await self.permission.withdraw(lead, identity)
 
     def _round(self, lead: Lead, findings: Findings) -> Round:
         return Round(
@@ -94,12 +93,6 @@ class Enrichment:
             now=datetime.now(UTC),
             policy=self.policy,
         )
-
-
-def subject_of(identity: Identity) -> str:
-    """What data about a lead is about. It stands on the lead itself, beside the address."""
-    subject = f"{identity.email_key or ''}\n{identity.company_domain or ''}"
-    return hashlib.sha256(subject.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def _is_about(lead: Lead, subject: str) -> bool:

@@ -7,15 +7,15 @@ for ever, and what was kept of them is erased.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 
-from enricher.answer import Kind, Query
+from enricher.forgetting import Forgetting
 from enricher.identity import Identity
 from enricher.lead import Lead, Reason
 from enricher.paid import Books
-from enricher.providers.base import Provider
-from enricher.store.secret import Keyring
+from enricher.store.book import id_key
 from enricher.store.suppression import Suppressed, key_of
 
 _OBJECTED = "the person objected at a vendor"
@@ -27,7 +27,8 @@ class Permission:
 
     books: Books
     suppressed: Suppressed
-    providers: Sequence[Provider] = field(default_factory=tuple)
+    forgetting: Forgetting
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def refusal(self, lead: Lead, identity: Identity) -> Reason | None:
         """Why nothing may be paid for this lead; `None` when it may."""
@@ -43,19 +44,14 @@ class Permission:
         key = key_of(self.books.keyring, email_key)
         return await self.books.surely(lambda: self.suppressed.has(key))
 
-    async def withdraw(self, query: Query) -> None:
-        """The person behind the address objected: never again, and nothing is kept."""
-        if query.email_key is None:
-            return
-        entry = key_of(self.books.keyring, query.email_key)
-        await self.books.surely(lambda: self.suppressed.add([entry], _OBJECTED))
-        about = personal_keys(self.books.keyring, self.providers, query)
-        await self.books.surely(lambda: self.books.cache.forget(about))
-
-
-def personal_keys(keyring: Keyring, providers: Sequence[Provider], query: Query) -> list[str]:
-    """Keys of everything that providers may have been asked about the person of this query."""
-    questions = {
-        each.name: each.question(query) for each in providers if each.kind is not Kind.COMPANY
-    }
-    return [keyring.key(name, text) for name, text in questions.items() if text is not None]
+    async def withdraw(self, lead: Lead, identity: Identity) -> None:
+        """The person behind the lead's address objected: never again, and nothing is kept."""
+        forget = partial(
+            self.forgetting.run,
+            identity,
+            identity.email or "",
+            _OBJECTED,
+            spared=id_key(lead.id),  # its own worker settles it
+        )
+        async with self._one_at_a_time:  # each reads all leads
+            await self.books.surely(forget)

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("loops", "watcher worker heartbeat releases http enrichment bell"),
     (
         "calls",
-        "waterfall gate paid permission single_flight limits supply stops turns breaker retry",
+        "waterfall gate paid permission forgetting single_flight limits supply stops turns breaker retry",
     ),
     ("edges", "store.* providers.* paces"),
     (

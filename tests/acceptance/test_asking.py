@@ -19,8 +19,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Query, Reply
 from enricher.errors import ExitCode
+from enricher.forgetting import personal_keys
 from enricher.lead import Document, Reason
-from enricher.permission import personal_keys
 from enricher.providers import registry, transport
 from enricher.providers.base import Access
 from enricher.store import answers, suppression

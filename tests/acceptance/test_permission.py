@@ -9,7 +9,7 @@ import bson
 from enricher.lead import Document, Reason
 from enricher.store.answers import COLLECTION as ANSWERS
 from enricher.store.suppression import COLLECTION as SUPPRESSED
-from tests.rig import Rig, address
+from tests.rig import Rig, address, domain
 
 FREE, QUOTA = 10, 3
 PERSON = "ada.lovelace@quokka-claimed-by-its-owner.com"
@@ -77,3 +77,27 @@ async def side_collections(rig: Rig) -> dict[str, bytes]:
         documents = await rig.database[name].find({}, {"reply": 0}).to_list()
         stored[name] = b"".join(bson.encode(document) for document in documents)
     return stored
+
+
+async def test_what_was_found_before_somebody_objected_is_erased_from_their_other_leads(
+    rig: Rig,
+) -> None:
+    place = domain()
+    leads = [
+        {"_id": "before", "email": f"Ada.Lovelace+crm@{place}"},
+        {"_id": "somebody else", "email": f"charles@{place}"},
+        {"_id": "after", "email": f"ada.lovelace@{place}", "enrichment": {}},
+    ]
+    async with rig.daemon("hunter", ENRICHER_CACHE_DAYS=0) as daemon:
+        await daemon.wait_for_event("history.recorded")
+        await rig.leads.insert_many(leads[:2])
+        await rig.witness.all_ended(["before", "somebody else"])
+        assert (await rig.lead("before"))["enriched_data"]["email_verification"]["status"]
+        rig.simulator.inject("claimed_email", question="ada.lovelace@*")
+        await rig.leads.insert_one(leads[2])
+        assert await rig.witness.end_of("after") == "skipped"
+    erased, other = await rig.lead("before"), await rig.lead("somebody else")
+    assert erased["enrichment_status"] == "skipped"
+    assert erased["enriched_data"]["email_verification"] is None
+    assert other["enrichment_status"] == "completed"
+    assert other["enriched_data"]["email_verification"]["status"]

@@ -8,7 +8,7 @@ import httpx
 from pydantic import SecretStr
 
 from enricher.answer import Found, Held, Kind, Objected, Query
-from enricher.permission import personal_keys
+from enricher.forgetting import personal_keys
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.hunter import HunterVerifier

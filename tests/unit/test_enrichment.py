@@ -11,9 +11,9 @@ import pytest
 
 from enricher.answer import Kind, NotFound, Objected, Unavailable
 from enricher.conclude import RetryPolicy
-from enricher.enrichment import Enrichment, subject_of
+from enricher.enrichment import Enrichment
 from enricher.gate import Gate
-from enricher.identity import identify
+from enricher.identity import identify, subject_of
 from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
 from enricher.providers.local import Local
 from enricher.retry import Retries
