@@ -103,6 +103,7 @@ class ModelLead:
             answered=book["answered"],
             subject=book.get("subject"),
             attempt=book["attempts"],
+            interruptions=book["interruptions"],
             priority=number(book.get("priority")),
             newer_than=book.get("refresh_since"),
         )
@@ -157,6 +158,7 @@ class ModelLead:
             due_at=FromNow(LEASE),
             waited_ms=MillisecondsSince(since) if isinstance(since, datetime) else None,
             attempts=1 if is_fresh else self._attempts + 1,
+            interruptions=self._interruptions + 1 if self.status == "processing" else 0,
             answered={} if is_fresh or not isinstance(answered, dict) else answered,
             released=False,
             inputs=self._inputs,
@@ -200,6 +202,10 @@ class ModelLead:
         return Settled.WRITTEN
 
     # -- how the document shows it ---------------------------------------------------------
+
+    @property
+    def _interruptions(self) -> int:
+        return count(self.book.get("interruptions")) or 0
 
     @property
     def _attempts(self) -> int:

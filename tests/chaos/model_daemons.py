@@ -39,7 +39,7 @@ class InterruptedLeads(Leads):
         """After ten minutes: leads here are put back just as they were, again and again, until they
         look like ones that can never be taken and are set aside."""
         self._aside.clear()
-        return await super().claim(slots, above, suspects)
+        return await super().claim(slots, above, suspects=max(suspects, slots))
 
     async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
         meanwhile, self.meanwhile = self.meanwhile, None

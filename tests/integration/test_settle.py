@@ -96,6 +96,7 @@ async def test_an_outcome_writes_its_fields_and_nothing_else(
         "holder": None,
         "priority": 0,
         "attempts": 1 if outcome is RETRYING else 0,
+        "interruptions": 0,
         "answered": ANSWERED if is_retrying else {},
         "released": False,
         "waited_ms": before["enrichment"]["waited_ms"],
