@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.text import Text
 
 from enricher.explanation import HELD, SKIPPED, USED, Decision, Explanation, Kept
-from enricher.lead import label
+from enricher.lead import Status, label
 from enricher.origins import FieldOrigin
 
 _LONGEST = 80
 _STYLES = {USED: "green", "failed": "red", HELD: "yellow", SKIPPED: "dim"}
+_OPEN = (Status.PENDING, Status.PROCESSING, Status.RETRYING)
+"""A run goes on or waits: only then its attempts and its place in the queue mean anything."""
 _Row = tuple[str, ...]
 
 
@@ -85,7 +87,7 @@ def _outlook(each: Explanation) -> Iterator[_Row]:
 
 def _provider(each: Decision) -> _Row:
     kept = _kept(each.kept, is_too_old=each.is_kept_too_old) if each.kept else ""
-    price = f"{each.credits:g} a call" if each.credits else ""
+    price = f"a call costs {each.credits:g}" if each.credits else ""
     return each.provider, each.decision, "; ".join(filter(None, (_shown(each.why), price, kept)))
 
 

@@ -42,7 +42,7 @@ def test_a_pipe_gets_plain_lines_with_everything_that_counts() -> None:
     assert "\x1b" not in text
     assert "completed, since 2026-03-01 12:00:00 UTC" in text
     assert "quokka-freight.com, from email" in text
-    assert "1 a call; answer of 2026-03-01 12:00:00 UTC kept until" in text
+    assert "a call costs 1; answer of 2026-03-01 12:00:00 UTC kept until" in text
     assert "charged 1" in text
 
 
