@@ -128,6 +128,25 @@ def reenrich(
 
 
 @cli.command()
+def explain(
+    lead: Annotated[
+        str,
+        typer.Argument(metavar="ID|EMAIL", help="_id of a lead as for reenrich, or an address."),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object, with every value in full.")
+    ] = False,
+) -> None:
+    """Every decision on a lead: who was asked, what it cost, who won each field, what comes next.
+
+    Shows personal data. Changes no lead and asks nobody. Ends with 1 when there is no such lead.
+    """
+    from enricher.commands.explain import explain  # noqa: PLC0415 - see run
+
+    sys.exit(_run(explain(_configured(), lead, as_json=as_json)))
+
+
+@cli.command()
 def backfill(
     query: Annotated[str, typer.Option(help="A MongoDB filter in extended JSON; '{}' is all.")],
     dry_run: Annotated[

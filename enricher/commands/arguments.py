@@ -11,7 +11,8 @@ from bson import ObjectId, json_util
 from bson.errors import BSONError
 
 from enricher.errors import SettingsError
-from enricher.lead import Document, LeadId
+from enricher.identity import identify
+from enricher.lead import Document, Inputs, LeadId
 
 _NOT_JSON = (BSONError, ValueError, TypeError, KeyError, OverflowError, RecursionError)
 _OPTIONS = json_util.JSONOptions(tz_aware=True)
@@ -50,6 +51,14 @@ def ids(text: str) -> list[tuple[str, LeadId]]:
         bson.encode({"": parsed})
         meanings.append(("extended JSON", parsed))
     return [*meanings, ("a text", text)]
+
+
+def spellings(email: str) -> list[str]:
+    """Of an address: those that are found without reading every lead."""
+    identity = identify(Inputs(email=email))
+    normal = (identity.email, identity.email_key)
+    found = [email, email.strip(), email.strip().lower(), *(one for one in normal if one)]
+    return list(dict.fromkeys(found))
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -12,14 +12,13 @@ from enricher.commands import arguments
 from enricher.commands.database import explained, filtering, opened, rank
 from enricher.commands.meter import Meter
 from enricher.errors import ExitCode, SettingsError
-from enricher.identity import identify
-from enricher.lead import Document, Inputs, LeadId, Status
+from enricher.lead import Document, LeadId, Status
 from enricher.settings import Settings
 from enricher.store.requests import Asked, Requests
 
 _FAILED: Document = {"enrichment_status": Status.FAILED}
 _DOING = "asking for the leads"
-_NO_ADDRESS = (
+NO_ADDRESS = (
     "No lead has this address; tried as typed, in lower case, and as vendors are asked about it."
 )
 
@@ -48,7 +47,7 @@ async def reenrich(settings: Settings, chosen: Chosen, *, refresh: bool) -> Exit
             return await _by_id(console, requests, chosen.id, refresh=refresh)
         asked = await _by_match(console, requests, match, refresh=refresh)
     if chosen.email is not None and asked == Asked():
-        console.print(_NO_ADDRESS)
+        console.print(NO_ADDRESS)
         return ExitCode.UNEXPECTED
     _report(console, asked)
     return ExitCode.OK
@@ -57,15 +56,11 @@ async def reenrich(settings: Settings, chosen: Chosen, *, refresh: bool) -> Exit
 def _match(chosen: Chosen) -> Document:
     if chosen.query is not None:
         return arguments.query(chosen.query)
-    return {"email": {"$in": _spellings(chosen.email)}} if chosen.email is not None else _FAILED
-
-
-def _spellings(email: str) -> list[str]:
-    """Those that are found without reading every lead."""
-    identity = identify(Inputs(email=email))
-    normal = (identity.email, identity.email_key)
-    found = [email, email.strip(), email.strip().lower(), *(one for one in normal if one)]
-    return list(dict.fromkeys(found))
+    return (
+        {"email": {"$in": arguments.spellings(chosen.email)}}
+        if chosen.email is not None
+        else _FAILED
+    )
 
 
 @asynccontextmanager

@@ -79,6 +79,8 @@ class Standing:
 
     reply: Reply | None = None
     at: datetime | None = None
+    until: datetime | None = None
+    """When the reply stops being good; `None` for a date beyond those that Python has."""
     beat: Beat | None = None
     """`None` when no call is under way."""
     took_over: bool = False
@@ -109,12 +111,17 @@ async def read(collection: AsyncCollection[Document], keys: Iterable[str]) -> di
         found[document["_id"]] = Standing(
             reply=reply,
             at=stored["at"] if stored and reply else None,
+            until=_date(stored["expires_at"]) if stored and reply else None,
             beat=_beat(flight) if flight else None,
             took_over=bool(flight and flight.get("after")),
         )
     if unreadable:  # or it would count as an answer for all who cannot look inside
         await collection.bulk_write(unreadable, ordered=False)
     return found
+
+
+def _date(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None
 
 
 def _beat(flight: Mapping[str, Any]) -> Beat:

@@ -83,7 +83,7 @@ async def test_what_was_found_before_somebody_objected_is_erased_from_their_othe
     rig: Rig,
 ) -> None:
     place = domain()
-    leads = [
+    leads: list[Document] = [
         {"_id": "before", "email": f"Ada.Lovelace+crm@{place}"},
         {"_id": "somebody else", "email": f"charles@{place}"},
         {"_id": "after", "email": f"ada.lovelace@{place}", "enrichment": {}},

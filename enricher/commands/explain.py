@@ -1,0 +1,143 @@
+"""`enricher explain`: finds leads by id or address and tells every decision on each. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from pymongo.asynchronous.database import AsyncDatabase
+from rich.console import Console
+
+from enricher import calling
+from enricher.commands import arguments
+from enricher.commands.database import explained, opened, rank
+from enricher.commands.explain_view import as_json, show
+from enricher.commands.reenrich import NO_ADDRESS
+from enricher.errors import ExitCode
+from enricher.explanation import Explanation, Kept, Source, Standing
+from enricher.explanation import explain as explain_lead
+from enricher.identity import Identity, identify
+from enricher.lead import Document, LeadId
+from enricher.providers.base import Provider, Registered
+from enricher.providers.http import HttpProvider
+from enricher.providers.registry import VENDORS_PROVIDERS
+from enricher.settings import Settings
+from enricher.store import answers
+from enricher.store.book import id_key
+from enricher.store.requests import Requests
+from enricher.store.secret import Keyring, keyring_if_made
+from enricher.store.standing import Leads
+from enricher.store.suppression import Suppressed, key_of
+
+
+async def explain(settings: Settings, text: str, *, as_json: bool) -> ExitCode:
+    """UNEXPECTED when neither an id nor an address was named that a lead has."""
+    async with opened(settings) as database, calling.vendors(settings) as registered:
+        with explained("reading the leads"):
+            explainer = Explainer(settings, database, registered, await keyring_if_made(database))
+            explanations = [each async for each in explainer.of(text)]
+    if not explanations:
+        Console(stderr=as_json, highlight=False, soft_wrap=True).print(_nothing(text))
+        return ExitCode.UNEXPECTED
+    _print(explanations, in_json=as_json)
+    return ExitCode.OK
+
+
+def _nothing(text: str) -> str:
+    if "@" in text:
+        return NO_ADDRESS
+    tried = ", then ".join(kind for kind, _ in arguments.ids(text))
+    return f"No lead has this _id; tried as {tried}. An address has an @."
+
+
+def _print(explanations: Sequence[Explanation], *, in_json: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    if in_json:
+        console.out(as_json(explanations), highlight=False)
+    else:
+        show(console, explanations)
+
+
+@dataclass(frozen=True, slots=True)
+class Explainer:
+    """Of one collection, by the settings that its daemons have."""
+
+    settings: Settings
+    database: AsyncDatabase[Document]
+    registered: Registered
+    keyring: Keyring | None
+    """`None` when no daemon has needed one yet: then nothing is kept and nobody has objected."""
+
+    async def of(self, text: str) -> AsyncIterator[Explanation]:
+        """Of each lead that has this `_id` or this address."""
+        leads = Leads(self.database, self.settings.mongo.collection)
+        for lead in await self._ids(text):
+            standing = await leads.standing(lead)
+            if standing is not None:  # else somebody deleted it just now
+                yield await self._explanation(leads, standing)
+
+    async def _ids(self, text: str) -> list[LeadId]:
+        leads = self.database[self.settings.mongo.collection]
+        requests = Requests(leads, rank(self.settings))
+        found = await requests.named([id_ for _, id_ in arguments.ids(text)])
+        if "@" in text:
+            match = {"email": {"$in": arguments.spellings(text)}}
+            found += [id_ async for batch in requests.matching(match) for id_ in batch]
+        return list({id_key(id_): id_ for id_ in found}.values())
+
+    async def _explanation(self, leads: Leads, standing: Standing) -> Explanation:
+        internal = frozenset(self.settings.identity.internal_domains)
+        identity = identify(standing.inputs, internal)
+        sources, is_suppressed = await asyncio.gather(
+            self._sources(leads, identity), self._has_objected(identity)
+        )
+        return explain_lead(standing, sources, internal, is_suppressed=is_suppressed)
+
+    async def _has_objected(self, identity: Identity) -> bool:
+        if self.keyring is None or identity.email_key is None:
+            return False
+        return await Suppressed(self.database).has(key_of(self.keyring, identity.email_key))
+
+    async def _sources(self, leads: Leads, identity: Identity) -> list[Source]:
+        """As the waterfall has them: those that cost nothing are the last to win."""
+        providers = sorted(self.registered.providers, key=lambda each: each.is_free)
+        keys = {each.name: self._key(each, identity) for each in providers}
+        stored = await leads.kept([key for key in keys.values() if key])
+        sources = [
+            _source(each, identity, stored.get(keys[each.name] or "", answers.Standing()))
+            for each in providers
+        ]
+        kinds = {each.name: each.kind.value for each in VENDORS_PROVIDERS}
+        off = self.registered.without_key
+        return [*sources, *(Source(name, kinds.get(name, ""), off=off[name]) for name in off)]
+
+    def _key(self, provider: Provider, identity: Identity) -> str | None:
+        if self.keyring is None or provider.unfit(identity.query) is not None:
+            return None
+        question = provider.question(identity.query)
+        return question and self.keyring.key(provider.name, question)
+
+
+def _source(provider: Provider, identity: Identity, stored: answers.Standing) -> Source:
+    return Source(
+        name=provider.name,
+        kind=provider.kind.value,
+        credits=_credits(provider),
+        unfit=provider.unfit(identity.query),
+        kept=_kept(provider, stored),
+        is_under_way=stored.beat is not None,
+    )
+
+
+def _kept(provider: Provider, stored: answers.Standing) -> Kept | None:
+    if stored.reply is None or stored.at is None:
+        return None
+    is_charged = not isinstance(provider, HttpProvider) or provider.is_charged(stored.reply)
+    return Kept(stored.at, stored.until, _credits(provider) if is_charged else 0.0)
+
+
+def _credits(provider: Provider) -> float:
+    if provider.is_free:
+        return 0.0
+    return provider.credits if isinstance(provider, HttpProvider) else 1.0
