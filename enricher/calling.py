@@ -58,7 +58,8 @@ def _accesses(settings: Settings) -> dict[str, Access]:
 
 
 def _per_minute(settings: Settings) -> dict[str, int]:
-    return {name: vendor.per_minute for name, vendor in settings.vendors.items()}
+    limits = {name: vendor.per_minute for name, vendor in settings.vendors.items()}
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 async def open_books(settings: Settings, database: AsyncDatabase[Document], holder: str) -> Books:

@@ -196,6 +196,8 @@ async def _providers(settings: Settings, lines: Lines) -> None:
 async def _probe(provider: Provider, seconds: float) -> Verdict:
     if provider.is_free:
         return State.OK, "needs no key"
+    if type(provider).probe is Provider.probe:
+        return State.SKIPPED, "there is a key; it is not tried, for no free call is known"
     try:
         async with asyncio.timeout(seconds):
             problem = await provider.probe()

@@ -226,7 +226,9 @@ def demo(
 
 def _configured(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings, with logging set up by them and every secret known to it."""
-    settings = load(environ)
+    from enricher.providers import plugins  # noqa: PLC0415 - see run
+
+    settings = load(environ, others=plugins.third_parties(plugins.installed()))
     log.register_secret(settings.mongo.uri)
     for vendor in settings.vendors.values():
         log.register_secret(vendor.key)

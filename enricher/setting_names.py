@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator, Mapping
 OUR_PREFIXES = ("ENRICHER_", "CLEARBIT_", "HUNTER_", "PDL_", "APOLLO_")
 """Whatever begins with one of these is meant for us, so an unknown one is a mistake."""
 
+_KEY = "API_KEY"
+
 _ALMOST_OURS = ("MONGODB_", "MONGO_", "LEADS_", "LEAD_")
 """Others set such names too, images and charts among them (MONGODB_VERSION, MONGODB_USER), so only
 one that is nearly a setting's is a mistake, and none while that setting is given."""
@@ -40,7 +42,12 @@ _LINK_VARIABLE = re.compile(
 
 def is_ours(known: Collection[str], name: str) -> bool:
     """True for the name of a setting, and for any other that begins like one of ours."""
-    return name.upper().startswith(OUR_PREFIXES) or name in known
+    return name.upper().startswith((*OUR_PREFIXES, *_prefixes(known))) or name in known
+
+
+def _prefixes(known: Collection[str]) -> Iterator[str]:
+    """Of all vendors, those of other packages among them: each has a setting for its key."""
+    return (name.removesuffix(_KEY) for name in known if name.endswith(f"_{_KEY}"))
 
 
 def unknown(variables: Mapping[str, str], known: Collection[str]) -> Iterator[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, create_model
 from pydantic_settings import NoDecode
 
 from enricher.answer import Kind
@@ -21,10 +23,20 @@ PROVIDERS = (
 _EXAMPLE = '{"company": ["name", "industry"]}'
 
 
-def _names(names: tuple[str, ...]) -> tuple[str, ...]:
-    stray = [name for name in names if name not in PROVIDERS]
+@dataclass(frozen=True, slots=True)
+class ThirdParties:
+    """What other packages bring that settings can name (`providers/plugins.py`)."""
+
+    names: tuple[str, ...] = ()
+    """Of their providers."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Vendor -> scheme and host, of vendors that are not built in."""
+
+
+def _names(known: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    stray = [name for name in names if name not in known]
     if stray:
-        raise ValueError(f"there is no provider {stray[0][:40]!r}; known: {', '.join(PROVIDERS)}")
+        raise ValueError(f"there is no provider {stray[0][:40]!r}; known: {', '.join(known)}")
     if len(set(names)) < len(names):
         raise ValueError("expected each provider once")
     return names
@@ -59,7 +71,7 @@ def _fields(kind: str, fields: object) -> frozenset[str]:
     return frozenset(fields)
 
 
-Providers: TypeAlias = Annotated[Strings, AfterValidator(_names)]
+Providers: TypeAlias = Annotated[Strings, AfterValidator(partial(_names, PROVIDERS))]
 Required: TypeAlias = Annotated[
     Mapping[str, frozenset[str]], NoDecode, BeforeValidator(_json_fields)
 ]
@@ -80,4 +92,20 @@ class ProviderSettings(Section):
         "ENRICHER_REQUIRED_FIELDS",
         {},
         "Fields, by kind, that make the next provider worth asking while they are missing.",
+    )
+
+
+def provider_settings(others: tuple[str, ...]) -> type[ProviderSettings]:
+    """The same section, in which providers of other packages can be named as well."""
+    if not others:
+        return ProviderSettings
+    known = Annotated[Strings, AfterValidator(partial(_names, (*PROVIDERS, *others)))]
+    fields = {name: ProviderSettings.model_fields[name] for name in ("order", "off")}
+    return create_model(  # type: ignore[call-overload,no-any-return]  # the fields are a mapping
+        "ProviderSettings",
+        __base__=ProviderSettings,
+        **{
+            name: (known, setting(str(info.validation_alias), info.default, str(info.description)))
+            for name, info in fields.items()
+        },
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import create_model
+
 from enricher.setting_types import MOST_CALLS, Key, Section, Url, setting
 
 
@@ -13,7 +15,8 @@ class VendorSettings(Section):
 
     key: Key
     base_url: Url
-    per_minute: int
+    per_minute: int | None
+    """`None`: as each of its providers says."""
     daily_budget: int | None
     monthly_budget: int | None
 
@@ -28,7 +31,7 @@ def _vendor_url(vendor: str, default: str) -> Any:
     return setting(f"{vendor.upper()}_BASE_URL", default, sentence)
 
 
-def _vendor_rate(vendor: str, default: int, more: str = "") -> Any:
+def _vendor_rate(vendor: str, default: int | None, more: str = "") -> Any:
     sentence = f"Calls to {vendor} in any minute, at most, by all processes together{more}."
     return setting(f"{vendor.upper()}_RATE_LIMIT", default, sentence, ge=1, le=1_000_000)
 
@@ -43,7 +46,7 @@ def _vendor_budget(vendor: str, period: str) -> Any:
 class ClearbitSettings(VendorSettings):
     key: Key = _vendor_key("Clearbit")
     base_url: Url = _vendor_url("Clearbit", "https://company.clearbit.com")
-    per_minute: int = _vendor_rate("Clearbit", 600, ", for each of its hosts")
+    per_minute: int | None = _vendor_rate("Clearbit", 600, ", for each of its hosts")
     daily_budget: int | None = _vendor_budget("Clearbit", "day")
     monthly_budget: int | None = _vendor_budget("Clearbit", "month")
 
@@ -51,7 +54,7 @@ class ClearbitSettings(VendorSettings):
 class HunterSettings(VendorSettings):
     key: Key = _vendor_key("Hunter")
     base_url: Url = _vendor_url("Hunter", "https://api.hunter.io")
-    per_minute: int = _vendor_rate(
+    per_minute: int | None = _vendor_rate(
         "Hunter", 300, ", of the verifier; its company and person routes have 5/3 of it"
     )
     daily_budget: int | None = _vendor_budget("Hunter", "day")
@@ -61,7 +64,7 @@ class HunterSettings(VendorSettings):
 class PdlSettings(VendorSettings):
     key: Key = _vendor_key("PDL")
     base_url: Url = _vendor_url("PDL", "https://api.peopledatalabs.com")
-    per_minute: int = _vendor_rate("PDL", 10, ", on each route")
+    per_minute: int | None = _vendor_rate("PDL", 10, ", on each route")
     daily_budget: int | None = _vendor_budget("PDL", "day")
     monthly_budget: int | None = _vendor_budget("PDL", "month")
 
@@ -69,7 +72,7 @@ class PdlSettings(VendorSettings):
 class ApolloSettings(VendorSettings):
     key: Key = _vendor_key("Apollo")
     base_url: Url = _vendor_url("Apollo", "https://api.apollo.io")
-    per_minute: int = _vendor_rate("Apollo", 50, ", on each route")
+    per_minute: int | None = _vendor_rate("Apollo", 50, ", on each route")
     daily_budget: int | None = _vendor_budget("Apollo", "day")
     monthly_budget: int | None = _vendor_budget("Apollo", "month")
 
@@ -80,3 +83,16 @@ VENDORS: Mapping[str, type[VendorSettings]] = {
     "pdl": PdlSettings,
     "apollo": ApolloSettings,
 }
+
+
+def vendor_settings(vendor: str, host: str) -> type[VendorSettings]:
+    """The same five for the vendor of another package, under its own name."""
+    return create_model(
+        f"{vendor.title()}Settings",
+        __base__=VendorSettings,
+        key=(Key, _vendor_key(vendor)),
+        base_url=(Url, _vendor_url(vendor, host)),
+        per_minute=(int | None, _vendor_rate(vendor, None, ", on each route")),
+        daily_budget=(int | None, _vendor_budget(vendor, "day")),
+        monthly_budget=(int | None, _vendor_budget(vendor, "month")),
+    )

@@ -19,7 +19,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -31,7 +31,7 @@ from pydantic_settings import EnvSettingsSource
 from enricher.env_file import read_env_file
 from enricher.errors import SettingsError
 from enricher.setting_names import is_ours, unknown
-from enricher.setting_providers import ProviderSettings
+from enricher.setting_providers import ProviderSettings, ThirdParties, provider_settings
 from enricher.setting_types import (
     Domains,
     Level,
@@ -51,7 +51,7 @@ from enricher.setting_types import (
     setting,
     upper,
 )
-from enricher.setting_vendors import VENDORS, VendorSettings
+from enricher.setting_vendors import VENDORS, VendorSettings, vendor_settings
 
 
 class MongoSettings(Section):
@@ -194,37 +194,45 @@ class Settings:
     log: LogSettings = field(default_factory=LogSettings)
 
 
+_NO_OTHERS = ThirdParties()
+
+
 def load(
-    environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env"
+    environ: Mapping[str, str] | None = None,
+    env_file: str | Path | None = ".env",
+    others: ThirdParties = _NO_OTHERS,
 ) -> Settings:
     """Every section, from the environment and the file; `SettingsError` lists all that is wrong."""
+    section_kinds = {**SECTIONS, "providers": provider_settings(others.names)}
+    vendor_kinds = {
+        **VENDORS,
+        **{name: vendor_settings(name, host) for name, host in others.hosts.items()},
+    }
+    known = _fields((*section_kinds.values(), *vendor_kinds.values()))
     problems: list[str] = []
     from_file = (
-        read_env_file(Path(env_file), functools.partial(is_ours, _fields()), problems)
+        read_env_file(Path(env_file), functools.partial(is_ours, known), problems)
         if env_file
         else {}
     )
     variables = _given(from_file | dict(os.environ if environ is None else environ))
-    problems += unknown(variables, _fields())
+    problems += unknown(variables, known)
     if "ENRICHER_LOG_FORMAT" not in variables and sys.stderr.isatty():
         variables["ENRICHER_LOG_FORMAT"] = "console"
-    sections = {name: _section(kind, variables, problems) for name, kind in SECTIONS.items()}
-    vendors = {name: _section(kind, variables, problems) for name, kind in VENDORS.items()}
+    sections = {name: _section(kind, variables, problems) for name, kind in section_kinds.items()}
+    vendors = {name: _section(kind, variables, problems) for name, kind in vendor_kinds.items()}
     if problems:
         raise SettingsError(problems)
     return Settings(**sections, vendors=vendors)  # type: ignore[arg-type]  # kinds follow SECTIONS
 
 
 def documented() -> list[tuple[str, str, str]]:
-    """(variable, default as one would write it, sentence) of every setting."""
-    return [
-        (name, _written(info.default), info.description or "") for name, info in _fields().items()
-    ]
+    """(variable, default as one would write it, sentence) of every setting that is built in."""
+    fields = _fields((*SECTIONS.values(), *VENDORS.values()))
+    return [(name, _written(info.default), info.description or "") for name, info in fields.items()]
 
 
-@functools.cache
-def _fields() -> dict[str, FieldInfo]:
-    kinds = (*SECTIONS.values(), *VENDORS.values())
+def _fields(kinds: Iterable[type[Section]]) -> dict[str, FieldInfo]:
     fields = [info for kind in kinds for info in kind.model_fields.values()]
     return {str(info.validation_alias): info for info in fields}
 
@@ -249,16 +257,19 @@ def _section(
     """One section; `None` when a problem was noted. Only known names are offered to the source,
     which would otherwise also take `HOST` or `URI` for the fields of that name."""
     source = EnvSettingsSource(kind, case_sensitive=True)
-    source.env_vars = {name: variables[name] for name in _fields().keys() & variables.keys()}
+    fields = _fields([kind])
+    source.env_vars = {name: variables[name] for name in fields.keys() & variables.keys()}
     try:
         return kind(**source())
     except ValidationError as error:
-        problems += [_problem(dict(detail), variables) for detail in error.errors()]
+        problems += [_problem(dict(detail), variables, fields) for detail in error.errors()]
         return None
 
 
-def _problem(detail: Mapping[str, Any], variables: Mapping[str, str]) -> str:
+def _problem(
+    detail: Mapping[str, Any], variables: Mapping[str, str], fields: Mapping[str, FieldInfo]
+) -> str:
     name = str(detail["loc"][0])
-    info = _fields()[name]
+    info = fields[name]
     shown = " (value not shown)" if is_secret(info) else f", got {harmless(variables[name])!r}"
     return f"{name}: {expected(detail, info)}{shown}"

@@ -61,7 +61,7 @@ WORD_LISTS = {
 }
 USES_WORD_LISTS = "identity address domains"
 
-FOR_PROVIDER_AUTHORS = {"answer", "providers.base"}
+FOR_PROVIDER_AUTHORS = {"answer", "providers.base", "providers.http"}
 """What `enricher/__init__.py` offers under the package's own name."""
 
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "managers", "manager", "common"}

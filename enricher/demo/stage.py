@@ -41,6 +41,8 @@ DRAIN_SECONDS = 15.0
 POLL_SECONDS = 0.05
 _TAIL_LINES = 15
 _DROPPED = (*OUR_PREFIXES, "MONGODB_", "LEADS_")
+_KEY = "_API_KEY"
+"""Of a vendor that another package brings: nobody simulates it, and a demo must not cost anything."""
 
 
 class DaemonEnded(Exception):
@@ -128,7 +130,7 @@ def _environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith(_DROPPED) and name != "NO_COLOR"
+        if not name.upper().startswith(_DROPPED) and not name.endswith(_KEY) and name != "NO_COLOR"
     }
 
 

@@ -210,8 +210,11 @@ async def _body_of(response: httpx.Response) -> bytes | Unavailable:
 def _windows_for(windows: tuple[Window, ...], per_minute: int) -> tuple[Window, ...]:
     """A plan with more calls a minute has more a second too: other windows grow in proportion.
 
-    They never shrink: a lower figure than the default is the operator's own restraint.
+    They never shrink: a lower figure than the default is the operator's own restraint, and it holds
+    also where the vendor counts no minutes.
     """
+    if all(window.seconds != _MINUTE for window in windows):
+        return (*windows, Window(per_minute, _MINUTE))
     default = next((window.calls for window in windows if window.seconds == _MINUTE), per_minute)
     return tuple(
         replace(window, calls=per_minute)

@@ -14,18 +14,20 @@ missing field for the least money, misses included:
               apollo_person     the same
               clearbit_person   a miss costs as much as a hit, and for persons misses are many
 
+Then come those of other packages (`plugins.py`), except that rules which cost nothing go first.
 `ENRICHER_PROVIDER_ORDER` changes it, `ENRICHER_PROVIDERS_OFF` leaves some out, and
 `ENRICHER_REQUIRED_FIELDS` says what the next one is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import httpx
 
+from enricher.providers import plugins
 from enricher.providers.apollo import ApolloCompany, ApolloPerson
-from enricher.providers.base import Access, Registered
+from enricher.providers.base import Access, Provider, Registered
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.clearbit_person import ClearbitPerson
 from enricher.providers.http import HttpProvider
@@ -47,7 +49,7 @@ VENDORS_PROVIDERS: tuple[type[HttpProvider], ...] = (
     HunterVerifier,
 )
 """Every route we can ask, in the order in which they are asked within their kind.
-`setting_providers.PROVIDERS` names the same."""
+`setting_providers.PROVIDERS` names the same, and so do the entry points in `pyproject.toml`."""
 
 _EVERY = ProviderSettings(off=())
 
@@ -57,13 +59,16 @@ def build(
     accesses: Mapping[str, Access],
     per_minute: Mapping[str, int],
     wishes: ProviderSettings = _EVERY,
+    others: Sequence[type[Provider]] | None = None,
 ) -> Registered:
-    """`accesses` and `per_minute` are by vendor; a vendor that is not in `accesses` has no key."""
-    order = (*wishes.order, *(each.name for each in VENDORS_PROVIDERS))
-    kinds = sorted(VENDORS_PROVIDERS, key=lambda each: order.index(each.name))
+    """`accesses` and `per_minute` are by vendor; a vendor that is not in `accesses` has no key.
+    `others` are those of other packages: all that are installed, unless they are given."""
+    kinds = _in_order(_installed() if others is None else others, wishes)
     why_not = {each.name: _why_not(each, accesses, wishes) for each in kinds}
     asked = (
         each(http, accesses[each.vendor], per_minute.get(each.vendor))
+        if issubclass(each, HttpProvider)
+        else each()
         for each in kinds
         if why_not[each.name] is None
     )
@@ -73,16 +78,31 @@ def build(
     )
 
 
+def _installed() -> list[type[Provider]]:
+    return [plugin.provider for plugin in plugins.installed()]
+
+
+def _in_order(
+    others: Sequence[type[Provider]], wishes: ProviderSettings
+) -> Sequence[type[Provider]]:
+    free = [each for each in others if each.is_free]
+    kinds = [*free, *VENDORS_PROVIDERS, *(each for each in others if not each.is_free)]
+    order = [*wishes.order, *(each.name for each in kinds)]
+    return sorted(kinds, key=lambda each: order.index(each.name))
+
+
 def _why_not(
-    provider: type[HttpProvider], accesses: Mapping[str, Access], wishes: ProviderSettings
+    provider: type[Provider], accesses: Mapping[str, Access], wishes: ProviderSettings
 ) -> str | None:
     if provider.name in wishes.off:
         return "turned off"
+    if provider.is_free:
+        return None
     access = accesses.get(provider.vendor)
     return None if access and access.key.get_secret_value().strip() else "no key"
 
 
-def _asked_for(provider: HttpProvider, wishes: ProviderSettings) -> HttpProvider:
+def _asked_for(provider: Provider, wishes: ProviderSettings) -> Provider:
     """Required of it is what the operator wants and it can know. One that can know nothing of it is
     still asked while that is missing: it may be the only one of its kind."""
     wanted = wishes.required.get(provider.kind, provider.required)
