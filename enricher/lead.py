@@ -137,11 +137,12 @@ class Lead:
 
     @property
     def is_suspect(self) -> bool:
-        """Its process died with it twice in a row: it may be the cause."""
+        """Its process died with it three times in a row: it may be the cause."""
         return self.interruptions >= SUSPECT_AFTER
 
 
-SUSPECT_AFTER = 2
+SUSPECT_AFTER = 3
+"""With the three retries of the default, the attempt after it is the last."""
 
 
 @dataclass(slots=True, eq=False)

@@ -86,7 +86,7 @@ class Lanes:
         """Up to `slots` candidates in one round trip, the most deserving first.
 
         `above`: under pressure, the urgency of those that wait. At most so many `suspects` are
-        among them: leads that were in work twice in a row when their process died.
+        among them: leads that were in work three times in a row when their process died.
         """
         candidates = await self._next(slots, above, aside)
         suspected = [each for each in candidates if each["interruptions"] >= SUSPECT_AFTER]

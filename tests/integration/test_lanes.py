@@ -388,12 +388,12 @@ async def died_with(leads: Collection, ids: list[object], times: int) -> None:
         await leads.update_many({}, {"$set": {"enrichment.due_at": PAST}})
 
 
-async def test_what_was_in_work_twice_when_its_process_died_is_worked_on_one_at_a_time(
+async def test_what_was_in_work_three_times_when_its_process_died_is_worked_on_one_at_a_time(
     ours: Collection,
 ) -> None:
     for number in range(5):
         await pending(ours, number, WARM)
-    await died_with(ours, list(range(5)), times=2)
+    await died_with(ours, list(range(5)), times=3)
     first = (await queue(ours).claim(100)).leases
     assert [lease.lead.is_suspect for lease in first] == [True]
     assert (await queue(ours).claim(100, suspects=0)).leases == []
@@ -402,7 +402,7 @@ async def test_what_was_in_work_twice_when_its_process_died_is_worked_on_one_at_
 
 async def test_other_leads_do_not_wait_for_those_that_are_suspected(ours: Collection) -> None:
     await pending(ours, "suspect", WARM)
-    await died_with(ours, ["suspect"], times=2)
+    await died_with(ours, ["suspect"], times=3)
     for number in range(3):
         await pending(ours, number, COLD)
     assert sorted(map(str, await claimed(queue(ours), 100))) == ["0", "1", "2", "suspect"]
