@@ -135,15 +135,6 @@ class Lead:
     job_title: str | None = None
     """As the lead's writer has it: shown beside what vendors say, never in place of it."""
 
-    @property
-    def is_suspect(self) -> bool:
-        """Its process died with it three times in a row: it may be the cause."""
-        return self.interruptions >= SUSPECT_AFTER
-
-
-SUSPECT_AFTER = 3
-"""With the three retries of the default, the attempt after it is the last."""
-
 
 @dataclass(slots=True, eq=False)
 class Lease:

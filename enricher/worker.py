@@ -107,7 +107,7 @@ class Worker:
             return
         above = pressure.urgency if pressure.is_high else None
         try:
-            has_suspect = any(lease.lead.is_suspect for lease in self._tasks.values())
+            has_suspect = any(self.leads.is_suspect(lease.lead) for lease in self._tasks.values())
             claimed = await self.leads.claim(room, above, suspects=0 if has_suspect else 1)
         except DatabaseTrouble as error:
             await pause(stop, self.outage.failed(error))
@@ -141,7 +141,7 @@ class Worker:
         lease = self._tasks.pop(task)
         self.heartbeat.let_go(lease)
         self._slot_freed.set()
-        if lease.lead.is_suspect:
+        if self.leads.is_suspect(lease.lead):
             self.bell.ring()  # the next one may be claimed
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.bind(lead=label(lease.lead_id)).opt(exception=error).error("lead.abandoned")

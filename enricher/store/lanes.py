@@ -28,7 +28,7 @@ from typing import Protocol
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.lead import SUSPECT_AFTER, Document, Status
+from enricher.lead import Document, Status
 from enricher.store import book
 
 OLDEST = "oldest"
@@ -74,6 +74,8 @@ class Lanes:
 
     collection: AsyncCollection[Document]
     random: random.Random
+    suspect_after: int = 3
+    """Deaths of its process in a row after which a lead is worked on alone."""
     claims: int = 0
     width: int = 1
     """Times the slots: how far it looks when others take the head of the queue."""
@@ -86,10 +88,10 @@ class Lanes:
         """Up to `slots` candidates in one round trip, the most deserving first.
 
         `above`: under pressure, the urgency of those that wait. At most so many `suspects` are
-        among them: leads that were in work three times in a row when their process died.
+        among them: leads that were in work each time when their process died, `suspect_after` times.
         """
         candidates = await self._next(slots, above, aside)
-        suspected = [each for each in candidates if each["interruptions"] >= SUSPECT_AFTER]
+        suspected = [each for each in candidates if each["interruptions"] >= self.suspect_after]
         left_out = [book.id_key(each["_id"]) for each in suspected[suspects:]]
         return [each for each in candidates if book.id_key(each["_id"]) not in left_out]
 

@@ -96,12 +96,19 @@ class Leads:
     account: book.Expression = field(default_factory=_NOTHING.copy)
     plan: book.Expression = field(default_factory=_NOTHING.copy)
     """Expressions for whose lead it is: `book.account`, `book.plan`."""
+    suspect_after: int = 3
+    """Deaths of its process in a row after which a lead is worked on alone: as many as there are
+    retries, so that this is its last attempt."""
     lanes: Lanes = field(init=False)
     _aside: dict[bytes, float] = field(default_factory=dict)
     _lost_before: set[tuple[bytes, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.lanes = Lanes(self.collection, self.random)
+        self.lanes = Lanes(self.collection, self.random, self.suspect_after)
+
+    def is_suspect(self, lead: Lead) -> bool:
+        """Its process died with it each time: it may be the cause."""
+        return lead.interruptions >= self.suspect_after
 
     # -- admission -------------------------------------------------------------------------
 

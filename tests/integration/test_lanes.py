@@ -395,7 +395,7 @@ async def test_what_was_in_work_three_times_when_its_process_died_is_worked_on_o
         await pending(ours, number, WARM)
     await died_with(ours, list(range(5)), times=3)
     first = (await queue(ours).claim(100)).leases
-    assert [lease.lead.is_suspect for lease in first] == [True]
+    assert [queue(ours).is_suspect(lease.lead) for lease in first] == [True]
     assert (await queue(ours).claim(100, suspects=0)).leases == []
     assert len((await queue(ours).claim(100)).leases) == 1
 
