@@ -5,8 +5,8 @@ keeps the leases and outlives it, so leads that finish during a drain keep their
 closed when nobody needs them any more.
 
     http server
-      heartbeat
-        watcher, worker      <- told to stop by the first signal
+      heartbeat, flights, ledger         <- until the last call has ended
+        watcher, worker, releases      <- told to stop by the first signal
 """
 
 from __future__ import annotations

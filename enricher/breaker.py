@@ -55,7 +55,7 @@ class Breaker:
     _is_told: bool = False
     _pause: float = 0.0
     """Seconds; 0 while the circuit is closed."""
-    _closed_until: float = 0.0
+    _open_until: float = 0.0
     _probing_until: float = 0.0
 
     @property
@@ -68,7 +68,7 @@ class Breaker:
         if self.is_closed:
             return None
         now = self.clock()
-        free_at = max(self._closed_until, self._probing_until)
+        free_at = max(self._open_until, self._probing_until)
         if now < free_at:
             return Held(REASON, free_at - now)
         self._probing_until = now + _PROBE_SECONDS
@@ -103,7 +103,7 @@ class Breaker:
 
     def _open(self, seconds: float) -> None:
         was_closed, self._pause = self.is_closed, seconds
-        self._closed_until, self._probing_until = self.clock() + seconds, 0.0
+        self._open_until, self._probing_until = self.clock() + seconds, 0.0
         self._failed.clear()
         if was_closed:
             metrics.CIRCUIT.labels(self.provider).set(1)
@@ -111,9 +111,9 @@ class Breaker:
 
     def _reopened(self, answer: Unavailable) -> Answer:
         """A failure while it is not closed: only one after the pause is a probe's."""
-        if self.clock() >= self._closed_until:
+        if self.clock() >= self._open_until:
             self._open(min(LONGEST_PAUSE_SECONDS, 2 * self._pause))
-        return Held(f"{REASON}: {answer.reason}", self._closed_until - self.clock())
+        return Held(f"{REASON}: {answer.reason}", self._open_until - self.clock())
 
     def _succeeded(self) -> None:
         if self._failures and (self._is_told or not self.is_closed):

@@ -160,7 +160,7 @@ def backfill(
     After Ctrl-C the same command goes on where it stopped.
     """
     from enricher.commands import arguments  # noqa: PLC0415 - see run
-    from enricher.commands.backfill import fill, plan  # noqa: PLC0415
+    from enricher.commands.backfill import fill, plan  # noqa: PLC0415 - see run
 
     match = arguments.query(query)
     if not (dry_run or yes or sys.stdin.isatty()):
