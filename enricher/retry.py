@@ -52,6 +52,12 @@ async def with_retries(
     random: Random,
 ) -> Answer:
     """Call until the answer is final, the tries are used up, or `deadline` (monotonic) is too near."""
+    first = await call()
+    if not _is_passing(first):
+        return (
+            first  # nearly always; what follows costs more than the rest of a lead's way to a call
+        )
+    known = [first]
 
     def waits() -> Generator[float, Answer, None]:
         return _waits(retries, deadline, random)
@@ -64,7 +70,7 @@ async def with_retries(
 
     @backoff.on_predicate(wait_gen, _is_passing, jitter=None, on_backoff=note, logger=None)
     async def attempt() -> Answer:
-        return await call()
+        return known.pop() if known else await call()
 
     return await attempt()
 

@@ -55,6 +55,8 @@ _DUE: Document = {
     **_DUE_NOW,
 }
 _REFRESH: Document = {"enrichment_status": Status.COMPLETED, **_DUE_NOW}
+CLAIMABLE: Document = {"$or": [_PENDING, _DUE, _REFRESH]}
+"""A lead that is work, by the server's clock: what every lane reads some of, and a claim insists on."""
 
 _BY_PRIORITY = {"enrichment.priority": -1, "enrichment.queued_at": 1}
 _BY_AGE = {"enrichment.queued_at": 1}
