@@ -124,7 +124,7 @@ ASKED_ABOUT = ("email", "company_domain", "website")
 """What the question to a vendor is made of. A writer who corrects a name in the meantime must not
 cost a result that was paid for."""
 
-INPUTS_UNCHANGED: Document = {
+_INPUTS_UNCHANGED: Document = {
     "$expr": {
         "$eq": [
             {name: f"$enrichment.inputs.{name}" for name in ASKED_ABOUT},
@@ -134,6 +134,21 @@ INPUTS_UNCHANGED: Document = {
 }
 """Both sides are the server's: a text that is not valid UTF-8 reaches us as another one, and would
 look changed for ever."""
+_BROKEN = "\ufffd"
+"""What stands in our copy of a text that is not valid UTF-8."""
+
+
+def inputs_unchanged(inputs: Inputs) -> Document:
+    """The filter of a write that is only right while the lead asks what it asked when it was claimed.
+
+    Where what we read is what is stored, it is compared with that: the server takes a third less for
+    the whole write than with an expression (0.30 against 0.47 ms of CPU, MongoDB 6.0).
+    """
+    asked = {name: getattr(inputs, name) for name in ASKED_ABOUT}
+    if any(name in inputs.malformed or _BROKEN in (asked[name] or "") for name in ASKED_ABOUT):
+        return _INPUTS_UNCHANGED
+    # Without the second condition an array that contains the text would pass for it.
+    return {name: {"$eq": text, "$not": {"$type": "array"}} for name, text in asked.items()}
 
 
 def id_key(id_: LeadId) -> bytes:

@@ -19,7 +19,7 @@ from enricher.lead import Document, Lease, Progress
 from enricher.outage import describe
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
-from enricher.store.leads import fence
+from enricher.store.leads import unchanged
 
 _LARGEST_BATCH = 200
 
@@ -49,4 +49,4 @@ def _update(lease: Lease, progress: Progress) -> UpdateOne:
     values: Document = {"enrichment": book.book_with(known)}
     if progress.data:
         values |= {"enriched_data": {"$literal": progress.data}, "updated_at": "$$NOW"}
-    return UpdateOne({**fence(lease), **book.INPUTS_UNCHANGED}, [{"$set": values}])
+    return UpdateOne(unchanged(lease), [{"$set": values}])

@@ -282,6 +282,11 @@ def fence(lease: Lease) -> Document:
     }
 
 
+def unchanged(lease: Lease) -> Document:
+    """The same, and only while the lead asks what it asked when it was claimed."""
+    return {**fence(lease), **book.inputs_unchanged(lease.lead.inputs)}
+
+
 def _bring_forward(aged: list[Document], won: dict[bytes, Lease], urgency: float) -> None:
     """Or it would have a slot, and wait there until its time is up behind all that are more urgent."""
     for candidate in aged:

@@ -46,7 +46,7 @@ from enricher.lead import (
 from enricher.outage import Outage
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
-from enricher.store.leads import fence
+from enricher.store.leads import fence, unchanged
 from enricher.store.refusal import is_refusal, is_unreadable, refusals
 
 _LARGEST_BATCH = 200
@@ -169,9 +169,8 @@ class Settler:
         """The lead must not come back for ever and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
         ending = self._ending(Settlement(settlement.lease, failed, None))
-        unchanged = {**fence(settlement.lease), **book.INPUTS_UNCHANGED}
         try:
-            written = await self.collection.update_one(unchanged, ending)
+            written = await self.collection.update_one(unchanged(settlement.lease), ending)
         except WriteError as error:
             return self._refused_again(settlement, error)
         if not written.matched_count:
@@ -190,9 +189,7 @@ class Settler:
     # -- the write itself ------------------------------------------------------------------
 
     def _update(self, settlement: Settlement) -> UpdateOne:
-        return UpdateOne(
-            {**fence(settlement.lease), **book.INPUTS_UNCHANGED}, self._ending(settlement)
-        )
+        return UpdateOne(unchanged(settlement.lease), self._ending(settlement))
 
     def _ending(self, settlement: Settlement) -> book.Pipeline:
         outcome, subject = settlement.outcome, settlement.subject
