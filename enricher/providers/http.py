@@ -34,7 +34,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import ClassVar, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import httpx
@@ -171,18 +171,30 @@ class HttpProvider(Provider):
         Redirects are never followed: httpx strips `Authorization` on the way to another host, but
         not a key in a header of the vendor's own naming.
         """
-        async with self._http.stream(
-            request.method,
-            self._access.base_url.rstrip("/") + request.path,
-            params=dict(request.params),
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip", **self.headers()},
-            timeout=self._access.timeout,
-            follow_redirects=False,
-        ) as response:
+        response = await self._http.send(
+            self._as_sent(request), stream=True, follow_redirects=False
+        )
+        async with aclosing(response):
             body = await _body_of(response)
         if isinstance(body, bytes):
             return Reply(response.status_code, _headers_of(response), body)
         return body if response.status_code == _OK else _bodiless(response)
+
+    def _as_sent(self, request: Request) -> httpx.Request:
+        """Whole as it is: the client's own way to build one parses the URL three times, which is a
+        quarter of the CPU that a call costs."""
+        url = self._access.base_url.rstrip("/") + request.path
+        if request.params:
+            url += "?" + urlencode(request.params, quote_via=quote)
+        headers = {
+            "User-Agent": self._http.headers.get("User-Agent", "enricher"),
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            **self.headers(),
+        }
+        seconds = self._access.timeout
+        timeout = {"connect": seconds, "read": seconds, "write": seconds, "pool": seconds}
+        return httpx.Request(request.method, url, headers=headers, extensions={"timeout": timeout})
 
 
 def preparing(reply: Reply) -> Preparing:
