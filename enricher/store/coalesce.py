@@ -1,18 +1,24 @@
 """Concurrent awaits share one round trip.
 
 While one batch is on its way to the database, everything that is submitted meanwhile gathers for
-the next one. So a lone caller pays no waiting time at all, and under load the batches grow by
-themselves: no timer, no threshold to tune.
+the next one; and a batch does not leave while each turn of the event loop still brings more for it,
+for a few milliseconds at the most. So a lone caller waits for one turn of an idle loop, and under
+load the batches grow by themselves: there is no threshold to tune.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+_LONGEST_GATHERING_SECONDS = 0.01
+"""Callers come for as long as the CPU is busy, and then a batch more costs more than this."""
 
 
 class Coalescer(Generic[Item, Result]):
@@ -43,11 +49,20 @@ class Coalescer(Generic[Item, Result]):
     async def _run(self) -> None:
         try:
             while self._waiting:
+                await self._gather()
                 batch = self._waiting[: self._limit]
                 del self._waiting[: self._limit]
                 await self._flush_one(batch)
         finally:
             self._runner = None
+
+    async def _gather(self) -> None:
+        """Until a turn of the loop brings nobody, the batch is full, or it has taken long enough."""
+        ends = time.monotonic() + _LONGEST_GATHERING_SECONDS
+        seen = 0
+        while seen < len(self._waiting) < self._limit and time.monotonic() < ends:
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _flush_one(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
