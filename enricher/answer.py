@@ -72,6 +72,8 @@ class Found:
     confidence: float | None = None
     """How sure the vendor is that this is about the one who was asked for, from 0 to 1; `None` when
     it does not say. Below a half the values are kept as alternatives and not written."""
+    read: dict[str, FieldValues] = field(default_factory=dict, init=False, compare=False)
+    """What the merge made of a section: the waterfall and the outcome both want to know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ _RULES = (
     ),
     (re.compile(r"(dup key|full error): [^\n]*"), r"\1: [omitted]"),
 )
+_SUSPECT = re.compile(r"(?i)[@/=:\\%\s]|u0040")
+"""Nothing that a rule looks for is without one of these."""
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "INFO": "32", "SUCCESS": "32"}
 
 _secrets: list[str] = []
@@ -94,6 +96,8 @@ def redact(text: str) -> str:
     """`text` without addresses, secrets, credentials and quoted documents."""
     for secret in _secrets:
         text = text.replace(secret, "[secret]")
+    if not _SUSPECT.search(text):
+        return text
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return _ADDRESS.sub("[e-mail]", text)

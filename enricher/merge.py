@@ -177,8 +177,9 @@ def _said(section: str, answers: Mapping[str, Found]) -> dict[str, _Said]:
 
 
 def _values(section: str, answer: Found) -> _Said:
-    values = typed(section, mapping(answer.sections).get(section))
-    return _Said(values, confidence_of(answer.confidence))
+    if section not in answer.read:
+        answer.read[section] = typed(section, mapping(answer.sections).get(section))
+    return _Said(dict(answer.read[section]), confidence_of(answer.confidence))
 
 
 def _losers(
