@@ -54,6 +54,10 @@ WATCHER = "integration/test_watcher.py::test_"
 HTTP = "unit/test_provider_http.py::test_"
 REFUSALS = "unit/test_hunter_refusals.py::test_"
 BREAKER = "unit/test_breaker.py::test_"
+STATUSES = (
+    "acceptance/test_statuses.py::test_an_answer_becomes_what_it_means_on_the_lead_and_on_the_bill"
+)
+"""Every status and dialect of every vendor; P10 to P13 are about time and are shown elsewhere."""
 
 CASES = (
     _case("E1", "missing, empty or blank address", GARBAGE + "a_lead_without_an_address_and_a_company_is_skipped"),
@@ -95,21 +99,22 @@ CASES = (
     _case("E27", "a company domain that is not the address's"),
     _case("E28", "several domains of one company", "unit/test_clearbit_record.py::test_a_record_under_another_domain_is_still_the_companys"),
     _case("E29", "a domain that does not exist", gap="the DNS is never asked; a verifier says it"),
-    _case("P1", "200 without a record"),
-    _case("P2", "404 as a miss, charged or not", PAID + "what_costs_nothing_is_given_back_to_the_budget"),
-    _case("P3", "202, still working on it", RETRIES + "odd_answers_are_sat_out_within_one_attempt_and_paid_for_once", PAID + "polling_for_an_answer_that_is_paid_for_costs_nothing_more"),
-    _case("P4", "Hunter's 222", RETRIES + "odd_answers_are_sat_out_within_one_attempt_and_paid_for_once"),
-    _case("P5", "Hunter's 403 as the rate limit", REFUSALS + "unexplained_403s_wait_longer_each_time_and_end_as_a_refused_key"),
-    _case("P6", "Hunter's 429 as the used-up plan", REFUSALS + "a_429_without_hint_asks_the_account_which_limit_it_is"),
+    _case("P1", "200 without a record", STATUSES),
+    _case("P2", "404 as a miss, charged or not", STATUSES, PAID + "what_costs_nothing_is_given_back_to_the_budget"),
+    _case("P3", "202, still working on it", STATUSES, RETRIES + "odd_answers_are_sat_out_within_one_attempt_and_paid_for_once", PAID + "polling_for_an_answer_that_is_paid_for_costs_nothing_more"),
+    _case("P4", "Hunter's 222", STATUSES, RETRIES + "odd_answers_are_sat_out_within_one_attempt_and_paid_for_once"),
+    _case("P5", "Hunter's 403 as the rate limit", STATUSES, REFUSALS + "unexplained_403s_wait_longer_each_time_and_end_as_a_refused_key"),
+    _case("P6", "Hunter's 429 as the used-up plan", STATUSES, REFUSALS + "a_429_without_hint_asks_the_account_which_limit_it_is"),
     _case(
         "P7",
         "451, the person objected",
+        STATUSES,
         RETRIES + "who_objected_to_being_processed_is_left_alone",
         "unit/test_conclude.py::test_an_objection_drops_what_is_about_the_person_and_keeps_the_company",
         "unit/test_conclude.py::test_an_objection_drops_what_others_said_of_the_person_as_well",
     ),
-    _case("P8", "402, out of credits", RETRIES + "a_vendor_that_refuses_everybody_is_asked_once_and_holds_up_nothing_else"),
-    _case("P9", "401 or 403, the key is refused", RETRIES + "a_vendor_that_refuses_everybody_is_asked_once_and_holds_up_nothing_else"),
+    _case("P8", "402, out of credits", STATUSES, RETRIES + "a_vendor_that_refuses_everybody_is_asked_once_and_holds_up_nothing_else"),
+    _case("P9", "401 or 403, the key is refused", STATUSES, RETRIES + "a_vendor_that_refuses_everybody_is_asked_once_and_holds_up_nothing_else"),
     _case("P10", "429 with a time to wait", "acceptance/test_limits.py::test_a_vendor_that_says_when_to_come_back_is_left_in_peace_until_then", BUCKETS + "a_pause_that_one_process_learnt_holds_for_the_others"),
     _case("P11", "no rate headers at all", "unit/test_limits.py::test_many_who_always_call_stay_within_every_window"),
     _case("P12", "several windows at once", BUCKETS + "slots_keep_every_window_in_any_sequence_of_reservations"),
@@ -129,6 +134,7 @@ CASES = (
     _case(
         "P20",
         "bodies that are no answer",
+        STATUSES,
         HTTP + "a_gzip_bomb_is_a_body_that_is_too_large",
         HTTP + "a_body_of_50_megabytes_is_not_read_to_its_end",
         HTTP + "a_charset_that_lies_is_no_answer",

@@ -11,6 +11,7 @@ good for no enrichment route.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from enricher.answer import Reply
 from enricher.demo import apollo_records, facts
@@ -32,6 +33,8 @@ from enricher.demo.vendor import (
 COMPANY, PERSON, HEALTH = "organizations/enrich", "people/match", "auth/health"
 OK = 200
 NOBODY = (b"", b"{}", b'{"person":null}')
+SHAPES = ("missing", "null", "nothing")
+"""How the vendor says that it knows nothing."""
 WINDOWS = (
     (60.0, "x-rate-limit-minute", "x-minute-usage", "x-minute-requests-left"),
     (3_600.0, "x-rate-limit-hourly", "x-hourly-usage", "x-hourly-requests-left"),
@@ -60,7 +63,9 @@ class Apollo(Vendor):
             "unauthorized": _unauthorized,
             "forbidden": _forbidden,
             "unknown_record": self._nothing,
+            **{f"unknown_record:{shape}": partial(_nothing, shape) for shape in SHAPES},
             "unknown_route": self.unknown_route,
+            "wrong_params": _wrong_params,
         }
         self._misses = 0
 
@@ -84,8 +89,7 @@ class Apollo(Vendor):
         pattern = {COMPANY: DOMAIN, PERSON: ADDRESS}.get(call.entry.route)
         if pattern is None or pattern.fullmatch(call.entry.question):
             return None
-        name = "domain" if call.entry.route == COMPANY else "email"
-        return _say(call, 422, {"error": f"Required parameter '{name}' missing"})
+        return _wrong_params(call)
 
     def is_billable(self, call: Call, reply: Reply) -> bool:
         if reply.status != OK or call.entry.route not in (COMPANY, PERSON):
@@ -102,10 +106,8 @@ class Apollo(Vendor):
 
     def _nothing(self, call: Call) -> Reply:
         """In turns; the order is that of the misses of this run."""
-        key = "organization" if call.entry.route == COMPANY else "person"
         self._misses += 1
-        shapes: tuple[Record | None, ...] = ({}, {key: None}, None)
-        return _say(call, 200, shapes[(self._misses - 1) % len(shapes)])
+        return _nothing(SHAPES[(self._misses - 1) % len(SHAPES)], call)
 
     def _health(self, call: Call) -> Reply:
         return _say(call, 200, {"healthy": True, "is_logged_in": call.entry.key == "ok"})
@@ -113,6 +115,17 @@ class Apollo(Vendor):
 
 def _key(call: Call) -> str:
     return call.request.headers.get("x-api-key") or bearer(call.request) or ""
+
+
+def _nothing(shape: str, call: Call) -> Reply:
+    key = "organization" if call.entry.route == COMPANY else "person"
+    bodies: dict[str, Record | None] = {"missing": {}, "null": {key: None}, "nothing": None}
+    return _say(call, 200, bodies[shape])
+
+
+def _wrong_params(call: Call) -> Reply:
+    name = "domain" if call.entry.route == COMPANY else "email"
+    return _say(call, 422, {"error": f"Required parameter '{name}' missing"})
 
 
 def _unauthorized(_call: Call) -> Reply:

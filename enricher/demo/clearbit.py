@@ -50,6 +50,7 @@ class Clearbit(Vendor):
         }
         self.answers = {
             "throttled": _throttled,
+            "throttled:relative": _throttled_for_seconds,
             "quota_spent": _error(402, "over_quota", "You have used up your plan's requests."),
             "unauthorized": _error(401, "invalid_api_key", "Invalid API key provided."),
             "pending": self._pending,
@@ -57,6 +58,9 @@ class Clearbit(Vendor):
             "pending:body": _queued,
             "unknown_record": _error(404, "unknown_record", "Unknown record."),
             "unknown_route": self.unknown_route,
+            "wrong_params": _wrong_params(422),
+            "wrong_params:400": _wrong_params(400),
+            "api_error": _error(500, "api_error", "Something went wrong."),
         }
 
     def unknown_route(self, call: Call) -> Reply:
@@ -75,9 +79,7 @@ class Clearbit(Vendor):
         is_person = call.entry.route == "people/find"
         if (ADDRESS if is_person else DOMAIN).fullmatch(question):
             return None
-        what = "Email" if is_person else "Domain"
-        problem = f"{what} is invalid" if question else f"{what} is required"
-        return _say(call, 422, _error_body("params_invalid", problem))
+        return self.answers["wrong_params"](call)
 
     def is_billable(self, call: Call, reply: Reply) -> bool:
         """A 404 costs when a domain was looked for; the 404 of a wrong path has no account to bill."""
@@ -107,8 +109,26 @@ def _error(status: int, kind: str, message: str) -> Answer:
     return lambda call: _say(call, status, body)
 
 
+def _wrong_params(status: int) -> Answer:
+    """The reference names 400 and 422 for the same; the hosts were seen to send 422."""
+
+    def say(call: Call) -> Reply:
+        what = "Email" if call.entry.route == "people/find" else "Domain"
+        problem = f"{what} is invalid" if call.entry.question else f"{what} is required"
+        return _say(call, status, _error_body("params_invalid", problem))
+
+    return say
+
+
 def _throttled(call: Call) -> Reply:
     return _say(call, 429, _error_body("rate_limit", "Rate limit exceeded."))
+
+
+def _throttled_for_seconds(call: Call) -> Reply:
+    """As an old issue of the vendor's Ruby client shows it."""
+    moment = _throttled(call)
+    seconds = {"X-RateLimit-Reset": str(math.ceil(wait_of(call)))}
+    return Reply(moment.status, {**moment.headers, **seconds}, moment.body)
 
 
 def _queued(call: Call) -> Reply:

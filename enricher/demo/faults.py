@@ -4,16 +4,23 @@ A fault is picked by vendor, route and question, for the first `times` calls or 
 left to chance (see `stories.py` for which one is due).
 
     kind             fields            what the client sees
-    throttled        dialect, seconds  the vendor's rate limit; room comes free after `seconds` (1)
+    throttled        dialect, seconds  the vendor's rate limit; room comes free after `seconds` (1);
+                                       Clearbit: "relative" tells so many seconds and no moment
     quota_spent      dialect           the vendor's exhausted plan
     unauthorized                       a key that is no longer good
     forbidden                          Hunter: a key without the permission (403)
     pending          dialect           202; Clearbit spells it "empty" or "body", else in turns
-    unknown_record                     404, which Clearbit charges
+    unknown_record   dialect           404, which Clearbit charges; Apollo: an empty 200, spelt
+                                       "missing", "null" or "nothing", else in turns
     unknown_route                      404 of a path that is not there
     claimed_email                      Hunter: 451, the person objected
     smtp_failed                        Hunter: 222, the remote mail server failed
     invalid_domain                     Hunter: 400, also what a domain owner's objection looks like
+    invalid_email                      Hunter: 400
+    wrong_params     dialect           400 or 422: something of the question is missing or malformed;
+                                       Clearbit and Hunter know either, by their number
+    wrong_method                       PDL: 405
+    api_error                          500 in the vendor's own JSON
     status           status, body, headers   that, literally
     server_error     status (503)      an HTML page of a proxy
     html             status (200)      a page instead of JSON
@@ -60,6 +67,10 @@ SPELLED = frozenset(
         "claimed_email",
         "smtp_failed",
         "invalid_domain",
+        "invalid_email",
+        "wrong_params",
+        "wrong_method",
+        "api_error",
     ]
 )
 """Kinds that each vendor spells in its own code book; one without an entry there is unaffected."""
@@ -69,7 +80,7 @@ _OWN_FIELDS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(SPELLED, frozenset[str]()),
     "throttled": frozenset(("dialect", "seconds")),
     "quota_spent": frozenset(("dialect",)),
-    "pending": frozenset(("dialect",)),
+    **dict.fromkeys(("pending", "unknown_record", "wrong_params"), frozenset(("dialect",))),
     "status": frozenset(("status", "body", "headers")),
     **dict.fromkeys(("server_error", "html", "empty"), frozenset(("status",))),
     **dict.fromkeys(
@@ -79,6 +90,8 @@ _OWN_FIELDS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("latency", "hang", "drip"), frozenset(("seconds",))),
     **dict.fromkeys(("reset", "cut_off"), frozenset[str]()),
 }
+KINDS = frozenset(_OWN_FIELDS)
+"""All that can go wrong."""
 _COMMON = frozenset(
     [
         "kind",

@@ -207,4 +207,6 @@ ANSWERS: dict[str, Answer] = {
     "invalid_email": _error(400, "invalid_email", "The email is not valid."),
     "invalid_domain": _error(400, "invalid_domain", "The domain is not valid."),
     "wrong_params": _error(400, "wrong_params", "You are missing a parameter."),
+    "wrong_params:422": _error(422, "invalid", "A parameter is not valid."),
+    "api_error": _error(500, "server_error", "Something went wrong on our side."),
 }

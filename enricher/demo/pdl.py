@@ -56,15 +56,18 @@ class PeopleDataLabs(Vendor):
             "quota_spent": self._error(402, "payment_required", "You have used all matches."),
             "unauthorized": self._error(401, "authentication_error", "Invalid API key."),
             "unknown_record": self._error(404, "not_found", "No records were found."),
-            "unknown_route": self.unknown_route,
+            "unknown_route": _no_page,
+            "wrong_params": self._wrong_params,
+            "wrong_method": _wrong_method,
+            "api_error": self._error(500, "api_error", "Internal server error."),
         }
 
     def unknown_route(self, call: Call) -> Reply:
         """Before the key is looked at. A wrong method is something else."""
         route = self.routes.get(call.request.path.removeprefix(f"/{self.name}"))
         if route is not None and call.request.method not in route.methods:
-            return _error_reply(405, "invalid_request_error", "Method not allowed.", {})
-        return Reply(404, {"Content-Type": "text/plain"}, b"404 page not found")
+            return _wrong_method(call)
+        return _no_page(call)
 
     def scope_of(self, call: Call, route: Route) -> str:
         return f"{route.scope}/free" if _is_free(call) else route.scope
@@ -80,10 +83,11 @@ class PeopleDataLabs(Vendor):
         is_company = call.entry.route == COMPANY
         if (DOMAIN if is_company else ADDRESS).fullmatch(call.entry.question):
             return None
-        problem = (
-            "Request must contain a website." if is_company else "Request must contain an email."
-        )
-        return self._error(400, "invalid_request_error", problem)(call)
+        return self._wrong_params(call)
+
+    def _wrong_params(self, call: Call) -> Reply:
+        what = "a website" if call.entry.route == COMPANY else "an email"
+        return self._error(400, "invalid_request_error", f"Request must contain {what}.")(call)
 
     def is_billable(self, call: Call, reply: Reply) -> bool:
         return reply.status == OK and call.request.method != "HEAD"
@@ -148,6 +152,14 @@ def _hints(call: Call) -> dict[str, str]:
 def _error_reply(status: int, kind: str, message: str, headers: dict[str, str]) -> Reply:
     body = {"status": status, "error": {"type": kind, "message": message}}
     return Reply(status, {"Content-Type": JSON_TYPE, **headers}, encode(body))
+
+
+def _wrong_method(_call: Call) -> Reply:
+    return _error_reply(405, "invalid_request_error", "Method not allowed.", {})
+
+
+def _no_page(_call: Call) -> Reply:
+    return Reply(404, {"Content-Type": "text/plain"}, b"404 page not found")
 
 
 def _least(call: Call) -> int:

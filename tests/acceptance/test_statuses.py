@@ -1,0 +1,196 @@
+"""Every status and dialect of every vendor, through the whole daemon: lead, journal and bill.
+
+The table is `tests/statuses.py`. Each provider has a daemon of its own with no other provider in it, so
+that a lead tells what that one said; and so has each answer that stops a vendor. They are the real
+daemon (`app.build`) over a real MongoDB, all in this process: fifty programs would take minutes to start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import groupby
+
+import httpx
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from enricher import app, settings
+from enricher.answer import Query
+from enricher.demo.faults import KINDS, SPELLED
+from enricher.demo.journal import Entry, Journal
+from enricher.demo.stories import Faults
+from enricher.demo.vendor import Terms
+from enricher.lead import Document
+from enricher.providers.base import Access
+from tests.rig import KEYS, Rig, open_rig
+from tests.statuses import PROVIDERS, SIMULATED, Case, cases, question
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(240)
+
+CASES = {case.id: case for case in cases()}
+AT_ONCE = 8
+"""Daemons; more only wait for each other."""
+PLAIN: Document = {
+    "ENRICHER_MAX_ATTEMPTS": 0,
+    "ENRICHER_LEAD_TIMEOUT_SECONDS": 90,
+    "ENRICHER_SHUTDOWN_GRACE_SECONDS": 0,
+    "PDL_API_KEY": "pdl-key-of-the-tests",
+    "APOLLO_API_KEY": "apollo-key-of-the-tests",
+    "PDL_RATE_LIMIT": 1_000_000,
+    "APOLLO_RATE_LIMIT": 1_000_000,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of one case."""
+
+    lead: Document
+    asked: list[Entry]
+    looks: list[Entry]
+
+
+# -- playing the table -------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def played(request: pytest.FixtureRequest, mongodb_uri: str) -> Mapping[str, Seen]:
+    """Case -> what was seen, of all that are to be run. One that came to no end is missing."""
+    wanted = [case for case in CASES.values() if _is_wanted(request.session, case)]
+    seen: dict[str, Seen] = {}
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def play(group: list[Case]) -> None:
+        async with turns, open_world(mongodb_uri, group[0]) as rig:
+            seen.update([each async for each in _played(rig, group)])
+
+    async with asyncio.TaskGroup() as tasks:
+        for group in _groups(wanted):
+            tasks.create_task(play(group))
+    return seen
+
+
+def _is_wanted(session: pytest.Session, case: Case) -> bool:
+    return any(f"[{case.id}]" in item.name for item in session.items)
+
+
+def _groups(wanted: Iterable[Case]) -> list[list[Case]]:
+    """The cases that can share a daemon."""
+
+    def world(case: Case) -> str:
+        return repr((case.provider, case.settings, case.world, case.stops and case.name))
+
+    return [list(group) for _, group in groupby(sorted(wanted, key=world), world)]
+
+
+@asynccontextmanager
+async def open_world(uri: str, case: Case) -> AsyncIterator[Rig]:
+    """A running daemon that has this provider alone."""
+    others = json.dumps([name for name in PROVIDERS if name != case.provider])
+    keys = KEYS | {name: str(PLAIN[f"{name.upper()}_API_KEY"]) for name in ("pdl", "apollo")}
+    terms = {"windows": dict.fromkeys(SIMULATED, ()), "keys": keys, "stories": False}
+    async with open_rig(uri, **{**terms, **case.world}) as rig:
+        given = PLAIN | {"ENRICHER_PROVIDERS_OFF": others} | case.settings
+        environment = rig.environment() | {name: str(value) for name, value in given.items()}
+        async with app.build(settings.load(environment, None), uri) as daemon:
+            running = asyncio.create_task(daemon.run(), name="daemon")
+            await eventually(lambda: running.done() or daemon.watcher.is_watching, within=30)
+            try:
+                yield rig
+            finally:
+                daemon.stop.set()
+                await running
+
+
+async def _played(rig: Rig, group: list[Case]) -> AsyncIterator[tuple[str, Seen]]:
+    """All at once, but for those that let nobody call for a moment: they come one after another."""
+    for together in (
+        [case for case in group if not case.pauses],
+        *([case] for case in group if case.pauses),
+    ):
+        questions = {case.id: await _inserted(rig, case) for case in together}
+        for case in together:
+            await rig.witness.settle_of(case.id, within=100)
+            yield case.id, await _seen(rig, case, questions[case.id])
+
+
+async def _inserted(rig: Rig, case: Case) -> str:
+    company = question()
+    if case.fault:
+        rig.simulator.inject(**case.fault, question=f"*{company}")
+    await rig.leads.insert_one({"_id": case.id, "email": f"{case.local_part}@{company}"})
+    return company
+
+
+async def _seen(rig: Rig, case: Case, company: str) -> Seen:
+    await eventually(lambda: all(entry.status is not None for entry in rig.simulator.journal))
+    calls = rig.simulator.journal
+    asked = [entry for entry in calls if entry.question.endswith(company)]
+    return Seen(await rig.lead(case.id), asked, calls.calls(route="account"))
+
+
+# -- what is to be seen ------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("id_", CASES)
+async def test_an_answer_becomes_what_it_means_on_the_lead_and_on_the_bill(
+    played: Mapping[str, Seen], id_: str
+) -> None:
+    case, seen = CASES[id_], played[id_]
+    lead, ends = seen.lead, case.ends
+    metadata = lead["enriched_data"]["enrichment_metadata"]
+    assert lead["enrichment_status"] == ends.status
+    assert _is_said(lead["enrichment_error"], ends.error), lead["enrichment_error"]
+    assert [place for place in PLACES if case.provider in metadata[place]] == [ends.place]
+    calls = min(len(seen.asked), 2) if case.is_endless else len(seen.asked)
+    assert (calls, sum(entry.charged for entry in seen.asked)) == (case.calls, case.charged)
+    assert len(seen.looks) == case.looks
+    assert not [entry for entry in seen.asked if entry.key_in_url or entry.key != "ok"]
+    section = PROVIDERS[case.provider].kind.section
+    assert _has_values(lead, section, case) == (ends.place == "sources_used")
+
+
+PLACES = ("sources_used", "sources_not_found", "sources_failed", "sources_skipped")
+
+
+def _is_said(error: str | None, expected: str | None) -> bool:
+    if expected is None or error is None:
+        return error is expected
+    return error.startswith(expected) if expected.endswith(" ") else error == expected
+
+
+def _has_values(lead: Document, section: str, case: Case) -> bool:
+    """Whether the provider's own values stand on the lead."""
+    origins = lead["enriched_data"]["enrichment_metadata"]["provenance"].get(section, {})
+    return case.provider in origins.values()
+
+
+# -- completeness ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_whatever_the_simulated_vendor_can_say_is_a_line_of_the_table(provider: str) -> None:
+    named = {case.spelling for case in CASES.values() if case.provider == provider}
+    assert sorted(_can_say(provider) - named) == []
+    assert named <= _can_say(provider) | {"ordinary"}
+
+
+def _can_say(provider: str) -> set[str]:
+    """The words of its code book, and all that can happen at any vendor."""
+    kind = PROVIDERS[provider]
+    asked = kind(httpx.AsyncClient(), Access(SecretStr("key"), kind.host)).request(Query())
+    vendor = SIMULATED[kind.vendor](Terms(), Journal(), Faults())
+    route, book = vendor.routes[asked.path], vendor.answers
+    doubles = {
+        word
+        for word in book
+        if any(book[word] is book[other] for other in book if f"{word}:" in other)
+    }
+    return (book.keys() - route.spares - doubles) | (KINDS - SPELLED)

@@ -1,0 +1,325 @@
+"""Every answer that a vendor is known to give, and what becomes of a lead that gets it: a table.
+
+One line is one answer of one provider: what the simulated vendor does (`fault`, as it is injected),
+how the lead ends (`Ends`), and what the vendor has counted (`calls`, `charged`). A failing provider
+is tried four times within an attempt, and no attempt follows.
+
+`test_statuses.py` plays it, and compares it with the simulator: what that learns must be named here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from enricher.demo import facts
+from enricher.demo.simulator import VENDORS
+from enricher.demo.vendor import Vendor
+from enricher.lead import Document
+from enricher.providers.http import HttpProvider
+from enricher.providers.registry import VENDORS_PROVIDERS
+
+TRIES = 4
+LARGE = 2_200_000
+NO_TIME_FOR_A_CALL: Document = {"ENRICHER_PROVIDER_TIMEOUT_SECONDS": 0.5}
+NO_TIME_FOR_A_LEAD: Document = {"ENRICHER_LEAD_TIMEOUT_SECONDS": 8}
+
+_AGAIN = frozenset(vendor.name for vendor in VENDORS if vendor.charges_again)
+"""They charge each 200; the others charge a question once in a month."""
+_numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What is to be seen on the lead."""
+
+    status: str
+    error: str | None
+    """Begins so, and goes on with the moment of the next try where there is one."""
+    place: str
+    """Which of the lists of `enrichment_metadata` names the provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One answer of one provider."""
+
+    provider: str
+    name: str
+    fault: Document
+    ends: Ends
+    calls: int = 1
+    charged: int = 0
+    is_endless: bool = False
+    """Two calls at least: how many more there is time for depends on the machine."""
+    stops: bool = False
+    """Nobody else is asked for a while, so it needs a daemon of its own."""
+    pauses: bool = False
+    """The same for a second or two: it comes after the others."""
+    local_part: str = "ada.lovelace"
+    settings: Document = field(default_factory=dict)
+    world: Mapping[str, Any] = field(default_factory=dict)
+    """What the simulated vendors are told."""
+    looks: int = 0
+    """Looks at the account, which are free."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.provider}-{self.name}"
+
+    @property
+    def spelling(self) -> str:
+        """What the simulator calls it."""
+        kind, dialect = self.fault.get("kind", "ordinary"), self.fault.get("dialect")
+        return f"{kind}:{dialect}" if dialect else kind
+
+
+PROVIDERS: Mapping[str, type[HttpProvider]] = {each.name: each for each in VENDORS_PROVIDERS}
+SIMULATED: Mapping[str, type[Vendor]] = {each.name: each for each in VENDORS}
+
+FOUND = Ends("completed", None, "sources_used")
+MISSING = Ends("completed", None, "sources_not_found")
+OBJECTED = Ends("skipped", "The person asked not to be processed.", "sources_skipped")
+KEY, USED_UP = "the key is refused", "the quota is used up"
+
+
+def failed(provider: str, reason: str) -> Ends:
+    said = f"Nothing could be had after 1 attempt: {provider} did not answer ({reason})."
+    return Ends("failed", said, "sources_failed")
+
+
+def preparing(provider: str) -> Ends:
+    said = f"Nothing could be had after 1 attempt: {provider} is still preparing its answer."
+    return Ends("failed", said, "sources_failed")
+
+
+def held(provider: str, reason: str) -> Ends:
+    said = f"{provider} is held back ({reason}). The next try is due at "
+    return Ends("retrying", said, "sources_failed")
+
+
+def throttled(provider: str) -> Ends:
+    said = f"{provider} is not asked for now (rate limit). The next try is due at "
+    return Ends("retrying", said, "sources_failed")
+
+
+def question() -> str:
+    """A company that no other case asks about, which every vendor knows well, person included."""
+    while True:
+        made = f"quokka-lantern-{next(_numbers)}.com"
+        if all(facts.likelihood(1, each) >= 6 for each in (made, f"ada.lovelace@{made}")):
+            return made
+
+
+_NO_RECORD = {
+    "clearbit": "the body is not a company record",
+    "hunter_company": "the body is not a company record",
+    "pdl_company": "the body is not a company record",
+    "apollo_company": "the body holds no organization",
+    "clearbit_person": "the body is not a person record",
+    "hunter_person": "the body is not a person record",
+    "pdl_person": "the body is not a person record",
+    "apollo_person": "the body holds no person",
+    "hunter": "the body is not a verification",
+}
+"""How each says that a body is no answer."""
+
+
+def cases() -> list[Case]:
+    """The whole table. Answers that a new provider has, and that are not here, fail a test."""
+    return [case for name in PROVIDERS for case in (*_of_all(name), *_of_vendor(name))]
+
+
+def _paid(provider: str, calls: int) -> int:
+    return calls if PROVIDERS[provider].vendor in _AGAIN else 1
+
+
+def literal(status: int, body: object = None, **headers: str) -> Document:
+    """A reply word for word, for what no simulated vendor says by itself."""
+    written = "" if body is None else json.dumps(body)
+    return {"kind": "status", "status": status, "body": written, "headers": headers}
+
+
+# -- what happens at every vendor --------------------------------------------------------------
+
+
+def _of_all(name: str) -> Iterator[Case]:
+    yield Case(name, "200", {}, FOUND, charged=1)
+    yield Case(name, "200-late", {"kind": "latency", "seconds": 0.3}, FOUND, charged=1)
+    yield Case(name, "200-numbers-as-text", {"kind": "wrong_types"}, FOUND, charged=1)
+    yield Case(name, "200-all-null", {"kind": "all_nulls"}, MISSING, charged=1)
+    yield from _of_no_answer(name)
+    yield from _of_the_wire(name)
+    for status in (204, 302, 405, 409, 410, 500, 502, 504):
+        yield Case(name, f"{status}", literal(status), failed(name, str(status)), calls=TRIES)
+    yield Case(name, "503-html", {"kind": "server_error"}, failed(name, "503"), calls=TRIES)
+    twice = {"kind": "server_error", "times": 2}
+    yield Case(name, "503-twice", twice, FOUND, calls=3, charged=1)
+
+
+def _of_no_answer(name: str) -> Iterator[Case]:
+    """A 200 with something else than a record: paid for, and worth another try."""
+    paid, no_record = _paid(name, TRIES), failed(name, _NO_RECORD[name])
+    for kind in ("html", "empty_list", "truncated", "wrong_charset"):
+        yield Case(name, f"200-{kind}", {"kind": kind}, no_record, TRIES, paid)
+    empty = MISSING if name.startswith("apollo") else no_record
+    tries = 1 if empty is MISSING else TRIES
+    costs = 0 if name == "apollo_person" else _paid(name, tries)
+    yield Case(name, "200-empty", {"kind": "empty"}, empty, tries, costs)
+    for kind in ("huge", "gzip_bomb"):
+        too_large = failed(name, "the body is too large")
+        fault = {"kind": kind, "size": LARGE}
+        yield Case(name, f"200-{kind}", fault, too_large, TRIES, paid)
+
+
+def _of_the_wire(name: str) -> Iterator[Case]:
+    """Whoever gets no answer may have paid for it all the same."""
+    paid, lost = _paid(name, TRIES), failed(name, "the connection failed (reset)")
+    for kind in ("reset", "cut_off"):
+        yield Case(name, kind, {"kind": kind}, lost, TRIES, paid)
+    for kind in ("hang", "drip"):
+        late, short = failed(name, "timed out"), NO_TIME_FOR_A_CALL
+        yield Case(name, kind, {"kind": kind}, late, TRIES, paid, settings=short)
+
+
+# -- what only one vendor says -----------------------------------------------------------------
+
+
+def _of_vendor(name: str) -> Iterator[Case]:
+    of_vendor = {
+        "clearbit": _of_clearbit,
+        "hunter": _of_hunter,
+        "pdl": _of_people_data_labs,
+        "apollo": _of_apollo,
+    }
+    yield from of_vendor[PROVIDERS[name].vendor](name)
+
+
+def _never_ready(name: str, charged: int = 0) -> Case:
+    fault, ends = {"kind": "pending"}, preparing(name)
+    label, short = "202-for-ever", NO_TIME_FOR_A_LEAD
+    return Case(name, label, fault, ends, 2, charged, is_endless=True, settings=short)
+
+
+def _stopping(name: str, fault: Document, label: str, ends: Ends) -> Case:
+    return Case(name, label, fault, ends, stops=True, settings=NO_TIME_FOR_A_LEAD)
+
+
+def _throttled_once(name: str, label: str, **how: Any) -> Case:
+    """It names when to come back, and is asked again then."""
+    fault = {"kind": "throttled", "times": 1, "seconds": 1, **how}
+    return Case(name, label, fault, FOUND, calls=2, charged=1, pauses=True)
+
+
+def _refused(name: str, label: str, charged: int = 0, **how: Any) -> Case:
+    """An answer that says: nothing known, or not to be asked."""
+    return Case(name, label, how, MISSING, charged=charged)
+
+
+def _of_clearbit(name: str) -> Iterator[Case]:
+    wrong_way = failed(name, "unknown route (404)")
+    once = {"kind": "pending", "times": 1}
+    for dialect in ("empty", "body"):
+        yield Case(name, f"202-{dialect}", {**once, "dialect": dialect}, FOUND, 2, 1)
+    yield Case(name, "202-in-turns", {"kind": "pending", "times": 2}, FOUND, 3, 1)
+    yield _never_ready(name, charged=1)
+    yield _refused(name, "400", kind="wrong_params", dialect="400")
+    yield _refused(name, "422", kind="wrong_params")
+    yield _refused(name, "404", charged=1, kind="unknown_record")
+    yield Case(name, "404-route", {"kind": "unknown_route"}, wrong_way, TRIES)
+    yield Case(name, "500-api_error", {"kind": "api_error"}, failed(name, "500"), TRIES)
+    yield _throttled_once(name, "429-moment")
+    yield _throttled_once(name, "429-seconds", dialect="relative")
+    yield Case(name, "429-without-a-word", literal(429) | {"times": 1}, FOUND, 2, 1)
+    yield _stopping(name, {"kind": "unauthorized"}, "401", held(name, KEY))
+    yield _stopping(name, {"kind": "quota_spent"}, "402", held(name, USED_UP))
+
+
+def _of_hunter(name: str) -> Iterator[Case]:
+    missing = literal(451, {"errors": [{"id": "claimed_email", "code": 451}]})
+    yield _refused(name, "404", kind="unknown_record")
+    yield _refused(name, "404-route", kind="unknown_route")
+    yield _refused(name, "400", kind="wrong_params")
+    yield _refused(name, "422", kind="wrong_params", dialect="422")
+    yield Case(name, "500-api_error", {"kind": "api_error"}, failed(name, "500"), TRIES)
+    yield from _of_hunters_limits(name)
+    if name == "hunter":
+        yield from _of_the_verifier(name)
+    if name == "hunter_company":
+        yield _refused(name, "451", **missing)
+    else:
+        yield Case(name, "451", {"kind": "claimed_email"}, OBJECTED)
+        yield _refused(name, "400-email", kind="invalid_email")
+    if name != "hunter_person":
+        yield _refused(name, "400-domain", kind="invalid_domain")
+
+
+def _of_hunters_limits(name: str) -> Iterator[Case]:
+    """403, 429 and 402, in the vendor's two dialects. A 429 that does not explain itself is looked up."""
+    spent, room = {"kind": "quota_spent", "dialect": "429"}, throttled(name)
+    nothing_left, no_quota = held(name, USED_UP), {"quotas": {"hunter": 0}}
+    yield _throttled_once(name, "429-retry-after", dialect="429")
+    refused = {"kind": "throttled", "dialect": "403"}
+    yield _stopping(name, refused, "403-rate-limit", throttled(name))
+    yield _stopping(name, {"kind": "forbidden"}, "403-forbidden", held(name, KEY))
+    yield _stopping(name, {"kind": "unauthorized"}, "401", held(name, KEY))
+    by_402 = {"kind": "quota_spent", "dialect": "402"}
+    yield _stopping(name, by_402, "402", held(name, USED_UP))
+    yield Case(name, "429-with-credits-left", spent, room, stops=True, looks=1)
+    yield Case(name, "429-used-up", {}, nothing_left, stops=True, looks=1, world=no_quota)
+
+
+def _of_the_verifier(name: str) -> Iterator[Case]:
+    unclear = failed(name, "the mailbox's server gave no clear answer (222)")
+    for word in ("bounce", "catchall", "unknown"):
+        yield Case(name, f"200-{word}", {}, FOUND, charged=1, local_part=f"ada.{word}")
+    yield Case(name, "202", {"kind": "pending", "times": 1}, FOUND, 2, 1)
+    yield _never_ready(name)
+    yield Case(name, "222", {"kind": "smtp_failed"}, unclear, TRIES)
+    yield Case(name, "222-empty", literal(222), unclear, TRIES)
+    yield Case(name, "222-once", {"kind": "smtp_failed", "times": 1}, FOUND, 2, 1)
+
+
+def _of_people_data_labs(name: str) -> Iterator[Case]:
+    unlikely = {"id": "x", "name": "Quokka", "likelihood": 3}
+    body = {**unlikely, "data": {"id": "x", "full_name": "Ada"}}
+    yield _refused(name, "200-unlikely", charged=1, **literal(200, body))
+    yield _refused(name, "400", kind="wrong_params")
+    yield _refused(name, "404", kind="unknown_record")
+    wrong_way = failed(name, "unknown route (404)")
+    yield Case(name, "404-route", {"kind": "unknown_route"}, wrong_way, TRIES)
+    yield Case(name, "405-method", {"kind": "wrong_method"}, failed(name, "405"), TRIES)
+    yield Case(name, "500-api_error", {"kind": "api_error"}, failed(name, "500"), TRIES)
+    yield _throttled_once(name, "429-moment")
+    yield _stopping(name, literal(429), "429-without-a-word", throttled(name))
+    yield _stopping(name, {"kind": "unauthorized"}, "401", held(name, KEY))
+    yield _stopping(name, {"kind": "quota_spent"}, "402", held(name, USED_UP))
+    if name == "pdl_person":
+        yield from _of_others(name)
+
+
+def _of_apollo(name: str) -> Iterator[Case]:
+    costs = 1 if name == "apollo_company" else 0
+    yield _refused(name, "200-in-turns", charged=costs, kind="unknown_record")
+    for shape in ("missing", "null", "nothing"):
+        fault = {"kind": "unknown_record", "dialect": shape}
+        yield _refused(name, f"200-{shape}", charged=costs, **fault)
+    yield _refused(name, "422", kind="wrong_params")
+    yield Case(name, "404-route", {"kind": "unknown_route"}, failed(name, "404"), TRIES)
+    yield _throttled_once(name, "429-retry-after")
+    yield _stopping(name, literal(429), "429-without-a-word", throttled(name))
+    yield _stopping(name, {"kind": "unauthorized"}, "401", held(name, KEY))
+    yield _stopping(name, literal(402), "402", held(name, USED_UP))
+    out_of_scope = held(name, "the key may not use this route")
+    yield _stopping(name, {"kind": "forbidden"}, "403", out_of_scope)
+    yield _stopping(name, {"kind": "quota_spent"}, "422-credits", held(name, USED_UP))
+    if name == "apollo_person":
+        yield from _of_others(name)
+
+
+def _of_others(name: str) -> Iterator[Case]:
+    yield Case(name, "200-stranger", {}, MISSING, charged=1, local_part="stranger")
+    yield Case(name, "200-moved", {}, FOUND, charged=1, local_part="moved")
