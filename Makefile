@@ -5,9 +5,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+BENCH  := $(VENV)/.bench-ready
 ARGS   ?=
 
-.PHONY: demo run test check bench chaos money format clean
+.PHONY: demo run test check redis bench chaos money format clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml
@@ -30,7 +31,15 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_docs.py
 
-bench: $(READY)
+$(BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet --editable ".[embedded,test,bench]"
+	@touch $@
+
+redis:
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \
+	  apt-get -qq install -y redis-server; } || { echo "make bench needs redis-server: install it"; exit 1; }
+
+bench: $(BENCH) redis
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 chaos: $(READY)

@@ -1,119 +1,84 @@
-"""`make bench`: latency on an idle system, and the drain of a backlog beside a bare loop.
+"""`make bench`: every figure beside its references, in one run on one machine.
 
-The machine may be shared and noisy: the daemon and the bare loop take turns within one run, and the
-ratio of their medians says more than either.
+The machine may be shared and noisy: all that is measured alternates, round by round, and a figure is
+the median of its rounds. A ratio within the run says more than any of the numbers.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import platform
-import statistics
+import shlex
 import sys
-import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 
-from pymongo.asynchronous.collection import AsyncCollection
 from rich.console import Console
-from rich.table import Table
 
-from tests.benchmarks import rig
+from tests.benchmarks import machine, report
+from tests.benchmarks.drain import Drains
+from tests.benchmarks.report import Figure
+from tests.benchmarks.rig import World, world
 
-Leads = AsyncCollection[dict[str, Any]]
-
-
-async def latency(uri: str, vendor_seconds: float, count: int) -> list[float]:
-    """Seconds from just before each insert to its settle, one lead at a time."""
-    async with (
-        rig.vendors(vendor_seconds) as url,
-        rig.database(uri) as leads,
-        rig.daemon(uri, leads, url) as daemon,
-        rig.observed(leads) as observer,
-    ):
-        await daemon.wait_for_event("stream.opened")
-        seconds = [await _one(leads, observer, number) for number in range(count + 5)]
-        return seconds[5:]  # the first ones open connections
+FIGURES: Mapping[str, Callable[[argparse.Namespace], Figure]] = {
+    "drain": lambda given: Drains(given.rounds, given.leads, frozenset(given.of)),
+}
+LIBRARIES = ("pymongo", "httpx", "httpx-aiohttp", "aiohttp", "uvloop", "celery", "arq", "redis")
 
 
-async def _one(leads: Leads, observer: rig.Observer, number: int) -> float:
-    began = time.perf_counter()
-    await leads.insert_one(rig.sample(number))
-    await observer.until([number])
-    return observer.settled_at[number] - began
+async def main(given: argparse.Namespace) -> None:
+    """All rounds, then the tables; a whole run is written down as well."""
+    console, facts = Console(width=150), machine.description()
+    figures = {name: make(given) for name, make in FIGURES.items() if name in given.only}
+    async with world() as place:
+        facts |= await _versions(place)
+        await _rounds(console, place, figures)
+    sections = [figure.section() for figure in figures.values()]
+    for section in sections:
+        report.show(console, section)
+    if given.write:
+        given.write.write_text(report.markdown(_command(), facts, sections))
 
 
-async def drain(uri: str, count: int) -> float:
-    """Leads per second: `count` leads stand there as `pending` when the daemon starts."""
-    async with rig.vendors(0) as url, rig.database(uri) as leads, rig.observed(leads) as observer:
-        await leads.insert_many(
-            [{**rig.sample(number), "enrichment_status": "pending"} for number in range(count)]
-        )
-        async with rig.daemon(uri, leads, url):
-            await observer.until(range(count))
-        times = sorted(observer.settled_at.values())
-        # From the first settle on: how long a start takes is another question.
-        return (count - 1) / (times[-1] - times[0])
+async def _rounds(console: Console, place: World, figures: Mapping[str, Figure]) -> None:
+    for number in range(max(figure.rounds for figure in figures.values())):
+        for name, figure in figures.items():
+            if number >= figure.rounds:
+                continue
+            async for line in figure.round(place):
+                now = datetime.now(UTC).strftime("%H:%M:%S")
+                console.print(f"{now} {name} {number + 1}/{figure.rounds}: {line}", highlight=False)
 
 
-async def bare(uri: str, count: int) -> float:
-    """Leads per second of the bare loop."""
-    async with rig.vendors(0) as url, rig.database(uri) as leads:
-        await leads.insert_many([rig.sample(number) for number in range(count)])
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.benchmarks.bare",
-            uri,
-            leads.database.name,
-            url,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        output, _ = await process.communicate()
-        return float(output)
+async def _versions(place: World) -> dict[str, str]:
+    mongodb = (await place.client.admin.command("buildInfo"))["version"]
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return {
+        "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "with": f"MongoDB {mongodb}, {libraries}",
+    }
 
 
-async def main(count: int, singles: int, rounds: int) -> None:
-    """Measure everything and print two tables."""
-    console = Console(width=100)
-    console.print(f"{os.cpu_count()} cores, Python {platform.python_version()}, one run")
-    async with rig.mongodb() as uri:
-        console.print(await _latencies(uri, singles))
-        console.print(await _drains(uri, count, rounds))
+def _command() -> str:
+    arguments = shlex.join(sys.argv[1:])
+    return f"make bench ARGS={shlex.quote(arguments)}" if arguments else "make bench"
 
 
-async def _latencies(uri: str, singles: int) -> Table:
-    table = Table("vendors", "leads", "p50 ms", "p95 ms", "p99 ms", "max ms")
-    table.title = "insert to settled, idle system"
-    for seconds in (0.0, 0.3):
-        found = sorted(await latency(uri, seconds, singles))
-        figures = [_percentile(found, share) for share in (0.50, 0.95, 0.99, 1.0)]
-        cells = [f"{figure * 1000:.1f}" for figure in figures]
-        table.add_row(f"{seconds * 1000:.0f} ms", str(singles), *cells)
-    return table
-
-
-async def _drains(uri: str, count: int, rounds: int) -> Table:
-    table = Table("", "leads/s (median)", "rounds", "of bare")
-    table.title = f"drain of {count:,} leads, vendors 0 ms, no limits, two calls each"
-    pairs = [(await drain(uri, count), await bare(uri, count)) for _ in range(rounds)]
-    ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
-    for name, median, side in (("enricher", ours, 0), ("bare loop", theirs, 1)):
-        each = ", ".join(f"{pair[side]:.0f}" for pair in pairs)
-        table.add_row(name, f"{median:.0f}", each, f"{median / theirs:.0%}")
-    return table
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench")
+    names = list(FIGURES)
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="figures")
+    parser.add_argument("--rounds", type=int, default=5, help="of each figure")
+    parser.add_argument("--leads", type=int, default=5000, help="of one drain")
+    parser.add_argument("--of", nargs="+", default=[], help="contestants of the drain, all if none")
+    parser.add_argument("--write", type=Path, help="where to; a whole run: RESULTS.md")
+    given = parser.parse_args(arguments)
+    if given.only == names and not given.of:
+        given.write = given.write or report.RESULTS
+    return given
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--leads", type=int, default=3000, help="leads of one drain")
-    parser.add_argument("--singles", type=int, default=200, help="leads of one latency row")
-    parser.add_argument("--rounds", type=int, default=3, help="drains of each kind")
-    options = parser.parse_args()
-    asyncio.run(main(options.leads, options.singles, options.rounds))
+    asyncio.run(main(_options(sys.argv[1:])))

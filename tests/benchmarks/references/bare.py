@@ -1,0 +1,67 @@
+"""The practical ceiling: the same calls and the same coalesced writes, and nothing else.
+
+No claim, no fence, no limiter, no retry, no cache, no metric, no log: tasks take leads from one read
+of the collection, ask both vendors at once with the daemon's HTTP client, and a writer puts what has
+gathered meanwhile into the database, one `bulk_write` at a time, as safely as the daemon does
+(`w="majority"`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import httpx
+import uvloop
+from pymongo import AsyncMongoClient, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.providers.transport import open_client
+from tests.benchmarks.references.record import HEADERS, Document, Orders, questions, update
+
+
+async def _enrich(http: httpx.AsyncClient, vendors: str, lead: Document) -> UpdateOne:
+    company, verdict = await asyncio.gather(
+        *(
+            http.get(url, params=params, headers=HEADERS)
+            for url, params in questions(vendors, lead["email"])
+        )
+    )
+    return UpdateOne({"_id": lead["_id"]}, update(company.content, verdict.content))
+
+
+async def _write(
+    leads: AsyncCollection[Document], queue: asyncio.Queue[UpdateOne], count: int
+) -> None:
+    while count:
+        batch = [await queue.get()]
+        while not queue.empty():
+            batch.append(queue.get_nowait())
+        await leads.bulk_write(batch, ordered=False)
+        count -= len(batch)
+
+
+async def _work(
+    http: httpx.AsyncClient,
+    vendors: str,
+    todo: Iterator[Document],
+    done: asyncio.Queue[UpdateOne],
+) -> None:
+    for lead in todo:
+        done.put_nowait(await _enrich(http, vendors, lead))
+
+
+async def _drain(orders: Orders) -> None:
+    client: AsyncMongoClient[Document] = AsyncMongoClient(orders.uri, w="majority")
+    async with client, open_client(2 * orders.in_flight) as http:
+        leads = client[orders.database]["leads"]
+        found = await leads.find({}, {"email": 1}).to_list()
+        todo, done = iter(found), asyncio.Queue[UpdateOne]()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_write(leads, done, len(found)))
+            for _ in range(orders.in_flight):
+                group.create_task(_work(http, orders.vendors, todo, done))
+
+
+if __name__ == "__main__":
+    uvloop.run(_drain(Orders.read()))
