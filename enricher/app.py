@@ -6,7 +6,7 @@ closed when nobody needs them any more.
 
     http server
       heartbeat, flights, ledger         <- until the last call has ended
-        watcher, worker, releases      <- told to stop by the first signal
+        watcher, worker, releases, census      <- told to stop by the first signal
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__, calling, metrics
 from enricher.bell import Bell
+from enricher.census import Census
 from enricher.enrichment import Enrichment
 from enricher.errors import DatabaseUnreachable
 from enricher.heartbeat import Heartbeat
@@ -41,7 +42,7 @@ from enricher.providers.base import Provider, Registered
 from enricher.releases import Releases
 from enricher.schedule import refresh_delay
 from enricher.settings import Settings
-from enricher.store import DatabaseTrouble, book, privileges, server
+from enricher.store import DatabaseTrouble, backlog, book, privileges, server
 from enricher.store.changes import FINGERPRINT, Changes
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.history import History
@@ -69,6 +70,7 @@ class Daemon:
     heartbeat: Heartbeat
     books: Books
     releases: Releases
+    census: Census
     introduction: Mapping[str, str] = field(default_factory=dict)
     """What it runs on, for the line that says that it has started."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,6 +95,7 @@ class Daemon:
                 working.create_task(self.watcher.run(self.stop), name="watcher")
                 working.create_task(self.worker.run(self.stop), name="worker")
                 working.create_task(self.releases.run(self.stop), name="releases")
+                working.create_task(self.census.run(self.stop), name="census")
             await self.worker.enrichment.waterfall.close(self.worker.last_calls_seconds)
             drained.set()
 
@@ -224,7 +227,9 @@ def _wire(
         partial(bring_back, collection),
         settings.work.lead_timeout_seconds,
     )
-    return Daemon(watcher, worker, heartbeat, books, releases)
+    names = [gate.name for gate in enrichment.waterfall.paid]
+    census = Census(partial(backlog.look, collection, names), partial(backlog.ended, collection))
+    return Daemon(watcher, worker, heartbeat, books, releases, census)
 
 
 def _holder() -> str:

@@ -20,7 +20,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from enricher.lead import Reason
+from enricher.lead import Reason, Status
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they double what is to be stored
 
@@ -50,6 +50,41 @@ UNWRITABLE = Counter(
 
 # -- wait ------------------------------------------------------------------------------------
 
+LEADS = Gauge(
+    "enricher_leads",
+    "Leads in the database by status; counted, and the same at every daemon.",
+    ["status"],
+    registry=REGISTRY,
+)
+PENDING = Gauge(
+    "enricher_pending_leads",
+    "Leads in the database that are work now, by why.",
+    ["lane"],
+    registry=REGISTRY,
+)
+OLDEST_PENDING = Gauge(
+    "enricher_oldest_pending_timestamp_seconds",
+    "Since when the oldest lead of a lane is work; 0 while none is.",
+    ["lane"],
+    registry=REGISTRY,
+)
+OLDEST_PENDING_AGE = Gauge(
+    "enricher_oldest_pending_age_seconds",
+    "How long the oldest lead of a lane has been work; 0 while none is.",
+    ["lane"],
+    registry=REGISTRY,
+)
+PARKED = Gauge(
+    "enricher_leads_parked",
+    "Leads in the database that wait until a provider may be asked again.",
+    ["provider"],
+    registry=REGISTRY,
+)
+CENSUS = Gauge(
+    "enricher_backlog_counted_timestamp_seconds",
+    "When the leads in the database were last counted.",
+    registry=REGISTRY,
+)
 QUEUE_WAIT = Histogram(
     "enricher_queue_wait_seconds",
     "From the moment a lead is work to its claim; planned delays not included.",
@@ -231,7 +266,9 @@ LOOPS = (
     "ledger",
     "limits",
     "holds",
+    "census",
 )
+LANES = ("fresh", "backfill", "retry", "interrupted", "refresh")
 
 
 def initialise(version: str, providers: Iterable[str]) -> None:
@@ -248,6 +285,11 @@ def initialise(version: str, providers: Iterable[str]) -> None:
     ):
         for value in values:
             counter.labels(**{label: value})
+    for status in Status:
+        LEADS.labels(status.value)
+    for lane in LANES:
+        for gauge in (PENDING, OLDEST_PENDING, OLDEST_PENDING_AGE):
+            gauge.labels(lane)
     for provider in providers:
         _initialise_provider(provider)
 
@@ -261,6 +303,7 @@ def _initialise_provider(provider: str) -> None:
     WAITING.labels(provider)
     HELD.labels(provider)
     CIRCUIT.labels(provider)
+    PARKED.labels(provider)
     CALLS_CHARGED.labels(provider)
     CALLS_AMBIGUOUS.labels(provider)
     for by in ("cache", "coalescing"):

@@ -19,7 +19,7 @@ MAX_LINES = 330
 LAYERS: tuple[tuple[str, str], ...] = (
     ("commands", "cli __main__ commands.* demo.*"),
     ("wiring", "app calling check"),
-    ("loops", "watcher worker heartbeat releases http enrichment bell"),
+    ("loops", "census watcher worker heartbeat releases http enrichment bell"),
     (
         "calls",
         "waterfall gate paid permission forgetting single_flight limits supply stops turns breaker retry",

@@ -53,6 +53,25 @@ LEADS = (
         name="enricher_without_status",
         partialFilterExpression={"enrichment_status": None},
     ),
+    # What people want counted; no claim reads them. Leads that complete are in none of them.
+    IndexModel(
+        [("enrichment_status", ASCENDING)],
+        name="enricher_failed",
+        partialFilterExpression={"enrichment_status": Status.FAILED.value},
+    ),
+    IndexModel(
+        [("enrichment_status", ASCENDING)],
+        name="enricher_skipped",
+        partialFilterExpression={"enrichment_status": Status.SKIPPED.value},
+    ),
+    IndexModel(
+        [("enrichment_status", ASCENDING), ("enrichment.held_by", ASCENDING)],
+        name="enricher_parked",
+        partialFilterExpression={
+            "enrichment_status": Status.RETRYING.value,
+            "enrichment.held_by": {"$exists": True},
+        },
+    ),
 )
 
 

@@ -1,0 +1,110 @@
+"""Counts the backlog every few seconds, for the gauges.
+
+What waits in the database is seen by no counter of this process: a daemon that takes nothing, or
+none that runs at all, looks healthy to itself. So each of them asks, and all of a fleet say the same.
+
+It must never be in the way: it rests at least twenty times as long as the question took, has one
+connection at a time, gives up after a moment, and a question that is too dear makes nobody unready.
+The age of the oldest lead goes on rising while MongoDB does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from enricher import metrics
+from enricher.lead import Status
+from enricher.outage import Outage, pause
+from enricher.store import DatabaseTrouble
+from enricher.store.backlog import Backlog, Ended, Lane
+
+_SHARE = 20
+"""Of all time, a twentieth at most is spent on asking."""
+
+
+@dataclass(slots=True)
+class Census:
+    """`look` and `ended` ask as in `store/backlog.py`."""
+
+    look: Callable[[], Awaitable[Backlog]]
+    ended: Callable[[], Awaitable[Ended | None]]
+    every_seconds: float = 10.0
+    ended_every_seconds: float = 60.0
+    outage: Outage = field(default_factory=lambda: Outage("census"))
+    random: Random = field(default_factory=Random)
+    _ended_at: float = float("-inf")
+    _ended_took: float = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop; a question that is under way then is not waited for."""
+        async with asyncio.TaskGroup() as group:
+            counting = group.create_task(self._keep_counting(stop), name="census-counting")
+            await stop.wait()
+            counting.cancel()
+
+    async def _keep_counting(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            began = time.monotonic()
+            wait = await self._count()
+            took = time.monotonic() - began
+            every = self.every_seconds * (0.9 + 0.2 * self.random.random())
+            await pause(stop, max(every, wait, _SHARE * took))
+
+    async def _count(self) -> float:
+        """Returns the seconds to wait because of an error."""
+        try:
+            backlog = await self.look()
+            _show(backlog)
+            await self._count_ended(backlog)
+        except DatabaseTrouble as error:
+            return self.outage.failed(error)
+        self.outage.succeeded()
+        return 0.0
+
+    async def _count_ended(self, backlog: Backlog) -> None:
+        began = time.monotonic()
+        rest = max(self.ended_every_seconds, 5 * _SHARE * self._ended_took)
+        if began - self._ended_at >= rest:
+            _show_ended(await self.ended(), backlog)
+            self._ended_at = time.monotonic()
+            self._ended_took = self._ended_at - began
+
+
+def _show(backlog: Backlog) -> None:
+    for lane, queue in backlog.lanes.items():
+        metrics.PENDING.labels(lane.value).set(queue.leads)
+        since = queue.since.timestamp() if queue.since else 0.0
+        metrics.OLDEST_PENDING.labels(lane.value).set(since)
+        _show_age(lane, backlog.age_seconds(lane) if queue.since else None)
+    for provider, leads in backlog.parked.items():
+        metrics.PARKED.labels(provider).set(leads)
+    _set(Status.PENDING, backlog.pending)
+    _set(Status.PROCESSING, backlog.processing)
+    _set(Status.RETRYING, backlog.retrying)
+    metrics.CENSUS.set_to_current_time()
+
+
+def _show_age(lane: Lane, seconds: float | None) -> None:
+    """By the server's clock when it was asked, and by ours from then on."""
+    asked_at = time.monotonic()
+
+    def age() -> float:
+        return 0.0 if seconds is None else seconds + time.monotonic() - asked_at
+
+    metrics.OLDEST_PENDING_AGE.labels(lane.value).set_function(age)
+
+
+def _show_ended(ended: Ended | None, backlog: Backlog) -> None:
+    """Not a number where there are too many to be counted in time: an old figure would look true."""
+    _set(Status.FAILED, ended.failed if ended else math.nan)
+    _set(Status.SKIPPED, ended.skipped if ended else math.nan)
+    _set(Status.COMPLETED, ended.completed(backlog) if ended else math.nan)
+
+
+def _set(status: Status, leads: float) -> None:
+    metrics.LEADS.labels(status.value).set(leads)

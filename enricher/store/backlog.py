@@ -1,0 +1,226 @@
+"""How much work stands there, since when, and how all leads ended: for metrics and people.
+
+Two questions, each bounded in time, neither of which reads a lead:
+
+    look       what is work or waits: read from indexes that a settled lead leaves, so it costs the
+               same with a million settled leads as with none
+    ended      how many are settled, by status: costs half a second for each million of failed,
+               skipped and never admitted ones (measured), so it is to be asked rarely
+
+Whoever asks gets figures of one moment or another within those seconds; nothing is locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import pymongo
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import PyMongoError
+
+from enricher.lead import Document, Status
+from enricher.store import book
+
+LOOK_SECONDS = 2.0
+ENDED_SECONDS = 5.0
+
+
+class Lane(StrEnum):
+    """Why a lead is work now."""
+
+    FRESH = "fresh"
+    """Pending: new, or asked for by a user."""
+    BACKFILL = "backfill"
+    """Pending, and nobody waits for it."""
+    RETRY = "retry"
+    """The time of its next attempt has come."""
+    INTERRUPTED = "interrupted"
+    """Its lease ran out: the process that had it died, or was cut off."""
+    REFRESH = "refresh"
+    """Completed long ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One lane: the leads that are work now, and since when the oldest of them is."""
+
+    leads: int = 0
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is work, and what will be."""
+
+    at: datetime
+    """By the server's clock, as all times here."""
+    lanes: Mapping[Lane, Queue]
+    processing: int = 0
+    """Leads with a lease, also with one that ran out."""
+    retrying: int = 0
+    """Leads that are to be tried again, also those whose time has come."""
+    parked: Mapping[str, int] = field(default_factory=dict)
+    """Provider -> leads among these that wait until it may be asked again; a lead may wait for two."""
+
+    @property
+    def pending(self) -> int:
+        """Leads whose status is `pending`."""
+        return self.lanes[Lane.FRESH].leads + self.lanes[Lane.BACKFILL].leads
+
+    @property
+    def work(self) -> int:
+        """Leads that are work now."""
+        return sum(queue.leads for queue in self.lanes.values())
+
+    def age_seconds(self, lane: Lane) -> float:
+        """Of the oldest lead that is work; 0 when none is."""
+        since = self.lanes[lane].since
+        return 0.0 if since is None else max(0.0, (self.at - since).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The leads that are no work, as far as that can be told cheaply."""
+
+    total: int
+    """All documents, by the collection's own count: wrong for a while after a crash of the server."""
+    failed: int
+    skipped: int
+    without_status: int
+    """History, above all."""
+
+    def completed(self, backlog: Backlog) -> int:
+        """What is left over. A status that is none of ours counts here too."""
+        known = self.failed + self.skipped + self.without_status
+        open_ = backlog.pending + backlog.processing + backlog.retrying
+        return max(0, self.total - known - open_)
+
+
+async def look(leads: AsyncCollection[Document], providers: Iterable[str] = ()) -> Backlog:
+    """Raises DatabaseTrouble, also when it takes longer than it should."""
+    with pymongo.timeout(LOOK_SECONDS):
+        hello = await leads.database.client.admin.command("hello")
+        now = hello["localTime"].replace(tzinfo=UTC)
+        found = await _together(leads, _questions(now, providers))
+    lanes = {
+        lane: Queue(_leads(found, lane), _since(found, f"{lane} since") or _since(found, lane))
+        for lane in Lane
+    }
+    return Backlog(
+        at=now,
+        lanes=lanes,
+        processing=_leads(found, Status.PROCESSING),
+        retrying=_leads(found, Status.RETRYING),
+        parked={name: _leads(found, f"parked {name}") for name in providers},
+    )
+
+
+async def ended(leads: AsyncCollection[Document]) -> Ended | None:
+    """`None` when there are too many to be counted in time. Raises DatabaseTrouble."""
+    try:
+        return await _ended(leads)
+    except PyMongoError as error:
+        if error.timeout:
+            return None
+        raise
+
+
+async def _ended(leads: AsyncCollection[Document]) -> Ended:
+    statuses = {"failed": Status.FAILED, "skipped": Status.SKIPPED, "without_status": None}
+    questions = {
+        name: _count(name, {"enrichment_status": status}) for name, status in statuses.items()
+    }
+    with pymongo.timeout(ENDED_SECONDS):
+        total = await leads.estimated_document_count()
+        found = await _together(leads, questions)
+    return Ended(total, **{name: _leads(found, name) for name in statuses})
+
+
+# -- questions -------------------------------------------------------------------------------
+
+_Questions = dict[str, list[Document]]
+"""Name of the answer -> the stages that find it."""
+
+_DATES: Document = {"$gt": book.EPOCH}
+"""Of an index that may hold anything: dates alone."""
+
+
+def _questions(now: datetime, providers: Iterable[str]) -> _Questions:
+    """A range with a fixed end is counted by its keys alone; `$$NOW` would have every lead read."""
+    pending: Document = {"enrichment_status": Status.PENDING}
+    fresh = {**pending, **book.FRESH}
+    asked = {
+        Lane.FRESH: _count(Lane.FRESH, fresh),
+        f"{Lane.FRESH} since": _first(Lane.FRESH, fresh, "enrichment.queued_at", _DATES),
+        Lane.BACKFILL: _behind(pending),
+    }
+    for lane, status in _DUE.items():
+        until = {**_DATES, "$lte": now}
+        due = {"enrichment_status": status, "enrichment.due_at": until}
+        asked[lane] = _count(lane, due)
+        asked[f"{lane} since"] = _first(lane, due, "enrichment.due_at", until)
+    for status in (Status.PROCESSING, Status.RETRYING):
+        asked[status] = _count(status, {"enrichment_status": status, "enrichment.due_at": _DATES})
+    for provider in providers:
+        parked = {"enrichment_status": Status.RETRYING, "enrichment.held_by": provider}
+        asked[f"parked {provider}"] = _count(f"parked {provider}", parked)
+    return asked
+
+
+_DUE = {
+    Lane.RETRY: Status.RETRYING,
+    Lane.INTERRUPTED: Status.PROCESSING,
+    Lane.REFRESH: Status.COMPLETED,
+}
+
+
+def _count(name: str, match: Document) -> list[Document]:
+    return [{"$match": match}, {"$group": {"_id": {"$literal": name}, "leads": {"$sum": 1}}}]
+
+
+def _first(lane: Lane, match: Document, field_: str, dates: Document) -> list[Document]:
+    return [
+        {"$match": {**match, field_: dates}},
+        {"$sort": {field_: 1}},
+        {"$limit": 1},
+        {"$project": {"_id": {"$literal": f"{lane} since"}, "since": f"${field_}"}},
+    ]
+
+
+def _behind(pending: Document) -> list[Document]:
+    """No index has them by age; but a backfill has a thousand at most pending at a time."""
+    queued_at = "$enrichment.queued_at"
+    since = {"$cond": [book.is_type(queued_at, "date"), queued_at, None]}
+    return [
+        {"$match": {**pending, "enrichment.priority": {"$not": book.FRESH["enrichment.priority"]}}},
+        {
+            "$group": {
+                "_id": {"$literal": Lane.BACKFILL},
+                "leads": {"$sum": 1},
+                "since": {"$min": since},
+            }
+        },
+    ]
+
+
+async def _together(
+    leads: AsyncCollection[Document], questions: _Questions
+) -> dict[str, dict[str, Any]]:
+    """All in one round trip; what has no answer is not there."""
+    first, *others = questions.values()
+    unions = [{"$unionWith": {"coll": leads.name, "pipeline": each}} for each in others]
+    cursor = await leads.aggregate([*first, *unions], batchSize=len(questions) + 1)
+    return {answer["_id"]: answer async for answer in cursor}
+
+
+def _leads(found: Mapping[str, dict[str, Any]], name: str) -> int:
+    return int(found.get(name, {}).get("leads", 0))
+
+
+def _since(found: Mapping[str, dict[str, Any]], name: str) -> datetime | None:
+    since = found.get(name, {}).get("since")
+    return since if isinstance(since, datetime) else None

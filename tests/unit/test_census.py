@@ -1,0 +1,139 @@
+"""The backlog reaches the gauges, rarely enough to be in nobody's way."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from pymongo.errors import AutoReconnect
+
+from enricher.census import Census
+from enricher.store.backlog import Backlog, Ended, Lane, Queue
+from tests.observing import counted
+from tests.waiting import eventually
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+NOTHING = dict.fromkeys(Lane, Queue())
+WORK = Backlog(
+    NOW,
+    {**NOTHING, Lane.FRESH: Queue(7, NOW - timedelta(seconds=90)), Lane.BACKFILL: Queue(2)},
+    processing=3,
+    retrying=5,
+    parked={"hunter": 4},
+)
+
+
+@dataclass
+class Database:
+    """Stands in for MongoDB: what it answers, and how often it was asked."""
+
+    backlog: Backlog = WORK
+    settled: Ended | None = field(default_factory=lambda: Ended(100, 10, 20, 30))
+    errors: int = 0
+    takes: float = 0.0
+    asked_at: list[float] = field(default_factory=list)
+    counts: int = 0
+
+    @property
+    def looks(self) -> int:
+        return len(self.asked_at)
+
+    async def look(self) -> Backlog:
+        self.asked_at.append(time.monotonic())
+        await asyncio.sleep(self.takes)
+        if self.errors:
+            self.errors -= 1
+            raise AutoReconnect
+        return self.backlog
+
+    async def ended(self) -> Ended | None:
+        self.counts += 1
+        return self.settled
+
+
+@asynccontextmanager
+async def counting(database: Database, every: float = 0.01) -> AsyncIterator[Census]:
+    stop = asyncio.Event()
+    census = Census(database.look, database.ended, every)
+    running = asyncio.create_task(census.run(stop))
+    try:
+        yield census
+    finally:
+        stop.set()
+        async with asyncio.timeout(2):
+            await running
+
+
+async def test_the_backlog_reaches_the_gauges() -> None:
+    database = Database()
+    async with counting(database):
+        await eventually(lambda: database.looks >= 2)
+    assert counted("enricher_pending_leads", lane="fresh") == 7
+    assert counted("enricher_oldest_pending_timestamp_seconds", lane="fresh") == (
+        NOW.timestamp() - 90
+    )
+    assert counted("enricher_leads_parked", provider="hunter") == 4
+    statuses = ("pending", "processing", "retrying", "failed", "skipped", "completed")
+    assert [counted("enricher_leads", status=each) for each in statuses] == [9, 3, 5, 10, 20, 23]
+
+
+async def test_the_age_of_the_oldest_goes_on_rising_while_nobody_answers() -> None:
+    database = Database()
+    async with counting(database, every=60):
+        await eventually(lambda: database.counts)
+        first = counted("enricher_oldest_pending_age_seconds", lane="fresh")
+        await eventually(
+            lambda: counted("enricher_oldest_pending_age_seconds", lane="fresh") > first
+        )
+    assert first >= 90
+    assert counted("enricher_oldest_pending_age_seconds", lane="retry") == 0
+
+
+async def test_a_lane_that_is_empty_again_has_no_oldest_lead() -> None:
+    database = Database()
+    async with counting(database):
+        await eventually(lambda: database.looks >= 2)
+        database.backlog = Backlog(NOW, NOTHING)
+        await eventually(lambda: counted("enricher_pending_leads", lane="fresh") == 0)
+    assert counted("enricher_oldest_pending_age_seconds", lane="fresh") == 0
+    assert counted("enricher_oldest_pending_timestamp_seconds", lane="fresh") == 0
+
+
+async def test_an_error_of_the_database_is_waited_out_and_counted() -> None:
+    before = counted("enricher_database_errors_total", loop="census")
+    database = Database(errors=1)
+    async with counting(database) as census:
+        await eventually(lambda: database.counts)
+        assert census.outage.is_over
+    assert counted("enricher_database_errors_total", loop="census") == before + 1
+
+
+async def test_settled_leads_are_counted_more_rarely_than_the_backlog() -> None:
+    database = Database()
+    async with counting(database):
+        await eventually(lambda: database.looks >= 5)
+    assert database.counts == 1
+
+
+async def test_what_cannot_be_counted_in_time_is_not_a_number() -> None:
+    async with counting(Database(settled=None)):
+        await eventually(lambda: math.isnan(counted("enricher_leads", status="completed")))
+
+
+async def test_a_question_that_takes_long_is_asked_rarely() -> None:
+    database = Database(takes=0.02)
+    async with counting(database):
+        await eventually(lambda: len(database.asked_at) >= 2)
+    first, second = database.asked_at[:2]
+    assert second - first >= 21 * 0.02
+
+
+async def test_a_stop_does_not_wait_for_an_answer() -> None:
+    database = Database(takes=60)
+    async with counting(database):
+        await eventually(lambda: database.looks)
