@@ -42,7 +42,7 @@ from enricher.providers.base import Provider, Registered
 from enricher.releases import Releases
 from enricher.schedule import refresh_delay
 from enricher.settings import Settings
-from enricher.store import DatabaseTrouble, backlog, book, privileges, server
+from enricher.store import DatabaseTrouble, backlog, book, oplog, privileges, server
 from enricher.store.changes import FINGERPRINT, Changes
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.history import History
@@ -227,8 +227,14 @@ def _wire(
         partial(bring_back, collection),
         settings.work.lead_timeout_seconds,
     )
-    names = [gate.name for gate in enrichment.waterfall.paid]
-    census = Census(partial(backlog.look, collection, names), partial(backlog.ended, collection))
+    waits_for = {gate.name: gate.waits_for for gate in enrichment.waterfall.paid}
+    census = Census(
+        partial(backlog.look, collection, list(waits_for)),
+        partial(backlog.ended, collection),
+        books.usage.budgets,
+        partial(oplog.window_seconds, database.client),
+        waits_for,
+    )
     return Daemon(watcher, worker, heartbeat, books, releases, census)
 
 

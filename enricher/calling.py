@@ -16,7 +16,7 @@ from datetime import timedelta
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher import __version__
+from enricher import __version__, metrics
 from enricher.conclude import RetryPolicy
 from enricher.enrichment import Enrichment
 from enricher.forgetting import Forgetting
@@ -105,6 +105,7 @@ def _gates(
             gates.append(Gate(provider))
             continue
         name = provider.bucket
+        metrics.LIMIT.labels(provider.name, name).set(pace(provider))
         if name not in limiters:
             bucket = Bucket(database, name, provider.windows)
             limiters[name] = Limiter(provider.windows, bucket, outage)

@@ -1,4 +1,4 @@
-"""Counts the backlog every few seconds, for the gauges.
+"""Counts the backlog, and what is left of the budgets, every few seconds for the gauges.
 
 What waits in the database is seen by no counter of this process: a daemon that takes nothing, or
 none that runs at all, looks healthy to itself. So each of them asks, and all of a fleet say the same.
@@ -13,15 +13,16 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from enricher import metrics
+from enricher import label_sets, metrics
 from enricher.lead import Status
 from enricher.outage import Outage, pause
 from enricher.store import DatabaseTrouble
 from enricher.store.backlog import Backlog, Ended, Lane
+from enricher.store.usage import BudgetLeft
 
 _SHARE = 20
 """Of all time, a twentieth at most is spent on asking."""
@@ -29,16 +30,21 @@ _SHARE = 20
 
 @dataclass(slots=True)
 class Census:
-    """`look` and `ended` ask as in `store/backlog.py`."""
+    """`look` and `ended` ask as in `store/backlog.py`, the others as in `usage.py` and `oplog.py`."""
 
     look: Callable[[], Awaitable[Backlog]]
     ended: Callable[[], Awaitable[Ended | None]]
+    budgets: Callable[[], Awaitable[Sequence[BudgetLeft]]]
+    oplog_seconds: Callable[[], Awaitable[float | None]]
+    waits_for: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    """Provider -> what keeps it from asking now."""
     every_seconds: float = 10.0
-    ended_every_seconds: float = 60.0
+    rare_seconds: float = 60.0
     outage: Outage = field(default_factory=lambda: Outage("census"))
     random: Random = field(default_factory=Random)
     _ended_at: float = float("-inf")
     _ended_took: float = 0.0
+    _may_not_see_the_oplog: bool = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop; a question that is under way then is not waited for."""
@@ -60,19 +66,35 @@ class Census:
         try:
             backlog = await self.look()
             _show(backlog)
-            await self._count_ended(backlog)
+            self._show_parked(backlog)
+            _show_budgets(await self.budgets())
+            await self._ask_rarely(backlog)
         except DatabaseTrouble as error:
             return self.outage.failed(error)
         self.outage.succeeded()
         return 0.0
 
-    async def _count_ended(self, backlog: Backlog) -> None:
+    def _show_parked(self, backlog: Backlog) -> None:
+        for provider, leads in backlog.parked.items():
+            now = self.waits_for[provider]()
+            for reason in label_sets.WAITS_FOR:
+                metrics.PARKED.labels(provider, reason).set(leads if reason == now else 0)
+
+    async def _ask_rarely(self, backlog: Backlog) -> None:
         began = time.monotonic()
-        rest = max(self.ended_every_seconds, 5 * _SHARE * self._ended_took)
+        rest = max(self.rare_seconds, 5 * _SHARE * self._ended_took)
         if began - self._ended_at >= rest:
             _show_ended(await self.ended(), backlog)
+            metrics.OPLOG_WINDOW.set(await self._ask_for_the_oplog())
             self._ended_at = time.monotonic()
             self._ended_took = self._ended_at - began
+
+    async def _ask_for_the_oplog(self) -> float:
+        if not self._may_not_see_the_oplog:
+            seconds = await self.oplog_seconds()
+            self._may_not_see_the_oplog = seconds is None
+            return seconds or 0.0
+        return 0.0
 
 
 def _show(backlog: Backlog) -> None:
@@ -81,8 +103,6 @@ def _show(backlog: Backlog) -> None:
         since = queue.since.timestamp() if queue.since else 0.0
         metrics.OLDEST_PENDING.labels(lane.value).set(since)
         _show_age(lane, backlog.age_seconds(lane) if queue.since else None)
-    for provider, leads in backlog.parked.items():
-        metrics.PARKED.labels(provider).set(leads)
     _set(Status.PENDING, backlog.pending)
     _set(Status.PROCESSING, backlog.processing)
     _set(Status.RETRYING, backlog.retrying)
@@ -97,6 +117,12 @@ def _show_age(lane: Lane, seconds: float | None) -> None:
         return 0.0 if seconds is None else seconds + time.monotonic() - asked_at
 
     metrics.OLDEST_PENDING_AGE.labels(lane.value).set_function(age)
+
+
+def _show_budgets(budgets: Sequence[BudgetLeft]) -> None:
+    for each in budgets:
+        metrics.BUDGET_LIMIT.labels(each.vendor, each.period).set(each.limit)
+        metrics.BUDGET_LEFT.labels(each.vendor, each.period).set(each.left)
 
 
 def _show_ended(ended: Ended | None, backlog: Backlog) -> None:

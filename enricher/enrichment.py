@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 
+from enricher import quality
 from enricher.conclude import (
     RetryPolicy,
     Round,
@@ -49,7 +50,9 @@ class Enrichment:
             # The address was changed since: what is known and who has answered is about another.
             lead = replace(lead, enriched_data={}, answered={})
         if lead.attempt > self.policy.retries + 1:
-            return conclude_unfinished(self._round(lead, Findings())), subject
+            outcome: Outcome = conclude_unfinished(self._round(lead, Findings()))
+            quality.note_found(identity.query, outcome)
+            return outcome, subject
         if identity.reason is not None:
             return await self._unasked(lead, identity, identity.reason), subject
         refusal = await self._refusal(lead, identity)
@@ -68,7 +71,9 @@ class Enrichment:
         if findings.objection:
             await self._withdraw(lead, identity)
             return conclude_objection(this), subject
-        return conclude(this, self.random), subject
+        outcome = conclude(this, self.random)
+        quality.note_found(identity.query, outcome)
+        return outcome, subject
 
     async def _unasked(self, lead: Lead, identity: Identity, reason: Reason) -> Outcome:
         """Nobody is paid, and what costs nothing is said all the same."""

@@ -18,8 +18,8 @@ from random import Random
 
 from loguru import logger
 
-from enricher import metrics
-from enricher.answer import Answer, Held, Query, Throttled, Unavailable
+from enricher import label_sets, metrics
+from enricher.answer import Answer, Found, Held, NotFound, Query, Throttled, Unavailable
 from enricher.breaker import Breaker
 from enricher.limits import Limiter
 from enricher.providers.base import Provider, Tried
@@ -84,6 +84,8 @@ class Gate:
     limiter: Limiter = field(init=False)
     _breaker: Breaker = field(init=False)
     _is_held: bool = False
+    _cause: str = ""
+    """The label of the standing hold."""
 
     def __post_init__(self) -> None:
         self.limiter = self.shared_limiter or Limiter(self.provider.windows)
@@ -170,7 +172,22 @@ class Gate:
             logger.bind(provider=self.name).info("provider.released")
         self._is_held = held is not None
         metrics.HELD.labels(self.name).set(self._is_held)
+        self._show_cause(_cause_of(held) if held else "")
         return held
+
+    def _show_cause(self, cause: str) -> None:
+        if cause == self._cause:
+            return
+        for each in label_sets.HOLDS:
+            metrics.HOLD.labels(self.name, each).set(each == cause)
+        self._cause = cause
+
+    def waits_for(self) -> str:
+        """What keeps it from asking, as a label; of leads that wait for it and nothing keeps it: its
+        limit, which had no room in time."""
+        if held := self._hold():
+            return _cause_of(held)
+        return "limit" if self._breaker.is_closed else "circuit"
 
     def _hold_for(self, asking: Asking) -> Held | None:  # noqa: ARG002 - what a `PaidGate` needs
         return self._standing_hold()
@@ -201,9 +218,18 @@ class Gate:
         finally:
             metrics.REQUEST_SECONDS.labels(self.name).observe(time.perf_counter() - began)
             metrics.REQUESTS.labels(self.name, word_for(tried.answer)).inc()
+        if isinstance(tried.answer, Found | NotFound):
+            metrics.LAST_SUCCESS.labels(self.name).set_to_current_time()
+        self._show_left(tried)
         if tried.pause:
             self.limiter.pause(tried.pause)
         return replace(tried, answer=self._heed(asking, tried.answer))
+
+    def _show_left(self, tried: Tried) -> None:
+        for window, calls in tried.window_left.items():
+            metrics.WINDOW_LEFT.labels(self.name, window).set(calls)
+        if tried.quota_left is not None:
+            metrics.QUOTA_LEFT.labels(self.name).set(tried.quota_left)
 
     def _broken(self, error: BaseException) -> Tried:
         logger.bind(provider=self.name).opt(exception=error).error("provider.broken")
@@ -234,6 +260,11 @@ def _checked(tried: Tried) -> Tried:
     if not isinstance(tried.answer, Answer):
         raise TypeError(f"a provider answered with {type(tried.answer).__name__}")
     return tried
+
+
+def _cause_of(held: Held) -> str:
+    """By the word in the reason: that text is all that the fleet shares of a hold."""
+    return next((cause for cause in label_sets.HOLDS if cause in held.reason), "other")
 
 
 def _is_cancelled() -> bool:

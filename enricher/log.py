@@ -32,6 +32,7 @@ from urllib.parse import quote, quote_plus, unquote
 from loguru import logger
 from pydantic import SecretStr
 
+from enricher import label_sets, metrics
 from enricher.settings import LogSettings
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ def redact(text: str) -> str:
     return _ADDRESS.sub("[e-mail]", text)
 
 
+_COUNTERS = {level.upper(): metrics.LOG_MESSAGES.labels(level) for level in label_sets.LEVELS}
+
+
 def configure(
     settings: LogSettings, service_name: str, version: str, stream: TextIO | None = None
 ) -> None:
@@ -111,6 +115,7 @@ def configure(
     render = _json_line if settings.format == "json" else _console_line
 
     def write(message: Message) -> None:
+        _COUNTERS.get(message.record["level"].name, _COUNTERS["INFO"]).inc()
         target = stream or sys.stderr
         try:
             target.write(render(message.record, service, target))

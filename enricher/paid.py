@@ -55,6 +55,11 @@ _NEW_SLOT_SECONDS = 1.0
 _NOT_MADE = Tried(Throttled(reason="nobody waits for it any more"))
 
 
+_CACHE = {
+    result: metrics.CACHE.labels(result) for result in ("hit", "negative_hit", "miss", "stale")
+}
+
+
 @dataclass(slots=True)
 class Books:
     """Where answers are kept and calls are counted; shared by the gates of all paid providers."""
@@ -132,8 +137,10 @@ class PaidGate(Gate):
         reply = await self.books.surely(look)
         known = reply and self.provider.recall(reply, asking.query)
         if known:
+            _CACHE["negative_hit" if isinstance(known, NotFound) else "hit"].inc()
             self._saved("cache")
             return known
+        _CACHE["stale" if reply else "miss"].inc()
         return await Gate.ask(self, asking)
 
     # -- a call ------------------------------------------------------------------------------
@@ -275,6 +282,7 @@ class PaidGate(Gate):
             metrics.CALLS_AMBIGUOUS.labels(self.name).inc()
         elif tried.is_charged:
             metrics.CALLS_CHARGED.labels(self.name).inc()
+            metrics.CREDITS_CHARGED.labels(self.name).inc(self.provider.credits)
 
 
 async def _nothing() -> None:

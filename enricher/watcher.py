@@ -177,10 +177,12 @@ class Watcher:
     def _answered(self) -> None:
         self._unanswered_since = None
         metrics.STREAMING.set(1)
+        metrics.STREAM_POSITION.set(self.changes.position_seconds)
 
     async def _put(self, change: Change | None, stop: asyncio.Event) -> None:
         if change is not None:
             metrics.STREAM_EVENTS.inc()
+            metrics.STREAM_LAST_EVENT.set_to_current_time()
             self._inbox.append(change)
         self._arrived.set()
         while len(self._inbox) >= _INBOX_LIMIT and not stop.is_set():

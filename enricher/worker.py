@@ -23,7 +23,7 @@ from typing import Any
 
 from loguru import logger
 
-from enricher import metrics
+from enricher import metrics, quality
 from enricher.bell import Bell
 from enricher.enrichment import Enrichment
 from enricher.heartbeat import Heartbeat
@@ -303,6 +303,7 @@ def _observe(lease: Lease, outcome: Outcome, seconds: float) -> None:
         metrics.QUEUE_WAIT.observe(waited)
     if not isinstance(outcome, Retrying):
         metrics.END_TO_END.observe((waited or 0.0) + seconds)
+    quality.note_ended(lease.lead, outcome)
     if isinstance(outcome, Completed):
         score = outcome.data["enrichment_metadata"]["completeness_score"]
         metrics.COMPLETENESS.observe(score / 100)

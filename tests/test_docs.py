@@ -33,8 +33,9 @@ LEVELS = {
 }
 """Method of the logger -> level as the README has it; `log` passes on what a library chose."""
 LABEL_ITEM = re.compile(r"^- `(\w+)`(.*(?:\n  .*)*)", re.MULTILINE)
-OPEN_LABELS = {"version", "provider", "le"}
-"""Their values are not ours to list: a version, the table of providers, the bounds of buckets."""
+OPEN_LABELS = {"version", "provider", "le", "vendor", "bucket", "period", "window"}
+"""Their values are not ours to list (a version, the table of providers, the bounds of buckets), or
+come with the first value."""
 
 
 def _series() -> set[str]:

@@ -22,17 +22,17 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("loops", "census watcher worker heartbeat releases http enrichment bell"),
     (
         "calls",
-        "waterfall gate paid permission forgetting single_flight limits supply stops turns breaker retry",
+        "waterfall gate paid quality permission forgetting single_flight limits supply stops turns breaker retry",
     ),
     ("edges", "store.* providers.* paces"),
     (
         "ground",
-        "embedded settings setting_names setting_providers setting_types setting_vendors env_file metrics log outage",
+        "embedded settings setting_names setting_providers setting_types setting_vendors env_file series metrics log outage",
     ),
     (
         "pure",
         (
-            "lead answer fields identity address domains wordlists storable amounts countries profiles"
+            "lead label_sets answer fields identity address domains wordlists storable amounts countries profiles"
             " field_types alternatives merge score schedule conclude origins explanation errors"
         ),
     ),
@@ -49,7 +49,7 @@ ALLOWED_IN = {
     "aiolimiter": "limits",
     "typer": "cli __main__ demo.*",
     "rich": "cli __main__ check commands.* demo.*",
-    "prometheus_client": "metrics http",
+    "prometheus_client": "series metrics http",
 }
 """Where a library may be used: each can then be replaced by changing a file or two."""
 

@@ -20,7 +20,6 @@ from enricher.commands.meter import Meter
 from enricher.identity import Identity, identify
 from enricher.lead import Document, Reason
 from enricher.providers.base import Provider
-from enricher.providers.http import HttpProvider
 from enricher.store import book
 from enricher.store.backfills import Backfills, Run
 from enricher.store.secret import Keyring, keyring_if_made
@@ -82,7 +81,7 @@ class Estimator:
         self._keyring = await keyring_if_made(self._database)
         self._keys = self._keyring or self._keys
         found = Estimate(
-            providers={each.name: Calls(_credits(each)) for each in self._paid},
+            providers={each.name: Calls(each.credits) for each in self._paid},
         )
         page = Run(run.id if run else "", run.after if run else None)
         while leads := await self._backfills.page(page, _PAGE):
@@ -120,7 +119,3 @@ class Estimator:
         if self._keyring is None or identity.email_key is None:
             return False
         return await self._suppressed.has(key_of(self._keyring, identity.email_key))
-
-
-def _credits(provider: Provider) -> float:
-    return provider.credits if isinstance(provider, HttpProvider) else 1.0

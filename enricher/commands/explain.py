@@ -138,6 +138,4 @@ def _kept(provider: Provider, stored: answers.Standing) -> Kept | None:
 
 
 def _credits(provider: Provider) -> float:
-    if provider.is_free:
-        return 0.0
-    return provider.credits if isinstance(provider, HttpProvider) else 1.0
+    return 0.0 if provider.is_free else provider.credits

@@ -63,6 +63,10 @@ class Tried:
     """`None` when nobody knows: the call may have been done before its answer was lost."""
     pause: float | None = None
     """Seconds in which the vendor wants no further call, by a header that came with the answer."""
+    window_left: Mapping[str, float] = field(default_factory=dict)
+    """Calls left in the vendor's rate windows, where a header tells."""
+    quota_left: float | None = None
+    """Credits left of the vendor's plan, where a header tells."""
 
 
 class Provider(ABC):
@@ -76,6 +80,8 @@ class Provider(ABC):
     """Fields of its section whose absence makes it worth asking, within a waterfall."""
     lacks: ClassVar[frozenset[str]] = frozenset()
     """Fields of its section that it never knows: their absence is no reason to ask it."""
+    credits: ClassVar[float] = 1.0
+    """What one charged call costs, in the vendor's own unit."""
     is_free: ClassVar[bool] = False
     """True for providers without a key and without a cost."""
 

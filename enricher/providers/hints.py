@@ -75,6 +75,16 @@ def spent(
     return until_reset or max(_WINDOW_SECONDS.get(window, _MINUTE_SECONDS) for window in used_up)
 
 
+def calls_left(headers: Mapping[str, str], left: Mapping[str, str]) -> dict[str, float]:
+    """Window -> calls left in it, for the windows that we have a name for."""
+    return {name: calls for name, calls in _left(headers, left) if name in _WINDOW_SECONDS}
+
+
+def number(value: str) -> float | None:
+    """`None` for what is no plain number."""
+    return next(iter(_number(value)), None)
+
+
 def _left(headers: Mapping[str, str], own_names: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     """(window, calls left) as vendors write it; what says nothing (empty: no limit) is passed over.
 

@@ -77,10 +77,10 @@ class HttpProvider(Provider):
     host: ClassVar[str]
     charges: ClassVar[frozenset[int]] = frozenset({_OK})
     """Status codes that the vendor charges for."""
-    credits: ClassVar[float] = 1.0
-    """What one charged call costs, in the vendor's own unit."""
     left: ClassVar[Mapping[str, str]] = {}
     """Headers of the vendor's own naming that count the calls left -> "minute", "hour" or "day"."""
+    quota_header: ClassVar[str] = ""
+    """Header that tells the credits left of the plan."""
 
     def __init__(
         self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
@@ -137,7 +137,14 @@ class HttpProvider(Provider):
         answer = answer or self._judge(reply)
         keep = isinstance(answer, Found | NotFound) or answer == _UNREADABLE
         pause = hints.spent(reply.headers, hints.answered_at(reply.headers), self.left)
-        return Tried(answer, reply if keep else None, self.is_charged(reply), pause)
+        return Tried(
+            answer,
+            reply if keep else None,
+            self.is_charged(reply),
+            pause,
+            hints.calls_left(reply.headers, self.left),
+            hints.number(reply.headers.get(self.quota_header, "")),
+        )
 
     def _judge(self, reply: Reply, query: Query | None = None) -> Answer:
         try:

@@ -87,6 +87,7 @@ class _PeopleDataLabs(HttpProvider):
     vendor = "pdl"
     host = "https://api.peopledatalabs.com"
     charges = frozenset({_OK})
+    quota_header = "x-totallimit-remaining"
 
     def headers(self) -> dict[str, str]:
         return {"X-Api-Key": self._access.key.get_secret_value()}

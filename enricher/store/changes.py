@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -71,6 +72,7 @@ _POSITION_REFUSED = {286, 280, 260, 136, 10334}
 _NO_STREAMS_HERE = {40573, 303}
 """Not a replica set; or a server that imitates MongoDB without change streams."""
 _UNAUTHORIZED = 13
+_TIMED_TOKEN = re.compile("82[0-9A-Fa-f]{8}")
 _WAIT_MS = 1000
 """How long the server waits for an event: also how late a stop may be noticed."""
 _PATIENCE_SECONDS = 10.0
@@ -130,6 +132,15 @@ class Changes:
     def token(self) -> dict[str, Any] | None:
         """Resume token (post-batch where the server sent one); `None` before the first reply."""
         return self._token
+
+    @property
+    def position_seconds(self) -> float:
+        """The moment of the position, as seconds since 1970; 0 before the first reply.
+
+        A token is a key string, and begins with the type of a timestamp and its seconds.
+        """
+        data = self._token["_data"] if self._token else ""
+        return float(int(data[2:10], 16)) if _TIMED_TOKEN.match(data) else 0.0
 
     async def open(self, checkpoint: Checkpoint) -> Start:
         """Open at the best position there is. Raises StreamUnavailable, or what the driver raises."""

@@ -220,7 +220,7 @@ def has_room(document: Document, today: date, budget: Budget) -> bool:
 
     What it was before cannot be asked: in a rolling restart, daemons with the old one come last.
     """
-    return _has_room(budget, *_spent(document, today))
+    return _has_room(budget, *spent_of(document, today))
 
 
 def _own(document: Document) -> Document:
@@ -233,7 +233,8 @@ def _day_of(document: Document) -> date:
     return at.astimezone(UTC).date()
 
 
-def _spent(document: Document, day: date) -> tuple[int, int]:
+def spent_of(document: Document, day: date) -> tuple[int, int]:
+    """Calls that count against the budgets of that day and of its month."""
     of_day = document.get("days", {}).get(f"{day:%d}", {})
     return of_day.get("spent", 0), document.get("spent", 0)
 
@@ -253,7 +254,7 @@ def _used_up(budget: Budget, document: Document) -> Held:
     if granted_at is not None and now - granted_at < _CALLS_END_WITHIN:
         return Held("the budget is used up, or will be", _MOMENT_SECONDS)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    _, this_month = _spent(document, now.date())
+    _, this_month = spent_of(document, now.date())
     if budget.monthly is not None and this_month >= budget.monthly:
         first = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
         return Held("the monthly budget is used up", (first - now).total_seconds())

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -31,11 +31,11 @@ from enricher.lead import Document, LeadId
 from enricher.outage import Outage, pause
 from enricher.store import DatabaseTrouble
 from enricher.store.coalesce import Coalescer
-from enricher.store.ledger import Ask, Begun, Ledger, ServerClock, has_room
-from enricher.store.postings import Budget, months_between
+from enricher.store.ledger import Ask, Begun, Ledger, ServerClock, has_room, spent_of
+from enricher.store.postings import Budget, document_id, months_between
 from enricher.store.quotas import Quotas
 
-__all__ = ["COLLECTION", "Begun", "Budget", "DayOfProvider", "Usage"]
+__all__ = ["COLLECTION", "Begun", "Budget", "BudgetLeft", "DayOfProvider", "Usage"]
 
 COLLECTION = "enricher_usage"
 _LARGEST_BATCH = 256
@@ -67,6 +67,16 @@ class DayOfProvider:
     def ambiguous(self) -> int:
         """Calls that may have been charged: under way now, lost with their process, or timed out."""
         return self.begun - self.settled + self.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLeft:
+    """One budget that is set, and what the fleet has left of it."""
+
+    vendor: str
+    period: Literal["day", "month"]
+    limit: int
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +200,23 @@ class Usage:
         rows = [row for row in rows if first <= row.day <= today]
         return sorted(rows, key=lambda row: (-row.day.toordinal(), row.vendor, row.provider))
 
+    async def budgets(self) -> list[BudgetLeft]:
+        """Each that is set. Raises DatabaseTrouble."""
+        limited = {name: each for name, each in self._budgets.items() if each != Budget()}
+        if not limited:
+            return []
+        today = await self._clock.today()
+        ids = {document_id(vendor, today): vendor for vendor in limited}
+        found = self._collection.find(
+            {"_id": {"$in": list(ids)}}, {"spent": 1, f"days.{today:%d}.spent": 1}
+        )
+        documents = {ids[document["_id"]]: document async for document in found}
+        return [
+            left
+            for vendor, budget in limited.items()
+            for left in _left(vendor, budget, spent_of(documents.get(vendor, {}), today))
+        ]
+
     async def with_room(self) -> list[str]:
         """Vendors asked this month whose budget has room, as it is now. Raises DatabaseTrouble."""
         today = await self._clock.today()
@@ -199,6 +226,14 @@ class Usage:
             for vendor, document in ((_vendor(document), document) for document in found)
             if has_room(document, today, self._budgets.get(vendor, Budget()))
         ]
+
+
+def _left(vendor: str, budget: Budget, spent: tuple[int, int]) -> Iterator[BudgetLeft]:
+    today, this_month = spent
+    if budget.daily is not None:
+        yield BudgetLeft(vendor, "day", budget.daily, max(0, budget.daily - today))
+    if budget.monthly is not None:
+        yield BudgetLeft(vendor, "month", budget.monthly, max(0, budget.monthly - this_month))
 
 
 def _vendor(document: Document) -> str:

@@ -246,6 +246,22 @@ async def test_a_stream_begins_at_a_time(ours: AsyncCollection[Document]) -> Non
     await changes.close()
 
 
+async def test_the_moment_of_the_position_is_that_of_the_last_write(
+    ours: AsyncCollection[Document], changes: Changes
+) -> None:
+    before = (await server_time(ours)).timestamp()
+    await insert(ours, 1)
+    assert await read_until(changes, 1) == [1]
+    after = (await server_time(ours)).timestamp()
+    assert int(before) <= changes.position_seconds <= after + 1
+
+
+async def test_a_stream_that_was_never_opened_has_no_position(
+    ours: AsyncCollection[Document],
+) -> None:
+    assert Changes(ours).position_seconds == 0
+
+
 async def test_the_position_moves_while_only_others_write(
     ours: AsyncCollection[Document], changes: Changes
 ) -> None:

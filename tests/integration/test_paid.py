@@ -297,3 +297,29 @@ async def test_a_more_urgent_lead_does_not_wait_at_the_place_of_a_less_urgent_on
     door.opened.set()
     assert all(isinstance(answer, Found) for answer in await asyncio.gather(*callers))
     assert len(asked.asked) == 1
+
+
+async def test_a_look_for_a_kept_answer_counts_by_what_was_there(database: Database) -> None:
+    def looks(result: str) -> float:
+        return counted("enricher_cache_requests_total", result=result)
+
+    books = await books_of(database)
+    before = {result: looks(result) for result in ("miss", "hit", "negative_hit")}
+    known, unknown = provider("acme", QUOKKA), provider("acme", NotFound())
+    for asked, query in ((known, QUERY), (unknown, Query(company_domain="nobody.example"))):
+        await ask(gate_to(asked, books), query)
+        await ask(gate_to(asked, books), query)
+    assert {result: looks(result) - count for result, count in before.items()} == {
+        "miss": 2,
+        "hit": 1,
+        "negative_hit": 1,
+    }
+
+
+async def test_what_a_charged_call_costs_is_counted_in_credits(database: Database) -> None:
+    asked = provider("acme_by_halves", QUOKKA)
+    type(asked).credits = 0.5
+    books = await books_of(database)
+    await ask(gate_to(asked, books))
+    assert counted("enricher_credits_charged_total", provider="acme_by_halves") == 0.5
+    assert counted("enricher_calls_charged_total", provider="acme_by_halves") == 1

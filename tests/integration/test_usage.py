@@ -613,3 +613,31 @@ async def test_a_busy_month_stays_a_small_document(
     assert len(document["days"]) == 28
     sizes = await book.aggregate([{"$project": {"size": {"$bsonSize": "$$ROOT"}}}])
     assert (await sizes.to_list())[0]["size"] < 32_000
+
+
+# -- what is left ----------------------------------------------------------------------------
+
+
+async def test_what_is_left_of_a_budget_is_the_fleets(fleet: list[Database]) -> None:
+    mine, others = usage(fleet[0], daily=10, monthly=50), usage(fleet[1], daily=10, monthly=50)
+    assert [(each.period, each.limit, each.left) for each in await mine.budgets()] == [
+        ("day", 10, 10),
+        ("month", 50, 50),
+    ]
+    await begin(others, 4)
+    assert [(each.vendor, each.left) for each in await mine.budgets()] == [
+        ("hunter", 6),
+        ("hunter", 46),
+    ]
+
+
+async def test_a_budget_that_was_lowered_below_what_is_spent_has_nothing_left(
+    database: Database,
+) -> None:
+    await begin(usage(database, daily=5), 4)
+    (left,) = await usage(database, daily=3).budgets()
+    assert (left.limit, left.left) == (3, 0)
+
+
+async def test_without_a_budget_nothing_is_left_to_tell(database: Database) -> None:
+    assert await usage(database).budgets() == []

@@ -14,6 +14,7 @@ from pymongo.errors import AutoReconnect
 
 from enricher.census import Census
 from enricher.store.backlog import Backlog, Ended, Lane, Queue
+from enricher.store.usage import BudgetLeft
 from tests.observing import counted
 from tests.waiting import eventually
 
@@ -38,6 +39,8 @@ class Database:
     takes: float = 0.0
     asked_at: list[float] = field(default_factory=list)
     counts: int = 0
+    window: float | None = 3600.0
+    oplog_looks: int = 0
 
     @property
     def looks(self) -> int:
@@ -51,15 +54,32 @@ class Database:
             raise AutoReconnect
         return self.backlog
 
+    async def budgets(self) -> list[BudgetLeft]:
+        return [BudgetLeft("hunter", "day", 50, 12)]
+
+    async def oplog_seconds(self) -> float | None:
+        self.oplog_looks += 1
+        return self.window
+
     async def ended(self) -> Ended | None:
         self.counts += 1
         return self.settled
 
 
 @asynccontextmanager
-async def counting(database: Database, every: float = 0.01) -> AsyncIterator[Census]:
+async def counting(
+    database: Database, every: float = 0.01, rarely: float = 60
+) -> AsyncIterator[Census]:
     stop = asyncio.Event()
-    census = Census(database.look, database.ended, every)
+    census = Census(
+        database.look,
+        database.ended,
+        database.budgets,
+        database.oplog_seconds,
+        {"hunter": lambda: "budget"},
+        every,
+        rarely,
+    )
     running = asyncio.create_task(census.run(stop))
     try:
         yield census
@@ -77,7 +97,8 @@ async def test_the_backlog_reaches_the_gauges() -> None:
     assert counted("enricher_oldest_pending_timestamp_seconds", lane="fresh") == (
         NOW.timestamp() - 90
     )
-    assert counted("enricher_leads_parked", provider="hunter") == 4
+    assert counted("enricher_leads_parked", provider="hunter", reason="budget") == 4
+    assert counted("enricher_leads_parked", provider="hunter", reason="limit") == 0
     statuses = ("pending", "processing", "retrying", "failed", "skipped", "completed")
     assert [counted("enricher_leads", status=each) for each in statuses] == [9, 3, 5, 10, 20, 23]
 
@@ -137,3 +158,20 @@ async def test_a_stop_does_not_wait_for_an_answer() -> None:
     database = Database(takes=60)
     async with counting(database):
         await eventually(lambda: database.looks)
+
+
+async def test_the_budgets_and_the_window_of_the_oplog_reach_the_gauges() -> None:
+    database = Database()
+    async with counting(database):
+        await eventually(lambda: database.looks >= 2)
+    assert counted("enricher_budget_limit_calls", vendor="hunter", period="day") == 50
+    assert counted("enricher_budget_left_calls", vendor="hunter", period="day") == 12
+    assert counted("enricher_oplog_window_seconds") == 3600
+
+
+async def test_who_may_not_read_the_oplog_is_not_asked_again() -> None:
+    database = Database(window=None)
+    async with counting(database, rarely=0.01):
+        await eventually(lambda: database.counts >= 3)
+    assert database.oplog_looks == 1
+    assert counted("enricher_oplog_window_seconds") == 0

@@ -277,3 +277,41 @@ async def test_who_is_cancelled_is_cancelled() -> None:
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+# -- what people see -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("the key is refused", "key"),
+        ("the key may not use this route", "key"),
+        ("the quota is used up", "quota"),
+        ("the daily budget is used up", "budget"),
+        ("the vendor asked to wait", "other"),
+    ],
+)
+async def test_a_hold_shows_its_reason_until_it_is_over(reason: str, cause: str) -> None:
+    gate = gate_to(provider("held_for_a_reason", ACME))
+    gate.limiter.hold(Held(reason))
+    assert isinstance(await ask(gate), Held)
+    labels = {"provider": "held_for_a_reason", "reason": cause}
+    assert counted("enricher_provider_hold", **labels) == 1
+    assert gate.waits_for() == cause
+    gate.limiter.release()
+    await ask(gate)
+    assert counted("enricher_provider_hold", **labels) == 0
+
+
+async def test_what_nothing_keeps_from_asking_waits_for_its_limit() -> None:
+    assert gate_to(provider("acme", ACME)).waits_for() == "limit"
+
+
+async def test_the_time_of_the_last_answer_is_known_and_a_failure_is_none() -> None:
+    series = "enricher_provider_last_success_timestamp_seconds"
+    await ask(gate_to(provider("never_well", Unavailable("503"))))
+    assert counted(series, provider="never_well") == 0
+    before = time.time()
+    await ask(gate_to(provider("well", NotFound())))
+    assert counted(series, provider="well") >= before

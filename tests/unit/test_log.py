@@ -18,7 +18,9 @@ from pydantic import SecretStr
 
 from enricher import log
 from enricher.answer import Kind
+from enricher.label_sets import LEVELS
 from enricher.settings import LogSettings
+from tests.observing import counted
 
 
 class Terminal(io.StringIO):
@@ -345,3 +347,16 @@ def test_python_warnings_are_routed_in(out: io.StringIO) -> None:
     line = the_line(out)
     assert line["logger"] == "py.warnings"
     assert "old thing" in line["text"]
+
+
+def test_each_line_that_is_written_counts_by_its_severity(out: io.StringIO) -> None:
+    before = {level: counted("enricher_log_messages_total", level=level) for level in LEVELS}
+    logger.error("a.error")
+    logger.log(25, "an.odd_level")
+    logger.success("a.success")
+    after = {level: counted("enricher_log_messages_total", level=level) for level in LEVELS}
+    assert {level: after[level] - before[level] for level in LEVELS} == {
+        **dict.fromkeys(LEVELS, 0),
+        "error": 1,
+        "info": 2,
+    }

@@ -16,5 +16,10 @@ def test_there_is_no_created_series_beside_each_counter() -> None:
 
 def test_a_known_provider_has_its_gauges_from_the_start() -> None:
     metrics.initialise("1.2.3", ["newcomer"])
-    for series in ("enricher_provider_waiting", "enricher_provider_held"):
+    for series in (
+        "enricher_provider_waiting",
+        "enricher_provider_held",
+        "enricher_credits_charged_total",
+        "enricher_provider_last_success_timestamp_seconds",
+    ):
         assert metrics.REGISTRY.get_sample_value(series, {"provider": "newcomer"}) == 0

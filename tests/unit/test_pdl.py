@@ -194,3 +194,21 @@ async def test_the_probe_is_a_head_without_a_question(
 
     assert await provider(kind, answer).probe() == verdict
     assert seen == [("HEAD", "/v5/person/enrich")]
+
+
+@both
+async def test_what_the_plan_and_the_window_have_left_is_read_from_the_headers(
+    kind: type[PdlCompany | PdlPerson],
+) -> None:
+    headers = {"x-totallimit-remaining": "95", "x-ratelimit-remaining": '{"minute": 7, "age": 1}'}
+    tried = await provider(kind, lambda _: httpx.Response(404, headers=headers)).exchange(QUERY)
+    assert (tried.quota_left, dict(tried.window_left)) == (95, {"minute": 7})
+
+
+@both
+@pytest.mark.parametrize("told", ["", "many", "-1"])
+async def test_a_header_without_a_number_tells_nothing_of_the_plan(
+    kind: type[PdlCompany | PdlPerson], told: str
+) -> None:
+    answer = httpx.Response(404, headers={"x-totallimit-remaining": told})
+    assert (await provider(kind, lambda _: answer).exchange(QUERY)).quota_left is None

@@ -1,0 +1,14 @@
+"""PURE The values of labels that are nowhere else a type of their own. Closed sets, each of them."""
+
+ANSWERS = (
+    "found", "not_found", "preparing", "throttled", "unavailable", "held", "objected",
+)  # fmt: skip
+LOOPS = (
+    "watcher", "admission", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
+    "limits", "holds", "census",
+)  # fmt: skip
+LEVELS = ("debug", "info", "warning", "error", "critical")
+SECTIONS = ("company_data", "person_data", "email_verification")
+HOLDS = ("key", "quota", "budget", "other")
+WAITS_FOR = (*HOLDS, "circuit", "limit")
+LANES = ("fresh", "backfill", "retry", "interrupted", "refresh")
