@@ -63,6 +63,12 @@ class Query:
     is_valid: bool = True
     """False when the lead's address cannot be a mailbox; `email` is `None` then."""
 
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """What the lead itself says of its company's domains; the address's may be anybody's."""
+        host = (self.email or "").rpartition("@")[2]
+        return tuple(each for each in (self.company_domain, host) if each)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Found:
@@ -72,6 +78,11 @@ class Found:
     confidence: float | None = None
     """How sure the vendor is that this is about the one who was asked for, from 0 to 1; `None` when
     it does not say. Below a half the values are kept as alternatives and not written."""
+    employers: tuple[str, ...] = ()
+    """Where the person works by now: domains or web sites, as the vendor wrote them. What depends on
+    a job at another company than the lead's is not written (`employer.py`)."""
+    unsure: Mapping[str, FieldValues] = field(default_factory=dict)
+    """More values by section, which are only kept as alternatives."""
     read: dict[str, FieldValues] = field(default_factory=dict, init=False, compare=False)
     """What the merge made of a section: the waterfall and the outcome both want to know."""
 

@@ -6,6 +6,9 @@
     the person objected             -> Skipped     and what is about the person is dropped
     the input gives nothing to ask  -> Skipped, or Failed when the input is invalid
 
+What was odd about the lead stands in the metadata's `flags`: those of its `identity`, and
+`employer_mismatch` when a person's record names another company than the lead's.
+
 "Not now" (throttled, held) never spends an attempt and never ends a lead; a failure does after
 the configured retries. A provider whose attempts are used up is noted as failed and not asked
 again in this run, while others may still be waited for.
@@ -29,6 +32,8 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
+from enricher.employer import MISMATCH, owners, without_job_elsewhere, works_elsewhere
+from enricher.identity import Identity
 from enricher.lead import (
     Completed,
     Document,
@@ -40,9 +45,10 @@ from enricher.lead import (
     Retrying,
     Skipped,
 )
-from enricher.merge import METADATA, SOCIAL, merge, metadata, without_sections
+from enricher.merge import FLAGS, METADATA, SOCIAL, flags_of, merge, metadata, without_sections
 from enricher.schedule import hold_delay, retry_delay, vendors_delay
 from enricher.score import completeness
+from enricher.storable import mapping
 
 FOUND, NOT_FOUND, FAILED = "found", "not_found", "failed"
 """Values of `answered`: what a provider said in this run. `failed` means: given up on it."""
@@ -72,6 +78,27 @@ class Round:
     free: frozenset[str]
     now: datetime
     policy: RetryPolicy = field(default_factory=RetryPolicy)
+    identity: Identity = field(default_factory=Identity)
+
+    @property
+    def found(self) -> dict[str, Found]:
+        return {name: a for name, a in self.answers.items() if isinstance(a, Found)}
+
+    @property
+    def own_domains(self) -> frozenset[str]:
+        """The company's, by the lead and by what is known of the company: it may have several."""
+        section = Kind.COMPANY.section
+        companies = [each.sections.get(section) for each in self.found.values()]
+        known = (mapping(each) for each in (*companies, self.lead.enriched_data.get(section)))
+        return owners((*self.identity.query.domains, *(each.get("domain") for each in known)))
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """Whoever was asked last says where the person works; if nobody does, it is as it was."""
+        said = [works_elsewhere(each, self.own_domains) for each in self.found.values()]
+        was_elsewhere = MISMATCH in flags_of(self.lead.enriched_data)
+        is_elsewhere = True in said or (was_elsewhere and False not in said)
+        return self.identity.flags | ({MISMATCH} if is_elsewhere else set())
 
     @property
     def failing(self) -> dict[str, Answer]:
@@ -152,13 +179,17 @@ def enriched(this: Round) -> Document:
 
 
 def _merged(this: Round) -> Document:
-    found = {name: answer for name, answer in this.answers.items() if isinstance(answer, Found)}
+    own = this.own_domains
+    found = {name: without_job_elsewhere(answer, own) for name, answer in this.found.items()}
     stated = {Kind.PERSON.section: {"job_title": this.lead.job_title}}
-    return merge(this.lead.enriched_data, found, this.order, stated)
+    data = merge(this.lead.enriched_data, found, this.order, stated)
+    data[METADATA][FLAGS] = sorted(this.flags)
+    return data
 
 
 def _without_person(data: Document) -> Document:
     without_sections(data, _PERSONAL)
+    data[METADATA][FLAGS] = [flag for flag in data[METADATA][FLAGS] if flag != MISMATCH]
     companys = (data[SOCIAL] or {}).get(Kind.COMPANY)
     data[SOCIAL] = {Kind.COMPANY.value: companys, Kind.PERSON.value: {}} if companys else None
     return data

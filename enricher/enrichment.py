@@ -50,24 +50,24 @@ class Enrichment:
             # The address was changed since: what is known and who has answered is about another.
             lead = replace(lead, enriched_data={}, answered={})
         if lead.attempt > self.policy.retries + 1:
-            outcome: Outcome = conclude_unfinished(self._round(lead, Findings()))
+            outcome: Outcome = conclude_unfinished(self._round(lead, identity, Findings()))
             quality.note_found(identity.query, outcome)
             return outcome, subject
         if identity.reason is not None:
             return await self._unasked(lead, identity, identity.reason), subject
         refusal = await self._refusal(lead, identity)
         if refusal is Reason.SUPPRESSED:
-            return conclude_objection(self._round(lead, Findings())), subject
+            return conclude_objection(self._round(lead, identity, Findings())), subject
         if refusal is not None:
             return await self._unasked(lead, identity, refusal), subject
 
         async def keep_findings(findings: Findings) -> None:
-            await keep(progress(self._round(lead, findings), subject))
+            await keep(progress(self._round(lead, identity, findings), subject))
 
         findings = await self.waterfall.ask(
             lead, identity.query, self.seconds_for_a_lead, keep_findings
         )
-        this = self._round(lead, findings)
+        this = self._round(lead, identity, findings)
         if findings.objection:
             await self._withdraw(lead, identity)
             return conclude_objection(this), subject
@@ -79,7 +79,7 @@ class Enrichment:
         """Nobody is paid, and what costs nothing is said all the same."""
         why = _OVER_QUOTA if reason is Reason.OVER_QUOTA else identity.no_company_domain
         findings = await self.waterfall.ask_free(lead, identity.query, self.seconds_for_a_lead, why)
-        return conclude_unasked(self._round(lead, findings), reason)
+        return conclude_unasked(self._round(lead, identity, findings), reason)
 
     async def _refusal(self, lead: Lead, identity: Identity) -> Reason | None:
         return None if self.permission is None else await self.permission.refusal(lead, identity)
@@ -88,7 +88,7 @@ class Enrichment:
         if self.permission is not None:
             await self.permission.withdraw(lead, identity)
 
-    def _round(self, lead: Lead, findings: Findings) -> Round:
+    def _round(self, lead: Lead, identity: Identity, findings: Findings) -> Round:
         return Round(
             lead=lead,
             answers=findings.answers,
@@ -97,6 +97,7 @@ class Enrichment:
             free=self.waterfall.free,
             now=datetime.now(UTC),
             policy=self.policy,
+            identity=identity,
         )
 
 

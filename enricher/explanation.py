@@ -15,7 +15,7 @@ from typing import Any
 from enricher.conclude import FAILED, FOUND, NOT_FOUND
 from enricher.identity import Identity, identify, subject_of
 from enricher.lead import Inputs, LeadId, Reason, Status
-from enricher.merge import METADATA
+from enricher.merge import METADATA, flags_of
 from enricher.origins import FieldOrigin, origins
 from enricher.score import TABLE, completeness
 from enricher.storable import mapping
@@ -195,7 +195,10 @@ def _who(
         company_domain=identity.company_domain,
         from_field=_from_field(lead.inputs, identity, internal),
         no_company_domain=identity.no_company_domain,
-        traits=(*(name for name, is_so in traits.items() if is_so), *sorted(identity.flags)),
+        traits=(
+            *(name for name, is_so in traits.items() if is_so),
+            *sorted({*identity.flags, *flags_of(lead.data)}),
+        ),
         malformed=lead.inputs.malformed,
         reason=identity.reason or (Reason.SUPPRESSED if is_suppressed else None),
         is_of_data=lead.book.get("subject") in (None, subject_of(identity)),

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -43,6 +43,8 @@ METADATA = "enrichment_metadata"
 SOCIAL = "social_profiles"
 BY_FIELD = ("provenance", "alternatives", "confidence")
 """Keys of the metadata that hold something for each section and field."""
+FLAGS = "flags"
+"""Key of the metadata that names what was odd about the lead; see `conclude`."""
 
 LEAST_CONFIDENCE = 0.5
 """An answer that is more likely about somebody else gives alternatives, and no values."""
@@ -145,8 +147,15 @@ def metadata(
         "sources_skipped": {name: reasons[name] for name in _in_order(reasons, order)},
         "completeness_score": score,
         "completeness_missing": missing,
+        FLAGS: flags_of(enriched),
         **{key: each for key, each in by_field.items() if each or key == "provenance"},
     }
+
+
+def flags_of(enriched: object) -> list[str]:
+    """What was odd about the lead when `enriched` was written, by whomever."""
+    flags = mapping(mapping(enriched).get(METADATA)).get(FLAGS)
+    return [each for each in flags if isinstance(each, str)] if isinstance(flags, list) else []
 
 
 def without_sections(enriched: dict[str, Any], sections: Iterable[str]) -> None:
@@ -166,6 +175,7 @@ class _Said:
 
     values: dict[str, Any]
     confidence: float | None
+    unsure: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_sure(self) -> bool:
@@ -179,7 +189,8 @@ def _said(section: str, answers: Mapping[str, Found]) -> dict[str, _Said]:
 def _values(section: str, answer: Found) -> _Said:
     if section not in answer.read:
         answer.read[section] = typed(section, mapping(answer.sections).get(section))
-    return _Said(dict(answer.read[section]), confidence_of(answer.confidence))
+    unsure = typed(section, mapping(answer.unsure).get(section)) if answer.unsure else {}
+    return _Said(dict(answer.read[section]), confidence_of(answer.confidence), unsure)
 
 
 def _losers(
@@ -187,11 +198,11 @@ def _losers(
 ) -> dict[str, dict[str, Any]]:
     """Field -> provider -> value, of the stored values that lost and of this run's that did."""
     fields: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name, field in stored.items():
-        if field.provider and field is not winners[name]:
-            fields[name][field.provider] = type_of(section, name).read(field.value)
+    for name, old in stored.items():
+        if old.provider and old is not winners[name]:
+            fields[name][old.provider] = type_of(section, name).read(old.value)
     for provider, each in said.items():
-        for name, value in each.values.items():
+        for name, value in (*each.values.items(), *each.unsure.items()):
             if name not in winners or winners[name].provider != provider:
                 fields[name][provider] = value
     return fields

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from enricher.merge import LEAST_CONFIDENCE, METADATA, SECTIONS
+from enricher.answer import Kind
+from enricher.employer import MISMATCH, OF_THE_JOB
+from enricher.merge import LEAST_CONFIDENCE, METADATA, SECTIONS, flags_of
 from enricher.storable import mapping
+
+_ELSEWHERE = "the person works for another company by now"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,9 +36,12 @@ def origins(data: Mapping[str, Any], order: Sequence[str]) -> Iterator[FieldOrig
             mapping(mapping(known.get(key)).get(section))
             for key in ("provenance", "confidence", "alternatives")
         )
+        is_about_a_job = section == Kind.PERSON.section and MISMATCH in flags_of(data)
         for name in (*values, *(name for name in lost if name not in values)):
             winner, others = _text(winners.get(name)), mapping(lost.get(name))
-            value, why = values.get(name), _why(values.get(name), winner, others, order)
+            value = values.get(name)
+            is_held = is_about_a_job and value is None and name in OF_THE_JOB
+            why = _ELSEWHERE if is_held else _why(value, winner, others, order)
             yield FieldOrigin(section, name, value, winner, _number(sure.get(name)), why, others)
 
 

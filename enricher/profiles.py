@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from enricher.answer import Kind
 from enricher.storable import is_blank, mapping
 
-_NETWORKS: Mapping[str, tuple[str, str]] = {
-    "linkedin": (r"linkedin\.com", "https://www.linkedin.com/"),
-    "twitter": (r"(?:twitter|x)\.com", "https://twitter.com/"),
-    "facebook": (r"(?:facebook|fb)\.com", "https://www.facebook.com/"),
-    "crunchbase": (r"crunchbase\.com", "https://www.crunchbase.com/"),
-    "github": (r"github\.com", "https://github.com/"),
+
+class _Network(NamedTuple):
+    host: str
+    url: str
+    parts: int
+    """Of how many parts of an address's path a handle is made."""
+
+
+_NETWORKS: Mapping[str, _Network] = {
+    "linkedin": _Network(r"linkedin\.com", "https://www.linkedin.com/", 2),
+    "twitter": _Network(r"(?:twitter|x)\.com", "https://twitter.com/", 1),
+    "facebook": _Network(r"(?:facebook|fb)\.com", "https://www.facebook.com/", 1),
+    "crunchbase": _Network(r"crunchbase\.com", "https://www.crunchbase.com/", 2),
+    "github": _Network(r"github\.com", "https://github.com/", 1),
 }
 NETWORKS = tuple(_NETWORKS)
 
@@ -27,11 +35,13 @@ _FOLDERS = {
 }
 """Where a bare handle lives: "acme" is linkedin.com/company/acme."""
 
-_NO_PROFILES = frozenset({"company", "in", "pub", "organization", "person", "profile.php", "pages"})
+_NO_HANDLE = frozenset({"profile.php", "people", "groups", "intent", "i", "hashtag"})
+"""First parts of paths that name no account."""
+_NO_PROFILES = frozenset({"company", "in", "pub", "organization", "person", "pages"})
 """Paths that are no profile by themselves: what named it stood behind them, and is lost."""
+_WHOLE = frozenset({"pub", "pages"})
+"""What these name is told by the last part of the path."""
 _LONGEST = 256
-_ONE_SEGMENT = frozenset({"twitter"})
-"""What stands behind a handle there is a post of theirs."""
 
 
 def handle_of(network: str, value: object) -> str | None:
@@ -40,15 +50,22 @@ def handle_of(network: str, value: object) -> str | None:
     Nothing for an address on another host: it would become a link that only looks right.
     """
     text = value.strip() if isinstance(value, str) and not is_blank(value) else ""
-    host = _NETWORKS[network][0]
+    host, _, parts = _NETWORKS[network]
     found = re.match(rf"(?i)(?:https?:)?(?://)?(?:[a-z]+\.)?{host}(?=[/?#]|$)", text)
     text = text[found.end() :] if found else text
     if len(text) > _LONGEST or re.search(r"[\s:\\<>\[\]\x00-\x1f\x7f]", text):
         return None
-    path = _path(text)
-    if network in _ONE_SEGMENT:
-        path = path.partition("/")[0]
-    return None if path.lower() in _NO_PROFILES else path or None
+    names = [name for name in _path(text).split("/") if name]
+    if len(names) < (parts if found else 1) or _is_nobodys(names, is_address=bool(found)):
+        return None
+    return "/".join(names if names[0].lower() in _WHOLE else names[:parts])
+
+
+def _is_nobodys(names: Sequence[str], *, is_address: bool) -> bool:
+    first, is_alone = names[0].lower(), len(names) == 1
+    if first in _NO_HANDLE or (is_alone and first in _NO_PROFILES):
+        return True
+    return not is_address and not is_alone and "." in first  # some other host
 
 
 def _path(text: str) -> str:
@@ -65,7 +82,7 @@ def url_of(kind: str, network: str, handle: object) -> str | None:
     if path is None:
         return None
     folder = "" if "/" in path else _FOLDERS.get((kind, network), "")
-    return _NETWORKS[network][1] + folder + quote(path, safe="/-_.~%", errors="replace")
+    return _NETWORKS[network].url + folder + quote(path, safe="/-_.~%", errors="replace")
 
 
 def same_profile(kind: str, network: str, handle: object) -> str:

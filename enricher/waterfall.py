@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
 from enricher.conclude import FOUND
+from enricher.employer import owners, without_job_elsewhere
 from enricher.gate import Asking, Gate
 from enricher.lead import Lead, Pressure, label
 from enricher.merge import METADATA, usable
@@ -142,6 +143,7 @@ class Waterfall:
             answer = await gate.ask(_asking(lead, query, deadline))
             findings.answers[gate.name] = answer
             if isinstance(answer, Found):
+                answer = without_job_elsewhere(answer, owners(query.domains))
                 known |= _filled(usable(answer, gate.provider.kind.section))
 
 

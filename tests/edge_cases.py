@@ -53,6 +53,7 @@ SETTLE = "integration/test_settle.py::test_"
 WATCHER = "integration/test_watcher.py::test_"
 HTTP = "unit/test_provider_http.py::test_"
 REFUSALS = "unit/test_hunter_refusals.py::test_"
+EMPLOYER = "unit/test_employer.py::test_"
 BREAKER = "unit/test_breaker.py::test_"
 STATUSES = (
     "acceptance/test_statuses.py::test_an_answer_becomes_what_it_means_on_the_lead_and_on_the_bill"
@@ -123,10 +124,13 @@ CASES = (
     _case("P15", "a low likelihood", "unit/test_waterfall.py::test_an_unlikely_answer_spares_nobody_the_question", "unit/test_alternatives.py::test_what_is_more_likely_about_somebody_else_is_only_an_alternative"),
     _case(
         "P16",
-        "an answer about somebody else",
+        "an answer about somebody else, or about somebody who moved",
+        EMPLOYER + "a_job_at_another_company_is_held_and_the_lead_says_so",
+        EMPLOYER + "nobody_is_moved_to_the_other_company",
+        "unit/test_pdl_record.py::test_a_record_that_names_other_addresses_is_somebody_elses",
         "unit/test_alternatives.py::test_what_is_more_likely_about_somebody_else_is_only_an_alternative",
         "unit/test_enrichment.py::test_older_data_about_somebody_else_is_left_out",
-        gap="a provider says so by its confidence; the merge itself compares no names or employers",
+        gap="names are not compared: people marry, and vendors translate",
     ),
     _case("P17", "values that say nothing", "unit/test_merge_properties.py::test_no_good_value_is_ever_lost"),
     _case("P18", "providers that disagree", "unit/test_alternatives.py::test_what_lost_is_kept_with_who_said_it", "unit/test_merge_properties.py::test_who_ranks_worse_never_replaces_a_value_of_who_ranks_better"),

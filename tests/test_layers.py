@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "pure",
         (
             "lead label_sets answer fields identity address domains wordlists storable amounts countries profiles"
-            " field_types alternatives merge score schedule conclude origins explanation errors"
+            " field_types alternatives merge score schedule employer conclude origins explanation errors"
         ),
     ),
 )

@@ -70,7 +70,7 @@ def _who(each: Explanation) -> Iterator[_Row]:
     origin = f"{who.company_domain}, from {who.from_field}" if who.company_domain else "none"
     yield "company", origin + (f": {who.no_company_domain}" if who.no_company_domain else "")
     if who.traits:
-        yield "noticed", ", ".join(who.traits)
+        yield "noticed", ", ".join(map(_shown, who.traits))
     if who.malformed:
         yield "unusable", ", ".join(f"{name} ({why})" for name, why in who.malformed.items())
     if who.reason:

@@ -79,6 +79,7 @@ def person(seed: int, email: str) -> Record:
     """The full key set of Clearbit's person."""
     chance = Random(f"{seed} person {email}")
     local, _, domain = email.rpartition("@")
+    employer = f"other-{domain}" if "moved" in email else domain
     first, _, last = (part.title() for part in local.partition("."))
     title, role, seniority = chance.choice(_TITLES)
     location, zone, offset, city, state, state_code, country, code = chance.choice(_PLACES)
@@ -107,8 +108,8 @@ def person(seed: int, email: str) -> Record:
             chance,
             0.95,
             {
-                "domain": domain,
-                "name": domain.split(".", 1)[0].replace("-", " ").title(),
+                "domain": employer,
+                "name": employer.split(".", 1)[0].replace("-", " ").title(),
                 "title": _maybe(chance, 0.9, title),
                 "role": role,
                 "subRole": None,

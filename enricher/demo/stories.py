@@ -19,10 +19,10 @@ Words in a domain or address tell the same stories without any set-up, once for 
     catchall    (ordinary)                   status "accept_all"           (ordinary)
 
 PDL and Apollo know "flaky", "throttled", "slow", "hollow", "garbled" and "outage" as Clearbit does;
-"unknown" is their own way to say so (PDL: 404, Apollo: an empty 200). Of persons they tell two more:
+"unknown" is their own way to say so (PDL: 404, Apollo: an empty 200). Of persons there is more:
 
-    moved       works for another company by now
-    stranger    the record is somebody else's
+    moved       works for another company by now; every vendor tells it
+    stranger    the record is somebody else's, at PDL and Apollo
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.countries import code_of
-from enricher.providers import hints, people, profiles, reading
+from enricher.providers import hints, person, reading
 from enricher.providers.base import Access, Request, Window
 from enricher.providers.http import (
     RATE_LIMITED,
@@ -47,7 +47,6 @@ from enricher.providers.http import (
     USED_UP,
     HttpProvider,
 )
-from enricher.providers.person import unfit_for_person
 
 REFUSED_SCOPE = "the key may not use this route"
 FREE_PER_MINUTE = 50
@@ -154,7 +153,7 @@ class ApolloCompany(_Apollo):
             return record
         values = _company_values(record)
         if not values.keys() - {"domain", "apollo_id"}:
-            return NotFound(people.EMPTY)
+            return NotFound(person.EMPTY)
         return Found({Kind.COMPANY.section: values})
 
 
@@ -170,7 +169,7 @@ class ApolloPerson(_Apollo):
         return super().is_charged(reply) and not isinstance(_record(reply, "person"), NotFound)
 
     def unfit(self, query: Query) -> str | None:
-        return unfit_for_person(query)
+        return person.unfit_for_person(query)
 
     def request(self, query: Query) -> Request:
         return Request(_PERSON_ROUTE, {"email": query.email or ""}, "POST")
@@ -179,14 +178,14 @@ class ApolloPerson(_Apollo):
         if reply.status != _OK:
             return _refusal(reply)
         record = _record(reply, "person")
-        return people.of(_person_values(record)) if isinstance(record, dict) else record
+        if not isinstance(record, dict):
+            return record
+        sites = (reading.text(record, "organization", key) for key in _SITES)
+        return person.of(_person_values(record), *sites)
 
     def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
-        person = reading.at(reading.parse_object(reply.body), "person")
-        address = reading.text(person, "email") or ""
-        addresses = [] if address.lower().startswith(_LOCKED) else [address]
-        hosts = [profiles.domain(person, "organization", key) for key in _SITES]
-        return people.vetted(found, query, addresses, hosts)
+        address = reading.text(reading.parse_object(reply.body), "person", "email") or ""
+        return person.vetted(found, query, () if address.lower().startswith(_LOCKED) else [address])
 
 
 _SITES = ("primary_domain", "website_url")
@@ -210,7 +209,7 @@ def _company_values(record: reading.Record) -> dict[str, object]:
         **{name: reading.text(record, *path) for name, path in _TEXTS.items()},
         **{name: reading.whole_number(record, key, least=1) for name, key in _COUNTS.items()},
         **_handles(record, "linkedin", "twitter", "facebook", "crunchbase"),
-        "domain": next((host for key in _SITES if (host := profiles.domain(record, key))), None),
+        "domain": next((host for key in _SITES if (host := reading.domain(record, key))), None),
         "description": reading.prose(record, "short_description")
         or reading.prose(record, "seo_description"),
         "founded_year": reading.whole_number(record, "founded_year", least=500, most=2100),
@@ -241,7 +240,7 @@ def _person_values(record: reading.Record) -> dict[str, object]:
 
 def _handles(record: reading.Record, *networks: str) -> dict[str, object]:
     return {
-        f"{network}_handle": profiles.handle(record, f"{network}_url", network=network)
+        f"{network}_handle": reading.handle(record, f"{network}_url", network=network)
         for network in networks
     }
 

@@ -19,8 +19,8 @@ from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply
 
 _OK = 200
 _NOT_FOUND = 404
-_CONFIDENCE = "confidence"
-"""Stands beside the sections of an answer that is kept."""
+_BESIDES = ("confidence", "employers", "unsure")
+"""What stands beside the sections of an answer that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,8 @@ class Provider(ABC):
             return NotFound()
         try:
             sections = dict(json.loads(reply.body))
-            return Found(sections, confidence=sections.pop(_CONFIDENCE, None))
+            confidence, employers, unsure = (sections.pop(name, None) for name in _BESIDES)
+            return Found(sections, confidence, tuple(employers or ()), unsure or {})
         except (ValueError, TypeError):
             return None
 
@@ -142,9 +143,10 @@ class Registered:
 def _written(answer: Answer) -> Reply | None:
     """An answer as a reply, for providers that have none of their own."""
     match answer:
-        case Found(sections=sections, confidence=confidence):
-            kept = {**sections, _CONFIDENCE: confidence} if confidence is not None else sections
-            return _as_json(kept)
+        case Found(sections=sections):
+            besides = {name: getattr(answer, name) for name in _BESIDES}
+            said = {name: each for name, each in besides.items() if each not in (None, (), {})}
+            return _as_json({**sections, **said})
         case NotFound():
             return Reply(_NOT_FOUND)
     return None

@@ -17,11 +17,11 @@ from dataclasses import replace
 
 import httpx
 
-from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply, Unavailable
+from enricher.answer import Answer, Kind, Query, Reply, Unavailable
 from enricher.providers import reading
 from enricher.providers.base import Access, Request
 from enricher.providers.clearbit import ClearbitCompany, ClearbitRoute
-from enricher.providers.person import RECORD_KEYS, person_values, unfit_for_person
+from enricher.providers.person import RECORD_KEYS, of_record, unfit_for_person
 
 
 class ClearbitPerson(ClearbitRoute):
@@ -51,5 +51,4 @@ class ClearbitPerson(ClearbitRoute):
         record = reading.parse_object(reply.body)
         if record is None or not record.keys() & RECORD_KEYS:
             return Unavailable("the body is not a person record")
-        values = person_values(record)
-        return Found({self.kind.section: values}) if values else NotFound("the record is empty")
+        return of_record(record)

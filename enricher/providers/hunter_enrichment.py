@@ -38,12 +38,11 @@ from enricher.providers.base import Access, Request, Window
 from enricher.providers.clearbit import company_values
 from enricher.providers.http import preparing
 from enricher.providers.hunter_refusals import HunterRoute, refusal
-from enricher.providers.person import RECORD_KEYS, person_values, unfit_for_person
+from enricher.providers.person import EMPTY, RECORD_KEYS, of_record, unfit_for_person
 
 _PER_MINUTE = 500
 _VERIFICATIONS_PER_MINUTE = 300
 """What the default of HUNTER_RATE_LIMIT means; this route's limit keeps its proportion to it."""
-_COMPANY_KEYS = frozenset({"id", "name", "domain"})
 _RANGE = re.compile(
     r"[0-9][0-9.,]*[KM]?(?:\+| ?[-\u2013] ?[0-9][0-9.,]*[KM]?\+?)", re.ASCII | re.IGNORECASE
 )
@@ -54,6 +53,8 @@ class _Enrichment(HunterRoute):
 
     windows = (Window(calls=15, seconds=1), Window(calls=_PER_MINUTE, seconds=60))
     allowances: ClassVar = {"credits": 1, "searches": 1}
+    record_keys: ClassVar[frozenset[str]]
+    """A record has at least one of these; what has none is no record."""
 
     def __init__(
         self,
@@ -83,14 +84,15 @@ class _Enrichment(HunterRoute):
         if body is None or "data" not in body:
             return Unavailable(f"the body is not a {self.kind} record")
         record = body["data"]
-        values = {} if record is None else self._values(record)
-        if values is None:
+        if record is None:
+            return NotFound(EMPTY)
+        if not isinstance(record, dict) or not record.keys() & self.record_keys:
             return Unavailable(f"the body is not a {self.kind} record")
-        return Found({self.kind.section: values}) if values else NotFound("the record is empty")
+        return self._read(record)
 
     @abstractmethod
-    def _values(self, record: object) -> dict[str, object] | None:
-        """The fields of the section; empty when the record says nothing, `None` when it is none."""
+    def _read(self, record: reading.Record) -> Answer:
+        """What a record says."""
 
 
 class HunterCompany(_Enrichment):
@@ -100,6 +102,7 @@ class HunterCompany(_Enrichment):
     kind = Kind.COMPANY
     required = frozenset({"name", "industry", "employee_range"})
     lacks = frozenset({"employee_count", "clearbit_id"})
+    record_keys = frozenset({"id", "name", "domain"})
 
     def unfit(self, query: Query) -> str | None:
         return None if query.company_domain else query.no_company_domain
@@ -111,12 +114,11 @@ class HunterCompany(_Enrichment):
         answer = super().interpret(reply)
         return NotFound("its owner objected") if isinstance(answer, Objected) else answer
 
-    def _values(self, record: object) -> dict[str, object] | None:
-        if not isinstance(record, dict) or not record.keys() & _COMPANY_KEYS:
-            return None
+    def _read(self, record: reading.Record) -> Answer:
         values = company_values(record) | _employee_range(record)
         values.pop("clearbit_id", None)
-        return values if values.keys() - {"domain", "logo_url"} else {}
+        is_empty = not values.keys() - {"domain", "logo_url"}
+        return NotFound(EMPTY) if is_empty else Found({self.kind.section: values})
 
 
 class HunterPerson(_Enrichment):
@@ -125,6 +127,7 @@ class HunterPerson(_Enrichment):
     name = "hunter_person"
     kind = Kind.PERSON
     required = frozenset({"full_name", "job_title"})
+    record_keys = RECORD_KEYS
 
     def unfit(self, query: Query) -> str | None:
         return unfit_for_person(query)
@@ -132,10 +135,8 @@ class HunterPerson(_Enrichment):
     def request(self, query: Query) -> Request:
         return Request("/v2/people/find", {"email": query.email or ""})
 
-    def _values(self, record: object) -> dict[str, object] | None:
-        if not isinstance(record, dict) or not record.keys() & RECORD_KEYS:
-            return None
-        return person_values(record)
+    def _read(self, record: reading.Record) -> Answer:
+        return of_record(record)
 
 
 def _employee_range(record: reading.Record) -> dict[str, object]:

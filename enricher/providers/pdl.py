@@ -36,7 +36,7 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.countries import code_of
-from enricher.providers import hints, people, profiles, reading
+from enricher.providers import hints, person, reading
 from enricher.providers.base import Request, Window
 from enricher.providers.http import (
     RATE_LIMITED,
@@ -45,7 +45,6 @@ from enricher.providers.http import (
     USED_UP,
     HttpProvider,
 )
-from enricher.providers.person import unfit_for_person
 
 MIN_LIKELIHOOD = 6
 """The vendor's recommended default. 2 means a chance of 10 to 30 % that it is the right one."""
@@ -142,7 +141,7 @@ class PdlPerson(_PeopleDataLabs):
     required = frozenset({"full_name", "job_title"})
 
     def unfit(self, query: Query) -> str | None:
-        return unfit_for_person(query)
+        return person.unfit_for_person(query)
 
     def request(self, query: Query) -> Request:
         asked = {"email": query.email or "", "include_if_matched": "true"}
@@ -156,11 +155,8 @@ class PdlPerson(_PeopleDataLabs):
         body = reading.parse_object(reply.body)
         matched, data = reading.texts(body, "matched"), reading.at(body, "data")
         if matched is not None and "email" not in matched:
-            return NotFound(people.SOMEBODY_ELSE)
-        addresses = () if matched else _addresses(data)
-        return people.vetted(
-            found, query, addresses, [profiles.domain(data, "job_company_website")]
-        )
+            return NotFound(person.SOMEBODY_ELSE)
+        return person.vetted(found, query, () if matched else _addresses(data))
 
 
 def _company(reply: Reply) -> Answer:
@@ -171,7 +167,7 @@ def _company(reply: Reply) -> Answer:
         return NotFound(UNCERTAIN)
     values = _company_values(record)
     if not values.keys() - {"domain", "pdl_id"}:
-        return NotFound(people.EMPTY)
+        return NotFound(person.EMPTY)
     return Found({Kind.COMPANY.section: values})
 
 
@@ -179,11 +175,11 @@ def _company_values(record: reading.Record) -> dict[str, object]:
     values: dict[str, object] = {
         **{name: reading.text(record, *path) for name, path in _TEXTS.items()},
         **{
-            f"{network}_handle": profiles.handle(record, f"{network}_url", network=network)
+            f"{network}_handle": reading.handle(record, f"{network}_url", network=network)
             for network in ("linkedin", "twitter", "facebook")
         },
         "name": reading.text(record, "display_name") or reading.text(record, "name"),
-        "domain": profiles.domain(record, "website"),
+        "domain": reading.domain(record, "website"),
         "description": reading.prose(record, "summary") or reading.prose(record, "headline"),
         "founded_year": reading.whole_number(record, "founded", least=500, most=2100),
         "employee_count": reading.whole_number(record, "employee_count", least=1),
@@ -213,13 +209,13 @@ def _person(reply: Reply) -> Answer:
     values: dict[str, object] = {
         **{name: reading.text(data, *path) for name, path in _PERSON_TEXTS.items()},
         **{
-            f"{network}_handle": profiles.handle(data, f"{network}_url", network=network)
+            f"{network}_handle": reading.handle(data, f"{network}_url", network=network)
             for network in ("linkedin", "twitter", "github")
         },
         "role": _word(reading.text(data, "job_title_role")),
         "seniority": _word(next(iter(reading.texts(data, "job_title_levels") or ()), None)),
     }
-    return people.of(reading.present(values))
+    return person.of(reading.present(values), reading.text(data, "job_company_website"))
 
 
 def _word(text: str | None) -> str | None:

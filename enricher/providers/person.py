@@ -1,16 +1,28 @@
-"""PURE What providers of persons share: who may be asked about, and a person in Clearbit's shape.
+"""PURE What providers of persons share: who may be asked about, whether the record is theirs, and a
+person in Clearbit's shape.
 
 Only a personal address is asked about. A desk (info@) is nobody, so whatever a vendor said would be
 about somebody else. A free-mail address is a private person's: vendors rarely know one, and the law
 is strictest there, so a look-up is neither worth its money nor ours to make.
+
+An address is given to a successor, and a vendor takes one person for another: a record that names
+addresses, and not the one that was asked about, is somebody else's and is not written. Where the person
+works stands in the answer (`employers`); what follows from it is decided for all providers at once
+(`employer.py`). Company data is never taken from a person's record.
 
 Hunter has copied Clearbit's shape of a person: its own additions (phone, activeAt) are not read.
 """
 
 from __future__ import annotations
 
-from enricher.answer import Query
+from collections.abc import Iterable
+
+from enricher.address import read
+from enricher.answer import Answer, Found, Kind, NotFound, Query
 from enricher.providers import reading
+
+SOMEBODY_ELSE = "the record is about somebody else"
+EMPTY = "the record is empty"
 
 _TEXTS = {
     "first_name": ("name", "givenName"),
@@ -39,6 +51,27 @@ def unfit_for_person(query: Query) -> str | None:
     return "free-mail address" if query.is_free_mail else None
 
 
+def vetted(found: Found, query: Query, addresses: Iterable[str]) -> Answer:
+    """What may be written of a record that names these addresses. One that names none is taken at the
+    vendor's word: it was asked for one address alone."""
+    keys = _keys(addresses)
+    is_theirs = not keys or not keys.isdisjoint(_keys([query.email_key or query.email or ""]))
+    return found if is_theirs else NotFound(SOMEBODY_ELSE)
+
+
+def of(values: dict[str, object], *employers: str | None) -> Answer:
+    """The answer that these values of `person_data` are. A vendor's id alone is no knowledge."""
+    if all(name.endswith("_id") for name in values):
+        return NotFound(EMPTY)
+    named = tuple(each for each in employers if each)
+    return Found({Kind.PERSON.section: values}, employers=named)
+
+
+def of_record(record: reading.Record) -> Answer:
+    """The answer that a record in Clearbit's shape is."""
+    return of(person_values(record), reading.text(record, "employment", "domain"))
+
+
 def person_values(record: reading.Record) -> dict[str, object]:
     """`person_data` out of a record in Clearbit's shape; empty when it says nothing."""
     values: dict[str, object] = {
@@ -54,3 +87,8 @@ def _joined(values: dict[str, object]) -> str | None:
     """Both names, when both are known: half a name is not a full one."""
     first, last = values["first_name"], values["last_name"]
     return f"{first} {last}" if first and last else None
+
+
+def _keys(addresses: Iterable[str]) -> set[str]:
+    """The same for every spelling of one mailbox."""
+    return {each.address.key for each in map(read, addresses) if each.address}

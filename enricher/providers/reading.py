@@ -26,6 +26,8 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from enricher.field_types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS
+from enricher.identity import stated_host
+from enricher.profiles import handle_of
 from enricher.storable import PLACEHOLDERS
 
 Record: TypeAlias = Mapping[str, Any]
@@ -106,6 +108,17 @@ def host_of(url: str) -> str | None:
     except ValueError:
         return None
     return parts.hostname if parts.scheme in ("http", "https") else None
+
+
+def domain(record: object, *path: str) -> str | None:
+    """The host of a web site without its "www", in A-labels."""
+    host = stated_host(text(record, *path))
+    return host if host and "." in host else None
+
+
+def handle(record: object, *path: str, network: str) -> str | None:
+    """A profile on that network, by its address or its handle."""
+    return handle_of(network, text(record, *path))
 
 
 def flag(record: object, *path: str) -> bool | None:

@@ -20,8 +20,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
 from enricher.answer import Kind
+from enricher.employer import MISMATCH
 from enricher.lead import Document, LeadId, Reason, Status
-from enricher.merge import BY_FIELD, METADATA, SOCIAL
+from enricher.merge import BY_FIELD, FLAGS, METADATA, SOCIAL
 from enricher.score import completeness
 from enricher.store import book
 from enricher.store.refusal import is_refusal
@@ -108,8 +109,23 @@ class Erasure:
 
 _AFTERWARDS = {_DATA: 1, "enrichment.token": 1, "enrichment.claim_id": 1}
 
+_KNOWN = f"${_DATA}.{METADATA}"
+_OTHER_FLAGS = {
+    "$cond": [
+        book.is_type(f"{_KNOWN}.{FLAGS}", "array"),
+        {"$setDifference": [f"{_KNOWN}.{FLAGS}", [MISMATCH]]},
+        f"{_KNOWN}.{FLAGS}",
+    ]
+}
 _IMPERSONAL: dict[str, Any] = {
     **dict.fromkeys(_PERSONAL),
+    METADATA: {
+        "$cond": [
+            book.is_type(_KNOWN, "object"),
+            {"$mergeObjects": [_KNOWN, {FLAGS: _OTHER_FLAGS}]},
+            _KNOWN,
+        ]
+    },
     SOCIAL: {
         "$cond": [
             book.is_type(_PROFILES, "object"),

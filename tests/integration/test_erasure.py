@@ -24,6 +24,7 @@ DATA: Document = {
     "enrichment_metadata": {
         "completeness_score": 50,
         "completeness_missing": [],
+        "flags": ["domain_conflict", "employer_mismatch"],
         "sources_used": ["clearbit", "hunter"],
         "provenance": {
             "company_data": {"name": "clearbit"},
@@ -49,6 +50,7 @@ async def test_what_is_about_the_person_goes_and_the_company_stays(ours: Leads) 
     assert known["provenance"] == {"company_data": {"name": "clearbit"}}
     assert known["alternatives"] == {"company_data": {"name": "Q"}}
     assert known["confidence"] == {}
+    assert known["flags"] == ["domain_conflict"]
     assert known["completeness_score"] == 20
     assert "email.valid" in known["completeness_missing"]
 
@@ -84,7 +86,7 @@ async def test_a_worker_that_has_the_lead_can_write_nothing_any_more(ours: Leads
         {"enriched_data": [{"person_data": 1}]},
         {"enriched_data": None},
         {"enriched_data": {"social_profiles": "x", "enrichment_metadata": "y"}},
-        {"enriched_data": {"enrichment_metadata": {"provenance": [1]}}},
+        {"enriched_data": {"enrichment_metadata": {"provenance": [1], "flags": {"a": 1}}}},
         {"enrichment": ["x"]},
         {"enrichment": {"token": "x"}},
     ],

@@ -185,20 +185,20 @@ def test_a_record_with_another_address_is_somebody_elses(email: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "organization", [{"primary_domain": "other.com"}, {"website_url": "https://www.other.com/x"}]
+    ("organization", "employers"),
+    [
+        ({"primary_domain": "other.com"}, ("other.com",)),
+        ({"website_url": "https://www.other.com/x"}, ("https://www.other.com/x",)),
+        ({"primary_domain": None}, ()),
+        ({}, ()),
+        ("Acme", ()),
+        (None, ()),
+    ],
 )
-def test_the_job_of_somebody_who_works_elsewhere_is_not_written(organization: object) -> None:
-    moved = {**PERSON, "organization": organization}
-    assert values_of(of_person(moved), "person_data") == WHO
-
-
-@pytest.mark.parametrize(
-    "organization",
-    [None, {}, "Acme", {"primary_domain": None}, {"website_url": "http://shop.acme.com"}],
-)
-def test_the_job_at_an_unknown_company_or_the_leads_own_is_written(organization: object) -> None:
-    data = {**PERSON, "organization": organization}
-    assert values_of(of_person(data), "person_data") == WHO | JOB
+def test_the_answer_names_the_employer(organization: object, employers: tuple[str, ...]) -> None:
+    answer = of_person({**PERSON, "organization": organization})
+    assert isinstance(answer, Found)
+    assert answer.employers == employers
 
 
 @given(

@@ -125,6 +125,13 @@ def test_the_address_is_told_as_vendors_are_asked_about_it() -> None:
     assert set(who.traits) >= {"free_mail", "role"}
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"), [(["employer_mismatch", 7], ("employer_mismatch",)), ("x", ())]
+)
+def test_what_was_noticed_of_the_answers_is_told_as_well(flags: Any, told: tuple[str, ...]) -> None:
+    assert explain(_lead(data=_metadata(flags=flags)), SOURCES).who.traits == told
+
+
 def test_who_objected_is_a_reason_that_nobody_is_asked() -> None:
     told = explain(_lead(status="skipped"), SOURCES, is_suppressed=True)
     assert told.who.reason is Reason.SUPPRESSED

@@ -291,6 +291,7 @@ def test_metadata_lists_providers_in_their_order() -> None:
         "sources_skipped": {"hunter": "held", "pdl": "no key"},
         "completeness_score": 10,
         "completeness_missing": ["company.industry"],
+        "flags": [],
         "provenance": {"company_data": {"name": "clearbit"}},
     }
 

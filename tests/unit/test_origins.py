@@ -45,6 +45,15 @@ def test_one_that_was_too_unsure_lost_although_it_comes_first() -> None:
     assert told["industry"].why == "nobody was sure enough (below 0.5)"
 
 
+def test_a_job_elsewhere_is_held_for_that_reason() -> None:
+    held = Found({"person_data": {"full_name": "Ada"}}, unsure={"person_data": {"role": "sales"}})
+    data = merge({}, {"clearbit": held}, ORDER)
+    data["enrichment_metadata"]["flags"] = ["employer_mismatch"]
+    told = _told(data)["role"]
+    assert (told.value, told.alternatives) == (None, {"clearbit": "sales"})
+    assert told.why == "the person works for another company by now"
+
+
 def test_what_somebody_else_wrote_is_of_unknown_origin() -> None:
     assert "unknown origin" in _told({"company_data": {"name": "Quokka"}})["name"].why
 

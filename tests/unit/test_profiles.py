@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from enricher.providers import profiles
+from enricher.profiles import handle_of
+from enricher.providers import reading
 
 
 @pytest.mark.parametrize(
@@ -27,12 +28,18 @@ from enricher.providers import profiles
         ("crunchbase", "https://www.crunchbase.com/organization/acme", "organization/acme"),
         ("github", "github.com/pat", "pat"),
         ("github", "github.com/pat example", None),
+        ("linkedin", "notlinkedin.com/company/acme", None),
+        ("linkedin", "linkedin.com/pub/pat/1/2b/3c", "pub/pat/1/2b/3c"),
+        ("linkedin", "company/booking.com", "company/booking.com"),
+        ("facebook", "facebook.com/pages/Acme/77", "pages/Acme/77"),
+        ("facebook", "acme.inc", "acme.inc"),
+        ("twitter", "acme/status/7", "acme"),
     ],
 )
 def test_a_handle_is_the_path_on_its_own_network(
     network: str, address: object, handle: str | None
 ) -> None:
-    assert profiles.handle({"url": address}, "url", network=network) == handle
+    assert handle_of(network, address) == handle
 
 
 @pytest.mark.parametrize(
@@ -44,9 +51,10 @@ def test_a_handle_is_the_path_on_its_own_network(
         ("acme", None),
         ("http://10.0.0.1/", None),
         ("http://[::1", None),
+        ("linkedin.com/company/acme", None),
         (True, None),
         (None, None),
     ],
 )
 def test_a_domain_is_the_host_of_a_web_site(address: object, domain: str | None) -> None:
-    assert profiles.domain({"site": address}, "site") == domain
+    assert reading.domain({"site": address}, "site") == domain

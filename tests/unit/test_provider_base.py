@@ -17,6 +17,7 @@ QUERY = Query(company_domain="acme.com")
     [
         company(name="Acme", tags=["B2B"]),
         Found({"company_data": {"name": "Acme"}}, confidence=0.7),
+        Found({"person_data": {"bio": "x"}}, 0.7, ("acme.io",), {"person_data": {"role": "y"}}),
         NotFound(),
     ],
 )

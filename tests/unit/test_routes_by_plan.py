@@ -17,6 +17,7 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.demo.simulator import Simulator
+from enricher.employer import owners
 from enricher.providers.apollo import ApolloCompany, ApolloPerson
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
@@ -141,18 +142,14 @@ async def test_a_stranger_is_not_written(kind: type[HttpProvider]) -> None:
 
 
 @each_person
-async def test_the_new_job_of_somebody_who_moved_is_not_written(kind: type[HttpProvider]) -> None:
+async def test_of_somebody_who_moved_the_new_employer_is_named(kind: type[HttpProvider]) -> None:
     words = [f"moved{number}" for number in range(12)]
     async with Simulator(seed=1) as simulator:
-        found = [
-            words_of(answer)
-            for answer in await answers(simulator, kind, *words)
-            if isinstance(answer, Found)
-        ]
+        said = await answers(simulator, kind, *words)
+    found = [answer for answer in said if isinstance(answer, Found)]
     assert found
-    for values in found:
-        assert "full_name" in values
-        assert not values.keys() & {"job_title", "role", "seniority", "bio"}
+    for answer in found:
+        assert [owner.startswith("other-moved") for owner in owners(answer.employers)] == [True]
 
 
 async def test_on_a_free_plan_a_person_is_known_without_contacts() -> None:
