@@ -189,16 +189,14 @@ def _who(
         "disposable": identity.is_disposable,
         "role": identity.is_role,
         "invalid": not identity.is_valid,
+        **dict.fromkeys(sorted({*identity.flags, *flags_of(lead.data)}), True),
     }
     return Who(
         email=identity.email,
         company_domain=identity.company_domain,
         from_field=_from_field(lead.inputs, identity, internal),
         no_company_domain=identity.no_company_domain,
-        traits=(
-            *(name for name, is_so in traits.items() if is_so),
-            *sorted({*identity.flags, *flags_of(lead.data)}),
-        ),
+        traits=tuple(name for name, is_so in traits.items() if is_so),
         malformed=lead.inputs.malformed,
         reason=identity.reason or (Reason.SUPPRESSED if is_suppressed else None),
         is_of_data=lead.book.get("subject") in (None, subject_of(identity)),
@@ -232,9 +230,8 @@ def _since(lead: Standing) -> datetime | None:
 
 
 def _lane(lead: Standing) -> str:
-    if not lead.is_behind:
-        return "fresh"
-    return "backfill" if lead.book.get("backfill") is True else "refresh"
+    behind = "backfill" if lead.book.get("backfill") is True else "refresh"
+    return behind if lead.is_behind else "fresh"
 
 
 def _next(lead: Standing) -> Next:
