@@ -23,6 +23,7 @@ from enricher.providers.base import Provider
 from enricher.store import book
 from enricher.store.cache import Cache
 from enricher.store.erasure import Erasure
+from enricher.store.inputs import read_inputs
 from enricher.store.secret import Keyring
 from enricher.store.suppression import Suppressed, key_of
 
@@ -78,7 +79,7 @@ class Forgetting:
         subject, queries = subject_of(person), []
         spelled = _spelled(person.email_key or "", typed)
         async for lead in self.erasure.candidates(spelled, [subject]):
-            identity = identify(book.read_inputs(lead["inputs"]))
+            identity = identify(read_inputs(lead["inputs"]))
             if identity.email_key == person.email_key:
                 queries.append(identity.query)
                 if book.id_key(lead["_id"]) != spared:

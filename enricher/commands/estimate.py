@@ -20,8 +20,8 @@ from enricher.commands.meter import Meter
 from enricher.identity import Identity, identify
 from enricher.lead import Document, Reason
 from enricher.providers.base import Provider
-from enricher.store import book
 from enricher.store.backfills import Backfills, Run
+from enricher.store.inputs import read_inputs
 from enricher.store.secret import Keyring, keyring_if_made
 from enricher.store.suppression import Suppressed, key_of
 
@@ -93,7 +93,7 @@ class Estimator:
     async def _add(self, found: Estimate, leads: list[Document]) -> None:
         found.leads += len(leads)
         identities = [
-            identify(book.read_inputs(lead["inputs"]), self._internal_domains) for lead in leads
+            identify(read_inputs(lead["inputs"]), self._internal_domains) for lead in leads
         ]
         objected = await asyncio.gather(*(self._has_objected(each) for each in identities))
         reasons = [

@@ -27,6 +27,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, LeadId, Status
 from enricher.store import answers, book, checkpoints
+from enricher.store.inputs import INPUTS
 from enricher.store.requests import SCAN_SECONDS
 
 _STATUS = "enrichment_status"
@@ -154,7 +155,7 @@ class Backfills:
 
 
 _COUNT_AT_MOST = 5000
-_SEEN: Document = {"inputs": book.INPUTS}
+_SEEN: Document = {"inputs": INPUTS}
 
 
 def _fingerprint(query: Document) -> str:

@@ -25,12 +25,13 @@ from enricher.lead import Document, LeadId, Reason, Status
 from enricher.merge import BY_FIELD, FLAGS, METADATA, SOCIAL
 from enricher.score import completeness
 from enricher.store import book
+from enricher.store.inputs import INPUTS
 from enricher.store.refusal import is_refusal
 from enricher.store.requests import SCAN_SECONDS
 
 _PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
 _BATCH = 500
-_SEEN: Document = {"inputs": book.INPUTS, "subject": "$enrichment.subject"}
+_SEEN: Document = {"inputs": INPUTS, "subject": "$enrichment.subject"}
 _DATA = "enriched_data"
 _PROFILES = f"${_DATA}.{SOCIAL}.{Kind.COMPANY}"
 

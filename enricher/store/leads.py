@@ -51,6 +51,7 @@ from pymongo.errors import AutoReconnect, BulkWriteError, PyMongoError, WriteErr
 from enricher import metrics
 from enricher.lead import Document, Lead, LeadId, Lease, Status, label
 from enricher.store import book
+from enricher.store.inputs import INPUTS, inputs_unchanged, read_inputs, text_or_null
 from enricher.store.lanes import CLAIMABLE, OLDEST, Lanes, rank_of
 from enricher.store.refusal import is_denied, is_refusal, refusals
 
@@ -67,7 +68,7 @@ _CLAIMED = {
     "inputs": "$enrichment.inputs",
     "priority": book.PRIORITY,
     "newer_than": book.REFRESH_SINCE,
-    "job_title": book.text_or_null("$job_title"),
+    "job_title": text_or_null("$job_title"),
     "enriched_data": {"$cond": [book.is_type("$enriched_data", "object"), "$enriched_data", None]},
 }
 
@@ -162,7 +163,7 @@ class Leads:
 
     async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
         """True when the server answered for each lead; False when the outcome is open."""
-        claiming = book.claiming(claim_id, self.holder, self.lease, self.rank)
+        claiming = book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)
         these = {"_id": {"$in": [seen["_id"] for seen in candidates]}, **CLAIMABLE}
         try:
             await self.collection.update_many(these, claiming)
@@ -284,7 +285,7 @@ def fence(lease: Lease) -> Document:
 
 def unchanged(lease: Lease) -> Document:
     """The same, and only while the lead asks what it asked when it was claimed."""
-    return {**fence(lease), **book.inputs_unchanged(lease.lead.inputs)}
+    return {**fence(lease), **inputs_unchanged(lease.lead.inputs)}
 
 
 def _bring_forward(aged: list[Document], won: dict[bytes, Lease], urgency: float) -> None:
@@ -299,7 +300,7 @@ def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
     waited = document.get("waited_ms")
     lead = Lead(
         id=document["_id"],
-        inputs=book.read_inputs(document["inputs"]),
+        inputs=read_inputs(document["inputs"]),
         enriched_data=document["enriched_data"] or {},
         answered=document["answered"],
         job_title=document["job_title"],

@@ -11,9 +11,10 @@ from enricher.lead import Document, LeadId
 from enricher.storable import mapping
 from enricher.store import answers, book
 from enricher.store.history import History
+from enricher.store.inputs import INPUTS, read_inputs
 
 _VIEW: Document = {
-    "inputs": book.INPUTS,
+    "inputs": INPUTS,
     "status": "$enrichment_status",
     "error": "$enrichment_error",
     "enriched_at": 1,
@@ -45,7 +46,7 @@ class Leads:
         return Standing(
             id=seen["_id"],
             now=seen["now"],
-            inputs=book.read_inputs(seen["inputs"]),
+            inputs=read_inputs(seen["inputs"]),
             status=seen.get("status"),
             error=seen.get("error"),
             enriched_at=seen.get("enriched_at"),
