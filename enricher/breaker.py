@@ -121,6 +121,7 @@ class Breaker:
             logger.bind(provider=self.provider, failures=self._failures, seconds=seconds).info(
                 "provider.available"
             )
-        metrics.CIRCUIT.labels(self.provider).set(0)
+        if not self.is_closed:
+            metrics.CIRCUIT.labels(self.provider).set(0)
         self._failures, self._is_told, self._pause = 0, False, 0.0
         self._failed.clear()

@@ -14,6 +14,7 @@ import re
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from random import Random
 
 from loguru import logger
@@ -24,6 +25,7 @@ from enricher.breaker import Breaker
 from enricher.limits import Limiter
 from enricher.providers.base import Provider, Tried
 from enricher.retry import Retries, Retry, with_retries
+from enricher.series import child
 from enricher.supply import Slot
 
 _CUT_SHORT = Unavailable("timed out")
@@ -63,7 +65,7 @@ class _Waiting:
     """Counts one lead in `enricher_provider_waiting` while it waits, and once only."""
 
     def __init__(self, provider: str) -> None:
-        self._gauge = metrics.WAITING.labels(provider)
+        self._gauge = child(metrics.WAITING, provider)
         self._waits = False
 
     def set(self, *, waits: bool) -> None:
@@ -139,7 +141,7 @@ class Gate:
         try:
             given = await self.limiter.acquire(asking.urgency)
         finally:
-            metrics.LIMIT_WAIT.labels(self.name).inc(time.monotonic() - began)
+            child(metrics.LIMIT_WAIT, self.name).inc(time.monotonic() - began)
         held = self._hold_for(asking) or self._breaker.admission()
         if isinstance(given, Held):
             return held or given
@@ -170,8 +172,9 @@ class Gate:
             logger.bind(**fields, hint=_HINT).error("provider.held")
         elif self._is_held and not held:
             logger.bind(provider=self.name).info("provider.released")
-        self._is_held = held is not None
-        metrics.HELD.labels(self.name).set(self._is_held)
+        if self._is_held != (held is not None):
+            self._is_held = held is not None
+            metrics.HELD.labels(self.name).set(self._is_held)
         self._show_cause(_cause_of(held) if held else "")
         return held
 
@@ -216,10 +219,10 @@ class Gate:
         except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
             tried = self._broken(error)
         finally:
-            metrics.REQUEST_SECONDS.labels(self.name).observe(time.perf_counter() - began)
-            metrics.REQUESTS.labels(self.name, word_for(tried.answer)).inc()
+            child(metrics.REQUEST_SECONDS, self.name).observe(time.perf_counter() - began)
+            child(metrics.REQUESTS, self.name, word_for(tried.answer)).inc()
         if isinstance(tried.answer, Found | NotFound):
-            metrics.LAST_SUCCESS.labels(self.name).set_to_current_time()
+            child(metrics.LAST_SUCCESS, self.name).set_to_current_time()
         self._show_left(tried)
         if tried.pause:
             self.limiter.pause(tried.pause)
@@ -227,9 +230,9 @@ class Gate:
 
     def _show_left(self, tried: Tried) -> None:
         for window, calls in tried.window_left.items():
-            metrics.WINDOW_LEFT.labels(self.name, window).set(calls)
+            child(metrics.WINDOW_LEFT, self.name, window).set(calls)
         if tried.quota_left is not None:
-            metrics.QUOTA_LEFT.labels(self.name).set(tried.quota_left)
+            child(metrics.QUOTA_LEFT, self.name).set(tried.quota_left)
 
     def _broken(self, error: BaseException) -> Tried:
         logger.bind(provider=self.name).opt(exception=error).error("provider.broken")
@@ -272,6 +275,11 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+@cache
+def _word(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
 def word_for(answer: Answer) -> str:
     """The answer's name as a metric label and in `answered`: "found", "not_found", ..."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(answer).__name__).lower()
+    return _word(type(answer).__name__)

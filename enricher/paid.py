@@ -40,6 +40,7 @@ from enricher.answer import (
 from enricher.gate import Asking, Gate
 from enricher.outage import Outage
 from enricher.providers.base import Tried
+from enricher.series import child
 from enricher.single_flight import SingleFlight
 from enricher.store import DatabaseTrouble
 from enricher.store.cache import Cache, Flight
@@ -274,15 +275,15 @@ class PaidGate(Gate):
     # -- counting ----------------------------------------------------------------------------
 
     def _saved(self, by: Literal["cache", "coalescing"]) -> None:
-        metrics.CALLS_SAVED.labels(self.name, by).inc()
+        child(metrics.CALLS_SAVED, self.name, by).inc()
         self.books.usage.saved(self.name, self.provider.vendor, by=by)
 
     def _count(self, tried: Tried) -> None:
         if tried.is_charged is None:
-            metrics.CALLS_AMBIGUOUS.labels(self.name).inc()
+            child(metrics.CALLS_AMBIGUOUS, self.name).inc()
         elif tried.is_charged:
-            metrics.CALLS_CHARGED.labels(self.name).inc()
-            metrics.CREDITS_CHARGED.labels(self.name).inc(self.provider.credits)
+            child(metrics.CALLS_CHARGED, self.name).inc()
+            child(metrics.CREDITS_CHARGED, self.name).inc(self.provider.credits)
 
 
 async def _nothing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,6 +17,8 @@ from prometheus_client import (
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they double what is to be stored
 
@@ -41,6 +44,19 @@ def gauge(name: str, meaning: str, *labels: str, **known: Sequence[str]) -> Gaug
     made = Gauge(name, meaning, [*labels, *known], registry=REGISTRY)
     _begin(made, labels, known)
     return made
+
+
+_CHILDREN: dict[tuple[object, ...], Any] = {}
+
+
+def child(metric: Metric, *labels: str) -> Metric:
+    """The series with these values of its labels. `labels` makes texts of them and takes a lock each
+    time, which for what every call touches is more than the counting itself."""
+    key = (metric, *labels)
+    found: Metric | None = _CHILDREN.get(key)
+    if found is None:
+        found = _CHILDREN[key] = metric.labels(*labels)
+    return found
 
 
 def _begin(

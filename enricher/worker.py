@@ -40,6 +40,7 @@ from enricher.lead import (
 )
 from enricher.outage import Outage, pause
 from enricher.schedule import lost_race_pause
+from enricher.series import child
 from enricher.settings import WorkSettings
 from enricher.store import DatabaseTrouble
 from enricher.store.keep import Keeper
@@ -274,7 +275,7 @@ def _report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float) ->
     elif settled is not Settled.WRITTEN:
         return
     kind = type(outcome).__name__.lower()
-    metrics.SETTLED.labels(kind).inc()
+    child(metrics.SETTLED, kind).inc()
     metrics.LAST_SETTLED.set_to_current_time()
     metrics.WORK.observe(seconds)
     _observe(lease, outcome, seconds)

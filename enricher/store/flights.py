@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from pymongo import UpdateOne
@@ -32,6 +32,7 @@ from enricher.store import DatabaseTrouble
 from enricher.store.answers import ANSWERED, HELD, Beat, Standing, answered_after, read
 from enricher.store.beats import Beats
 from enricher.store.book import Expression, in_milliseconds
+from enricher.store.clock import ServerClock
 from enricher.store.coalesce import Coalescer
 
 _CHECKS_PER_LEASE = 20
@@ -71,6 +72,11 @@ class _Request:
     abandoned: Beat | None
     is_wanted: bool = True
 
+    @property
+    def is_likely_new(self) -> bool:
+        """Nothing says that the question has been asked before; whoever takes one has looked."""
+        return self.newer_than is None and self.abandoned is None
+
 
 @dataclass(slots=True)
 class Vigil:
@@ -103,6 +109,7 @@ class Flights:
         self._collection = collection
         self._holder = holder
         self._lease = lease
+        self._clock = ServerClock(collection.database.client)
         self.beats = Beats(collection, lease)
         self._waits = Outage("flights")
         self._abandoned: dict[str, Beat] = {}
@@ -194,10 +201,10 @@ class Flights:
             return await self._take_all(requests)
 
     async def _take_all(self, requests: Sequence[_Request]) -> dict[str, Taken]:
-        """One round trip when nobody ever asked these questions, two otherwise. By flight id."""
+        """One round trip when nobody ever asked these questions, three otherwise. By flight id."""
         made = await self._write(requests)
         taken: dict[str, Taken] = {
-            requests[number].flight.id: requests[number].flight for number in made
+            each.flight.id: each.flight for each in requests if each.flight.id in made
         }
         rest = [request for request in requests if request.flight.id not in taken]
         standings = await read(self._collection, [each.flight.key for each in rest]) if rest else {}
@@ -205,18 +212,55 @@ class Flights:
             taken[request.flight.id] = _outcome(request, standings.get(request.flight.key))
         return taken
 
-    async def _write(self, requests: Sequence[_Request]) -> list[int]:
-        """Returns the positions of those whose document was made by this, and so is theirs."""
-        if not requests:
-            return []
-        updates = [self._update(request) for request in requests]
+    async def _write(self, requests: Sequence[_Request]) -> set[str]:
+        """Returns the flights whose document was made by this, and which so are ours.
+
+        Nearly every question is a new one, and an insert takes the server a fifth of what an update
+        with all its expressions does (0.04 against 0.23 ms of CPU, MongoDB 6.0).
+        """
+        made = await self._insert([each for each in requests if each.is_likely_new])
+        updates = [self._update(each) for each in requests if each.flight.id not in made]
+        if not updates:
+            return made
         try:
             result = await self._collection.bulk_write(updates, ordered=False)
         except BulkWriteError as error:
             if not _is_only_a_race(error.details):
                 raise
-            return [entry["index"] for entry in error.details["upserted"]]
-        return list(result.upserted_ids or ())
+            upserted = [entry["index"] for entry in error.details["upserted"]]
+        else:
+            upserted = list(result.upserted_ids or ())
+        rest = [each.flight.id for each in requests if each.flight.id not in made]
+        return made | {rest[number] for number in upserted}
+
+    async def _insert(self, requests: Sequence[_Request]) -> set[str]:
+        """The flights that are ours by it; the others' questions have been asked before."""
+        if not requests:
+            return set()
+        await self._clock.today()  # from the first time on it is known
+        # Ours would do if that one had stood still: it says when the document may go, and how long
+        # a flight was silent, which alone makes nobody look dead.
+        now = max(self._clock.now(), datetime.now(UTC))
+        ids = [each.flight.id for each in requests]
+        try:
+            await self._collection.insert_many(
+                [self._question(each, now) for each in requests], ordered=False
+            )
+        except BulkWriteError as error:
+            if not _is_only_a_race(error.details):
+                raise
+            taken = {entry["index"] for entry in error.details["writeErrors"]}
+            return {id_ for number, id_ in enumerate(ids) if number not in taken}
+        return set(ids)
+
+    def _question(self, request: _Request, now: datetime) -> Document:
+        flight = {"id": request.flight.id, "holder": self._holder, "beat": 0, "at": now}
+        return {
+            "_id": request.flight.key,
+            "provider": request.provider,
+            "expires_at": now + _UNANSWERED_FOR,
+            "flight": flight,
+        }
 
     def _update(self, request: _Request) -> UpdateOne:
         question = {

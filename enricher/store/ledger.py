@@ -27,18 +27,18 @@ What must stay true:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from pymongo import AsyncMongoClient, ReturnDocument
+from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError
 
 from enricher.answer import Held
 from enricher.lead import Document
+from enricher.store.clock import ServerClock
 from enricher.store.postings import Budget, Counts, Posting, document_id, month_of, pipeline
 
 _CALLS_END_WITHIN = timedelta(seconds=30)
@@ -62,34 +62,6 @@ class Ask:
     provider: str
     begun: Begun | None = None
     is_abandoned: bool = False
-
-
-class ServerClock:
-    """What time it is by the server, as last heard and carried on by our own monotonic clock.
-
-    It is late by the way from the server to us, so what depends on it is checked by the server.
-    """
-
-    def __init__(self, client: AsyncMongoClient[Document]) -> None:
-        self._client = client
-        self._at = datetime.now(UTC)
-        self._heard: float | None = None
-
-    def heard(self, at: datetime) -> None:
-        """The server just said that it is `at`."""
-        self._at, self._heard = at.astimezone(UTC), time.monotonic()
-
-    def now(self) -> datetime:
-        """Until the server has been heard, the time at which we began to listen."""
-        since = 0.0 if self._heard is None else time.monotonic() - self._heard
-        return self._at + timedelta(seconds=since)
-
-    async def today(self) -> date:
-        """Asks the server, the first time. Raises DatabaseTrouble."""
-        if self._heard is None:
-            hello = await self._client.admin.command("hello")
-            self.heard(hello["localTime"].replace(tzinfo=UTC))
-        return self.now().date()
 
 
 class Ledger:

@@ -30,8 +30,9 @@ from enricher.answer import Held
 from enricher.lead import Document, LeadId
 from enricher.outage import Outage, pause
 from enricher.store import DatabaseTrouble
+from enricher.store.clock import ServerClock
 from enricher.store.coalesce import Coalescer
-from enricher.store.ledger import Ask, Begun, Ledger, ServerClock, has_room, spent_of
+from enricher.store.ledger import Ask, Begun, Ledger, has_room, spent_of
 from enricher.store.postings import Budget, document_id, months_between
 from enricher.store.quotas import Quotas
 

@@ -416,15 +416,15 @@ async def test_a_take_whose_outcome_was_lost_once_is_ours_all_the_same(
     assert (await stored(faults.plain.database))["flight"]["id"] == flight.id
 
 
-@pytest.mark.parametrize("command", ["update", "find"])
+@pytest.mark.parametrize("command", ["insert", "update", "find"])
 async def test_a_take_that_failed_leaves_no_flight_behind(
     faults: Faults, faulty: Cache, command: str
 ) -> None:
     """The first write got through, or may have; nobody will ever end that flight."""
     trouble: dict[str, Any] = {"errorCode": INTERRUPTED}
-    if command == "update":
+    if command != "find":
         trouble = {"writeConcernError": {"code": 64, "errmsg": "x"}}
-    else:  # the question stands there already, so a take has to be read back
+    if command != "insert":  # the question stands there already, so a take has to be read back
         await faulty.let_go(await taken(faulty))
     async with faults.fail(command, **trouble):
         with pytest.raises(DatabaseTrouble):
@@ -455,7 +455,7 @@ async def test_a_take_that_nobody_waits_for_any_more_leaves_no_flight_behind(
 async def test_a_take_that_is_cancelled_in_the_queue_writes_nothing(
     faults: Faults, faulty: Cache
 ) -> None:
-    async with faults.fail("update", blockConnection=True, blockTimeMS=300, times=1):
+    async with faults.fail("insert", blockConnection=True, blockTimeMS=300, times=1):
         first = asyncio.create_task(faulty.take("first", "acme"))
         await asyncio.sleep(0.05)
         second = asyncio.create_task(faulty.take(KEY, "acme"))

@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 from enricher.answer import Held
 from enricher.lead import Document
 from enricher.store import server
-from enricher.store.ledger import ServerClock
+from enricher.store.clock import ServerClock
 from enricher.store.postings import Posting, document_id, pipeline
 from enricher.store.usage import COLLECTION, Begun, Budget, DayOfProvider, Usage
 from tests.integration.faults import Faults
