@@ -95,7 +95,9 @@ class Round:
     @property
     def flags(self) -> frozenset[str]:
         """Whoever was asked last says where the person works; if nobody does, it is as it was."""
-        said = [works_elsewhere(each, self.own_domains) for each in self.found.values()]
+        employed = [each for each in self.found.values() if each.employers]
+        own = self.own_domains if employed else frozenset()
+        said = [works_elsewhere(each, own) for each in employed]
         was_elsewhere = MISMATCH in flags_of(self.lead.enriched_data)
         is_elsewhere = True in said or (was_elsewhere and False not in said)
         return self.identity.flags | ({MISMATCH} if is_elsewhere else set())
@@ -179,8 +181,10 @@ def enriched(this: Round) -> Document:
 
 
 def _merged(this: Round) -> Document:
-    own = this.own_domains
-    found = {name: without_job_elsewhere(answer, own) for name, answer in this.found.items()}
+    found = this.found
+    if any(answer.employers for answer in found.values()):
+        own = this.own_domains
+        found = {name: without_job_elsewhere(answer, own) for name, answer in found.items()}
     stated = {Kind.PERSON.section: {"job_title": this.lead.job_title}}
     data = merge(this.lead.enriched_data, found, this.order, stated)
     data[METADATA][FLAGS] = sorted(this.flags)

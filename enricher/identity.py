@@ -27,6 +27,7 @@ from enricher.lead import Inputs, Reason
 from enricher.wordlists import PROFILE_HOSTS, SAYS_NOTHING
 
 _TOO_LONG = "too long"
+_KEPT_HOSTS = 2048
 """How `Inputs.malformed` names text beyond its limit; anything else there is no text at all."""
 
 _HTTP = re.compile(r"\A(?:https?(?::/*|/{2,}))+", re.IGNORECASE)
@@ -190,6 +191,7 @@ def _stated(inputs: Inputs, internal: frozenset[str]) -> _Stated:
     return _Stated(reason=reason)
 
 
+@lru_cache(_KEPT_HOSTS)
 def stated_host(value: str | None) -> str | None:
     """The host in a domain, a URL or an address that somebody wrote into a domain field.
 

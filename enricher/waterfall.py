@@ -143,7 +143,8 @@ class Waterfall:
             answer = await gate.ask(_asking(lead, query, deadline))
             findings.answers[gate.name] = answer
             if isinstance(answer, Found):
-                answer = without_job_elsewhere(answer, owners(query.domains))
+                if answer.employers:
+                    answer = without_job_elsewhere(answer, owners(query.domains))
                 known |= _filled(usable(answer, gate.provider.kind.section))
 
 
