@@ -23,6 +23,7 @@ from enricher import label_sets, metrics
 from enricher.answer import Answer, Found, Held, NotFound, Query, Throttled, Unavailable
 from enricher.breaker import Breaker
 from enricher.limits import Limiter
+from enricher.log import trace_of
 from enricher.providers.base import Provider, Tried
 from enricher.retry import Retries, Retry, with_retries
 from enricher.series import child
@@ -96,6 +97,14 @@ class Gate:
     @property
     def name(self) -> str:
         return self.provider.name
+
+    def unfit(self, query: Query) -> str | None:
+        """Why this query is not for the provider, also because its code cannot tell."""
+        try:
+            return self.provider.unfit(query)
+        except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+            self._broken(error)
+            return f"internal error: {type(error).__name__}"
 
     async def ask(self, asking: Asking) -> Answer:
         """The provider's answer by the deadline.
@@ -235,7 +244,7 @@ class Gate:
             child(metrics.QUOTA_LEFT, self.name).set(tried.quota_left)
 
     def _broken(self, error: BaseException) -> Tried:
-        logger.bind(provider=self.name).opt(exception=error).error("provider.broken")
+        logger.bind(provider=self.name, **trace_of(error)).error("provider.broken")
         return Tried(Unavailable(f"internal error: {type(error).__name__}"), is_charged=None)
 
     def _heed(self, asking: Asking, answer: Answer) -> Answer:

@@ -10,7 +10,8 @@ What other libraries log through `logging` (from WARNING up) or `warnings` arriv
 Every record is cleaned before any sink sees it: e-mail addresses, registered secrets, credentials
 in URLs, `api_key=` values and bearer tokens are replaced in the message, in all fields and in
 tracebacks, and the driver's "full error", which quotes documents, is cut off. Tracebacks show
-source lines, never the values of variables. Nothing in here raises, whatever is logged: a line
+source lines, never the values of variables. A name cannot be known as one: so what code raised that
+held a lead is logged by `trace_of`, without its text. Nothing in here raises, whatever is logged: a line
 that cannot be rendered is replaced by one that says so.
 """
 
@@ -44,6 +45,8 @@ MAX_TEXT = 16_384
 """Characters of one field that are kept; collectors cut or refuse longer lines."""
 MAX_DEPTH = 3
 """Levels of a bound mapping that become fields of their own."""
+MAX_CAUSES = 8
+"""Of an exception, that are followed."""
 MIN_SECRET = 4
 """A shorter "secret" would blot out ordinary words."""
 MAX_INTEGER = 2**63
@@ -102,6 +105,31 @@ def redact(text: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return _ADDRESS.sub("[e-mail]", text)
+
+
+def trace_of(error: BaseException) -> dict[str, str]:
+    """Fields that say what was raised, and where, but not in which words: they may quote a lead."""
+    return {
+        "exception.type": _type_of(error),
+        "exception.stacktrace": "".join(_frames(error, MAX_CAUSES)),
+    }
+
+
+def _frames(error: BaseException, left: int) -> Iterator[str]:
+    """What led to it first, as a traceback has it; of a group, what is in it last."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and left:
+        yield from _frames(before, left - 1)
+    yield from traceback.format_tb(error.__traceback__)
+    yield f"{_type_of(error)}\n"
+    if isinstance(error, BaseExceptionGroup) and left:
+        for each in error.exceptions:
+            yield from _frames(each, left - 1)
+
+
+def _type_of(error: BaseException) -> str:
+    module, name = type(error).__module__, type(error).__qualname__
+    return name if module == "builtins" else f"{module}.{name}"
 
 
 _COUNTERS = {level.upper(): metrics.LOG_MESSAGES.labels(level) for level in label_sets.LEVELS}
@@ -191,9 +219,8 @@ def _exception(error: BaseException | None) -> dict[str, Scalar]:
     if error is None:
         return {}
     trace = "".join(traceback.format_exception(error))
-    module, name = type(error).__module__, type(error).__qualname__
     return {
-        "exception.type": name if module == "builtins" else f"{module}.{name}",
+        "exception.type": _type_of(error),
         "exception.message": _text(error),
         "exception.stacktrace": _text(trace),
     }

@@ -96,7 +96,10 @@ class PaidGate(Gate):
     _calls: set[asyncio.Task[Answer | Reply | None]] = field(default_factory=set)
 
     async def ask(self, asking: Asking) -> Answer:
-        question = self.provider.question(asking.query)
+        try:
+            question = self.provider.question(asking.query)
+        except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+            return self._broken(error).answer
         if question is None:  # there is nothing to keep it under; it is counted all the same
             return await Gate.ask(self, asking)
         asking.key = self.books.keyring.key(self.name, question)

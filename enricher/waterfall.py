@@ -122,7 +122,7 @@ class Waterfall:
         findings = Findings(skipped=dict(self._without_key))
         deadline = time.monotonic() + seconds
         for gate in self._gates:
-            reason = gate.provider.unfit(query) if gate.provider.is_free else why
+            reason = gate.unfit(query) if gate.provider.is_free else why
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
@@ -166,7 +166,7 @@ async def _takes_long(falls: Sequence[asyncio.Task[None]]) -> bool:
 def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:
     """Why this provider is not asked, as a short phrase; `None` to ask."""
     provider = gate.provider
-    if (unfit := provider.unfit(query)) is not None:
+    if (unfit := gate.unfit(query)) is not None:
         return unfit
     if provider.required and provider.required <= _with_implied(known):
         return _NOT_NEEDED

@@ -38,6 +38,7 @@ from enricher.lead import (
     Skipped,
     label,
 )
+from enricher.log import trace_of
 from enricher.outage import Outage, pause
 from enricher.schedule import lost_race_pause
 from enricher.series import child
@@ -145,7 +146,7 @@ class Worker:
         if self.leads.is_suspect(lease.lead):
             self.bell.ring()  # the next one may be claimed
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.bind(lead=label(lease.lead_id)).opt(exception=error).error("lead.abandoned")
+            logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.abandoned")
 
     async def _until_worth_claiming(
         self, claimed: Claimed, above: float | None, stop: asyncio.Event
@@ -205,7 +206,7 @@ class Worker:
             keep = partial(self.keeper.keep, lease)
             outcome, subject = await self.enrichment.work_on(lease.lead, keep)
         except Exception as error:  # noqa: BLE001 - a bug met by one lead must not stop the others
-            logger.bind(lead=label(lease.lead_id)).exception("lead.broken")
+            logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.broken")
             outcome, subject = Failed({}, _INTERNAL.format(name=_name_of(error))), ""
         self.heartbeat.let_go(lease)
         await _surely(self._settle(lease, outcome, subject, began))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -19,6 +20,9 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
 """All that a process sees of our environment: no setting leaks in from outside."""
 
 Line = dict[str, Any]
+
+_CONSOLE = re.compile(r"[\d:.]{12} [A-Z]+ +(?P<event>[a-z]+\.[a-z_]+)(?P<fields>(?: .*)?)")
+_FIELD = re.compile(r" ([\w.]+)=([^\s\"]+)")
 
 
 def bound_to_us() -> tuple[str, ...]:
@@ -54,7 +58,7 @@ class Daemon:
         self._news = asyncio.Condition()
         self._is_over = False
         self.lines: list[Line] = []
-        """Every log line so far. One that is not JSON (a traceback) is `{"text": line}`."""
+        """Every log line so far. One that is not JSON has itself as `text`; a traceback no more."""
         self.stdout = ""
 
     async def __aenter__(self) -> Self:
@@ -179,8 +183,15 @@ def _parse(text: str) -> Line:
     try:
         line = json.loads(text)
     except ValueError:
-        return {"text": text}
+        return {"text": text} | _for_people(text)
     return line if isinstance(line, dict) else {"text": text}
+
+
+def _for_people(text: str) -> Line:
+    """Event and fields of a line of the log in its other form."""
+    if not (found := _CONSOLE.match(text)):
+        return {}
+    return {"event": found["event"], **dict(_FIELD.findall(found["fields"]))}
 
 
 def _text(line: Line) -> str:

@@ -92,8 +92,7 @@ class Hunter(Vendor):
 
     def refuse_key(self, call: Call) -> Reply | None:
         """The dummy of the test key is no refusal, but it too ends the matter here."""
-        key, in_url = _key_of(call)
-        call.entry.key_in_url = in_url
+        key = _key_of(call)
         call.entry.key = "test" if key == TEST_KEY else self.key_state(key)
         if call.entry.key == "test" and call.entry.route == VERIFIER:
             return self.refuse_parameters(call) or _dummy(call)
@@ -154,12 +153,9 @@ def _next_month() -> date:
     return (first + timedelta(days=32)).replace(day=1)
 
 
-def _key_of(call: Call) -> tuple[str | None, bool]:
-    """The key and whether it came in the URL, where it ends up in everybody's logs."""
+def _key_of(call: Call) -> str | None:
     in_url = call.request.query.get("api_key")
-    if in_url is not None:
-        return in_url, True
-    return call.request.headers.get("X-API-KEY") or bearer(call.request), False
+    return in_url or call.request.headers.get("X-API-KEY") or bearer(call.request)
 
 
 def _dummy(_call: Call) -> Reply:

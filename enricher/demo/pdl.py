@@ -73,7 +73,6 @@ class PeopleDataLabs(Vendor):
         return f"{route.scope}/free" if _is_free(call) else route.scope
 
     def refuse_key(self, call: Call) -> Reply | None:
-        call.entry.key_in_url = "api_key" in call.request.query
         call.entry.key = self.key_state(_key(call))
         if call.entry.key == "ok":
             return None

@@ -18,6 +18,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -117,10 +118,18 @@ class Vendor(ABC):
         """Journal the call as it comes in."""
         path = request.path[len(self.name) + 1 :]
         route = self.routes.get(path)
-        if route is None or request.method not in route.methods:
-            return Call(request, self.journal.open(self.name, "unknown_route", ""), None)
-        question = request.query.get(route.parameter, "").strip().lower()
-        return Call(request, self.journal.open(self.name, route.name, question), route)
+        if route is not None and request.method not in route.methods:
+            route = None
+        name, parameter = (route.name, route.parameter) if route else ("unknown_route", "")
+        question = request.query.get(parameter, "").strip().lower()
+        entry = self.journal.open(self.name, name, question)
+        entry.key_in_url = self._is_key_in(request)
+        return Call(request, entry, route)
+
+    def _is_key_in(self, request: web.Request) -> bool:
+        """Where it ends up in everybody's logs, whatever the parameter is called."""
+        key = self.terms.keys.get(self.name)
+        return "api_key" in request.query or (key is not None and key in unquote(request.path_qs))
 
     def judge(self, call: Call) -> Reply:
         """Decide, and write the decision down; nothing here waits."""

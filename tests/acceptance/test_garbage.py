@@ -19,6 +19,7 @@ from bson import Binary, Code, Int64, MaxKey, ObjectId, Regex
 from bson.raw_bson import RawBSONDocument
 
 from enricher.lead import Document
+from tests.personal import Personal, as_said
 from tests.processes import Daemon
 from tests.rig import KEYS, Rig, address, domain, open_rig
 
@@ -38,16 +39,21 @@ class Bin:
 
     rig: Rig
     daemon: Daemon
-    personal: set[str] = field(default_factory=lambda: {NAME, *KEYS.values()})
+    personal: Personal = field(default_factory=Personal)
+
+    def __post_init__(self) -> None:
+        self.personal.name(NAME)
+        self.personal.secret(*KEYS.values())
 
     def address(self, word: str = "ordinary") -> str:
         made = address(word)
-        self.personal.add(made)
+        self.personal.address(made)
         return made
 
     async def end_of(self, lead: Mapping[str, Any]) -> Document:
         """Insert it and see what becomes of it; then a good lead, which must still be enriched."""
-        self.personal |= {value for value in lead.values() if _is_personal(value)}
+        for value in filter(_is_personal, lead.values()):
+            self.personal.address(value)
         inserted = await self.rig.leads.insert_one(dict(lead))
         await self.rig.witness.end_of(inserted.inserted_id)
         await self.is_alive()
@@ -343,7 +349,6 @@ async def test_no_address_no_name_and_no_key_left_the_daemon(bin_: Bin) -> None:
     bin_.daemon.terminate()
     assert await bin_.daemon.wait() == 0
     errors = await bin_.rig.leads.distinct("enrichment_error")
-    lines = [json.dumps(line, ensure_ascii=False) for line in bin_.daemon.lines]
-    said = "\n".join([*lines, bin_.daemon.stdout, metrics, *map(str, errors)])
-    assert len(bin_.personal) > 20
-    assert [word for word in sorted(bin_.personal) if word in said] == []
+    said = [as_said(bin_.daemon.lines), bin_.daemon.stdout, metrics, *map(str, errors)]
+    assert len(bin_.personal.words) > 20
+    assert bin_.personal.leaks("\n".join(said)) == []

@@ -7,9 +7,9 @@ import asyncio
 import httpx
 from pydantic import SecretStr
 
-from enricher.answer import Found, Held, Kind, Objected, Query
+from enricher.answer import Found, Held, Kind, Objected, Query, Unavailable
 from enricher.forgetting import personal_keys
-from enricher.providers.base import Access
+from enricher.providers.base import Access, Request
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.hunter import HunterVerifier
 from enricher.store.suppression import Suppressed, key_of
@@ -101,3 +101,13 @@ async def test_a_call_whose_moment_has_passed_is_not_made_for_nobody(faults: Fau
     assert not asked.asked
     rows = await Usage(faults.plain.database, {}, {}).days(1)
     assert all(row.begun == row.spent == 0 for row in rows if row.provider == "momentary")
+
+
+async def test_a_provider_that_cannot_word_its_question_is_unavailable(database: Database) -> None:
+    class Speechless(ClearbitCompany):
+        def request(self, query: Query) -> Request:
+            raise LookupError(query.company_domain)
+
+    async with httpx.AsyncClient() as http:
+        gate = gate_to(Speechless(http, ACCESS), await books_of(database))
+        assert await ask(gate) == Unavailable("internal error: LookupError")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import UserDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import pytest
 from pymongo import AsyncMongoClient
@@ -19,7 +21,7 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
-from enricher.answer import Answer, NotFound, Query, Unavailable
+from enricher.answer import Answer, Found, NotFound, Query, Unavailable
 from enricher.lead import Document
 from tests.cable import Cable, cable_to, client_over
 from tests.observing import counted, events, logged
@@ -133,14 +135,17 @@ async def test_a_backlog_is_worked_off_without_a_poll_in_between(leads: Collecti
 
 
 async def test_a_bug_met_by_one_lead_ends_that_lead_and_the_others_go_on(leads: Collection) -> None:
-    def unfit(query: Query) -> str | None:
-        if (query.email or "").startswith("x2@"):
+    class Unreadable(UserDict[str, object]):
+        def __iter__(self) -> NoReturn:
             raise ZeroDivisionError("x2@acme-tools.com")
-        return None
+
+    def said(query: Query) -> Answer:
+        is_second = (query.email or "").startswith("x2@")
+        return Found({"company_data": Unreadable(name="Acme")}) if is_second else ACME
 
     await insert(leads, 3)
     with logged() as lines:
-        async with working(leads, provider("acme", ACME, unfit=unfit)):
+        async with working(leads, provider("acme", said)):
             await until(leads, "completed", 2)
             await until(leads, "failed")
     assert (await lead(leads, 2))["enrichment_error"] == (

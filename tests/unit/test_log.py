@@ -199,6 +199,24 @@ def test_the_document_quoted_by_the_driver_is_cut_off(out: io.StringIO) -> None:
     assert "'Jane'" not in the_line(out)["exception.message"]
 
 
+def test_what_code_raised_that_held_a_lead_is_told_without_its_words(out: io.StringIO) -> None:
+    def look_up() -> None:
+        try:
+            int("Jane")
+        except ValueError as error:
+            raise ExceptionGroup("of Jane", [KeyError("Jane")]) from error
+
+    try:
+        look_up()
+    except ExceptionGroup as error:
+        logger.bind(**log.trace_of(error)).error("work.failed")
+    line = the_line(out)
+    assert (line["exception.type"], "exception.message" in line) == ("ExceptionGroup", False)
+    raised = [row for row in line["exception.stacktrace"].splitlines() if not row.startswith(" ")]
+    assert raised == ["ValueError", "ExceptionGroup", "KeyError"]
+    assert line["exception.stacktrace"].count("in look_up") == 2
+
+
 # Redaction
 
 

@@ -158,6 +158,15 @@ async def test_who_is_unfit_or_has_no_key_is_skipped_and_says_why() -> None:
     assert findings.skipped == {"hunter": "no key", "clearbit": "no company domain"}
 
 
+async def test_who_cannot_tell_whether_it_is_fit_is_skipped_alone() -> None:
+    def unfit(query: Query) -> str | None:
+        raise LookupError(query.email)
+
+    findings = await ask(provider("odd", ACME, unfit=unfit), provider("acme", ACME))
+    assert findings.answers == {"acme": ACME}
+    assert findings.skipped == {"odd": "internal error: LookupError"}
+
+
 @pytest.mark.parametrize("said", ["found", "not_found", "failed"])
 async def test_who_answered_in_an_earlier_attempt_is_not_asked_again(said: str) -> None:
     first, second = provider("first", ACME), provider("second", NotFound())
