@@ -211,6 +211,9 @@ def demo(
         bool, typer.Option("--once", help="End when all are settled: 0, or 1 when they are not.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same leads and answers.")] = 1,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="At the end, explain one lead of each story.")
+    ] = False,
 ) -> None:
     """Show the daemon at work: embedded MongoDB, simulated vendors, sample leads, a live table.
 
@@ -220,7 +223,7 @@ def demo(
     from enricher.demo.show import show  # noqa: PLC0415 - nothing else imports the demo
 
     with suppress(KeyboardInterrupt):  # while it starts; later a signal ends it in order
-        sys.exit(_run(show(leads, once=once, seed=seed)))
+        sys.exit(_run(show(leads, once=once, seed=seed, explain=explain)))
     sys.exit(ExitCode.UNEXPECTED if once else ExitCode.OK)
 
 

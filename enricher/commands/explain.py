@@ -33,15 +33,20 @@ from enricher.store.suppression import Suppressed, key_of
 
 async def explain(settings: Settings, text: str, *, as_json: bool) -> ExitCode:
     """UNEXPECTED when neither an id nor an address was named that a lead has."""
+    found = await explanations(settings, text)
+    if not found:
+        Console(stderr=as_json, highlight=False, soft_wrap=True).print(_nothing(text))
+        return ExitCode.UNEXPECTED
+    tell(found, in_json=as_json)
+    return ExitCode.OK
+
+
+async def explanations(settings: Settings, *texts: str) -> list[Explanation]:
+    """Of each lead that has one of these as its `_id` or its address, in their order."""
     async with opened(settings) as database, calling.vendors(settings) as registered:
         with explained("reading the leads"):
             explainer = Explainer(settings, database, registered, await keyring_if_made(database))
-            explanations = [each async for each in explainer.of(text)]
-    if not explanations:
-        Console(stderr=as_json, highlight=False, soft_wrap=True).print(_nothing(text))
-        return ExitCode.UNEXPECTED
-    _print(explanations, in_json=as_json)
-    return ExitCode.OK
+            return [each for text in texts async for each in explainer.of(text)]
 
 
 def _nothing(text: str) -> str:
@@ -51,7 +56,8 @@ def _nothing(text: str) -> str:
     return f"No lead has this _id; tried as {tried}. An address has an @."
 
 
-def _print(explanations: Sequence[Explanation], *, in_json: bool) -> None:
+def tell(explanations: Sequence[Explanation], *, in_json: bool = False) -> None:
+    """On stdout, for people or for programs."""
     console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if in_json:
         console.out(as_json(explanations), highlight=False)

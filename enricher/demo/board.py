@@ -12,7 +12,9 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
+from enricher.employer import MISMATCH
 from enricher.lead import Document, LeadId, Status
+from enricher.merge import METADATA, flags_of
 
 NEW = "new"
 """Inserted, and not yet seen by the daemon: there is no `enrichment_status`."""
@@ -39,7 +41,12 @@ class Row:
 
     @property
     def short_id(self) -> str:
-        return f"..{str(self.id)[-6:]}"
+        return str(self.id)
+
+    @property
+    def story(self) -> str:
+        """What there is to see in it."""
+        return str(self.lead.get("story", ""))
 
     @property
     def temperature(self) -> str:
@@ -78,11 +85,22 @@ def describe(data: Mapping[str, Any]) -> str:
     about = [company.get("industry") or company.get("name")]
     if employees := company.get("employee_count"):
         about.append(f"{employees:,} people")
-    parts = [", ".join(filter(None, about))]
+    parts = [", ".join(filter(None, about)) + _by(data, "company_data")]
+    if not company and (name := (data.get("person_data") or {}).get("full_name")):
+        parts.append(name + _by(data, "person_data"))
     if status := verdict.get("status"):
         score = verdict.get("score")
         parts.append(f"e-mail {status}" + (f" {score}" if score is not None else ""))
+    if MISMATCH in flags_of(data):
+        parts.append("works elsewhere by now")
     return "; ".join(filter(None, parts))
+
+
+def _by(data: Mapping[str, Any], section: str) -> str:
+    """Who knew it."""
+    provenance = (data.get(METADATA) or {}).get("provenance") or {}
+    names = sorted(set((provenance.get(section) or {}).values()))
+    return f" (by {' + '.join(names)})" if names else ""
 
 
 @dataclass(slots=True)
@@ -95,15 +113,20 @@ class Board:
     ended: Counter[str] = field(default_factory=Counter)
     """End statuses, also of rows that are no longer kept."""
     times: list[float] = field(default_factory=list)
+    examples: dict[str, Row] = field(default_factory=dict)
+    """Story -> the first lead that tells it."""
     _settled_at: list[float] = field(default_factory=list)
 
     async def insert(self, leads: Iterable[Document]) -> None:
         """The way any writer does it: whole batches, and no word of enrichment in them."""
-        documents, now = [dict(lead) for lead in leads], datetime.now(UTC)
+        first = self.inserted + 1
+        documents = [{"_id": first + number, **lead} for number, lead in enumerate(leads)]
+        now = datetime.now(UTC)
         originals = [dict(document) for document in documents]
         result = await self.leads.insert_many(documents)
         for id_, lead in zip(result.inserted_ids, originals, strict=True):
-            self.rows[id_] = Row(id_, lead, now)
+            row = self.rows[id_] = Row(id_, lead, now)
+            self.examples.setdefault(row.story, row)
         self.inserted += len(documents)
 
     async def refresh(self) -> list[Row]:

@@ -1,8 +1,9 @@
 """Sample leads as a CRM would insert them: the same seed gives the same leads, in the same order.
 
-Four in five are good business leads, some of them colleagues of an earlier one (so a cache has
-something to save). Every fifth is one of `ODDITIES` in turn: the addresses that real lists are full
-of, and domains whose names make the simulated vendors tell a story (`stories.py`).
+Every other one is a good business lead, some of them colleagues of an earlier one (so a cache has
+something to save). The others are each of `STORIES` in turn: the addresses that real lists are full of,
+and domains whose names make the simulated vendors tell a story (`stories.py`). Which story a lead is of
+stands in it under `story`, a field of the writer's own that the daemon does not know.
 
 Domains are three whimsical words under real top-level domains: reserved names (`example.com`,
 `.test`) would be skipped, and a plausible company name might belong to somebody. No word here contains
@@ -14,11 +15,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Lead: TypeAlias = dict[str, Any]
 
-ODD_EVERY = 5
+ODD_EVERY = 2
 COLLEAGUES_AMONG = 20
 """Of so many recent companies another employee may turn up."""
 
@@ -41,6 +42,9 @@ _SOURCES = ("website", "webinar", "trade_fair", "import", "referral")
 _FREE_MAIL = ("gmail.com", "outlook.com", "gmx.de", "icloud.com")
 
 
+ORDINARY, COLLEAGUE = "ordinary", "colleague"
+
+
 class _Person:
     """One made-up person at one made-up company."""
 
@@ -59,7 +63,7 @@ def sample_leads(count: int, seed: int = 1) -> Iterator[Lead]:
     """`count` lead documents without an `_id`, ready to insert."""
     chance = Random(f"leads {seed}")
     recent: deque[str] = deque(maxlen=COLLEAGUES_AMONG)
-    kinds = tuple(ODDITIES)
+    kinds = tuple(STORIES)
     for number in range(count):
         turn, place = divmod(number, ODD_EVERY)
         if place == ODD_EVERY - 1:
@@ -69,9 +73,10 @@ def sample_leads(count: int, seed: int = 1) -> Iterator[Lead]:
 
 
 def odd_lead(kind: str, chance: Random) -> Lead:
-    """One lead of a kind in `ODDITIES`; a field that the kind sets to `None` is missing."""
+    """One lead of a kind in `STORIES`; a field that the kind sets to `None` is missing."""
     person = _Person(chance, _domain(chance))
-    lead = _common(chance, person) | {"email": person.email} | ODDITIES[kind](person)
+    lead = _common(chance, person) | {"email": person.email, "story": kind}
+    lead |= STORIES[kind].change(person)
     return {name: value for name, value in lead.items() if value is not None}
 
 
@@ -81,6 +86,7 @@ def _good_lead(chance: Random, recent: deque[str]) -> Lead:
     recent.append(domain)
     person = _Person(chance, domain)
     lead = _common(chance, person) | {"email": person.email}
+    lead["story"] = COLLEAGUE if is_colleague else ORDINARY
     if chance.randrange(3) == 0:
         lead["qualification_score"] = chance.randint(5, 95)
     if chance.randrange(4) == 0:
@@ -113,26 +119,98 @@ def _free_mail(person: _Person) -> Lead:
     return {"email": f"{person.mailbox}@{provider}", "company": None}
 
 
-ODDITIES: Mapping[str, Callable[[_Person], Lead]] = {
-    "pending": _told_by("pending"),
-    "free_mail": _free_mail,
-    "unknown": _told_by("unknown"),
-    "role": lambda person: {"email": f"info@{person.domain}", "name": None},
-    "flaky": _told_by("flaky"),
-    "plus_tag": lambda person: {"email": f"{person.mailbox}+newsletter@{person.domain}"},
-    "disposable": lambda person: {"email": f"{person.mailbox}@mailinator.com", "company": None},
-    "upper_case": lambda person: {"email": f" {person.email.upper()} "},
-    "slow": _told_by("slow"),
-    "invalid": lambda person: {"email": f"{person.mailbox}(at){person.domain}"},
-    "website_only": lambda person: {"email": None, "website": f"www.{person.domain}/imprint"},
-    "claimed": lambda person: {"email": f"claimed.{person.email}"},
-    "throttled": _told_by("throttled"),
-    "domain_only": lambda person: {"email": "", "company_domain": person.domain.upper()},
-    "smtpfail": lambda person: {"email": f"smtpfail.{person.email}"},
-    "bounce": lambda person: {"email": f"bounce.{person.email}"},
-    "catchall": _told_by("catchall"),
-    "nothing": lambda _person: {"email": None, "company": None, "name": None},
-    "hollow": _told_by("hollow"),
-    "garbled": _told_by("garbled"),
+class Story(NamedTuple):
+    """What is odd about a lead."""
+
+    says: str
+    """What there is to see, for a newcomer."""
+    change: Callable[[_Person], Lead]
+    """What it changes in a good lead."""
+
+
+STORIES: Mapping[str, Story] = {
+    "second vendor": Story(
+        "Clearbit does not know the company: Hunter does, and the next knows the head count.",
+        _told_by("regional"),
+    ),
+    "vendor down": Story(
+        "Clearbit fails: others stand in, and at the next try nothing is missing any more.",
+        _told_by("blackout"),
+    ),
+    "free mail": Story(
+        "A private mailbox stands for no company: only the address is checked.", _free_mail
+    ),
+    "moved on": Story(
+        "The person works elsewhere by now: the new job is held back, and the lead is flagged.",
+        lambda person: {"email": f"moved.{person.email}"},
+    ),
+    "disposable": Story(
+        "A throw-away address: nobody is paid for it.",
+        lambda person: {"email": f"{person.mailbox}@mailinator.com", "company": None},
+    ),
+    "third vendor": Story("Neither Clearbit nor Hunter knows the company.", _told_by("obscure")),
+    "nobody knows": Story("No vendor knows company, person or mailbox.", _told_by("unknown")),
+    "objected": Story(
+        "The person asked a vendor not to be processed: what is about them is dropped.",
+        lambda person: {"email": f"claimed.{person.email}"},
+    ),
+    "person only": Story(
+        "The person is known, and no vendor knows the company.", _told_by("stealth")
+    ),
+    "throttled": Story(
+        "Vendors say 'too fast' once: it waits as long as they say.", _told_by("throttled")
+    ),
+    "last vendor": Story("Only Apollo knows the company.", _told_by("hermit")),
+    "retried": Story(
+        "The e-mail check fails for a while: the rest is stored, and it alone is asked again.",
+        _told_by("shaky"),
+    ),
+    "role": Story(
+        "A desk is nobody: company and address, no person.",
+        lambda person: {"email": f"info@{person.domain}", "name": None},
+    ),
+    "prepared": Story(
+        "The vendors say 'not yet' twice (202), for one charge.", _told_by("pending")
+    ),
+    "invalid": Story(
+        "What is no address is not asked about.",
+        lambda person: {"email": f"{person.mailbox}(at){person.domain}"},
+    ),
+    "plus tag": Story(
+        "A +tag is no part of the mailbox.",
+        lambda person: {"email": f"{person.mailbox}+newsletter@{person.domain}"},
+    ),
+    "website": Story(
+        "A website is enough for the company.",
+        lambda person: {"email": None, "website": f"www.{person.domain}/imprint"},
+    ),
+    "flaky": Story(
+        "Every vendor fails twice: it is asked again within the attempt.", _told_by("flaky")
+    ),
+    "upper case": Story(
+        "Spelling does not matter.", lambda person: {"email": f" {person.email.upper()} "}
+    ),
+    "slow": Story("A vendor takes two seconds.", _told_by("slow")),
+    "domain": Story(
+        "A domain is enough for the company.",
+        lambda person: {"email": "", "company_domain": person.domain.upper()},
+    ),
+    "odd mailbox": Story(
+        "The mailbox's own server fails once (222).",
+        lambda person: {"email": f"smtpfail.{person.email}"},
+    ),
+    "bounce": Story(
+        "The mailbox does not exist.",
+        lambda person: {"email": f"{person.mailbox}.bounce@{person.domain}"},
+    ),
+    "catch-all": Story(
+        "The domain accepts every address: that is not 'valid'.", _told_by("catchall")
+    ),
+    "nothing": Story(
+        "There is nothing to go by.",
+        lambda _person: {"email": None, "company": None, "name": None},
+    ),
+    "hollow": Story("Records of nulls say nothing.", _told_by("hollow")),
+    "garbled": Story("Half an answer is no answer: it is asked again.", _told_by("garbled")),
 }
-"""Kind -> what it changes in a good lead, in the order in which they turn up."""
+"""In the order in which they turn up; those that a newcomer should see come first."""

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 
 from rich.console import Console
 from rich.live import Live
 
+from enricher.commands.explain import explanations, tell
 from enricher.demo.board import Board, Row
-from enricher.demo.leads import Lead, sample_leads
-from enricher.demo.simulator import Simulator
+from enricher.demo.leads import sample_leads
 from enricher.demo.stage import DaemonEnded, Stage, open_stage
-from enricher.demo.table import LiveView, addresses, line, summary
+from enricher.demo.table import MEANINGS, LiveView, addresses, line, stories, summary
 from enricher.errors import ExitCode
 from enricher.outage import pause
+from enricher.settings import load
 
 AT_ONCE_SHARE = 4
 """A quarter of the leads is there at once, but not more than"""
@@ -32,21 +33,22 @@ LEADS_A_SECOND = 3
 LATER_A_SECOND = 2
 REFRESHES_A_SECOND = 5
 FOR_EVER = 10**9
-TROUBLED_EVERY = 10
-TROUBLED_TIMES = 5
-"""More often than a call is repeated within one attempt: the lead is seen as `retrying`."""
+WIDTH_OF_A_PIPE = 1000
+"""Nothing is folded there: what reads it wants whole lines, and commands that can be copied."""
 
 
-async def show(leads: int, *, once: bool, seed: int) -> int:
+async def show(leads: int, *, once: bool, seed: int, explain: bool = False) -> int:
     """The exit code: 1 when the daemon ended by itself, or with `once` when leads are missing."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
     console.print("Starting MongoDB, the simulated vendors and the daemon ...", style="dim")
     try:
         async with open_stage(seed) as stage:
             stop = _stopped_by_signals(stage)
             board = Board(stage.leads)
-            play = _Play(console, stage, board, leads, seed, once=once)
+            play = _Play(console, stage, board, leads, seed, once=once, explains=explain)
             await play.until(stop)
+            if explain:
+                await _explain(console, stage, board)
             console.print("Stopping the daemon, the vendors and MongoDB ...", style="dim")
             return play.conclude()
     except DaemonEnded as ended:
@@ -72,14 +74,23 @@ class _Play:
     """Inserts and shows, until everything is settled or somebody stops it."""
 
     def __init__(
-        self, console: Console, stage: Stage, board: Board, leads: int, seed: int, *, once: bool
+        self,
+        console: Console,
+        stage: Stage,
+        board: Board,
+        leads: int,
+        seed: int,
+        *,
+        once: bool,
+        explains: bool,
     ) -> None:
         self._console = console
         self._stage = stage
         self._board = board
         self._wanted = leads
         self._once = once
-        self._coming = _numbered(sample_leads(leads if once else FOR_EVER, seed), stage.simulator)
+        self._explains = explains
+        self._coming = sample_leads(leads if once else FOR_EVER, seed)
         self._ends_at = time.monotonic() + 45 + leads / 2
 
     async def until(self, stop: asyncio.Event) -> None:
@@ -122,6 +133,10 @@ class _Play:
         """Print what is left to say."""
         if not self._console.is_terminal:
             self._console.print(summary(self._board, self._stage), soft_wrap=True)
+        self._console.print()
+        self._console.print(stories(self._board))
+        if not self._explains:
+            self._console.print("With --explain: every decision on each of them.", style="dim")
         missing = self._wanted - self._board.settled
         if not self._once or missing <= 0:
             return ExitCode.OK
@@ -131,11 +146,11 @@ class _Play:
         return ExitCode.UNEXPECTED
 
 
-def _numbered(leads: Iterator[Lead], simulator: Simulator) -> Iterator[Lead]:
-    """Every tenth lead's company is one that the vendor fails on for a while."""
-    for number, lead in enumerate(leads):
-        if number % TROUBLED_EVERY == TROUBLED_EVERY // 3:
-            domain = lead["email"].rpartition("@")[2]
-            how = {"vendor": "clearbit", "question": domain, "times": TROUBLED_TIMES}
-            simulator.inject("server_error", **how)
-        yield lead
+async def _explain(console: Console, stage: Stage, board: Board) -> None:
+    """What `enricher explain` says of one lead of each story, while there still is a database."""
+    examples = list(board.examples.values())
+    found = await explanations(load(stage.settings, None), *(row.short_id for row in examples))
+    for row, each in zip(examples, found, strict=True):
+        console.print(f"\n{row.story}: {MEANINGS[row.story]}", style="bold", soft_wrap=True)
+        tell([each])
+    console.print()

@@ -15,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -142,6 +143,10 @@ class Stage:
     leads: AsyncCollection[Document]
     simulator: Simulator
     daemon: Daemon
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the daemon runs with."""
+    explain: str = ""
+    """A command that explains the lead whose `_id` follows, in any terminal of the machine."""
 
 
 @asynccontextmanager
@@ -157,10 +162,13 @@ async def open_stage(seed: int) -> AsyncIterator[Stage]:
         simulator = await stack.enter_async_context(
             Simulator(seed, LATENCY_SECONDS, jitter=JITTER_SECONDS)
         )
-        daemon = Daemon(Path(directory), _settings(server.uri, simulator))
+        settings = _settings(server.uri, simulator)
+        daemon = Daemon(Path(directory), settings)
+        explain = _script(Path(directory, "explain"), settings)
         try:
             await stack.enter_async_context(daemon)
-            yield Stage(server.uri, client["crm"]["leads"], simulator, daemon)
+            leads = client["crm"]["leads"]
+            yield Stage(server.uri, leads, simulator, daemon, settings, explain)
         except DaemonEnded as ended:
             raise DaemonEnded(f"{ended} The end of its log:\n{daemon.tail()}") from ended
 
@@ -171,5 +179,20 @@ def _settings(mongodb_uri: str, simulator: Simulator) -> dict[str, str]:
         "ENRICHER_HTTP_PORT": "0",
         "ENRICHER_LOG_FORMAT": "json",
         "ENRICHER_RETRY_DELAY_SECONDS": str(RETRY_DELAY_SECONDS),
-        **variables_for(simulator, "clearbit", "hunter"),
+        **variables_for(simulator),
     }
+
+
+def _script(path: Path, settings: Mapping[str, str]) -> str:
+    """`enricher explain` with the settings of the daemon, and nothing of whoever calls it."""
+    given = " ".join(shlex.quote(f"{name}={value}") for name, value in settings.items())
+    python = f"{shlex.quote(sys.executable)} -m enricher explain"
+    passed = 'PATH="$PATH" HOME="$HOME" TERM="${TERM-}" PYTHONPATH="${PYTHONPATH-}"'
+    lines = (
+        "#!/bin/sh",
+        'cd "$(dirname "$0")" || exit',
+        f'exec env -i {passed} {given} {python} "$@"',
+    )
+    path.write_text("\n".join((*lines, "")), "utf-8")
+    path.chmod(0o700)
+    return str(path)

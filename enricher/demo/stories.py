@@ -17,6 +17,15 @@ Words in a domain or address tell the same stories without any set-up, once for 
     smtpfail    (ordinary)                   222 once, then the verdict    (ordinary)
     bounce      (ordinary)                   status "invalid"              (ordinary)
     catchall    (ordinary)                   status "accept_all"           (ordinary)
+    shaky       (ordinary)                   503 five times, then usual    (ordinary)
+    blackout    503 for ever                 (ordinary)                    (ordinary)
+
+Companies that not every vendor knows: the word names the first who does. Persons are known all the same.
+
+    regional    Hunter, after Clearbit
+    obscure     PDL, after the two
+    hermit      Apollo, after the three
+    stealth     nobody
 
 PDL and Apollo know "flaky", "throttled", "slow", "hollow", "garbled" and "outage" as Clearbit does;
 "unknown" is their own way to say so (PDL: 404, Apollo: an empty 200). Of persons there is more:
@@ -36,9 +45,25 @@ from typing import Any
 
 from enricher.demo.faults import SPELLED, Fault, Injection
 
+_COMPANY_ROUTES = {
+    "clearbit": "companies/find",
+    "hunter": "companies/find",
+    "pdl": "company/enrich",
+    "apollo": "organizations/enrich",
+}
+"""In the order in which the daemon asks."""
+
 
 def _story(word: str, kind: str, times: int | None = None, **more: Any) -> Fault:
     return Fault(kind, question=f"*{word}*", times=times, per_question=True, **more)
+
+
+def _not_known(word: str, *vendors: str) -> tuple[Fault, ...]:
+    routes = {vendor: _COMPANY_ROUTES[vendor] for vendor in vendors}
+    return tuple(
+        _story(word, "unknown_record", vendor=vendor, route=route)
+        for vendor, route in routes.items()
+    )
 
 
 STORIES: Mapping[str, tuple[Fault, ...]] = {
@@ -64,6 +89,12 @@ STORIES: Mapping[str, tuple[Fault, ...]] = {
     "outage": (_story("outage", "server_error"),),
     "claimed": (_story("claimed", "claimed_email"),),
     "smtpfail": (_story("smtpfail", "smtp_failed", 1),),
+    "shaky": (_story("shaky", "server_error", 5, vendor="hunter", route="email-verifier"),),
+    "blackout": (_story("blackout", "server_error", vendor="clearbit"),),
+    "regional": _not_known("regional", "clearbit"),
+    "obscure": _not_known("obscure", "clearbit", "hunter"),
+    "hermit": _not_known("hermit", "clearbit", "hunter", "pdl"),
+    "stealth": _not_known("stealth", *_COMPANY_ROUTES),
 }
 _WORDS = re.compile("|".join(STORIES))
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from enricher.demo.board import STATUSES, Board, Row
 from enricher.demo.journal import Account
+from enricher.demo.leads import COLLEAGUE, ORDINARY, STORIES
 from enricher.demo.stage import Stage
 from enricher.lead import Status
 
@@ -22,12 +23,17 @@ _COLOURS: Mapping[str, str] = {
     Status.SKIPPED: "magenta",
 }
 _TEMPERATURES = {"hot": "red", "warm": "yellow", "cold": "blue"}
-_BESIDES_ROWS = 13
+_BESIDES_ROWS = 14
 """Lines of the live view that are not leads: headings, totals, vendors, addresses."""
 _FEWEST_ROWS = 4
 _MOST_ROWS = 40
 _NARROW = 90
 _OK = 200
+MEANINGS: Mapping[str, str] = {
+    ORDINARY: "The first vendor knows the company; the next is asked for what is missing.",
+    COLLEAGUE: "The company was asked about for somebody else: it is not paid for again.",
+    **{name: story.says for name, story in STORIES.items()},
+}
 
 
 class LiveView:
@@ -51,7 +57,8 @@ class LiveView:
 def _leads(rows: list[Row], width: int) -> Table:
     """One line for each lead, whatever the width: what does not fit is cut."""
     table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
-    table.add_column("lead", style="dim", no_wrap=True, width=8)
+    table.add_column("lead", style="dim", justify="right", no_wrap=True, width=4)
+    table.add_column("story", no_wrap=True, width=13)
     table.add_column("company", no_wrap=True, ratio=4, overflow="ellipsis")
     if width >= _NARROW:
         table.add_column("temp", no_wrap=True, width=4)
@@ -68,6 +75,7 @@ def _cells(row: Row, *, with_temperature: bool) -> list[Text]:
     temperature = Text(row.temperature, style=_TEMPERATURES.get(row.temperature, ""))
     return [
         Text(row.short_id),
+        Text(row.story, style="dim" if row.story in (ORDINARY, COLLEAGUE) else "bold"),
         Text(row.domain),
         *([temperature] if with_temperature else []),
         Text(row.status, style=_COLOURS.get(row.status, "dim")),
@@ -80,8 +88,19 @@ def _cells(row: Row, *, with_temperature: bool) -> list[Text]:
 def line(row: Row) -> str:
     """A lead on a line of its own, for a log."""
     score = "-" if row.score is None else str(row.score)
-    head = f"{row.seconds:6.2f} s  {row.status:<10} {score:>3}  {row.temperature:<4}"
+    head = f"{row.short_id:>4}  {row.story:<13}  {row.seconds:6.2f} s  {row.status:<10} {score:>3}"
     return f"{head}  {row.domain:<40}  {row.result}".rstrip()
+
+
+def stories(board: Board) -> RenderableType:
+    """One lead of each story that was told, and what there was to see."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in ("story", "lead", "became", "what there is to see"):
+        table.add_column(name, no_wrap=name != "what there is to see")
+    for name, row in board.examples.items():
+        style = _COLOURS.get(row.status, "dim")
+        table.add_row(name, row.short_id, Text(row.status, style=style), MEANINGS[name])
+    return table
 
 
 def summary(board: Board, stage: Stage) -> RenderableType:
@@ -118,6 +137,7 @@ def addresses(stage: Stage) -> RenderableType:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(style="dim", overflow="fold")
     table.add_row("leads in", f"{stage.mongodb_uri} (crm.leads)")
+    table.add_row("explain", f"{stage.explain} LEAD (its number)")
     table.add_row("metrics", stage.daemon.metrics_url)
     table.add_row("vendors", f"{stage.simulator.url}/_simulator/billing")
     return Group(table)

@@ -446,25 +446,41 @@ async def test_the_demo_enriches_its_leads_in_plain_lines_and_leaves_nothing(
     tmp_path: Path, mongod: Path
 ) -> None:
     env = {"TMPDIR": str(tmp_path), "MONGODB_URI": "mongodb://127.0.0.1:1/", "ENRICHER_BOGUS": "1"}
-    async with _ended("demo", "--once", "--leads", "12", env=env, within=60) as demo:
+    async with _ended("demo", "--once", "--explain", "--leads", "12", env=env, within=60) as demo:
         assert _code(demo) == ExitCode.OK
     assert "\x1b" not in demo.stdout
     rows = demo.stdout.splitlines()
-    assert len([row for row in rows if " completed " in row and " s  " in row]) == 12
-    assert any("retrying" in row for row in rows), "one company's vendor fails for a while"
-    assert any(row.split()[:3] == ["leads", "12", "completed"] for row in rows)
+    ends = [row for row in rows if " s  completed " in row or " s  skipped " in row]
+    assert len(ends) == 12
+    assert any("vendor down" in row and " retrying " in row for row in rows)
+    assert any(row.split()[:5] == "leads 11 completed, 1 skipped".split() for row in rows)
+    assert "  clearbit         not_found" in demo.stdout, "it explains the second vendor's lead"
+    assert any(row.split()[:4] == ["disposable", "10", "skipped", "A"] for row in rows)
     await _nothing_is_left_of(tmp_path)
 
 
 async def test_the_demo_says_so_when_its_daemon_dies(tmp_path: Path, mongod: Path) -> None:
     async with Daemon("demo", env={"TMPDIR": str(tmp_path)}) as demo:
         await eventually(lambda: " completed " in demo.stdout, within=30)
+        await _tells_of_the_first_lead(demo.stdout)
         for pid in _processes_of(tmp_path, working_there=True):
             os.kill(pid, signal.SIGKILL)
         assert await demo.wait() == ExitCode.UNEXPECTED
         assert "The daemon ended with exit code -9" in demo.stdout
         assert '"event": "lead.settled"' in demo.stdout
     await _nothing_is_left_of(tmp_path)
+
+
+async def _tells_of_the_first_lead(printed: str) -> None:
+    """The command that the demo prints, as somebody else would call it: with settings of their own."""
+    [row] = [row for row in printed.splitlines() if row.startswith(" explain")]
+    theirs = {"PATH": os.environ["PATH"], "MONGODB_URI": "mongodb://127.0.0.1:1/"}
+    process = await asyncio.create_subprocess_exec(
+        row.split()[1], "1", "--json", env=theirs, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    [lead] = json.loads(said)["leads"]
+    assert (process.returncode, lead["id"]) == (ExitCode.OK, 1)
 
 
 async def _nothing_is_left_of(directory: Path) -> None:

@@ -29,8 +29,8 @@ def _row(number: int, status: str = "completed", **lead: Any) -> Row:
         "enrichment_error": "clearbit did not answer (503)." if status == "retrying" else None,
         "updated_at": INSERTED_AT + timedelta(seconds=1.25),
     }
-    lead = lead or {"email": "ada@Quokka-Freight.com", "temperature": "warm"}
-    return Row(f"{number:024x}", lead, INSERTED_AT, status, document)
+    lead = lead or {"email": "ada@Quokka-Freight.com", "temperature": "warm", "story": "ordinary"}
+    return Row(number, lead, INSERTED_AT, status, document)
 
 
 def _board(rows: list[Row]) -> Board:
@@ -45,6 +45,16 @@ def _board(rows: list[Row]) -> Board:
         ({"company_data": {"name": "Quokka Freight"}}, "Quokka Freight"),
         ({"company_data": None, "email_verification": {"status": "webmail"}}, "e-mail webmail"),
         ({}, ""),
+        (
+            {
+                "person_data": {"full_name": "Ada Lovelace"},
+                "enrichment_metadata": {
+                    "provenance": {"person_data": {"full_name": "hunter_person"}},
+                    "flags": ["employer_mismatch"],
+                },
+            },
+            "Ada Lovelace (by hunter_person); works elsewhere by now",
+        ),
     ],
 )
 def test_what_was_found_is_told_in_one_line(data: Document, words: str) -> None:
@@ -53,7 +63,7 @@ def test_what_was_found_is_told_in_one_line(data: Document, words: str) -> None:
 
 def test_a_settled_lead_on_a_line_of_its_own() -> None:
     assert line(_row(1)).split() == (
-        "1.25 s completed 85 warm quokka-freight.com Freight, 1,200 people; e-mail valid 93".split()
+        "1 ordinary 1.25 s completed 85 quokka-freight.com Freight, 1,200 people; e-mail valid 93".split()
     )
 
 
@@ -72,7 +82,7 @@ def test_a_lead_is_shown_by_its_domain_and_never_by_its_address(lead: Document, 
 
 def test_the_newest_leads_are_shown_first() -> None:
     board = _board([_row(number) for number in range(30)])
-    assert [row.id for row in board.newest(3)] == [f"{number:024x}" for number in (29, 28, 27)]
+    assert [row.id for row in board.newest(3)] == [29, 28, 27]
     assert len(board.newest(40)) == 30
 
 
@@ -80,7 +90,7 @@ def test_an_older_lead_that_is_still_open_keeps_a_place() -> None:
     board = _board(
         [_row(number, "retrying" if number < 9 else "completed") for number in range(30)]
     )
-    shown = [int(row.id, 16) for row in board.newest(6)]
+    shown = [row.id for row in board.newest(6)]
     assert shown == [29, 28, 27, 8, 7, 6]
 
 
@@ -99,6 +109,6 @@ def test_the_live_view_fits_the_terminal(width: int, height: int) -> None:
         console.print(LiveView(board, stage, ends_by_itself=False))
     text = captured.get()
     assert len(text.splitlines()) <= height
-    assert "quokka-freig" in text
+    assert "quokka-fr" in text
     assert "100 retrying" in text
     assert uri in text
