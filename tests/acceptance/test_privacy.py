@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 
 from enricher.demo import facts, people
-from enricher.demo.leads import ODDITIES, odd_lead
+from enricher.demo.leads import STORIES, odd_lead
 from enricher.lead import Document
 from tests.personal import Personal, as_said
 from tests.plugged import install
@@ -156,7 +156,7 @@ async def _opened(uri: str, packages: Path, form: str) -> AsyncIterator[Run]:
 def _odd(run: Run) -> list[Document]:
     """Every oddity of the demo, with a name that is nobody else's."""
     made = []
-    for kind in ODDITIES:
+    for kind in STORIES:
         lead, name = odd_lead(kind, run.chance), run.name()
         if email := lead.get("email"):
             local, at, host = email.rpartition("@") if "@" in email else email.partition("(at)")
