@@ -1,0 +1,27 @@
+"""Prometheus' own tools: without them a test is skipped on a laptop, and fails in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None and os.environ.get("CI"):
+        pytest.fail(f"{name} is not installed: it comes with Debian's package prometheus")
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    return _tool("promtool")
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> str:
+    return _tool("prometheus")
