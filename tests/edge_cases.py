@@ -59,6 +59,11 @@ STATUSES = (
     "acceptance/test_statuses.py::test_an_answer_becomes_what_it_means_on_the_lead_and_on_the_bill"
 )
 """Every status and dialect of every vendor; P10 to P13 are about time and are shown elsewhere."""
+BODIES = (
+    "unit/test_bodies.py::test_any_body_becomes_an_answer_that_can_be_stored",
+    "acceptance/test_bodies.py::test_leads_of_vendors_that_say_anything_end_well",
+)
+PRIVACY = "acceptance/test_privacy.py::test_"
 
 CASES = (
     _case("E1", "missing, empty or blank address", GARBAGE + "a_lead_without_an_address_and_a_company_is_skipped"),
@@ -134,17 +139,18 @@ CASES = (
     ),
     _case("P17", "values that say nothing", "unit/test_merge_properties.py::test_no_good_value_is_ever_lost"),
     _case("P18", "providers that disagree", "unit/test_alternatives.py::test_what_lost_is_kept_with_who_said_it", "unit/test_merge_properties.py::test_who_ranks_worse_never_replaces_a_value_of_who_ranks_better"),
-    _case("P19", "one thing in several shapes", "unit/test_field_types.py::test_two_spellings_mean_the_same", "unit/test_field_types.py::test_a_count_and_a_range_that_contradict_each_other_both_stay"),
+    _case("P19", "one thing in several shapes", BODIES[0], "unit/test_field_types.py::test_two_spellings_mean_the_same", "unit/test_field_types.py::test_a_count_and_a_range_that_contradict_each_other_both_stay"),
     _case(
         "P20",
         "bodies that are no answer",
+        *BODIES,
         STATUSES,
         HTTP + "a_gzip_bomb_is_a_body_that_is_too_large",
         HTTP + "a_body_of_50_megabytes_is_not_read_to_its_end",
         HTTP + "a_charset_that_lies_is_no_answer",
         GARBAGE + "what_is_no_answer_fails_the_lead_with_the_names_of_those_who_gave_it",
     ),
-    _case("P21", "names with dots, and documents of 16 MB", GARBAGE + "a_document_that_has_no_room_for_the_result_fails_and_is_not_paid_for_again", "unit/test_field_types.py::test_a_field_that_is_not_in_the_table_is_kept_as_far_as_it_can_be_stored"),
+    _case("P21", "names with dots, and documents of 16 MB", *BODIES, GARBAGE + "a_document_that_has_no_room_for_the_result_fails_and_is_not_paid_for_again", "unit/test_field_types.py::test_a_field_that_is_not_in_the_table_is_kept_as_far_as_it_can_be_stored"),
     _case("P22", "a time-out after the vendor did the work", PAID + "a_daemon_that_dies_is_replaced_and_its_call_stands_as_ambiguous", USAGE + "time_outs_stay_charged_against_the_budget"),
     _case("P23", "a field that was renamed or is gone", "unit/test_clearbit_record.py::test_a_full_record_becomes_company_data", "unit/test_merge.py::test_stored_values_without_a_newer_one_stay_with_their_origin", gap="no counter tells that a vendor's records have changed"),
     _case("P24", "a vendor that is gone", BREAKER + "it_opens_when_so_many_different_questions_in_a_row_got_no_answer", "unit/test_provider_sockets.py::test_a_port_where_nobody_listens_is_unavailable"),
@@ -165,6 +171,20 @@ CASES = (
     _case("L14", "a resume token that is too old", WATCHER + "leads_inserted_in_a_gap_are_found_and_the_history_is_left_alone", "integration/test_changes.py::test_a_token_that_is_refused_is_followed_by_a_start_by_time"),
     _case("L15", "clocks that are wrong", "chaos/test_clock.py::test_daemons_an_hour_fast_and_slow_share_the_work_and_take_over_in_time", USAGE + "the_day_is_the_servers_however_wrong_ours_is"),
     _case("L16", "the same contact again within the vendor's free time", PAID + "each_answer_lasts_for_its_own_time", ASKING + "a_lead_that_is_asked_for_is_enriched_again"),
+    _case("G1", "a person who wants to be forgotten", ASKING + "a_person_is_forgotten_in_every_spelling_and_nobody_else"),
+    _case("G2", "where each value is from", "unit/test_merge.py::test_every_value_names_its_origin_and_no_more", "unit/test_conclude.py::test_data_carries_when_it_was_found_its_score_and_its_origin", gap="the time is that of the last run, not of each value"),
+    _case("G3", "how long raw answers are kept", "integration/test_cache.py::test_documents_go_by_themselves_when_their_answer_has_expired"),
+    _case(
+        "G4",
+        "addresses, names and keys in what the daemon says",
+        PRIVACY + "no_address_no_name_and_no_key_is_in_the_log",
+        PRIVACY + "no_address_no_name_and_no_key_is_served",
+        PRIVACY + "no_address_no_name_and_no_key_is_in_the_reason_on_a_lead",
+        GARBAGE + "no_address_no_name_and_no_key_left_the_daemon",
+    ),
+    _case("G5", "leads that may not be looked up", GARBAGE + "a_status_that_is_none_of_ours_is_left_to_whoever_wrote_it", gap="there is no rule on fields of a lead; a writer keeps one out by a status of its own"),
+    _case("G6", "a vendor's list of those who objected later", "acceptance/test_permission.py::test_what_was_found_before_somebody_objected_is_erased_from_their_other_leads", gap="no vendor's list is fetched; PDL's ids stay on the lead as `pdl_id`"),
+    _case("G7", "keys in URLs", PRIVACY + "no_key_was_in_the_url_of_any_call"),
 )  # fmt: skip
 
 
@@ -219,6 +239,7 @@ def listing() -> str:
         ("E", "What a writer puts into a lead"),
         ("P", "What a vendor answers"),
         ("L", "What happens to a lead meanwhile"),
+        ("G", "What is personal"),
     ):
         lines += [
             "",

@@ -129,6 +129,7 @@ class Fault:
     seconds: float | None = None
     status: int | None = None
     body: str | None = None
+    """Bytes that are no UTF-8 are lone surrogates, as `surrogateescape` has them."""
     headers: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
 
@@ -232,7 +233,8 @@ class Injection:
         match fault.kind:
             case "status":
                 headers = {"Content-Type": JSON_TYPE, **fault.headers}
-                return Reply(fault.status or 200, headers, (fault.body or "").encode())
+                body = (fault.body or "").encode("utf-8", "surrogateescape")
+                return Reply(fault.status or 200, headers, body)
             case "server_error" | "html":
                 default = 503 if fault.kind == "server_error" else 200
                 return Reply(fault.status or default, {"Content-Type": HTML_TYPE}, PAGE)

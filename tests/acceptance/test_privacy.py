@@ -1,6 +1,6 @@
 """A daemon at its most talkative, over leads and vendors of every kind: no address, no name, no key.
 
-Two runs at once, one for each form of the log. Each sees every oddity of the demo, garbage for
+Two runs at once, one for each form of the log. Each sees every story of the demo, garbage for
 addresses, every fault of the table of statuses, a provider of another package that raises what it
 was asked, a collection that refuses the result, and in the end vendors that refuse everybody. Then
 everything that it said is searched for everything that it was told.
@@ -154,7 +154,7 @@ async def _opened(uri: str, packages: Path, form: str) -> AsyncIterator[Run]:
 
 
 def _odd(run: Run) -> list[Document]:
-    """Every oddity of the demo, with a name that is nobody else's."""
+    """Every story of the demo, with a name that is nobody else's."""
     made = []
     for kind in STORIES:
         lead, name = odd_lead(kind, run.chance), run.name()

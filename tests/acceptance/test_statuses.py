@@ -8,43 +8,27 @@ daemon (`app.build`) over a real MongoDB, all in this process: fifty programs wo
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
-import httpx
 import pytest
 import pytest_asyncio
-from pydantic import SecretStr
 
-from enricher import app, settings
-from enricher.answer import Query
 from enricher.demo.faults import KINDS, SPELLED
-from enricher.demo.journal import Entry, Journal
-from enricher.demo.stories import Faults
-from enricher.demo.vendor import Terms
+from enricher.demo.journal import Entry
 from enricher.lead import Document
-from enricher.providers.base import Access
-from tests.rig import KEYS, Rig, open_rig
-from tests.statuses import PROVIDERS, SIMULATED, Case, cases, question
+from tests.bodies import book_of, route_of
+from tests.rig import Rig
+from tests.statuses import PROVIDERS, Case, cases, question
 from tests.waiting import eventually
+from tests.within import open_world
 
 pytestmark = pytest.mark.timeout(240)
 
 CASES = {case.id: case for case in cases()}
 AT_ONCE = 8
 """Daemons; more only wait for each other."""
-PLAIN: Document = {
-    "ENRICHER_MAX_ATTEMPTS": 0,
-    "ENRICHER_LEAD_TIMEOUT_SECONDS": 90,
-    "ENRICHER_SHUTDOWN_GRACE_SECONDS": 0,
-    "PDL_API_KEY": "pdl-key-of-the-tests",
-    "APOLLO_API_KEY": "apollo-key-of-the-tests",
-    "PDL_RATE_LIMIT": 1_000_000,
-    "APOLLO_RATE_LIMIT": 1_000_000,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +51,9 @@ async def played(request: pytest.FixtureRequest, mongodb_uri: str) -> Mapping[st
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def play(group: list[Case]) -> None:
-        async with turns, open_world(mongodb_uri, group[0]) as rig:
+        one = group[0]
+        world = open_world(mongodb_uri, [one.provider], one.settings, **one.world)
+        async with turns, world as rig:
             seen.update([each async for each in _played(rig, group)])
 
     async with asyncio.TaskGroup() as tasks:
@@ -87,25 +73,6 @@ def _groups(wanted: Iterable[Case]) -> list[list[Case]]:
         return repr((case.provider, case.settings, case.world, case.stops and case.name))
 
     return [list(group) for _, group in groupby(sorted(wanted, key=world), world)]
-
-
-@asynccontextmanager
-async def open_world(uri: str, case: Case) -> AsyncIterator[Rig]:
-    """A running daemon that has this provider alone."""
-    others = json.dumps([name for name in PROVIDERS if name != case.provider])
-    keys = KEYS | {name: str(PLAIN[f"{name.upper()}_API_KEY"]) for name in ("pdl", "apollo")}
-    terms = {"windows": dict.fromkeys(SIMULATED, ()), "keys": keys, "stories": False}
-    async with open_rig(uri, **{**terms, **case.world}) as rig:
-        given = PLAIN | {"ENRICHER_PROVIDERS_OFF": others} | case.settings
-        environment = rig.environment() | {name: str(value) for name, value in given.items()}
-        async with app.build(settings.load(environment, None), uri) as daemon:
-            running = asyncio.create_task(daemon.run(), name="daemon")
-            await eventually(lambda: running.done() or daemon.watcher.is_watching, within=30)
-            try:
-                yield rig
-            finally:
-                daemon.stop.set()
-                await running
 
 
 async def _played(rig: Rig, group: list[Case]) -> AsyncIterator[tuple[str, Seen]]:
@@ -185,9 +152,7 @@ def test_whatever_the_simulated_vendor_can_say_is_a_line_of_the_table(provider: 
 def _can_say(provider: str) -> set[str]:
     """The words of its code book, and all that can happen at any vendor."""
     kind = PROVIDERS[provider]
-    asked = kind(httpx.AsyncClient(), Access(SecretStr("key"), kind.host)).request(Query())
-    vendor = SIMULATED[kind.vendor](Terms(), Journal(), Faults())
-    route, book = vendor.routes[asked.path], vendor.answers
+    route, book = route_of(kind), book_of(kind)
     doubles = {
         word
         for word in book

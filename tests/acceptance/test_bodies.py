@@ -1,0 +1,66 @@
+"""Random bodies the whole way: from the vendor's socket through the daemon onto the lead in MongoDB.
+
+Each lead meets nine bodies, one of each provider. `make chaos` plays ten times as many.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from enricher.lead import Document
+from enricher.providers.registry import VENDORS_PROVIDERS
+from tests.bodies import body_of, route_of
+from tests.rig import Rig
+from tests.soundness import faults_in
+from tests.within import open_world
+
+LEADS = 20
+PLACES = ("sources_used", "sources_not_found", "sources_failed", "sources_skipped")
+
+
+async def test_leads_of_vendors_that_say_anything_end_well(mongodb_uri: str) -> None:
+    await play(mongodb_uri, LEADS)
+
+
+async def play(uri: str, count: int, first: int = 0) -> None:
+    """So many leads at once; each comes to an end, with nothing on it that does not belong there."""
+    leads = [f"lead-{seed}" for seed in range(first, first + count)]
+    async with open_world(uri) as rig:
+        for seed in range(first, first + count):
+            _say_anything(rig, seed)
+        await rig.leads.insert_many([_lead(seed) for seed in range(first, first + count)])
+        await rig.witness.all_ended(leads, within=100)
+        found = [await rig.lead(lead) for lead in leads]
+    assert {lead["_id"]: wrong for lead in found if (wrong := _wrong_with(lead))} == {}
+    assert sum(bool(lead["enriched_data"].get("company_data")) for lead in found) > count / 4
+
+
+def _lead(seed: int) -> Document:
+    return {"_id": f"lead-{seed}", "email": f"ada.lovelace@quokka-{seed}.com"}
+
+
+def _say_anything(rig: Rig, seed: int) -> None:
+    for kind in VENDORS_PROVIDERS:
+        body = body_of(kind, Random(f"{kind.name} {seed}"), seed)
+        rig.simulator.inject(
+            "status",
+            vendor=kind.vendor,
+            route=route_of(kind).name,
+            question=f"*quokka-{seed}.com",
+            status=200,
+            body=body.decode("utf-8", "surrogateescape"),
+        )
+
+
+def _wrong_with(lead: Document) -> list[str]:
+    data = lead["enriched_data"]
+    metadata = data["enrichment_metadata"]
+    error = lead["enrichment_error"] or ""
+    placed = [name for place in PLACES for name in metadata[place]]
+    return [
+        *faults_in(data),
+        *(["an internal error"] if "internal error" in error or "not be written" in error else []),
+        *([f"places: {placed}"] if len(placed) != len(set(placed)) else []),
+        *({kind.name for kind in VENDORS_PROVIDERS} - set(placed)),
+        *([lead["enrichment_status"]] if lead["enrichment_status"] == "retrying" else []),
+    ]

@@ -1,0 +1,28 @@
+"""Ten thousand random bodies for each provider; `CHAOS_BODIES` sets how many, `CHAOS_BODIES_FROM` where they begin."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from enricher.answer import Found
+from enricher.providers.http import HttpProvider
+from enricher.providers.registry import VENDORS_PROVIDERS
+from tests.acceptance.test_bodies import play
+from tests.unit.test_bodies import answers_to
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+
+BODIES = int(os.environ.get("CHAOS_BODIES", "10000"))
+LEADS = 200
+FIRST = int(os.environ.get("CHAOS_BODIES_FROM", "0"))
+
+
+@pytest.mark.parametrize("kind", VENDORS_PROVIDERS, ids=lambda kind: kind.name)
+def test_any_of_many_bodies_becomes_an_answer_that_can_be_stored(kind: type[HttpProvider]) -> None:
+    assert answers_to(kind, BODIES, FIRST)[Found] > BODIES / 10
+
+
+async def test_many_leads_of_vendors_that_say_anything_end_well(mongodb_uri: str) -> None:
+    await play(mongodb_uri, LEADS, FIRST + 1_000)

@@ -1,0 +1,59 @@
+"""A real daemon within this process: `app.build` over a real MongoDB and simulated vendors.
+
+    async with open_world(mongodb_uri, ["pdl_company"]) as rig:
+        await rig.leads.insert_one({"_id": 1, "email": "ada@quokka-freight.com"})
+        assert await rig.witness.end_of(1) == "completed"
+
+For tests that need dozens of daemons, each with a state of its own: as many programs would take minutes to
+start. All keys are there, no limit is in the way, and no attempt follows the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from enricher import app, settings
+from enricher.demo.simulator import VENDORS
+from enricher.lead import Document
+from enricher.providers.registry import VENDORS_PROVIDERS
+from tests.rig import KEYS, Rig, open_rig
+from tests.waiting import eventually
+
+_ALL = tuple(each.name for each in VENDORS_PROVIDERS)
+_VENDORS = tuple(each.name for each in VENDORS)
+_KEYS = {name: f"{name}-key-of-the-tests" for name in _VENDORS} | KEYS
+_PLAIN: Document = {
+    "ENRICHER_MAX_ATTEMPTS": 0,
+    "ENRICHER_LEAD_TIMEOUT_SECONDS": 90,
+    "ENRICHER_SHUTDOWN_GRACE_SECONDS": 0,
+    **{f"{name.upper()}_API_KEY": key for name, key in _KEYS.items()},
+    **{f"{name.upper()}_RATE_LIMIT": 1_000_000 for name in _VENDORS},
+}
+
+
+@asynccontextmanager
+async def open_world(
+    uri: str,
+    only: Collection[str] = _ALL,
+    given: Mapping[str, Any] | None = None,
+    **vendors: Any,
+) -> AsyncIterator[Rig]:
+    """A running daemon that has these providers; `given` are settings, `vendors` what the simulator is
+    told."""
+    terms = {"windows": dict.fromkeys(_VENDORS, ()), "keys": _KEYS, "stories": False}
+    off = json.dumps([name for name in _ALL if name not in only])
+    async with open_rig(uri, **{**terms, **vendors}) as rig:
+        wished = _PLAIN | {"ENRICHER_PROVIDERS_OFF": off} | dict(given or {})
+        environment = rig.environment() | {name: str(value) for name, value in wished.items()}
+        async with app.build(settings.load(environment, None), uri) as daemon:
+            running = asyncio.create_task(daemon.run(), name="daemon")
+            await eventually(lambda: running.done() or daemon.watcher.is_watching, within=30)
+            try:
+                yield rig
+            finally:
+                daemon.stop.set()
+                await running
