@@ -207,6 +207,11 @@ QUOTA_LEFT = gauge(
     "What is left of the vendor's plan, as it last told; there once it has.",
     "provider",
 )
+SCHEMA_DRIFT = counter(
+    "enricher_schema_drift_total",
+    "Answers whose records no longer have the keys, or the types, that the vendor documents.",
+    "provider",
+)
 CIRCUIT = gauge(
     "enricher_provider_circuit_open",
     "1 while a provider is left alone because it failed for everybody.",
@@ -289,7 +294,7 @@ LOG_MESSAGES = counter(
 )
 
 _OF_PROVIDERS = (
-    REQUEST_SECONDS, RETRIES, LIMIT_WAIT, WAITING, HELD, CIRCUIT, LAST_SUCCESS,
+    REQUEST_SECONDS, RETRIES, LIMIT_WAIT, WAITING, HELD, CIRCUIT, LAST_SUCCESS, SCHEMA_DRIFT,
     CALLS_CHARGED, CREDITS_CHARGED, CALLS_AMBIGUOUS,
 )  # fmt: skip
 

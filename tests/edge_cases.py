@@ -53,6 +53,7 @@ SETTLE = "integration/test_settle.py::test_"
 WATCHER = "integration/test_watcher.py::test_"
 HTTP = "unit/test_provider_http.py::test_"
 REFUSALS = "unit/test_hunter_refusals.py::test_"
+SHAPE = "unit/test_shape.py::test_"
 EMPLOYER = "unit/test_employer.py::test_"
 BREAKER = "unit/test_breaker.py::test_"
 STATUSES = (
@@ -152,7 +153,14 @@ CASES = (
     ),
     _case("P21", "names with dots, and documents of 16 MB", *BODIES, GARBAGE + "a_document_that_has_no_room_for_the_result_fails_and_is_not_paid_for_again", "unit/test_field_types.py::test_a_field_that_is_not_in_the_table_is_kept_as_far_as_it_can_be_stored"),
     _case("P22", "a time-out after the vendor did the work", PAID + "a_daemon_that_dies_is_replaced_and_its_call_stands_as_ambiguous", USAGE + "time_outs_stay_charged_against_the_budget"),
-    _case("P23", "a field that was renamed or is gone", "unit/test_clearbit_record.py::test_a_full_record_becomes_company_data", "unit/test_merge.py::test_stored_values_without_a_newer_one_stay_with_their_origin", gap="no counter tells that a vendor's records have changed"),
+    _case(
+        "P23",
+        "a field that was renamed or is gone",
+        SHAPE + "each_changed_answer_counts_and_is_told_once_by_its_keys_alone",
+        SHAPE + "what_the_vendors_send_today_has_not_drifted",
+        "unit/test_clearbit_record.py::test_a_full_record_becomes_company_data",
+        "unit/test_merge.py::test_stored_values_without_a_newer_one_stay_with_their_origin",
+    ),
     _case("P24", "a vendor that is gone", BREAKER + "it_opens_when_so_many_different_questions_in_a_row_got_no_answer", "unit/test_provider_sockets.py::test_a_port_where_nobody_listens_is_unavailable"),
     _case("P25", "catch-all and risky addresses", "unit/test_hunter_verdict.py::test_every_documented_status_is_stored_as_it_is"),
     _case("L1", "the same address many times in a second", "integration/test_flights.py::test_of_500_who_ask_the_same_at_once_one_asks_and_all_have_the_answer"),

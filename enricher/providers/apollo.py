@@ -47,6 +47,7 @@ from enricher.providers.http import (
     USED_UP,
     HttpProvider,
 )
+from enricher.providers.shape import Sends, within
 
 REFUSED_SCOPE = "the key may not use this route"
 FREE_PER_MINUTE = 50
@@ -85,6 +86,26 @@ _PERSON_TEXTS = {
     "job_title": ("title",),
     "seniority": ("seniority",),
 }
+
+
+_COMPANY_SENDS: Sends = within(
+    "organization",
+    {
+        **dict.fromkeys(("name", "website_url", "primary_domain", "linkedin_url", "industry"), str),
+        **dict.fromkeys(("short_description", "city", "country"), str),
+        "estimated_num_employees": int,
+        "founded_year": int,
+        "keywords": list,
+    },
+)
+_PERSON_SENDS: Sends = within(
+    "person",
+    {
+        **dict.fromkeys(("name", "first_name", "last_name", "title", "email", "linkedin_url"), str),
+        "seniority": str,
+        "organization": dict,
+    },
+)
 
 
 class _Apollo(HttpProvider):
@@ -137,6 +158,7 @@ class ApolloCompany(_Apollo):
 
     name = "apollo_company"
     kind = Kind.COMPANY
+    sends = _COMPANY_SENDS
     required = frozenset({"name", "industry", "employee_count"})
 
     def unfit(self, query: Query) -> str | None:
@@ -162,6 +184,7 @@ class ApolloPerson(_Apollo):
 
     name = "apollo_person"
     kind = Kind.PERSON
+    sends = _PERSON_SENDS
     required = frozenset({"full_name", "job_title"})
 
     def is_charged(self, reply: Reply) -> bool:

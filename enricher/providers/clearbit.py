@@ -42,6 +42,7 @@ from enricher.providers.http import (
     HttpProvider,
     preparing,
 )
+from enricher.providers.shape import Sends
 
 API_VERSION = "2019-12-19"
 """Clearbit's last dated version. Unsent, an account's own pinned version would decide the shape."""
@@ -78,6 +79,16 @@ _COUNTS = {
     "alexa_rank": ("metrics", "alexaGlobalRank"),
 }
 """Zero in one of these is a vendor's way to say that it does not know."""
+
+COMPANY_SENDS: Sends = {
+    **dict.fromkeys(("name", "domain", "description", "location", "timeZone", "logo"), str),
+    **dict.fromkeys(
+        ("category.industry", "category.sector", "geo.country", "linkedin.handle"), str
+    ),
+    "foundedYear": int,
+    "tags": list,
+    "tech": list,
+}
 
 
 def company_values(record: reading.Record) -> dict[str, object]:
@@ -180,6 +191,7 @@ class ClearbitCompany(ClearbitRoute):
     kind = Kind.COMPANY
     host = "https://company.clearbit.com"
     path = "/v2/companies/find"
+    sends: ClassVar = {**COMPANY_SENDS, "metrics.employees": int, "metrics.employeesRange": str}
     required = frozenset({"name", "industry", "employee_count"})
 
     def unfit(self, query: Query) -> str | None:

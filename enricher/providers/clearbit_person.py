@@ -21,7 +21,7 @@ from enricher.answer import Answer, Kind, Query, Reply, Unavailable
 from enricher.providers import reading
 from enricher.providers.base import Access, Request
 from enricher.providers.clearbit import ClearbitCompany, ClearbitRoute
-from enricher.providers.person import RECORD_KEYS, of_record, unfit_for_person
+from enricher.providers.person import RECORD_KEYS, SENDS, of_record, unfit_for_person
 
 
 class ClearbitPerson(ClearbitRoute):
@@ -31,6 +31,7 @@ class ClearbitPerson(ClearbitRoute):
     kind = Kind.PERSON
     host = "https://person.clearbit.com"
     path = "/v2/people/find"
+    sends = SENDS
     required = frozenset({"full_name", "job_title"})
 
     def __init__(

@@ -27,6 +27,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -40,9 +42,11 @@ import aiohttp
 import httpx
 from loguru import logger
 
+from enricher import metrics
 from enricher.answer import Answer, Found, NotFound, Preparing, Query, Reply, Unavailable
-from enricher.providers import hints
+from enricher.providers import hints, reading
 from enricher.providers.base import Access, Provider, Request, Tried, Window
+from enricher.providers.shape import Sends, drift
 from enricher.providers.transport import failure, was_sent
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -60,6 +64,7 @@ checked. Layers upon layers, or brotli, could fill the memory with a single chun
 
 _OK = 200
 _MINUTE = 60
+_HOUR = 3600.0
 _UNREADABLE = Unavailable("the answer could not be read")
 
 
@@ -77,10 +82,14 @@ class HttpProvider(Provider):
     host: ClassVar[str]
     charges: ClassVar[frozenset[int]] = frozenset({_OK})
     """Status codes that the vendor charges for."""
+    sends: ClassVar[Sends] = {}
+    """Keys that the vendor's records always have; see `shape.py`."""
     left: ClassVar[Mapping[str, str]] = {}
     """Headers of the vendor's own naming that count the calls left -> "minute", "hour" or "day"."""
     quota_header: ClassVar[str] = ""
     """Header that tells the credits left of the plan."""
+
+    _drift_told_at = -math.inf
 
     def __init__(
         self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
@@ -125,6 +134,18 @@ class HttpProvider(Provider):
             return self._tried(reply)
         return self._tried(reply, self._judge(reply, query))
 
+    def _compare(self, reply: Reply) -> None:
+        """Count an answer whose record is not what the vendor documents; say so once an hour."""
+        record = reading.parse_object(reply.body)
+        if record is None or (found := drift(record, self.sends)) is None:
+            return
+        metrics.SCHEMA_DRIFT.labels(self.name).inc()
+        if time.monotonic() - self._drift_told_at < _HOUR:
+            return
+        self._drift_told_at = time.monotonic()
+        names = {"missing": ", ".join(found.missing), "wrong": ", ".join(found.wrong)}
+        logger.bind(provider=self.name, **names).warning("provider.schema_drift")
+
     def recall(self, reply: Reply, query: Query) -> Answer | None:
         answer = self._judge(reply, query)
         # One that cannot be read is paid for all the same: a mended daemon will read it.
@@ -135,6 +156,8 @@ class HttpProvider(Provider):
         if isinstance(reply, Unavailable):
             return Tried(reply, is_charged=None if reply.was_sent else False)
         answer = answer or self._judge(reply)
+        if reply.status == _OK and self.sends:
+            self._compare(reply)
         keep = isinstance(answer, Found | NotFound) or answer == _UNREADABLE
         pause = hints.spent(reply.headers, hints.answered_at(reply.headers), self.left)
         return Tried(

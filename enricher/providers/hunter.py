@@ -19,6 +19,7 @@ from enricher.providers import reading
 from enricher.providers.base import Request, Window
 from enricher.providers.http import preparing
 from enricher.providers.hunter_refusals import HunterRoute, refusal
+from enricher.providers.shape import within
 
 STATUSES = frozenset({"valid", "invalid", "accept_all", "webmail", "disposable", "unknown"})
 RESULTS = frozenset({"deliverable", "undeliverable", "risky", "unknown"})
@@ -43,6 +44,9 @@ class HunterVerifier(HunterRoute):
     windows = (Window(calls=10, seconds=1), Window(calls=300, seconds=60))
     required = frozenset({"status"})
     credits = 0.5
+    sends = within(
+        "data", {"status": str, "result": str, "score": int, **dict.fromkeys(_FLAGS.values(), bool)}
+    )
     allowances: ClassVar = {"verifications": 1, "credits": 0.5}
 
     def unfit(self, query: Query) -> str | None:

@@ -35,10 +35,11 @@ import httpx
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Reply, Unavailable
 from enricher.providers import reading
 from enricher.providers.base import Access, Request, Window
-from enricher.providers.clearbit import company_values
+from enricher.providers.clearbit import COMPANY_SENDS, company_values
 from enricher.providers.http import preparing
 from enricher.providers.hunter_refusals import HunterRoute, refusal
-from enricher.providers.person import EMPTY, RECORD_KEYS, of_record, unfit_for_person
+from enricher.providers.person import EMPTY, RECORD_KEYS, SENDS, of_record, unfit_for_person
+from enricher.providers.shape import within
 
 _PER_MINUTE = 500
 _VERIFICATIONS_PER_MINUTE = 300
@@ -103,6 +104,7 @@ class HunterCompany(_Enrichment):
     required = frozenset({"name", "industry", "employee_range"})
     lacks = frozenset({"employee_count", "clearbit_id"})
     record_keys = frozenset({"id", "name", "domain"})
+    sends = within("data", COMPANY_SENDS)
 
     def unfit(self, query: Query) -> str | None:
         return None if query.company_domain else query.no_company_domain
@@ -128,6 +130,7 @@ class HunterPerson(_Enrichment):
     kind = Kind.PERSON
     required = frozenset({"full_name", "job_title"})
     record_keys = RECORD_KEYS
+    sends = within("data", SENDS)
 
     def unfit(self, query: Query) -> str | None:
         return unfit_for_person(query)

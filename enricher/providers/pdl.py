@@ -45,6 +45,7 @@ from enricher.providers.http import (
     USED_UP,
     HttpProvider,
 )
+from enricher.providers.shape import Sends, within
 
 MIN_LIKELIHOOD = 6
 """The vendor's recommended default. 2 means a chance of 10 to 30 % that it is the right one."""
@@ -78,6 +79,24 @@ _PERSON_TEXTS = {
     "job_title": ("job_title",),
     "location": ("location_name",),
 }
+
+
+_COMPANY_SENDS: Sends = {
+    **dict.fromkeys(("name", "size", "industry", "website", "linkedin_url", "type"), str),
+    "employee_count": int,
+    "founded": int,
+    "location": dict,
+    "tags": list,
+}
+_PERSON_SENDS: Sends = within(
+    "data",
+    {
+        **dict.fromkeys(("full_name", "first_name", "last_name", "linkedin_url"), str),
+        **dict.fromkeys(("job_title", "job_company_name", "job_company_website"), str),
+        "job_title_levels": list,
+    },
+)
+"""Nothing that would cost money: `true` may stand there."""
 
 
 class _PeopleDataLabs(HttpProvider):
@@ -119,6 +138,7 @@ class PdlCompany(_PeopleDataLabs):
 
     name = "pdl_company"
     kind = Kind.COMPANY
+    sends = _COMPANY_SENDS
     windows = (Window(calls=10, seconds=60),)
     required = frozenset({"name", "industry", "employee_count"})
 
@@ -137,6 +157,7 @@ class PdlPerson(_PeopleDataLabs):
 
     name = "pdl_person"
     kind = Kind.PERSON
+    sends = _PERSON_SENDS
     windows = (Window(calls=100, seconds=60),)
     required = frozenset({"full_name", "job_title"})
 

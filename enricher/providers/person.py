@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from enricher.address import read
 from enricher.answer import Answer, Found, Kind, NotFound, Query
 from enricher.providers import reading
+from enricher.providers.shape import Sends
 
 SOMEBODY_ELSE = "the record is about somebody else"
 EMPTY = "the record is empty"
@@ -36,6 +37,13 @@ _TEXTS = {
     "twitter_handle": ("twitter", "handle"),
     "github_handle": ("github", "handle"),
 }
+SENDS: Sends = dict.fromkeys(
+    (
+        *("name.fullName", "name.givenName", "name.familyName", "email", "location", "timeZone"),
+        *("employment.title", "employment.domain", "linkedin.handle"),
+    ),
+    str,
+)
 RECORD_KEYS = frozenset({"id", "name", "email"})
 """A person's record has at least one of these; what has none is no record."""
 

@@ -22,6 +22,7 @@ import math
 import re
 import sys
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -40,12 +41,15 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters, and lone surrogates: JSON may hold them, UTF-8 and so BSON cannot."""
 
 
+@lru_cache(1)
 def parse_object(body: bytes) -> Record | None:
     """The JSON object in `body`, or `None` for everything else that can arrive with a 200.
 
     NaN and Infinity read as null, and so do integers of over 20 digits (Python refuses to convert
     the longest, which would cost the whole record). Bytes that are not UTF-8 (or -16, -32)
     make it no answer: a guessed charset would put wrong names on leads.
+
+    Several look into the same body one after the other, so the last one is remembered.
     """
     try:
         parsed = json.loads(body, parse_int=_short_integer, parse_constant=lambda _: None)
