@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.uri_parser import parse_uri
@@ -80,7 +80,7 @@ class Cable:
         self._ends |= {writer, back}
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(reader, back, self._request_may_pass))
+                group.create_task(self._forward(reader, back, self._requests()))
                 group.create_task(self._forward(there, writer, self._answer_may_pass))
         finally:
             self._ends -= {writer, back}
@@ -105,6 +105,10 @@ class Cable:
         sent_at, chunk = await under_way.get()
         await asyncio.sleep(max(0.0, sent_at + self._delay_seconds - time.monotonic()))
         return chunk
+
+    def _requests(self) -> MayPass:
+        """What the requests of one connection have to pass."""
+        return self._request_may_pass
 
     async def _request_may_pass(self, chunk: bytes) -> None:
         await self._flowing.wait()
@@ -139,7 +143,16 @@ async def cable_to(uri: str) -> AsyncIterator[Cable]:
 @asynccontextmanager
 async def cable_between(host: str, port: int) -> AsyncIterator[Cable]:
     """A cable to a server of any kind; it is plugged in at `own_port`."""
-    cable = Cable(host, port)
+    async with serving(Cable(host, port)) as cable:
+        yield cable
+
+
+AnyCable = TypeVar("AnyCable", bound=Cable)
+
+
+@asynccontextmanager
+async def serving(cable: AnyCable) -> AsyncIterator[AnyCable]:
+    """The cable, plugged in."""
     cable.mend()
     server = await asyncio.start_server(cable.connect, "127.0.0.1")
     cable.own_port = server.sockets[0].getsockname()[1]

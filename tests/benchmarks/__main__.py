@@ -18,12 +18,20 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.benchmarks import machine, report
+from tests.benchmarks.cpu_split import CpuSplit
 from tests.benchmarks.drain import Drains
+from tests.benchmarks.latency import Latencies
 from tests.benchmarks.report import Figure
 from tests.benchmarks.rig import World, world
+from tests.benchmarks.scale_out import ScaleOut
+from tests.benchmarks.start import Starts
 
 FIGURES: Mapping[str, Callable[[argparse.Namespace], Figure]] = {
     "drain": lambda given: Drains(given.rounds, given.leads, frozenset(given.of)),
+    "latency": lambda given: Latencies(given.rounds, given.singles),
+    "scale-out": lambda given: ScaleOut(given.rounds),
+    "start": lambda given: Starts(given.rounds),
+    "cpu": lambda given: CpuSplit(given.rounds, given.leads),
 }
 LIBRARIES = ("pymongo", "httpx", "httpx-aiohttp", "aiohttp", "uvloop", "celery", "arq", "redis")
 
@@ -72,6 +80,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="figures")
     parser.add_argument("--rounds", type=int, default=5, help="of each figure")
     parser.add_argument("--leads", type=int, default=5000, help="of one drain")
+    parser.add_argument("--singles", type=int, default=100, help="leads of one latency row")
     parser.add_argument("--of", nargs="+", default=[], help="contestants of the drain, all if none")
     parser.add_argument("--write", type=Path, help="where to; a whole run: RESULTS.md")
     given = parser.parse_args(arguments)

@@ -81,7 +81,7 @@ def _queue(name: str) -> Start:
             orders = replace(orders, redis=url)
             count = await leads.estimated_document_count()
             async with world.reference(name, orders, "enqueue", str(count)) as writer:
-                assert await writer.process.wait() == 0, writer.output.read_text()
+                assert await writer.ended() == 0, writer.tail()
             async with world.reference(name, orders) as program:
                 yield {"itself": program, "redis": redis}
 
@@ -105,25 +105,26 @@ async def drain(world: World, contestant: Contestant, count: int) -> Drained:
         if contestant.companies:
             await _make_known(world, contestant, leads, orders)
         orders = replace(orders, since=await world.cluster_time())
-        await rig.insert(leads, _backlog(count, contestant.companies))
+        await rig.insert(leads, backlog(count, contestant.companies))
         async with contestant.start(world, leads, orders) as programs:
             pids = {"mongod": world.mongod_pid, "vendors": vendors.pid}
             pids |= {name: program.pid for name, program in programs.items()}
-            first, last = await _watch(leads, count, pids, programs["itself"])
-        return Drained(count, await _rate(leads), _cpu(first, last))
+            first, last = await watch(leads, count, pids, programs["itself"])
+        return Drained(count, await _rate(leads), last.cpu_ms_since(first))
 
 
-def _backlog(count: int, companies: int | None) -> list[rig.Document]:
+def backlog(count: int, companies: int | None = None) -> list[rig.Document]:
+    """Leads that wait to be worked on."""
     return [rig.sample(number, companies, enrichment_status="pending") for number in range(count)]
 
 
 async def _make_known(world: World, contestant: Contestant, leads: Leads, orders: Orders) -> None:
     """Another life of the daemon has asked about all companies, for other people."""
     assert contestant.companies
-    others = _backlog(contestant.companies, contestant.companies)
+    others = backlog(contestant.companies, contestant.companies)
     await rig.insert(leads, [{**each, "email": f"other-{each['email']}"} for each in others])
     async with contestant.start(world, leads, orders) as programs:
-        await _watch(leads, len(others), {}, programs["itself"])
+        await watch(leads, len(others), {}, programs["itself"])
         await programs["itself"].finish()
     await leads.delete_many({})
 
@@ -134,9 +135,15 @@ class Glance:
 
     done: int
     cpu: dict[str, float]
+    """Seconds so far, by process."""
+
+    def cpu_ms_since(self, first: Glance) -> dict[str, float]:
+        """Milliseconds per lead that was done since then."""
+        leads = max(1, self.done - first.done)
+        return {name: (self.cpu[name] - first.cpu[name]) / leads * 1000 for name in self.cpu}
 
 
-async def _watch(
+async def watch(
     leads: Leads, count: int, pids: dict[str, int], program: Program
 ) -> tuple[Glance, Glance]:
     """How things stood when the warm-up was over, and when all were done.
@@ -168,12 +175,6 @@ async def _rate(leads: Leads) -> float:
     times: list[datetime] = [lead["enriched_at"] for lead in found]
     begin = times[int(len(times) * WARM_UP)]
     return sum(time > begin for time in times) / (times[-1] - begin).total_seconds()
-
-
-def _cpu(first: Glance, last: Glance) -> dict[str, float]:
-    """Milliseconds per lead, after the warm-up."""
-    leads = max(1, last.done - first.done)
-    return {name: (last.cpu[name] - first.cpu[name]) / leads * 1000 for name in last.cpu}
 
 
 @dataclass(slots=True)

@@ -64,8 +64,12 @@ class Program:
     async def finish(self) -> None:
         """Ask it to end as an operator would, and wait for it."""
         self.process.terminate()
-        async with asyncio.timeout(30):
-            await self.process.wait()
+        await self.ended()
+
+    async def ended(self) -> int:
+        """Its exit code, once it has ended."""
+        async with asyncio.timeout(60):
+            return await self.process.wait()
 
 
 @dataclass(frozen=True, slots=True)
