@@ -5,7 +5,7 @@ keeps the leases and outlives it, so leads that finish during a drain keep their
 closed when nobody needs them any more.
 
     http server
-      heartbeat, flights, ledger         <- until the last call has ended
+      heartbeat, flights, ledger, presence   <- until the last call has ended
         watcher, worker, releases, census      <- told to stop by the first signal
 """
 
@@ -28,6 +28,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__, calling, metrics
+from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.census import Census
 from enricher.enrichment import Enrichment
@@ -37,7 +38,9 @@ from enricher.http import Check, HttpServer
 from enricher.identity import identify
 from enricher.lead import Document, Inputs
 from enricher.outage import describe
+from enricher.overview import Overview, Shared
 from enricher.paid import Books
+from enricher.presence import Teller
 from enricher.providers.base import Provider, Registered
 from enricher.releases import Releases
 from enricher.schedule import refresh_delay
@@ -45,6 +48,7 @@ from enricher.settings import Settings
 from enricher.store import DatabaseTrouble, backlog, book, oplog, privileges, server
 from enricher.store.changes import FINGERPRINT, Changes
 from enricher.store.checkpoints import Checkpoints
+from enricher.store.daemons import Daemons
 from enricher.store.history import History
 from enricher.store.holds import bring_back
 from enricher.store.indexes import Indexes
@@ -71,6 +75,8 @@ class Daemon:
     books: Books
     releases: Releases
     census: Census
+    teller: Teller
+    overview: Overview
     introduction: Mapping[str, str] = field(default_factory=dict)
     """What it runs on, for the line that says that it has started."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,6 +97,7 @@ class Daemon:
             keeping.create_task(self.heartbeat.run(drained), name="heartbeat")
             keeping.create_task(self.books.cache.run(drained), name="flights")
             keeping.create_task(self.books.usage.run(drained), name="ledger")
+            keeping.create_task(self.teller.run(drained, self.stop), name="presence")
             async with asyncio.TaskGroup() as working:
                 working.create_task(self.watcher.run(self.stop), name="watcher")
                 working.create_task(self.worker.run(self.stop), name="worker")
@@ -135,7 +142,8 @@ async def run(settings: Settings, uri: str) -> None:
             "watching": daemon.is_watching,
             "work": daemon.is_taking_work,
         }
-        web = HttpServer(settings.http, metrics.REGISTRY, checks)
+        shared = Shared(daemon.overview.status)
+        web = HttpServer(settings.http, metrics.REGISTRY, checks, shared.json)
         await stack.enter_async_context(web)
         logger.bind(host=settings.http.host, port=web.port).info("http.listening")
         logger.bind(**daemon.introduction).info("daemon.started")
@@ -156,7 +164,8 @@ async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
         with _trouble_ends_the_start("preparing the collections"):
             books = await calling.open_books(settings, database, holder)
             enrichment = calling.enrichment(settings, database, books, providers)
-            daemon = _wire(settings, database, streaming, enrichment, books, holder)
+            overview = Overview(settings, database, providers)
+            daemon = _wire(overview, streaming, enrichment, books, holder)
             await daemon.prepare(database, providers.providers)
         identify(Inputs(email="warm@up.com"))  # reads the word lists, which takes some 50 ms
         daemon.introduction = _introduction(found, providers)
@@ -182,14 +191,15 @@ def _trouble_ends_the_start(doing: str) -> Iterator[None]:
 
 
 def _wire(
-    settings: Settings,
-    database: AsyncDatabase[Document],
+    overview: Overview,
     streaming: AsyncMongoClient[Document],
     enrichment: Enrichment,
     books: Books,
     holder: str,
 ) -> Daemon:
+    settings, database = overview.settings, overview.database
     collection, bell = database[settings.mongo.collection], Bell()
+    daemons = Daemons(database, collection.name)
     lease = timedelta(seconds=settings.work.lease_seconds)
     rank = book.priority(settings.priority.field, list(settings.priority.order))
     leads = Leads(
@@ -221,13 +231,15 @@ def _wire(
         bell,
         settings.work,
         pressure=enrichment.waterfall.pressure,
+        activity=Activity(daemons.clock.now),
     )
     releases = Releases(
         enrichment.waterfall.paid,
         partial(bring_back, collection),
         settings.work.lead_timeout_seconds,
     )
-    waits_for = {gate.name: gate.waits_for for gate in enrichment.waterfall.paid}
+    paid = enrichment.waterfall.paid
+    waits_for = {gate.name: gate.waits_for for gate in paid}
     census = Census(
         partial(backlog.look, collection, list(waits_for)),
         partial(backlog.ended, collection),
@@ -235,7 +247,8 @@ def _wire(
         partial(oplog.window_seconds, database.client),
         waits_for,
     )
-    return Daemon(watcher, worker, heartbeat, books, releases, census)
+    teller = Teller(daemons, holder, worker.activity, paid, lambda: watcher.lag_seconds)
+    return Daemon(watcher, worker, heartbeat, books, releases, census, teller, overview)
 
 
 def _holder() -> str:

@@ -25,6 +25,7 @@ from loguru import logger
 
 from enricher import metrics
 from enricher.answer import Answer, Held, Throttled, Unavailable
+from enricher.fleet import Circuit
 
 OPENS_AFTER = 10
 """Different questions without an answer, in a row."""
@@ -62,6 +63,13 @@ class Breaker:
     def is_closed(self) -> bool:
         """True while everybody may ask."""
         return not self._pause
+
+    @property
+    def circuit(self) -> Circuit:
+        """As the page above has it."""
+        if self.is_closed:
+            return Circuit.CLOSED
+        return Circuit.OPEN if self.clock() < self._open_until else Circuit.HALF_OPEN
 
     def admission(self) -> Held | None:
         """Why nobody is asked now; `None` lets this one through, as the probe if need be."""

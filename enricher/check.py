@@ -143,9 +143,10 @@ def _replica_set(found: server.Server) -> Verdict:
 
 async def _privileges(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
     """An index that is there already needs no privilege to make it."""
+    required, desired = privileges.required(leads), privileges.desired(leads)
     wanted = {
-        collection: [*actions, *privileges.desired(leads).get(collection, ())]
-        for collection, actions in privileges.required(leads).items()
+        collection: [*required.get(collection, ()), *desired.get(collection, ())]
+        for collection in required | desired
     }
     lacking = await privileges.missing(client, database, wanted)
     making = f"createIndex on {database}.{leads}"

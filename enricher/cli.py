@@ -147,6 +147,25 @@ def explain(
 
 
 @cli.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh every two seconds, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """How the fleet stands: backlog, providers, budgets, daemons, what was settled lately.
+
+    Reads only the database, so it works without a daemon. Shows no personal data, changes nothing.
+    """
+    from enricher.commands.status import once, watched  # noqa: PLC0415 - see run
+
+    if as_json and watch:
+        raise SettingsError(["status: --json and --watch exclude each other"])
+    with suppress(KeyboardInterrupt):  # the way to end --watch
+        _run(watched(_configured()) if watch else once(_configured(), as_json=as_json))
+
+
+@cli.command()
 def backfill(
     query: Annotated[str, typer.Option(help="A MongoDB filter in extended JSON; '{}' is all.")],
     dry_run: Annotated[

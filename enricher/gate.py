@@ -22,6 +22,7 @@ from loguru import logger
 from enricher import label_sets, metrics
 from enricher.answer import Answer, Found, Held, NotFound, Query, Throttled, Unavailable
 from enricher.breaker import Breaker
+from enricher.fleet import Circuit
 from enricher.limits import Limiter
 from enricher.log import trace_of
 from enricher.providers.base import Provider, Tried
@@ -105,6 +106,11 @@ class Gate:
         except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
             self._broken(error)
             return f"internal error: {type(error).__name__}"
+
+    @property
+    def circuit(self) -> Circuit:
+        """Whether it is left alone because it fails for everybody."""
+        return self._breaker.circuit
 
     async def ask(self, asking: Asking) -> Answer:
         """The provider's answer by the deadline.

@@ -1,4 +1,4 @@
-"""The daemon's own small HTTP server: `/metrics`, `/livez` and `/readyz`.
+"""The daemon's own small HTTP server: `/metrics`, `/livez`, `/readyz`, and the status page.
 
 Liveness and readiness answer different questions, and mixing them up turns one outage into two:
 
@@ -7,7 +7,11 @@ Liveness and readiness answer different questions, and mixing them up turns one 
 * `/readyz`: is everything there that leads need? The checks are given by the caller and only look
   at what is known already; they never wait. A vendor's outage is not among them.
 
-All three are harmless to read, hold no lead's data, and listen on the loopback by default.
+`/` is the page for people and `/status.json` what it shows: the whole fleet, as the database has it.
+It is read when somebody asks for it, and shared by all who do.
+
+All of it only reads, is harmless to read, holds no lead's data, and listens on the loopback by
+default.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from aiohttp import web
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from enricher import page
 from enricher.errors import SettingsError
 from enricher.log import redact
 from enricher.settings import HttpSettings
@@ -44,6 +49,11 @@ Checks: TypeAlias = Mapping[str, Callable[[], Check]]
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+async def no_status() -> str | None:
+    """Where there is no fleet to look at."""
+    return None
+
+
 class HttpServer:
     """Serves from `__aenter__` to `__aexit__`."""
 
@@ -52,6 +62,7 @@ class HttpServer:
         settings: HttpSettings,
         registry: CollectorRegistry,
         checks: Checks,
+        status: Callable[[], Awaitable[str | None]] = no_status,
         *,
         stale_after: float = STALE_AFTER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
@@ -59,6 +70,7 @@ class HttpServer:
         self._settings = settings
         self._registry = registry
         self._checks = checks
+        self._status = status
         self._stale_after = stale_after
         self._clock = clock
         self._turned_at = clock()
@@ -104,6 +116,8 @@ class HttpServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/status.json", self._status_json)
+        app.router.add_get("/", self._page)
         return app
 
     async def _beat(self) -> None:
@@ -111,6 +125,16 @@ class HttpServer:
         while True:
             self._turned_at = self._clock()
             await asyncio.sleep(self._stale_after / 10)
+
+    async def _status_json(self, _: web.Request) -> web.Response:
+        text = await self._status()
+        if text is None:
+            return web.json_response({"error": "MongoDB does not answer"}, status=503)
+        headers = {"Cache-Control": "no-store"}
+        return web.json_response(text=text, headers=headers)
+
+    async def _page(self, _: web.Request) -> web.Response:
+        return web.Response(text=page.html(), content_type="text/html", headers=page.headers())
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body = generate_latest(self._registry)

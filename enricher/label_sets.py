@@ -5,7 +5,7 @@ ANSWERS = (
 )  # fmt: skip
 LOOPS = (
     "watcher", "admission", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
-    "limits", "holds", "census",
+    "limits", "holds", "census", "presence",
 )  # fmt: skip
 LEVELS = ("debug", "info", "warning", "error", "critical")
 SECTIONS = ("company_data", "person_data", "email_verification")

@@ -27,8 +27,13 @@ def label(id_: LeadId) -> str:
         return str(UUID(bytes=bytes(id_)))
     text = str(id_)
     if isinstance(id_, dict | bytes) or len(text) > _LONGEST_LABEL:
-        return "sha256:" + hashlib.sha256(repr(id_).encode("utf-8", "replace")).hexdigest()[:16]
+        return hidden(repr(id_))
     return text
+
+
+def hidden(text: str) -> str:
+    """A hash in place of what nobody is to read."""
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 _UUID_SUBTYPES = (3, 4)

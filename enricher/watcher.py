@@ -42,6 +42,8 @@ _ADMIT_AT_ONCE = 1_000
 _SAVE_EVERY_SECONDS = 1.0
 _SAVE_IDLE_EVERY_SECONDS = 10.0
 _PROBE_EVERY_SECONDS = 300.0
+_USUAL_READ_SECONDS = 1.5
+"""A read waits for a second in the server when there is nothing to tell."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class Watcher:
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _saved_at: float = float("-inf")
+    _behind_since: float | None = None
+    """Since when changes stand there that are not admitted."""
     _gap: bool = False
     """Events may have been missed, and the search for their leads is not over."""
     _is_without_indexes: bool = False
@@ -184,6 +188,7 @@ class Watcher:
             metrics.STREAM_EVENTS.inc()
             metrics.STREAM_LAST_EVENT.set_to_current_time()
             self._inbox.append(change)
+            self._behind_since = self._behind_since or time.monotonic()
         self._arrived.set()
         while len(self._inbox) >= _INBOX_LIMIT and not stop.is_set():
             self._room.clear()
@@ -194,6 +199,14 @@ class Watcher:
             await self.changes.close()
         except DatabaseTrouble as error:
             self.reading.failed(error)
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long what the stream has to tell may have waited: read and not admitted, or not read."""
+        now = time.monotonic()
+        owed = 0.0 if self._unanswered_since is None else now - self._unanswered_since
+        unread = owed if owed > _USUAL_READ_SECONDS else 0.0
+        return max(unread, 0.0 if self._behind_since is None else now - self._behind_since)
 
     # -- admitting -------------------------------------------------------------------------
 
@@ -216,9 +229,11 @@ class Watcher:
     async def _admit_inbox(self, *, final: bool) -> None:
         """Taken together without an await in between, so the token covers exactly these changes."""
         changes, token = self._inbox[:], self.changes.token
+        taken_at = time.monotonic()
         for first in range(0, len(changes), _ADMIT_AT_ONCE):
             await self._admit(changes[first : first + _ADMIT_AT_ONCE])
         del self._inbox[: len(changes)]
+        self._behind_since = taken_at if self._inbox else None
         self._room.set()
         await self._save(token, bool(changes), final=final)
 

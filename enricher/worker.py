@@ -24,6 +24,7 @@ from typing import Any
 from loguru import logger
 
 from enricher import metrics, quality
+from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.enrichment import Enrichment
 from enricher.heartbeat import Heartbeat
@@ -72,6 +73,7 @@ class Worker:
     settings: WorkSettings
     pressure: Callable[[], Pressure] = Pressure
     """How the leads in work stand with the limits."""
+    activity: Activity = field(default_factory=Activity)
     outage: Outage = field(default_factory=lambda: Outage("worker"))
     random: Random = field(default_factory=Random)
     _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
@@ -213,7 +215,7 @@ class Worker:
 
     async def _settle(self, lease: Lease, outcome: Outcome, subject: str, began: float) -> None:
         settled = await self.settler.settle(lease, outcome, subject)
-        _report(lease, outcome, settled, time.monotonic() - began)
+        _report(lease, outcome, settled, time.monotonic() - began, self.activity)
 
     # -- draining --------------------------------------------------------------------------
 
@@ -268,7 +270,7 @@ async def _surely(settling: Coroutine[Any, Any, None]) -> None:
         raise asyncio.CancelledError
 
 
-def _report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float) -> None:
+def _report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float, to: Activity) -> None:
     if settled is not Settled.WRITTEN:
         _report_dropped(lease, settled)
     if settled is Settled.REFUSED:
@@ -280,13 +282,15 @@ def _report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float) ->
     metrics.LAST_SETTLED.set_to_current_time()
     metrics.WORK.observe(seconds)
     _observe(lease, outcome, seconds)
+    details = _details(outcome)
+    to.note(lease, kind, seconds, details)
     logger.bind(
         lead=label(lease.lead_id),
         token=lease.token,
         outcome=kind,
         attempt=lease.lead.attempt,
         seconds=round(seconds, 3),
-        **_details(outcome),
+        **details,
     ).info("lead.settled")
 
 

@@ -129,3 +129,10 @@ class Checkpoints:
         """The leads that stood there before the first start, so many of them, are on record."""
         known = {"history_known": True, "history_leads": leads}
         await self._collection.update_one({"_id": self._id}, {"$set": known})
+
+
+async def saved_at(database: AsyncDatabase[Document], leads: str) -> datetime | None:
+    """When any daemon last saved the position of this collection; `None` before the first time."""
+    document = await database[COLLECTION].find_one({"_id": leads}, {"saved_at": 1})
+    found = (document or {}).get("saved_at")
+    return found if isinstance(found, datetime) else None

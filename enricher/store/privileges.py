@@ -14,7 +14,16 @@ from pymongo.errors import OperationFailure
 
 from enricher.errors import DatabaseRefused
 from enricher.lead import Document
-from enricher.store import answers, buckets, checkpoints, history, secret, suppression, usage
+from enricher.store import (
+    answers,
+    buckets,
+    checkpoints,
+    daemons,
+    history,
+    secret,
+    suppression,
+    usage,
+)
 
 UNAUTHORIZED = 13
 _SIDE_COLLECTION = ("find", "insert", "update")
@@ -35,10 +44,11 @@ def required(leads: str) -> dict[str, Sequence[str]]:
 
 
 def desired(leads: str) -> dict[str, Sequence[str]]:
-    """PURE Collection -> actions without which the work goes on, but slowly, or untidily."""
+    """PURE Collection -> actions without which the work goes on, but slowly, untidily, or unseen."""
     return {
         leads: ("changeStream", "createIndex", "listIndexes"),
         answers.COLLECTION: ("createIndex",),
+        daemons.COLLECTION: (*_SIDE_COLLECTION, "createIndex"),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, OperationFailure
 
 _PRIVILEGES = frozenset({11, 13, 18, 391, 8000})
 _STATE_OF_THE_DATABASE = frozenset(
@@ -53,6 +53,6 @@ def is_unreadable(error: OperationFailure) -> bool:
     return error.code in _UNREADABLE
 
 
-def is_denied(error: PyMongoError) -> bool:
+def is_denied(error: Exception) -> bool:
     """True when the user may not do this (any more): nothing was written."""
     return isinstance(error, OperationFailure) and error.code in _PRIVILEGES

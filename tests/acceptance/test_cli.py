@@ -29,7 +29,7 @@ from enricher.store.privileges import desired, required
 from tests.processes import Daemon
 from tests.waiting import eventually
 
-COMMANDS = ("run", "check", "reenrich", "backfill", "forget", "simulator", "demo")
+COMMANDS = ("run", "check", "status", "reenrich", "backfill", "forget", "simulator", "demo")
 PASSWORD = "open-sesame-4711"
 SECONDS_TO_GIVE_UP = 20.0
 """It takes 5 s and a start of Python; the rest is for a busy machine."""
@@ -405,11 +405,24 @@ async def test_a_user_who_may_neither_stream_nor_index_is_served_by_polling(
             done = {"_id": user, "enrichment_status": "completed"}
             await eventually(lambda: leads.find_one(done))
         assert len(daemon.events(f"indexes.{event}")) == 1
+        assert len(daemon.events("presence.refused")) == 1
         assert [line for line in daemon.lines if "exception.type" in line] == []
 
 
 async def _is_ready(daemon: Daemon) -> bool:
     return (await daemon.get("/readyz")).is_success
+
+
+@pytest.mark.parametrize(("user", "unknown"), [("documented", set()), ("blind", {"daemons"})])
+async def test_status_names_what_the_user_may_not_read_and_shows_the_rest(
+    guarded: str, user: str, unknown: set[str]
+) -> None:
+    env = {"MONGODB_URI": await _uri(guarded, user)}
+    async with _ended("status", "--json", env=env) as status:
+        assert _code(status) == ExitCode.OK
+    told = json.loads(status.stdout)
+    assert set(told["unknown"]) == unknown
+    assert told["backlog"]["due"] == 0
 
 
 @pytest.mark.parametrize("user", ["documented", "owner"])

@@ -1,10 +1,10 @@
-"""The three pages, asked by a real client over a real socket."""
+"""The pages, asked by a real client over a real socket."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import aiohttp
 import pytest
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.registry import Collector
 
 from enricher.errors import SettingsError
-from enricher.http import Check, Checks, HttpServer
+from enricher.http import Check, Checks, HttpServer, no_status
 from enricher.settings import HttpSettings
 
 
@@ -37,12 +37,13 @@ def server(
     port: int = 0,
     host: str = "127.0.0.1",
     clock: Callable[[], float] | None = None,
+    status: Callable[[], Awaitable[str | None]] = no_status,
 ) -> HttpServer:
     settings = HttpSettings(host=host, port=port)
     registry = registry or CollectorRegistry()
     if clock is None:
-        return HttpServer(settings, registry, checks or {})
-    return HttpServer(settings, registry, checks or {}, stale_after=10.0, clock=clock)
+        return HttpServer(settings, registry, checks or {}, status)
+    return HttpServer(settings, registry, checks or {}, status, stale_after=10.0, clock=clock)
 
 
 def url(running: HttpServer, path: str) -> str:
@@ -142,9 +143,51 @@ async def test_a_check_that_raises_is_a_failed_check(client: aiohttp.ClientSessi
 
 
 async def test_another_path_is_404_in_json(client: aiohttp.ClientSession) -> None:
-    async with server() as running, client.get(url(running, "/")) as reply:
+    async with server() as running, client.get(url(running, "/nothing")) as reply:
         assert reply.status == 404
         assert await reply.json() == {"error": "Not Found"}
+
+
+async def _status() -> str | None:
+    return '{"leads": "crm.leads"}'
+
+
+async def _away() -> str | None:
+    return None
+
+
+async def test_the_status_is_passed_on_as_it_is_and_kept_by_nobody(
+    client: aiohttp.ClientSession,
+) -> None:
+    async with (
+        server(status=_status) as running,
+        client.get(url(running, "/status.json")) as reply,
+    ):
+        assert (reply.status, await reply.json()) == (200, {"leads": "crm.leads"})
+        assert reply.headers["Cache-Control"] == "no-store"
+
+
+async def test_the_status_is_503_while_mongodb_does_not_answer(
+    client: aiohttp.ClientSession,
+) -> None:
+    async with server(status=_away) as running, client.get(url(running, "/status.json")) as reply:
+        assert (reply.status, await reply.json()) == (503, {"error": "MongoDB does not answer"})
+
+
+async def test_the_page_comes_with_its_policy_and_does_not_wait_for_mongodb(
+    client: aiohttp.ClientSession,
+) -> None:
+    async with server(status=_away) as running, client.get(url(running, "/")) as reply:
+        assert reply.status == 200
+        assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+        assert "<title>enricher</title>" in await reply.text()
+
+
+@pytest.mark.parametrize("path", ["/", "/status.json"])
+async def test_the_page_and_the_status_only_read(client: aiohttp.ClientSession, path: str) -> None:
+    async with server() as running, client.post(url(running, path)) as reply:
+        assert (reply.status, reply.headers["Allow"]) == (405, "GET,HEAD")
 
 
 async def test_another_method_is_405_in_json_and_says_what_is_allowed(

@@ -1,0 +1,73 @@
+"""`enricher status`: the whole fleet, once or until Ctrl-C. Speaks to the database alone, and only reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import NoReturn
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from enricher import calling
+from enricher.commands.database import explained, opened
+from enricher.commands.status_view import shown
+from enricher.outage import describe
+from enricher.overview import Overview
+from enricher.settings import Settings
+from enricher.status import as_json as status_as_json
+from enricher.store import DatabaseTrouble
+
+_REFRESH_SECONDS = 2.0
+_FEW, _MANY = 10, 50
+"""Claims that ended: as many as leave the rest on a terminal, or all."""
+
+
+@asynccontextmanager
+async def _overview(settings: Settings) -> AsyncIterator[Overview]:
+    async with opened(settings) as database, calling.vendors(settings) as registered:
+        yield Overview(settings, database, registered)
+
+
+async def once(settings: Settings, *, as_json: bool) -> None:
+    """Raises DatabaseError when nothing can be read."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    async with _overview(settings) as overview:
+        with explained("reading the status"):
+            status = await overview.status()
+    if as_json:
+        console.out(status_as_json(status), highlight=False)
+    else:
+        console.print(shown(status, last=_MANY))
+
+
+async def watched(settings: Settings) -> None:
+    """Until Ctrl-C; into a pipe one after the other. Once begun it outlives an outage, and says so."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    async with _overview(settings) as overview:
+        with explained("reading the status"):
+            first = shown(await overview.status(), last=_FEW)
+        if not console.is_terminal:
+            console.print(first)
+            await _refresh(overview, first, console.print)
+        with Live(first, console=console, screen=True, auto_refresh=False) as live:
+            await _refresh(overview, first, partial(live.update, refresh=True))
+
+
+async def _refresh(
+    overview: Overview, seen: RenderableType, show: Callable[[RenderableType], None]
+) -> NoReturn:
+    while True:
+        await asyncio.sleep(_REFRESH_SECONDS)
+        try:
+            seen = shown(await overview.status(), last=_FEW)
+            show(seen)
+        except DatabaseTrouble as error:
+            show(Group(_stale(error), seen))
+
+
+def _stale(error: Exception) -> Text:
+    return Text(f"MongoDB does not answer ({describe(error)}): this is old.", style="bold red")

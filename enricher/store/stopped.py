@@ -1,0 +1,52 @@
+"""What stops the fleet from asking a vendor, read from the buckets for people. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from enricher.lead import Document
+from enricher.storable import mapping
+from enricher.store.buckets import COLLECTION
+
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """One bucket; what is over by now is `None`."""
+
+    reason: str = ""
+    held_until: datetime | None = None
+    paused_until: datetime | None = None
+
+
+async def stopped(
+    database: AsyncDatabase[Document], buckets: Sequence[str], now: datetime
+) -> Mapping[str, Stopped]:
+    """Of the buckets that were ever used, by name. Raises DatabaseTrouble."""
+    view = {"hold": 1, "paused_until": 1}
+    found = database[COLLECTION].find({"_id": {"$in": list(buckets)}}, view)
+    return {str(each["_id"]): _read(each, now) for each in await found.to_list()}
+
+
+def _read(document: Document, now: datetime) -> Stopped:
+    hold = mapping(document.get("hold"))
+    held_until = _later(hold.get("until"), now)
+    reason = hold.get("reason")
+    return Stopped(
+        reason=reason if held_until and isinstance(reason, str) else "",
+        held_until=held_until,
+        paused_until=_later(document.get("paused_until"), now),
+    )
+
+
+def _later(milliseconds: Any, now: datetime) -> datetime | None:
+    """The moment, if it is still to come; whatever else may stand there is none."""
+    if not isinstance(milliseconds, int | float) or not milliseconds / 1000 > now.timestamp():
+        return None
+    return datetime.fromtimestamp(min(milliseconds / 1000, _LATEST), UTC)

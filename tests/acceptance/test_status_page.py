@@ -1,0 +1,194 @@
+"""The status page in a real browser: of a real daemon, and of a server that says what the test wants."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from enricher.fleet import Circuit, GateState, Presence, Report
+from enricher.http import HttpServer
+from enricher.settings import HttpSettings
+from enricher.status import (
+    MinuteStatus,
+    Status,
+    as_json,
+)
+from enricher.store.daemons import Daemons
+from enricher.throughput import Ended
+from tests.browser import Browser, Page, open_browser
+from tests.fleet_status import NOW, full, minutes
+from tests.rig import Rig, address
+
+PHONE = 360
+SCROLLS_SIDEWAYS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as opened:
+        yield opened
+
+
+# -- of a real daemon ----------------------------------------------------------------------
+
+
+async def test_it_shows_leads_as_they_are_settled_and_says_when_the_daemon_is_gone(
+    rig: Rig, browser: Browser
+) -> None:
+    async with rig.daemon() as daemon:
+        await daemon.wait_for_event("history.recorded")
+        page = await browser.open(f"{await daemon.http_url()}/")
+        await page.until("#verdict", lambda text: "Idle" in text)
+        assert rig.database.name in await page.text("#leads")
+        await rig.leads.insert_one({"_id": "the-first", "email": address()})
+        await page.until("[data-lead=the-first]", lambda text: "completed" in text)
+        await page.until("#verdict", lambda text: "Working" in text)
+        await page.until("[data-status=completed]", lambda text: text.split() == ["completed", "1"])
+        assert "quokka" not in (await page.text("body")).lower()
+        assert await page.text("#stale") == ""
+        assert page.complaints == []
+        daemon.kill()
+        await page.until("#stale", lambda text: "The daemon does not answer" in text)
+        await page.until("#stale", lambda text: "What you see is" in text)
+        assert await page.value("document.title.startsWith('⚠')")
+        assert "the-first" in await page.text("#last"), "what was seen last is still there"
+
+
+async def test_it_shows_an_outage_that_concerns_everybody(rig: Rig, browser: Browser) -> None:
+    """A key that is refused, and an open circuit that another daemon has."""
+    rig.simulator.inject("unauthorized", vendor="hunter")
+    async with rig.daemon() as daemon:
+        await daemon.wait_for_event("history.recorded")
+        page = await browser.open(f"{await daemon.http_url()}/")
+        await page.until("[data-provider=hunter]", lambda text: "asked" in text)
+        await rig.leads.insert_one({"_id": 1, "email": address()})
+        await page.until("[data-provider=hunter]", lambda text: "held for" in text)
+        gates = (GateState("clearbit", Circuit.OPEN),)
+        report = Report("1.0", 9.0, Presence.WORKING, 0, 64, True, 0.0, gates)
+        await Daemons(rig.database, "leads").tell("other:1:a", report, {})
+        await page.until("[data-provider=clearbit]", lambda text: "circuit open" in text)
+        verdict = await page.text("#verdict")
+        assert "Limited" in verdict
+        assert "clearbit, hunter are not asked for now; 1 settled" in verdict
+        assert page.complaints == []
+
+
+# -- of whatever the test says -------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Told:
+    """What the server answers; `None` as while MongoDB is away."""
+
+    status: Status | None
+    asked: int = 0
+
+    async def json(self) -> str | None:
+        self.asked += 1
+        return as_json(self.status) if self.status else None
+
+
+@asynccontextmanager
+async def _page(browser: Browser, told: Told, **how: Any) -> AsyncIterator[Page]:
+    settings = HttpSettings(host="127.0.0.1", port=0)
+    async with HttpServer(settings, CollectorRegistry(), {}, told.json) as server:
+        yield await browser.open(f"http://127.0.0.1:{server.port}/", **how)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_it_fits_a_phone_and_a_screen_in_light_and_in_dark(
+    browser: Browser, scheme: str
+) -> None:
+    async with _page(browser, Told(full()), scheme=scheme) as page:
+        for width in (1280, 768, PHONE):
+            await page.see_as(scheme, width)
+            await page.until("#verdict", bool)
+            assert not await page.value(SCROLLS_SIDEWAYS), f"at {width} pixels"
+        ground = await page.value("getComputedStyle(document.body).backgroundColor")
+        is_dark = sum(int(each) for each in ground[4:-1].split(",")) < 3 * 128
+        assert is_dark == (scheme == "dark")
+        assert page.complaints == []
+
+
+async def test_everything_that_is_told_is_shown(browser: Browser) -> None:
+    async with _page(browser, Told(full())) as page:
+        await page.until("#last", bool)
+        text = await page.text("main")
+        for words in (
+            *("1,234,567", "13 s", "many", "without status", "12 for hunter"),
+            *("held for 60 min: The key was refused", "circuit open", "599 of 600/min"),
+            *("pdl_company (no key)", "used up", "89,999 left", "a privilege is missing"),
+            *("silent", "stopping", "stopped", "sha256:0123456789abcdef", "Nobody answered."),
+        ):
+            assert words in text, words
+        bars = await page.value("document.querySelectorAll('#settled rect').length")
+        assert bars > 100
+        assert page.complaints == []
+
+
+async def test_who_cannot_see_is_told_the_same(browser: Browser) -> None:
+    async with _page(browser, Told(full())) as page:
+        await page.until("#last", bool)
+        tree = (await page.command("Accessibility.getFullAXTree"))["nodes"]
+    named = [
+        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        for node in tree
+        if not node["ignored"]
+    ]
+    assert [
+        role for role, name in named if role in ("table", "img", "image", "meter") and not name
+    ] == []
+    regions = {name for role, name in named if role == "region"}
+    assert {"Providers", "Backlog", "Budgets", "Daemons", "Last settled"} <= regions
+    assert any(
+        "claims settled in the last hour" in name
+        for role, name in named
+        if role in ("img", "image")
+    )
+    assert sum(role == "meter" for role, _ in named) == 4
+
+
+async def test_text_in_the_data_stays_text(browser: Browser) -> None:
+    lead = "<img src=x onerror=alert(1)><b>7</b>"
+    told = Told(full(last=[Ended(NOW, lead, "failed", 1, 1.0, None, "<script>alert(2)</script>")]))
+    async with _page(browser, told) as page:
+        await page.until("#last", lambda text: lead in text and "<script>alert(2)" in text)
+        assert page.complaints == []
+
+
+async def test_it_says_that_mongodb_does_not_answer_and_recovers_by_itself(
+    browser: Browser,
+) -> None:
+    told = Told(full())
+    async with _page(browser, told) as page:
+        await page.until("#verdict", bool)
+        told.status = None
+        await page.until("#stale", lambda text: "MongoDB does not answer" in text)
+        told.status = full(last=[])
+        await page.until("#stale", lambda text: text == "")
+        assert "Nothing was settled" in await page.text("#last")
+        assert not await page.value("document.title.startsWith('⚠')")
+
+
+async def test_a_page_that_never_had_an_answer_says_so(browser: Browser) -> None:
+    async with _page(browser, Told(None)) as page:
+        await page.until("#stale", lambda text: "MongoDB does not answer" in text)
+        assert await page.text("main") == ""
+
+
+async def test_of_an_empty_fleet_it_says_what_is_missing(browser: Browser) -> None:
+    hour = [MinuteStatus(minute.at) for minute in minutes()]
+    empty = full(
+        backlog=None, daemons=[], providers=[], budgets=[], hour=hour, last=[], without_key={}, unknown={}
+    )  # fmt: skip
+    async with _page(browser, Told(empty)) as page:
+        await page.until("#verdict", lambda text: "Down" in text)
+        text = await page.text("main")
+        assert "No daemon was seen within the last hour." in text
+        assert "No vendor has a key" in text
+        assert page.complaints == []

@@ -1,0 +1,70 @@
+"""How a status is printed: on a terminal as in a pipe, whatever is in it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from enricher.commands.status_view import shown
+from enricher.fleet import Circuit
+from enricher.status import BudgetStatus, ProviderStatus, Stream
+from enricher.throughput import Ended
+from tests.fleet_status import NOW, full
+
+
+def _printed(most: int = 50, **more: Any) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=160, markup=False, highlight=False, emoji=False)
+    console.print(shown(full(**more), most))
+    return out.getvalue()
+
+
+def test_the_first_word_says_how_the_fleet_stands() -> None:
+    assert _printed().startswith("LIMITED  hunter_company, hunter are not asked for now")
+
+
+def test_everything_that_is_told_is_printed() -> None:
+    text = _printed()
+    for words in (
+        *("1,234,567", "13 s", "completed many", "open at 1 of 2, lag 200 ms"),
+        *("held for 60 min", "circuit open", "599 of 600/60s", "1,000 of 1,000", "used up"),
+        *("silent", "stopping", "sha256:0123456789abcdef", "Nobody answered."),
+        *("holds could not be read: a privilege is missing", "crm.leads"),
+    ):
+        assert words in text, words
+
+
+def test_a_chart_has_a_sign_for_each_minute_and_hides_none_in_which_something_ended() -> None:
+    [line] = [line for line in _printed().splitlines() if "settled in the hour" in line]
+    signs = [sign for sign in line if sign in "▁▂▃▄▅▆▇█"]
+    assert len(signs) == 59
+    assert signs[-1] == "█"
+
+
+@pytest.mark.parametrize("text", ["\x1b[2Jgone", "two\nlines", "[red]x[/red]", "a\u202eb"])
+def test_nothing_in_a_status_is_obeyed_by_the_terminal(text: str) -> None:
+    printed = _printed(last=[Ended(NOW, text, "failed", 1, 1.0, None, text)])
+    assert not {"\x1b", "\u202e"} & set(printed)
+    assert printed.count("[red]") == 2 * text.count("[red]")
+
+
+def test_only_as_many_claims_as_asked_for_are_printed() -> None:
+    assert "sha256:" not in _printed(most=1)
+
+
+def test_where_nothing_is_set_up_it_says_none() -> None:
+    text = _printed(providers=[], budgets=[], daemons=[], last=[], backlog=None)
+    assert text.count("none\n") + text.count("none ") >= 4
+    assert "nobody watches" in text
+
+
+def test_polling_and_half_open_circuits_are_named() -> None:
+    provider = ProviderStatus("clearbit", "clearbit", "company", Circuit.HALF_OPEN)
+    budget = BudgetStatus("clearbit", None, None)
+    text = _printed(stream=Stream(0, None, None), providers=[provider], budgets=[budget])
+    assert "closed: leads are found by polling" in text
+    assert "circuit half-open" in text
+    assert "no limit" in text
