@@ -55,11 +55,12 @@ from enricher.store.indexes import Indexes
 from enricher.store.keep import Keeper
 from enricher.store.leads import Leads
 from enricher.store.settle import Settler
+from enricher.systemd import supervised
 from enricher.watcher import Watcher
 from enricher.worker import Worker
 
 _POOL = 16
-_CLOSING_SECONDS = 5.0
+CLOSING_SECONDS = 5.0
 """What a stop may take beyond the grace period; when MongoDB answers it takes a second."""
 _STREAM_POOL = 2
 """The stream has a client of its own: in a shared small pool its waiting reads delay everyone."""
@@ -135,7 +136,7 @@ async def run(settings: Settings, uri: str) -> None:
     """The whole life of the daemon. Raises DatabaseError when it cannot begin."""
     async with AsyncExitStack() as stack:
         daemon = await stack.enter_async_context(build(settings, uri))
-        longest = settings.work.shutdown_grace_seconds + _CLOSING_SECONDS
+        longest = settings.work.shutdown_grace_seconds + CLOSING_SECONDS
         stack.enter_context(_stopped_by_signals(daemon.stop, longest))
         checks = {
             "database": daemon.is_database_available,
@@ -147,6 +148,7 @@ async def run(settings: Settings, uri: str) -> None:
         await stack.enter_async_context(web)
         logger.bind(host=settings.http.host, port=web.port).info("http.listening")
         logger.bind(**daemon.introduction).info("daemon.started")
+        await stack.enter_async_context(supervised(daemon.stop))
         await daemon.run()
     logger.info("daemon.stopped")
 

@@ -1,4 +1,7 @@
-"""The `.env` file, and a complaint about each line of ours in it that cannot be read."""
+"""Settings from files: `.env`, and a directory of credentials in which each file is one value.
+
+What is ours in them and cannot be read is a complaint each, never passed over.
+"""
 
 from __future__ import annotations
 
@@ -29,3 +32,27 @@ def read_env_file(
         if found and is_ours(found[1]) and found[1] not in values:
             problems.append(f"{path} line {number}: expected {found[1]}=value")
     return {name: value or "" for name, value in values.items()}
+
+
+def read_credentials(
+    directory: str | None, is_ours: Callable[[str], bool], problems: list[str]
+) -> dict[str, str]:
+    """Name -> content of the files that are named like settings. Adds to `problems`.
+
+    systemd's LoadCredential makes such a directory and gives its name in CREDENTIALS_DIRECTORY;
+    secrets that a container has mounted look the same, with a link for each file.
+    """
+    values: dict[str, str] = {}
+    try:
+        files = sorted(Path(directory).iterdir()) if directory else []
+    except OSError as error:
+        problems.append(f"CREDENTIALS_DIRECTORY: cannot be read ({type(error).__name__})")
+        return values
+    for file in files:
+        if is_ours(file.name):
+            try:
+                values[file.name] = file.read_text("utf-8-sig")
+            except (OSError, ValueError) as error:
+                kind = type(error).__name__
+                problems.append(f"{file}: expected a readable UTF-8 file ({kind})")
+    return values

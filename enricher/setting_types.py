@@ -68,7 +68,9 @@ def mongodb_uri(uri: SecretStr | None) -> SecretStr | None:
     try:
         with warnings.catch_warnings(action="ignore"):
             _ = text and parse_uri(text.replace("mongodb+srv://", "mongodb://", 1), warn=True)
-    except (PyMongoError, OSError, ValueError) as error:
+    except OSError as error:  # a certificate that it names
+        raise ValueError(error.strerror or "a file that it names cannot be read") from None
+    except (PyMongoError, ValueError) as error:
         hint = _ENCODE if "@" in text else str(error)
         raise ValueError(f"expected a MongoDB URI that can be read: {hint}") from None
     return uri

@@ -1,8 +1,9 @@
-"""The settings: one frozen section per subject, read once from the environment and `.env`.
+"""The settings: one frozen section per subject, read once from the environment and from files.
 
 `load` is the only thing that reads them from outside. It answers with every section, or raises
 `SettingsError` with one line per wrong setting, so an operator repairs a deployment in one go.
-The environment wins over the file; a blank value means "not given" in both.
+The environment wins over credentials, and those over `.env`; a blank value means "not given" in
+each of them.
 
 Two rules keep a mistake from passing in silence:
 
@@ -28,7 +29,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
-from enricher.env_file import read_env_file
+from enricher.env_file import read_credentials, read_env_file
 from enricher.errors import SettingsError
 from enricher.setting_names import is_ours, unknown
 from enricher.setting_providers import ProviderSettings, ThirdParties, provider_settings
@@ -210,12 +211,11 @@ def load(
     }
     known = _fields((*section_kinds.values(), *vendor_kinds.values()))
     problems: list[str] = []
-    from_file = (
-        read_env_file(Path(env_file), functools.partial(is_ours, known), problems)
-        if env_file
-        else {}
-    )
-    variables = _given(from_file | dict(os.environ if environ is None else environ))
+    ours = functools.partial(is_ours, known)
+    given = dict(os.environ if environ is None else environ)
+    from_file = read_env_file(Path(env_file), ours, problems) if env_file else {}
+    mounted = read_credentials(given.get("CREDENTIALS_DIRECTORY"), ours, problems)
+    variables = _given(from_file | mounted | given)
     problems += unknown(variables, known)
     if "ENRICHER_LOG_FORMAT" not in variables and sys.stderr.isatty():
         variables["ENRICHER_LOG_FORMAT"] = "console"

@@ -41,7 +41,7 @@ START_SECONDS = 30.0
 DRAIN_SECONDS = 15.0
 POLL_SECONDS = 0.05
 _TAIL_LINES = 15
-_DROPPED = (*OUR_PREFIXES, "MONGODB_", "LEADS_")
+_DROPPED = (*OUR_PREFIXES, "MONGODB_", "LEADS_", "CREDENTIALS_DIRECTORY")
 _KEY = "_API_KEY"
 """Of a vendor that another package brings: nobody simulates it, and a demo must not cost anything."""
 

@@ -17,12 +17,13 @@ import secrets
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect, PyMongoError
@@ -229,31 +230,43 @@ def lone_node(directory: Path, binary: Path, oplog_mb: int) -> ReplicaSet:
 
 
 class GuardedSet(ReplicaSet):
-    """One node with access control; its `uri` is that of a user who may do everything."""
+    """One node with access control; its `uri` is that of a user who may do everything.
 
-    def __init__(self, directory: Path, binary: Path) -> None:
+    `arguments` and `access` are for what else it asks of its clients, as TLS: options of mongod, and
+    those of a URI.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        binary: Path,
+        arguments: tuple[str, ...] = (),
+        access: Mapping[str, str] | None = None,
+    ) -> None:
         key = directory / "key"
         key.write_text("x" * 64)
         key.chmod(0o600)
-        super().__init__(directory, binary, 1, ("--auth", f"--keyFile={key}"))
+        super().__init__(directory, binary, 1, ("--auth", f"--keyFile={key}", *arguments))
+        self._access = dict(access or {})
+        self.nodes[0].credentials = dict(self._access)
 
     @property
     def uri(self) -> str:
-        return self.uri_of(**self.nodes[0].credentials)
+        found = self.nodes[0].credentials
+        return self.uri_of(found["username"], found["password"], found["authSource"])
 
-    def uri_of(self, username: str, password: str, authSource: str) -> str:  # noqa: N803 - MongoDB's name
-        """For this user, made in the database `authSource`."""
+    def uri_of(self, username: str, password: str, authSource: str, **access: str) -> str:  # noqa: N803 - MongoDB's name
+        """For this user, made in the database `authSource`; `access` differs from the set's own."""
+        options = {"replicaSet": NAME, "authSource": authSource, **self._access, **access}
         address = self.nodes[0].address
-        return (
-            f"mongodb://{username}:{password}@{address}/?replicaSet={NAME}&authSource={authSource}"
-        )
+        return f"mongodb://{username}:{password}@{address}/?{urlencode(options)}"
 
     async def _initiate(self) -> None:
         """Access control lets whoever comes first, from this machine, make one user."""
         await super()._initiate()
         node, password = await self.primary(), secrets.token_hex()
         await node.command("createUser", "root", pwd=password, roles=["root"])
-        node.credentials = {"username": "root", "password": password, "authSource": "admin"}
+        node.credentials |= {"username": "root", "password": password, "authSource": "admin"}
 
 
 async def _answers(node: Node) -> bool:

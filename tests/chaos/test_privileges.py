@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import tempfile
 import time
 from collections import Counter
@@ -20,11 +18,11 @@ from enricher.lead import Document
 from tests.chaos.replica_set import GuardedSet
 from tests.chaos.world import World, open_world
 from tests.processes import Daemon
+from tests.roles import documented
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 
-README = Path(__file__).parents[2] / "README.md"
 NAME, PASSWORD = "enricher", "open-sesame-4711"
 LINE_EVERY_SECONDS = 10
 
@@ -44,14 +42,6 @@ async def guarded(guarded_node: GuardedSet) -> GuardedSet:
     if not guarded_node.nodes[0].is_running:
         await guarded_node.start()
     return guarded_node
-
-
-def documented(database: str) -> list[Document]:
-    """The privileges of the role in the README, for a database of another name."""
-    text = re.sub(r'\bdb: "crm"', f'db: "{database}"', README.read_text())
-    found = re.findall(r"{ resource: {.*?}, *\s*actions: \[.*?\] }", text)
-    assert len(found) == text.count("resource: {")
-    return [json.loads(re.sub(r"(\w+): ", r'"\1": ', each)) for each in found]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,35 @@
+// The least that enricher needs, and a user who has it. May be run again: the role is brought up to date, the user stays.
+//
+//   mongosh "mongodb://admin@db1.internal/?replicaSet=rs0&authSource=admin" --file deploy/mongodb/role.js
+//
+// Asks for the user's password unless PASSWORD holds it. Other names than crm and leads are taken from the variables
+// that the daemon takes them from. tests/test_role.py compares with the README and with what the daemon asks for.
+
+const crm = process.env.MONGODB_DATABASE || "crm"
+const leads = process.env.LEADS_COLLECTION || "leads"
+
+const privileges = [
+  { resource: { db: crm, collection: leads },
+    actions: ["find", "update", "changeStream", "createIndex", "listIndexes"] },
+  { resource: { db: crm, collection: "enricher_checkpoints" }, actions: ["find", "insert", "update"] },
+  { resource: { db: crm, collection: "enricher_history_" + leads }, actions: ["find", "insert", "update"] },
+  { resource: { db: crm, collection: "enricher_answers" },
+    actions: ["find", "insert", "update", "remove", "createIndex"] },
+  { resource: { db: crm, collection: "enricher_secrets" }, actions: ["find", "insert", "update"] },
+  { resource: { db: crm, collection: "enricher_limits" }, actions: ["find", "insert", "update"] },
+  { resource: { db: crm, collection: "enricher_usage" }, actions: ["find", "insert", "update"] },
+  { resource: { db: crm, collection: "enricher_suppressed" },
+    actions: ["find", "insert", "update", "remove"] },
+  { resource: { db: crm, collection: "" }, actions: ["listCollections"] },
+]
+
+const database = db.getSiblingDB(crm)
+if (database.getRole("enricher")) {
+  database.updateRole("enricher", { privileges, roles: [] })
+} else {
+  database.createRole({ role: "enricher", privileges, roles: [] })
+}
+if (!database.getUser("enricher")) {
+  database.createUser({ user: "enricher", pwd: process.env.PASSWORD || passwordPrompt(), roles: ["enricher"] })
+}
+print(`The user enricher of the database ${crm} has the role enricher.`)

@@ -1,0 +1,30 @@
+"""One role in three places: the README, the script that makes it, and what the daemon asks for."""
+
+from __future__ import annotations
+
+from enricher.lead import Document
+from enricher.store.privileges import desired, required
+from tests.roles import documented, scripted
+
+LISTING = {"": {"listCollections"}}
+"""Not asked for: the daemon only looks whether the leads are a collection, and does without."""
+
+
+def by_collection(privileges: list[Document]) -> dict[str, set[str]]:
+    assert {each["resource"]["db"] for each in privileges} == {"crm"}
+    found = {each["resource"]["collection"]: set(each["actions"]) for each in privileges}
+    assert len(found) == len(privileges), "a collection stands there twice"
+    return found
+
+
+def asked_for() -> dict[str, set[str]]:
+    wished = desired("leads")
+    return {name: {*acts, *wished.get(name, ())} for name, acts in required("leads").items()}
+
+
+def test_the_role_in_the_readme_grants_what_the_daemon_asks_for_and_nothing_else() -> None:
+    assert by_collection(documented("crm")) == asked_for() | LISTING
+
+
+def test_the_script_makes_the_role_of_the_readme() -> None:
+    assert scripted("crm") == documented("crm")
