@@ -7,8 +7,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench-ready
 ARGS   ?=
+LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make constraints"
 
-.PHONY: demo run test check redis bench chaos money format clean
+.PHONY: demo run test check redis bench chaos money packages constraints manifests format clean
 .DEFAULT_GOAL := test
 
 $(READY): pyproject.toml
@@ -47,6 +48,22 @@ chaos: $(READY)
 
 money: $(READY)
 	$(BIN)/python -m pytest -m money -rP tests/chaos $(ARGS)
+
+packages: $(READY)
+	$(BIN)/python -m pytest -m packages -rP tests/packages $(ARGS)
+
+# What the image installs, to the hash: for every machine and Python that it may be built for. ARGS=--upgrade for newer ones.
+constraints: $(READY)
+	$(BIN)/python -m pip install --quiet "uv>=0.5"
+	$(BIN)/uv pip compile --quiet $(LOCK) pyproject.toml --output-file deploy/constraints.txt $(ARGS)
+	echo "setuptools>=77" | $(BIN)/uv pip compile --quiet $(LOCK) - --output-file deploy/build-constraints.txt $(ARGS)
+
+# The rules of deploy/prometheus as the Prometheus operator wants them.
+manifests:
+	@for name in recording alerts; do \
+	  { printf '# A copy of deploy/prometheus/%s.yml, made by `make manifests`.\n' $$name; \
+	    printf 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: enricher-%s\nspec:\n' $$name; \
+	    sed 's/^\(.\)/  \1/' deploy/prometheus/$$name.yml; } > deploy/kubernetes/prometheus-operator/$$name.yaml; done
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -1,0 +1,128 @@
+"""`compose.yaml`, read as compose reads it, and held against what it names: files, settings, services."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from compose_spec import PyOptions
+
+from enricher.app import CLOSING_SECONDS
+from enricher.demo.serve import variables_for
+from enricher.demo.simulator import Simulator
+from enricher.settings import WorkSettings, load
+from tests.roles import ROOT
+
+Service: TypeAlias = dict[str, Any]
+OURS = ("enricher", "simulator", "writer")
+GIVEN = re.compile(r"\${(\w+):-(.*?)}")
+
+
+def compose() -> dict[str, Any]:
+    """Merged and checked against the specification; raises for a name or a value that it does not know."""
+    options = PyOptions()
+    options.apply_merge = True
+    found = options.from_yaml((ROOT / "compose.yaml").read_text("utf-8"))
+    found.validate()
+    return found.to_dict()
+
+
+def services() -> dict[str, Service]:
+    found: dict[str, Service] = compose()["services"]
+    return found
+
+
+def demo_settings() -> dict[str, str]:
+    lines = (ROOT / "deploy" / "demo.env").read_text("utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+
+
+def environment(given: dict[str, str]) -> dict[str, str]:
+    """Of the daemon, when these variables are given to compose."""
+    written = services()["enricher"]["environment"]
+    return {
+        name: GIVEN.sub(lambda found: given.get(found[1]) or found[2], value)
+        for name, value in written.items()
+    }
+
+
+def mounts(service: Service) -> Iterator[tuple[str, str]]:
+    for volume in service.get("volumes", ()):
+        source, target = volume.split(":")[:2]
+        yield source, target
+
+
+def test_everything_that_is_named_is_there() -> None:
+    volumes = set(compose()["volumes"])
+    for name, service in services().items():
+        needed = set(service.get("depends_on", ()))
+        assert needed <= set(services()), name
+        for source, _ in mounts(service):
+            is_there = (ROOT / source).exists() if source.startswith(".") else source in volumes
+            assert is_there, f"{name} mounts {source}"
+
+
+def test_who_waits_for_a_healthy_service_waits_for_one_that_has_a_health_check() -> None:
+    for name, service in services().items():
+        needed = service.get("depends_on", {})
+        how = needed if isinstance(needed, dict) else {}  # a list waits for a start alone
+        healthy = [other for other in how if how[other]["condition"] == "service_healthy"]
+        for other in healthy:
+            assert "test" in services()[other]["healthcheck"], f"{name} waits for {other}"
+
+
+def test_nothing_can_be_reached_from_another_machine() -> None:
+    ports = [port for service in services().values() for port in service.get("ports", ())]
+    assert ports
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_is_ours_may_do_nothing_and_writes_to_tmp_alone(name: str) -> None:
+    service = services()[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "volumes" not in service
+    assert service["build"] == ".", "or compose looks for the image elsewhere before it builds it"
+
+
+def test_the_daemon_has_time_to_drain() -> None:
+    longest = WorkSettings().shutdown_grace_seconds + CLOSING_SECONDS
+    assert float(services()["enricher"]["stop_grace_period"].removesuffix("s")) > longest
+
+
+def test_without_any_key_the_daemon_starts_with_its_defaults_and_finds_its_mongodb() -> None:
+    settings = load(environment({}), None)
+    assert settings.mongo.uri is not None
+    assert [v.key for v in settings.vendors.values()] == [None] * len(settings.vendors)
+    member = services()["mongodb"]["environment"]["MEMBER"]
+    assert settings.mongo.uri.get_secret_value() == f"mongodb://{member}/?replicaSet=rs0"
+    assert services()["writer"]["environment"]["MONGODB_URI"] == environment({})["MONGODB_URI"]
+
+
+async def test_the_demo_asks_the_simulator_for_everything_and_costs_nothing() -> None:
+    command = services()["simulator"]["command"]
+    port = command[command.index("--port") + 1]
+    async with Simulator() as simulator:
+        wanted = {
+            name: value.replace(simulator.url, f"http://simulator:{port}")
+            for name, value in variables_for(simulator).items()
+        }
+    assert demo_settings() == {"COMPOSE_PROFILES": "demo", **wanted}
+    assert wanted.items() <= environment(demo_settings()).items()
+    profiles = {name: service.get("profiles") for name, service in services().items()}
+    assert {name for name, p in profiles.items() if p == ["demo"]} == {"simulator", "writer"}
+
+
+def test_the_set_is_initiated_under_the_name_that_everybody_asks_for() -> None:
+    script = Path(ROOT, "deploy", "mongodb", "replica-set.js").read_text("utf-8")
+    mongodb = services()["mongodb"]
+    name = mongodb["command"][mongodb["command"].index("--replSet") + 1]
+    assert f'_id: "{name}"' in script
+    assert (
+        dict(mounts(mongodb))["./deploy/mongodb/replica-set.js"] in mongodb["healthcheck"]["test"]
+    )
