@@ -132,6 +132,18 @@ ANSWERS = Row(
             "reqps",
             [Query(_each("enricher_provider_retries_total"), "{{provider}}")],
         ),
+        Panel(
+            "Records that have changed",
+            "Answers in which fields that the vendor is documented to send were missing or of another type. "
+            "The log names the fields (provider.schema_drift).",
+            "short",
+            [
+                Query(
+                    increase("enricher_schema_drift_total", by="provider", ours=CHOSEN),
+                    "{{provider}}",
+                )
+            ],
+        ),
     ],
 )
 
