@@ -46,7 +46,7 @@ from random import Random
 from loguru import logger
 from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import AutoReconnect, BulkWriteError, PyMongoError, WriteError
+from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, PyMongoError, WriteError
 
 from enricher import metrics
 from enricher.lead import Document, Lead, LeadId, Lease, Status, label
@@ -119,19 +119,12 @@ class Leads:
     async def admit(self, ids: Collection[LeadId]) -> int:
         """Missing status -> `pending`, and the priority computed. Idempotent.
 
-        Returns how many leads changed. A lead that cannot be written (too large, refused by a
-        validator) is logged and left alone; the others are admitted all the same.
+        Returns how many leads changed, or fewer where one of them cannot be written (too large,
+        refused by a validator): that one is logged and left alone, the others are admitted.
         """
         if not ids:
             return 0
-        admission = book.admission(self.rank)
-        updates = [UpdateOne({"_id": id_, **book.UNADMITTED}, admission) for id_ in ids]
-        try:
-            return (await self.collection.bulk_write(updates, ordered=False)).modified_count
-        except BulkWriteError as error:
-            for refusal in refusals(error):
-                self._set_aside(list(ids)[refusal.position], refusal.code, "admit")
-            return int(error.details["nModified"])
+        return await self._write(list(ids), book.UNADMITTED, book.admission(self.rank), "admit")
 
     # -- claiming --------------------------------------------------------------------------
 
@@ -164,30 +157,14 @@ class Leads:
     async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
         """True when the server answered for each lead; False when the outcome is open."""
         claiming = book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)
-        these = {"_id": {"$in": [seen["_id"] for seen in candidates]}, **CLAIMABLE}
         try:
-            await self.collection.update_many(these, claiming)
-        except AutoReconnect:
-            return await self._one_by_one(candidates, claiming)
-        except WriteError as error:
-            if not is_refusal(error):
-                return _outcome_is_open(error)
-            return await self._one_by_one(candidates, claiming)
+            await self._write([seen["_id"] for seen in candidates], CLAIMABLE, claiming, "claim")
         except PyMongoError as error:
-            return _outcome_is_open(error)
-        return True
-
-    async def _one_by_one(self, candidates: Sequence[Document], claiming: book.Pipeline) -> bool:
-        """One of them cannot be written, or the connection broke: what the driver tries again, and
-        what tells which one it is. Leads that are claimed by now are not work, and stay as they are."""
-        updates = [UpdateOne({"_id": seen["_id"], **CLAIMABLE}, claiming) for seen in candidates]
-        try:
-            await self.collection.bulk_write(updates, ordered=False)
-        except BulkWriteError as error:
-            for refusal in refusals(error):
-                self._set_aside(candidates[refusal.position]["_id"], refusal.code, "claim")
-        except PyMongoError as error:
-            return _outcome_is_open(error)
+            if is_denied(error):
+                raise
+            # The outcome is open (connection, time-out, write concern): the read-back answers it.
+            logger.bind(error=type(error).__name__).warning("claim.unknown")
+            return False
         return True
 
     async def _read_back(self, ids: Iterable[LeadId], claim_id: str, sent: float) -> list[Lease]:
@@ -200,6 +177,37 @@ class Leads:
         found = await self.collection.find(ours, {**_CLAIMED, **whose}).to_list()
         deadline = sent + self.lease.total_seconds()
         return [_lease(document, claim_id, deadline) for document in found]
+
+    # -- writing many ----------------------------------------------------------------------
+
+    async def _write(
+        self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
+    ) -> int:
+        """Write to those of these leads for which `only` holds still; returns how many changed."""
+        these = {"_id": {"$in": ids}, **only}
+        try:
+            done = await self.collection.update_many(these, pipeline, hint="_id_")
+        except (AutoReconnect, DocumentTooLarge):
+            return await self._one_by_one(ids, only, pipeline, step)
+        except WriteError as error:
+            if not is_refusal(error):
+                raise
+            return await self._one_by_one(ids, only, pipeline, step)
+        return done.modified_count
+
+    async def _one_by_one(
+        self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
+    ) -> int:
+        """One of them cannot be written, or the connection broke, or the ids are too long for one
+        command: what the driver tries again and divides, and what tells which one it is. Leads that
+        are written by now stay as they are: `only` no longer holds for them."""
+        updates = [UpdateOne({"_id": id_, **only}, pipeline) for id_ in ids]
+        try:
+            return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+        except BulkWriteError as error:
+            for refusal in refusals(error):
+                self._set_aside(ids[refusal.position], refusal.code, step)
+            return int(error.details["nModified"])
 
     # -- poison ----------------------------------------------------------------------------
 
@@ -262,15 +270,6 @@ class Leads:
         giving_back = book.requeueing(released=True)
         updates = [UpdateOne(fence(lease), giving_back) for lease in leases]
         return (await self.collection.bulk_write(updates, ordered=False)).modified_count
-
-
-def _outcome_is_open(error: PyMongoError) -> bool:
-    """False, for the read-back to answer (connection, time-out, write concern); raises what will
-    not pass by itself."""
-    if is_denied(error):
-        raise error
-    logger.bind(error=type(error).__name__).warning("claim.unknown")
-    return False
 
 
 def fence(lease: Lease) -> Document:
