@@ -1,8 +1,9 @@
 """A real, headless Chromium, spoken to in its own DevTools protocol: no driver, no library.
 
-    async with open_browser() as browser:
-        page = await browser.open("http://127.0.0.1:9464/")
-        assert await page.text("#verdict") == "Idle ..."
+    with chromium() as port:
+        async with browsing(port) as browser:
+            page = await browser.open("http://127.0.0.1:9464/")
+            await page.until("#verdict", lambda text: "Idle" in text)
 
 It gets an empty profile, asks nobody for anything by itself, and is ended with the test. Whatever
 the page complains about (console, exceptions, refused by a policy, failed requests) is in `complaints`.
@@ -17,9 +18,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,7 @@ class Browser:
 
     session: aiohttp.ClientSession
     port: int
+    pages: list[Page] = field(default_factory=list)
     listeners: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def open(self, url: str, *, scheme: str = "light", width: int = 1280) -> Page:
@@ -150,6 +153,7 @@ class Browser:
         async with self.session.put(new) as reply:
             address = (await reply.json())["webSocketDebuggerUrl"]
         page = Page(await self.session.ws_connect(address, max_msg_size=_MOST_BYTES))
+        self.pages.append(page)
         self.listeners.add(asyncio.create_task(page.listen(), name="browser-page"))
         for domain in ("Log", "Runtime", "Page"):
             await page.command(f"{domain}.enable")
@@ -158,30 +162,38 @@ class Browser:
         return page
 
 
-@asynccontextmanager
-async def open_browser() -> AsyncIterator[Browser]:
+@contextmanager
+def chromium() -> Iterator[int]:
+    """One for many tests, in no loop of theirs; yields the port of its DevTools."""
     binary = find_chromium()
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
-        process = await asyncio.create_subprocess_exec(
-            *(*bound_to_us(), binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
+        process = subprocess.Popen(
+            [*bound_to_us(), binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": profile},
             start_new_session=True,
         )
         try:
-            port = await eventually(lambda: _port(Path(profile)), within=30) or 0
-            async with aiohttp.ClientSession() as session:
-                browser = Browser(session, port)
-                yield browser
-                for listener in browser.listeners:
-                    listener.cancel()
-                await asyncio.gather(*browser.listeners, return_exceptions=True)
+            yield asyncio.run(eventually(lambda: _port(Path(profile)), within=30)) or 0
         finally:
             with suppress(ProcessLookupError):  # its whole group: it has children of its own
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            process.wait()
+
+
+@asynccontextmanager
+async def browsing(port: int) -> AsyncIterator[Browser]:
+    """The tabs that are opened here are closed with the block."""
+    async with aiohttp.ClientSession() as session:
+        browser = Browser(session, port)
+        yield browser
+        for page in browser.pages:
+            await page.command("Page.close")
+        for listener in browser.listeners:
+            listener.cancel()
+        await asyncio.gather(*browser.listeners, return_exceptions=True)
 
 
 def _port(profile: Path) -> int | None:

@@ -58,7 +58,7 @@ class Daemon:
         self._log = directory / "daemon.log"
         self._environment = {**_environment(), **settings}
         self._process: asyncio.subprocess.Process | None = None
-        self.metrics_url = ""
+        self.url = ""
 
     async def __aenter__(self) -> Self:
         """Returns when it watches: what is inserted from then on is a new lead."""
@@ -82,7 +82,7 @@ class Daemon:
         except BaseException:
             await self.stop()
             raise
-        self.metrics_url = f"http://{listening['host']}:{listening['port']}/metrics"
+        self.url = f"http://{listening['host']}:{listening['port']}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -138,6 +138,6 @@ def addresses(stage: Stage) -> RenderableType:
     table.add_column(style="dim", overflow="fold")
     table.add_row("leads in", f"{stage.mongodb_uri} (crm.leads)")
     table.add_row("explain", f"{stage.explain} LEAD (its number)")
-    table.add_row("metrics", stage.daemon.metrics_url)
+    table.add_row("status", f"{stage.daemon.url}/ (also /metrics)")
     table.add_row("vendors", f"{stage.simulator.url}/_simulator/billing")
     return Group(table)

@@ -345,10 +345,10 @@ async def test_all_that_took_little_memory_and_left_no_loop_waiting(bin_: Bin) -
 
 
 async def test_no_address_no_name_and_no_key_left_the_daemon(bin_: Bin) -> None:
-    metrics = (await bin_.daemon.get("/metrics")).text
+    served = [(await bin_.daemon.get(path)).text for path in ("/metrics", "/status.json")]
     bin_.daemon.terminate()
     assert await bin_.daemon.wait() == 0
     errors = await bin_.rig.leads.distinct("enrichment_error")
-    said = [as_said(bin_.daemon.lines), bin_.daemon.stdout, metrics, *map(str, errors)]
+    said = [as_said(bin_.daemon.lines), bin_.daemon.stdout, *served, *map(str, errors)]
     assert len(bin_.personal.words) > 20
     assert bin_.personal.leaks("\n".join(said)) == []

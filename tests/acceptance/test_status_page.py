@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from enricher.status import (
 )
 from enricher.store.daemons import Daemons
 from enricher.throughput import Ended
-from tests.browser import Browser, Page, open_browser
+from tests.browser import Browser, Page, browsing, chromium
 from tests.fleet_status import NOW, full, minutes
 from tests.rig import Rig, address
 
@@ -28,9 +28,15 @@ PHONE = 360
 SCROLLS_SIDEWAYS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
+@pytest.fixture(scope="module")
+def devtools() -> Iterator[int]:
+    with chromium() as port:
+        yield port
+
+
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as opened:
+async def browser(devtools: int) -> AsyncIterator[Browser]:
+    async with browsing(devtools) as opened:
         yield opened
 
 

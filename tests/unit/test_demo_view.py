@@ -100,7 +100,7 @@ def test_the_live_view_fits_the_terminal(width: int, height: int) -> None:
     for vendor in simulator.base_urls:
         simulator.journal.open(vendor, "", "")
     daemon = Daemon(Path(), {})
-    daemon.metrics_url = "http://127.0.0.1:40001/metrics"
+    daemon.url = "http://127.0.0.1:40001"
     uri = "mongodb://127.0.0.1:40002/?replicaSet=rs0"
     stage = Stage(uri, cast("Any", None), simulator, daemon)
     board = _board([_row(number, "retrying") for number in range(100)])
