@@ -45,7 +45,13 @@ async def vendors(settings: Settings) -> AsyncIterator[Registered]:
     """The providers over one shared client."""
     connections = max(100, 2 * settings.work.concurrency)
     async with transport.open_client(connections, f"enricher/{__version__}") as client:
-        yield registry.build(client, _accesses(settings), _per_minute(settings), settings.providers)
+        yield registry.build(
+            client,
+            _accesses(settings),
+            _per_minute(settings),
+            settings.providers,
+            mx_lookup=settings.identity.mx_lookup,
+        )
 
 
 def _accesses(settings: Settings) -> dict[str, Access]:

@@ -117,7 +117,12 @@ class PrioritySettings(Section):
 
 class IdentitySettings(Section):
     internal_domains: Domains = setting(
-        "ENRICHER_INTERNAL_DOMAINS", (), "Domains of our own, whose leads are skipped."
+        "ENRICHER_INTERNAL_DOMAINS",
+        (),
+        "Domains whose leads are skipped: our own, and whoever else nobody is to be paid for.",
+    )
+    mx_lookup: bool = setting(
+        "ENRICHER_MX_LOOKUP", False, "Ask the DNS whether the domain of an address takes mail."
     )
 
 

@@ -53,6 +53,7 @@ SETTLE = "integration/test_settle.py::test_"
 WATCHER = "integration/test_watcher.py::test_"
 HTTP = "unit/test_provider_http.py::test_"
 REFUSALS = "unit/test_hunter_refusals.py::test_"
+DNS = "unit/test_mail_dns.py::test_"
 SHAPE = "unit/test_shape.py::test_"
 EMPLOYER = "unit/test_employer.py::test_"
 BREAKER = "unit/test_breaker.py::test_"
@@ -101,11 +102,18 @@ CASES = (
     _case("E22", "a bare public suffix"),
     _case("E23", "reserved domains"),
     _case("E24", "the operator's own domains"),
-    _case("E25", "domains of vendors and bulk senders", gap="there is no list to turn on"),
+    _case("E25", "domains of vendors and bulk senders", gap="no list comes along: ENRICHER_INTERNAL_DOMAINS skips those that the operator names"),
     _case("E26", "a website in any shape", gap="nothing is ever fetched from a lead's website"),
     _case("E27", "a company domain that is not the address's"),
     _case("E28", "several domains of one company", "unit/test_clearbit_record.py::test_a_record_under_another_domain_is_still_the_companys"),
-    _case("E29", "a domain that does not exist", gap="the DNS is never asked; a verifier says it"),
+    _case(
+        "E29",
+        "a domain that does not exist, or takes no mail",
+        DNS + "where_nobody_can_be_written_to_no_check_is_paid_for",
+        DNS + "an_answer_is_kept_for_its_time_a_refusal_too",
+        DNS + "trouble_with_the_dns_fails_no_lead",
+        DNS + "it_is_off_unless_the_operator_turns_it_on",
+    ),
     _case("P1", "200 without a record", STATUSES),
     _case("P2", "404 as a miss, charged or not", STATUSES, PAID + "what_costs_nothing_is_given_back_to_the_budget"),
     _case("P3", "202, still working on it", STATUSES, RETRIES + "odd_answers_are_sat_out_within_one_attempt_and_paid_for_once", PAID + "polling_for_an_answer_that_is_paid_for_costs_nothing_more"),

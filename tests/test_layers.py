@@ -49,6 +49,7 @@ ALLOWED_IN = {
     "httpx_aiohttp": "providers.* app http demo.*",
     "aiohttp": "providers.* app http demo.*",
     "backoff": "retry",
+    "dns": "providers.mail_dns",
     "aiolimiter": "limits",
     "typer": "cli __main__ demo.*",
     "rich": "cli __main__ check commands.* demo.*",

@@ -1,31 +1,50 @@
-"""What can be said of an address without asking anybody: no key, no cost, no network.
+"""What can be said of an address without asking a vendor: no key, no cost.
 
 Every fact is already in the query, so this provider makes the daemon useful with no key at all,
-and says of a lead that is skipped why it was.
+and says of a lead that is skipped why it was. Only where the operator wants it is the DNS asked
+whether the domain takes mail (`mail_dns.py`): one that never does spares the paid check.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from enricher.answer import Answer, FieldValues, Found, Kind, NotFound, Query
 from enricher.providers.base import Provider
+
+if TYPE_CHECKING:
+    from enricher.providers.mail_dns import MailDns
 
 _NO_ADDRESS = "no e-mail address"
 
 
 class Local(Provider):
-    """Syntax, and the lists of disposable services, free-mail services and desks."""
+    """Syntax, the lists of disposable services, free-mail services and desks, and perhaps the DNS."""
 
     name = "local"
     vendor = "local"
     kind = Kind.EMAIL
     is_free = True
 
+    def __init__(self, mail: MailDns | None = None) -> None:
+        self._mail = mail
+
     def unfit(self, query: Query) -> str | None:
         return _NO_ADDRESS if query.email is None and query.is_valid else None
 
     async def ask(self, query: Query) -> Answer:
-        verdict = _verdict(query)
+        verdict = {**_verdict(query), **await self._of_domain(query)}
         return Found({Kind.EMAIL.section: verdict}) if verdict else NotFound(_NO_ADDRESS)
+
+    async def _of_domain(self, query: Query) -> FieldValues:
+        """Mail services are known to take mail, and of the others it is the DNS that knows."""
+        if self._mail is None or not query.email or query.is_free_mail or query.is_disposable:
+            return {}
+        known = await self._mail.records(query.email.rpartition("@")[2])
+        if known is None or known.has_mx is None:
+            return {}
+        facts: dict[str, object] = {"mx_records": known.has_mx}
+        return facts | {"status": "invalid"} if known.refuses_mail else facts
 
 
 def _verdict(query: Query) -> FieldValues:

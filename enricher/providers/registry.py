@@ -60,9 +60,12 @@ def build(
     per_minute: Mapping[str, int],
     wishes: ProviderSettings = _EVERY,
     others: Sequence[type[Provider]] | None = None,
+    *,
+    mx_lookup: bool = False,
 ) -> Registered:
     """`accesses` and `per_minute` are by vendor; a vendor that is not in `accesses` has no key.
-    `others` are those of other packages: all that are installed, unless they are given."""
+    `others` are those of other packages: all that are installed, unless they are given.
+    `mx_lookup`: the DNS is asked whether a domain takes mail."""
     kinds = _in_order(_installed() if others is None else others, wishes)
     why_not = {each.name: _why_not(each, accesses, wishes) for each in kinds}
     asked = (
@@ -73,9 +76,20 @@ def build(
         if why_not[each.name] is None
     )
     return Registered(
-        providers=(Local(), *(_asked_for(provider, wishes) for provider in asked)),
+        providers=(
+            _local(mx_lookup=mx_lookup),
+            *(_asked_for(provider, wishes) for provider in asked),
+        ),
         without_key={name: why for name, why in why_not.items() if why is not None},
     )
+
+
+def _local(*, mx_lookup: bool) -> Local:
+    if not mx_lookup:
+        return Local()
+    from enricher.providers.mail_dns import MailDns  # noqa: PLC0415 - costs a start 100 ms
+
+    return Local(MailDns())
 
 
 def _installed() -> list[type[Provider]]:
