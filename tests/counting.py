@@ -31,8 +31,15 @@ async def profile(database: AsyncDatabase[Document]) -> None:
 
 
 async def examined(leads: AsyncCollection[Document]) -> Examined:
-    """Since `profile`, by the reads that look for candidates."""
-    reads = {"ns": f"{leads.database.name}.{leads.name}", "command.aggregate": leads.name}
+    """Since `profile`, by the reads that look for candidates.
+
+    Not by those that count the backlog: they do so by the clock, however many leads are claimed.
+    """
+    reads = {
+        "ns": f"{leads.database.name}.{leads.name}",
+        "command.aggregate": leads.name,
+        "planSummary": {"$not": {"$regex": "^COUNT_SCAN"}},
+    }
     total = {"keys": {"$sum": "$keysExamined"}, "documents": {"$sum": "$docsExamined"}}
     stages: list[Document] = [{"$match": reads}, {"$group": {"_id": None, **total}}]
     notes = leads.database["system.profile"]

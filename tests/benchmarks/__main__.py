@@ -21,6 +21,7 @@ from tests.benchmarks import machine, report
 from tests.benchmarks.cpu_split import CpuSplit
 from tests.benchmarks.drain import Drains
 from tests.benchmarks.latency import Latencies
+from tests.benchmarks.million import Million
 from tests.benchmarks.report import Figure
 from tests.benchmarks.rig import World, world
 from tests.benchmarks.scale_out import ScaleOut
@@ -31,6 +32,7 @@ FIGURES: Mapping[str, Callable[[argparse.Namespace], Figure]] = {
     "latency": lambda given: Latencies(given.rounds, given.singles),
     "scale-out": lambda given: ScaleOut(given.rounds),
     "start": lambda given: Starts(given.rounds),
+    "million": lambda given: Million(given.million),
     "cpu": lambda given: CpuSplit(given.rounds, given.leads),
 }
 LIBRARIES = ("pymongo", "httpx", "httpx-aiohttp", "aiohttp", "uvloop", "celery", "arq", "redis")
@@ -81,6 +83,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of each figure")
     parser.add_argument("--leads", type=int, default=5000, help="of one drain")
     parser.add_argument("--singles", type=int, default=100, help="leads of one latency row")
+    parser.add_argument("--million", type=int, default=1_000_000, help="leads that are done with")
     parser.add_argument("--of", nargs="+", default=[], help="contestants of the drain, all if none")
     parser.add_argument("--write", type=Path, help="where to; a whole run: RESULTS.md")
     given = parser.parse_args(arguments)

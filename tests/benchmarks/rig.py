@@ -51,13 +51,22 @@ class Program:
         """The last of what it wrote."""
         return self.output.read_text(errors="replace")[-4000:]
 
+    def events(self, name: str) -> list[Document]:
+        """The daemon's log lines of that event so far."""
+        text = self.output.read_text(errors="replace")
+        whole = text[: text.rfind("\n") + 1].splitlines()
+        return [json.loads(line) for line in whole if f'"event": "{name}"' in line]
+
+    def count(self, name: str) -> int:
+        """How many there are: without reading them, which would cost the machine something."""
+        return self.output.read_bytes().count(f'"event": "{name}"'.encode())
+
     async def event(self, name: str, within: float = 30.0) -> Document:
-        """The daemon's first log line of that event."""
+        """The first of them."""
 
         def found() -> list[Document]:
-            assert self.process.returncode is None, self.tail()
-            lines = self.output.read_text().splitlines()
-            return [json.loads(line) for line in lines if f'"event": "{name}"' in line]
+            assert self.process.returncode is None or self.events(name), self.tail()
+            return self.events(name)
 
         return (await eventually(found, within))[0]
 

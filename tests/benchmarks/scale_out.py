@@ -21,7 +21,7 @@ from tests.benchmarks.report import Goal, Section
 from tests.benchmarks.rig import Leads, Program, World
 
 VENDOR_SECONDS = 0.2
-IN_WORK = 12
+IN_WORK = 8
 SECONDS = 8.0
 FLEETS = (1, 2, 4)
 LEAST_GAIN, MOST_WASTED = 1.9, 0.05
