@@ -27,7 +27,7 @@ from loguru import logger
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher import __version__, calling, metrics
+from enricher import __version__, calling, log, metrics
 from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.census import Census
@@ -163,6 +163,7 @@ async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
         providers = await stack.enter_async_context(calling.vendors(settings))
         metrics.initialise(__version__, [each.name for each in providers.providers])
         database, holder = client[settings.mongo.database], _holder()
+        log.name_instance(holder)
         with _trouble_ends_the_start("preparing the collections"):
             books = await calling.open_books(settings, database, holder)
             enrichment = calling.enrichment(settings, database, books, providers)

@@ -73,7 +73,12 @@ _SUSPECT = re.compile(r"(?i)[@/=:\\%\s]|u0040")
 """Nothing that a rule looks for is without one of these."""
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "INFO": "32", "SUCCESS": "32"}
 
+_encode = json.JSONEncoder(allow_nan=False).encode
+"""Made once: `json.dumps` makes one for each call that is not all defaults."""
+
 _secrets: list[str] = []
+_service: dict[str, str] = {}
+"""The fields that every line of this process ends with."""
 
 
 def register_secret(secret: SecretStr | None) -> None:
@@ -139,14 +144,14 @@ def configure(
     settings: LogSettings, service_name: str, version: str, stream: TextIO | None = None
 ) -> None:
     """Send every line to `stream` (stderr as it is at that moment, by default). Replaces all sinks."""
-    service = {"service.name": service_name, "service.version": version}
+    _service.update({"service.name": service_name, "service.version": version})
     render = _json_line if settings.format == "json" else _console_line
 
     def write(message: Message) -> None:
         _COUNTERS.get(message.record["level"].name, _COUNTERS["INFO"]).inc()
         target = stream or sys.stderr
         try:
-            target.write(render(message.record, service, target))
+            target.write(render(message.record, target))
             target.flush()
         except (OSError, ValueError, AttributeError):
             return  # nobody is left to tell: the terminal is gone or the stream is closed
@@ -154,6 +159,11 @@ def configure(
     logger.configure(handlers=[], patcher=_clean)
     logger.add(write, level=settings.level, format=_no_format, backtrace=False, diagnose=False)
     _route_libraries()
+
+
+def name_instance(name: str) -> None:
+    """Which of a fleet this process is, in every line from now on; leads name their holder so too."""
+    _service["service.instance.id"] = name
 
 
 def _no_format(record: Record) -> str:  # noqa: ARG001 - loguru calls it with the record
@@ -237,7 +247,7 @@ def _split(record: Record) -> tuple[str, str]:
     return event, "" if event == message else message
 
 
-def _json_line(record: Record, service: Mapping[str, str], _: TextIO) -> str:
+def _json_line(record: Record, _: TextIO) -> str:
     event, message = _split(record)
     stamp = record["time"].astimezone(UTC).isoformat(timespec="milliseconds")
     head = {
@@ -246,11 +256,11 @@ def _json_line(record: Record, service: Mapping[str, str], _: TextIO) -> str:
         "event": event,
     }
     said = {"message": message} if message else {}
-    line = {**head, **record["extra"], **head, **service, **said}
-    return json.dumps(line, allow_nan=False) + "\n"
+    line = {**head, **record["extra"], **head, **_service, **said}
+    return _encode(line) + "\n"
 
 
-def _console_line(record: Record, _: Mapping[str, str], target: TextIO) -> str:
+def _console_line(record: Record, target: TextIO) -> str:
     event, message = _split(record)
     fields = dict(record["extra"])
     trace = str(fields.pop("exception.stacktrace", ""))

@@ -38,6 +38,7 @@ def logging_as_it_was() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     log._secrets[:] = secrets
+    log._service.clear()
 
 
 @pytest.fixture
@@ -75,6 +76,15 @@ def test_a_line_is_one_flat_object_with_time_severity_event_fields_and_service(
     }
     assert len(stamp) == len("2025-01-01T00:00:00.000Z")
     assert abs(datetime.fromisoformat(stamp) - datetime.now(UTC)).total_seconds() < 60
+
+
+def test_every_line_names_the_process_once_it_has_a_name(out: io.StringIO) -> None:
+    logger.info("a.b")
+    log.name_instance("host:1:abcd")
+    logger.bind(**{"service.instance.id": "somebody else"}).info("a.b")
+    first, second = lines(out)
+    assert "service.instance.id" not in first
+    assert second["service.instance.id"] == "host:1:abcd"
 
 
 def test_the_event_is_the_name_that_the_message_begins_with(out: io.StringIO) -> None:

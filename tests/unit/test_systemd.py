@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,29 +14,7 @@ import pytest
 from loguru import logger
 
 from enricher.systemd import Supervisor, supervised, supervisor
-
-
-class Manager:
-    """The end of the socket that systemd has."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(f"\0{name[1:]}" if name.startswith("@") else name)
-        self._socket.setblocking(False)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    async def hears(self) -> str:
-        async with asyncio.timeout(10):
-            return (await asyncio.get_running_loop().sock_recv(self._socket, 100)).decode()
-
-    def has_heard_nothing(self) -> bool:
-        try:
-            return not self._socket.recv(100)
-        except BlockingIOError:
-            return True
+from tests.manager import Manager
 
 
 @pytest.fixture(params=["path", "abstract"])
