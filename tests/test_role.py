@@ -18,8 +18,8 @@ def by_collection(privileges: list[Document]) -> dict[str, set[str]]:
 
 
 def asked_for() -> dict[str, set[str]]:
-    wished = desired("leads")
-    return {name: {*acts, *wished.get(name, ())} for name, acts in required("leads").items()}
+    needed, wished = required("leads"), desired("leads")
+    return {name: {*needed.get(name, ()), *wished.get(name, ())} for name in {*needed, *wished}}
 
 
 def test_the_role_in_the_readme_grants_what_the_daemon_asks_for_and_nothing_else() -> None:

@@ -20,6 +20,8 @@ const privileges = [
   { resource: { db: crm, collection: "enricher_usage" }, actions: ["find", "insert", "update"] },
   { resource: { db: crm, collection: "enricher_suppressed" },
     actions: ["find", "insert", "update", "remove"] },
+  { resource: { db: crm, collection: "enricher_daemons" },
+    actions: ["find", "insert", "update", "createIndex"] },
   { resource: { db: crm, collection: "" }, actions: ["listCollections"] },
 ]
 

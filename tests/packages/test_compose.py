@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+import yaml
 from compose_spec import PyOptions
 
 from enricher.app import CLOSING_SECONDS
 from enricher.demo.serve import variables_for
 from enricher.demo.simulator import Simulator
-from enricher.settings import WorkSettings, load
+from enricher.settings import HttpSettings, WorkSettings, load
 from tests.roles import ROOT
 
 Service: TypeAlias = dict[str, Any]
@@ -126,3 +128,38 @@ def test_the_set_is_initiated_under_the_name_that_everybody_asks_for() -> None:
     assert (
         dict(mounts(mongodb))["./deploy/mongodb/replica-set.js"] in mongodb["healthcheck"]["test"]
     )
+
+
+def test_prometheus_takes_its_configuration_and_asks_every_daemon(promtool: str) -> None:
+    command = services()["prometheus"]["command"]
+    [named] = [word.partition("=")[2] for word in command if word.startswith("--config.file=")]
+    directory = next(
+        s for s, target in mounts(services()["prometheus"]) if named.startswith(target)
+    )
+    file = ROOT / directory / Path(named).name
+    ran = subprocess.run(
+        [promtool, "check", "config", str(file)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    [job] = yaml.safe_load(file.read_text("utf-8"))["scrape_configs"]
+    [example] = yaml.safe_load((file.parent / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["job_name"] == example["job_name"], "the rules and the dashboards rely on it"
+    [found] = job["dns_sd_configs"]
+    assert set(found["names"]) == {"enricher"}
+    assert found["port"] == HttpSettings().port
+
+
+def test_grafana_finds_prometheus_and_the_dashboards_where_they_are_mounted() -> None:
+    grafana = services()["grafana"]
+    at = {target: ROOT / source for source, target in mounts(grafana) if source.startswith(".")}
+    provisioning = at["/etc/grafana/provisioning"]
+    for file in provisioning.glob("dashboards/*.yml"):
+        for provider in yaml.safe_load(file.read_text("utf-8"))["providers"]:
+            assert list(at[provider["options"]["path"]].glob("*.json"))
+    wanted = {
+        name
+        for file in provisioning.rglob("*.yml")
+        for name in re.findall(r"\${(\w+)}", file.read_text("utf-8"))
+    }
+    assert wanted <= set(grafana["environment"])
+    assert grafana["environment"]["PROMETHEUS_URL"] == "http://prometheus:9090"
