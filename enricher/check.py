@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeAlias
 
-from loguru import logger
 from pymongo import AsyncMongoClient
 from rich.console import Console
 from rich.text import Text
@@ -26,6 +25,7 @@ from rich.text import Text
 from enricher import calling
 from enricher.embedded import find_mongod
 from enricher.errors import CheckFailed, DatabaseError
+from enricher.gate import broken
 from enricher.lead import Document
 from enricher.outage import describe
 from enricher.providers.base import Provider
@@ -205,6 +205,5 @@ async def _probe(provider: Provider, seconds: float) -> Verdict:
     except TimeoutError:
         problem = "timed out"
     except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
-        logger.bind(provider=provider.name).exception("provider.broken")
-        problem = f"internal error: {type(error).__name__}"
+        problem = broken(provider, error)
     return (State.FAILED, problem) if problem else (State.OK, "the key is accepted")

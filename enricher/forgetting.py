@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from enricher.answer import Kind, Query
+from enricher.gate import question_of
 from enricher.identity import Identity, identify, subject_of
 from enricher.lead import LeadId
 from enricher.providers.base import Provider
@@ -97,9 +98,8 @@ class Forgetting:
 
 def personal_keys(keyring: Keyring, providers: Sequence[Provider], query: Query) -> list[str]:
     """Keys of everything that providers may have been asked about the person of this query."""
-    questions = {
-        each.name: each.question(query) for each in providers if each.kind is not Kind.COMPANY
-    }
+    asked = [each for each in providers if each.kind is not Kind.COMPANY]
+    questions = {each.name: question_of(each, query) for each in asked}
     return [keyring.key(name, text) for name, text in questions.items() if text is not None]
 
 

@@ -99,14 +99,6 @@ class Gate:
     def name(self) -> str:
         return self.provider.name
 
-    def unfit(self, query: Query) -> str | None:
-        """Why this query is not for the provider, also because its code cannot tell."""
-        try:
-            return self.provider.unfit(query)
-        except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
-            self._broken(error)
-            return f"internal error: {type(error).__name__}"
-
     @property
     def circuit(self) -> Circuit:
         """Whether it is left alone because it fails for everybody."""
@@ -250,8 +242,7 @@ class Gate:
             child(metrics.QUOTA_LEFT, self.name).set(tried.quota_left)
 
     def _broken(self, error: BaseException) -> Tried:
-        logger.bind(provider=self.name, **trace_of(error)).error("provider.broken")
-        return Tried(Unavailable(f"internal error: {type(error).__name__}"), is_charged=None)
+        return Tried(Unavailable(broken(self.provider, error)), is_charged=None)
 
     def _heed(self, asking: Asking, answer: Answer) -> Answer:
         """What one lead was told holds for all of them."""
@@ -272,6 +263,29 @@ class Gate:
             tries=retry.tries,
             wait_seconds=round(retry.wait, 3),
         ).info("provider.retry")
+
+
+def broken(provider: Provider, error: BaseException) -> str:
+    """Tell what a provider's code raised; the reason that it is for a lead."""
+    logger.bind(provider=provider.name, **trace_of(error)).error("provider.broken")
+    return f"internal error: {type(error).__name__}"
+
+
+def unfit(provider: Provider, query: Query) -> str | None:
+    """Why this query is not for this provider, also because its code cannot tell."""
+    try:
+        return provider.unfit(query)
+    except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+        return broken(provider, error)
+
+
+def question_of(provider: Provider, query: Query) -> str | None:
+    """What it would ask; `None` also when its code cannot tell: then it has asked nothing."""
+    try:
+        return provider.question(query)
+    except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+        broken(provider, error)
+        return None
 
 
 def _checked(tried: Tried) -> Tried:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
 from enricher.conclude import FOUND
 from enricher.employer import owners, without_job_elsewhere
-from enricher.gate import Asking, Gate
+from enricher.gate import Asking, Gate, unfit
 from enricher.lead import Lead, Pressure, label
 from enricher.merge import METADATA, usable
 from enricher.storable import is_blank
@@ -122,7 +122,7 @@ class Waterfall:
         findings = Findings(skipped=dict(self._without_key))
         deadline = time.monotonic() + seconds
         for gate in self._gates:
-            reason = gate.unfit(query) if gate.provider.is_free else why
+            reason = unfit(gate.provider, query) if gate.provider.is_free else why
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
@@ -166,8 +166,8 @@ async def _takes_long(falls: Sequence[asyncio.Task[None]]) -> bool:
 def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:
     """Why this provider is not asked, as a short phrase; `None` to ask."""
     provider = gate.provider
-    if (unfit := gate.unfit(query)) is not None:
-        return unfit
+    if (why := unfit(provider, query)) is not None:
+        return why
     if provider.required and provider.required <= _with_implied(known):
         return _NOT_NEEDED
     return None

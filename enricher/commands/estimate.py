@@ -17,6 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Query
 from enricher.commands.meter import Meter
+from enricher.gate import question_of, unfit
 from enricher.identity import Identity, identify
 from enricher.lead import Document, Reason
 from enricher.providers.base import Provider
@@ -108,7 +109,8 @@ class Estimator:
             await self._add_calls(found.providers[provider.name], provider, asked)
 
     async def _add_calls(self, calls: Calls, provider: Provider, asked: list[Query]) -> None:
-        questions = (provider.question(each) for each in asked if provider.unfit(each) is None)
+        fit = (each for each in asked if unfit(provider, each) is None)
+        questions = (question_of(provider, each) for each in fit)
         keys = {self._keys.key(provider.name, question) for question in questions if question}
         fresh = {key for key in keys if bytes.fromhex(key) not in calls.questions}
         calls.questions.update(map(bytes.fromhex, fresh))

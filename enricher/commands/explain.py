@@ -17,6 +17,7 @@ from enricher.commands.reenrich import NO_ADDRESS
 from enricher.errors import ExitCode
 from enricher.explanation import Explanation, Kept, Source, Standing
 from enricher.explanation import explain as explain_lead
+from enricher.gate import question_of, unfit
 from enricher.identity import Identity, identify
 from enricher.lead import Document, LeadId
 from enricher.providers.base import Provider, Registered
@@ -119,9 +120,9 @@ class Explainer:
         return [*sources, *(Source(name, kinds.get(name, ""), off=off[name]) for name in off)]
 
     def _key(self, provider: Provider, identity: Identity) -> str | None:
-        if self.keyring is None or provider.unfit(identity.query) is not None:
+        if self.keyring is None or unfit(provider, identity.query) is not None:
             return None
-        question = provider.question(identity.query)
+        question = question_of(provider, identity.query)
         return question and self.keyring.key(provider.name, question)
 
 
@@ -130,7 +131,7 @@ def _source(provider: Provider, identity: Identity, stored: answers.Standing) ->
         name=provider.name,
         kind=provider.kind.value,
         credits=_credits(provider),
-        unfit=provider.unfit(identity.query),
+        unfit=unfit(provider, identity.query),
         kept=_kept(provider, stored),
         is_under_way=stored.beat is not None,
     )

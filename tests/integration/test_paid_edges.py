@@ -11,11 +11,13 @@ from enricher.answer import Found, Held, Kind, Objected, Query, Unavailable
 from enricher.forgetting import personal_keys
 from enricher.providers.base import Access, Request
 from enricher.providers.clearbit import ClearbitCompany
+from enricher.providers.clearbit_person import ClearbitPerson
 from enricher.providers.hunter import HunterVerifier
 from enricher.store.suppression import Suppressed, key_of
 from enricher.store.usage import Budget, Usage
 from tests.integration.faults import Faults
 from tests.integration.test_paid import QUOKKA, Database, ask, books_of, gate_to, ledger, record
+from tests.observing import events, logged
 from tests.scripted import Door, provider, verdict
 
 ACCESS = Access(SecretStr("key"), "https://vendor.example")
@@ -103,11 +105,28 @@ async def test_a_call_whose_moment_has_passed_is_not_made_for_nobody(faults: Fau
     assert all(row.begun == row.spent == 0 for row in rows if row.provider == "momentary")
 
 
-async def test_a_provider_that_cannot_word_its_question_is_unavailable(database: Database) -> None:
-    class Speechless(ClearbitCompany):
-        def request(self, query: Query) -> Request:
-            raise LookupError(query.company_domain)
+class Speechless(ClearbitPerson):
+    """Of another package."""
 
+    def request(self, query: Query) -> Request:
+        raise LookupError(query.email)
+
+
+async def test_a_provider_that_cannot_word_its_question_is_unavailable(database: Database) -> None:
     async with httpx.AsyncClient() as http:
         gate = gate_to(Speechless(http, ACCESS), await books_of(database))
-        assert await ask(gate) == Unavailable("internal error: LookupError")
+        assert await ask(gate, PERSON) == Unavailable("internal error: LookupError")
+
+
+async def test_a_provider_that_cannot_word_its_question_keeps_nobody_from_being_forgotten(
+    database: Database,
+) -> None:
+    keyring = (await books_of(database)).keyring
+    async with httpx.AsyncClient() as http:
+        verifier = HunterVerifier(http, ACCESS)
+        with logged() as lines:
+            keys = personal_keys(keyring, [Speechless(http, ACCESS), verifier], PERSON)
+    assert keys == personal_keys(keyring, [verifier], PERSON)
+    assert [each.fields["provider"] for each in events(lines, "provider.broken")] == [
+        Speechless.name
+    ]
