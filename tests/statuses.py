@@ -24,7 +24,7 @@ from enricher.providers.registry import VENDORS_PROVIDERS
 
 TRIES = 4
 LARGE = 2_200_000
-NO_TIME_FOR_A_CALL: Document = {"ENRICHER_PROVIDER_TIMEOUT_SECONDS": 0.5}
+NO_TIME_FOR_A_CALL: Document = {"ENRICHER_PROVIDER_TIMEOUT_SECONDS": 1}
 NO_TIME_FOR_A_LEAD: Document = {"ENRICHER_LEAD_TIMEOUT_SECONDS": 8}
 
 _AGAIN = frozenset(vendor.name for vendor in VENDORS if vendor.charges_again)
