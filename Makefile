@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+USABLE := $(VENV)/.usable
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench-ready
 ARGS   ?=
@@ -12,15 +13,19 @@ LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-ur
 .PHONY: demo run test check redis bench chaos money packages constraints manifests format clean
 .DEFAULT_GOAL := test
 
-$(READY): pyproject.toml
+$(USABLE): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[embedded]"
+	@touch $@
+
+$(READY): $(USABLE)
 	$(BIN)/python -m pip install --quiet --editable ".[embedded,test]"
 	@touch $@
 
-demo: $(READY)
+demo: $(USABLE)
 	$(BIN)/enricher demo $(ARGS)
 
-run: $(READY)
+run: $(USABLE)
 	$(BIN)/enricher run $(ARGS)
 
 test: $(READY)
