@@ -150,9 +150,17 @@ class QuotaSettings(Section):
 
 
 class HttpSettings(Section):
-    host: str = setting("ENRICHER_HTTP_HOST", "127.0.0.1", "Address that metrics are served on.")
+    host: str = setting(
+        "ENRICHER_HTTP_HOST",
+        "127.0.0.1",
+        "Address that the status page, metrics and probes are served on.",
+    )
     port: int = setting(
-        "ENRICHER_HTTP_PORT", 9464, "Port of metrics and probes; 0 = any free one.", ge=0, le=65_535
+        "ENRICHER_HTTP_PORT",
+        9464,
+        "Port of the status page, metrics and probes; 0 = any free one.",
+        ge=0,
+        le=65_535,
     )
 
 

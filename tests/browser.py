@@ -72,7 +72,9 @@ class Page:
         async for message in self.socket:
             said = json.loads(message.data)
             if "id" in said:
-                self._answers.pop(said["id"]).set_result(said)
+                answer = self._answers.pop(said["id"])
+                if not answer.done():  # else nobody waits for it any more
+                    answer.set_result(said)
             elif complaint := _complaint(said["method"], said["params"]):
                 self.complaints.append(complaint)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import NoReturn
@@ -18,6 +18,7 @@ from enricher.commands.status_view import shown
 from enricher.outage import describe
 from enricher.overview import Overview
 from enricher.settings import Settings
+from enricher.status import Status
 from enricher.status import as_json as status_as_json
 from enricher.store import DatabaseTrouble
 
@@ -62,11 +63,22 @@ async def _refresh(
 ) -> NoReturn:
     while True:
         await asyncio.sleep(_REFRESH_SECONDS)
-        try:
-            seen = shown(await overview.status(), last=_FEW)
-            show(seen)
-        except DatabaseTrouble as error:
-            show(Group(_stale(error), seen))
+        seen = await look_again(overview.status, seen, show)
+
+
+async def look_again(
+    read: Callable[[], Awaitable[Status]],
+    seen: RenderableType,
+    show: Callable[[RenderableType], None],
+) -> RenderableType:
+    """Show what is new; while MongoDB is away what was seen last, and say that it is old."""
+    try:
+        seen = shown(await read(), last=_FEW)
+    except DatabaseTrouble as error:
+        show(Group(_stale(error), seen))
+    else:
+        show(seen)
+    return seen
 
 
 def _stale(error: Exception) -> Text:

@@ -60,7 +60,7 @@ const clock = (iso) => iso.slice(11, 19);
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 0.9995) return `${Math.round(1000 * seconds)} ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 10 && !Number.isInteger(seconds)) return `${seconds.toFixed(1)} s`;
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
@@ -224,7 +224,12 @@ const up = (value, most) => (HIGH - TOP - BOTTOM) * value / most;
 
 function rounded(value, least) {
   const target = Math.max(value, least), magnitude = 10 ** Math.floor(Math.log10(target));
-  return [1, 2, 4, 6, 8, 10].map((step) => step * magnitude).find((each) => each >= target * 0.9999);
+  return [1, 2, 3, 4, 6, 8, 10].map((step) => step * magnitude).find((each) => each >= target * 0.9999);
+}
+
+function roundedSeconds(value) {  // above a minute in minutes, above an hour in hours
+  const unit = value <= 60 ? 1 : value <= 3600 ? 60 : 3600;
+  return unit * rounded(value / unit, unit === 1 ? 0.1 : 2);
 }
 
 function hatch() {
@@ -264,7 +269,7 @@ function key(mark, name, value) {
 
 function waitingChart(status) {
   const minutes = status.hour, longest = Math.max(...minutes.map((each) => each.waited_longest_seconds));
-  const most = rounded(longest, 0.1), middle = 30 / 60;
+  const most = roundedSeconds(longest), middle = 30 / 60;
   const svg = frame(byId("waiting"), `Time from a lead being work to its claim: at most ${duration(longest)} in the last hour`, most, (value) => value ? duration(value) : "0");
   let path = "", pen = "M";
   minutes.forEach((each, index) => {
@@ -290,7 +295,7 @@ function waitingChart(status) {
 
 const PARTS = [verdict, notes, figures, settledChart, waitingChart, providers, backlog, budgets, daemons, last];
 const BOXES = {providers, backlog, budgets, daemons, last};
-let answeredAt = null, failingFor = "", timer = 0;
+let shown = null, answeredAt = null, failingFor = "", timer = 0;
 
 function isSelected(part) {
   const selection = getSelection(), box = byId(Object.keys(BOXES).find((id) => BOXES[id] === part));
@@ -298,9 +303,10 @@ function isSelected(part) {
 }
 
 function show(status) {
+  shown = status;
+  byId("all").hidden = false;  // before the charts, which are as wide as their place is
   for (const part of PARTS) if (!isSelected(part)) part(status);  // somebody may be copying an id
   byId("leads").textContent = status.leads;
-  byId("all").hidden = false;
   byId("all").dataset.at = status.at;
 }
 
@@ -336,6 +342,7 @@ function freshness() {
   if (isStale && !document.title.startsWith("⚠")) document.title = `⚠ ${document.title}`;
 }
 
+addEventListener("resize", () => { if (shown) for (const chart of [settledChart, waitingChart]) chart(shown); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
 setInterval(freshness, 1000);
 ask();

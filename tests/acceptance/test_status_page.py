@@ -23,6 +23,7 @@ from enricher.throughput import Ended
 from tests.browser import Browser, Page, browsing, chromium
 from tests.fleet_status import NOW, full, minutes
 from tests.rig import Rig, address
+from tests.waiting import eventually
 
 PHONE = 360
 SCROLLS_SIDEWAYS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
@@ -119,6 +120,22 @@ async def test_it_fits_a_phone_and_a_screen_in_light_and_in_dark(
         is_dark = sum(int(each) for each in ground[4:-1].split(",")) < 3 * 128
         assert is_dark == (scheme == "dark")
         assert page.complaints == []
+
+
+async def test_the_charts_are_drawn_for_the_width_they_have(browser: Browser) -> None:
+    """At once and after a change: else their words would be scaled with them."""
+    widths = "['settled', 'waiting'].map((id) => [document.getElementById(id).clientWidth, document.querySelector(`#${id} svg`).viewBox.baseVal.width])"
+    async with _page(browser, Told(full())) as page:
+        await page.until("#last", bool)
+        wide = await page.value(widths)
+        await page.see_as("light", PHONE)
+
+        async def is_drawn_anew() -> bool:
+            narrow = await page.value(widths)
+            assert narrow[0][0] < wide[0][0]
+            return all(abs(place - drawn) <= 1 for place, drawn in [*wide, *narrow])
+
+        await eventually(is_drawn_anew)
 
 
 async def test_everything_that_is_told_is_shown(browser: Browser) -> None:

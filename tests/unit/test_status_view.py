@@ -6,11 +6,13 @@ import io
 from typing import Any
 
 import pytest
-from rich.console import Console
+from pymongo.errors import ServerSelectionTimeoutError
+from rich.console import Console, RenderableType
 
+from enricher.commands.status import look_again
 from enricher.commands.status_view import shown
 from enricher.fleet import Circuit
-from enricher.status import BudgetStatus, ProviderStatus, Stream
+from enricher.status import BudgetStatus, ProviderStatus, Status, Stream
 from enricher.throughput import Ended
 from tests.fleet_status import NOW, full
 
@@ -68,3 +70,26 @@ def test_polling_and_half_open_circuits_are_named() -> None:
     assert "closed: leads are found by polling" in text
     assert "circuit half-open" in text
     assert "no limit" in text
+
+
+async def test_what_is_watched_stays_through_an_outage_and_is_said_to_be_old() -> None:
+    screens: list[str] = []
+
+    def show(what: RenderableType) -> None:
+        out = io.StringIO()
+        Console(file=out, width=160, markup=False, highlight=False).print(what)
+        screens.append(out.getvalue())
+
+    async def read() -> Status:
+        return full()
+
+    async def fail() -> Status:
+        raise ServerSelectionTimeoutError("mongodb://ada:secret@db1.internal is away")
+
+    seen = await look_again(read, "nothing yet", show)
+    seen = await look_again(fail, seen, show)
+    assert screens[1].startswith("MongoDB does not answer (ServerSelectionTimeoutError)")
+    assert screens[1].endswith(screens[0])
+    assert "secret" not in screens[1]
+    await look_again(read, seen, show)
+    assert screens[2] == screens[0]
