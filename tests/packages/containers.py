@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import time
@@ -23,11 +24,20 @@ from tests.roles import ROOT
 TOOLS = ("buildah", "podman", "debootstrap", "runc")
 BASE, IMAGE = "localhost/base", "localhost/enricher"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-_CONFINED = (
+MACHINE = "localhost/machine"
+_MACHINE = f"""
+FROM {IMAGE}
+USER 0:0
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends systemd systemd-sysv \\
+ && systemctl set-default multi-user.target && mkdir -p /etc/credstore /etc/enricher
+COPY enricher.service /etc/systemd/system/
+"""
+_BARE = (
     *("--runtime", "runc", "--network", "host", "--log-driver", "k8s-file"),
     *("--ulimit", "nofile=1024:4096", "--ulimit", "nproc=1000:1000"),
-    *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
+"""What podman needs to be told where it runs without an engine, and maybe in a small machine itself."""
+_CONFINED = (*(*_BARE, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +60,14 @@ class Images:
     def _configuration(self) -> Path:
         return self.directory / "storage.conf"
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, given: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """With `given` as its input."""
         environment = os.environ | {"CONTAINERS_STORAGE_CONF": str(self._configuration)}
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            command, env=environment, input=given, capture_output=True, text=True, check=False
+        )
         assert ran.returncode == 0 or not check, (
             f"{command}\n{ran.stdout[-4000:]}{ran.stderr[-4000:]}"
         )
@@ -75,6 +90,14 @@ class Images:
         for source, target in self._access_to_the_index().items():
             arguments += ["--volume", f"{source}:{target}:ro"]
         self._build(IMAGE, ROOT / "Dockerfile", ROOT, *arguments)
+
+    def make_machine(self) -> None:
+        """The image with systemd in it, and the unit: a machine on which somebody installed both."""
+        context = self.directory / "machine"
+        context.mkdir()
+        (context / "Dockerfile").write_text(_MACHINE)
+        shutil.copy(ROOT / "deploy" / "systemd" / "enricher.service", context)
+        self._build(MACHINE, context / "Dockerfile", context)
 
     def _build(self, tag: str, recipe: Path, context: Path, *arguments: str) -> None:
         command = ("buildah", "bud", "--isolation", "chroot", "--format", "docker")
@@ -116,6 +139,19 @@ class Images:
             print(self.run("podman", "logs", container.id, check=False).stderr)
             self.run("podman", "rm", "--force", "--time", "0", container.id)
 
+    @contextmanager
+    def machine(self) -> Iterator[Machine]:
+        """Booted, and gone afterwards. As on a real one, mounts reach everybody: credentials are one."""
+        systemd = ("--privileged", "--systemd=always", "--entrypoint", "/sbin/init")
+        command = ("podman", "run", "--detach", *_BARE, *systemd, MACHINE)
+        machine = Machine(self, self.run(*command).stdout.strip())
+        try:
+            machine.do("mount", "--make-rshared", "/")
+            yield machine
+        finally:
+            print(machine.do("journalctl", "--unit=enricher", "--output=cat", check=False))
+            self.run("podman", "rm", "--force", "--time", "0", machine.id)
+
     def remove(self) -> None:
         """All that was mounted or run from here, before the directory goes."""
         self.run("podman", "rm", "--all", "--force", "--time", "0", check=False)
@@ -155,3 +191,27 @@ class Container:
 
     def wait(self) -> int:
         return int(self.images.run("podman", "wait", self.id).stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A container that is a machine with systemd."""
+
+    images: Images
+    id: str
+
+    def do(self, *command: str, check: bool = True, given: str | None = None) -> str:
+        """What the command prints in there, as root."""
+        in_there = ("podman", "exec", "--interactive", self.id)
+        return self.images.run(*in_there, *command, check=check, given=given).stdout
+
+    def write(self, file: str, text: str) -> None:
+        self.do("sh", "-c", f"umask 077; cat > {file}", given=text)
+
+    def is_up(self) -> bool:
+        state = self.do("systemctl", "is-system-running", check=False).strip()
+        return state in ("running", "degraded")  # what a container may not do concerns nobody here
+
+    def shown(self, name: str) -> str:
+        """A property of the unit, as systemd has it."""
+        return self.do("systemctl", "show", "enricher", f"--property={name}", "--value").strip()

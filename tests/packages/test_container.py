@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from tests.packages.containers import BASE, IMAGE, TOOLS, Images
-from tests.rig import Rig, address, open_rig
+from tests.packages.containers import BASE, IMAGE, Images
+from tests.rig import Rig, address
 from tests.waiting import eventually
 
 MOST_MEGABYTES = 200
@@ -22,30 +16,6 @@ USER = 65532
 COMPILERS = ("gcc", "cc", "g++", "clang", "cpp", "make", "ld", "as", "cargo", "rustc")
 
 pytestmark = [pytest.mark.packages, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def images() -> Iterator[Images]:
-    missing = [
-        tool for tool in TOOLS if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin")
-    ]
-    if missing or os.geteuid() != 0:
-        reason = f"needs root and Debian's {', '.join(missing or TOOLS)}"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    with tempfile.TemporaryDirectory(prefix="enricher-images-") as directory:
-        store = Images(Path(directory))
-        try:
-            store.make_base()
-            store.make_image()
-            yield store
-        finally:
-            store.remove()
-
-
-@pytest_asyncio.fixture
-async def rig(mongodb_uri: str) -> AsyncIterator[Rig]:
-    async with open_rig(mongodb_uri) as opened:
-        yield opened
 
 
 def test_the_image_is_small_and_says_what_it_is(images: Images) -> None:
