@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from enricher.answer import Kind
-from enricher.storable import is_blank, mapping
+from enricher.storable import is_blank, mapping, plain
 
 
 class _Network(NamedTuple):
@@ -56,24 +56,28 @@ def handle_of(network: str, value: object) -> str | None:
     if len(text) > _LONGEST or re.search(r"[\s:\\<>\[\]\x00-\x1f\x7f]", text):
         return None
     names = [name for name in _path(text).split("/") if name]
-    if len(names) < (parts if found else 1) or _is_nobodys(names, is_address=bool(found)):
+    if len(names) < (parts if found else 1) or (not found and _begins_with_a_host(names)):
         return None
-    return "/".join(names if names[0].lower() in _WHOLE else names[:parts])
+    kept = names if names[0].lower() in _WHOLE else names[:parts]
+    return None if _is_nobodys(kept) else "/".join(kept)
 
 
-def _is_nobodys(names: Sequence[str], *, is_address: bool) -> bool:
-    first, is_alone = names[0].lower(), len(names) == 1
-    if first in _NO_HANDLE or (is_alone and first in _NO_PROFILES):
-        return True
-    return not is_address and not is_alone and "." in first  # some other host
+def _begins_with_a_host(names: Sequence[str]) -> bool:
+    return len(names) > 1 and "." in names[0]
+
+
+def _is_nobodys(names: Sequence[str]) -> bool:
+    """Also "company" of "company/acme", where handles have one part: it is another network's."""
+    first = names[0].lower()
+    return first in _NO_HANDLE or (len(names) == 1 and first in _NO_PROFILES)
 
 
 def _path(text: str) -> str:
     try:
-        path = urlsplit(text.strip("/")).path
+        path = urlsplit(plain(text).strip("/")).path
     except ValueError:  # "//[" looks like the start of an IPv6 address
         return ""
-    return path.strip("/").removeprefix("@").encode("utf-8", "replace").decode()
+    return path.strip("/").lstrip("@")
 
 
 def url_of(kind: str, network: str, handle: object) -> str | None:

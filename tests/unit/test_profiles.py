@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from enricher.profiles import handle_of
+from enricher.profiles import NETWORKS, handle_of
 from enricher.providers import reading
+from tests.bodies import ODD
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,19 @@ def test_a_handle_is_the_path_on_its_own_network(
 )
 def test_a_domain_is_the_host_of_a_web_site(address: object, domain: str | None) -> None:
     assert reading.domain({"site": address}, "site") == domain
+
+
+@pytest.mark.parametrize("network", ["twitter", "facebook", "github"])
+def test_another_networks_handle_is_no_account_called_company(network: str) -> None:
+    """Else the link would lead to somebody who has that name there."""
+    assert handle_of(network, "company/acme") is None
+    assert handle_of(network, f"https://{network}.com/company/acme") is None
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "value", ["@@acme", "@@company", "\ud800", "acme/", "x.com/@company/x", *ODD]
+)
+def test_a_handle_that_was_read_reads_the_same_again(network: str, value: object) -> None:
+    handle = handle_of(network, value)
+    assert handle is None or handle_of(network, handle) == handle
