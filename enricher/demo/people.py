@@ -75,12 +75,17 @@ def hunter_person_body(seed: int, email: str) -> bytes:
     return encode({"data": record, "meta": {"email": email}})
 
 
+_NO_NAMES = ("moved", "claimed", "stranger", "bounce", "smtpfail")
+"""Words of stories, which stand in an address beside the name."""
+
+
 def person(seed: int, email: str) -> Record:
     """The full key set of Clearbit's person."""
     chance = Random(f"{seed} person {email}")
     local, _, domain = email.rpartition("@")
     employer = f"other-{domain}" if "moved" in email else domain
-    first, _, last = (part.title() for part in local.partition("."))
+    first, *others = [part.title() for part in local.split(".") if part not in _NO_NAMES] or [""]
+    last = " ".join(others)
     title, role, seniority = chance.choice(_TITLES)
     location, zone, offset, city, state, state_code, country, code = chance.choice(_PLACES)
     handle = local.replace(".", "")

@@ -41,11 +41,11 @@ from enricher.countries import code_of
 from enricher.providers import hints, person, reading
 from enricher.providers.base import Access, Request, Window
 from enricher.providers.http import (
-    RATE_LIMITED,
     REFUSED_KEY,
     REFUSED_QUESTION,
     USED_UP,
     HttpProvider,
+    complaint,
 )
 from enricher.providers.shape import Sends, within
 
@@ -143,14 +143,7 @@ class _Apollo(HttpProvider):
                 return words[is_good]
             case 403 if _is_scope(reply):
                 return None  # a key for enrichment alone need not be good for this route
-            case 404:
-                return "the address is wrong (404)"
-        match _refusal(reply):
-            case Held(reason=reason):
-                return reason
-            case Throttled():
-                return RATE_LIMITED
-        return f"unexpected answer ({reply.status})"
+        return complaint(reply, _refusal(reply))
 
 
 class ApolloCompany(_Apollo):

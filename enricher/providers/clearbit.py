@@ -35,11 +35,11 @@ from enricher.answer import (
 from enricher.providers import hints, reading
 from enricher.providers.base import Request, Window
 from enricher.providers.http import (
-    RATE_LIMITED,
     REFUSED_KEY,
     REFUSED_QUESTION,
     USED_UP,
     HttpProvider,
+    complaint,
     preparing,
 )
 from enricher.providers.shape import Sends
@@ -48,6 +48,7 @@ API_VERSION = "2019-12-19"
 """Clearbit's last dated version. Unsent, an account's own pinned version would decide the shape."""
 
 _NOT_FOUND = 404
+_REFUSED_QUESTION = (400, 422)
 _DEAD_LOGO_HOST = "logo.clearbit.com"
 
 _TEXTS = {
@@ -153,7 +154,7 @@ class ClearbitRoute(HttpProvider):
                 return self.read(reply)
             case 202:
                 return preparing(reply)
-            case 400 | 422:
+            case status if status in _REFUSED_QUESTION:
                 return NotFound(REFUSED_QUESTION)
             case 401:
                 return Held(REFUSED_KEY)
@@ -170,18 +171,8 @@ class ClearbitRoute(HttpProvider):
         reply = await self._fetch(Request(self.path, {}))
         if isinstance(reply, Unavailable):
             return reply.reason
-        match reply.status:
-            case 400 | 422:
-                return None
-            case 401:
-                return REFUSED_KEY
-            case 402:
-                return USED_UP
-            case 404:
-                return "the address is wrong (404)"
-            case 429:
-                return RATE_LIMITED
-        return f"unexpected answer ({reply.status})"
+        is_accepted = reply.status in _REFUSED_QUESTION
+        return None if is_accepted else complaint(reply, self.interpret(reply))
 
 
 class ClearbitCompany(ClearbitRoute):

@@ -43,7 +43,17 @@ import httpx
 from loguru import logger
 
 from enricher import metrics
-from enricher.answer import Answer, Found, NotFound, Preparing, Query, Reply, Unavailable
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    NotFound,
+    Preparing,
+    Query,
+    Reply,
+    Throttled,
+    Unavailable,
+)
 from enricher.providers import hints, reading
 from enricher.providers.base import Access, Provider, Request, Tried, Window
 from enricher.providers.shape import Sends, drift
@@ -63,6 +73,7 @@ _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 checked. Layers upon layers, or brotli, could fill the memory with a single chunk."""
 
 _OK = 200
+_NOT_FOUND = 404
 _MINUTE = 60
 _HOUR = 3600.0
 _UNREADABLE = Unavailable("the answer could not be read")
@@ -225,6 +236,18 @@ class HttpProvider(Provider):
         seconds = self._access.timeout
         timeout = {"connect": seconds, "read": seconds, "write": seconds, "pool": seconds}
         return httpx.Request(request.method, url, headers=headers, extensions={"timeout": timeout})
+
+
+def complaint(reply: Reply, answer: Answer) -> str:
+    """What `enricher check` says of a reply that is no sign of a good key, and means this answer."""
+    if reply.status == _NOT_FOUND:
+        return "the address is wrong (404)"
+    match answer:
+        case Held(reason=reason):
+            return reason
+        case Throttled():
+            return RATE_LIMITED
+    return f"unexpected answer ({reply.status})"
 
 
 def preparing(reply: Reply) -> Preparing:

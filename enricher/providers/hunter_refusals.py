@@ -33,11 +33,11 @@ from enricher.answer import (
 from enricher.providers import hints, reading
 from enricher.providers.base import Access, Request, Tried
 from enricher.providers.http import (
-    RATE_LIMITED,
     REFUSED_KEY,
     REFUSED_QUESTION,
     USED_UP,
     HttpProvider,
+    complaint,
 )
 
 REFUSALS_BEFORE_HELD = 5
@@ -133,16 +133,9 @@ class HunterRoute(HttpProvider):
                 return None
             case 200:
                 return "the body is not an account"
-            case 404:
-                return "the address is wrong (404)"
             case 429:
                 return USED_UP
-        match refusal(reply):
-            case Held(reason=reason):
-                return reason
-            case Throttled():
-                return RATE_LIMITED
-        return f"unexpected answer ({reply.status})"
+        return complaint(reply, refusal(reply))
 
 
 def refusal(reply: Reply) -> Answer:

@@ -39,11 +39,11 @@ from enricher.countries import code_of
 from enricher.providers import hints, person, reading
 from enricher.providers.base import Request, Window
 from enricher.providers.http import (
-    RATE_LIMITED,
     REFUSED_KEY,
     REFUSED_QUESTION,
     USED_UP,
     HttpProvider,
+    complaint,
 )
 from enricher.providers.shape import Sends, within
 
@@ -123,14 +123,7 @@ class _PeopleDataLabs(HttpProvider):
                 return None
             case 404 if any(name.startswith("x-ratelimit") for name in reply.headers):
                 return None
-            case 404:
-                return "the address is wrong (404)"
-        match _refusal(reply):
-            case Held(reason=reason):
-                return reason
-            case Throttled():
-                return RATE_LIMITED
-        return f"unexpected answer ({reply.status})"
+        return complaint(reply, _refusal(reply))
 
 
 class PdlCompany(_PeopleDataLabs):
