@@ -33,7 +33,7 @@ FIGURES: Mapping[str, Callable[[argparse.Namespace], Figure]] = {
     "scale-out": lambda given: ScaleOut(given.rounds),
     "start": lambda given: Starts(given.rounds),
     "million": lambda given: Million(given.million),
-    "cpu": lambda given: CpuSplit(given.rounds, given.leads),
+    "cpu": lambda given: CpuSplit(min(given.rounds, 3), given.leads),
 }
 LIBRARIES = ("pymongo", "httpx", "httpx-aiohttp", "aiohttp", "uvloop", "celery", "arq", "redis")
 
@@ -44,22 +44,40 @@ async def main(given: argparse.Namespace) -> None:
     figures = {name: make(given) for name, make in FIGURES.items() if name in given.only}
     async with world() as place:
         facts |= await _versions(place)
-        await _rounds(console, place, figures)
-    sections = [figure.section() for figure in figures.values()]
+        seen = await _rounds(console, place, figures)
+    sections = [figures[name].section() for name in figures if name in seen]
     for section in sections:
         report.show(console, section)
     if given.write:
-        given.write.write_text(report.markdown(_command(), facts, sections))
+        given.write.write_text(report.markdown(given.command, facts, sections))
+    if given.readme:
+        report.put_into_readme(given.command, facts, sections)
 
 
-async def _rounds(console: Console, place: World, figures: Mapping[str, Figure]) -> None:
+async def _rounds(console: Console, place: World, figures: Mapping[str, Figure]) -> set[str]:
+    """Names of the figures of which at least one round was seen to its end.
+
+    What takes too long on a busy machine is left out, and the run goes on: it has cost so much.
+    """
+    seen: set[str] = set()
     for number in range(max(figure.rounds for figure in figures.values())):
         for name, figure in figures.items():
             if number >= figure.rounds:
                 continue
-            async for line in figure.round(place):
-                now = datetime.now(UTC).strftime("%H:%M:%S")
-                console.print(f"{now} {name} {number + 1}/{figure.rounds}: {line}", highlight=False)
+            title = f"{name} {number + 1}/{figure.rounds}"
+            try:
+                async for line in figure.round(place):
+                    _say(console, f"{title}: {line}")
+            except (AssertionError, TimeoutError) as error:
+                _say(console, f"{title} was given up: {error!r}")
+            else:
+                seen.add(name)
+    return seen
+
+
+def _say(console: Console, line: str) -> None:
+    now = datetime.now(UTC).strftime("%H:%M:%S")
+    console.print(f"{now} {line}", highlight=False, markup=False)
 
 
 async def _versions(place: World) -> dict[str, str]:
@@ -69,11 +87,6 @@ async def _versions(place: World) -> dict[str, str]:
         "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "with": f"MongoDB {mongodb}, {libraries}",
     }
-
-
-def _command() -> str:
-    arguments = shlex.join(sys.argv[1:])
-    return f"make bench ARGS={shlex.quote(arguments)}" if arguments else "make bench"
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -86,7 +99,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--million", type=int, default=1_000_000, help="leads that are done with")
     parser.add_argument("--of", nargs="+", default=[], help="contestants of the drain, all if none")
     parser.add_argument("--write", type=Path, help="where to; a whole run: RESULTS.md")
+    parser.add_argument("--readme", action="store_true", help="put the figures into the README too")
     given = parser.parse_args(arguments)
+    told = shlex.join(each for each in arguments if each != "--readme")
+    given.command = f"make bench ARGS={shlex.quote(told)}" if told else "make bench"
     if given.only == names and not given.of:
         given.write = given.write or report.RESULTS
     return given

@@ -92,8 +92,8 @@ CONTESTANTS = (
     Contestant("enricher", _daemon),
     Contestant("bare", _reference("bare")),
     Contestant("enricher, companies known", _daemon, companies=COMPANIES),
-    Contestant("naive", _reference("naive"), share=0.5),
-    Contestant("arq", _queue("arq_app"), share=0.5),
+    Contestant("naive", _reference("naive"), share=0.3),
+    Contestant("arq", _queue("arq_app"), share=0.3),
     Contestant("Celery", _queue("celery_app"), share=0.1),
 )
 

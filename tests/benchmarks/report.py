@@ -13,6 +13,8 @@ from rich.table import Table
 from tests.benchmarks.rig import World
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- make bench writes from here -->\n", "<!-- to here -->\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,19 @@ def markdown(command: str, facts: Mapping[str, str], sections: Sequence[Section]
         *(_as_markdown(section) for section in sections),
     ]
     return "\n".join(parts)
+
+
+def put_into_readme(command: str, facts: Mapping[str, str], sections: Sequence[Section]) -> None:
+    """Replace what stands between the two comments."""
+    before, _, rest = README.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    assert after, f"the README has no {BEGIN} ... {END}"
+    goals = [goal for section in sections for goal in section.goals]
+    machine = "; ".join(facts[name] for name in ("machine", "system", "when"))
+    loads = f"Load before the run: {facts['load before the run']}."
+    first = _table(sections[0].columns, sections[0].rows)
+    parts = [f"```sh\n{command}\n```\n", f"{machine}. {loads}\n", summary(goals), first]
+    README.write_text(before + BEGIN + "\n" + "\n".join(parts) + "\n" + END + after)
 
 
 def summary(goals: Sequence[Goal]) -> str:
