@@ -66,7 +66,8 @@ async def test_what_a_daemon_decided_is_told_for_leads_of_every_fate(rig: Rig) -
     [held] = await _told(rig, "held")
     hunter = _providers(held)["hunter"]
     assert (hunter["decision"], hunter["credits"], hunter["kept"]) == ("held", 0.5, None)
-    assert (held["next"]["what"], held["who"]["email"]) == ("the next try", bob)
+    assert held["next"]["what"].startswith("the next try")  # or it is due by now, on a slow machine
+    assert held["who"]["email"] == bob
     assert held["next"]["due_at"] > held["providers"][0]["kept"]["at"]
 
     [skipped] = await _told(rig, "skipped")
