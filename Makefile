@@ -10,7 +10,7 @@ BENCH  := $(VENV)/.bench-ready
 ARGS   ?=
 LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make constraints"
 
-.PHONY: demo run test check redis bench chaos money packages constraints manifests format clean
+.PHONY: demo run test check redis bench chaos money packages constraints manifests pictures format clean
 .DEFAULT_GOAL := test
 
 $(USABLE): pyproject.toml
@@ -69,6 +69,9 @@ manifests:
 	  { printf '# A copy of deploy/prometheus/%s.yml, made by `make manifests`.\n' $$name; \
 	    printf 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: enricher-%s\nspec:\n' $$name; \
 	    sed 's/^\(.\)/  \1/' deploy/prometheus/$$name.yml; } > deploy/kubernetes/prometheus-operator/$$name.yaml; done
+
+pictures: $(READY)
+	$(BIN)/python -m tests.deploy $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff format .

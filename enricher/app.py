@@ -6,7 +6,7 @@ closed when nobody needs them any more.
 
     http server
       heartbeat, flights, ledger, presence   <- until the last call has ended
-        watcher, worker, releases, census      <- told to stop by the first signal
+        watcher, worker, releases, census, plans      <- told to stop by the first signal
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from enricher.lead import Document, Inputs
 from enricher.outage import describe
 from enricher.overview import Overview, Shared
 from enricher.paid import Books
+from enricher.plans import Plans
 from enricher.presence import Teller
 from enricher.providers.base import Provider, Registered
 from enricher.releases import Releases
@@ -76,6 +77,7 @@ class Daemon:
     books: Books
     releases: Releases
     census: Census
+    plans: Plans
     teller: Teller
     overview: Overview
     introduction: Mapping[str, str] = field(default_factory=dict)
@@ -104,6 +106,7 @@ class Daemon:
                 working.create_task(self.worker.run(self.stop), name="worker")
                 working.create_task(self.releases.run(self.stop), name="releases")
                 working.create_task(self.census.run(self.stop), name="census")
+                working.create_task(self.plans.run(self.stop), name="plans")
             await self.worker.enrichment.waterfall.close(self.worker.last_calls_seconds)
             drained.set()
 
@@ -251,7 +254,8 @@ def _wire(
         waits_for,
     )
     teller = Teller(daemons, holder, worker.activity, paid, lambda: watcher.lag_seconds)
-    return Daemon(watcher, worker, heartbeat, books, releases, census, teller, overview)
+    plans = Plans([gate.provider for gate in paid])
+    return Daemon(watcher, worker, heartbeat, books, releases, census, plans, teller, overview)
 
 
 def _holder() -> str:

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("wiring", "app calling check overview"),
     (
         "loops",
-        "census watcher worker heartbeat releases http enrichment bell activity presence readings",
+        "census plans watcher worker heartbeat releases http enrichment bell activity presence readings",
     ),
     (
         "calls",

@@ -506,8 +506,8 @@ GROUND = Row(
             ],
         ),
         Panel(
-            "Memory and CPU",
-            "Resident memory by daemon, and cores in use.",
+            "Memory",
+            "Resident memory by daemon.",
             "bytes",
             [
                 Query(f"process_resident_memory_bytes{{{OURS}}}", "memory {{instance}}"),

@@ -114,6 +114,7 @@ ANSWERS = Row(
                     "{{provider}}",
                 )
             ],
+            width=6,
         ),
         Panel(
             "Duration, 95th percentile",
@@ -125,24 +126,29 @@ ANSWERS = Row(
                     "{{provider}}",
                 )
             ],
+            width=6,
         ),
         Panel(
             "Retries within an attempt",
             "Tries that were repeated, a second.",
             "reqps",
             [Query(_each("enricher_provider_retries_total"), "{{provider}}")],
+            width=6,
         ),
         Panel(
             "Records that have changed",
-            "Answers in which fields that the vendor is documented to send were missing or of another type. "
-            "The log names the fields (provider.schema_drift).",
+            "Answers of the last hour in which fields that the vendor is documented to send were missing or of "
+            "another type. The log names the fields (provider.schema_drift).",
             "short",
             [
                 Query(
-                    increase("enricher_schema_drift_total", by="provider", ours=CHOSEN),
+                    increase(
+                        "enricher_schema_drift_total", by="provider", window="[1h]", ours=CHOSEN
+                    ),
                     "{{provider}}",
                 )
             ],
+            width=6,
         ),
     ],
 )
@@ -284,7 +290,8 @@ MONEY = Row(
             "short",
             [
                 Query(
-                    f"sum by (provider) (max by (provider, reason) ({series('enricher_leads_parked', ours=CHOSEN)}))",
+                    f"max by (provider) (sum by (job, instance, provider)"
+                    f" ({series('enricher_leads_parked', ours=CHOSEN)}))",
                     "{{provider}}",
                 )
             ],

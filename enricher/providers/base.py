@@ -123,6 +123,10 @@ class Provider(ABC):
         except (ValueError, TypeError):
             return None
 
+    async def quota_left(self) -> float | None:
+        """Credits left of the vendor's plan, if it tells that when asked; it must cost nothing."""
+        return None
+
     async def probe(self) -> str | None:
         """For `enricher check`: `None` when the vendor accepts the key, else what is wrong.
 

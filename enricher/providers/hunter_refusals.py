@@ -123,6 +123,14 @@ class HunterRoute(HttpProvider):
             )
         return self._seen
 
+    async def quota_left(self) -> float | None:
+        """By the account, which is free to look at."""
+        reply = await self._fetch(Request(_ACCOUNT_ROUTE, {}))
+        if isinstance(reply, Unavailable):
+            return None
+        data = reading.at(reading.parse_object(reply.body), "data")
+        return _left_of(data, self.allowances)
+
     async def probe(self) -> str | None:
         """Looks at the account, which is free. Says nothing of its content: it holds a name."""
         reply = await self._fetch(Request(_ACCOUNT_ROUTE, {}))
@@ -181,6 +189,12 @@ def _why_refused(reply: Reply | Unavailable, allowances: Mapping[str, float]) ->
         reading.text(data, "reset_date"), now, longest=LONGEST_HOLD_SECONDS
     )
     return Held(USED_UP) if until_reset is None else Held(USED_UP, until_reset)
+
+
+def _left_of(account: object, allowances: Mapping[str, float]) -> float | None:
+    """Of the first part that the account shows."""
+    parts = (_left(account, each) for each in allowances)
+    return next((left for left in parts if left is not None), None)
 
 
 def _left(account: object, allowance: str) -> float | None:

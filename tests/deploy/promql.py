@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,15 @@ class Expression:
             if name.startswith(("enricher_", "process_")) or ":enricher_" in name or name == "up":
                 matchers = {label: (op, value) for label, op, value in _MATCHER.findall(inside)}
                 found.append((name, matchers))
+        return found
+
+    @property
+    def series(self) -> list[str]:
+        """Each selector by itself."""
+        found = []
+        for name, matchers in self.selectors:
+            inside = ", ".join(f'{label}{op}"{text}"' for label, (op, text) in matchers.items())
+            found.append(f"{name}{{{inside}}}")
         return found
 
     @property
@@ -88,10 +97,9 @@ def of_rules() -> list[Expression]:
     return [Expression(rule.get("alert") or rule["record"], rule["expr"]) for rule in rules()]
 
 
-def without_variables(expr: str, window: str, values: Mapping[str, str] | None = None) -> str:
-    """As Grafana would send it, for all daemons and providers."""
-    for name in ("$__rate_interval", "$__range"):
-        expr = expr.replace(name, window)
+def without_variables(expr: str, window: str, shown: str = "") -> str:
+    """As Grafana would send it, for all daemons and providers, while `shown` is the time shown."""
+    expr = expr.replace("$__rate_interval", window).replace("$__range", shown or window)
     for name in ("$job", "$instance", "$provider"):
-        expr = expr.replace(name, (values or {}).get(name, ".+"))
+        expr = expr.replace(name, ".+")
     return expr

@@ -1,0 +1,196 @@
+"""A fleet at work, watched by a real Prometheus with our rules.
+
+    async with watched_fleet(uri, prometheus, directory) as fleet:
+        await fleet.prometheus.query("sum(enricher_leads_in_work)")
+
+Two daemons, all vendors simulated, leads of every kind, and something of everything that can go
+wrong: a key that is refused, a budget that is used up, a vendor that fails for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from enricher.demo.leads import sample_leads
+from enricher.demo.simulator import Simulator
+from tests.deploy.promql import RULES
+from tests.processes import Daemon, bound_to_us
+from tests.rig import Rig, open_rig
+from tests.waiting import eventually
+
+SCRAPE_SECONDS = 1
+VENDORS = ("clearbit", "hunter", "pdl", "apollo")
+_SETTINGS = {
+    "ENRICHER_RETRY_DELAY_SECONDS": "2",
+    "ENRICHER_PROVIDERS_OFF": "[]",
+    "CLEARBIT_API_KEY": "sk_good",
+    "CLEARBIT_MONTHLY_BUDGET": "100000",
+    "HUNTER_API_KEY": "good",
+    "HUNTER_DAILY_BUDGET": "5000",
+    "HUNTER_MONTHLY_BUDGET": "90000",
+    "PDL_API_KEY": "good",
+    "PDL_RATE_LIMIT": "600",
+    "APOLLO_API_KEY": "wrong",
+    "APOLLO_RATE_LIMIT": "600",
+}
+_SEEN_FROM_HERE = ("CLEARBIT_RATE_LIMIT", "HUNTER_RATE_LIMIT")
+"""Out of the way in other tests; here they are the vendors' own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """Its HTTP API."""
+
+    http: httpx.AsyncClient
+
+    async def query(self, expr: str, at: float | None = None) -> list[dict[str, Any]]:
+        """The samples now. Raises AssertionError for an expression that is none."""
+        asked = {"query": expr} | ({"time": str(at)} if at else {})
+        return await self._result("/api/v1/query", asked)
+
+    async def over(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        """The series from `start` to `end`."""
+        span = {"start": str(start), "end": str(end), "step": str(step)}
+        return await self._result("/api/v1/query_range", {"query": expr, **span})
+
+    async def _result(self, path: str, asked: dict[str, str]) -> list[dict[str, Any]]:
+        said = (await self.http.post(path, data=asked)).json()
+        assert said["status"] == "success", f"{asked['query']}: {said.get('error')}"
+        result: list[dict[str, Any]] = said["data"]["result"]
+        return result
+
+    async def rules(self) -> list[dict[str, Any]]:
+        said = (await self.http.get("/api/v1/rules")).json()
+        return [rule for group in said["data"]["groups"] for rule in group["rules"]]
+
+    async def targets_up(self) -> int:
+        said = (await self.http.get("/api/v1/targets")).json()
+        return sum(each["health"] == "up" for each in said["data"]["activeTargets"])
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What there is to look at."""
+
+    prometheus: Prometheus
+    simulator: Simulator
+    began_at: float
+
+
+@asynccontextmanager
+async def watched_fleet(
+    uri: str, prometheus: str, directory: Path, *, leads_a_second: float = 8.0, **settings: str
+) -> AsyncIterator[Fleet]:
+    """All of it at work; `prometheus` is the path of the program, `directory` its own."""
+    async with AsyncExitStack() as stack:
+        rig = await stack.enter_async_context(
+            open_rig(uri, latency=0.1, jitter=0.2, keys={}, windows={})
+        )
+        environment = _environment(rig) | settings
+        daemons = [await stack.enter_async_context(_daemon(environment)) for _ in range(2)]
+        targets = [(await each.http_url()).removeprefix("http://") for each in daemons]
+        watching = await stack.enter_async_context(_prometheus(prometheus, directory, targets))
+        began_at = time.time()
+        await stack.enter_async_context(_load(rig, leads_a_second))
+        yield Fleet(watching, rig.simulator, began_at)
+
+
+def _environment(rig: Rig) -> dict[str, str]:
+    ours = {name: text for name, text in rig.environment().items() if name not in _SEEN_FROM_HERE}
+    return ours | _SETTINGS
+
+
+@asynccontextmanager
+async def _daemon(environment: dict[str, str]) -> AsyncIterator[Daemon]:
+    async with Daemon("run", env=environment, quiet=True) as daemon:
+        await daemon.wait_for_event("daemon.started")
+        yield daemon
+
+
+@asynccontextmanager
+async def _load(rig: Rig, leads_a_second: float) -> AsyncIterator[None]:
+    async def insert() -> None:
+        for lead in sample_leads(100_000):
+            await rig.leads.insert_one(dict(lead))
+            await asyncio.sleep(1 / leads_a_second)
+
+    inserting = asyncio.create_task(insert(), name="load")
+    try:
+        yield
+    finally:
+        inserting.cancel()
+        await asyncio.wait({inserting})
+
+
+@asynccontextmanager
+async def _prometheus(
+    program: str, directory: Path, targets: list[str]
+) -> AsyncIterator[Prometheus]:
+    config = directory / "prometheus.yml"
+    config.write_text(yaml.safe_dump(_config(directory, targets)), "utf-8")
+    port = _free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(*bound_to_us(), program, f"--config.file={config}", "--log.level=warn"),
+        *(f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=sys.stderr,
+    )
+    try:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30
+        ) as http:
+            prometheus = Prometheus(http)
+            await eventually(lambda: _sees(prometheus, len(targets)), within=30)
+            yield prometheus
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _sees(prometheus: Prometheus, targets: int) -> bool:
+    try:
+        ready = await prometheus.http.get("/-/ready")
+    except httpx.TransportError:
+        return False
+    return ready.is_success and await prometheus.targets_up() == targets
+
+
+def _config(directory: Path, targets: list[str]) -> dict[str, Any]:
+    return {
+        "global": {
+            "scrape_interval": f"{SCRAPE_SECONDS}s",
+            "evaluation_interval": f"{SCRAPE_SECONDS}s",
+        },
+        "rule_files": [str(_quickened(path, directory)) for path in RULES],
+        "scrape_configs": [
+            {"job_name": "enricher", "static_configs": [{"targets": targets}]},
+        ],
+    }
+
+
+def _quickened(path: Path, directory: Path) -> Path:
+    """Our rules, evaluated as often as is scraped: nobody waits a minute here."""
+    rules = yaml.safe_load(path.read_text("utf-8"))
+    for group in rules["groups"]:
+        group.pop("interval", None)
+    copy = directory / path.name
+    copy.write_text(yaml.safe_dump(rules), "utf-8")
+    return copy
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
