@@ -10,7 +10,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
 from enricher.lead import Document
-from enricher.store.refusal import is_denied
+from enricher.store.refusal import is_denied, is_refusal
 
 _ORDERS = (1, -1)
 
@@ -24,7 +24,7 @@ async def window_seconds(client: AsyncMongoClient[Document]) -> float | None:
     try:
         ends = [await log.find_one({}, {"ts": 1}, sort=[("$natural", each)]) for each in _ORDERS]
     except OperationFailure as error:
-        if is_denied(error):
+        if is_denied(error) or is_refusal(error):
             return None
         raise
     first, last = ends

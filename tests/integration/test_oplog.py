@@ -11,6 +11,7 @@ from enricher.store import oplog, server
 from tests.integration.faults import Faults
 
 _UNAUTHORIZED = 13
+_NOT_HERE = 20
 _INTERRUPTED = 11601
 
 
@@ -26,8 +27,9 @@ async def test_a_standalone_server_has_none(standalone_uri: str) -> None:
         assert await oplog.window_seconds(client) is None
 
 
-async def test_who_may_not_read_it_is_told_nothing(faults: Faults) -> None:
-    async with faults.fail("find", errorCode=_UNAUTHORIZED):
+@pytest.mark.parametrize("code", [_UNAUTHORIZED, _NOT_HERE], ids=["no privilege", "sharded"])
+async def test_who_may_not_read_it_is_told_nothing(faults: Faults, code: int) -> None:
+    async with faults.fail("find", errorCode=code):
         assert await oplog.window_seconds(faults.leads.database.client) is None
 
 
