@@ -14,8 +14,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo.asynchronous.database import AsyncDatabase
-
 from enricher.errors import ExitCode
 from enricher.lead import Document
 from tests.processes import Daemon, bound_to_us
@@ -117,21 +115,6 @@ async def test_without_a_daemon_it_says_so_and_what_one_did_before_stays_to_be_s
     assert [each["lead"] for each in told["last"]] == ["1"]
 
 
-async def test_before_there_is_a_collection_it_has_a_picture_and_makes_nothing(
-    mongodb_uri: str, database: AsyncDatabase[Document]
-) -> None:
-    env = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": database.name}
-    async with Daemon("status", env=env) as command:
-        assert await command.wait() == ExitCode.OK
-    assert "DOWN  No daemon was seen within the last hour." in command.stdout
-    assert await database.list_collection_names() == []
-
-
-async def test_json_and_watch_exclude_each_other() -> None:
-    async with Daemon("status", "--json", "--watch") as command:
-        assert await command.wait() == ExitCode.SETTINGS
-
-
 async def test_watch_into_a_pipe_goes_on_until_it_is_told_to_stop(rig: Rig) -> None:
     async with Daemon("status", "--watch", env=rig.environment()) as command:
         await eventually(lambda: command.stdout.count("DOWN") > 1, within=20)
@@ -141,8 +124,10 @@ async def test_watch_into_a_pipe_goes_on_until_it_is_told_to_stop(rig: Rig) -> N
 
 
 async def test_watch_on_a_terminal_shows_what_is_new_and_leaves_it_as_it_was(rig: Rig) -> None:
+    """Begun before there is a collection, or a daemon."""
     async with _on_a_terminal(rig, "status", "--watch") as (terminal, command):
         await eventually(lambda: "No daemon was seen" in terminal.text(), within=20)
+        assert await rig.database.list_collection_names() == [], "who looks makes nothing"
         await rig.leads.insert_one({"_id": 1, "enrichment_status": "failed"})
         await eventually(lambda: "failed 1" in terminal.text(), within=20)
         os.write(terminal.ours, b"\x03")

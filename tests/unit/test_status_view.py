@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 from rich.console import Console, RenderableType
+from typer.testing import CliRunner
 
+from enricher.cli import cli
 from enricher.commands.status import look_again
 from enricher.commands.status_view import shown
+from enricher.errors import SettingsError
 from enricher.fleet import Circuit
 from enricher.status import BudgetStatus, ProviderStatus, Status, Stream
 from enricher.throughput import Ended
@@ -93,3 +96,10 @@ async def test_what_is_watched_stays_through_an_outage_and_is_said_to_be_old() -
     assert "secret" not in screens[1]
     await look_again(read, seen, show)
     assert screens[2] == screens[0]
+
+
+def test_json_and_watch_exclude_each_other() -> None:
+    """Before any setting is looked at."""
+    ended = CliRunner().invoke(cli, ["status", "--json", "--watch"])
+    assert isinstance(ended.exception, SettingsError)
+    assert "--json and --watch exclude each other" in str(ended.exception)
