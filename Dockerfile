@@ -1,4 +1,4 @@
-# The daemon alone: no compiler, no pip, no shell around it, and nobody's privileges.
+# The daemon and what it runs on: no compiler, no pip in its environment, and the privileges of nobody.
 #
 #   docker build --tag enricher .
 #   docker run --read-only --cap-drop ALL --env-file enricher.env --publish 127.0.0.1:9464:9464 enricher
