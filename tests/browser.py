@@ -101,7 +101,7 @@ class Page:
             await self.value(f"{found} && {found}.checkVisibility() ? {found}.innerText : ''")
         )
 
-    async def until(self, selector: str, holds: Callable[[str], bool], within: float = 20.0) -> str:
+    async def until(self, selector: str, holds: Callable[[str], bool], within: float = 30.0) -> str:
         """The text, once it is as wanted."""
         __tracebackhide__ = True
 

@@ -61,7 +61,7 @@ async def test_the_command_and_the_daemons_tell_the_same_of_the_whole_fleet(rig:
             assert (_settled(status, "completed"), _settled(status, "failed")) == (9, 1)
             return status
 
-        served = await eventually(is_told)
+        served = await eventually(is_told, within=30)
         told, printed = await asyncio.gather(_told(rig), _printed(rig))
         assert told.keys() == served.keys()
         assert told["last"] == served["last"]
