@@ -19,6 +19,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.fleet import Circuit, Daemon, Presence
 from enricher.lead import Document
+from enricher.log import redact
 from enricher.outage import describe
 from enricher.providers.base import Provider, Registered
 from enricher.setting_vendors import VendorSettings
@@ -133,7 +134,7 @@ class Overview:
             circuit=max(
                 (gate.circuit for gate in own), key=_SEVERITY.index, default=Circuit.CLOSED
             ),
-            hold=Hold(stop.reason, stop.held_until) if stop.held_until else None,
+            hold=Hold(redact(stop.reason), stop.held_until) if stop.held_until else None,
             paused_until=stop.paused_until,
             is_held=any(gate.is_held for gate in own),
             waiting=sum(gate.waiting for gate in own),

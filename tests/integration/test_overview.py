@@ -164,6 +164,17 @@ async def test_a_hold_and_a_pause_are_told_until_they_are_over(
     assert (await overview.status()).providers[-1].hold is None
 
 
+async def test_the_reason_of_a_hold_shows_no_address_whatever_a_vendor_said(
+    overview: Overview, database: AsyncDatabase[Document]
+) -> None:
+    held = overview.registered.providers[-1]
+    reason = "The account of ada@quokka-freight.com has no credits left."
+    await Bucket(database, held.bucket, held.windows).hold(reason, 3600)
+    hold = (await overview.status()).providers[-1].hold
+    assert hold is not None
+    assert hold.reason == "The account of [e-mail] has no credits left."
+
+
 async def test_the_backlog_is_by_lane_and_by_status(
     overview: Overview, database: AsyncDatabase[Document]
 ) -> None:
