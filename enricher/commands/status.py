@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,6 +25,7 @@ from enricher.status import as_json as status_as_json
 from enricher.store import DatabaseTrouble
 
 _REFRESH_SECONDS = 2.0
+_WIDE = 160
 _FEW, _MANY = 10, 50
 """Claims that ended: as many as leave the rest on a terminal, or all."""
 
@@ -33,9 +36,15 @@ async def _overview(settings: Settings) -> AsyncIterator[Overview]:
         yield Overview(settings, database, registered)
 
 
+def _console() -> Console:
+    """In a pipe nothing is cut for a screen that is not there, unless COLUMNS says so."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
+    return Console(width=width, highlight=False, markup=False, emoji=False)
+
+
 async def once(settings: Settings, *, as_json: bool) -> None:
     """Raises DatabaseError when nothing can be read."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _console()
     async with _overview(settings) as overview:
         with explained("reading the status"):
             status = await overview.status()
@@ -47,7 +56,7 @@ async def once(settings: Settings, *, as_json: bool) -> None:
 
 async def watched(settings: Settings) -> None:
     """Until Ctrl-C; into a pipe one after the other. Once begun it outlives an outage, and says so."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _console()
     async with _overview(settings) as overview:
         with explained("reading the status"):
             first = shown(await overview.status(), last=_FEW)

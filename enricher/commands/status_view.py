@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +32,7 @@ _OUTCOMES = {"completed": "green", "retrying": "yellow", "failed": "red", "skipp
 _PRESENCES = {Presence.WORKING: "green", Presence.STOPPING: "yellow", Presence.SILENT: "red"}
 _BARS = " ▁▂▃▄▅▆▇█"
 _LONGEST = 60
+_MINUTE_SECONDS = 60
 
 
 def shown(status: Status, last: int) -> RenderableType:
@@ -97,10 +98,15 @@ def _stream(status: Status) -> str:
 def _hour(hour: Sequence[MinuteStatus]) -> Iterator[tuple[str, str]]:
     ended = [minute.ended for minute in hour]
     kinds = (f"{kind} {sum(getattr(each, kind) for each in hour):,}" for kind in _OUTCOMES)
-    yield "settled in the hour", f"{_chart(ended)}  {sum(ended):,}" + _bracketed(kinds)
+    yield "last hour", f"{sum(ended):,} settled{_bracketed(kinds)}"
+    yield "", _chart(ended)
     waits = [minute.waited_mean_seconds or 0.0 for minute in hour]
     longest = max((minute.waited_longest_seconds for minute in hour), default=0.0)
-    yield "mean wait", f"{_chart(waits)}  longest {duration(longest)}"
+    yield (
+        "waiting time",
+        f"mean by minute, at most {duration(max(waits, default=0.0))}; longest {duration(longest)}",
+    )
+    yield "", _chart(waits)
 
 
 def _chart(values: Sequence[float]) -> str:
@@ -125,33 +131,37 @@ _PROVIDERS = (
     ">calls today",
     ">charged",
     ">saved",
-    ">charged this month",
+    ">this month",
 )
 _BUDGETS = ("vendor", "period", ">used", ">left")
 _DAEMONS = ("holder", "state", ">in work", "change stream", ">seen", ">up for", "version")
+_LEAST = {"time": 8, "lead": 24, "outcome": 9}
+"""Of columns that would break in the middle of a word."""
 _LAST = ("time", "lead", "outcome", ">attempt", ">took", "score or reason")
 _Cell = str | Text
 
 
 def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> RenderableType:
-    """A heading that begins with > stands over figures."""
+    """A heading that begins with > stands over figures. On a narrow screen nothing is cut but reasons."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in headings:
         is_figure = heading.startswith(">")
-        table.add_column(heading.lstrip(">"), justify="right" if is_figure else "left")
+        name = heading.lstrip(">")
+        justify: JustifyMethod = "right" if is_figure else "left"
+        table.add_column(name, justify=justify, overflow="fold", min_width=_LEAST.get(name))
     for row in rows:
         table.add_row(*row)
-    name = Text(title, style="bold")
+    head = Text(title, style="bold")
     return (
-        Group(Text(), name, table)
+        Group(Text(), head, table)
         if table.row_count
-        else Group(Text(), name, Text("none", style="dim"))
+        else Group(Text(), head, Text("none", style="dim"))
     )
 
 
 def _provider(each: ProviderStatus, now: datetime) -> Sequence[_Cell]:
     limit = each.limit
-    used = f"{limit.used:,.0f} of {limit.calls:,}/{limit.seconds:g}s" if limit else "no limit"
+    used = f"{limit.used:,.0f} of {limit.calls:,}/{_per(limit.seconds)}" if limit else "no limit"
     figures = (
         each.waiting,
         each.today.calls,
@@ -160,6 +170,10 @@ def _provider(each: ProviderStatus, now: datetime) -> Sequence[_Cell]:
         each.month.charged,
     )
     return [each.name, _standing(each, now), used, *(f"{figure:,}" for figure in figures)]
+
+
+def _per(seconds: float) -> str:
+    return "min" if seconds == _MINUTE_SECONDS else f"{seconds:g}s"
 
 
 def _standing(each: ProviderStatus, now: datetime) -> Text:
@@ -207,7 +221,8 @@ def _ended(each: Ended) -> Sequence[_Cell]:
     said = f"score {each.score}" if each.score is not None else _cut(each.why)
     outcome = Text(each.outcome, style=_OUTCOMES.get(each.outcome, ""))
     lead = "".join(letter if letter.isprintable() else " " for letter in each.lead)
-    return [_at(each.at), lead, outcome, str(each.attempt), duration(each.seconds), said]
+    reason = Text(said, no_wrap=True, overflow="ellipsis")
+    return [_at(each.at), lead, outcome, str(each.attempt), duration(each.seconds), reason]
 
 
 def _at(moment: datetime) -> str:

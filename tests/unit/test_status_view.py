@@ -15,14 +15,14 @@ from enricher.commands.status import look_again
 from enricher.commands.status_view import shown
 from enricher.errors import SettingsError
 from enricher.fleet import Circuit
-from enricher.status import BudgetStatus, ProviderStatus, Status, Stream
+from enricher.status import Bill, BudgetStatus, ProviderStatus, Status, Stream
 from enricher.throughput import Ended
 from tests.fleet_status import NOW, full
 
 
-def _printed(most: int = 50, **more: Any) -> str:
+def _printed(most: int = 50, width: int = 160, **more: Any) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=160, markup=False, highlight=False, emoji=False)
+    console = Console(file=out, width=width, markup=False, highlight=False, emoji=False)
     console.print(shown(full(**more), most))
     return out.getvalue()
 
@@ -35,7 +35,7 @@ def test_everything_that_is_told_is_printed() -> None:
     text = _printed()
     for words in (
         *("1,234,567", "13 s", "completed many", "open at 1 of 2, lag 200 ms"),
-        *("held for 60 min", "circuit open", "599 of 600/60s", "1,000 of 1,000", "used up"),
+        *("held for 60 min", "circuit open", "599 of 600/min", "1,000 of 1,000", "used up"),
         *("silent", "stopping", "sha256:0123456789abcdef", "Nobody answered."),
         *("holds could not be read: a privilege is missing", "crm.leads"),
     ):
@@ -43,7 +43,9 @@ def test_everything_that_is_told_is_printed() -> None:
 
 
 def test_a_chart_has_a_sign_for_each_minute_and_hides_none_in_which_something_ended() -> None:
-    [line] = [line for line in _printed().splitlines() if "settled in the hour" in line]
+    lines = _printed().splitlines()
+    [above] = [number for number, line in enumerate(lines) if line.startswith("last hour")]
+    line = lines[above + 1]
     signs = [sign for sign in line if sign in "▁▂▃▄▅▆▇█"]
     assert len(signs) == 59
     assert signs[-1] == "█"
@@ -54,6 +56,25 @@ def test_nothing_in_a_status_is_obeyed_by_the_terminal(text: str) -> None:
     printed = _printed(last=[Ended(NOW, text, "failed", 1, 1.0, None, text)])
     assert not {"\x1b", "\u202e"} & set(printed)
     assert printed.count("[red]") == 2 * text.count("[red]")
+
+
+def test_on_a_narrow_screen_ids_are_whole_and_each_claim_has_one_line() -> None:
+    text = _printed(width=80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "6b0b27e03ac628c1aa2a8c65" in text
+    assert "sha256:0123456789abcdef" in text
+    last = text.split("last settled")[1].splitlines()
+    assert sum("Nobody" in line for line in last) == 4
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_on_any_screen_no_figure_is_cut_off(width: int) -> None:
+    bill = Bill(calls=11_111, charged=22_222, saved=33_333)
+    month = Bill(charged=44_444)
+    provider = ProviderStatus("hunter_company", "hunter", "company", today=bill, month=month)
+    text = _printed(width=width, providers=[provider], last=[])
+    assert all(figure in text for figure in ("11,111", "22,222", "33,333", "44,444"))
+    assert text.count("0.1.0") == 4
 
 
 def test_only_as_many_claims_as_asked_for_are_printed() -> None:
