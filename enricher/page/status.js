@@ -310,15 +310,23 @@ function show(status) {
   byId("all").dataset.at = status.at;
 }
 
+function understood(status) {  // the daemon may be of another version by now than this page
+  try {
+    show(status);
+    answeredAt = performance.now();
+    return "";
+  } catch (error) {
+    console.error(error);
+    return "This page does not understand what the daemon answers. Load it again.";
+  }
+}
+
 async function ask() {
   clearTimeout(timer);
   try {
     const reply = await fetch("status.json", {cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS)});
     if (reply.ok) {
-      const status = await reply.json();
-      answeredAt = performance.now();
-      failingFor = "";
-      show(status);
+      failingFor = understood(await reply.json());
     } else {
       failingFor = reply.status === 503 ? "The daemon runs, but MongoDB does not answer it." : `The daemon answers with an error (${reply.status}).`;
     }

@@ -198,6 +198,16 @@ async def test_it_says_that_mongodb_does_not_answer_and_recovers_by_itself(
         assert not await page.value("document.title.startsWith('⚠')")
 
 
+async def test_an_answer_of_another_version_is_no_outage_and_the_page_asks_to_be_loaded_again(
+    browser: Browser,
+) -> None:
+    told = Told(full())
+    async with _page(browser, told) as page:
+        await page.until("#verdict", bool)
+        told.status = full(budgets=None)
+        await page.until("#stale", lambda text: "Load it again." in text)
+
+
 async def test_a_page_that_never_had_an_answer_says_so(browser: Browser) -> None:
     async with _page(browser, Told(None)) as page:
         await page.until("#stale", lambda text: "MongoDB does not answer" in text)
