@@ -52,20 +52,20 @@ _PROVIDER_MAIL = _words("""
     nordnet.fr proximus.be scarlet.be voo.be mobistar.be zeelandnet.nl caiway.nl wxs.nl
     t-online.de magenta.de vodafone.de kabelmail.de versanet.de netcologne.de ewe.net ewetel.net
     osnanet.de online.de onlinehome.de mnet-online.de unity-mail.de utanet.at inode.at liwest.at
-    kabsi.at hispeed.ch sunrise.ch vtxmail.ch tin.it tim.it fastwebnet.it vodafone.it orange.es
-    movistar.es ono.com jazztel.es ya.com telecable.es euskaltel.es netcabo.pt clix.pt meo.pt
-    nos.pt telia.com bredband.net comhem.se tele2.se bahnhof.se swipnet.se glocalnet.net
-    online.no broadpark.no tdcadsl.dk stofanet.dk post.tele.dk saunalahti.fi welho.com online.ee
-    neti.ee t-online.hu upcmail.hu invitel.hu neostrada.pl otenet.gr forthnet.gr hol.gr
-    ttmail.com ttnet.net.tr turk.net superonline.com netvision.net.il bezeqint.net zahav.net.il
-    012.net.il 013net.net emirates.net.ae eim.ae batelco.com.bh hinet.net netvigator.com
-    docomo.ne.jp ezweb.ne.jp softbank.ne.jp i.softbank.jp nifty.com biglobe.ne.jp ocn.ne.jp
-    so-net.ne.jp plala.or.jp au.com dion.ne.jp airtelmail.in bsnl.in vsnl.net vsnl.com
-    dataone.in starhub.net.sg pacific.net.sg tm.net.my streamyx.com cbn.net.id wo.cn
-    exetel.com.au slingshot.co.nz orcon.net.nz vodafone.co.nz inspire.net.nz paradise.net.nz
-    telkomsa.net mweb.co.za vodamail.co.za iafrica.com absamail.co.za lantic.net prodigy.net.mx
-    fibertel.com.ar speedy.com.ar ciudad.com.ar vtr.net cantv.net une.net.co etb.net.co
-    adinet.com.uy itelefonica.com.br
+    kabsi.at chello.at a1.net hispeed.ch sunrise.ch vtxmail.ch tin.it tim.it fastwebnet.it
+    vodafone.it orange.es movistar.es ono.com jazztel.es ya.com telecable.es euskaltel.es
+    netcabo.pt clix.pt meo.pt nos.pt telia.com bredband.net comhem.se tele2.se bahnhof.se
+    swipnet.se glocalnet.net online.no broadpark.no tdcadsl.dk stofanet.dk post.tele.dk
+    saunalahti.fi welho.com online.ee neti.ee t-online.hu upcmail.hu invitel.hu neostrada.pl
+    otenet.gr forthnet.gr hol.gr ttmail.com ttnet.net.tr turk.net superonline.com
+    netvision.net.il bezeqint.net zahav.net.il 012.net.il 013net.net emirates.net.ae eim.ae
+    batelco.com.bh hinet.net netvigator.com docomo.ne.jp ezweb.ne.jp softbank.ne.jp
+    i.softbank.jp nifty.com biglobe.ne.jp ocn.ne.jp so-net.ne.jp plala.or.jp au.com dion.ne.jp
+    airtelmail.in bsnl.in vsnl.net vsnl.com dataone.in starhub.net.sg pacific.net.sg tm.net.my
+    streamyx.com cbn.net.id wo.cn exetel.com.au slingshot.co.nz orcon.net.nz vodafone.co.nz
+    inspire.net.nz paradise.net.nz telkomsa.net mweb.co.za vodamail.co.za iafrica.com
+    absamail.co.za lantic.net prodigy.net.mx fibertel.com.ar speedy.com.ar ciudad.com.ar vtr.net
+    cantv.net une.net.co etb.net.co adinet.com.uy itelefonica.com.br
 """)
 """The mailbox that comes with an internet connection."""
 
@@ -118,10 +118,15 @@ PLATFORMS = _words("""
 PROFILE_HOSTS = _words("""
     linkedin.com facebook.com fb.com instagram.com twitter.com x.com youtube.com tiktok.com
     xing.com vk.com pinterest.com github.com gitlab.com medium.com crunchbase.com linktr.ee
-    sites.google.com docs.google.com plus.google.com g.page g.co goo.gl bit.ly t.me wa.me
-    about.me behance.net dribbble.com etsy.com yelp.com
+    sites.google.com docs.google.com drive.google.com maps.google.com plus.google.com
+    play.google.com mail.google.com accounts.google.com g.page g.co goo.gl forms.gle bit.ly
+    outlook.office.com outlook.office365.com apps.apple.com t.me wa.me about.me behance.net
+    dribbble.com etsy.com yelp.com calendly.com upwork.com fiverr.com wellfound.com angel.co
+    producthunt.com patreon.com vimeo.com soundcloud.com twitch.tv threads.net bsky.app
+    reddit.com quora.com stackoverflow.com trustpilot.com glassdoor.com tripadvisor.com
+    kickstarter.com eventbrite.com meetup.com beacons.ai bio.link tinyurl.com
 """)
-"""A page below one of these is about somebody else than the site's own company."""
+"""A page below one of these is about somebody else than the site's own company; so is a mailbox."""
 
 ROLES = _words("""
     abuse accounting accounts admin administration administrator advertising billing booking

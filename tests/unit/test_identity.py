@@ -247,7 +247,8 @@ def test_e11_dots_are_folded_nowhere_else_and_never_in_the_question() -> None:
     "domain",
     """gmail.com googlemail.com yahoo.co.uk yahoo.com.pe hotmail.fr hotmail.be live.nl outlook.sa icloud.com gmx.fr
     proton.me web.de qq.com 163.com naver.com mail.ru yandex.kz comcast.net orange.fr t-online.de sfr.fr libero.it
-    bigpond.com shaw.ca nc.rr.com pec.it hinet.net ms12.hinet.net 21cn.com fastmail.com tutanota.com""".split(),
+    bigpond.com shaw.ca nc.rr.com pec.it hinet.net ms12.hinet.net 21cn.com fastmail.com tutanota.com
+    chello.at a1.net""".split(),
 )
 def test_e12_free_mail_has_no_company_domain_and_stays_askable(domain: str) -> None:
     identity = of(f"jane@{domain}")
@@ -579,6 +580,11 @@ def test_e26_the_host_is_found_in_whatever_was_written(website: str) -> None:
         "https://linkedin.com/company/acme",
         "https://www.facebook.com/acme",
         "https://sites.google.com/acme",
+        "https://mail.google.com/mail/u/0",
+        "https://outlook.office.com/mail/",
+        "https://calendly.com/jane",
+        "https://www.upwork.com/freelancers/jane",
+        "https://apps.apple.com/app/acme",
     ],
 )
 def test_e26_ip_addresses_other_schemes_and_profile_pages_are_no_company(website: str) -> None:
