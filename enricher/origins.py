@@ -52,7 +52,7 @@ def _why(value: object, winner: str | None, lost: Mapping[str, Any], order: Sequ
         return "of unknown origin: the next answer replaces it"
     rivals = [name for name in lost if name in order]
     if not rivals:
-        return "the only value from a provider"
+        return "no other provider said anything else"
     better = [name for name in rivals if _rank(name, order) < _rank(winner, order)]
     if better:
         return f"{', '.join(better)} would come first, but was too unsure or said less"

@@ -50,15 +50,13 @@ def _lead(each: Explanation) -> Iterator[_Row]:
     )
     if each.error:
         yield "error", _shown(each.error, 1000)
-    yield (
-        "attempts",
-        f"{each.attempts} in this run"
-        + (
-            f", {each.interruptions} in a row ended with their process"
-            if each.interruptions
-            else ""
-        ),
-    )
+    if each.status in _OPEN:
+        yield from _run(each)
+
+
+def _run(each: Explanation) -> Iterator[_Row]:
+    ended = f", {each.interruptions} in a row ended with their process"
+    yield "attempts", f"{each.attempts} spent in this run" + (ended if each.interruptions else "")
     yield "queue", f"{each.lane}, priority {each.priority:g}"
     if each.holder:
         yield "held by", _shown(each.holder)

@@ -19,12 +19,12 @@ from enricher.lead import Inputs
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def _explained(value: Any = "Quokka", id_: Any = 1) -> Explanation:
+def _explained(value: Any = "Quokka", id_: Any = 1, *, status: str = "completed") -> Explanation:
     lead = Standing(
         id=id_,
         now=NOW,
         inputs=Inputs(email="ada@quokka-freight.com"),
-        status="completed",
+        status=status,
         enriched_at=NOW,
         data={"company_data": {"name": value}},
     )
@@ -44,6 +44,12 @@ def test_a_pipe_gets_plain_lines_with_everything_that_counts() -> None:
     assert "quokka-freight.com, from email" in text
     assert "a call costs 1; answer of 2026-03-01 12:00:00 UTC kept until" in text
     assert "charged 1" in text
+
+
+def test_attempts_and_the_place_in_the_queue_are_told_only_while_a_run_goes_on() -> None:
+    lines = ("attempts  0 spent in this run", "queue     fresh, priority 0")
+    assert all(line in _shown(_explained(status="retrying")) for line in lines)
+    assert not any(line.split()[0] in _shown(_explained()) for line in lines)
 
 
 @pytest.mark.parametrize("value", ["\x1b[2Jgone", "two\nlines", "[red]x[/red]", "a\u202eb"])

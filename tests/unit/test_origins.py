@@ -32,8 +32,8 @@ def test_the_first_in_the_order_won_and_the_loser_stays_readable() -> None:
     assert name.alternatives == {"hunter_company": "Quokka Inc"}
 
 
-def test_a_value_that_nobody_else_gave_says_so() -> None:
-    assert _merged()["industry"].why == "the only value from a provider"
+def test_a_value_that_nobody_contradicts_says_so_whether_or_not_others_gave_it_too() -> None:
+    assert _merged()["industry"].why == "no other provider said anything else"
 
 
 def test_one_that_was_too_unsure_lost_although_it_comes_first() -> None:
