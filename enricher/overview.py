@@ -124,7 +124,7 @@ class Overview:
         gates = [gate for each in alive for gate in each.report.gates]
         own = [gate for gate in gates if gate.provider == provider.name]
         stop = stops.get(provider.bucket, Stopped())
-        sharing = {each.name for each in self._paid if each.bucket == provider.bucket}
+        sharing = [each.name for each in self._paid if each.bucket == provider.bucket]
         calls = sum(gate.calls for gate in gates if gate.provider in sharing)
         of_provider = [day for day in days if day.provider == provider.name]
         return ProviderStatus(
@@ -138,7 +138,7 @@ class Overview:
             paused_until=stop.paused_until,
             is_held=any(gate.is_held for gate in own),
             waiting=sum(gate.waiting for gate in own),
-            limit=_limit(provider, calls),
+            limit=_limit(provider, calls, sharing),
             today=_bill([day for day in of_provider if day.day == now.date()]),
             month=_bill(of_provider),
         )
@@ -221,13 +221,14 @@ def _stream(alive: Sequence[Daemon], position: datetime | None) -> Stream:
     )
 
 
-def _limit(provider: Provider, calls: int) -> Limit | None:
+def _limit(provider: Provider, calls: int, sharing: Sequence[str]) -> Limit | None:
     """By the window that comes nearest to a minute: longer ones bind later, shorter ones for a moment."""
     if not provider.windows:
         return None
     window = min(provider.windows, key=lambda each: abs(each.seconds - _MINUTE_SECONDS))
     used = calls * window.seconds / _MINUTE_SECONDS
-    return Limit(window.calls, window.seconds, round(used, 1))
+    others = tuple(name for name in sharing if name != provider.name)
+    return Limit(window.calls, window.seconds, round(used, 1), others)
 
 
 def _bill(days: Sequence[DayOfProvider]) -> Bill:

@@ -113,6 +113,8 @@ class Limit:
     seconds: float
     used: float
     """Calls of the last minute in the terms of the window."""
+    shared_with: Sequence[str] = ()
+    """The other providers, whose calls are among them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from enricher.fleet import Circuit, Presence
 from enricher.status import (
     Allowance,
     DaemonStatus,
+    Limit,
     MinuteStatus,
     ProviderStatus,
     State,
@@ -160,8 +161,6 @@ def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[_Cell]])
 
 
 def _provider(each: ProviderStatus, now: datetime) -> Sequence[_Cell]:
-    limit = each.limit
-    used = f"{limit.used:,.0f} of {limit.calls:,}/{_per(limit.seconds)}" if limit else "no limit"
     figures = (
         each.waiting,
         each.today.calls,
@@ -169,7 +168,15 @@ def _provider(each: ProviderStatus, now: datetime) -> Sequence[_Cell]:
         each.today.saved,
         each.month.charged,
     )
-    return [each.name, _standing(each, now), used, *(f"{figure:,}" for figure in figures)]
+    named: list[_Cell] = [each.name, _standing(each, now), _used(each.limit)]
+    return [*named, *(f"{figure:,}" for figure in figures)]
+
+
+def _used(limit: Limit | None) -> str:
+    if limit is None:
+        return "no limit"
+    shared = ", shared" if limit.shared_with else ""
+    return f"{limit.used:,.0f} of {limit.calls:,}/{_per(limit.seconds)}{shared}"
 
 
 def _per(seconds: float) -> str:

@@ -122,6 +122,7 @@ function providers(status) {
       cell("wide soft", each.kind), cell("", sign(glyph, tone), el("span", {class: tone}, word)),
       cell("limit", limit ? `${number(Math.round(limit.used))} of ${number(limit.calls)}/${per}` : "none",
         limit ? bar(share, `limit of ${each.name} used in the last minute`, toneOf(share)) : null,
+        limit && limit.shared_with.length ? el("span", {class: "why"}, `shared with ${limit.shared_with.join(", ")}`) : null,
         each.waiting ? el("span", {class: "narrow why"}, `${number(each.waiting)} waiting`) : null),
       cell("n wide", number(each.waiting)), cell("n wide", number(each.today.calls)), cell("n wide", number(each.today.charged)),
       cell("n wide", number(each.today.saved)), cell("n wide", number(each.month.charged)), cell("n wide", number(each.month.saved)));

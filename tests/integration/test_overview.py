@@ -100,6 +100,7 @@ async def test_daemons_add_up(overview: Overview, database: AsyncDatabase[Docume
     shared = next(each for each in status.providers if each.name == "hunter_person")
     assert shared.limit is not None
     assert (shared.limit.calls, shared.limit.used) == (500, 300), "two providers share this limit"
+    assert (shared.limit.shared_with, clearbit.limit.shared_with) == (("hunter_company",), ())
 
 
 async def test_what_a_daemon_said_before_it_went_silent_holds_for_nobody_now(

@@ -15,7 +15,7 @@ from enricher.commands.status import look_again
 from enricher.commands.status_view import shown
 from enricher.errors import SettingsError
 from enricher.fleet import Circuit
-from enricher.status import Bill, BudgetStatus, ProviderStatus, Status, Stream
+from enricher.status import Bill, BudgetStatus, Limit, ProviderStatus, Status, Stream
 from enricher.throughput import Ended
 from tests.fleet_status import NOW, full
 
@@ -65,6 +65,12 @@ def test_on_a_narrow_screen_ids_are_whole_and_each_claim_has_one_line() -> None:
     assert "sha256:0123456789abcdef" in text
     last = text.split("last settled")[1].splitlines()
     assert sum("Nobody" in line for line in last) == 4
+
+
+def test_providers_that_share_a_limit_say_so() -> None:
+    limit = Limit(500, 60, 145, shared_with=("hunter_person",))
+    text = _printed(providers=[ProviderStatus("hunter_company", "hunter", "company", limit=limit)])
+    assert "145 of 500/min, shared" in text
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])
