@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from pymongo import UpdateOne
@@ -237,10 +237,9 @@ class Flights:
         """The flights that are ours by it; the others' questions have been asked before."""
         if not requests:
             return set()
-        await self._clock.today()  # from the first time on it is known
-        # Ours would do if that one had stood still: it says when the document may go, and how long
-        # a flight was silent, which alone makes nobody look dead.
-        now = max(self._clock.now(), datetime.now(UTC))
+        # Never by our own clock. One that is slow makes a flight look silent before its first beat,
+        # and the call is paid twice; one that is fast keeps it alive for as long after a death.
+        now = await self._clock.fresh()
         ids = [each.flight.id for each in requests]
         try:
             await self._collection.insert_many(

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -22,7 +22,7 @@ from enricher.store.cache import COLLECTION, Cache, Flight
 from enricher.store.flights import Vigil
 from tests.cable import Cable, cable_to, client_over
 from tests.integration.faults import Faults
-from tests.integration.queueing import Commands
+from tests.integration.queueing import Commands, server_time
 from tests.integration.test_cache import DAY, INTERRUPTED, KEY, OTHER, REPLY, stored, taken
 from tests.waiting import eventually
 
@@ -172,6 +172,16 @@ async def test_a_question_without_an_answer_stays_a_day_and_no_longer(
 
 
 # -- life and death --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_flight_begins_by_the_servers_clock_however_wrong_ours_is(
+    database: Database, ours: Cache, hours: int
+) -> None:
+    ours._flights._clock.heard(datetime.now(UTC) + timedelta(hours=hours))
+    await taken(ours)
+    at = (await stored(database))["flight"]["at"]
+    assert abs(at - await server_time(database[COLLECTION])) < timedelta(minutes=1)
 
 
 async def test_a_call_may_last_longer_than_the_lease(

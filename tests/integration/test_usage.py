@@ -300,6 +300,20 @@ async def test_the_time_is_the_servers_from_the_first_word(database: Database) -
     assert await clock.today() == date(2031, 6, 1)
 
 
+async def test_the_servers_time_is_asked_for_again_when_some_has_passed(
+    database: Database, book: AsyncCollection[Document]
+) -> None:
+    wall = 0.0
+    clock = ServerClock(database.client, wall=lambda: wall)
+    await clock.fresh()
+    clock.heard(await server_time(book) - timedelta(hours=1))  # another primary's, say
+    assert await clock.fresh() < await server_time(book) - timedelta(minutes=59)
+    for moved in (60.0, -60.0):  # asleep, or set back
+        wall += moved
+        assert abs(await clock.fresh() - await server_time(book)) < timedelta(minutes=1)
+        clock.heard(await server_time(book) - timedelta(hours=1))
+
+
 # -- deaths and outages ----------------------------------------------------------------------
 
 
