@@ -55,6 +55,17 @@ _INPUTS_UNCHANGED: Document = {
 }
 """Both sides are the server's: a text that is not valid UTF-8 reaches us as another one, and would
 look changed for ever."""
+_NO_VALUE: Document = {
+    "$not": {
+        "$type": [
+            *("double", "decimal", "int", "long", "string", "symbol", "object", "array", "binData"),
+            *("objectId", "bool", "date", "timestamp", "regex", "dbPointer", "javascript"),
+            *("javascriptWithScope", "minKey", "maxKey"),
+        ]
+    }
+}
+"""Missing, null or the outdated `undefined`, which from MongoDB 8.0 on is no longer equal to null: the
+lead would look changed at every settle, for ever."""
 _BROKEN = "\ufffd"
 """What stands in our copy of a text that is not valid UTF-8."""
 
@@ -68,8 +79,12 @@ def inputs_unchanged(inputs: Inputs) -> Document:
     asked = {name: getattr(inputs, name) for name in ASKED_ABOUT}
     if any(name in inputs.malformed or _BROKEN in (asked[name] or "") for name in ASKED_ABOUT):
         return _INPUTS_UNCHANGED
-    # Without the second condition an array that contains the text would pass for it.
-    return {name: {"$eq": text, "$not": {"$type": "array"}} for name, text in asked.items()}
+    return {name: _NO_VALUE if text is None else _only(text) for name, text in asked.items()}
+
+
+def _only(text: str) -> Document:
+    """Without the second condition an array that contains the text would pass for it."""
+    return {"$eq": text, "$not": {"$type": "array"}}
 
 
 def read_inputs(raw: Document) -> Inputs:

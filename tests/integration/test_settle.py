@@ -6,11 +6,25 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
+import bson
 import pytest
+from bson import Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.raw_bson import RawBSONDocument
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.lead import Completed, Document, Failed, Lease, Outcome, Reason, Retrying, Skipped
+from enricher.lead import (
+    Completed,
+    Document,
+    Failed,
+    Inputs,
+    Lease,
+    Outcome,
+    Reason,
+    Retrying,
+    Skipped,
+)
+from enricher.store.inputs import INPUTS, inputs_unchanged
 from enricher.store.settle import Settled, Settler
 from tests.integration.faults import Faults
 from tests.integration.queueing import (
@@ -377,6 +391,39 @@ async def test_inputs_that_are_no_usable_text_do_not_look_changed(
 ) -> None:
     lease = await claim_new(ours, email=["a"], name="x" * 2000, website=5, company=None)
     assert await settler(ours).settle(lease, FAILED) is Settled.WRITTEN
+
+
+async def test_no_value_is_what_is_missing_null_or_undefined_and_nothing_else(
+    ours: AsyncCollection[Document],
+) -> None:
+    """By the types and not by equality: from MongoDB 8.0 on, `undefined` is not equal to null."""
+    undefined = bson.encode({"_id": "undefined", "email": "a@b.com", "website": None})
+    undefined = undefined.replace(b"\x0awebsite", b"\x06website")
+    nothing: list[Document] = [{"_id": "missing"}, {"_id": "null", "website": None}]
+    values: list[Any] = [
+        0,
+        1.5,
+        Int64(1),
+        Decimal128("1"),
+        "",
+        {},
+        [],
+        [None],
+        b"",
+        ObjectId(),
+        False,
+        PAST,
+    ]
+    values += [Timestamp(1, 1), Regex("a"), Code("a"), Code("a", {}), MinKey(), MaxKey()]
+    something: list[Document] = [
+        {"_id": number, "website": value} for number, value in enumerate(values)
+    ]
+    await ours.insert_many([{"email": "a@b.com", **each} for each in nothing + something])
+    await ours.insert_one(RawBSONDocument(undefined))
+    same = await ours.find(inputs_unchanged(Inputs(email="a@b.com"))).to_list()
+    assert {lead["_id"] for lead in same} == {"missing", "null", "undefined"}
+    asked = await ours.find({"$expr": {"$eq": [INPUTS["website"], None]}}).to_list()
+    assert asked == same
 
 
 # -- many at once ------------------------------------------------------------------------------
