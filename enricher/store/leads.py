@@ -187,10 +187,8 @@ class Leads:
         these = {"_id": {"$in": ids}, **only}
         try:
             done = await self.collection.update_many(these, pipeline, hint="_id_")
-        except (AutoReconnect, DocumentTooLarge):
-            return await self._one_by_one(ids, only, pipeline, step)
-        except WriteError as error:
-            if not is_refusal(error):
+        except (AutoReconnect, DocumentTooLarge, WriteError) as error:
+            if not _may_do_one_by_one(error):
                 raise
             return await self._one_by_one(ids, only, pipeline, step)
         return done.modified_count
@@ -270,6 +268,16 @@ class Leads:
         giving_back = book.requeueing(released=True)
         updates = [UpdateOne(fence(lease), giving_back) for lease in leases]
         return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+
+
+def _may_do_one_by_one(error: AutoReconnect | DocumentTooLarge | WriteError) -> bool:
+    """When nobody answered in time, a second try would wait as long again, and find the same."""
+    match error:
+        case AutoReconnect():
+            return not error.timeout
+        case WriteError():
+            return is_refusal(error)
+    return True
 
 
 def fence(lease: Lease) -> Document:

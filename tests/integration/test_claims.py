@@ -17,6 +17,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from enricher.lead import Document, Inputs, Lease
 from enricher.store.leads import Leads
+from tests.cable import cable_to, client_over
 from tests.integration.faults import Faults
 from tests.integration.queueing import (
     FUTURE,
@@ -501,6 +502,21 @@ async def test_a_claim_through_a_broken_connection_loses_and_doubles_nothing(
 
     assert len(claimed.leases) == 10
     assert await faults.plain.count_documents({"enrichment.token": 1}) == 10
+
+
+async def test_a_claim_that_nobody_answers_is_not_sent_again(
+    mongodb_uri: str, ours: AsyncCollection[Document]
+) -> None:
+    """The second try would wait as long as the first: an outage would take twice the time to notice."""
+    await _pending(ours, 0)
+    async with cable_to(mongodb_uri) as cable, client_over(cable, patience_seconds=0.5) as client:
+        leads = queue(client[ours.database.name][ours.name])
+        assert (await leads.claim(1, above=1e9)).asked == 1  # it is connected
+        cable.hold(b"updates")
+
+        assert (await leads.claim(1)).lost == 1
+
+        assert cable.held == 1
 
 
 async def test_a_claim_that_was_not_written_is_simply_not_ours(faults: Faults) -> None:
