@@ -21,9 +21,9 @@ from enricher.domains import Domain, Kind, ascii_host, classify
 from enricher.wordlists import ROLES
 
 _MAX_ADDRESS_BYTES = 254
+"""RFC 5321, 4.5.3.1.3 with erratum 1690: a path of 256 without its angle brackets."""
 _MOST_LOCAL_BYTES = 64
 _ORDINARY_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
-"""RFC 5321, 4.5.3.1.3 with erratum 1690: a path of 256 without its angle brackets."""
 
 _WITHOUT_DASHES = str.maketrans("", "", "-_.")
 _LONGEST_INITIALS = 3

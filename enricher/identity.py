@@ -27,8 +27,9 @@ from enricher.lead import Inputs, Reason
 from enricher.wordlists import PROFILE_HOSTS, SAYS_NOTHING
 
 _TOO_LONG = "too long"
-_KEPT_HOSTS = 2048
 """How `Inputs.malformed` names text beyond its limit; anything else there is no text at all."""
+_KEPT_HOSTS = 2048
+_LONGEST_URL = 2048
 
 _HTTP = re.compile(r"\A(?:https?(?::/*|/{2,}))+", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?!\d)", re.IGNORECASE)
@@ -191,12 +192,17 @@ def _stated(inputs: Inputs, internal: frozenset[str]) -> _Stated:
     return _Stated(reason=reason)
 
 
-@lru_cache(_KEPT_HOSTS)
 def stated_host(value: str | None) -> str | None:
     """The host in a domain, a URL or an address that somebody wrote into a domain field.
 
-    `None` for IP addresses, schemes other than http, and pages on a site of profiles.
+    `None` for IP addresses, schemes other than http, pages on a site of profiles, and texts longer than
+    any URL: a vendor's record may hold megabytes, and what was read lately stays in memory.
     """
+    return None if value is not None and len(value) > _LONGEST_URL else _stated_host(value)
+
+
+@lru_cache(_KEPT_HOSTS)
+def _stated_host(value: str | None) -> str | None:
     words = re.split(r"[\s,;|]+", _said(value), maxsplit=1)
     text, is_url = _HTTP.subn("", words[0].lstrip("/"), count=1)
     if not is_url and _SCHEME.match(text):

@@ -148,3 +148,9 @@ def test_whose_a_domain_is_does_not_depend_on_its_spelling() -> None:
     spelt = ["https://www.müller.de/x", "shop.xn--mller-kva.de", "ada@müller.de", 7, None]
     assert owners(spelt) == {"xn--mller-kva.de"}
     assert "full_name" not in OF_THE_JOB
+
+
+def test_a_text_that_is_too_long_for_any_address_is_nobodys_domain() -> None:
+    """A record may hold megabytes, and what was read lately is kept in memory."""
+    assert owners(["quokka-freight.com/" + "x" * 2_000]) == {"quokka-freight.com"}
+    assert owners(["quokka-freight.com/" + "x" * 2_048]) == frozenset()
