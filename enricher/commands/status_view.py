@@ -47,6 +47,9 @@ def _parts(status: Status, last: int) -> Iterator[RenderableType]:
         yield Text(f"{part} could not be read: {why}", style="yellow")
     yield _facts(status)
     yield _table("providers", _PROVIDERS, (_provider(each, status.at) for each in status.providers))
+    if status.without_key:
+        off = ", ".join(f"{name} ({why})" for name, why in status.without_key.items())
+        yield Text(f"Not asked: {off}", style="dim")
     yield _table("budgets", _BUDGETS, _budgets(status))
     yield _table("daemons", _DAEMONS, (_daemon(each, status.at) for each in status.daemons))
     yield _table("last settled", _LAST, (_ended(each) for each in status.last[:last]))

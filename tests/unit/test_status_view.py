@@ -67,6 +67,13 @@ def test_on_a_narrow_screen_ids_are_whole_and_each_claim_has_one_line() -> None:
     assert sum("Nobody" in line for line in last) == 4
 
 
+def test_who_is_not_asked_and_why_is_told_also_when_nobody_is() -> None:
+    assert "Not asked: pdl_company (no key), apollo_person (turned off)" in _printed()
+    text = _printed(providers=[], without_key={"hunter": "no key"})
+    assert "Not asked: hunter (no key)" in text
+    assert "Not asked" not in _printed(without_key={})
+
+
 def test_providers_that_share_a_limit_say_so() -> None:
     limit = Limit(500, 60, 145, shared_with=("hunter_person",))
     text = _printed(providers=[ProviderStatus("hunter_company", "hunter", "company", limit=limit)])
