@@ -69,7 +69,8 @@ def _begins_with_a_host(names: Sequence[str]) -> bool:
 def _is_nobodys(names: Sequence[str]) -> bool:
     """Also "company" of "company/acme", where handles have one part: it is another network's."""
     first = names[0].lower()
-    return first in _NO_HANDLE or (len(names) == 1 and first in _NO_PROFILES)
+    is_elsewhere = any(not unquote(name).strip(".") for name in names)  # browsers follow ".."
+    return is_elsewhere or first in _NO_HANDLE or (len(names) == 1 and first in _NO_PROFILES)
 
 
 def _path(text: str) -> str:

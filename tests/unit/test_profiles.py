@@ -35,6 +35,10 @@ from tests.bodies import ODD
         ("facebook", "facebook.com/pages/Acme/77", "pages/Acme/77"),
         ("facebook", "acme.inc", "acme.inc"),
         ("twitter", "acme/status/7", "acme"),
+        ("twitter", "..", None),
+        ("linkedin", "linkedin.com/company/..", None),
+        ("linkedin", "company/%2e%2E", None),
+        ("github", "https://github.com/./pat", None),
     ],
 )
 def test_a_handle_is_the_path_on_its_own_network(
