@@ -22,11 +22,7 @@ from enricher.storable import mapping
 
 USED, HELD, SKIPPED, NOT_ASKED = "used", "held", "skipped", "not asked"
 _UNNAMED = "not among the providers of these settings"
-_BY_LIST = {
-    "sources_used": USED,
-    "sources_not_found": NOT_FOUND,
-    "sources_failed": FAILED,
-}
+_BY_LIST = {"sources_used": USED, "sources_not_found": NOT_FOUND, "sources_failed": FAILED}
 _SAID = {FOUND: USED, NOT_FOUND: NOT_FOUND, FAILED: FAILED}
 _GIVEN_UP = {
     FAILED: "no answer; see the lead's error",
@@ -63,6 +59,8 @@ class Kept:
     until: datetime | None
     credits: float
     """What the vendor charged for it, in its own unit."""
+    reason: str = ""
+    """Why it gives nothing; empty when it gives something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +287,8 @@ def _decision(
     lead: Standing, who: Who, source: Source, noted: Mapping[str, tuple[str, str]]
 ) -> Decision:
     decision, why = noted.get(source.name, (NOT_ASKED, _why_not_asked(who, source)))
+    if decision == NOT_FOUND and source.kept:
+        why = source.kept.reason
     since = _date(lead.book.get("refresh_since"))
     return Decision(
         provider=source.name,

@@ -10,6 +10,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
 from enricher import calling
+from enricher.answer import NotFound
 from enricher.commands import arguments
 from enricher.commands.database import explained, opened, rank
 from enricher.commands.explain_view import as_json, show
@@ -132,16 +133,18 @@ def _source(provider: Provider, identity: Identity, stored: answers.Standing) ->
         kind=provider.kind.value,
         credits=_credits(provider),
         unfit=unfit(provider, identity.query),
-        kept=_kept(provider, stored),
+        kept=_kept(provider, identity, stored),
         is_under_way=stored.beat is not None,
     )
 
 
-def _kept(provider: Provider, stored: answers.Standing) -> Kept | None:
+def _kept(provider: Provider, identity: Identity, stored: answers.Standing) -> Kept | None:
     if stored.reply is None or stored.at is None:
         return None
     is_charged = not isinstance(provider, HttpProvider) or provider.is_charged(stored.reply)
-    return Kept(stored.at, stored.until, _credits(provider) if is_charged else 0.0)
+    said = provider.recall(stored.reply, identity.query)
+    reason = said.reason if isinstance(said, NotFound) else ""
+    return Kept(stored.at, stored.until, _credits(provider) if is_charged else 0.0, reason)
 
 
 def _credits(provider: Provider) -> float:

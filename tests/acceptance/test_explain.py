@@ -52,8 +52,10 @@ async def test_what_a_daemon_decided_is_told_for_leads_of_every_fate(rig: Rig) -
             [
                 {"_id": "held", "email": bob},
                 {"_id": "skipped", "email": "noreply@quokka-freight.com"},
+                {"_id": "unknown", "company_domain": "stealth-quokka.com"},
             ]
         )
+        assert await rig.witness.end_of("unknown") == "completed"
         assert await rig.witness.end_of("skipped") == "skipped"
         assert (await rig.witness.settle_of("held")).status == "retrying"
         daemon.terminate()
@@ -75,6 +77,10 @@ async def test_what_a_daemon_decided_is_told_for_leads_of_every_fate(rig: Rig) -
     assert _providers(skipped)["local"]["decision"] == "used"
     assert _providers(skipped)["clearbit"]["decision"] == "skipped"
     assert skipped["next"]["due_at"] is None
+
+    [unknown] = await _told(rig, "unknown")
+    clearbit = _providers(unknown)["clearbit"]
+    assert (clearbit["decision"], clearbit["why"]) == ("not_found", "no record")
 
     [old] = await _told(rig, "old")
     assert (old["status"], old["attempts"]) == (None, 0)

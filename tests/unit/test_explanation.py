@@ -165,6 +165,14 @@ def test_what_the_metadata_says_of_a_provider_is_its_decision() -> None:
     assert decisions["gone"] == ("skipped", "nothing was missing")
 
 
+def test_who_found_nothing_says_why_where_the_answer_is_kept() -> None:
+    kept = Kept(NOW, NOW, 1.0, reason="the match is too uncertain")
+    data = _metadata(sources_not_found=["pdl_person"], sources_used=["clearbit"])
+    sources = (Source(name, "person", 1.0, kept=kept) for name in ("pdl_person", "clearbit"))
+    told = _told(*sources, data=data)
+    assert (told["pdl_person"].why, told["clearbit"].why) == ("the match is too uncertain", "")
+
+
 def test_the_run_under_way_counts_more_than_the_one_before() -> None:
     before = _metadata(sources_failed=["clearbit"], sources_used=["hunter"])
     book = {"answered": {"clearbit": "found"}, "held_by": ["hunter"], "due_at": SOON}
