@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Iterator
 from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import aiohttp
 import httpx
@@ -25,11 +26,32 @@ def open_client(connections: int = 100, user_agent: str = "enricher") -> httpx.A
 
     `connections` are those open at the same time; a request beyond them waits inside its time-out.
     """
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(client=partial(_session, connections)),
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"User-Agent": user_agent},
+    return _Client(
+        AiohttpTransport(client=partial(_session, connections)), {"User-Agent": user_agent}
     )
+
+
+class _Client(httpx.AsyncClient):
+    """Hands a request to the transport as it is.
+
+    What httpx does around that (redirects, authentication, cookies, hooks: all of no use here) takes
+    a third of the CPU of a call: 0.40 against 0.28 ms, 64 in flight. A base URL with credentials in it
+    is the one thing that needs some of it.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, headers: dict[str, str]) -> None:
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        super().__init__(transport=transport, cookies=cookies, headers=headers)
+        self._below = transport
+
+    async def send(
+        self, request: httpx.Request, *, stream: bool = False, **more: Any
+    ) -> httpx.Response:
+        if request.url.userinfo or not stream:
+            return await super().send(request, stream=stream, **more)
+        response = await self._below.handle_async_request(request)
+        response.request = request
+        return response
 
 
 def failure(error: BaseException) -> str:
