@@ -144,6 +144,7 @@ def configure(
     settings: LogSettings, service_name: str, version: str, stream: TextIO | None = None
 ) -> None:
     """Send every line to `stream` (stderr as it is at that moment, by default). Replaces all sinks."""
+    _service.clear()
     _service.update({"service.name": service_name, "service.version": version})
     render = _json_line if settings.format == "json" else _console_line
 

@@ -130,7 +130,7 @@ async def test_order_and_required_fields_are_the_operators(rig: Rig) -> None:
 
 async def test_apollo_and_people_data_labs_together_give_company_and_person(rig: Rig) -> None:
     """The whole way: settings, limits of paid plans, gates, kept answers, the lead."""
-    leads = [address() for _ in range(12)]
+    leads = [address() for _ in range(40)]  # of twelve, People Data Labs may know all companies
     keys = {"PDL_API_KEY": "k", "APOLLO_API_KEY": "k", "HUNTER_API_KEY": "", "CLEARBIT_API_KEY": ""}
     paid = {"PDL_RATE_LIMIT": 1000, "APOLLO_RATE_LIMIT": 1000}
     async with rig.daemon(**keys, **paid) as daemon:
