@@ -149,7 +149,7 @@ class CpuSplit:
         yield f"{self.cpu_ms[-1]:.2f} ms per lead: {shares}"
 
     def section(self) -> Section:
-        profile, cpu = read("\n".join(self.samples)), statistics.median(self.cpu_ms)
+        profile, cpu = read("".join(self.samples)), statistics.median(self.cpu_ms)
         own = profile.share(OWN)
         rows = [_row(kind, profile.share(kind), cpu) for kind in (*KINDS, LOOP)]
         spots = profile.own_lines.most_common(_HOT_SPOTS)
