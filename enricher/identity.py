@@ -26,6 +26,8 @@ from enricher.domains import Domain, Kind, ascii_host, classify, is_under
 from enricher.lead import Inputs, Reason
 from enricher.wordlists import PROFILE_HOSTS, SAYS_NOTHING
 
+MULTIPLE_EMAILS = "multiple_emails"
+"""Flag of an address field that holds more than one; the first valid one counts."""
 _TOO_LONG = "too long"
 """How `Inputs.malformed` names text beyond its limit; anything else there is no text at all."""
 _KEPT_HOSTS = 2048
@@ -165,7 +167,7 @@ def _why_no_company(company: Domain | None, reason: Reason | None, address: Addr
 def _flags(reading: Reading, stated: Domain | None) -> Iterator[str]:
     own = reading.address.domain if reading.address else None
     if reading.is_ambiguous:
-        yield "multiple_emails"
+        yield MULTIPLE_EMAILS
     if own and own.is_typo:
         yield "typo_suspected"
     if own and own.registrable and stated and stated.registrable != own.registrable:

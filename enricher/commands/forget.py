@@ -9,7 +9,7 @@ from rich.console import Console
 from enricher.commands.database import explained, opened
 from enricher.errors import SettingsError
 from enricher.forgetting import Forgetting, Forgotten
-from enricher.identity import identify
+from enricher.identity import MULTIPLE_EMAILS, identify
 from enricher.lead import Document, Inputs
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider
@@ -27,6 +27,8 @@ async def forget(settings: Settings, address: str) -> None:
     person = identify(Inputs(email=address))
     if person.email_key is None:
         raise SettingsError(["EMAIL: not an e-mail address"])
+    if MULTIPLE_EMAILS in person.flags:  # only the first would be forgotten
+        raise SettingsError(["EMAIL: more than one address; give one at a time"])
     console = Console(highlight=False, soft_wrap=True)
     async with opened(settings) as database:
         with explained("forgetting"):

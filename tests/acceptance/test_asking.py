@@ -144,6 +144,7 @@ async def test_a_query_and_failed_name_many_and_nothing_matched_is_no_error(rig:
         (["backfill", "--query", '{"a": {"$foo": 1}}', "--yes"], "refuses this filter"),
         (["backfill", "--query", "{}"], "without a terminal to ask on, give --yes or --dry-run"),
         (["forget", "no address"], "EMAIL: not an e-mail address"),
+        (["forget", "ada@quokka-freight.com, bob@quokka-freight.com"], "EMAIL: more than one"),
     ],
 )
 async def test_wrong_arguments_end_with_2_and_one_line(
