@@ -141,6 +141,8 @@ _BUDGETS = ("vendor", "period", ">used", ">left")
 _DAEMONS = ("holder", "state", ">in work", "change stream", ">seen", ">up for", "version")
 _LEAST = {"time": 8, "lead": 24, "outcome": 9}
 """Of columns that would break in the middle of a word."""
+_NEVER_BROKEN = "provider"
+"""Its names are words that a reader looks for; others give way as long as they can."""
 _LAST = ("time", "lead", "outcome", ">attempt", ">took", "score or reason")
 _Cell = str | Text
 
@@ -152,7 +154,13 @@ def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[_Cell]])
         is_figure = heading.startswith(">")
         name = heading.lstrip(">")
         justify: JustifyMethod = "right" if is_figure else "left"
-        table.add_column(name, justify=justify, overflow="fold", min_width=_LEAST.get(name))
+        table.add_column(
+            name,
+            justify=justify,
+            overflow="fold",
+            min_width=_LEAST.get(name),
+            no_wrap=name == _NEVER_BROKEN,
+        )
     for row in rows:
         table.add_row(*row)
     head = Text(title, style="bold")

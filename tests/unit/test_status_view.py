@@ -88,6 +88,7 @@ def test_on_any_screen_no_figure_is_cut_off(width: int) -> None:
     text = _printed(width=width, providers=[provider], last=[])
     assert all(figure in text for figure in ("11,111", "22,222", "33,333", "44,444"))
     assert text.count("0.1.0") == 4
+    assert "hunter_company " in text
 
 
 def test_only_as_many_claims_as_asked_for_are_printed() -> None:
