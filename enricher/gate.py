@@ -20,12 +20,13 @@ from random import Random
 from loguru import logger
 
 from enricher import label_sets, metrics
-from enricher.answer import Answer, Found, Held, NotFound, Query, Throttled, Unavailable
+from enricher.answer import Answer, Found, Held, Kind, NotFound, Query, Throttled, Unavailable
 from enricher.breaker import Breaker
 from enricher.fleet import Circuit
 from enricher.limits import Limiter
 from enricher.log import trace_of
 from enricher.providers.base import Provider, Tried
+from enricher.providers.person import unfit_for_person
 from enricher.retry import Retries, Retry, with_retries
 from enricher.series import child
 from enricher.supply import Slot
@@ -274,9 +275,20 @@ def broken(provider: Provider, error: BaseException) -> str:
 def unfit(provider: Provider, query: Query) -> str | None:
     """Why this query is not for this provider, also because its code cannot tell."""
     try:
-        return provider.unfit(query)
+        return _out_of_bounds(provider, query) or provider.unfit(query)
     except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
         return broken(provider, error)
+
+
+def _out_of_bounds(provider: Provider, query: Query) -> str | None:
+    """What we promise of every provider, those of other packages included: a private mailbox leads to
+    no company, and nobody is asked who stands behind it, or behind a desk."""
+    if provider.is_free:
+        return None
+    if provider.kind is Kind.PERSON:
+        return unfit_for_person(query)
+    is_private = query.is_free_mail and query.company_domain is None
+    return query.no_company_domain if provider.kind is Kind.COMPANY and is_private else None
 
 
 def question_of(provider: Provider, query: Query) -> str | None:

@@ -73,7 +73,7 @@ async def test_nobody_is_moved_to_the_other_company() -> None:
         (["localhost"], ADA),
         (["gmail.com"], ADA),
         (["not a domain"], ADA),
-        (["quokka-freight.com"], Inputs(email="ada@gmail.com")),
+        (["quokka-freight.com"], Inputs(email="ada@acme-tools.con")),
     ],
 )
 async def test_a_job_at_the_leads_own_company_or_at_nobodys_is_written(

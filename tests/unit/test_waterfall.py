@@ -337,3 +337,33 @@ async def test_a_not_found_is_kept_as_well_because_it_may_be_charged() -> None:
 
     await waterfall(slow, fast).ask(a_lead(), QUERY, 30, keep)
     assert kept == [{"clearbit"}]
+
+
+# -- what no provider may be asked, whoever wrote it -----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "why"),
+    [
+        (
+            Kind.COMPANY,
+            Query(email="ada@gmail.com", is_free_mail=True, no_company_domain="free-mail domain"),
+            "free-mail domain",
+        ),
+        (Kind.PERSON, Query(email="ada@gmail.com", is_free_mail=True), "free-mail address"),
+        (Kind.PERSON, Query(email="info@acme.example", is_role=True), "role address"),
+    ],
+)
+async def test_a_provider_that_would_ask_about_anybody_is_not_asked_all_the_same(
+    kind: Kind, query: Query, why: str
+) -> None:
+    eager = provider("eager", NotFound(), kind)
+    findings = await waterfall(eager).ask(a_lead(), query, 30, keep_nothing)
+    assert (findings.skipped, eager.asked) == ({"eager": why}, [])
+
+
+async def test_rules_that_cost_nothing_may_look_at_any_lead() -> None:
+    rules = provider("rules", NotFound(), Kind.PERSON, is_free=True)
+    query = Query(email="info@acme.example", is_role=True)
+    await waterfall(rules).ask(a_lead(), query, 30, keep_nothing)
+    assert rules.asked == [query]
