@@ -126,6 +126,13 @@ def _cancelled_by_signals(task: asyncio.Future[None]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+def _end_if_cancelled() -> None:
+    """A signal that comes while the driver has just been answered may be swallowed there."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def _fill(settings: Settings, made: Plan) -> None:
     console = _console()
     async with opened(settings) as database:
@@ -156,6 +163,7 @@ class _Filling:
     async def until_done(self, meter: Meter) -> None:
         is_more = True
         while is_more or self._in_work:
+            _end_if_cancelled()
             await self._look(meter)
             if is_more and self._in_work <= MOST_PENDING - _PAGE:
                 is_more = await self._ask_for_a_page()
