@@ -172,9 +172,9 @@ def _print(profile: Profile, most: int = 60) -> None:
     tables = (profile.kinds, profile.own_files, profile.own_lines, profile.beneath)
     names = ("by kind", "own code by file", "own code by line", "with all that it calls")
     for name, table in zip(names, tables, strict=True):
-        print(f"\n{name}")  # noqa: T201
+        print(f"\n{name}")  # noqa: T201 - what whoever runs this file asks for
         for place, samples in table.most_common(most):
-            print(f"{samples / profile.kinds.total():6.2%} {place}")  # noqa: T201
+            print(f"{samples / profile.kinds.total():6.2%} {place}")  # noqa: T201 - as above
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=4)
 _of_this_process: dict[str, Collection[Document]] = {}
 
 
-@worker_process_init.connect  # type: ignore[untyped-decorator]
+@worker_process_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def connect(**_: Any) -> None:
     """MongoDB clients do not survive a fork."""
     client: MongoClient[Document] = MongoClient(ORDERS.uri)
@@ -45,7 +45,7 @@ async def _both(email: str) -> tuple[bytes, bytes]:
     return await asyncio.gather(_ask(*first), _ask(*second))
 
 
-@app.task(name="enrich")  # type: ignore[untyped-decorator]
+@app.task(name="enrich")  # type: ignore[untyped-decorator]  # Celery has no types
 def enrich(id_: Any) -> None:
     """One task: read the lead, ask both vendors, write."""
     leads = _of_this_process["leads"]
