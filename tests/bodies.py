@@ -24,6 +24,7 @@ from enricher.demo.stories import Faults
 from enricher.demo.vendor import Answer, Route, Terms, Vendor
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
+from tests.mock_client import mock_client
 
 KNOWN = 12
 """So many different good bodies are mutated."""
@@ -73,8 +74,7 @@ ODD: tuple[Any, ...] = (
 
 def provider_of(kind: type[HttpProvider]) -> HttpProvider:
     """One that is only to interpret: it has nobody to ask."""
-    nobody = httpx.MockTransport(lambda _: httpx.Response(500))
-    return kind(httpx.AsyncClient(transport=nobody), Access(SecretStr("key"), kind.host))
+    return kind(mock_client(), Access(SecretStr("key"), kind.host))
 
 
 def query_of(number: int) -> Query:

@@ -45,9 +45,8 @@ LAYERS: tuple[tuple[str, str], ...] = (
 ALLOWED_IN = {
     "pymongo": "store.* embedded settings setting_types app calling check overview cli commands.* demo.*",
     "bson": "store.* embedded app cli commands.* demo.*",
-    "httpx": "providers.* app http demo.*",
-    "httpx_aiohttp": "providers.* app http demo.*",
     "aiohttp": "providers.* app http demo.*",
+    "yarl": "providers.*",
     "backoff": "retry",
     "dns": "providers.mail_dns",
     "aiolimiter": "limits",

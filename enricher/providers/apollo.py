@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import string
 
-import httpx
-
 from enricher.answer import (
     Answer,
     Found,
@@ -48,6 +46,7 @@ from enricher.providers.http import (
     complaint,
 )
 from enricher.providers.shape import Sends, within
+from enricher.providers.transport import Client
 
 REFUSED_SCOPE = "the key may not use this route"
 FREE_PER_MINUTE = 50
@@ -121,9 +120,7 @@ class _Apollo(HttpProvider):
     charges = frozenset({_OK})
     left = LEFT
 
-    def __init__(
-        self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
-    ) -> None:
+    def __init__(self, http: Client, access: Access, per_minute: int | None = None) -> None:
         super().__init__(http, access, per_minute)
         if per_minute is not None and per_minute > FREE_PER_MINUTE:
             self.windows = (Window(per_minute, 60),)

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import httpx
-
 from enricher.answer import Answer, Kind, Query, Reply, Unavailable
 from enricher.providers import reading
 from enricher.providers.base import Access, Request
 from enricher.providers.clearbit import ClearbitCompany, ClearbitRoute
 from enricher.providers.person import RECORD_KEYS, SENDS, of_record, unfit_for_person
+from enricher.providers.transport import Client
 
 
 class ClearbitPerson(ClearbitRoute):
@@ -34,9 +33,7 @@ class ClearbitPerson(ClearbitRoute):
     sends = SENDS
     required = frozenset({"full_name", "job_title"})
 
-    def __init__(
-        self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
-    ) -> None:
+    def __init__(self, http: Client, access: Access, per_minute: int | None = None) -> None:
         """Persons have a host of their own, as long as the operator does not name another."""
         if access.base_url.rstrip("/") == ClearbitCompany.host:
             access = replace(access, base_url=self.host)

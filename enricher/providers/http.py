@@ -26,21 +26,18 @@ its body cannot be read: a 429 with a broken body is still a 429.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from email.utils import format_datetime
-from typing import ClassVar, cast
+from functools import cache
+from typing import ClassVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
-import httpx
 from loguru import logger
+from yarl import URL
 
 from enricher import metrics
 from enricher.answer import (
@@ -57,10 +54,7 @@ from enricher.answer import (
 from enricher.providers import hints, reading
 from enricher.providers.base import Access, Provider, Request, Tried, Window
 from enricher.providers.shape import Sends, drift
-from enricher.providers.transport import failure, was_sent
-
-MAX_BODY_BYTES = 2 * 1024 * 1024
-"""No vendor documents answers above 1 MB (PDL caps at 1 MB); more is a fault, not data."""
+from enricher.providers.transport import Client, failure, was_sent
 
 REFUSED_KEY = "the key is refused"
 USED_UP = "the quota is used up"
@@ -68,23 +62,12 @@ REFUSED_QUESTION = "the vendor refused the question"
 RATE_LIMITED = "the rate limit is reached; the key may be fine, check again in a minute"
 """Reasons that mean the same at every vendor read the same."""
 
-_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
-"""One layer of zlib at most: it cannot grow a chunk more than 1,032 times before the size is
-checked. Layers upon layers, or brotli, could fill the memory with a single chunk."""
-
 _OK = 200
 _NOT_FOUND = 404
 _MINUTE = 60
 _HOUR = 3600.0
 _UNREADABLE = Unavailable("the answer could not be read")
-
-
-def _without_addresses(record: logging.LogRecord) -> bool:
-    """httpx logs every URL at INFO, and ours hold the address that is asked about."""
-    return record.levelno > logging.INFO
-
-
-logging.getLogger("httpx").addFilter(_without_addresses)
+_SAFE_IN_A_PATH = "/%:@!$&'()*+,;=~"
 
 
 class HttpProvider(Provider):
@@ -102,9 +85,7 @@ class HttpProvider(Provider):
 
     _drift_told_at = -math.inf
 
-    def __init__(
-        self, http: httpx.AsyncClient, access: Access, per_minute: int | None = None
-    ) -> None:
+    def __init__(self, http: Client, access: Access, per_minute: int | None = None) -> None:
         """`per_minute` replaces the calls of the one-minute window; see `_windows_for`."""
         self._http = http
         self._access = access
@@ -192,50 +173,13 @@ class HttpProvider(Provider):
 
     async def _fetch(self, request: Request) -> Reply | Unavailable:
         try:
+            url = _url(self._access.base_url, request)
             async with asyncio.timeout(self._access.timeout):
-                return await self._exchange(request)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            reason = "timed out" if _is_timeout(error) else failure(error)
-            return Unavailable(reason, was_sent(error))
-        except (
-            httpx.HTTPError,
-            httpx.InvalidURL,
-            aiohttp.ClientError,
-            OSError,
-            ValueError,
-        ) as error:
+                return await self._http.fetch(request.method, url, self.headers())
+        except TimeoutError as error:
+            return Unavailable("timed out", was_sent(error))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             return Unavailable(failure(error), was_sent(error))
-
-    async def _exchange(self, request: Request) -> Reply | Unavailable:
-        """Send, and read at most MAX_BODY_BYTES of the decoded body.
-
-        Redirects are never followed: httpx strips `Authorization` on the way to another host, but
-        not a key in a header of the vendor's own naming.
-        """
-        response = await self._http.send(
-            self._as_sent(request), stream=True, follow_redirects=False
-        )
-        async with aclosing(response):
-            body = await _body_of(response)
-        if isinstance(body, bytes):
-            return Reply(response.status_code, _headers_of(response), body)
-        return body if response.status_code == _OK else _bodiless(response)
-
-    def _as_sent(self, request: Request) -> httpx.Request:
-        """Whole as it is: the client's own way to build one parses the URL three times, which is a
-        quarter of the CPU that a call costs."""
-        url = self._access.base_url.rstrip("/") + request.path
-        if request.params:
-            url += "?" + urlencode(request.params, quote_via=quote)
-        headers = {
-            "User-Agent": self._http.headers.get("User-Agent", "enricher"),
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            **self.headers(),
-        }
-        seconds = self._access.timeout
-        timeout = {"connect": seconds, "read": seconds, "write": seconds, "pool": seconds}
-        return httpx.Request(request.method, url, headers=headers, extensions={"timeout": timeout})
 
 
 def complaint(reply: Reply, answer: Answer) -> str:
@@ -256,20 +200,22 @@ def preparing(reply: Reply) -> Preparing:
     return Preparing() if delay is None else Preparing(delay)
 
 
-async def _body_of(response: httpx.Response) -> bytes | Unavailable:
-    if response.headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
-        return Unavailable("the body's encoding is unknown")
-    body = bytearray()
-    stream = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())  # typed less than it is
+def _url(base_url: str, request: Request) -> URL:
+    """Whole as it is: aiohttp's own way to add parameters leaves a plus in an address as it is, and
+    vendors read that as a space."""
+    url = _base(base_url) + quote(request.path, safe=_SAFE_IN_A_PATH)
+    if request.params:
+        url += "?" + urlencode(request.params, quote_via=quote)
+    return URL(url, encoded=True)
+
+
+@cache
+def _base(base_url: str) -> str:
+    """There are as many as vendors."""
     try:
-        async with aclosing(stream) as chunks:
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    return Unavailable("the body is too large")
-    except httpx.DecodingError:
-        return Unavailable("the body is garbled")
-    return bytes(body)
+        return str(URL(base_url.rstrip("/")))
+    except ValueError:
+        raise aiohttp.InvalidURL(base_url) from None
 
 
 def _windows_for(windows: tuple[Window, ...], per_minute: int) -> tuple[Window, ...]:
@@ -287,21 +233,3 @@ def _windows_for(windows: tuple[Window, ...], per_minute: int) -> tuple[Window, 
         else replace(window, calls=max(window.calls, window.calls * per_minute // default))
         for window in windows
     )
-
-
-def _bodiless(response: httpx.Response) -> Reply:
-    return Reply(response.status_code, _headers_of(response))
-
-
-def _headers_of(response: httpx.Response) -> dict[str, str]:
-    """Names in lower case; always with a readable `date`, so that `interpret` needs no clock."""
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    if hints.answered_at(headers) is None:
-        headers["date"] = format_datetime(datetime.now(UTC), usegmt=True)
-    return headers
-
-
-def _is_timeout(error: Exception) -> bool:
-    """The aiohttp transport reports every lost connection as a `ConnectTimeout`; its cause tells."""
-    cause = error.__cause__
-    return isinstance(cause, TimeoutError) or not isinstance(cause, aiohttp.ClientError)

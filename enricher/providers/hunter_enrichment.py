@@ -30,8 +30,6 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-import httpx
-
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Reply, Unavailable
 from enricher.providers import reading
 from enricher.providers.base import Access, Request, Window
@@ -40,6 +38,7 @@ from enricher.providers.http import preparing
 from enricher.providers.hunter_refusals import HunterRoute, refusal
 from enricher.providers.person import EMPTY, RECORD_KEYS, SENDS, of_record, unfit_for_person
 from enricher.providers.shape import within
+from enricher.providers.transport import Client
 
 _PER_MINUTE = 500
 _VERIFICATIONS_PER_MINUTE = 300
@@ -59,7 +58,7 @@ class _Enrichment(HunterRoute):
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: Client,
         access: Access,
         per_minute: int | None = None,
         clock: Callable[[], float] = time.monotonic,

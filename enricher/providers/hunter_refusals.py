@@ -18,8 +18,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-import httpx
-
 from enricher.answer import (
     Answer,
     Held,
@@ -39,6 +37,7 @@ from enricher.providers.http import (
     HttpProvider,
     complaint,
 )
+from enricher.providers.transport import Client
 
 REFUSALS_BEFORE_HELD = 5
 """This many unexplained 403s in a row are no rate limit: 15 + 30 + 60 + 120 s outlast its window."""
@@ -63,7 +62,7 @@ class HunterRoute(HttpProvider):
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: Client,
         access: Access,
         per_minute: int | None = None,
         clock: Callable[[], float] = time.monotonic,

@@ -21,8 +21,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from typing import NoReturn
 
-import httpx
+import aiohttp
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from enricher.answer import Kind
@@ -30,6 +31,7 @@ from enricher.errors import SettingsError
 from enricher.fields import FIELDS
 from enricher.providers.base import Access, Provider, Window
 from enricher.providers.http import HttpProvider
+from enricher.providers.transport import Client
 from enricher.setting_providers import PROVIDERS, ThirdParties
 from enricher.setting_types import DAY, MOST_CALLS, Url
 from enricher.setting_vendors import VENDORS
@@ -159,14 +161,16 @@ def _on_trial(provider: type[Provider]) -> Provider:
     try:
         if not issubclass(provider, HttpProvider):
             return provider()
-        nobody = httpx.AsyncClient(transport=httpx.MockTransport(_nothing), trust_env=False)
-        return provider(nobody, Access(SecretStr("none"), provider.host), None)
+        return provider(Client(_Nobody()), Access(SecretStr("none"), provider.host), None)
     except Exception as error:
         raise _Wrong(f"it cannot be made: {_reason(error)}") from error
 
 
-def _nothing(_: httpx.Request) -> httpx.Response:
-    return httpx.Response(503)
+class _Nobody:
+    """The session of a client that reaches nobody."""
+
+    def request(self, *_: object, **__: object) -> NoReturn:
+        raise aiohttp.ClientConnectionError
 
 
 def _check_windows(windows: object) -> None:

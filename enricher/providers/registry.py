@@ -23,8 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import httpx
-
 from enricher.providers import plugins
 from enricher.providers.apollo import ApolloCompany, ApolloPerson
 from enricher.providers.base import Access, Provider, Registered
@@ -35,6 +33,7 @@ from enricher.providers.hunter import HunterVerifier
 from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
 from enricher.providers.local import Local
 from enricher.providers.pdl import PdlCompany, PdlPerson
+from enricher.providers.transport import Client
 from enricher.setting_providers import ProviderSettings
 
 VENDORS_PROVIDERS: tuple[type[HttpProvider], ...] = (
@@ -55,7 +54,7 @@ _EVERY = ProviderSettings(off=())
 
 
 def build(
-    http: httpx.AsyncClient,
+    http: Client,
     accesses: Mapping[str, Access],
     per_minute: Mapping[str, int],
     wishes: ProviderSettings = _EVERY,

@@ -27,6 +27,7 @@ from enricher.store.cache import Cache
 from enricher.store.secret import keyring
 from enricher.store.usage import Budget, DayOfProvider, Usage
 from tests.integration.faults import Faults
+from tests.mock_client import mock_client
 from tests.observing import counted
 from tests.scripted import Door, company, in_turn, provider
 from tests.waiting import eventually
@@ -208,9 +209,9 @@ async def test_polling_for_an_answer_that_is_paid_for_costs_nothing_more(
 ) -> None:
     replies = iter([httpx.Response(202), httpx.Response(202), record()])
     books = await books_of(database, daily=1)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: next(replies))) as http:
-        clearbit = ClearbitCompany(http, Access(SecretStr("key"), "https://vendor.example"))
-        answer = await ask(gate_to(clearbit, books))
+    http = mock_client(lambda _: next(replies))
+    clearbit = ClearbitCompany(http, Access(SecretStr("key"), "https://vendor.example"))
+    answer = await ask(gate_to(clearbit, books))
     assert isinstance(answer, Found)
     row = await ledger(books, database)
     assert (row.begun, row.charged, row.ambiguous) == (1, 1, 0)
@@ -231,11 +232,11 @@ async def test_an_answer_that_cannot_be_read_is_paid_for_once_and_read_when_it_c
             raise KeyError("a bug")
 
     books = await books_of(database)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        access = Access(SecretStr("key"), "https://vendor.example")
-        for _ in range(2):
-            assert isinstance(await ask(gate_to(Broken(http, access), books)), Unavailable)
-        mended = await ask(gate_to(ClearbitCompany(http, access), books))
+    http = mock_client(answer)
+    access = Access(SecretStr("key"), "https://vendor.example")
+    for _ in range(2):
+        assert isinstance(await ask(gate_to(Broken(http, access), books)), Unavailable)
+    mended = await ask(gate_to(ClearbitCompany(http, access), books))
     assert isinstance(mended, Found)
     assert calls == 1
 

@@ -17,6 +17,7 @@ from enricher.store.suppression import Suppressed, key_of
 from enricher.store.usage import Budget, Usage
 from tests.integration.faults import Faults
 from tests.integration.test_paid import QUOKKA, Database, ask, books_of, gate_to, ledger, record
+from tests.mock_client import mock_client
 from tests.observing import events, logged
 from tests.scripted import Door, provider, verdict
 
@@ -36,8 +37,8 @@ async def test_a_charged_answer_that_is_none_is_budgeted_and_counted_each_time(
 
     books = await books_of(database)
     books.usage = Usage(database, {"hunter": Budget(1)}, {})
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        await ask(gate_to(HunterVerifier(http, ACCESS), books), PERSON)
+    http = mock_client(answer)
+    await ask(gate_to(HunterVerifier(http, ACCESS), books), PERSON)
     row = await ledger(books, database)
     assert (sent, row.begun, row.charged) == (1, 1, 1)
 
@@ -53,12 +54,12 @@ async def test_an_answer_that_is_paid_for_is_fetched_though_the_budget_is_used_u
         return next(replies)
 
     books = await books_of(database, daily=1)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        gate = gate_to(ClearbitCompany(http, ACCESS), books)
-        paid_for = asyncio.create_task(ask(gate))
-        await asked.wait()
-        assert isinstance(await ask(gate, Query(company_domain="other.example")), Held)
-        assert isinstance(await paid_for, Found)
+    http = mock_client(answer)
+    gate = gate_to(ClearbitCompany(http, ACCESS), books)
+    paid_for = asyncio.create_task(ask(gate))
+    await asked.wait()
+    assert isinstance(await ask(gate, Query(company_domain="other.example")), Held)
+    assert isinstance(await paid_for, Found)
 
 
 async def test_who_is_forgotten_while_the_question_waits_is_not_asked_about(
@@ -113,19 +114,19 @@ class Speechless(ClearbitPerson):
 
 
 async def test_a_provider_that_cannot_word_its_question_is_unavailable(database: Database) -> None:
-    async with httpx.AsyncClient() as http:
-        gate = gate_to(Speechless(http, ACCESS), await books_of(database))
-        assert await ask(gate, PERSON) == Unavailable("internal error: LookupError")
+    http = mock_client()
+    gate = gate_to(Speechless(http, ACCESS), await books_of(database))
+    assert await ask(gate, PERSON) == Unavailable("internal error: LookupError")
 
 
 async def test_a_provider_that_cannot_word_its_question_keeps_nobody_from_being_forgotten(
     database: Database,
 ) -> None:
     keyring = (await books_of(database)).keyring
-    async with httpx.AsyncClient() as http:
-        verifier = HunterVerifier(http, ACCESS)
-        with logged() as lines:
-            keys = personal_keys(keyring, [Speechless(http, ACCESS), verifier], PERSON)
+    http = mock_client()
+    verifier = HunterVerifier(http, ACCESS)
+    with logged() as lines:
+        keys = personal_keys(keyring, [Speechless(http, ACCESS), verifier], PERSON)
     assert keys == personal_keys(keyring, [verifier], PERSON)
     assert [each.fields["provider"] for each in events(lines, "provider.broken")] == [
         Speechless.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 from pydantic import SecretStr
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -14,14 +13,15 @@ from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
 from enricher.store.buckets import Bucket
 from enricher.store.usage import Usage
 from tests.integration.queueing import FUTURE, HOUR, server_time
+from tests.mock_client import mock_client
 
 
 async def test_leads_of_all_routes_that_share_a_limit_come_back(
     ours: AsyncCollection[Document],
 ) -> None:
     kinds = (HunterCompany, HunterPerson, HunterVerifier)
-    async with httpx.AsyncClient() as http:
-        providers = [kind(http, Access(SecretStr("any"), kind.host)) for kind in kinds]
+    http = mock_client()
+    providers = [kind(http, Access(SecretStr("any"), kind.host)) for kind in kinds]
     for provider in providers:
         book = {"due_at": FUTURE, "held_by": [provider.name], "priority": 1}
         await ours.insert_one(

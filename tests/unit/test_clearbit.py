@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -26,6 +27,7 @@ from enricher.answer import (
 from enricher.providers.base import Access, Window
 from enricher.providers.clearbit import API_VERSION, ClearbitCompany
 from enricher.providers.http import RATE_LIMITED
+from tests.mock_client import mock_client
 
 KEY = "sk_secret"
 QUERY = Query(email="pat@acme.example", company_domain="acme.example")
@@ -37,7 +39,7 @@ RECORD = {"id": "1", "name": "Acme", "domain": "acme.example", "tags": ["B2B"]}
 
 
 def clearbit(handler: Callable[[httpx.Request], httpx.Response], **more: Any) -> ClearbitCompany:
-    http = httpx.AsyncClient(transport=httpx.MockTransport(handler))
+    http = mock_client(handler)
     return ClearbitCompany(http, Access(SecretStr(KEY), ClearbitCompany.host), **more)
 
 
@@ -180,7 +182,7 @@ async def test_the_probe_asks_for_no_company_and_reads_the_refusal(
 
 async def test_the_probe_says_so_when_nobody_answers() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("no", request=request)
+        raise aiohttp.ClientConnectionError("no")
 
     assert await clearbit(refuse).probe() == "the connection failed"
 

@@ -28,6 +28,7 @@ from enricher.fields import FIELDS
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.clearbit_person import ClearbitPerson
+from tests.mock_client import mock_client
 from tests.unit.test_clearbit_record import like
 from tests.unit.test_hunter_enrichment import PERSON, PERSON_VALUES
 
@@ -35,8 +36,7 @@ QUERY = Query(email="pat@acme.example", company_domain="acme.example")
 
 
 def provider(handler: Any = None, base_url: str = ClearbitCompany.host) -> ClearbitPerson:
-    transport = httpx.MockTransport(handler or (lambda _: httpx.Response(500)))
-    http = httpx.AsyncClient(transport=transport)
+    http = mock_client(handler or (lambda _: httpx.Response(500)))
     return ClearbitPerson(http, Access(SecretStr("sk_secret"), base_url))
 
 

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import bson
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from pydantic import SecretStr
 from enricher.answer import Answer, Found, NotFound, Reply
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
+from tests.mock_client import mock_client
 
 RECORD: dict[str, Any] = {
     "id": "546ba3f6-a6b7-41a1-aed8-000000000000",
@@ -102,7 +102,7 @@ ANYTHING: st.SearchStrategy[object] = st.recursive(
 
 def interpret(status: int, body: object) -> Answer:
     access = Access(SecretStr("sk_secret"), ClearbitCompany.host)
-    provider = ClearbitCompany(httpx.AsyncClient(), access)
+    provider = ClearbitCompany(mock_client(), access)
     return provider.interpret(Reply(status, {}, json.dumps(body).encode()))
 
 

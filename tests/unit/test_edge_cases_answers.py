@@ -11,7 +11,6 @@ from email.utils import format_datetime
 from typing import Any
 
 import bson
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -32,6 +31,7 @@ from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
+from tests.mock_client import mock_client
 from tests.scripted import company, verdict
 
 NOW = datetime(2026, 10, 7, 12, 0, 0, tzinfo=UTC)
@@ -44,7 +44,7 @@ Vendor = type[HttpProvider]
 
 
 def made(vendor: Vendor) -> HttpProvider:
-    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(500)))
+    http = mock_client()
     return vendor(http, Access(SecretStr("key"), vendor.host))
 
 

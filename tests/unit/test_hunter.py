@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -29,6 +30,7 @@ from enricher.providers.http import RATE_LIMITED
 from enricher.providers.hunter import (
     HunterVerifier,
 )
+from tests.mock_client import mock_client
 
 KEY = "hunter-secret"
 QUERY = Query(email="pat+crm@acme.example", company_domain="acme.example")
@@ -43,7 +45,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def hunter(handler: Any, **more: Any) -> HunterVerifier:
-    http = httpx.AsyncClient(transport=httpx.MockTransport(handler))
+    http = mock_client(handler)
     return HunterVerifier(http, Access(SecretStr(KEY), HunterVerifier.host), **more)
 
 
@@ -184,7 +186,7 @@ async def test_the_probe_looks_at_the_free_account(
 
 async def test_the_probe_says_so_when_nobody_answers() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("no", request=request)
+        raise aiohttp.ClientConnectionError("no")
 
     assert await hunter(refuse).probe() == "the connection failed"
 

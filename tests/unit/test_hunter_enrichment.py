@@ -29,6 +29,7 @@ from enricher.fields import FIELDS
 from enricher.providers.base import Access
 from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
 from enricher.providers.hunter_refusals import UNEXPLAINED_SECONDS, HunterRoute
+from tests.mock_client import mock_client
 from tests.unit.test_clearbit_record import RECORD as OF_CLEARBIT
 from tests.unit.test_clearbit_record import VALUES as VALUES_OF_CLEARBIT
 from tests.unit.test_clearbit_record import like
@@ -92,8 +93,9 @@ each_route = pytest.mark.parametrize("route", ROUTES, ids=["company", "person"])
 
 
 def route_of(kind: type[HunterRoute], handler: Any = None) -> HunterRoute:
-    transport = httpx.MockTransport(handler or (lambda _: httpx.Response(500)))
-    return kind(httpx.AsyncClient(transport=transport), Access(SecretStr(KEY), kind.host))
+    return kind(
+        mock_client(handler or (lambda _: httpx.Response(500))), Access(SecretStr(KEY), kind.host)
+    )
 
 
 def interpret(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ from enricher.providers.hunter_refusals import (
     REFUSALS_BEFORE_HELD,
     UNEXPLAINED_SECONDS,
 )
+from tests.mock_client import mock_client
 
 QUERY = Query(email="pat@acme.example", company_domain="acme.example")
 NOW = datetime(2026, 10, 7, 12, 0, 0, tzinfo=UTC)
@@ -39,7 +41,7 @@ class Clock:
 
 
 def hunter(handler: Any, clock: Callable[[], float] | None = None) -> HunterVerifier:
-    http = httpx.AsyncClient(transport=httpx.MockTransport(handler))
+    http = mock_client(handler)
     access = Access(SecretStr("hunter-secret"), HunterVerifier.host)
     return HunterVerifier(http, access, clock=clock or Clock())
 
@@ -110,7 +112,7 @@ async def test_an_account_that_cannot_be_seen_makes_it_the_rate_limit(status: in
 async def test_an_account_that_does_not_answer_makes_it_the_rate_limit() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v2/account":
-            raise httpx.ConnectError("no", request=request)
+            raise aiohttp.ClientConnectionError("no")
         return httpx.Response(429)
 
     assert await hunter(answer).ask(QUERY) == Throttled(UNEXPLAINED_SECONDS)

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import bson
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from pydantic import SecretStr
 from enricher.answer import Answer, Found, NotFound, Reply, Unavailable
 from enricher.providers.base import Access
 from enricher.providers.hunter import RESULTS, STATUSES, HunterVerifier
+from tests.mock_client import mock_client
 
 DATA: dict[str, Any] = {
     "status": "valid",
@@ -57,7 +57,7 @@ ANYTHING: st.SearchStrategy[object] = st.recursive(
 def interpret(status: int, body: object) -> Answer:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     access = Access(SecretStr("hunter-secret"), HunterVerifier.host)
-    return HunterVerifier(httpx.AsyncClient(), access).interpret(Reply(status, {}, raw))
+    return HunterVerifier(mock_client(), access).interpret(Reply(status, {}, raw))
 
 
 def values_of(answer: Answer) -> dict[str, object]:

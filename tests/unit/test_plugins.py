@@ -10,7 +10,6 @@ import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -23,6 +22,7 @@ from enricher.providers.plugins import GROUP, found, third_parties
 from enricher.providers.registry import VENDORS_PROVIDERS, build
 from enricher.setting_providers import ThirdParties, provider_settings
 from enricher.settings import load
+from tests.mock_client import mock_client
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -224,9 +224,9 @@ def test_its_providers_can_be_named_in_the_order() -> None:
 async def _built(**wishes: object) -> list[Provider]:
     access = Access(SecretStr("key"), "https://api.acme.example")
     told = provider_settings((Acme.name, Rules.name)).model_validate({"off": (), **wishes})
-    async with httpx.AsyncClient() as http:
-        accesses = {"acme": access, "clearbit": access}
-        return list(build(http, accesses, {"acme": 60}, told, [Acme, Rules]).providers)
+    http = mock_client()
+    accesses = {"acme": access, "clearbit": access}
+    return list(build(http, accesses, {"acme": 60}, told, [Acme, Rules]).providers)
 
 
 async def test_it_comes_after_the_built_in_ones_and_free_rules_before_them() -> None:

@@ -15,9 +15,10 @@ from pydantic import SecretStr
 from enricher.answer import Answer, Held, Objected, Query, Reply, Throttled, Unavailable
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
-from enricher.providers.http import MAX_BODY_BYTES, HttpProvider
+from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
-from enricher.providers.transport import open_client
+from enricher.providers.transport import MAX_BODY_BYTES, open_client
+from tests.mock_client import mock_client
 
 KEY = "top-secret-key"
 ADDRESS = "pat+crm@acme.example"
@@ -50,8 +51,8 @@ class Chunks(httpx.AsyncByteStream):
 async def ask(
     provider: type[HttpProvider], handler: Any, base_url: str = "https://vendor.example"
 ) -> Answer:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as http:
-        return await provider(http, Access(SecretStr(KEY), base_url, timeout=2.0)).ask(QUERY)
+    http = mock_client(handler)
+    return await provider(http, Access(SecretStr(KEY), base_url, timeout=2.0)).ask(QUERY)
 
 
 @each_provider
@@ -136,9 +137,8 @@ async def test_a_redirect_is_not_followed_with_the_key(provider: type[HttpProvid
         asked.append(request.url.host)
         return httpx.Response(302, headers={"location": "https://elsewhere.example/"})
 
-    transport = httpx.MockTransport(redirect)
-    async with httpx.AsyncClient(transport=transport, follow_redirects=True) as http:
-        answer = await provider(http, Access(SecretStr(KEY), "https://vendor.example")).ask(QUERY)
+    http = mock_client(redirect)
+    answer = await provider(http, Access(SecretStr(KEY), "https://vendor.example")).ask(QUERY)
     assert answer == Unavailable("302")
     assert asked == ["vendor.example"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import httpx
 from pydantic import SecretStr
 
 from enricher.answer import Kind
 from enricher.providers.base import Access, Registered, Window
 from enricher.providers.registry import VENDORS_PROVIDERS, build
 from enricher.setting_providers import PROVIDERS, ProviderSettings
+from tests.mock_client import mock_client
 
 CLEARBIT = Access(SecretStr("sk_1"), "https://company.clearbit.com")
 HUNTER = Access(SecretStr("h_1"), "https://api.hunter.io")
@@ -23,8 +23,8 @@ def names(registered: Registered, kind: Kind | None = None) -> list[str]:
 
 
 async def test_with_every_key_every_provider_is_there_and_the_free_one_comes_first() -> None:
-    async with httpx.AsyncClient() as http:
-        registered = build(http, EVERY_KEY, {})
+    http = mock_client()
+    registered = build(http, EVERY_KEY, {})
     assert names(registered, Kind.EMAIL) == ["local", "hunter"]
     companies = ["clearbit", "hunter_company", "pdl_company", "apollo_company"]
     assert names(registered, Kind.COMPANY) == companies
@@ -34,33 +34,33 @@ async def test_with_every_key_every_provider_is_there_and_the_free_one_comes_fir
 
 
 async def test_without_any_key_only_the_local_rules_are_left_and_the_rest_is_explained() -> None:
-    async with httpx.AsyncClient() as http:
-        registered = build(http, {}, {})
+    http = mock_client()
+    registered = build(http, {}, {})
     assert names(registered) == ["local"]
     assert registered.without_key == dict.fromkeys(PROVIDERS, "no key")
 
 
 async def test_a_key_of_nothing_but_spaces_is_no_key() -> None:
-    async with httpx.AsyncClient() as http:
-        registered = build(http, EVERY_KEY | {"hunter": Access(SecretStr(" "), "")}, {})
+    http = mock_client()
+    registered = build(http, EVERY_KEY | {"hunter": Access(SecretStr(" "), "")}, {})
     of_hunter = ("hunter_company", "hunter_person", "hunter")
     assert registered.without_key == dict.fromkeys(of_hunter, "no key")
 
 
 async def test_a_limit_per_minute_is_that_of_its_vendor() -> None:
-    async with httpx.AsyncClient() as http:
-        registered = build(http, {"clearbit": CLEARBIT, "hunter": HUNTER}, {"hunter": 60})
+    http = mock_client()
+    registered = build(http, {"clearbit": CLEARBIT, "hunter": HUNTER}, {"hunter": 60})
     windows = {each.name: each.windows for each in registered.providers}
     assert windows["hunter"] == (Window(10, 1), Window(60, 60))
     assert windows["clearbit"] == (Window(600, 60),)
 
 
 async def test_the_limit_of_hunters_other_routes_keeps_its_proportion_to_the_verifiers() -> None:
-    async with httpx.AsyncClient() as http:
-        limits = {
-            limit: build(http, {"hunter": HUNTER}, {"hunter": limit}).providers
-            for limit in (300, 600, 60, 1)
-        }
+    http = mock_client()
+    limits = {
+        limit: build(http, {"hunter": HUNTER}, {"hunter": limit}).providers
+        for limit in (300, 600, 60, 1)
+    }
     found = {
         limit: {each.windows for each in providers if each.bucket == "hunter_enrichment"}
         for limit, providers in limits.items()
@@ -78,9 +78,9 @@ def test_the_settings_know_the_providers_by_name_and_in_their_order() -> None:
 
 
 async def _built(**wishes: object) -> Registered:
-    async with httpx.AsyncClient() as http:
-        told = ProviderSettings.model_validate({"off": (), **wishes})
-        return build(http, {"clearbit": CLEARBIT, "hunter": HUNTER}, {}, told)
+    http = mock_client()
+    told = ProviderSettings.model_validate({"off": (), **wishes})
+    return build(http, {"clearbit": CLEARBIT, "hunter": HUNTER}, {}, told)
 
 
 async def test_the_operators_order_goes_before_the_usual_one() -> None:

@@ -18,6 +18,7 @@ from enricher.providers.http import HttpProvider
 from enricher.providers.registry import VENDORS_PROVIDERS
 from enricher.providers.shape import Drift, drift
 from enricher.providers.transport import open_client
+from tests.mock_client import mock_client
 from tests.observing import counted, events, logged
 from tests.unit.test_clearbit_record import RECORD
 
@@ -76,10 +77,10 @@ def drifted(kind: type[HttpProvider]) -> float:
 async def ask(kind: type[HttpProvider], *replies: httpx.Response, query: Query = QUERY) -> float:
     """By how much the counter rose."""
     before, coming = drifted(kind), iter(replies)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: next(coming))) as http:
-        provider = kind(http, Access(SecretStr("k"), kind.host))
-        for _ in replies:
-            await provider.exchange(query)
+    http = mock_client(lambda _: next(coming))
+    provider = kind(http, Access(SecretStr("k"), kind.host))
+    for _ in replies:
+        await provider.exchange(query)
     return drifted(kind) - before
 
 

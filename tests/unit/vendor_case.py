@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from enricher.answer import Answer, Reply
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
+from tests.mock_client import mock_client
 
 KEY = "top-secret"
 NOW = datetime(2026, 10, 7, 12, 0, 0, tzinfo=UTC)
@@ -44,7 +45,7 @@ def provider(
     handler: Callable[[httpx.Request], httpx.Response] = lambda _: httpx.Response(500),
     per_minute: int | None = None,
 ) -> AnyProvider:
-    http = httpx.AsyncClient(transport=httpx.MockTransport(handler))
+    http = mock_client(handler)
     return kind(http, Access(SecretStr(KEY), kind.host), per_minute)
 
 

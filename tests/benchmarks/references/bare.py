@@ -9,25 +9,27 @@ gathered meanwhile into the database, one `bulk_write` at a time, as safely as t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-import httpx
 import uvloop
 from pymongo import AsyncMongoClient, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
+from yarl import URL
 
-from enricher.providers.transport import open_client
+from enricher.answer import Reply
+from enricher.providers.transport import Client, open_client
 from tests.benchmarks.references.record import HEADERS, Document, Orders, questions, update
 
 
-async def _enrich(http: httpx.AsyncClient, vendors: str, lead: Document) -> UpdateOne:
-    company, verdict = await asyncio.gather(
-        *(
-            http.get(url, params=params, headers=HEADERS)
-            for url, params in questions(vendors, lead["email"])
-        )
-    )
-    return UpdateOne({"_id": lead["_id"]}, update(company.content, verdict.content))
+async def _ask(http: Client, url: str, params: Mapping[str, str]) -> bytes:
+    reply = await http.fetch("GET", URL(url).with_query(params), HEADERS)
+    assert isinstance(reply, Reply)
+    return reply.body
+
+
+async def _enrich(http: Client, vendors: str, lead: Document) -> UpdateOne:
+    asked = (_ask(http, *question) for question in questions(vendors, lead["email"]))
+    return UpdateOne({"_id": lead["_id"]}, update(*await asyncio.gather(*asked)))
 
 
 async def _write(
@@ -42,7 +44,7 @@ async def _write(
 
 
 async def _work(
-    http: httpx.AsyncClient,
+    http: Client,
     vendors: str,
     todo: Iterator[Document],
     done: asyncio.Queue[UpdateOne],
