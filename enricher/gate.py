@@ -234,7 +234,8 @@ class Gate:
         self._show_left(tried)
         if tried.pause:
             self.limiter.pause(tried.pause)
-        return replace(tried, answer=self._heed(asking, tried.answer))
+        answer = self._heed(asking, tried.answer)
+        return tried if answer is tried.answer else replace(tried, answer=answer)
 
     def _show_left(self, tried: Tried) -> None:
         for window, calls in tried.window_left.items():

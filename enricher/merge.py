@@ -27,10 +27,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from enricher.alternatives import THE_LEAD, alternatives
 from enricher.answer import FieldValues, Found, Kind
@@ -60,8 +59,7 @@ class _Strength(IntEnum):
     FULL = 2
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     value: Any
     provider: str | None
     strength: _Strength
@@ -117,7 +115,7 @@ def merge(
     return merged
 
 
-def usable(answer: Found, section: str) -> dict[str, Any]:
+def usable(answer: Found, section: str) -> Mapping[str, Any]:
     """The values of an answer that can become a lead's; the others cannot spare the next provider."""
     said = _values(section, answer)
     return said.values if said.is_sure else {}
@@ -169,13 +167,12 @@ def without_sections(enriched: dict[str, Any], sections: Iterable[str]) -> None:
 # What was said
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
+class _Said(NamedTuple):
     """One provider's values of one section, each of the type of its field."""
 
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     confidence: float | None
-    unsure: dict[str, Any] = field(default_factory=dict)
+    unsure: Mapping[str, Any]
 
     @property
     def is_sure(self) -> bool:
@@ -190,7 +187,7 @@ def _values(section: str, answer: Found) -> _Said:
     if section not in answer.read:
         answer.read[section] = typed(section, mapping(answer.sections).get(section))
     unsure = typed(section, mapping(answer.unsure).get(section)) if answer.unsure else {}
-    return _Said(dict(answer.read[section]), confidence_of(answer.confidence), unsure)
+    return _Said(answer.read[section], confidence_of(answer.confidence), unsure)
 
 
 def _losers(
@@ -226,7 +223,7 @@ def _as_typed(section: str, name: str, stored: _Candidate | None) -> _Candidate 
     """What is stored in a field with another type than the field's gives way to a good value."""
     if stored is None or type_of(section, name).read(stored.value) is not None:
         return stored
-    return replace(stored, strength=min(stored.strength, _Strength.POOR))
+    return stored._replace(strength=min(stored.strength, _Strength.POOR))
 
 
 def _stored(

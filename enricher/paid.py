@@ -216,27 +216,33 @@ class PaidGate(Gate):
         """A call of the budget, or why there is none; `None` for what is paid for already."""
         if not asking.is_wanted:
             return _NOT_MADE.answer
-        usage = self.books.usage
-        begin = partial(usage.begin, self.name, self.provider.vendor)
-        has_objected, begun = await asyncio.gather(
-            self._has_objected(asking.query),
-            _nothing() if asking.is_paid else self.books.surely(begin),
-        )
+        entry = self._suppression_of(asking.query)
+        if entry is None:
+            return await self._begin(asking)
+        has_objected, begun = await asyncio.gather(self._has_objected(entry), self._begin(asking))
+        if has_objected and isinstance(begun, Begun):
+            self.books.usage.give_back(begun)
+        return Objected() if has_objected else begun
+
+    async def _begin(self, asking: Asking) -> Begun | Held | None:
+        if asking.is_paid:
+            return None
+        begin = partial(self.books.usage.begin, self.name, self.provider.vendor)
+        begun = await self.books.surely(begin)
         if isinstance(begun, Held):
             self._budget_hold, self._held_until = begun, time.monotonic() + begun.seconds
-        if not has_objected:
-            return begun
-        if isinstance(begun, Begun):
-            usage.give_back(begun)
-        return Objected()
+        return begun
 
-    async def _has_objected(self, query: Query) -> bool:
+    def _suppression_of(self, query: Query) -> str | None:
+        """What would stand in the list if the person objected; `None` when no person is asked about."""
+        if query.email_key is None or self.provider.kind is Kind.COMPANY:
+            return None
+        return key_of(self.books.keyring, query.email_key)
+
+    async def _has_objected(self, entry: str) -> bool:
         """Once more now that the question stands: who is forgotten from here on takes it away."""
         suppressed = self.books.suppressed
-        if suppressed is None or query.email_key is None or self.provider.kind is Kind.COMPANY:
-            return False
-        entry = key_of(self.books.keyring, query.email_key)
-        return await self.books.surely(lambda: suppressed.has(entry))
+        return suppressed is not None and await self.books.surely(lambda: suppressed.has(entry))
 
     async def _sent(self, asking: Asking) -> Tried:
         """The call, unless it is not the moment any more: a stall must not end in a late burst.
@@ -287,7 +293,3 @@ class PaidGate(Gate):
         elif tried.is_charged:
             child(metrics.CALLS_CHARGED, self.name).inc()
             child(metrics.CREDITS_CHARGED, self.name).inc(self.provider.credits)
-
-
-async def _nothing() -> None:
-    return None

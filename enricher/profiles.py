@@ -12,18 +12,23 @@ from enricher.storable import is_blank, mapping, plain
 
 
 class _Network(NamedTuple):
-    host: str
+    host: re.Pattern[str]
+    """How an address on it begins."""
     url: str
     parts: int
     """Of how many parts of an address's path a handle is made."""
 
 
+def _on(host: str) -> re.Pattern[str]:
+    return re.compile(rf"(?i)(?:https?:)?(?://)?(?:[a-z]+\.)?{host}(?=[/?#]|$)")
+
+
 _NETWORKS: Mapping[str, _Network] = {
-    "linkedin": _Network(r"linkedin\.com", "https://www.linkedin.com/", 2),
-    "twitter": _Network(r"(?:twitter|x)\.com", "https://twitter.com/", 1),
-    "facebook": _Network(r"(?:facebook|fb)\.com", "https://www.facebook.com/", 1),
-    "crunchbase": _Network(r"crunchbase\.com", "https://www.crunchbase.com/", 2),
-    "github": _Network(r"github\.com", "https://github.com/", 1),
+    "linkedin": _Network(_on(r"linkedin\.com"), "https://www.linkedin.com/", 2),
+    "twitter": _Network(_on(r"(?:twitter|x)\.com"), "https://twitter.com/", 1),
+    "facebook": _Network(_on(r"(?:facebook|fb)\.com"), "https://www.facebook.com/", 1),
+    "crunchbase": _Network(_on(r"crunchbase\.com"), "https://www.crunchbase.com/", 2),
+    "github": _Network(_on(r"github\.com"), "https://github.com/", 1),
 }
 NETWORKS = tuple(_NETWORKS)
 
@@ -42,6 +47,7 @@ _NO_PROFILES = frozenset({"company", "in", "pub", "organization", "person", "pag
 _WHOLE = frozenset({"pub", "pages"})
 """What these name is told by the last part of the path."""
 _LONGEST = 256
+_IN_NO_HANDLE = re.compile(r"[\s:\\<>\[\]\x00-\x1f\x7f]")
 
 
 def handle_of(network: str, value: object) -> str | None:
@@ -49,11 +55,13 @@ def handle_of(network: str, value: object) -> str | None:
 
     Nothing for an address on another host: it would become a link that only looks right.
     """
-    text = value.strip() if isinstance(value, str) and not is_blank(value) else ""
+    if not isinstance(value, str) or is_blank(value):
+        return None
+    text = value.strip()
     host, _, parts = _NETWORKS[network]
-    found = re.match(rf"(?i)(?:https?:)?(?://)?(?:[a-z]+\.)?{host}(?=[/?#]|$)", text)
+    found = host.match(text)
     text = text[found.end() :] if found else text
-    if len(text) > _LONGEST or re.search(r"[\s:\\<>\[\]\x00-\x1f\x7f]", text):
+    if len(text) > _LONGEST or _IN_NO_HANDLE.search(text):
         return None
     names = [name for name in _path(text).split("/") if name]
     if len(names) < (parts if found else 1) or (not found and _begins_with_a_host(names)):

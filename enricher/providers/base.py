@@ -101,7 +101,9 @@ class Provider(ABC):
     async def exchange(self, query: Query) -> Tried:
         """One try, with what is to be kept of it."""
         answer = await self.ask(query)
-        return Tried(answer, _written(answer), isinstance(answer, Found) and not self.is_free)
+        if self.is_free:
+            return Tried(answer)
+        return Tried(answer, _written(answer), isinstance(answer, Found))
 
     def question(self, query: Query) -> str | None:
         """What is asked, as text that is the same for every spelling; `None`: nothing is kept."""

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 LONGEST_DELAY_SECONDS = 86_400.0
 """No hint is believed beyond a day: a garbled one must not park a provider for a year."""
@@ -124,6 +125,7 @@ def seconds_until(
     return _until(parsed, now, longest)
 
 
+@lru_cache(64)  # all answers of one second have the same
 def _http_date(value: str) -> datetime | None:
     try:
         return _in_utc(parsedate_to_datetime(value))

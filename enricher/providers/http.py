@@ -114,7 +114,8 @@ class HttpProvider(Provider):
 
     def question(self, query: Query) -> str | None:
         """The request, made for the mailbox rather than for one spelling of its address."""
-        request = self.request(replace(query, email=query.email_key or query.email))
+        mailbox = query.email_key or query.email
+        request = self.request(query if mailbox == query.email else replace(query, email=mailbox))
         return f"{request.path}?{urlencode(sorted(request.params.items()))}"
 
     async def ask(self, query: Query) -> Answer:

@@ -142,12 +142,13 @@ def _update(answer: _Answer) -> UpdateOne:
     """No upsert: what was forgotten meanwhile is not to come back."""
     expires_at = in_milliseconds(answer.lasts)
     is_ours = {"$eq": ["$flight.id", {"$literal": answer.flight.id}]}
-    reply = {name: {"$literal": value} for name, value in answer.reply.items()}
     stored = {
         "_id": "$_id",
         "provider": "$provider",
         "expires_at": {"$max": [expires_at, {"$cond": [is_ours, None, "$expires_at"]}]},
-        "reply": {**reply, "at": "$$NOW", "expires_at": expires_at},
+        "reply": {
+            "$mergeObjects": [{"$literal": answer.reply}, {"at": "$$NOW", "expires_at": expires_at}]
+        },
         "flight": {"$cond": [is_ours, "$$REMOVE", "$flight"]},
     }
     return UpdateOne({"_id": answer.flight.key}, [{"$replaceWith": stored}])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import secrets
 from dataclasses import dataclass
-from hashlib import sha256
 
 from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
@@ -36,7 +35,7 @@ class Keyring:
         encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
         # Lengths go in as well, or ("ab", "c") and ("a", "bc") would be one question.
         text = b"".join(b"%d:%s" % (len(part), part) for part in encoded)
-        return hmac.new(self.secret, text, sha256).hexdigest()[:_KEY_DIGITS]
+        return hmac.digest(self.secret, text, "sha256").hex()[:_KEY_DIGITS]
 
 
 async def keyring(database: AsyncDatabase[Document]) -> Keyring:
