@@ -25,10 +25,10 @@ from rich.text import Text
 from enricher import calling
 from enricher.embedded import find_mongod
 from enricher.errors import CheckFailed, DatabaseError
-from enricher.gate import broken
 from enricher.lead import Document
 from enricher.outage import describe
 from enricher.providers.base import Provider
+from enricher.providers.guarded import broken
 from enricher.settings import Settings
 from enricher.store import DatabaseTrouble, privileges, server
 from enricher.store.changes import Changes, StreamUnavailable

@@ -245,6 +245,7 @@ _EXACT_AND_RANGE = (
     ("employee_count", "employee_range"),
     ("annual_revenue", "estimated_annual_revenue"),
 )
+UNKNOWN = "unknown"
 VERDICTS = frozenset({(EMAIL, "status"), (EMAIL, "result")})
 """Fields in which "unknown" is the vendor's own word, and no placeholder."""
 
@@ -261,12 +262,16 @@ def typed(section: str, values: object) -> dict[str, Any]:
         _put_where_it_belongs(given)
     read = {name: type_of(section, name).read(value) for name, value in given.items()}
     _complete_country(read)
-    return {name: value for name, value in read.items() if says(section, name, value)}
+    return {
+        name: value
+        for name, value in read.items()
+        if value is not None and says(section, name, value)
+    }
 
 
 def says(section: str, name: str, value: object) -> bool:
     """True for a value; a 0 says nothing, except about an address: a score of 0 is a verdict."""
-    if (section, name) in VERDICTS and value == "unknown":
+    if (section, name) in VERDICTS and value == UNKNOWN:
         return True
     is_zero = value == 0 and not isinstance(value, bool)
     return not (is_blank(value) or (is_zero and section != EMAIL))

@@ -17,10 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from enricher.answer import Kind, Query
-from enricher.gate import question_of
 from enricher.identity import Identity, identify, subject_of
 from enricher.lead import LeadId
 from enricher.providers.base import Provider
+from enricher.providers.guarded import question_of
 from enricher.store import book
 from enricher.store.cache import Cache
 from enricher.store.erasure import Erasure

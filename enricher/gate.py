@@ -10,6 +10,7 @@ counted and waits its turn like the first.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from dataclasses import dataclass, field, replace
@@ -20,13 +21,12 @@ from random import Random
 from loguru import logger
 
 from enricher import label_sets, metrics
-from enricher.answer import Answer, Found, Held, Kind, NotFound, Query, Throttled, Unavailable
+from enricher.answer import Answer, Found, Held, NotFound, Query, Throttled, Unavailable
 from enricher.breaker import Breaker
 from enricher.fleet import Circuit
 from enricher.limits import Limiter
-from enricher.log import trace_of
 from enricher.providers.base import Provider, Tried
-from enricher.providers.person import unfit_for_person
+from enricher.providers.guarded import broken
 from enricher.retry import Retries, Retry, with_retries
 from enricher.series import child
 from enricher.supply import Slot
@@ -45,7 +45,7 @@ class Asking:
 
     query: Query
     deadline: float
-    """`time.monotonic()` by which there must be an answer."""
+    """`time.monotonic()` by which there must be an answer; infinite where another one holds."""
     lead: str
     urgency: float = 0.0
     newer_than: datetime | None = None
@@ -127,7 +127,7 @@ class Gate:
             self._note_retry(asking.lead, retry)
 
         try:
-            async with asyncio.timeout(max(0.0, asking.deadline - time.monotonic())):
+            async with _until(asking.deadline):
                 return await with_retries(
                     attempt, self.retries, asking.deadline, note_retry, self.random
                 )
@@ -267,38 +267,9 @@ class Gate:
         ).info("provider.retry")
 
 
-def broken(provider: Provider, error: BaseException) -> str:
-    """Tell what a provider's code raised; the reason that it is for a lead."""
-    logger.bind(provider=provider.name, **trace_of(error)).error("provider.broken")
-    return f"internal error: {type(error).__name__}"
-
-
-def unfit(provider: Provider, query: Query) -> str | None:
-    """Why this query is not for this provider, also because its code cannot tell."""
-    try:
-        return _out_of_bounds(provider, query) or provider.unfit(query)
-    except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
-        return broken(provider, error)
-
-
-def _out_of_bounds(provider: Provider, query: Query) -> str | None:
-    """What we promise of every provider, those of other packages included: a private mailbox leads to
-    no company, and nobody is asked who stands behind it, or behind a desk."""
-    if provider.is_free:
-        return None
-    if provider.kind is Kind.PERSON:
-        return unfit_for_person(query)
-    is_private = query.is_free_mail and query.company_domain is None
-    return query.no_company_domain if provider.kind is Kind.COMPANY and is_private else None
-
-
-def question_of(provider: Provider, query: Query) -> str | None:
-    """What it would ask; `None` also when its code cannot tell: then it has asked nothing."""
-    try:
-        return provider.question(query)
-    except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
-        broken(provider, error)
-        return None
+def _until(deadline: float) -> asyncio.Timeout:
+    """By the monotonic clock; an infinite one costs no timer."""
+    return asyncio.timeout(None if deadline == math.inf else max(0.0, deadline - time.monotonic()))
 
 
 def _checked(tried: Tried) -> Tried:

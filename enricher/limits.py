@@ -216,6 +216,10 @@ class Limiter:
         """False when the guards had no room before the slot became void."""
         if slot.is_guarded:
             return True
+        if all(guard.has_capacity() for guard in self._guards):
+            await self._pass_guards()  # nothing to wait for
+            slot.is_guarded = True
+            return True
         try:
             async with asyncio.timeout(slot.until - time.monotonic()):
                 await self._pass_guards()

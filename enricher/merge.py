@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 from enricher.alternatives import THE_LEAD, alternatives
 from enricher.answer import FieldValues, Found, Kind
-from enricher.field_types import VERDICTS, confidence_of, says, type_of, typed
+from enricher.field_types import UNKNOWN, VERDICTS, confidence_of, says, type_of, typed
 from enricher.profiles import social_profiles
 from enricher.storable import is_blank, mapping
 
@@ -249,9 +249,10 @@ def _best(section: str, said: Mapping[str, _Said], order: Sequence[str]) -> _Fie
     for provider in reversed(_in_order(said, order)):
         each, rank = said[provider], _rank(provider, order)
         for name, value in each.values.items() if each.is_sure else ():
-            strength = _strength(section, name, value)
+            is_poor = value == UNKNOWN and (section, name) in VERDICTS
+            strength = _Strength.POOR if is_poor else _Strength.FULL
             candidate = _Candidate(value, provider, strength, rank, each.confidence)
-            if candidate.beats(fields.get(name)):
+            if name not in fields or candidate.beats(fields[name]):
                 fields[name] = candidate
     return fields
 

@@ -17,6 +17,7 @@ back.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -50,8 +51,6 @@ from enricher.store.usage import Begun, Usage
 
 Result = TypeVar("Result")
 
-_NO_DEADLINE = 1e12
-"""As `time.monotonic()` goes, not in this life."""
 _NEW_SLOT_SECONDS = 1.0
 _NOT_MADE = Tried(Throttled(reason="nobody waits for it any more"))
 
@@ -108,7 +107,7 @@ class PaidGate(Gate):
         is_shared = self._shared.is_under_way(same)
         # Who joins may have more time than who was first. So the shared asking has no deadline of
         # its own: it is cancelled when the last one's time is up.
-        seconds, asking.deadline = asking.deadline - time.monotonic(), _NO_DEADLINE
+        seconds, asking.deadline = asking.deadline - time.monotonic(), math.inf
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 answer = await self._shared.do(same, partial(self._answer, asking))

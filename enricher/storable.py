@@ -29,6 +29,8 @@ LONGEST_NAME = 128
 
 _LARGEST_FLOAT = 10**300
 _MANY = (list, tuple, set, frozenset)
+_SIZED = (dict, *_MANY, Mapping)
+"""The usual types first: to ask whether something is a `Mapping` takes ten times as long."""
 
 
 def is_blank(value: object) -> bool:
@@ -37,12 +39,14 @@ def is_blank(value: object) -> bool:
         return value.strip().casefold() in PLACEHOLDERS
     if isinstance(value, float):
         return not math.isfinite(value)
-    return value is None or (isinstance(value, (Mapping, *_MANY)) and not value)
+    if value is None or isinstance(value, int):
+        return value is None
+    return isinstance(value, _SIZED) and not value
 
 
 def mapping(value: object) -> dict[str, Any]:
     """Whatever is stored there, or nothing: others may have written a string or a list."""
-    return dict(value) if isinstance(value, Mapping) else {}
+    return dict(value) if isinstance(value, (dict, Mapping)) else {}
 
 
 def safe_name(name: object) -> str:

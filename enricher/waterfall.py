@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
 from enricher.conclude import FOUND
 from enricher.employer import owners, without_job_elsewhere
-from enricher.gate import Asking, Gate, unfit
+from enricher.field_types import UNKNOWN
+from enricher.gate import Asking, Gate
 from enricher.lead import Lead, Pressure, label
 from enricher.merge import METADATA, usable
+from enricher.providers.guarded import unfit
 from enricher.storable import is_blank
 
 _NOT_NEEDED = "nothing was missing"
@@ -145,7 +147,9 @@ class Waterfall:
             if isinstance(answer, Found):
                 if answer.employers:
                     answer = without_job_elsewhere(answer, owners(query.domains))
-                known |= _filled(usable(answer, gate.provider.kind.section))
+                said = usable(answer, gate.provider.kind.section)
+                # A verdict that is `unknown` does not spare the next provider.
+                known |= {name for name, value in said.items() if value != UNKNOWN}
 
 
 def _asking(lead: Lead, query: Query, deadline: float) -> Asking:

@@ -17,10 +17,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Query
 from enricher.commands.meter import Meter
-from enricher.gate import question_of, unfit
 from enricher.identity import Identity, identify
 from enricher.lead import Document, Reason
 from enricher.providers.base import Provider
+from enricher.providers.guarded import question_of, unfit
 from enricher.store.backfills import Backfills, Run
 from enricher.store.inputs import read_inputs
 from enricher.store.secret import Keyring, keyring_if_made

@@ -18,10 +18,10 @@ from enricher.commands.reenrich import NO_ADDRESS
 from enricher.errors import ExitCode
 from enricher.explanation import Explanation, Kept, Source, Standing
 from enricher.explanation import explain as explain_lead
-from enricher.gate import question_of, unfit
 from enricher.identity import Identity, identify
 from enricher.lead import Document, LeadId
 from enricher.providers.base import Provider, Registered
+from enricher.providers.guarded import question_of, unfit
 from enricher.providers.http import HttpProvider
 from enricher.providers.registry import VENDORS_PROVIDERS
 from enricher.settings import Settings

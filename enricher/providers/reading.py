@@ -65,7 +65,7 @@ def _short_integer(digits: str) -> int | None:
 def at(record: object, *path: str) -> Any:
     """What stands at `path`; `None` as soon as a parent is missing or no object."""
     for key in path:
-        if not isinstance(record, Mapping):
+        if not isinstance(record, (dict, Mapping)):
             return None
         record = record.get(key)
     return record

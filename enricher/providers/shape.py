@@ -51,7 +51,7 @@ def _state(record: object, path: list[str], kind: type) -> str:
     for key in path:
         if value is None or value == {}:
             return _FINE
-        if not isinstance(value, Mapping):
+        if not isinstance(value, (dict, Mapping)):
             return _WRONG
         if key not in value:
             return _MISSING

@@ -31,6 +31,8 @@ from enricher.store.book import Expression, is_type
 COLLECTION = "enricher_answers"
 _HEADERS = ("content-type", "date")
 _LARGEST_BODY = 64 * 1024 * 1024
+_WORTH_SQUEEZING = 1024
+"""Bytes: below that it takes more time than it saves space."""
 """Of what is unpacked: nobody's garbage may fill the memory."""
 LARGEST_STORED = 12 * 1024 * 1024
 """A document has at most 16 MB."""
@@ -132,7 +134,8 @@ def _beat(flight: Mapping[str, Any]) -> Beat:
 
 def pack(reply: Reply) -> Document:
     """The reply as it is stored, with what of its headers says anything later."""
-    squeezed = zlib.compress(reply.body, level=1)
+    is_worth_it = len(reply.body) >= _WORTH_SQUEEZING
+    squeezed = zlib.compress(reply.body, level=1) if is_worth_it else reply.body
     is_shorter = len(squeezed) < len(reply.body)
     return {
         "status": reply.status,
