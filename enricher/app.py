@@ -220,15 +220,6 @@ def _wire(
         suspect_after=max(1, settings.work.max_attempts),
     )
     heartbeat = Heartbeat(leads)
-    watcher = Watcher(
-        leads=leads,
-        changes=Changes(streaming[database.name][collection.name]),
-        checkpoints=Checkpoints(database, collection.name, FINGERPRINT),
-        history=History(collection),
-        indexes=Indexes(collection),
-        bell=bell,
-        settings=settings.work,
-    )
     settler = Settler(collection, partial(refresh_delay, settings.work.refresh_days, Random()))
     worker = Worker(
         leads,
@@ -240,6 +231,16 @@ def _wire(
         settings.work,
         pressure=enrichment.waterfall.pressure,
         activity=Activity(daemons.clock.now),
+    )
+    watcher = Watcher(
+        leads=leads,
+        changes=Changes(streaming[database.name][collection.name]),
+        checkpoints=Checkpoints(database, collection.name, FINGERPRINT),
+        history=History(collection),
+        indexes=Indexes(collection),
+        bell=bell,
+        settings=settings.work,
+        take_at_once=worker.take_at_once,
     )
     releases = Releases(
         enrichment.waterfall.paid,

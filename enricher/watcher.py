@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
@@ -57,6 +58,8 @@ class Watcher:
     indexes: Indexes
     bell: Bell
     settings: WorkSettings
+    take_at_once: Callable[[LeadId], Awaitable[bool]] | None = None
+    """What may be done with a lone lead instead of admitting it; false when it was not."""
     reading: Outage = field(default_factory=lambda: Outage("watcher"))
     admitting: Outage = field(default_factory=lambda: Outage("admission"))
     stalled_seconds: float = 5.0
@@ -244,6 +247,9 @@ class Watcher:
             ids += await self.history.without(replaced)
         if self._is_without_indexes:  # a new collection has taken the place of a dropped one
             self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
+        if len(ids) == 1 and self.take_at_once and await self.take_at_once(ids[0]):
+            metrics.ADMITTED.labels("stream").inc()
+            return
         await self._admit_ids(ids, "stream")
 
     async def _admit_ids(self, ids: list[LeadId], source: str) -> None:

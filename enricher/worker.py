@@ -23,31 +23,29 @@ from typing import Any
 
 from loguru import logger
 
-from enricher import metrics, quality
+from enricher import metrics
 from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.enrichment import Enrichment
 from enricher.heartbeat import Heartbeat
 from enricher.lead import (
     SOON_SECONDS,
-    Completed,
     Failed,
+    LeadId,
     Lease,
     Outcome,
     Pressure,
-    Retrying,
-    Skipped,
     label,
 )
 from enricher.log import trace_of
 from enricher.outage import Outage, pause
+from enricher.reporting import report
 from enricher.schedule import lost_race_pause
-from enricher.series import child
 from enricher.settings import WorkSettings
 from enricher.store import DatabaseTrouble
 from enricher.store.keep import Keeper
 from enricher.store.leads import Claimed, Leads
-from enricher.store.settle import Settled, Settler
+from enricher.store.settle import Settler
 
 _ROUND_TRIP_SHARE = 4
 """A claim costs three round trips: wait until a quarter of the slots is free, or"""
@@ -56,7 +54,6 @@ _SLOT_WAIT_SECONDS = 0.02
 _LOOK_SECONDS = 0.1
 """How often to look whether the leads in work still wait for a limit: nothing tells of that."""
 _RELEASE_SECONDS = 5.0
-_REFUSED = "The result could not be written to this document."
 _INTERNAL = "An internal error stopped the work on this lead: {name}."
 
 
@@ -77,6 +74,9 @@ class Worker:
     outage: Outage = field(default_factory=lambda: Outage("worker"))
     random: Random = field(default_factory=Random)
     _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
+    _is_closing: bool = False
+    is_idle: bool = False
+    """The last claim took all that there was, and nothing has been heard of since."""
     _races_lost: int = 0
     """Claims in a row that found leads and won none."""
     _slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,8 +88,10 @@ class Worker:
         try:
             while not stop.is_set():
                 await self._turn(stop)
+            self._is_closing = True
             await self._finish()
         finally:
+            self._is_closing = True
             # Also when another loop's failure ends this one: what it holds is given back, and does
             # not have to wait until the leases run out.
             waking.cancel()
@@ -165,7 +167,23 @@ class Worker:
         elif above is not None:
             await self._until_pressure_falls(above, seconds)
         else:
+            self.is_idle = self._free > 0
             await self.bell.wait(seconds)
+            self.is_idle = False
+
+    async def take_at_once(self, id_: LeadId) -> bool:
+        """A lead that was just inserted, when there is no other work: no order has to be kept, and
+        two round trips less to be waited for. False when it goes the usual way."""
+        if not self.is_idle or self._free <= 0 or self.pressure().waiting:
+            return False
+        lease = await self.leads.admit_and_claim(id_)
+        if lease is None:
+            return False
+        if self._is_closing:
+            await self.leads.release([lease])
+        else:
+            self._begin(Claimed([lease]))
+        return True
 
     async def _until_pressure_falls(self, above: float, seconds: float) -> None:
         """Below `above`, so that leads can be claimed that could not; or it rings, or time is up."""
@@ -215,7 +233,7 @@ class Worker:
 
     async def _settle(self, lease: Lease, outcome: Outcome, subject: str, began: float) -> None:
         settled = await self.settler.settle(lease, outcome, subject)
-        _report(lease, outcome, settled, time.monotonic() - began, self.activity)
+        report(lease, outcome, settled, time.monotonic() - began, self.activity)
 
     # -- draining --------------------------------------------------------------------------
 
@@ -268,63 +286,3 @@ async def _surely(settling: Coroutine[Any, Any, None]) -> None:
     task.result()
     if cancelled:
         raise asyncio.CancelledError
-
-
-def _report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float, to: Activity) -> None:
-    if settled is not Settled.WRITTEN:
-        _report_dropped(lease, settled)
-    if settled is Settled.REFUSED:
-        outcome = Failed({}, _REFUSED)
-    elif settled is not Settled.WRITTEN:
-        return
-    kind = type(outcome).__name__.lower()
-    child(metrics.SETTLED, kind).inc()
-    metrics.LAST_SETTLED.set_to_current_time()
-    metrics.WORK.observe(seconds)
-    _observe(lease, outcome, seconds)
-    details = _details(outcome)
-    to.note(lease, kind, seconds, details)
-    logger.bind(
-        lead=label(lease.lead_id),
-        token=lease.token,
-        outcome=kind,
-        attempt=lease.lead.attempt,
-        seconds=round(seconds, 3),
-        **details,
-    ).info("lead.settled")
-
-
-def _report_dropped(lease: Lease, settled: Settled) -> None:
-    metrics.NOT_WRITTEN.labels(settled.value).inc()
-    if settled is Settled.LEASE_LOST:
-        metrics.LEASES_LOST.labels("settle").inc()
-    logger.bind(lead=label(lease.lead_id), token=lease.token, why=settled.value).warning(
-        "lead.not_written"
-    )
-
-
-def _observe(lease: Lease, outcome: Outcome, seconds: float) -> None:
-    waited = lease.lead.waited_seconds
-    if waited is not None:
-        metrics.QUEUE_WAIT.observe(waited)
-    if not isinstance(outcome, Retrying):
-        metrics.END_TO_END.observe((waited or 0.0) + seconds)
-    quality.note_ended(lease.lead, outcome)
-    if isinstance(outcome, Completed):
-        score = outcome.data["enrichment_metadata"]["completeness_score"]
-        metrics.COMPLETENESS.observe(score / 100)
-    if isinstance(outcome, Skipped):
-        metrics.SKIPPED.labels(outcome.reason.value).inc()
-
-
-def _details(outcome: Outcome) -> dict[str, object]:
-    match outcome:
-        case Completed(data=data):
-            return {"score": data["enrichment_metadata"]["completeness_score"]}
-        case Retrying(error=error, due_in=due_in, attempt_spent=spent):
-            seconds = round(due_in.total_seconds(), 1)
-            return {"due_in_seconds": seconds, "attempt_spent": spent, "error": error}
-        case Failed(error=error):
-            return {"error": error}
-        case Skipped(reason=reason):
-            return {"reason": reason.value}

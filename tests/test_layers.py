@@ -21,7 +21,10 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("wiring", "app calling check overview"),
     (
         "loops",
-        "census plans watcher worker heartbeat releases http enrichment bell activity presence readings",
+        (
+            "census plans watcher worker heartbeat releases http enrichment bell activity presence readings"
+            " reporting"
+        ),
     ),
     (
         "calls",

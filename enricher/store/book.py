@@ -191,6 +191,10 @@ UNADMITTED: Document = {
 """Leads that `admit` has something to do for. `None` also matches the missing field."""
 
 
+NEW: Document = {"enrichment_status": {"$in": [None, Status.PENDING]}, "enrichment": None}
+"""Leads that were inserted by others and that no daemon has written to yet."""
+
+
 def admission(rank: Expression) -> Pipeline:
     """Missing status -> pending, with priority. A second time it changes nothing."""
     is_backfilled = {"$eq": ["$enrichment.backfill", True]}

@@ -19,7 +19,7 @@ from enricher.lead import Document, Lease, Progress
 from enricher.outage import describe
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
-from enricher.store.leads import unchanged
+from enricher.store.leasing import unchanged
 
 _LARGEST_BATCH = 200
 

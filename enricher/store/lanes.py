@@ -35,7 +35,12 @@ OLDEST = "oldest"
 """The lane of a lead that is taken for its age, ahead of more urgent ones."""
 
 _OLDEST_FIRST_EVERY = 10
-_WIDEST = 8
+_WIDEST = 32
+_WIDEST_WITH_MANY_SLOTS = 8
+_FAR_ENOUGH = 256
+"""Leads: a look further than that costs the server more than the claims that are lost."""
+_NARROW_AFTER = 16
+"""Claims in a row that lost nothing: others do not go away because one claim met none of them."""
 _ONE_BATCH = 10_000
 """More than all lanes hold: the driver's 101 would make it two round trips."""
 _DUE_AT_A_GLANCE = 200
@@ -81,6 +86,8 @@ class Lanes:
     claims: int = 0
     width: int = 1
     """Times the slots: how far it looks when others take the head of the queue."""
+    undisturbed: int = 0
+    """Claims in a row that lost (nearly) nothing."""
     ahead: int = 0
     """Leads taken under pressure since the oldest had a turn."""
 
@@ -98,7 +105,7 @@ class Lanes:
         return [each for each in candidates if book.id_key(each["_id"]) not in left_out]
 
     async def _next(self, slots: int, above: float | None, aside: SetAside) -> list[Document]:
-        window = slots * self.width + len(aside)
+        window = self._window(slots) + len(aside)
         if above is None:
             self.claims += 1
             return self._pick(await self._read(self._all(window), aside), slots)
@@ -106,9 +113,17 @@ class Lanes:
         lanes = _urgent(above, window) + (_oldest(turns + len(aside)) if turns else [])
         return self._pick_urgent(await self._read(lanes, aside), slots, turns)
 
+    def _window(self, slots: int) -> int:
+        return min(slots * self.width, max(slots * _WIDEST_WITH_MANY_SLOTS, _FAR_ENOUGH))
+
     def contended(self, lost: int, candidates: int) -> None:
         """How many of the candidates others were quicker to take."""
-        self.width = min(_WIDEST, self.width * 2) if lost * 10 > candidates else 1
+        if lost * 10 > candidates:
+            self.width, self.undisturbed = min(_WIDEST, self.width * 2), 0
+            return
+        self.undisturbed += 1
+        if self.undisturbed >= _NARROW_AFTER:
+            self.width, self.undisturbed = max(1, self.width // 2), 0
 
     async def _read(self, lanes: list[_Lane], aside: SetAside) -> list[Document]:
         first, *others = lanes

@@ -4,7 +4,7 @@
 `enrichment.due_at` has passed. That one rule covers new leads, a user's wish, retries, leases that
 ran out and the refresh; nothing else ever makes a lead work, and no list of work lives anywhere else.
 
-**A claim** takes three round trips for a whole batch: read candidates; one `update_many` of these
+**A claim** takes three round trips for a whole batch, and two for a lone lead: read candidates; one `update_many` of these
 ids, which takes each lead that is still work at that moment and no other; read back, by a claim id
 that no other claim has ever used, which of them are ours. What cannot be read back was not claimed,
 whatever the write's own answer was: a dropped connection, a time-out and a failed write concern all
@@ -44,33 +44,26 @@ from datetime import timedelta
 from random import Random
 
 from loguru import logger
-from pymongo import UpdateOne
+from pymongo import ReturnDocument, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, PyMongoError, WriteError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    DocumentTooLarge,
+    OperationFailure,
+    PyMongoError,
+    WriteError,
+)
 
-from enricher import metrics
-from enricher.lead import Document, Lead, LeadId, Lease, Status, label
+from enricher.lead import Document, Lead, LeadId, Lease, Status
 from enricher.store import book
-from enricher.store.inputs import INPUTS, inputs_unchanged, read_inputs, text_or_null
-from enricher.store.lanes import CLAIMABLE, OLDEST, Lanes, rank_of
+from enricher.store.aside import Aside
+from enricher.store.inputs import INPUTS
+from enricher.store.lanes import CLAIMABLE, OLDEST, Lanes
+from enricher.store.leasing import CLAIMED, fence, lease_of
 from enricher.store.refusal import is_denied, is_refusal, refusals
 
-_ASIDE_SECONDS = 600.0
-
 _NOTHING: Document = {"$literal": None}
-_CLAIMED = {
-    "token": "$enrichment.token",
-    "attempts": "$enrichment.attempts",
-    "answered": "$enrichment.answered",
-    "waited_ms": "$enrichment.waited_ms",
-    "interruptions": "$enrichment.interruptions",
-    "subject": "$enrichment.subject",
-    "inputs": "$enrichment.inputs",
-    "priority": book.PRIORITY,
-    "newer_than": book.REFRESH_SINCE,
-    "job_title": text_or_null("$job_title"),
-    "enriched_data": {"$cond": [book.is_type("$enriched_data", "object"), "$enriched_data", None]},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +97,7 @@ class Leads:
     """Deaths of its process in a row after which a lead is worked on alone: as many as there are
     retries, so that this is its last attempt."""
     lanes: Lanes = field(init=False)
-    _aside: dict[bytes, float] = field(default_factory=dict)
-    _lost_before: set[tuple[bytes, str]] = field(default_factory=set)
+    aside: Aside = field(default_factory=Aside)
 
     def __post_init__(self) -> None:
         self.lanes = Lanes(self.collection, self.random, self.suspect_after)
@@ -126,6 +118,19 @@ class Leads:
             return 0
         return await self._write(list(ids), book.UNADMITTED, book.admission(self.rank), "admit")
 
+    async def admit_and_claim(self, id_: LeadId) -> Lease | None:
+        """Both in one round trip, for a lead that nobody has seen yet: for when there is no other
+        work, so that no order has to be kept. `None` when it must go the usual way."""
+        claim_id, sent = uuid.uuid4().hex, time.monotonic()
+        steps = [*book.admission(self.rank), *self._claiming(claim_id)]
+        try:
+            return await self._take_one({"_id": id_, **book.NEW}, steps, claim_id, sent)
+        except (OperationFailure, AutoReconnect) as error:
+            if is_denied(error):
+                raise
+            leases = await self._read_back([id_], claim_id, sent)  # it may be ours
+            return leases[0] if leases else None
+
     # -- claiming --------------------------------------------------------------------------
 
     async def claim(self, slots: int, above: float | None = None, suspects: int = 1) -> Claimed:
@@ -134,36 +139,68 @@ class Leads:
         With `above`, the urgency of those that wait for a limit, only what is more urgent; now and
         then the oldest lead comes with them, and counts as being that urgent.
         """
-        self._end_of_aside()
+        self.aside.end()
         candidates = book.within_one_command(
-            await self.lanes.next(slots, above, self._aside, suspects)
+            await self.lanes.next(slots, above, self.aside, suspects)
         )
         if not candidates:
             return Claimed([], asked=slots)
         claim_id = uuid.uuid4().hex
         sent = time.monotonic()
-        was_answered = await self._compare_and_set(candidates, claim_id)
-        leases = await self._read_back([c["_id"] for c in candidates], claim_id, sent)
+        was_answered, leases = await self._take([c["_id"] for c in candidates], claim_id, sent)
         # A process that slept meanwhile would pay for calls about leads that others have by now.
         leases = [lease for lease in leases if lease.deadline > time.monotonic()]
         won = {book.id_key(lease.lead_id): lease for lease in leases}
         lost = [c for c in candidates if book.id_key(c["_id"]) not in won]
         self.lanes.contended(len(lost), len(candidates))
-        self._give_up_on_stuck(lost if was_answered else [])
+        self.aside.give_up_on_stuck(lost if was_answered else [])
         if above is not None:
             _bring_forward([c for c in candidates if c["lane"] == OLDEST], won, above)
         return Claimed(leases, len(lost), slots)
 
-    async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
+    async def _take(
+        self, ids: Sequence[LeadId], claim_id: str, sent: float
+    ) -> tuple[bool, list[Lease]]:
+        """Whether the server answered for each lead, and those that are ours."""
+        claiming = self._claiming(claim_id)
+        if len(ids) == 1:
+            this = {"_id": ids[0], **CLAIMABLE}
+            try:
+                lease = await self._take_one(this, claiming, claim_id, sent)
+            except AutoReconnect as error:  # the driver has tried it twice
+                _tell_unknown(error)
+                return False, await self._read_back(ids, claim_id, sent)
+            except OperationFailure:
+                pass  # what is wrong with it is found out below
+            else:
+                return True, [lease] if lease else []
+        was_answered = await self._compare_and_set(ids, claiming)
+        return was_answered, await self._read_back(ids, claim_id, sent)
+
+    def _claiming(self, claim_id: str) -> book.Pipeline:
+        return book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)
+
+    async def _take_one(
+        self, this: Document, steps: book.Pipeline, claim_id: str, sent: float
+    ) -> Lease | None:
+        """Who inserts a lead into an idle system waits for each round trip: this saves one."""
+        document = await self.collection.find_one_and_update(
+            this,
+            steps,
+            self._of_a_lease,
+            hint="_id_",
+            return_document=ReturnDocument.AFTER,
+        )
+        return None if document is None else self._leased(document, claim_id, sent)
+
+    async def _compare_and_set(self, ids: Sequence[LeadId], claiming: book.Pipeline) -> bool:
         """True when the server answered for each lead; False when the outcome is open."""
-        claiming = book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)
         try:
-            await self._write([seen["_id"] for seen in candidates], CLAIMABLE, claiming, "claim")
+            await self._write(ids, CLAIMABLE, claiming, "claim")
         except PyMongoError as error:
             if is_denied(error):
                 raise
-            # The outcome is open (connection, time-out, write concern): the read-back answers it.
-            logger.bind(error=type(error).__name__).warning("claim.unknown")
+            _tell_unknown(error)
             return False
         return True
 
@@ -173,10 +210,15 @@ class Leads:
             "enrichment.claim_id": claim_id,
             "enrichment_status": Status.PROCESSING,
         }
-        whose = {"account": self.account, "plan": self.plan}
-        found = await self.collection.find(ours, {**_CLAIMED, **whose}).to_list()
-        deadline = sent + self.lease.total_seconds()
-        return [_lease(document, claim_id, deadline) for document in found]
+        found = await self.collection.find(ours, self._of_a_lease).to_list()
+        return [self._leased(document, claim_id, sent) for document in found]
+
+    @property
+    def _of_a_lease(self) -> Document:
+        return {**CLAIMED, "account": self.account, "plan": self.plan}
+
+    def _leased(self, document: Document, claim_id: str, sent: float) -> Lease:
+        return lease_of(document, claim_id, sent + self.lease.total_seconds())
 
     # -- writing many ----------------------------------------------------------------------
 
@@ -204,29 +246,8 @@ class Leads:
             return (await self.collection.bulk_write(updates, ordered=False)).modified_count
         except BulkWriteError as error:
             for refusal in refusals(error):
-                self._set_aside(ids[refusal.position], refusal.code, step)
+                self.aside.put(ids[refusal.position], refusal.code, step)
             return int(error.details["nModified"])
-
-    # -- poison ----------------------------------------------------------------------------
-
-    def _set_aside(self, id_: LeadId, code: int | None, step: str) -> None:
-        """A lead that cannot be written cannot even be marked; do not let it hold the head."""
-        self._aside[book.id_key(id_)] = time.monotonic() + _ASIDE_SECONDS
-        metrics.UNWRITABLE.inc()
-        logger.bind(lead=label(id_), code=code, step=step).error("lead.unwritable")
-
-    def _end_of_aside(self) -> None:
-        now = time.monotonic()
-        for key in [key for key, until in self._aside.items() if until <= now]:
-            del self._aside[key]
-
-    def _give_up_on_stuck(self, lost: Sequence[Document]) -> None:
-        """A lead that others took has changed by the next claim. One that is lost again as it was can
-        never be won: its `_id` is not valid UTF-8, say, and reaches us as another one."""
-        as_it_was = {(book.id_key(c["_id"]), f"{c['token']} {c['status']}"): c for c in lost}
-        for key in as_it_was.keys() & self._lost_before:
-            self._set_aside(as_it_was[key]["_id"], None, "claim")
-        self._lost_before = set(as_it_was)
 
     # -- leases ----------------------------------------------------------------------------
 
@@ -270,6 +291,11 @@ class Leads:
         return (await self.collection.bulk_write(updates, ordered=False)).modified_count
 
 
+def _tell_unknown(error: PyMongoError) -> None:
+    """The outcome is open (connection, time-out, write concern): the read-back answers it."""
+    logger.bind(error=type(error).__name__).warning("claim.unknown")
+
+
 def _may_do_one_by_one(error: AutoReconnect | DocumentTooLarge | WriteError) -> bool:
     """When nobody answered in time, a second try would wait as long again, and find the same."""
     match error:
@@ -280,44 +306,9 @@ def _may_do_one_by_one(error: AutoReconnect | DocumentTooLarge | WriteError) -> 
     return True
 
 
-def fence(lease: Lease) -> Document:
-    """The filter of every write a worker makes: only while the lease is still its own."""
-    return {
-        "_id": lease.lead_id,
-        "enrichment.token": lease.token,
-        "enrichment.claim_id": lease.claim_id,
-        "enrichment_status": Status.PROCESSING,
-    }
-
-
-def unchanged(lease: Lease) -> Document:
-    """The same, and only while the lead asks what it asked when it was claimed."""
-    return {**fence(lease), **inputs_unchanged(lease.lead.inputs)}
-
-
 def _bring_forward(aged: list[Document], won: dict[bytes, Lease], urgency: float) -> None:
     """Or it would have a slot, and wait there until its time is up behind all that are more urgent."""
     for candidate in aged:
         if lease := won.get(book.id_key(candidate["_id"])):
             urgency = max(urgency, lease.lead.priority)
             lease.lead = replace(lease.lead, priority=urgency)
-
-
-def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
-    waited = document.get("waited_ms")
-    lead = Lead(
-        id=document["_id"],
-        inputs=read_inputs(document["inputs"]),
-        enriched_data=document["enriched_data"] or {},
-        answered=document["answered"],
-        job_title=document["job_title"],
-        subject=document.get("subject"),
-        attempt=int(document["attempts"]),
-        interruptions=int(document["interruptions"]),
-        waited_seconds=None if waited is None else max(0.0, waited / 1000),
-        priority=rank_of(document),
-        account=document.get("account"),
-        plan=document.get("plan"),
-        newer_than=document["newer_than"],
-    )
-    return Lease(lead, document["token"], claim_id, deadline)

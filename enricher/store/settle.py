@@ -46,7 +46,7 @@ from enricher.lead import (
 from enricher.outage import Outage
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
-from enricher.store.leads import fence, unchanged
+from enricher.store.leasing import fence, unchanged
 from enricher.store.refusal import is_refusal, is_unreadable, refusals
 
 _LARGEST_BATCH = 200

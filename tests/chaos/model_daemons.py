@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pymongo import WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.lead import Document
+from enricher.lead import Document, LeadId, Lease
 from enricher.store import book, server
 from enricher.store.indexes import Indexes
 from enricher.store.keep import Keeper
@@ -38,14 +38,16 @@ class InterruptedLeads(Leads):
     async def claim(self, slots: int, above: float | None = None, suspects: int = 1) -> Claimed:
         """After ten minutes: leads here are put back just as they were, again and again, until they
         look like ones that can never be taken and are set aside."""
-        self._aside.clear()
+        self.aside.until.clear()
         return await super().claim(slots, above, suspects=max(suspects, slots))
 
-    async def _compare_and_set(self, candidates: Sequence[Document], claim_id: str) -> bool:
+    async def _take(
+        self, ids: Sequence[LeadId], claim_id: str, sent: float
+    ) -> tuple[bool, list[Lease]]:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile:
             await meanwhile()
-        return await super()._compare_and_set(candidates, claim_id)
+        return await super()._take(ids, claim_id, sent)
 
 
 @dataclass(frozen=True, slots=True)

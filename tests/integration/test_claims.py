@@ -471,7 +471,7 @@ async def test_candidates_that_others_were_quicker_to_take_are_counted(faults: F
     assert (len(lost.leases), lost.lost, lost.is_full) == (2, 4, True)
 
 
-async def test_a_daemon_that_loses_candidates_looks_further_and_stops_when_it_is_alone(
+async def test_a_daemon_that_loses_candidates_looks_further(
     ours: AsyncCollection[Document],
 ) -> None:
     for id_ in range(64):
@@ -480,11 +480,24 @@ async def test_a_daemon_that_loses_candidates_looks_further_and_stops_when_it_is
     leads.lanes.width = 8
 
     wide = await _ids(leads, 4)
-    alone = await _ids(leads, 4)
 
     assert set(wide) <= set(range(32))
     assert wide != [0, 1, 2, 3]
-    assert alone == [id_ for id_ in range(8) if id_ not in wide][:4]
+
+
+async def test_a_daemon_that_has_been_alone_for_long_takes_the_head_again(
+    ours: AsyncCollection[Document],
+) -> None:
+    lanes = queue(ours).lanes
+    for _ in range(3):
+        lanes.contended(lost=1, candidates=4)
+    assert lanes.width == 8
+    for _ in range(15):
+        lanes.contended(lost=0, candidates=4)
+    assert lanes.width == 8  # others do not go away because one claim met none of them
+    for _ in range(33):
+        lanes.contended(lost=0, candidates=4)
+    assert lanes.width == 1
 
 
 # -- outcomes that are not known ---------------------------------------------------------------
@@ -505,17 +518,18 @@ async def test_a_claim_through_a_broken_connection_loses_and_doubles_nothing(
     assert await faults.plain.count_documents({"enrichment.token": 1}) == 10
 
 
-async def test_a_claim_that_nobody_answers_is_not_sent_again(
+async def test_a_claim_of_several_that_nobody_answers_is_not_sent_again(
     mongodb_uri: str, ours: AsyncCollection[Document]
 ) -> None:
     """The second try would wait as long as the first: an outage would take twice the time to notice."""
-    await _pending(ours, 0)
+    for id_ in range(2):
+        await _pending(ours, id_)
     async with cable_to(mongodb_uri) as cable, client_over(cable, patience_seconds=0.5) as client:
         leads = queue(client[ours.database.name][ours.name])
-        assert (await leads.claim(1, above=1e9)).asked == 1  # it is connected
+        assert (await leads.claim(2, above=1e9)).asked == 2  # it is connected
         cable.hold(b"updates")
 
-        assert (await leads.claim(1)).lost == 1
+        assert (await leads.claim(2)).lost == 2
 
         assert cable.held == 1
 
@@ -537,7 +551,7 @@ async def test_a_claim_that_the_user_may_not_write_is_an_error_to_wait_out(fault
     await _pending(faults.plain, 0)
     leads = queue(faults.leads)
 
-    async with faults.fail("update", errorCode=UNAUTHORIZED):
+    async with faults.fail("update", "findAndModify", errorCode=UNAUTHORIZED):
         with pytest.raises(OperationFailure):
             await leads.claim(1)
 
@@ -574,18 +588,22 @@ async def test_leads_whose_claim_could_not_be_read_back_come_back_by_themselves(
     assert {lease.token for lease in again} == {2}
 
 
+@pytest.mark.parametrize(("count", "late"), [(1, "findAndModify"), (2, "find")])
 async def test_a_lease_that_ran_out_before_the_claim_was_answered_is_nobodys(
-    faults: Faults,
+    faults: Faults, count: int, late: str
 ) -> None:
     leads = queue(faults.leads, lease=timedelta(seconds=0.3))
     await leads.admit([0])  # for the first write of a session the server itself needs a `find`
-    await _pending(faults.plain, 1)
+    for id_ in range(1, 1 + count):
+        await _pending(faults.plain, id_)
 
-    async with faults.fail("find", times=1, blockConnection=True, blockTimeMS=400):
-        claimed = await leads.claim(1)
+    async with faults.fail(late, times=1, blockConnection=True, blockTimeMS=400):
+        claimed = await leads.claim(count)
 
-    assert (claimed.leases, claimed.lost) == ([], 1)
-    assert (await claim_one(queue(faults.plain))).token == 2
+    assert (claimed.leases, claimed.lost) == ([], count)
+    await asyncio.sleep(0.3)  # the lease of a claim that came late runs from then
+    again = (await queue(faults.plain).claim(count)).leases
+    assert [lease.token for lease in again] == [2] * count
 
 
 # -- leads that cannot be written --------------------------------------------------------------
@@ -649,7 +667,7 @@ async def test_a_lead_that_was_set_aside_is_tried_again_later(
     await ours.database.command("collMod", ours.name, validator={})
     assert await _ids(leads, 1) == []
 
-    leads._aside = dict.fromkeys(leads._aside, 0.0)  # ten minutes later
+    leads.aside.until = dict.fromkeys(leads.aside.until, 0.0)  # ten minutes later
 
     assert await _ids(leads, 1) == [1]
 

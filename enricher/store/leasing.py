@@ -1,0 +1,59 @@
+"""A lease, as it is read from a claimed lead, and the filter of every write that is made under it."""
+
+from __future__ import annotations
+
+from enricher.lead import Document, Lead, Lease, Status
+from enricher.store import book
+from enricher.store.inputs import inputs_unchanged, read_inputs, text_or_null
+from enricher.store.lanes import rank_of
+
+CLAIMED = {
+    "token": "$enrichment.token",
+    "attempts": "$enrichment.attempts",
+    "answered": "$enrichment.answered",
+    "waited_ms": "$enrichment.waited_ms",
+    "interruptions": "$enrichment.interruptions",
+    "subject": "$enrichment.subject",
+    "inputs": "$enrichment.inputs",
+    "priority": book.PRIORITY,
+    "newer_than": book.REFRESH_SINCE,
+    "job_title": text_or_null("$job_title"),
+    "enriched_data": {"$cond": [book.is_type("$enriched_data", "object"), "$enriched_data", None]},
+}
+"""What is read of a lead that was claimed, beside `account` and `plan`."""
+
+
+def lease_of(document: Document, claim_id: str, deadline: float) -> Lease:
+    """From what `CLAIMED` reads; `deadline` by the monotonic clock."""
+    waited = document.get("waited_ms")
+    lead = Lead(
+        id=document["_id"],
+        inputs=read_inputs(document["inputs"]),
+        enriched_data=document["enriched_data"] or {},
+        answered=document["answered"],
+        job_title=document["job_title"],
+        subject=document.get("subject"),
+        attempt=int(document["attempts"]),
+        interruptions=int(document["interruptions"]),
+        waited_seconds=None if waited is None else max(0.0, waited / 1000),
+        priority=rank_of(document),
+        account=document.get("account"),
+        plan=document.get("plan"),
+        newer_than=document["newer_than"],
+    )
+    return Lease(lead, document["token"], claim_id, deadline)
+
+
+def fence(lease: Lease) -> Document:
+    """The filter of every write a worker makes: only while the lease is still its own."""
+    return {
+        "_id": lease.lead_id,
+        "enrichment.token": lease.token,
+        "enrichment.claim_id": lease.claim_id,
+        "enrichment_status": Status.PROCESSING,
+    }
+
+
+def unchanged(lease: Lease) -> Document:
+    """The same, and only while the lead asks what it asked when it was claimed."""
+    return {**fence(lease), **inputs_unchanged(lease.lead.inputs)}
