@@ -19,6 +19,8 @@ PLACEHOLDERS = frozenset(
 ) | {"n/a", "n.a.", "#n/a", "not available", "not applicable", "not provided"}
 """What vendors write for "we do not know", in any case. Not "na": that is Namibia."""
 
+_LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
+
 MAX_DEPTH = 20
 """Nesting of a value that is stored; MongoDB refuses a document beyond 100 levels."""
 MAX_INTEGER = 2**63
@@ -36,7 +38,8 @@ _SIZED = (dict, *_MANY, Mapping)
 def is_blank(value: object) -> bool:
     """True for what says nothing, wherever it stands."""
     if isinstance(value, str):
-        return value.strip().casefold() in PLACEHOLDERS
+        text = value.strip()
+        return len(text) <= _LONGEST_PLACEHOLDER and text.casefold() in PLACEHOLDERS
     if isinstance(value, float):
         return not math.isfinite(value)
     if value is None or isinstance(value, int):

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 from enricher.field_types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS
 from enricher.identity import stated_host
 from enricher.profiles import handle_of
-from enricher.storable import PLACEHOLDERS
+from enricher.storable import is_blank
 
 Record: TypeAlias = Mapping[str, Any]
 """A parsed JSON object, of any content."""
@@ -163,5 +163,6 @@ def present(values: Mapping[str, object]) -> dict[str, object]:
 def _text(value: object, longest: int) -> str | None:
     if not isinstance(value, str):
         return None
-    clean = _UNPRINTABLE.sub("", value).strip()
-    return clean if len(clean) <= longest and clean.casefold() not in PLACEHOLDERS else None
+    is_plain = value.isascii() and value.isprintable()  # nearly all are, and it is quicker
+    clean = value.strip() if is_plain else _UNPRINTABLE.sub("", value).strip()
+    return clean if len(clean) <= longest and not is_blank(clean) else None
