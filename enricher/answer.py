@@ -34,9 +34,14 @@ class Kind(StrEnum):
     @property
     def section(self) -> str:
         """The key of `enriched_data` that this kind fills."""
-        return {"company": "company_data", "person": "person_data", "email": "email_verification"}[
-            self.value
-        ]
+        return _SECTIONS[self]
+
+
+_SECTIONS = {
+    Kind.COMPANY: "company_data",
+    Kind.PERSON: "person_data",
+    Kind.EMAIL: "email_verification",
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)

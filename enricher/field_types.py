@@ -258,6 +258,8 @@ def type_of(section: str, name: str) -> FieldType:
 def typed(section: str, values: object) -> dict[str, Any]:
     """The values of one provider's section that are any: of their type, under safe names."""
     given = dict(_named(mapping(values)))
+    if not given:
+        return {}
     if section == COMPANY:
         _put_where_it_belongs(given)
     read = {name: type_of(section, name).read(value) for name, value in given.items()}

@@ -19,6 +19,7 @@ from random import Random
 from enricher.outage import Outage
 from enricher.store import DatabaseTrouble
 from enricher.store.buckets import HORIZON, MOST_SLOTS, Bucket, Reserved
+from enricher.store.coalesce import until_no_more_come
 
 SEND_SECONDS = 0.1
 """From the time when a caller gets a slot to its call."""
@@ -74,6 +75,7 @@ class Supply:
         self._on_error = on_error
         self._slots: deque[Slot] = deque()
         self._asking: asyncio.Task[None] | None = None
+        self._missing = 0
         self._asked_at = -math.inf
         self._ask_at = self._next_at = self._granted_to = 0.0
         self._gap = self._own_gap = own_gap
@@ -109,14 +111,15 @@ class Supply:
 
     def reserve_for(self, waiting: int) -> None:
         """Ask for more if it is time to; the reply comes as news."""
-        missing = waiting - len(self._slots)
-        if missing > 0 and self._asking is None and time.monotonic() >= self._due_at():
-            self._start(missing)
+        self._missing = waiting - len(self._slots)
+        if self._missing > 0 and self._asking is None and time.monotonic() >= self._due_at():
+            self._start()
 
     def look(self) -> None:
         """Ask for news alone, if there was none for long."""
         if self._asking is None and time.monotonic() >= self._asked_at + LOOK_SECONDS:
-            self._start(0)
+            self._missing = 0
+            self._start()
 
     def next_event(self, waiting: int) -> float:
         """When the next slot is to be used or more are to be asked for; news may come earlier."""
@@ -142,12 +145,14 @@ class Supply:
         last = self._slots[-1].at - HORIZON / 2 if self._slots else -math.inf
         return max(self._ask_at, last)
 
-    def _start(self, slots: int) -> None:
-        self._asked_at = time.monotonic()
-        self._asking = asyncio.create_task(self._ask(slots), name="reserve-slots")
+    def _start(self) -> None:
+        self._asking = asyncio.create_task(self._ask(), name="reserve-slots")
 
-    async def _ask(self, slots: int) -> None:
-        wanted, asked_at = min(slots, MOST_SLOTS), self._asked_at
+    async def _ask(self) -> None:
+        """For all who have come by the time it is sent, `reserve_for` counts them."""
+        await until_no_more_come(lambda: self._missing, MOST_SLOTS)
+        wanted = min(max(0, self._missing), MOST_SLOTS)
+        self._asked_at = asked_at = time.monotonic()
         reserved: Reserved | None = None
         try:
             reserved = await self._bucket.reserve(wanted)

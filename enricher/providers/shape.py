@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 from enricher.providers import reading
@@ -35,7 +36,7 @@ def within(parent: str, sends: Sends) -> Sends:
 
 def drift(record: reading.Record, sends: Sends) -> Drift | None:
     """How the record differs from what the vendor documents; `None` when it does not, or hardly."""
-    states = {path: _state(record, path.split("."), kind) for path, kind in sends.items()}
+    states = {path: _state(record, _keys(path), kind) for path, kind in sends.items()}
     missing = tuple(path for path, state in states.items() if state == _MISSING)
     wrong = tuple(path for path, state in states.items() if state == _WRONG)
     are_most_gone = 2 * len(missing) > len(sends)
@@ -43,6 +44,11 @@ def drift(record: reading.Record, sends: Sends) -> Drift | None:
 
 
 _FINE, _MISSING, _WRONG = "fine", "missing", "wrong"
+
+
+@cache  # there are as many as providers name
+def _keys(path: str) -> list[str]:
+    return path.split(".")
 
 
 def _state(record: object, path: list[str], kind: type) -> str:

@@ -49,20 +49,12 @@ class Coalescer(Generic[Item, Result]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await self._gather()
+                await until_no_more_come(lambda: len(self._waiting), self._limit)
                 batch = self._waiting[: self._limit]
                 del self._waiting[: self._limit]
                 await self._flush_one(batch)
         finally:
             self._runner = None
-
-    async def _gather(self) -> None:
-        """Until a turn of the loop brings nobody, the batch is full, or it has taken long enough."""
-        ends = time.monotonic() + _LONGEST_GATHERING_SECONDS
-        seen = 0
-        while seen < len(self._waiting) < self._limit and time.monotonic() < ends:
-            seen = len(self._waiting)
-            await asyncio.sleep(0)
 
     async def _flush_one(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
@@ -77,6 +69,15 @@ class Coalescer(Generic[Item, Result]):
         for (_, future), result in answers:
             if not future.done():
                 future.set_result(result)
+
+
+async def until_no_more_come(waiting: Callable[[], int], limit: int) -> None:
+    """Until a turn of the loop brings nobody, there are `limit`, or it has taken long enough."""
+    ends = time.monotonic() + _LONGEST_GATHERING_SECONDS
+    seen = 0
+    while seen < waiting() < limit and time.monotonic() < ends:
+        seen = waiting()
+        await asyncio.sleep(0)
 
 
 def _fail(future: asyncio.Future[Result], error: BaseException) -> None:
