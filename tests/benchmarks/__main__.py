@@ -35,7 +35,7 @@ FIGURES: Mapping[str, Callable[[argparse.Namespace], Figure]] = {
     "million": lambda given: Million(given.million),
     "cpu": lambda given: CpuSplit(min(given.rounds, 3), given.leads),
 }
-LIBRARIES = ("pymongo", "httpx", "httpx-aiohttp", "aiohttp", "uvloop", "celery", "arq", "redis")
+LIBRARIES = ("pymongo", "aiohttp", "httpx", "uvloop", "celery", "arq", "redis")
 
 
 async def main(given: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """Where the daemon's CPU goes while it drains: the vendor calls, the database, its own code, the loop.
 
 py-spy looks at the running process from outside, 97 times a second, and counts only what is on a
-core. A sample belongs to the innermost library on its stack: what httpx has the standard library do
+core. A sample belongs to the innermost library on its stack: what aiohttp has the standard library do
 is a vendor call, what we have loguru, json or asyncio do is ours. Where nobody's code is on
 the stack it is the event loop itself, which writes to sockets and reads from them as well.
 """
@@ -26,8 +26,7 @@ from tests.benchmarks.rig import Program, World
 OWN, LOOP = "own code", "event loop"
 KINDS = {
     "vendor calls": (
-        "aiohttp httpx httpx_aiohttp yarl multidict propcache aiosignal frozenlist"
-        " aiohappyeyeballs idna certifi"
+        "aiohttp yarl multidict propcache aiosignal frozenlist aiohappyeyeballs idna certifi"
     ),
     "database": "pymongo bson",
     OWN: "enricher",
