@@ -161,11 +161,9 @@ async def _takes_long(falls: Sequence[asyncio.Task[None]]) -> bool:
     """True when some are done and the others still not, after a moment of patience."""
     if not falls:
         return False
-    done, waiting = await asyncio.wait(falls, timeout=_PATIENCE_SECONDS)
-    if waiting and not done:
-        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if waiting:
-            _, waiting = await asyncio.wait(waiting, timeout=_PATIENCE_SECONDS)
+    done, waiting = await asyncio.wait(falls, return_when=asyncio.FIRST_COMPLETED)
+    if waiting:
+        _, waiting = await asyncio.wait(waiting, timeout=_PATIENCE_SECONDS)
     return bool(done and waiting)
 
 
