@@ -15,6 +15,11 @@ class Bell:
         """There may be work."""
         self._rung.set()
 
+    @property
+    def is_rung(self) -> bool:
+        """And nobody has heard it yet."""
+        return self._rung.is_set()
+
     async def wait(self, seconds: float) -> bool:
         """Until it rings, but at most `seconds`; False when it did not. No earlier ring is lost."""
         try:

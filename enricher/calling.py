@@ -43,8 +43,7 @@ from enricher.waterfall import Waterfall
 @asynccontextmanager
 async def vendors(settings: Settings) -> AsyncIterator[Registered]:
     """The providers over one shared client."""
-    connections = max(100, 2 * settings.work.concurrency)
-    async with transport.open_client(connections, f"enricher/{__version__}") as client:
+    async with transport.open_client(f"enricher/{__version__}") as client:
         yield registry.build(
             client,
             _accesses(settings),

@@ -59,7 +59,7 @@ class Watcher:
     bell: Bell
     settings: WorkSettings
     take_at_once: Callable[[LeadId], Awaitable[bool]] | None = None
-    """What may be done with a lone lead instead of admitting it; false when it was not."""
+    """What may be done with a lone lead instead of ringing the bell; false when it was not."""
     reading: Outage = field(default_factory=lambda: Outage("watcher"))
     admitting: Outage = field(default_factory=lambda: Outage("admission"))
     stalled_seconds: float = 5.0
@@ -247,15 +247,13 @@ class Watcher:
             ids += await self.history.without(replaced)
         if self._is_without_indexes:  # a new collection has taken the place of a dropped one
             self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
-        if len(ids) == 1 and self.take_at_once and await self.take_at_once(ids[0]):
-            metrics.ADMITTED.labels("stream").inc()
-            return
         await self._admit_ids(ids, "stream")
 
     async def _admit_ids(self, ids: list[LeadId], source: str) -> None:
         admitted = await self.leads.admit(ids)
         metrics.ADMITTED.labels(source).inc(admitted)
-        self.bell.ring()
+        if not (len(ids) == 1 and self.take_at_once and await self.take_at_once(ids[0])):
+            self.bell.ring()
 
     async def _save(self, token: dict[str, object] | None, moved: bool, *, final: bool) -> None:
         every = _SAVE_EVERY_SECONDS if moved else _SAVE_IDLE_EVERY_SECONDS

@@ -75,6 +75,8 @@ class Worker:
     random: Random = field(default_factory=Random)
     _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
     _is_closing: bool = False
+    _taking: int = 0
+    """Slots of leads that are being claimed at once."""
     is_idle: bool = False
     """The last claim took all that there was, and nothing has been heard of since."""
     _races_lost: int = 0
@@ -172,15 +174,20 @@ class Worker:
             self.is_idle = False
 
     async def take_at_once(self, id_: LeadId) -> bool:
-        """A lead that was just inserted, when there is no other work: no order has to be kept, and
-        two round trips less to be waited for. False when it goes the usual way."""
-        if not self.is_idle or self._free <= 0 or self.pressure().waiting:
+        """A lead that was just admitted, when there is no other work: no order has to be kept, and no
+        search waited for. False when it goes the usual way."""
+        has_other_work = not self.is_idle or self.bell.is_rung or self.pressure().waiting
+        if has_other_work or self._free <= 0 or self.leads.is_sharded:
             return False
-        lease = await self.leads.admit_and_claim(id_)
+        self._taking += 1
+        try:
+            lease = await self.leads.claim_new(id_)
+        finally:
+            self._taking -= 1
         if lease is None:
             return False
         if self._is_closing:
-            await self.leads.release([lease])
+            await self._release([lease])
         else:
             self._begin(Claimed([lease]))
         return True
@@ -216,7 +223,7 @@ class Worker:
 
     @property
     def _free(self) -> int:
-        return self.settings.concurrency - len(self._tasks)
+        return self.settings.concurrency - len(self._tasks) - self._taking
 
     # -- one lead --------------------------------------------------------------------------
 
@@ -257,14 +264,20 @@ class Worker:
         # Those whose settle was under way end as cancelled too: releasing them matches nothing. A
         # settle that is still waiting for the database is left alone, so that it can match.
         unfinished = [lease for task, lease in interrupted.items() if task.cancelled()]
+        released = await self._release(unfinished)
+        if released is not None:
+            logger.bind(released=released).info("drain.finished")
+
+    async def _release(self, leases: list[Lease]) -> int | None:
+        """How many were given back; `None` when that could not be done, and they run out."""
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                released = await self.leads.release(unfinished)
+                released = await self.leads.release(leases)
         except (*DatabaseTrouble, TimeoutError):
-            logger.bind(leads=len(unfinished)).warning("drain.not_released")
-            return
+            logger.bind(leads=len(leases)).warning("drain.not_released")
+            return None
         metrics.RELEASED.inc(released)
-        logger.bind(released=released).info("drain.finished")
+        return released
 
 
 def _name_of(error: Exception) -> str:

@@ -31,9 +31,16 @@ class _Session:
 
     @asynccontextmanager
     async def request(
-        self, method: str, url: URL, *, headers: Mapping[str, str], allow_redirects: bool
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str],
+        allow_redirects: bool,
+        timeout: aiohttp.ClientTimeout,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert not allow_redirects
+        assert timeout.connect
         said = self._handler(httpx.Request(method, str(url), headers=dict(headers)))
         response = await said if inspect.isawaitable(said) else said
         yield cast("aiohttp.ClientResponse", _Response(response))

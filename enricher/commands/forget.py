@@ -11,8 +11,9 @@ from enricher.errors import SettingsError
 from enricher.forgetting import Forgetting, Forgotten
 from enricher.identity import MULTIPLE_EMAILS, identify
 from enricher.lead import Document, Inputs
-from enricher.providers import registry, transport
+from enricher.providers import registry
 from enricher.providers.base import Access, Provider
+from enricher.providers.transport import NOBODY
 from enricher.settings import Settings
 from enricher.store.cache import Cache
 from enricher.store.erasure import Erasure
@@ -43,16 +44,15 @@ async def _forgetting(settings: Settings, database: AsyncDatabase[Document]) -> 
         Erasure(database[settings.mongo.collection]),
         Cache(database, WHY, settings.work.lease_seconds),
         await keyring(database),
-        await _providers(settings),
+        _providers(settings),
     )
 
 
-async def _providers(settings: Settings) -> tuple[Provider, ...]:
+def _providers(settings: Settings) -> tuple[Provider, ...]:
     """All that there are: answers outlive the key they were bought with. Nobody is asked here."""
     unused = SecretStr("unused")
     accesses = {name: Access(unused, vendor.base_url) for name, vendor in settings.vendors.items()}
-    async with transport.open_client(1, "enricher") as client:
-        return registry.build(client, accesses, {}).providers
+    return registry.build(NOBODY, accesses, {}).providers
 
 
 def _report(console: Console, address: str, done: Forgotten) -> None:

@@ -67,7 +67,7 @@ _NOT_FOUND = 404
 _MINUTE = 60
 _HOUR = 3600.0
 _UNREADABLE = Unavailable("the answer could not be read")
-_SAFE_IN_A_PATH = "/%:@!$&'()*+,;=~"
+_SAFE_IN_A_PATH = "/?%:@!$&'()*+,;=~"
 
 
 class HttpProvider(Provider):
@@ -176,7 +176,9 @@ class HttpProvider(Provider):
         try:
             url = _url(self._access.base_url, request)
             async with asyncio.timeout(self._access.timeout):
-                return await self._http.fetch(request.method, url, self.headers())
+                return await self._http.fetch(
+                    request.method, url, self.headers(), self._access.timeout
+                )
         except TimeoutError as error:
             return Unavailable("timed out", was_sent(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -206,7 +208,8 @@ def _url(base_url: str, request: Request) -> URL:
     vendors read that as a space."""
     url = _base(base_url) + quote(request.path, safe=_SAFE_IN_A_PATH)
     if request.params:
-        url += "?" + urlencode(request.params, quote_via=quote)
+        url += "&" if "?" in request.path else "?"
+        url += urlencode(request.params, quote_via=quote)
     return URL(url, encoded=True)
 
 

@@ -21,9 +21,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import NoReturn
 
-import aiohttp
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from enricher.answer import Kind
@@ -31,7 +29,7 @@ from enricher.errors import SettingsError
 from enricher.fields import FIELDS
 from enricher.providers.base import Access, Provider, Window
 from enricher.providers.http import HttpProvider
-from enricher.providers.transport import Client
+from enricher.providers.transport import NOBODY
 from enricher.setting_providers import PROVIDERS, ThirdParties
 from enricher.setting_types import DAY, MOST_CALLS, Url
 from enricher.setting_vendors import VENDORS
@@ -161,16 +159,9 @@ def _on_trial(provider: type[Provider]) -> Provider:
     try:
         if not issubclass(provider, HttpProvider):
             return provider()
-        return provider(Client(_Nobody()), Access(SecretStr("none"), provider.host), None)
+        return provider(NOBODY, Access(SecretStr("none"), provider.host), None)
     except Exception as error:
         raise _Wrong(f"it cannot be made: {_reason(error)}") from error
-
-
-class _Nobody:
-    """The session of a client that reaches nobody."""
-
-    def request(self, *_: object, **__: object) -> NoReturn:
-        raise aiohttp.ClientConnectionError
 
 
 def _check_windows(windows: object) -> None:

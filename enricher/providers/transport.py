@@ -1,4 +1,4 @@
-"""The HTTP client that all providers share: aiohttp, with four habits turned off.
+"""The HTTP client that all providers share: aiohttp, with five habits turned off.
 
 * It sends an idempotent request a second time, on its own and at once, when a kept-alive connection
   turns out to be closed. Neither the limiter nor the budget would know of that second call, and the
@@ -8,7 +8,11 @@
 * It follows redirects, with a key in a header of the vendor's own naming to whatever host.
 * It unpacks a body whatever its size becomes; here that ends at `MAX_BODY_BYTES`.
 
-It has no time limit of its own either: the caller's holds for the whole try.
+* It queues what exceeds a number of connections: calls whose moment has come would leave later, all at
+  once. The leads in work bound the connections.
+
+The caller's time limit holds for the whole try. That for a connection is a little shorter, so that a
+vendor who was never reached is known not to have been.
 """
 
 from __future__ import annotations
@@ -21,13 +25,15 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Protocol
+from functools import cache
+from typing import NoReturn, Protocol
 
 import aiohttp
 import certifi
 from yarl import URL
 
 from enricher.answer import Reply, Unavailable
+from enricher.errors import SettingsError
 from enricher.providers import hints
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -36,7 +42,8 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 _PLAIN = frozenset({"", "identity"})
 _ZLIB = frozenset({"gzip", "x-gzip", "deflate"})
 """One layer at most: layers upon layers, or brotli, could fill the memory with a single chunk."""
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_GZIP_OR_ZLIB, _BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
+"""Some send deflate without its wrapping."""
 _TOO_LARGE = Unavailable("the body is too large")
 _GARBLED = Unavailable("the body is garbled")
 _UNKNOWN = Unavailable("the body's encoding is unknown")
@@ -47,7 +54,13 @@ class Session(Protocol):
     """What is used of `aiohttp.ClientSession`."""
 
     def request(
-        self, method: str, url: URL, *, headers: Mapping[str, str], allow_redirects: bool
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str],
+        allow_redirects: bool,
+        timeout: aiohttp.ClientTimeout,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]: ...
 
 
@@ -57,13 +70,18 @@ class Client:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def fetch(self, method: str, url: URL, headers: Mapping[str, str]) -> Reply | Unavailable:
+    async def fetch(
+        self, method: str, url: URL, headers: Mapping[str, str], seconds: float = 10.0
+    ) -> Reply | Unavailable:
         """At most MAX_BODY_BYTES, unpacked. A refusal keeps its meaning when its body cannot be read.
+        The caller gives up after so many `seconds`.
 
         Raises aiohttp.ClientError, OSError or ValueError for a call that came to nothing; see
         `failure` and `was_sent`.
         """
-        asking = self._session.request(method, url, headers=headers, allow_redirects=False)
+        asking = self._session.request(
+            method, url, headers=headers, allow_redirects=False, timeout=_timeout(seconds)
+        )
         async with asking as response:
             body = await _body_of(response)
             if isinstance(body, Unavailable):
@@ -73,13 +91,25 @@ class Client:
         return body if response.status == _OK else Reply(response.status, _headers_of(response))
 
 
+class _Nobody:
+    def request(self, *_: object, **__: object) -> NoReturn:
+        raise aiohttp.ClientConnectionError
+
+
+NOBODY = Client(_Nobody())
+"""Reaches nobody."""
+
+
+@cache  # there are as many as time limits
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(connect=0.9 * seconds)
+
+
 @asynccontextmanager
-async def open_client(
-    connections: int = 100, user_agent: str = "enricher"
-) -> AsyncIterator[Client]:
-    """`connections` are those open at the same time; a request beyond them waits inside its time-out."""
+async def open_client(user_agent: str = "enricher") -> AsyncIterator[Client]:
+    """Raises SettingsError when the environment names certificates that cannot be read."""
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ssl=_tls()),
+        connector=aiohttp.TCPConnector(limit=0, ssl=_tls()),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={
             "User-Agent": user_agent,
@@ -87,7 +117,6 @@ async def open_client(
             "Accept-Encoding": "gzip",
         },
         skip_auto_headers=["Content-Type"],  # no request has a body
-        timeout=aiohttp.ClientTimeout(),
         auto_decompress=False,
     )
     session._retry_connection = False  # noqa: SLF001 - see above
@@ -98,9 +127,13 @@ async def open_client(
 def _tls() -> ssl.SSLContext:
     """The operator's own authorities where the usual variables name them, else the well-known ones."""
     file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if file or directory:
-        return ssl.create_default_context(cafile=file or None, capath=directory or None)
-    return ssl.create_default_context(cafile=certifi.where())
+    try:
+        if file or not directory:
+            return ssl.create_default_context(cafile=file or certifi.where())
+        return ssl.create_default_context(capath=directory)
+    except OSError as error:  # an SSLError is one
+        why = error.strerror or type(error).__name__
+        raise SettingsError([f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {why}"]) from None
 
 
 # -- a reply ---------------------------------------------------------------------------------
@@ -115,18 +148,18 @@ async def _body_of(response: aiohttp.ClientResponse) -> bytes | Unavailable:
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             return _TOO_LARGE
-    return bytes(body) if encoding in _PLAIN or not body else _unpacked(body)
+    return bytes(body) if encoding in _PLAIN or not body else _unpacked(body, encoding)
 
 
-def _unpacked(body: bytearray) -> bytes | Unavailable:
-    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
-    try:
-        unpacked = unpacker.decompress(body, MAX_BODY_BYTES + 1)
-    except zlib.error:
-        return _GARBLED
-    if len(unpacked) > MAX_BODY_BYTES:
-        return _TOO_LARGE
-    return unpacked if unpacker.eof else _GARBLED
+def _unpacked(body: bytearray, encoding: str) -> bytes | Unavailable:
+    """What was cut off is for the reader to judge: it is paid for, and perhaps only a checksum."""
+    for wrapping in (_GZIP_OR_ZLIB, _BARE) if encoding == "deflate" else (_GZIP_OR_ZLIB,):
+        try:
+            unpacked = zlib.decompressobj(wrapping).decompress(body, MAX_BODY_BYTES + 1)
+        except zlib.error:
+            continue
+        return unpacked if len(unpacked) <= MAX_BODY_BYTES else _TOO_LARGE
+    return _GARBLED
 
 
 def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:

@@ -31,9 +31,9 @@ from enricher.store.book import Expression, is_type
 COLLECTION = "enricher_answers"
 _HEADERS = ("content-type", "date")
 _LARGEST_BODY = 64 * 1024 * 1024
+"""Of what is unpacked: nobody's garbage may fill the memory."""
 _WORTH_SQUEEZING = 1024
 """Bytes: below that it takes more time than it saves space."""
-"""Of what is unpacked: nobody's garbage may fill the memory."""
 LARGEST_STORED = 12 * 1024 * 1024
 """A document has at most 16 MB."""
 

@@ -191,8 +191,12 @@ UNADMITTED: Document = {
 """Leads that `admit` has something to do for. `None` also matches the missing field."""
 
 
-NEW: Document = {"enrichment_status": {"$in": [None, Status.PENDING]}, "enrichment": None}
-"""Leads that were inserted by others and that no daemon has written to yet."""
+NEW: Document = {
+    "enrichment_status": Status.PENDING,
+    "enrichment.claim_id": None,
+    "enrichment.backfill": None,
+}
+"""Leads that were admitted and never claimed, and that are not history."""
 
 
 def admission(rank: Expression) -> Pipeline:

@@ -117,8 +117,9 @@ class Lanes:
         return min(slots * self.width, max(slots * _WIDEST_WITH_MANY_SLOTS, _FAR_ENOUGH))
 
     def contended(self, lost: int, candidates: int) -> None:
-        """How many of the candidates others were quicker to take."""
-        if lost * 10 > candidates:
+        """How many of the candidates others were quicker to take. Past a lone one there is nothing to
+        look for."""
+        if candidates > 1 and lost * 10 > candidates:
             self.width, self.undisturbed = min(_WIDEST, self.width * 2), 0
             return
         self.undisturbed += 1

@@ -4,13 +4,14 @@
 `enrichment.due_at` has passed. That one rule covers new leads, a user's wish, retries, leases that
 ran out and the refresh; nothing else ever makes a lead work, and no list of work lives anywhere else.
 
-**A claim** takes three round trips for a whole batch, and two for a lone lead: read candidates; one `update_many` of these
+**A claim** takes three round trips for a whole batch: read candidates; one `update_many` of these
 ids, which takes each lead that is still work at that moment and no other; read back, by a claim id
 that no other claim has ever used, which of them are ours. What cannot be read back was not claimed,
 whatever the write's own answer was: a dropped connection, a time-out and a failed write concern all
 end in the same question to the database. An update for each lead costs the server six times as much
 (0.47 against 0.08 ms of CPU a lead, batches of 64, MongoDB 6.0), for it parses the same expressions
-each time. So that is only the second try: after a refusal of one of the leads, which ends an
+each time. A lone lead is taken and read back by one command instead, and one that was just admitted, where
+there is no other work, without a search. An update for each is only the second try: after a refusal of one of the leads, which ends an
 `update_many`, and after a broken connection, when the driver repeats single updates but no
 `update_many`.
 
@@ -31,7 +32,7 @@ as `failed`; release and snooze give the attempt back.
 
 **Contention.** Daemons that read the same candidates in the same order would all fight for the
 head. So a daemon that lost candidates to others reads a wider window next time and takes from it
-at random, within equal priority; alone, it takes exactly the head.
+at random, within equal priority; after some claims in peace it takes exactly the head again.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ from enricher.store.leasing import CLAIMED, fence, lease_of
 from enricher.store.refusal import is_denied, is_refusal, refusals
 
 _NOTHING: Document = {"$literal": None}
+_NO_SHARD_KEY = 61
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class Leads:
     retries, so that this is its last attempt."""
     lanes: Lanes = field(init=False)
     aside: Aside = field(default_factory=Aside)
+    is_sharded: bool = False
+    """By another key than the id: then a lone lead is claimed as several are."""
 
     def __post_init__(self) -> None:
         self.lanes = Lanes(self.collection, self.random, self.suspect_after)
@@ -118,18 +122,21 @@ class Leads:
             return 0
         return await self._write(list(ids), book.UNADMITTED, book.admission(self.rank), "admit")
 
-    async def admit_and_claim(self, id_: LeadId) -> Lease | None:
-        """Both in one round trip, for a lead that nobody has seen yet: for when there is no other
+    async def claim_new(self, id_: LeadId) -> Lease | None:
+        """One that was just admitted for the first time, without a search: for when there is no other
         work, so that no order has to be kept. `None` when it must go the usual way."""
         claim_id, sent = uuid.uuid4().hex, time.monotonic()
-        steps = [*book.admission(self.rank), *self._claiming(claim_id)]
+        this = {"_id": id_, **book.NEW}
         try:
-            return await self._take_one({"_id": id_, **book.NEW}, steps, claim_id, sent)
-        except (OperationFailure, AutoReconnect) as error:
+            lease = await self._take_one(this, self._claiming(claim_id), claim_id, sent)
+        except PyMongoError as error:
             if is_denied(error):
                 raise
-            leases = await self._read_back([id_], claim_id, sent)  # it may be ours
-            return leases[0] if leases else None
+            if self._is_refused(error):
+                return None
+            _tell_unknown(error)
+            lease = next(iter(await self._read_back([id_], claim_id, sent)), None)
+        return lease if lease and lease.deadline > time.monotonic() else None
 
     # -- claiming --------------------------------------------------------------------------
 
@@ -163,19 +170,25 @@ class Leads:
     ) -> tuple[bool, list[Lease]]:
         """Whether the server answered for each lead, and those that are ours."""
         claiming = self._claiming(claim_id)
-        if len(ids) == 1:
+        if len(ids) == 1 and not self.is_sharded:
             this = {"_id": ids[0], **CLAIMABLE}
             try:
                 lease = await self._take_one(this, claiming, claim_id, sent)
-            except AutoReconnect as error:  # the driver has tried it twice
-                _tell_unknown(error)
-                return False, await self._read_back(ids, claim_id, sent)
-            except OperationFailure:
-                pass  # what is wrong with it is found out below
+            except PyMongoError as error:
+                if is_denied(error):
+                    raise
+                if not self._is_refused(error):  # to try it again would take as long again
+                    _tell_unknown(error)
+                    return False, await self._read_back(ids, claim_id, sent)
             else:
                 return True, [lease] if lease else []
         was_answered = await self._compare_and_set(ids, claiming)
         return was_answered, await self._read_back(ids, claim_id, sent)
+
+    def _is_refused(self, error: PyMongoError) -> bool:
+        """The server wrote nothing and will not; what is wrong with the lead is found out elsewhere."""
+        self.is_sharded |= isinstance(error, OperationFailure) and error.code == _NO_SHARD_KEY
+        return isinstance(error, OperationFailure) and is_refusal(error)
 
     def _claiming(self, claim_id: str) -> book.Pipeline:
         return book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)

@@ -58,7 +58,7 @@ def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
             timeoutMS=_OPERATION_MS,
             w="majority",
             retryWrites=True,
-            # A claim is read back to learn its outcome: a secondary would deny it.
+            # A claim is read back when its outcome is open: a secondary would deny it.
             readPreference="primary",
             tz_aware=True,
             datetime_conversion="DATETIME_AUTO",

@@ -447,7 +447,7 @@ async def _store_answer(rig: Rig, email: str) -> None:
     """As a daemon that asked Hunter has it."""
     keys = await keyring(rig.database)
     cache = Cache(rig.database, "a test", 60)
-    async with transport.open_client(1, "a test") as client:
+    async with transport.open_client("a test") as client:
         access = {"hunter": Access(_secret(), "https://hunter.invalid")}
         registered = registry.build(client, access, {}).providers
     providers = [provider for provider in registered if provider.name == "hunter"]

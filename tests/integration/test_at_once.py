@@ -1,9 +1,10 @@
-"""A lone new lead that meets a daemon with nothing else to do: admitted and claimed in one round trip."""
+"""A lone new lead that meets a daemon with nothing else to do: claimed without a search."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, Pressure
 from tests.integration.faults import Faults
-from tests.integration.queueing import FUTURE, PAST, claim_new, claim_one, insert, queue, read
+from tests.integration.queueing import FUTURE, claim_new, claim_one, insert, queue, read
 from tests.scripted import Door, company, provider
 from tests.waiting import eventually
 from tests.working import Working, working
@@ -27,7 +28,7 @@ def comparable(lead: Document) -> Document:
 
 
 @pytest.mark.parametrize("fields", [{}, {"enrichment_status": "pending"}, {"temperature": "hot"}])
-async def test_the_lead_stands_there_as_if_it_had_been_admitted_and_then_claimed(
+async def test_the_lead_stands_there_as_if_it_had_been_searched_for(
     ours: AsyncCollection[Document], fields: Document
 ) -> None:
     usual = await claim_new(ours, **fields)
@@ -35,13 +36,14 @@ async def test_the_lead_stands_there_as_if_it_had_been_admitted_and_then_claimed
     await ours.delete_many({})
 
     await insert(ours, **fields)
-    lease = await queue(ours).admit_and_claim(1)
+    await queue(ours).admit([1])
+    lease = await queue(ours).claim_new(1)
 
     assert lease is not None
     assert comparable(await read(ours)) == comparable(expected)
     assert (lease.token, lease.lead.attempt, lease.lead.inputs) == (1, 1, usual.lead.inputs)
     assert lease.lead.priority == usual.lead.priority
-    assert lease.lead.waited_seconds == 0
+    assert lease.lead.waited_seconds is not None
 
 
 @pytest.mark.parametrize(
@@ -49,11 +51,11 @@ async def test_the_lead_stands_there_as_if_it_had_been_admitted_and_then_claimed
     [
         {"enrichment_status": "completed"},
         {"enrichment_status": "processing", "enrichment": {"due_at": FUTURE}},
-        {"enrichment_status": "pending", "enrichment": {"queued_at": PAST}},
+        {"enrichment_status": "pending", "enrichment": {"claim_id": "of an earlier run"}},
         {"enrichment_status": "pending", "enrichment": {"backfill": True}},
-        {"enrichment_status": "pending", "enrichment": {"interruptions": 9}},
         {"enrichment": "a writer's own"},
         {"enrichment_status": "a writer's own"},
+        {},
     ],
 )
 async def test_a_lead_that_is_not_new_goes_the_usual_way(
@@ -61,14 +63,14 @@ async def test_a_lead_that_is_not_new_goes_the_usual_way(
 ) -> None:
     await insert(ours, **fields)
     before = await read(ours)
-    assert await queue(ours).admit_and_claim(1) is None
+    assert await queue(ours).claim_new(1) is None
     assert await read(ours) == before
 
 
 async def test_only_one_daemon_gets_it(ours: AsyncCollection[Document]) -> None:
-    await insert(ours)
-    assert await queue(ours, holder="one").admit_and_claim(1)
-    assert await queue(ours, holder="another").admit_and_claim(1) is None
+    await insert(ours, enrichment_status="pending")
+    assert await queue(ours, holder="one").claim_new(1)
+    assert await queue(ours, holder="another").claim_new(1) is None
     assert (await read(ours))["enrichment"]["holder"] == "one"
 
 
@@ -82,9 +84,9 @@ async def test_only_one_daemon_gets_it(ours: AsyncCollection[Document]) -> None:
 async def test_what_was_written_though_the_answer_was_lost_is_ours(
     faults: Faults, fault: dict[str, Any]
 ) -> None:
-    await insert(faults.plain)
+    await insert(faults.plain, enrichment_status="pending")
     async with faults.fail("findAndModify", times=1, **fault):
-        lease = await queue(faults.leads).admit_and_claim(1)
+        lease = await queue(faults.leads).claim_new(1)
     assert lease is not None
     assert (await read(faults.plain))["enrichment"]["claim_id"] == lease.claim_id
 
@@ -92,14 +94,43 @@ async def test_what_was_written_though_the_answer_was_lost_is_ours(
 async def test_a_lead_that_the_validator_refuses_goes_the_usual_way(
     ours: AsyncCollection[Document],
 ) -> None:
-    await insert(ours)
+    await insert(ours, enrichment_status="pending")
     await ours.database.command(
-        "collMod", ours.name, validator={"enrichment_status": {"$exists": False}}
+        "collMod", ours.name, validator={"enrichment_status": {"$ne": "processing"}}
     )
     leads = queue(ours)
-    assert await leads.admit_and_claim(1) is None
-    assert await leads.admit([1]) == 0
+    assert await leads.claim_new(1) is None
+    assert (await leads.claim(1)).leases == []
     assert len(leads.aside) == 1
+
+
+async def test_a_lease_that_ran_out_before_the_answer_came_is_nobodys(faults: Faults) -> None:
+    await insert(faults.plain, enrichment_status="pending")
+    leads = queue(faults.leads, lease=timedelta(seconds=0.3))
+    async with faults.fail("findAndModify", times=1, blockConnection=True, blockTimeMS=400):
+        assert await leads.claim_new(1) is None
+
+
+async def test_a_claim_whose_outcome_is_open_is_not_made_again(faults: Faults) -> None:
+    """The second try would wait as long as the first."""
+    await insert(faults.plain, enrichment_status="pending")
+    leads = queue(faults.leads)
+    async with faults.fail("findAndModify", errorCode=50):
+        assert await leads.claim_new(1) is None
+        assert (await leads.claim(1)).lost == 1
+    assert (await read(faults.plain))["enrichment_status"] == "pending"
+
+
+async def test_where_a_lone_lead_cannot_be_taken_by_its_id_it_is_taken_like_others(
+    faults: Faults,
+) -> None:
+    """As in a collection that is sharded by another key."""
+    await insert(faults.plain, enrichment_status="pending")
+    leads = queue(faults.leads)
+    async with faults.fail("findAndModify", errorCode=61):
+        assert await leads.claim_new(1) is None
+        assert len((await leads.claim(1)).leases) == 1
+    assert leads.is_sharded
 
 
 # -- the worker --------------------------------------------------------------------------------
@@ -116,7 +147,7 @@ async def idle(leads: AsyncCollection[Document]) -> AsyncIterator[Working]:
 async def test_an_idle_worker_takes_a_new_lead_at_once(
     idle: Working, leads: AsyncCollection[Document]
 ) -> None:
-    await insert(leads)
+    await insert(leads, enrichment_status="pending")
     assert await idle.worker.take_at_once(1)
     await eventually(lambda: _has_status(leads, "completed"))
 
@@ -127,11 +158,19 @@ async def test_a_worker_whose_slots_are_all_taken_does_not(
     door = Door(ACME)
     async with working(leads, provider("acme", door), poll_seconds=60, concurrency=1) as at_work:
         await eventually(lambda: at_work.worker.is_idle)
-        await insert(leads)
-        await insert(leads, 2)
+        await insert(leads, enrichment_status="pending")
+        await insert(leads, 2, enrichment_status="pending")
         assert await at_work.worker.take_at_once(1)
         assert not await at_work.worker.take_at_once(2)
         door.opened.set()
+
+
+async def test_a_worker_that_has_heard_of_other_work_does_not(
+    idle: Working, leads: AsyncCollection[Document]
+) -> None:
+    await insert(leads, enrichment_status="pending")
+    idle.bell.ring()
+    assert not await idle.worker.take_at_once(1)
 
 
 async def test_a_worker_whose_leads_wait_for_a_limit_does_not(
@@ -142,14 +181,14 @@ async def test_a_worker_whose_leads_wait_for_a_limit_does_not(
 
     async with working(leads, provider("acme", ACME), pressure=crowded) as at_work:
         await eventually(lambda: at_work.worker.is_idle)
-        await insert(leads)
+        await insert(leads, enrichment_status="pending")
         assert not await at_work.worker.take_at_once(1)
 
 
 async def test_a_lead_that_comes_in_while_the_worker_stops_is_given_back(faults: Faults) -> None:
-    await insert(faults.plain)
     async with working(faults.leads, provider("acme", ACME), poll_seconds=60) as at_work:
         await eventually(lambda: at_work.worker.is_idle)
+        await insert(faults.plain, enrichment_status="pending")
         async with faults.fail("findAndModify", times=1, blockConnection=True, blockTimeMS=300):
             taking = asyncio.create_task(at_work.worker.take_at_once(1))
             await asyncio.sleep(0)  # it is on its way

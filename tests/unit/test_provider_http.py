@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import time
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 from loguru import logger
 from pydantic import SecretStr
 
-from enricher.answer import Answer, Held, Objected, Query, Reply, Throttled, Unavailable
-from enricher.providers.base import Access
+from enricher.answer import Answer, Found, Held, Objected, Query, Reply, Throttled, Unavailable
+from enricher.providers.base import Access, Request
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
@@ -89,6 +90,45 @@ async def test_gzip_that_is_none_is_a_garbled_body(provider: type[HttpProvider])
         provider, lambda _: httpx.Response(200, stream=Chunks(b"{}"), headers=headers)
     )
     assert answer == Unavailable("the body is garbled")
+
+
+DATA = b'{"name": "Acme", "data": {"status": "valid"}}'
+
+
+@each_provider
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("deflate", zlib.compress(DATA)),
+        ("deflate", zlib.compress(DATA, wbits=-15)),
+        ("gzip", gzip.compress(DATA)[:-4]),
+        ("gzip", gzip.compress(DATA) + b"padding"),
+    ],
+    ids=["zlib", "bare", "without-its-end", "with-more-behind"],
+)
+async def test_an_answer_that_is_packed_carelessly_is_paid_for_and_read(
+    provider: type[HttpProvider], encoding: str, body: bytes
+) -> None:
+    headers = {"content-encoding": encoding}
+    answer = await ask(
+        provider, lambda _: httpx.Response(200, stream=Chunks(body), headers=headers)
+    )
+    assert isinstance(answer, Found)
+
+
+async def test_a_path_may_bring_parameters_of_its_own() -> None:
+    class WithMore(ClearbitCompany):
+        def request(self, query: Query) -> Request:
+            return Request("/v2/find me?type=a", {"domain": query.company_domain or ""})
+
+    urls: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        urls.append(str(request.url))
+        return httpx.Response(404)
+
+    await ask(WithMore, answer)
+    assert urls == ["https://vendor.example/v2/find%20me?type=a&domain=acme.example"]
 
 
 @each_provider

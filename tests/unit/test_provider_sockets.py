@@ -17,6 +17,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from enricher.answer import Found, Query, Unavailable
+from enricher.errors import SettingsError
 from enricher.providers.apollo import ApolloPerson
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
@@ -267,6 +268,54 @@ async def test_an_answer_that_comes_packed_is_unpacked(
         assert isinstance(
             await ClearbitCompany(http, Access(SecretStr(KEY), base_url)).ask(QUERY), Found
         )
+
+
+async def test_no_call_waits_for_the_connections_of_others(
+    serve: Callable[[Serve], Awaitable[str]],
+) -> None:
+    """Its moment would pass, and all that waited would leave at once."""
+    asked, all_are_there = 0, asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked == 150:
+            all_are_there.set()
+        await all_are_there.wait()
+        return web.json_response({"name": "Acme"})
+
+    base_url = await serve(answer)
+    async with open_client() as http:
+        provider = ClearbitCompany(http, Access(SecretStr(KEY), base_url))
+        answers = await asyncio.gather(*(provider.ask(QUERY) for _ in range(150)))
+    assert all(isinstance(each, Found) for each in answers)
+
+
+async def test_a_vendor_that_lets_nobody_in_cannot_have_charged_anything() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        crowd = [socket.socket() for _ in range(3)]
+        for each in crowd:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        base_url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        async with open_client() as http:
+            provider = ClearbitCompany(http, Access(SecretStr(KEY), base_url, timeout=0.5))
+            tried = await provider.exchange(QUERY)
+        for each in crowd:
+            each.close()
+    assert tried.answer == Unavailable("timed out")
+    assert tried.is_charged is False
+
+
+async def test_authorities_that_cannot_be_read_are_an_error_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
+    with pytest.raises(SettingsError, match="SSL_CERT_FILE"):
+        async with open_client():
+            pass
 
 
 @pytest.mark.parametrize("knows_it", [True, False])

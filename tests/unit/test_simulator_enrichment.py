@@ -32,7 +32,7 @@ def query(word: str) -> Query:
 
 
 async def answers(simulator: Simulator, kind: type[HttpProvider], *queries: Query) -> list[Answer]:
-    async with simulator, transport.open_client(10, "enricher/test") as http:
+    async with simulator, transport.open_client("enricher/test") as http:
         access = Access(SecretStr("any"), simulator.base_urls[kind.vendor], timeout=30)
         provider = kind(http, access)
         return [await provider.ask(each) for each in queries]

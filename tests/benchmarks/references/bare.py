@@ -55,7 +55,7 @@ async def _work(
 
 async def _drain(orders: Orders) -> None:
     client: AsyncMongoClient[Document] = AsyncMongoClient(orders.uri, w="majority")
-    async with client, open_client(2 * orders.in_flight) as http:
+    async with client, open_client() as http:
         leads = client[orders.database]["leads"]
         found = await leads.find({}, {"email": 1}).to_list()
         todo, done = iter(found), asyncio.Queue[UpdateOne]()
