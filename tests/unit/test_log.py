@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import ssl
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -360,6 +361,17 @@ def test_what_libraries_say_below_warning_is_not_logged(out: io.StringIO, name: 
 def test_a_libraries_exception_is_routed_in(out: io.StringIO) -> None:
     logging.getLogger("asyncio").error("Task exception was never retrieved", exc_info=KeyError("x"))
     assert the_line(out)["exception.type"] == "KeyError"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"), [(ssl.SSLCertVerificationError("x"), False), (ValueError("x"), True)]
+)
+def test_a_connection_that_failed_for_nobody_is_no_line_of_its_own(
+    out: io.StringIO, error: Exception, *, is_told: bool
+) -> None:
+    """uvloop's TLS leaves one behind now and then when the driver has given up already."""
+    logging.getLogger("asyncio").error("Future exception was never retrieved", exc_info=error)
+    assert bool(out.getvalue()) is is_told
 
 
 def test_a_library_line_that_does_not_fit_its_arguments_is_no_error(out: io.StringIO) -> None:
