@@ -325,7 +325,4 @@ def _route_libraries() -> None:
 def _is_news(record: logging.LogRecord) -> bool:
     """Not of a connection that failed when nobody waited for it any more: who did has told of it."""
     error = record.exc_info[1] if record.exc_info else None
-    return not (
-        str(record.msg).startswith("Future exception was never retrieved")
-        and isinstance(error, OSError)
-    )
+    return not ("never retrieved" in str(record.msg) and isinstance(error, OSError))
