@@ -216,12 +216,9 @@ class Limiter:
         """False when the guards had no room before the slot became void."""
         if slot.is_guarded:
             return True
-        if all(guard.has_capacity() for guard in self._guards):
-            await self._pass_guards()  # nothing to wait for
-            slot.is_guarded = True
-            return True
+        has_room = all(guard.has_capacity() for guard in self._guards)
         try:
-            async with asyncio.timeout(slot.until - time.monotonic()):
+            async with asyncio.timeout(None if has_room else slot.until - time.monotonic()):
                 await self._pass_guards()
         except TimeoutError:
             return False

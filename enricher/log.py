@@ -323,6 +323,7 @@ def _route_libraries() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not of a connection that failed when nobody waited for it any more: who did has told of it."""
+    """Not of a connection that failed when nobody waited for it any more: who did has told of it. What
+    a task of ours died of is news, and is called otherwise."""
     error = record.exc_info[1] if record.exc_info else None
-    return not ("never retrieved" in str(record.msg) and isinstance(error, OSError))
+    return not ("Future exception was never" in str(record.msg) and isinstance(error, OSError))

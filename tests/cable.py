@@ -37,6 +37,7 @@ class Cable:
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
     _not_holding: asyncio.Event = field(default_factory=asyncio.Event)
     _words: bytes = b""
+    _lost_words: bytes = b""
     _delay_seconds: float = 0.0
     _is_cut: bool = False
     _ends: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -55,6 +56,10 @@ class Cable:
         """Requests with these words hang, and their connections with them; all others get through."""
         self._words = words
         self._not_holding.clear()
+
+    def lose_an_answer(self, words: bytes) -> None:
+        """The next one with these words does not arrive, and its connection breaks."""
+        self._lost_words = words
 
     def delay(self, seconds: float) -> None:
         """Whatever is sent arrives so much later, each way; no less gets through."""
@@ -117,8 +122,11 @@ class Cable:
             await self._not_holding.wait()
             self.held -= 1
 
-    async def _answer_may_pass(self, _: bytes) -> None:
+    async def _answer_may_pass(self, chunk: bytes) -> None:
         await self._flowing.wait()
+        if self._lost_words and self._lost_words in chunk:
+            self._lost_words = b""
+            raise ConnectionResetError
 
 
 async def _take_in(source: asyncio.StreamReader, under_way: UnderWay) -> None:

@@ -201,6 +201,7 @@ CASES = (
     _case("G5", "leads that may not be looked up", GARBAGE + "a_status_that_is_none_of_ours_is_left_to_whoever_wrote_it", gap="there is no rule on fields of a lead; a writer keeps one out by a status of its own"),
     _case("G6", "a vendor's list of those who objected later", "acceptance/test_permission.py::test_what_was_found_before_somebody_objected_is_erased_from_their_other_leads", gap="no vendor's list is fetched; PDL's ids stay on the lead as `pdl_id`"),
     _case("G7", "keys in URLs", PRIVACY + "no_key_was_in_the_url_of_any_call"),
+    _case("D0", "a lost answer to a claim", "integration/test_at_once.py::test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands"),
 )  # fmt: skip
 
 
@@ -256,6 +257,10 @@ def listing() -> str:
         ("P", "What a vendor answers"),
         ("L", "What happens to a lead meanwhile"),
         ("G", "What is personal"),
+        ("W", "Wrong data on a lead"),
+        ("V", "Privacy, and acts that cannot be undone"),
+        ("M", "Money"),
+        ("D", "What takes the daemon down, or is missed"),
     ):
         lines += [
             "",

@@ -15,7 +15,7 @@ def test_no_case_is_left_out() -> None:
         for letter, last in (("E", 29), ("P", 25), ("L", 16), ("G", 7))
         for number in range(1, last + 1)
     ]
-    assert [case.id for case in CASES] == expected
+    assert [case.id for case in CASES if case.id[0] in "EPLG"] == expected
 
 
 @each_case

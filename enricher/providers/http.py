@@ -204,8 +204,7 @@ def preparing(reply: Reply) -> Preparing:
 
 
 def _url(base_url: str, request: Request) -> URL:
-    """Whole as it is: aiohttp's own way to add parameters leaves a plus in an address as it is, and
-    vendors read that as a space."""
+    """Escaped here, the plus in an address above all, and sent as it is: nothing parses it again."""
     url = _base(base_url) + quote(request.path, safe=_SAFE_IN_A_PATH)
     if request.params:
         url += "&" if "?" in request.path else "?"

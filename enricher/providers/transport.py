@@ -7,7 +7,6 @@
 * It keeps cookies, and would carry a vendor's from one lead's question to the next.
 * It follows redirects, with a key in a header of the vendor's own naming to whatever host.
 * It unpacks a body whatever its size becomes; here that ends at `MAX_BODY_BYTES`.
-
 * It queues what exceeds a number of connections: calls whose moment has come would leave later, all at
   once. The leads in work bound the connections.
 

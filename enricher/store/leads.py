@@ -125,18 +125,9 @@ class Leads:
     async def claim_new(self, id_: LeadId) -> Lease | None:
         """One that was just admitted for the first time, without a search: for when there is no other
         work, so that no order has to be kept. `None` when it must go the usual way."""
-        claim_id, sent = uuid.uuid4().hex, time.monotonic()
-        this = {"_id": id_, **book.NEW}
-        try:
-            lease = await self._take_one(this, self._claiming(claim_id), claim_id, sent)
-        except PyMongoError as error:
-            if is_denied(error):
-                raise
-            if self._is_refused(error):
-                return None
-            _tell_unknown(error)
-            lease = next(iter(await self._read_back([id_], claim_id, sent)), None)
-        return lease if lease and lease.deadline > time.monotonic() else None
+        taken = await self._take_one(id_, book.NEW, uuid.uuid4().hex, time.monotonic())
+        leases = taken[1] if taken else []
+        return next((lease for lease in leases if lease.deadline > time.monotonic()), None)
 
     # -- claiming --------------------------------------------------------------------------
 
@@ -169,20 +160,10 @@ class Leads:
         self, ids: Sequence[LeadId], claim_id: str, sent: float
     ) -> tuple[bool, list[Lease]]:
         """Whether the server answered for each lead, and those that are ours."""
-        claiming = self._claiming(claim_id)
-        if len(ids) == 1 and not self.is_sharded:
-            this = {"_id": ids[0], **CLAIMABLE}
-            try:
-                lease = await self._take_one(this, claiming, claim_id, sent)
-            except PyMongoError as error:
-                if is_denied(error):
-                    raise
-                if not self._is_refused(error):  # to try it again would take as long again
-                    _tell_unknown(error)
-                    return False, await self._read_back(ids, claim_id, sent)
-            else:
-                return True, [lease] if lease else []
-        was_answered = await self._compare_and_set(ids, claiming)
+        is_alone = len(ids) == 1 and not self.is_sharded
+        if is_alone and (taken := await self._take_one(ids[0], CLAIMABLE, claim_id, sent)):
+            return taken
+        was_answered = await self._compare_and_set(ids, self._claiming(claim_id))
         return was_answered, await self._read_back(ids, claim_id, sent)
 
     def _is_refused(self, error: PyMongoError) -> bool:
@@ -194,17 +175,31 @@ class Leads:
         return book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)
 
     async def _take_one(
-        self, this: Document, steps: book.Pipeline, claim_id: str, sent: float
-    ) -> Lease | None:
-        """Who inserts a lead into an idle system waits for each round trip: this saves one."""
-        document = await self.collection.find_one_and_update(
-            this,
-            steps,
-            self._of_a_lease,
-            hint="_id_",
-            return_document=ReturnDocument.AFTER,
-        )
-        return None if document is None else self._leased(document, claim_id, sent)
+        self, id_: LeadId, only: Document, claim_id: str, sent: float
+    ) -> tuple[bool, list[Lease]] | None:
+        """As `_take`; `None` when the server refused. Who inserts a lead into an idle system waits for
+        each round trip: this saves one."""
+        try:
+            document = await self.collection.find_one_and_update(
+                {"_id": id_, **only},
+                self._claiming(claim_id),
+                self._of_a_lease,
+                hint="_id_",
+                return_document=ReturnDocument.AFTER,
+            )
+        except PyMongoError as error:
+            if is_denied(error):
+                raise
+            if self._is_refused(error):
+                return None
+            _tell_unknown(error)  # to try it again would take as long again
+            return False, await self._read_back([id_], claim_id, sent)
+        if document is None:
+            return True, []
+        if document.get("claim_id") != claim_id:
+            # What the driver had to send twice is answered with the lead as it stands, not as asked.
+            return True, await self._read_back([id_], claim_id, sent)
+        return True, [self._leased(document, claim_id, sent)]
 
     async def _compare_and_set(self, ids: Sequence[LeadId], claiming: book.Pipeline) -> bool:
         """True when the server answered for each lead; False when the outcome is open."""

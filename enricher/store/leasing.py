@@ -9,6 +9,7 @@ from enricher.store.lanes import rank_of
 
 CLAIMED = {
     "token": "$enrichment.token",
+    "claim_id": "$enrichment.claim_id",
     "attempts": "$enrichment.attempts",
     "answered": "$enrichment.answered",
     "waited_ms": "$enrichment.waited_ms",

@@ -11,6 +11,7 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, Pressure
+from tests.cable import cable_to, client_over
 from tests.integration.faults import Faults
 from tests.integration.queueing import FUTURE, claim_new, claim_one, insert, queue, read
 from tests.scripted import Door, company, provider
@@ -131,6 +132,20 @@ async def test_where_a_lone_lead_cannot_be_taken_by_its_id_it_is_taken_like_othe
         assert await leads.claim_new(1) is None
         assert len((await leads.claim(1)).leases) == 1
     assert leads.is_sharded
+
+
+@pytest.mark.parametrize("searched", [False, True])
+async def test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands(
+    mongodb_uri: str, ours: AsyncCollection[Document], *, searched: bool
+) -> None:
+    """To the second try the server answers with the whole lead, whatever part of it was asked for."""
+    await insert(ours, enrichment_status="pending", inputs="a writer's own")
+    async with cable_to(mongodb_uri) as cable, client_over(cable, patience_seconds=5) as client:
+        leads = queue(client[ours.database.name][ours.name])
+        cable.lose_an_answer(b"lastErrorObject")
+        lease = await claim_one(leads) if searched else await leads.claim_new(1)
+    assert lease is not None
+    assert (lease.token, lease.lead.inputs.email) == (1, "ada@quokka-freight.com")
 
 
 # -- the worker --------------------------------------------------------------------------------

@@ -601,9 +601,12 @@ async def test_a_lease_that_ran_out_before_the_claim_was_answered_is_nobodys(
         claimed = await leads.claim(count)
 
     assert (claimed.leases, claimed.lost) == ([], count)
-    await asyncio.sleep(0.3)  # the lease of a claim that came late runs from then
-    again = (await queue(faults.plain).claim(count)).leases
-    assert [lease.token for lease in again] == [2] * count
+
+    async def again() -> list[Lease]:
+        """The lease of a claim that came late runs from then."""
+        return (await queue(faults.plain).claim(count)).leases
+
+    assert [lease.token for lease in await eventually(again)] == [2] * count
 
 
 # -- leads that cannot be written --------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -56,6 +56,7 @@ async def watching(
     leads: AsyncCollection[Document],
     history: History | None = None,
     stalled_seconds: float = 5.0,
+    take_at_once: Callable[[LeadId], Awaitable[bool]] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Watching]:
     """A watcher at work, told to stop at the end of the block, where it must obey soon."""
@@ -68,6 +69,7 @@ async def watching(
         bell=Bell(),
         settings=WorkSettings(**{"poll_seconds": 0.1} | settings),
         stalled_seconds=stalled_seconds,
+        take_at_once=take_at_once,
     )
     watcher.stop = asyncio.Event()
     task = asyncio.create_task(watcher.run(watcher.stop), name="watcher")
@@ -192,6 +194,24 @@ async def test_a_lead_is_admitted_within_a_second_however_it_was_written(
             await watcher.bell.wait(5)
             await admitted(fresh, 1)
             assert time.monotonic() - began < 4, write.__name__
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+async def test_a_lone_lead_is_offered_once_it_is_admitted_and_the_bell_rings_if_nobody_takes_it(
+    fresh: AsyncCollection[Document], *, is_taken: bool
+) -> None:
+    offered: list[object] = []
+
+    async def take(id_: LeadId) -> bool:
+        offered.append((id_, (await read(fresh, id_))["enrichment_status"]))
+        return is_taken
+
+    async with watching(fresh, take_at_once=take) as watcher:
+        await eventually(lambda: watcher.is_watching)
+        await insert(fresh)
+        await eventually(lambda: offered)
+    assert offered == [(1, "pending")]
+    assert watcher.bell.is_rung is not is_taken
 
 
 async def test_ids_of_all_types_are_admitted(fresh: AsyncCollection[Document]) -> None:

@@ -364,13 +364,19 @@ def test_a_libraries_exception_is_routed_in(out: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "is_told"), [(ssl.SSLCertVerificationError("x"), False), (ValueError("x"), True)]
+    ("whose", "error", "is_told"),
+    [
+        ("Future", ssl.SSLCertVerificationError("x"), False),
+        ("Future", ValueError("x"), True),
+        ("Task", ConnectionResetError("x"), True),
+    ],
 )
 def test_a_connection_that_failed_for_nobody_is_no_line_of_its_own(
-    out: io.StringIO, error: Exception, *, is_told: bool
+    out: io.StringIO, whose: str, error: Exception, *, is_told: bool
 ) -> None:
     """uvloop's TLS leaves one behind now and then when the driver has given up already."""
-    logging.getLogger("asyncio").error("Future exception was never retrieved", exc_info=error)
+    text = f"{whose} exception was never retrieved"
+    logging.getLogger("asyncio").error(text, exc_info=error)
     assert bool(out.getvalue()) is is_told
 
 
