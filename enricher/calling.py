@@ -76,7 +76,7 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
     return Books(
         cache=Cache(database, holder, settings.work.lease_seconds),
         usage=Usage(database, budgets, settings.quota.plans),
-        keyring=await keyring(database),
+        keyring=await keyring(database, settings.privacy.hash_key),
         found_lasts=timedelta(days=settings.cache.days),
         not_found_lasts=timedelta(days=settings.cache.negative_days),
         suppressed=Suppressed(database),

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from enricher import calling
 from enricher.embedded import find_mongod
-from enricher.errors import CheckFailed, DatabaseError
+from enricher.errors import CheckFailed, DatabaseError, EnricherError
 from enricher.lead import Document
 from enricher.outage import describe
 from enricher.providers.base import Provider
@@ -34,6 +34,7 @@ from enricher.store import DatabaseTrouble, privileges, server
 from enricher.store.changes import Changes, StreamUnavailable
 from enricher.store.checkpoints import Checkpoint
 from enricher.store.indexes import Indexes
+from enricher.store.secret import keyring_if_made
 
 _CONNECTIONS = 2
 _SUBJECT_WIDTH = 16
@@ -49,7 +50,7 @@ class State(StrEnum):
 
 Verdict: TypeAlias = tuple[State, str]
 _COLOURS = {State.OK: "green", State.FAILED: "bold red", State.SKIPPED: "dim"}
-_AFTER_CONNECTING = ("replica set", "privileges", "indexes", "stream")
+_AFTER_CONNECTING = ("replica set", "privileges", "hash key", "indexes", "stream")
 
 
 @dataclass(slots=True)
@@ -115,6 +116,7 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
         lines.say("mongodb", (State.OK, f"version {found.version} answers, leads can be read"))
         lines.say("replica set", _replica_set(found))
         lines.say("privileges", await _tried(_privileges(client, database, leads)))
+        lines.say("hash key", await _tried(_hash_key(settings, client)))
         lines.say("indexes", await _tried(_indexes(client, database, leads)))
         lines.say("stream", await _tried(_stream(settings, client)))
     return None if found.replica_set else DatabaseError("MongoDB is not a replica set")
@@ -155,6 +157,21 @@ async def _privileges(client: AsyncMongoClient[Document], database: str, leads: 
     if lacking:
         return State.FAILED, f"missing: {', '.join(lacking)}"
     return State.OK, "leads can be updated, side collections written, indexes made"
+
+
+async def _hash_key(settings: Settings, client: AsyncMongoClient[Document]) -> Verdict:
+    """Whether this start could read what is stored under keyed hashes."""
+    key = settings.privacy.hash_key
+    try:
+        ring = await keyring_if_made(client[settings.mongo.database], key)
+    except EnricherError as error:
+        return State.FAILED, str(error)
+    if ring is None:
+        return State.OK, "made at the first start of `enricher run`"
+    return (
+        State.OK,
+        f"fits what is stored; kept in {'the database' if key is None else 'ENRICHER_HASH_KEY'}",
+    )
 
 
 async def _indexes(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:

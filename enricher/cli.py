@@ -197,14 +197,31 @@ def backfill(
 
 
 @cli.command()
-def forget(email: Annotated[str, typer.Argument(help="The person's e-mail address.")]) -> None:
+def forget(
+    email: Annotated[str | None, typer.Argument(help="The person's e-mail address.")] = None,
+    undo: Annotated[
+        bool,
+        typer.Option("--undo", help="The person may be asked about again; nothing is restored."),
+    ] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print who is suppressed: when, a hash, why.")
+    ] = False,
+) -> None:
     """Erase what was found about a person, and never ask about them again.
 
     Finds the address in any spelling, for which it reads all leads. The lead's own fields stay.
     """
-    from enricher.commands.forget import forget  # noqa: PLC0415 - see run
+    from enricher.commands import forget as forgetting  # noqa: PLC0415 - see run
+    from enricher.commands import suppressed  # noqa: PLC0415
 
-    _run(forget(_configured(), email))
+    if list_ and (undo or email is not None):
+        raise SettingsError(["forget: --list goes alone, without EMAIL and --undo"])
+    if list_:
+        _run(suppressed.list_entries(_configured()))
+    elif email is None:
+        raise SettingsError(["forget: give the person's e-mail address, or --list"])
+    else:
+        _run((suppressed.undo if undo else forgetting.forget)(_configured(), email))
 
 
 @cli.command()
@@ -252,6 +269,7 @@ def _configured(environ: Mapping[str, str] | None = None) -> Settings:
 
     settings = load(environ, others=plugins.third_parties(plugins.installed()))
     log.register_secret(settings.mongo.uri)
+    log.register_secret(settings.privacy.hash_key)
     for vendor in settings.vendors.values():
         log.register_secret(vendor.key)
     log.configure(settings.log, "enricher", __version__)

@@ -25,6 +25,8 @@ MOST_DAYS = 3650
 MOST_CALLS = 1_000_000_000
 MOST_LEADS = 100_000
 """Of a quota: the leads counted for an account stand in one document, at some 20 bytes each."""
+LEAST_HASH_KEY = 32
+"""Characters: whoever has the hashes can try shorter ones."""
 MAX_DATABASE_BYTES = 63
 MAX_COLLECTION_BYTES = 190
 """Together with the longest database name and a dot, within MongoDB's 255 for a namespace."""
@@ -87,6 +89,12 @@ def _key(key: object) -> object:
     return SecretStr(text) if text else None
 
 
+def _long_enough(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and len(key.get_secret_value()) < LEAST_HASH_KEY:
+        raise ValueError(f"expected at least {LEAST_HASH_KEY} characters")
+    return key
+
+
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s@?#]", url):
@@ -147,6 +155,7 @@ def lower(value: object) -> object:
 
 Url: TypeAlias = Annotated[str, AfterValidator(_base_url)]
 Key: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_key)]
+HashKey: TypeAlias = Annotated[Key, AfterValidator(_long_enough)]
 Strings: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_list)]
 Domains: TypeAlias = Annotated[Strings, AfterValidator(_domains)]
 Quotas: TypeAlias = Annotated[Mapping[str, int], NoDecode, BeforeValidator(_json_quotas)]

@@ -35,6 +35,7 @@ from enricher.setting_names import is_ours, unknown
 from enricher.setting_providers import ProviderSettings, ThirdParties, provider_settings
 from enricher.setting_types import (
     Domains,
+    HashKey,
     Level,
     Quotas,
     Section,
@@ -126,6 +127,14 @@ class IdentitySettings(Section):
     )
 
 
+class PrivacySettings(Section):
+    hash_key: HashKey = setting(
+        "ENRICHER_HASH_KEY",
+        None,
+        "Key that addresses are hashed with, of at least 32 characters; without it the database holds one.",
+    )
+
+
 class CacheSettings(Section):
     days: float = in_days(
         "ENRICHER_CACHE_DAYS", 7, "How long what a vendor answered stands for asking it again."
@@ -180,6 +189,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "work": WorkSettings,
     "priority": PrioritySettings,
     "identity": IdentitySettings,
+    "privacy": PrivacySettings,
     "cache": CacheSettings,
     "quota": QuotaSettings,
     "providers": ProviderSettings,
@@ -201,6 +211,7 @@ class Settings:
     work: WorkSettings = field(default_factory=WorkSettings)
     priority: PrioritySettings = field(default_factory=PrioritySettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     quota: QuotaSettings = field(default_factory=QuotaSettings)
     providers: ProviderSettings = field(default_factory=ProviderSettings)

@@ -45,6 +45,7 @@ ASKING = "acceptance/test_asking.py::test_"
 FIRST = "acceptance/test_first_start.py::test_"
 CRASH = "acceptance/test_crash.py::test_"
 WRITERS = "acceptance/test_writers.py::test_"
+HASH_KEY = "acceptance/test_hash_key.py::test_"
 PAID = "integration/test_paid.py::test_"
 USAGE = "integration/test_usage.py::test_"
 BUCKETS = "integration/test_buckets.py::test_"
@@ -201,6 +202,7 @@ CASES = (
     _case("G5", "leads that may not be looked up", GARBAGE + "a_status_that_is_none_of_ours_is_left_to_whoever_wrote_it", gap="there is no rule on fields of a lead; a writer keeps one out by a status of its own"),
     _case("G6", "a vendor's list of those who objected later", "acceptance/test_permission.py::test_what_was_found_before_somebody_objected_is_erased_from_their_other_leads", gap="no vendor's list is fetched; PDL's ids stay on the lead as `pdl_id`"),
     _case("G7", "keys in URLs", PRIVACY + "no_key_was_in_the_url_of_any_call"),
+    _case("V5", "the secret behind the hashes is lost, or is another one", HASH_KEY + "nothing_starts_after_the_secret_is_dropped", HASH_KEY + "nothing_starts_with_another_secret", HASH_KEY + "a_key_given_later_keeps_what_was_stored_before", HASH_KEY + "a_fresh_database_holds_no_key_when_one_is_given", "integration/test_secret.py::test_starts_at_the_same_moment_with_and_without_keys_agree_or_are_refused"),
     _case("D0", "a lost answer to a claim", "integration/test_at_once.py::test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands"),
 )  # fmt: skip
 

@@ -59,8 +59,8 @@ async def plan(settings: Settings, query: Document) -> Plan:
     console = _console()
     async with opened(settings) as database, calling.vendors(settings) as vendors:
         backfills = Backfills(database[settings.mongo.collection], query)
-        internal = frozenset(settings.identity.internal_domains)
-        estimator = Estimator(database, backfills, vendors.providers, internal)
+        internal, key = frozenset(settings.identity.internal_domains), settings.privacy.hash_key
+        estimator = Estimator(database, backfills, vendors.providers, internal, key)
         with explained("counting the leads"), filtering():
             run = await backfills.unfinished()
             with Meter(console, "Leads counted", None) as meter:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Query
@@ -67,19 +68,21 @@ class Estimator:
         backfills: Backfills,
         providers: Sequence[Provider],
         internal_domains: frozenset[str],
+        hash_key: SecretStr | None = None,
     ) -> None:
         self._database = database
         self._backfills = backfills
         self._paid = [provider for provider in providers if not provider.is_free]
         self._internal_domains = internal_domains
         self._suppressed = Suppressed(database)
+        self._hash_key = hash_key
         self._keyring: Keyring | None = None
         self._keys = Keyring(secrets.token_bytes(_KEY_BYTES))
         """Where no daemon has needed a secret yet, nothing is stored under it either."""
 
     async def count(self, run: Run | None, meter: Meter) -> Estimate:
         """Everything from the run's position on."""
-        self._keyring = await keyring_if_made(self._database)
+        self._keyring = await keyring_if_made(self._database, self._hash_key)
         self._keys = self._keyring or self._keys
         found = Estimate(
             providers={each.name: Calls(each.credits) for each in self._paid},

@@ -47,7 +47,8 @@ async def explanations(settings: Settings, *texts: str) -> list[Explanation]:
     """Of each lead that has one of these as its `_id` or its address, in their order."""
     async with opened(settings) as database, calling.vendors(settings) as registered:
         with explained("reading the leads"):
-            explainer = Explainer(settings, database, registered, await keyring_if_made(database))
+            ring = await keyring_if_made(database, settings.privacy.hash_key)
+            explainer = Explainer(settings, database, registered, ring)
             return [each for text in texts async for each in explainer.of(text)]
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from enricher.commands.database import explained, opened
 from enricher.errors import SettingsError
 from enricher.forgetting import Forgetting, Forgotten
-from enricher.identity import MULTIPLE_EMAILS, identify
+from enricher.identity import MULTIPLE_EMAILS, Identity, identify
 from enricher.lead import Document, Inputs
 from enricher.providers import registry
 from enricher.providers.base import Access, Provider
@@ -25,11 +25,7 @@ WHY = "enricher forget"
 
 async def forget(settings: Settings, address: str) -> None:
     """Erase and suppress. Raises SettingsError for what is no address."""
-    person = identify(Inputs(email=address))
-    if person.email_key is None:
-        raise SettingsError(["EMAIL: not an e-mail address"])
-    if MULTIPLE_EMAILS in person.flags:  # only the first would be forgotten
-        raise SettingsError(["EMAIL: more than one address; give one at a time"])
+    person = named(address)
     console = Console(highlight=False, soft_wrap=True)
     async with opened(settings) as database:
         with explained("forgetting"):
@@ -38,12 +34,22 @@ async def forget(settings: Settings, address: str) -> None:
     _report(console, address, done)
 
 
+def named(address: str) -> Identity:
+    """The one person with that address. Raises SettingsError for anything else."""
+    person = identify(Inputs(email=address))
+    if person.email_key is None:
+        raise SettingsError(["EMAIL: not an e-mail address"])
+    if MULTIPLE_EMAILS in person.flags:  # only the first would be forgotten
+        raise SettingsError(["EMAIL: more than one address; give one at a time"])
+    return person
+
+
 async def _forgetting(settings: Settings, database: AsyncDatabase[Document]) -> Forgetting:
     return Forgetting(
         Suppressed(database),
         Erasure(database[settings.mongo.collection]),
         Cache(database, WHY, settings.work.lease_seconds),
-        await keyring(database),
+        await keyring(database, settings.privacy.hash_key),
         _providers(settings),
     )
 

@@ -5,12 +5,16 @@ No address stands here: an entry's `_id` is the keyed hash of the normalised add
 skipped too.
 
     {_id: keyed hash, at: date, why: str}
+
+Beside the entries stands the fingerprint of the secret that they were made with (`store/secret.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -18,15 +22,24 @@ from pymongo.errors import DuplicateKeyError
 
 from enricher.lead import Document
 from enricher.store.coalesce import Coalescer
-from enricher.store.secret import Keyring
+from enricher.store.secret import ENTRIES, FINGERPRINT, Keyring
 
-COLLECTION = "enricher_suppressed"
+COLLECTION = ENTRIES
 _LARGEST_BATCH = 1000
 
 
 def key_of(keyring: Keyring, email_key: str) -> str:
     """The entry that stands for a mailbox; `email_key` is `Identity.email_key`."""
     return keyring.key("suppressed", email_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Somebody who is not to be asked about."""
+
+    key: str
+    at: datetime | None
+    why: str
 
 
 class Suppressed:
@@ -56,9 +69,19 @@ class Suppressed:
         """True when there was such an entry."""
         return (await self._collection.delete_one({"_id": key})).deleted_count > 0
 
+    async def entries(self) -> AsyncIterator[Entry]:
+        """All of them, oldest first."""
+        found = self._collection.find({"_id": {"$ne": FINGERPRINT}}, sort=[("at", 1), ("_id", 1)])
+        async for entry in found:
+            yield Entry(str(entry["_id"]), _date(entry.get("at")), str(entry.get("why")))
+
     async def _look_up(self, keys: Sequence[str]) -> Sequence[bool]:
         wanted = {"_id": {"$in": list(set(keys))}}
         found = {
             entry["_id"] for entry in await self._collection.find(wanted, {"_id": 1}).to_list()
         }
         return [key in found for key in keys]
+
+
+def _date(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None

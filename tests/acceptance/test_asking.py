@@ -395,7 +395,7 @@ async def test_nobody_is_known_and_the_person_is_suppressed_all_the_same(rig: Ri
             assert "leads erased: 0" in command.stdout
     entry = key_of(await keyring(rig.database), ADA)
     assert await Suppressed(rig.database).has(entry)
-    [stored] = await rig.database[suppression.COLLECTION].find().to_list()
+    [stored, _] = await rig.database[suppression.COLLECTION].find(sort=[("at", -1)]).to_list()
     assert "quokka" not in str(stored)
 
 
