@@ -26,8 +26,10 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, LeadId, Status
+from enricher.storable import mapping
 from enricher.store import answers, book, checkpoints
 from enricher.store.inputs import INPUTS
+from enricher.store.replies import whole_number
 from enricher.store.requests import SCAN_SECONDS
 
 _STATUS = "enrichment_status"
@@ -164,7 +166,9 @@ def _fingerprint(query: Document) -> str:
 
 
 def _run(document: Mapping[str, Any]) -> Run:
-    return Run(str(document.get("run")), document.get("after"), int(document.get("asked", 0)))
+    after = mapping(document.get("after"))
+    asked = whole_number(document.get("asked"))
+    return Run(str(document.get("run")), after if "of" in after else None, asked)
 
 
 def _same(one: LeadId, other: LeadId) -> bool:

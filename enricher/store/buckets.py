@@ -43,6 +43,7 @@ from enricher.answer import Held
 from enricher.lead import Document
 from enricher.paces import SLACK, Pace, paces
 from enricher.providers.base import Window
+from enricher.store.replies import reading
 
 COLLECTION = "enricher_limits"
 
@@ -183,7 +184,9 @@ class Bucket:
         self._was_seen = True
         taken = received - sent
         self._lead = min(taken, _LONGEST_LEAD) if taken > _QUICK else 0.0
-        return document, self._server.note(sent, received, document["now"] / 1000)
+        with reading(COLLECTION):
+            now = document["now"] / 1000
+        return document, self._server.note(sent, received, now)
 
     async def _update(self, fields: Mapping[str, Expression]) -> None:
         await self._apply([{"$set": {"now": _NOW}}, {"$set": fields}])
@@ -227,13 +230,14 @@ class Bucket:
 
     def _read(self, document: Document) -> Reserved:
         now, late = document["now"], min(self._server.error, _LARGEST_ERROR)
-        return Reserved(
-            slots=tuple(self._server.local(slot / 1000) + late for slot in document["slots"]),
-            life=LIFE - 2 * late,
-            next_at=self._server.local(document["next"] / 1000),
-            paused_until=self._server.local(document["paused_until"] / 1000),
-            held=_held(document.get("hold"), now),
-        )
+        with reading(COLLECTION):
+            return Reserved(
+                slots=tuple(self._server.local(slot / 1000) + late for slot in document["slots"]),
+                life=LIFE - 2 * late,
+                next_at=self._server.local(document["next"] / 1000),
+                paused_until=self._server.local(document["paused_until"] / 1000),
+                held=_held(document.get("hold"), now),
+            )
 
 
 # -- expressions -----------------------------------------------------------------------------

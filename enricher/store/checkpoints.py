@@ -12,7 +12,7 @@ server gave the collection stands there too. It takes `listCollections` to know 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import Timestamp
@@ -22,7 +22,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from enricher.lead import Document
+from enricher.storable import mapping
 from enricher.store.refusal import is_denied
+from enricher.store.replies import date_or_none, whole_number
 
 COLLECTION = "enricher_checkpoints"
 _MARGIN_SECONDS = 120
@@ -92,11 +94,11 @@ class Checkpoints:
         is_ours = self._uuid is None or saved_for in (None, self._uuid)
         usable = is_ours and document.get("pipeline") == self._pipeline
         return Checkpoint(
-            token=document.get("token") if usable else None,
-            started_at=document["started_at"],
-            saved_at=document.get("saved_at") if is_ours else None,
+            token=_token(document.get("token")) if usable else None,
+            started_at=date_or_none(document.get("started_at")) or datetime.now(UTC),
+            saved_at=date_or_none(document.get("saved_at")) if is_ours else None,
             history_known=bool(document.get("history_known")),
-            history_leads=int(document.get("history_leads", 0)),
+            history_leads=whole_number(document.get("history_leads")),
             is_foreign=not is_ours,
         )
 
@@ -129,6 +131,12 @@ class Checkpoints:
         """The leads that stood there before the first start, so many of them, are on record."""
         known = {"history_known": True, "history_leads": leads}
         await self._collection.update_one({"_id": self._id}, {"$set": known})
+
+
+def _token(stored: object) -> dict[str, Any] | None:
+    """What somebody else wrote there is no position: a search follows, which misses nothing."""
+    token = mapping(stored)
+    return token if isinstance(token.get("_data"), str) else None
 
 
 async def saved_at(database: AsyncDatabase[Document], leads: str) -> datetime | None:

@@ -29,6 +29,7 @@ from enricher.fleet import Circuit, Daemon, GateState, Presence, Report
 from enricher.lead import Document
 from enricher.storable import mapping
 from enricher.store.clock import ServerClock
+from enricher.store.replies import reading
 from enricher.throughput import Ended, Minute, Times
 
 COLLECTION = "enricher_daemons"
@@ -79,8 +80,9 @@ class Daemons:
             return_document=ReturnDocument.AFTER,
         )
         told = found or {}
-        self.clock.heard(told["seen_at"])
-        return bool(told["writes"] > 1)
+        with reading(COLLECTION):
+            self.clock.heard(told["seen_at"])
+            return bool(told["writes"] > 1)
 
     async def seen(self) -> list[Daemon]:
         """Those with a sign of life within the last hour, the latest start first."""

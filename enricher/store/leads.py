@@ -199,7 +199,7 @@ class Leads:
         if document.get("claim_id") != claim_id:
             # What the driver had to send twice is answered with the lead as it stands, not as asked.
             return True, await self._read_back([id_], claim_id, sent)
-        return True, [self._leased(document, claim_id, sent)]
+        return True, self._leased([document], claim_id, sent)
 
     async def _compare_and_set(self, ids: Sequence[LeadId], claiming: book.Pipeline) -> bool:
         """True when the server answered for each lead; False when the outcome is open."""
@@ -219,14 +219,16 @@ class Leads:
             "enrichment_status": Status.PROCESSING,
         }
         found = await self.collection.find(ours, self._of_a_lease).to_list()
-        return [self._leased(document, claim_id, sent) for document in found]
+        return self._leased(found, claim_id, sent)
 
     @property
     def _of_a_lease(self) -> Document:
         return {**CLAIMED, "account": self.account, "plan": self.plan}
 
-    def _leased(self, document: Document, claim_id: str, sent: float) -> Lease:
-        return lease_of(document, claim_id, sent + self.lease.total_seconds())
+    def _leased(self, documents: Iterable[Document], claim_id: str, sent: float) -> list[Lease]:
+        deadline = sent + self.lease.total_seconds()
+        leases = [lease_of(document, claim_id, deadline) for document in documents]
+        return [lease for lease in leases if lease is not None]
 
     # -- writing many ----------------------------------------------------------------------
 

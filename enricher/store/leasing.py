@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from enricher.lead import Document, Lead, Lease, Status
+from loguru import logger
+
+from enricher.lead import Document, Lead, Lease, Status, label
 from enricher.store import book
 from enricher.store.inputs import inputs_unchanged, read_inputs, text_or_null
 from enricher.store.lanes import rank_of
+from enricher.store.replies import UnreadableDocument, reading
 
 CLAIMED = {
     "token": "$enrichment.token",
@@ -24,14 +27,27 @@ CLAIMED = {
 """What is read of a lead that was claimed, beside `account` and `plan`."""
 
 
-def lease_of(document: Document, claim_id: str, deadline: float) -> Lease:
-    """From what `CLAIMED` reads; `deadline` by the monotonic clock."""
+def lease_of(document: Document, claim_id: str, deadline: float) -> Lease | None:
+    """From what `CLAIMED` reads; `deadline` by the monotonic clock.
+
+    `None` where a writer wrote into our book-keeping since the claim: it is work again when its lease
+    runs out, and the next claim puts the book-keeping right.
+    """
+    try:
+        with reading("the leads"):
+            return _lease(document, claim_id, deadline)
+    except UnreadableDocument:
+        logger.bind(lead=label(document["_id"])).warning("claim.unreadable")
+        return None
+
+
+def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
     waited = document.get("waited_ms")
     lead = Lead(
         id=document["_id"],
         inputs=read_inputs(document["inputs"]),
         enriched_data=document["enriched_data"] or {},
-        answered=document["answered"],
+        answered=dict(document["answered"]),
         job_title=document["job_title"],
         subject=document.get("subject"),
         attempt=int(document["attempts"]),
@@ -42,7 +58,7 @@ def lease_of(document: Document, claim_id: str, deadline: float) -> Lease:
         plan=document.get("plan"),
         newer_than=document["newer_than"],
     )
-    return Lease(lead, document["token"], claim_id, deadline)
+    return Lease(lead, int(document["token"]), claim_id, deadline)
 
 
 def fence(lease: Lease) -> Document:

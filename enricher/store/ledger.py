@@ -40,6 +40,7 @@ from enricher.answer import Held
 from enricher.lead import Document
 from enricher.store.clock import ServerClock
 from enricher.store.postings import Budget, Counts, Posting, document_id, month_of, pipeline
+from enricher.store.replies import reading
 
 _CALLS_END_WITHIN = timedelta(seconds=30)
 _MOMENT_SECONDS = 5.0
@@ -141,6 +142,8 @@ class Ledger:
     async def _carry_out(self, posting: Posting) -> Document:
         self._unsure = posting
         document = await self._upsert(posting)
+        with reading(self._collection.name):
+            _must_be_whole(document, posting.day)
         self._unsure = None
         self._clock.heard(document["at"])
         return document
@@ -193,6 +196,14 @@ def has_room(document: Document, today: date, budget: Budget) -> bool:
     What it was before cannot be asked: in a rolling restart, daemons with the old one come last.
     """
     return _has_room(budget, *spent_of(document, today))
+
+
+def _must_be_whole(document: Document, day: date) -> None:
+    """Reads all that is read of it later."""
+    granted, today, this_month = _own(document)["granted"], *spent_of(document, day)
+    _ = (_day_of(document), document["at"].astimezone(UTC), granted + today + this_month)
+    if (granted_at := document.get("granted_at")) is not None:
+        _ = document["at"] - granted_at
 
 
 def _own(document: Document) -> Document:

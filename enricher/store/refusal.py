@@ -17,7 +17,7 @@ _STATE_OF_THE_DATABASE = frozenset(
     {
         *(6, 7, 89, 279, 384, 9001),  # the network
         *(91, 189, 216, 10107, 11600, 11601, 11602, 13435, 13436),  # elections, shutdown
-        *(24, 46, 50, 112, 117, 175, 202, 262, 462, 16500),  # time limits, conflicts, overload
+        *(24, 46, 50, 112, 117, 175, 202, 217, 262, 462, 16500),  # time limits, conflicts, overload
         *(63, 64, 79, 100, 133, 134, 150, 13388, 14031),  # shards, write concern, a full disk
         *_PRIVILEGES,
     }

@@ -35,6 +35,7 @@ from enricher.store.coalesce import Coalescer
 from enricher.store.ledger import Ask, Begun, Ledger, has_room, spent_of
 from enricher.store.postings import Budget, document_id, months_between
 from enricher.store.quotas import Quotas
+from enricher.store.replies import reading
 
 __all__ = ["COLLECTION", "Begun", "Budget", "BudgetLeft", "DayOfProvider", "Usage"]
 
@@ -197,7 +198,8 @@ class Usage:
         today = await self._clock.today()
         first = today - timedelta(days=days - 1)
         found = await self._collection.find(months_between(first, today)).to_list()
-        rows = [row for document in found for row in _rows(document)]
+        with reading(COLLECTION):
+            rows = [row for document in found for row in _rows(document)]
         rows = [row for row in rows if first <= row.day <= today]
         return sorted(rows, key=lambda row: (-row.day.toordinal(), row.vendor, row.provider))
 
@@ -212,21 +214,23 @@ class Usage:
             {"_id": {"$in": list(ids)}}, {"spent": 1, f"days.{today:%d}.spent": 1}
         )
         documents = {ids[document["_id"]]: document async for document in found}
-        return [
-            left
-            for vendor, budget in limited.items()
-            for left in _left(vendor, budget, spent_of(documents.get(vendor, {}), today))
-        ]
+        with reading(COLLECTION):
+            return [
+                left
+                for vendor, budget in limited.items()
+                for left in _left(vendor, budget, spent_of(documents.get(vendor, {}), today))
+            ]
 
     async def with_room(self) -> list[str]:
         """Vendors asked this month whose budget has room, as it is now. Raises DatabaseTrouble."""
         today = await self._clock.today()
         found = await self._collection.find(months_between(today, today)).to_list()
-        return [
-            vendor
-            for vendor, document in ((_vendor(document), document) for document in found)
-            if has_room(document, today, self._budgets.get(vendor, Budget()))
-        ]
+        with reading(COLLECTION):
+            return [
+                vendor
+                for vendor, document in ((_vendor(document), document) for document in found)
+                if has_room(document, today, self._budgets.get(vendor, Budget()))
+            ]
 
 
 def _left(vendor: str, budget: Budget, spent: tuple[int, int]) -> Iterator[BudgetLeft]:
