@@ -1,16 +1,20 @@
 # Every target sets up its own .venv first, so each works on a fresh machine with Python >= 3.11.
 # ARGS passes arguments on: make demo ARGS="--once --leads 30"
+# WORKERS is how many test files run at once, each worker with a server of its own: make test WORKERS=1
 
 PYTHON ?= python3
-VENV   := .venv
+# Another interpreter gets an environment of its own: make test PYTHON=python3.13
+VENV   := .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN    := $(VENV)/bin
 USABLE := $(VENV)/.usable
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench-ready
 ARGS   ?=
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadfile
 LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make constraints"
 
-.PHONY: demo run test check redis bench chaos money packages constraints manifests pictures format clean
+.PHONY: demo run test quick check redis bench chaos money packages constraints manifests pictures format clean
 .DEFAULT_GOAL := test
 
 $(USABLE): pyproject.toml
@@ -29,7 +33,11 @@ run: $(USABLE)
 	$(BIN)/enricher run $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+# For whoever changes something: the pure rules and the store, without processes and pages.
+quick: $(READY)
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/integration $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
