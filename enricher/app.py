@@ -28,7 +28,7 @@ from loguru import logger
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher import __version__, calling, log, metrics
+from enricher import __version__, calling, log, metrics, signals
 from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.census import Census
@@ -286,7 +286,7 @@ def _introduction(found: server.Server, providers: Registered) -> dict[str, str]
 
 @contextmanager
 def _stopped_by_signals(stop: asyncio.Event, longest: float) -> Iterator[None]:
-    """The first SIGTERM or SIGINT drains; the second ends the process at once, by that signal.
+    """The first signal drains; the second ends the process at once, by that signal.
 
     So does the end of the time for draining, in seconds: a database that says nothing would hold up
     each step of it. What was in work is done again when its lease runs out.
@@ -294,28 +294,18 @@ def _stopped_by_signals(stop: asyncio.Event, longest: float) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []
 
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
-            end_by(number)
+    def drain(number: signal.Signals) -> None:
         logger.bind(signal=number.name).info("daemon.stopping")
         stop.set()
         timers.append(loop.call_later(longest, cut_short, number))
 
     def cut_short(number: signal.Signals) -> None:
         logger.bind(seconds=longest).warning("drain.cut_short")
-        end_by(number)
+        signals.end_by(number)
 
-    def end_by(number: signal.Signals) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, on_signal, number)
     try:
-        yield
+        with signals.heeding(drain):
+            yield
     finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
         for timer in timers:
             timer.cancel()

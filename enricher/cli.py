@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from loguru import logger
 
-from enricher import __version__, log
+from enricher import __version__, log, signals
 from enricher.errors import EnricherError, ExitCode, SettingsError
 from enricher.settings import LogSettings, Settings, load
 
@@ -32,12 +30,10 @@ cli = typer.Typer(
 def main() -> NoReturn:
     """Entry point: usage errors end with 2, as settings do; everything unexpected with 1.
 
-    SIGTERM and a closed terminal end a command the way Ctrl-C does, with everything that it
-    started; and even what goes wrong before the settings are known is logged redacted.
+    SIGTERM and a closed terminal end a command as Ctrl-C does, with everything that it started
+    (`signals.py`); and even what goes wrong before the settings are known is logged redacted.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` is to be heeded
-            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    signals.end_at_once()
     log.configure(LogSettings(), "enricher", __version__)
     try:
         cli(standalone_mode=True)
@@ -69,7 +65,7 @@ def _options(
 def run() -> None:
     """Enrich leads until told to stop. Without MONGODB_URI it starts an embedded MongoDB."""
     with suppress(KeyboardInterrupt):  # told to stop while it was starting: nothing is left behind
-        _run(_daemon(_configured()))
+        signals.run(_daemon(_configured()))
 
 
 async def _daemon(settings: Settings) -> None:
@@ -97,7 +93,7 @@ def check() -> None:
     """
     from enricher.check import report  # noqa: PLC0415 - see run
 
-    _run(report(_configured()))
+    signals.run(report(_configured()))
 
 
 @cli.command()
@@ -124,7 +120,7 @@ def reenrich(
     from enricher.commands.reenrich import Chosen, reenrich  # noqa: PLC0415 - see run
 
     chosen = Chosen(id_, email, query, failed)
-    sys.exit(_run(reenrich(_configured(), chosen, refresh=refresh)))
+    sys.exit(signals.run(reenrich(_configured(), chosen, refresh=refresh)))
 
 
 @cli.command()
@@ -143,7 +139,7 @@ def explain(
     """
     from enricher.commands.explain import explain  # noqa: PLC0415 - see run
 
-    sys.exit(_run(explain(_configured(), lead, as_json=as_json)))
+    sys.exit(signals.run(explain(_configured(), lead, as_json=as_json)))
 
 
 @cli.command()
@@ -162,7 +158,7 @@ def status(
     if as_json and watch:
         raise SettingsError(["status: --json and --watch exclude each other"])
     with suppress(KeyboardInterrupt):  # the way to end --watch
-        _run(watched(_configured()) if watch else once(_configured(), as_json=as_json))
+        signals.run(watched(_configured()) if watch else once(_configured(), as_json=as_json))
 
 
 @cli.command()
@@ -186,11 +182,11 @@ def backfill(
         raise SettingsError(["backfill: without a terminal to ask on, give --yes or --dry-run"])
     settings = _configured()
     try:
-        made = _run(plan(settings, match))
+        made = signals.run(plan(settings, match))
         if dry_run or made.is_empty:
             return
         if yes or not made.estimate.leads or typer.confirm("Enrich these leads?"):
-            sys.exit(_run(fill(settings, made)))
+            sys.exit(signals.run(fill(settings, made)))
         typer.echo("Nothing was changed.")
     except KeyboardInterrupt:  # while it was counting
         sys.exit(ExitCode.UNEXPECTED)
@@ -217,11 +213,11 @@ def forget(
     if list_ and (undo or email is not None):
         raise SettingsError(["forget: --list goes alone, without EMAIL and --undo"])
     if list_:
-        _run(suppressed.list_entries(_configured()))
+        signals.run(suppressed.list_entries(_configured()))
     elif email is None:
         raise SettingsError(["forget: give the person's e-mail address, or --list"])
     else:
-        _run((suppressed.undo if undo else forgetting.forget)(_configured(), email))
+        signals.run((suppressed.undo if undo else forgetting.forget)(_configured(), email))
 
 
 @cli.command()
@@ -235,7 +231,7 @@ def simulator(
     """Serve the vendors' APIs, simulated, on one port; print the settings that point at it."""
     from enricher.demo.serve import serve  # noqa: PLC0415 - nothing else imports the demo
 
-    _run(serve(host, port, seed=seed, latency=latency, jitter=jitter))
+    signals.run(serve(host, port, seed=seed, latency=latency, jitter=jitter))
 
 
 @cli.command()
@@ -259,7 +255,7 @@ def demo(
     from enricher.demo.show import show  # noqa: PLC0415 - nothing else imports the demo
 
     with suppress(KeyboardInterrupt):  # while it starts; later a signal ends it in order
-        sys.exit(_run(show(leads, once=once, seed=seed, explain=explain)))
+        sys.exit(signals.run(show(leads, once=once, seed=seed, explain=explain)))
     sys.exit(ExitCode.UNEXPECTED if once else ExitCode.OK)
 
 
@@ -274,12 +270,3 @@ def _configured(environ: Mapping[str, str] | None = None) -> Settings:
         log.register_secret(vendor.key)
     log.configure(settings.log, "enricher", __version__)
     return settings
-
-
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run under uvloop where there is one: 10 to 25 % less CPU."""
-    try:
-        import uvloop  # noqa: PLC0415 - not on every platform
-    except ImportError:
-        return asyncio.run(coroutine)
-    return uvloop.run(coroutine)

@@ -46,6 +46,7 @@ FIRST = "acceptance/test_first_start.py::test_"
 CRASH = "acceptance/test_crash.py::test_"
 WRITERS = "acceptance/test_writers.py::test_"
 HASH_KEY = "acceptance/test_hash_key.py::test_"
+SIGNALS = "acceptance/test_signals.py::test_"
 PAID = "integration/test_paid.py::test_"
 REPLIES = "integration/test_replies.py::test_"
 USAGE = "integration/test_usage.py::test_"
@@ -205,6 +206,8 @@ CASES = (
     _case("G7", "keys in URLs", PRIVACY + "no_key_was_in_the_url_of_any_call"),
     _case("V5", "the secret behind the hashes is lost, or is another one", HASH_KEY + "nothing_starts_after_the_secret_is_dropped", HASH_KEY + "nothing_starts_with_another_secret", HASH_KEY + "a_key_given_later_keeps_what_was_stored_before", HASH_KEY + "a_fresh_database_holds_no_key_when_one_is_given", "integration/test_secret.py::test_starts_at_the_same_moment_with_and_without_keys_agree_or_are_refused"),
     _case("D0", "a lost answer to any command that answers with a document, and documents that others have written into", "integration/test_at_once.py::test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands", REPLIES + "a_lone_lead_is_ours_with_all_that_a_lease_says", REPLIES + "the_secret_that_was_made_is_the_one_that_is_kept", REPLIES + "slots_are_given_out_once", REPLIES + "a_hold_stands", REPLIES + "a_call_is_reserved_once", REPLIES + "a_daemon_is_enrolled", REPLIES + "a_first_start_is_a_first_start", REPLIES + "a_backfill_goes_on_with_the_run_that_it_began", REPLIES + "a_person_is_erased", REPLIES + "a_ledger_that_cannot_be_read_is_trouble_of_the_database", REPLIES + "a_checkpoint_that_cannot_be_read_is_none", REPLIES + "a_claim_that_somebody_wrote_into_is_left_to_its_lease"),
+    _case("D0", "a lost answer to a claim", "integration/test_at_once.py::test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands"),
+    _case("D23", "SIGTERM where SIGINT is ignored, while something starts, twice, with a stuck loop", *(SIGNALS + name for name in ("run_ends_while_the_embedded_server_starts", "run_drains_and_ends", "a_second_sigterm_does_not_wait_for_a_vendor", "two_at_once_end_it", "status_watch_ends", "nohup_is_heeded", "the_simulator_ends", "the_demo_ends_while_it_starts_and_while_it_shows", "a_backfill_ends_and_says_how_to_go_on", "before_anything_is_started_it_ends_by_that_signal", "the_second_signal_ends_a_command_whose_loop_is_stuck"))),
 )  # fmt: skip
 
 

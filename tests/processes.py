@@ -10,7 +10,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
@@ -47,8 +48,13 @@ class Daemon:
         *arguments: str,
         env: Mapping[str, str] | None = None,
         quiet: bool = False,
+        ignoring: Collection[signal.Signals] = (),
+        before: Sequence[str] = (),
     ) -> None:
+        """`ignoring` are signals that it finds ignored, as SIGINT is in what a script starts with `&`;
+        `before` are words that go before the command, such as `prlimit --nofile=64`."""
         self._quiet = quiet
+        self._ignoring, self._before = ignoring, before
         self._arguments = (command, *arguments)
         self._env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self._env |= {"ENRICHER_HTTP_PORT": "0", "ENRICHER_LOG_FORMAT": "json", **(env or {})}
@@ -63,13 +69,14 @@ class Daemon:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *(*bound_to_us(), sys.executable, "-m", "enricher", *self._arguments),
+            *(*bound_to_us(), *self._before, sys.executable, "-m", "enricher", *self._arguments),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self._directory.name,
             env=self._env,
             limit=2**24,
+            preexec_fn=self._ignore if self._ignoring else None,
         )
         self._readers = (
             asyncio.create_task(self._read_stderr(), name="stderr"),
@@ -83,6 +90,15 @@ class Daemon:
         self._directory.cleanup()
         if not self._quiet:
             self._show()
+
+    def _ignore(self) -> None:
+        for number in self._ignoring:
+            signal.signal(number, signal.SIG_IGN)
+
+    @property
+    def directory(self) -> Path:
+        """Where it runs; what is put there before it is entered is there when it starts."""
+        return Path(self._directory.name)
 
     @property
     def process(self) -> asyncio.subprocess.Process:

@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("edges", "store.* providers.* paces"),
     (
         "ground",
-        "embedded settings setting_names setting_providers setting_types setting_vendors env_file systemd series metrics log outage page",
+        "embedded settings setting_names setting_providers setting_types setting_vendors env_file signals systemd series metrics log outage page",
     ),
     (
         "pure",

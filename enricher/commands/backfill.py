@@ -8,22 +8,20 @@ work; daemons do the rest. Ended at any moment, the same command goes on where i
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 from rich.table import Table
 
-from enricher import calling
+from enricher import calling, signals
 from enricher.commands.database import explained, filtering, opened, patiently, rank
 from enricher.commands.estimate import Estimate, Estimator
 from enricher.commands.meter import Meter
 from enricher.errors import DatabaseError, ExitCode
 from enricher.lead import Document
 from enricher.settings import Settings
+from enricher.signals import end_if_cancelled
 from enricher.store.backfills import Backfills, Run, names_status
 from enricher.store.requests import Asked, Requests
 
@@ -105,32 +103,12 @@ async def fill(settings: Settings, made: Plan) -> ExitCode:
     UNEXPECTED when a signal ended it before.
     """
     task = asyncio.ensure_future(_fill(settings, made))
-    with _cancelled_by_signals(task):
+    with signals.heeding(lambda _: task.cancel()):
         await asyncio.wait({task})
     if task.cancelled():
         return ExitCode.UNEXPECTED
     task.result()
     return ExitCode.OK
-
-
-@contextmanager
-def _cancelled_by_signals(task: asyncio.Future[None]) -> Iterator[None]:
-    """Also where SIGINT was ignored from the start, as in a shell's background jobs."""
-    loop, signals = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-
-def _end_if_cancelled() -> None:
-    """A signal that comes while the driver has just been answered may be swallowed there."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 async def _fill(settings: Settings, made: Plan) -> None:
@@ -163,7 +141,7 @@ class _Filling:
     async def until_done(self, meter: Meter) -> None:
         is_more = True
         while is_more or self._in_work:
-            _end_if_cancelled()
+            end_if_cancelled()
             await self._look(meter)
             if is_more and self._in_work <= MOST_PENDING - _PAGE:
                 is_more = await self._ask_for_a_page()

@@ -20,6 +20,7 @@ from enricher.commands.status_view import shown
 from enricher.outage import describe
 from enricher.overview import Overview
 from enricher.settings import Settings
+from enricher.signals import end_if_cancelled
 from enricher.status import Status
 from enricher.status import as_json as status_as_json
 from enricher.store import DatabaseTrouble
@@ -72,6 +73,7 @@ async def _refresh(
 ) -> NoReturn:
     while True:
         await asyncio.sleep(_REFRESH_SECONDS)
+        end_if_cancelled()
         seen = await look_again(overview.status, seen, show)
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import signal
 
 import typer
 
+from enricher import signals
 from enricher.demo.simulator import Simulator
 from enricher.errors import SettingsError
 
@@ -24,10 +24,8 @@ BY_PLAN, PAID_PLAN = ("pdl", "apollo"), "1000"
 
 
 async def serve(host: str, port: int, *, seed: int, latency: float, jitter: float) -> None:
-    """Listen until SIGTERM or SIGINT. Raises SettingsError when the address cannot be had."""
+    """Listen until a signal comes. Raises SettingsError when the address cannot be had."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     simulator = Simulator(seed, latency, jitter=jitter)
     try:
         await simulator.start(host, port)
@@ -35,7 +33,8 @@ async def serve(host: str, port: int, *, seed: int, latency: float, jitter: floa
         raise SettingsError([_complaint(error, host, port)]) from error
     try:
         typer.echo("\n".join(["# Simulated vendors; Ctrl-C ends them.", *settings_for(simulator)]))
-        await stop.wait()
+        with signals.heeding(lambda _: stop.set()):
+            await stop.wait()
     finally:
         await simulator.stop()
 

@@ -7,7 +7,6 @@ inserts and reads; whatever happens to a lead is the daemon's doing.
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +15,7 @@ from itertools import islice
 from rich.console import Console
 from rich.live import Live
 
+from enricher import signals
 from enricher.commands.explain import explanations, tell
 from enricher.demo.board import Board, Row
 from enricher.demo.leads import sample_leads
@@ -43,31 +43,20 @@ async def show(leads: int, *, once: bool, seed: int, explain: bool = False) -> i
     console.print("Starting MongoDB, the simulated vendors and the daemon ...", style="dim")
     try:
         async with open_stage(seed) as stage:
-            stop = _stopped_by_signals(stage)
-            board = Board(stage.leads)
+            stop, board = asyncio.Event(), Board(stage.leads)
             play = _Play(console, stage, board, leads, seed, once=once, explains=explain)
-            await play.until(stop)
-            if explain:
-                await _explain(console, stage, board)
-            console.print("Stopping the daemon, the vendors and MongoDB ...", style="dim")
-            return play.conclude()
+            # Another signal does not wait for the drain.
+            with signals.heeding(lambda _: stop.set(), lambda _: stage.daemon.kill()):
+                await play.until(stop)
+                if explain:
+                    await _explain(console, stage, board)
+                console.print("Stopping the daemon, the vendors and MongoDB ...", style="dim")
+                code = play.conclude()
+                await stage.daemon.stop()
+            return code
     except DaemonEnded as ended:
         console.print(str(ended), markup=False, soft_wrap=True)
         return ExitCode.UNEXPECTED
-
-
-def _stopped_by_signals(stage: Stage) -> asyncio.Event:
-    """The first signal ends the demo, with a drain; another one does not wait for the drain."""
-    stop = asyncio.Event()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            stage.daemon.kill()
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    return stop
 
 
 class _Play:

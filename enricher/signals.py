@@ -1,0 +1,116 @@
+"""How a signal ends a command, from its first moment to its last.
+
+    before there is a loop      nothing was started yet: the process ends at once, by that signal
+    in the loop                 the first signal has the command end in order: by default it is
+                                cancelled, and what it started is ended with it
+    the second                  the process ends at once, by that signal
+
+No signal is turned into another. SIGINT is ignored in what a script starts with `&`, and whatever relied
+on it would be lost there: SIGTERM has to do by itself. SIGINT is heeded all the same once there is a loop,
+because who sends it to such a process means it; SIGHUP is not where it was ignored (`nohup`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn, TypeAlias
+
+Act: TypeAlias = Callable[[signal.Signals], object]
+
+_EXIT_OF_A_SHELL = 128
+
+
+def end_by(number: signal.Signals) -> NoReturn:
+    """End this process at once, the way the signal itself would.
+
+    The first process of a container is ended by no signal that it does not handle: by exit code there.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    os._exit(_EXIT_OF_A_SHELL + number)
+
+
+def end_at_once() -> None:
+    """Until something is started that has to be ended in order. Ctrl-C is Python's own."""
+    for number in _heeded():
+        if number != signal.SIGINT:
+            signal.signal(number, lambda came, _: end_by(signal.Signals(came)))
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What it returns; KeyboardInterrupt when a signal ended it.
+
+    Under uvloop where there is one: 10 to 25 % less CPU.
+    """
+    told: list[signal.Signals] = []
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            return runner.run(_until_told(coroutine, told))
+        except asyncio.CancelledError:
+            if told:
+                raise KeyboardInterrupt from None
+            raise
+
+
+@contextmanager
+def heeding(first: Act, again: Act = end_by) -> Iterator[None]:
+    """The first signal calls `first` in the running loop, each later one `again` wherever it stands.
+
+    A handler of the interpreter's, not of the loop's: the second signal is to work also where the
+    loop is stuck, and what was in force before is in force again afterwards.
+    """
+    loop = asyncio.get_running_loop()
+    is_told = False
+
+    def on_signal(came: int, _: FrameType | None) -> None:
+        nonlocal is_told
+        number = signal.Signals(came)
+        if is_told:
+            again(number)
+        else:
+            is_told = True
+            loop.call_soon_threadsafe(first, number)
+
+    before = {number: signal.signal(number, on_signal) for number in _heeded()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_if_cancelled() -> None:
+    """A cancellation that comes while the driver has just been answered may be swallowed there."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+async def _until_told(coroutine: Coroutine[Any, Any, Any], told: list[signal.Signals]) -> Any:
+    task = asyncio.current_task()
+
+    def cancel(number: signal.Signals) -> None:
+        told.append(number)
+        if task is not None:
+            task.cancel()
+
+    with heeding(cancel):
+        return await coroutine
+
+
+def _heeded() -> tuple[signal.Signals, ...]:
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT, *(() if is_ignored else (signal.SIGHUP,)))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
