@@ -13,6 +13,7 @@ from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from enricher.errors import DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.lead import Document
 from enricher.log import redact
+from enricher.store.uri import ours
 
 _SELECT_MS = 5_000
 _INSPECT_SECONDS = 5.0
@@ -51,7 +52,7 @@ async def connect(uri: str, pool: int) -> AsyncIterator[AsyncMongoClient[Documen
 def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
     try:
         return AsyncMongoClient(
-            uri,
+            ours(uri),
             appname="enricher",
             maxPoolSize=pool,
             serverSelectionTimeoutMS=_SELECT_MS,
@@ -60,6 +61,8 @@ def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
             retryWrites=True,
             # A claim is read back when its outcome is open: a secondary would deny it.
             readPreference="primary",
+            # An id stays what it is in BSON, of either kind of UUID; as Python's own it could not be written.
+            uuidRepresentation="unspecified",
             tz_aware=True,
             datetime_conversion="DATETIME_AUTO",
             unicode_decode_error_handler="replace",
