@@ -150,3 +150,5 @@ class Reply:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    flaw: str = ""
+    """Why the body could not be had ("the body is too large"); what came of it is not in `body`."""

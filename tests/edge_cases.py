@@ -54,6 +54,7 @@ BUCKETS = "integration/test_buckets.py::test_"
 LANES = "integration/test_lanes.py::test_"
 SETTLE = "integration/test_settle.py::test_"
 WATCHER = "integration/test_watcher.py::test_"
+WORD = "acceptance/test_vendors_word.py::test_"
 HTTP = "unit/test_provider_http.py::test_"
 REFUSALS = "unit/test_hunter_refusals.py::test_"
 DNS = "unit/test_mail_dns.py::test_"
@@ -204,7 +205,9 @@ CASES = (
     _case("G5", "leads that may not be looked up", GARBAGE + "a_status_that_is_none_of_ours_is_left_to_whoever_wrote_it", gap="there is no rule on fields of a lead; a writer keeps one out by a status of its own"),
     _case("G6", "a vendor's list of those who objected later", "acceptance/test_permission.py::test_what_was_found_before_somebody_objected_is_erased_from_their_other_leads", gap="no vendor's list is fetched; PDL's ids stay on the lead as `pdl_id`"),
     _case("G7", "keys in URLs", PRIVACY + "no_key_was_in_the_url_of_any_call"),
+    _case("V1", "an act that cannot be undone, on the word of somebody in between", WORD + "a_451_of_somebody_elses_erases_nothing_and_suppresses_nobody"),
     _case("V5", "the secret behind the hashes is lost, or is another one", HASH_KEY + "nothing_starts_after_the_secret_is_dropped", HASH_KEY + "nothing_starts_with_another_secret", HASH_KEY + "a_key_given_later_keeps_what_was_stored_before", HASH_KEY + "a_fresh_database_holds_no_key_when_one_is_given", "integration/test_secret.py::test_starts_at_the_same_moment_with_and_without_keys_agree_or_are_refused"),
+    _case("M5", "a firewall's refusal", WORD + "a_firewalls_refusal_holds_nobody_and_ends_with_the_firewall"),
     _case("D0", "a lost answer to any command that answers with a document, and documents that others have written into", "integration/test_at_once.py::test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands", REPLIES + "a_lone_lead_is_ours_with_all_that_a_lease_says", REPLIES + "the_secret_that_was_made_is_the_one_that_is_kept", REPLIES + "slots_are_given_out_once", REPLIES + "a_hold_stands", REPLIES + "a_call_is_reserved_once", REPLIES + "a_daemon_is_enrolled", REPLIES + "a_first_start_is_a_first_start", REPLIES + "a_backfill_goes_on_with_the_run_that_it_began", REPLIES + "a_person_is_erased", REPLIES + "a_ledger_that_cannot_be_read_is_trouble_of_the_database", REPLIES + "a_checkpoint_that_cannot_be_read_is_none", REPLIES + "a_claim_that_somebody_wrote_into_is_left_to_its_lease"),
     _case("D0", "a lost answer to a claim", "integration/test_at_once.py::test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands"),
     _case("D11", "options in the address of MongoDB that suit other programs; UUIDs as ids and accounts", "integration/test_server.py::test_every_option_of_the_driver_is_either_ours_or_the_operators", "integration/test_server.py::test_what_we_rely_on_is_the_same_whatever_the_address_says", "integration/test_server.py::test_what_is_about_the_way_to_the_server_is_honoured", "integration/test_server.py::test_a_value_that_the_driver_would_ignore_is_refused_in_one_line", "acceptance/test_uri.py::test_ids_and_accounts_may_be_uuids_in_any_representation", "acceptance/test_uri.py::test_options_that_would_break_the_work_have_no_effect", "acceptance/test_uri.py::test_a_value_that_could_only_be_ignored_ends_a_command_with_2"),

@@ -178,8 +178,9 @@ def _of_no_answer(name: str) -> Iterator[Case]:
 def _of_the_wire(name: str) -> Iterator[Case]:
     """Whoever gets no answer may have paid for it all the same."""
     paid, lost = _paid(name, TRIES), failed(name, "the connection failed (reset)")
-    for kind in ("reset", "cut_off"):
-        yield Case(name, kind, {"kind": kind}, lost, TRIES, paid)
+    yield Case(name, "reset", {"kind": "reset"}, lost, TRIES, paid)
+    cut_off = failed(name, "the body was cut off")
+    yield Case(name, "cut_off", {"kind": "cut_off"}, cut_off, TRIES, paid)
     for kind in ("hang", "drip"):
         late, short = failed(name, "timed out"), NO_TIME_FOR_A_CALL
         yield Case(name, kind, {"kind": kind}, late, TRIES, paid, settings=short)
@@ -312,7 +313,7 @@ def _of_apollo(name: str) -> Iterator[Case]:
     yield _throttled_once(name, "429-retry-after")
     yield _stopping(name, literal(429), "429-without-a-word", throttled(name))
     yield _stopping(name, {"kind": "unauthorized"}, "401", held(name, KEY))
-    yield _stopping(name, literal(402), "402", held(name, USED_UP))
+    yield _stopping(name, literal(402, {"error": "Payment required."}), "402", held(name, USED_UP))
     out_of_scope = held(name, "the key may not use this route")
     yield _stopping(name, {"kind": "forbidden"}, "403", out_of_scope)
     yield _stopping(name, {"kind": "quota_spent"}, "422-credits", held(name, USED_UP))

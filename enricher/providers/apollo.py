@@ -62,6 +62,8 @@ _PERSON_ROUTE = "/api/v1/people/match"
 _HEALTH_ROUTE = "/v1/auth/health"
 _OK = 200
 _LOCKED = "email_not_unlocked@"
+_NO_CREDITS = "insufficient credits"
+_REFUSED_KEY_TEXT = b"invalid api key"
 _TEXTS = {
     "apollo_id": ("id",),
     "name": ("name",),
@@ -125,6 +127,9 @@ class _Apollo(HttpProvider):
         if per_minute is not None and per_minute > FREE_PER_MINUTE:
             self.windows = (Window(per_minute, 60),)
 
+    def is_own(self, reply: Reply) -> bool:
+        return _is_own(reply)
+
     def headers(self) -> dict[str, str]:
         return {"x-api-key": self._access.key.get_secret_value()}
 
@@ -140,7 +145,7 @@ class _Apollo(HttpProvider):
                 return words[is_good]
             case 403 if _is_scope(reply):
                 return None  # a key for enrichment alone need not be good for this route
-        return complaint(reply, _refusal(reply))
+        return complaint(reply, self._judge(reply))
 
 
 class ApolloCompany(_Apollo):
@@ -272,12 +277,22 @@ def _refusal(reply: Reply) -> Answer:
         case 403 if _is_scope(reply):
             return Held(REFUSED_SCOPE)
         case 400:
-            return NotFound(REFUSED_QUESTION)
+            return _refused(reply)
         case 422:
-            return Held(USED_UP) if "insufficient credits" in _said(reply) else _refused(reply)
+            return Held(USED_UP) if _NO_CREDITS in _said(reply) else _refused(reply)
         case 429:
             return _throttled(reply)
     return Unavailable(str(reply.status))
+
+
+def _is_own(reply: Reply) -> bool:
+    """A 401 is plain text. In JSON `error` or `error_code` say what is wrong; a gateway's own refusal
+    has a `message`."""
+    body = reading.parse_object(reply.body)
+    if body is None:
+        return reply.body.strip().lower().startswith(_REFUSED_KEY_TEXT)
+    is_told = reading.text(body, "error_code") or reading.text(body, "error")
+    return is_told is not None or _NO_CREDITS in _said(reply)
 
 
 def _is_scope(reply: Reply) -> bool:
@@ -291,7 +306,7 @@ def _said(reply: Reply) -> str:
 
 
 def _refused(reply: Reply) -> Answer:
-    return NotFound(REFUSED_QUESTION) if _said(reply) else Unavailable(str(reply.status))
+    return NotFound(REFUSED_QUESTION) if _is_own(reply) else Unavailable(str(reply.status))
 
 
 def _throttled(reply: Reply) -> Throttled:

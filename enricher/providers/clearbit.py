@@ -145,6 +145,9 @@ class ClearbitRoute(HttpProvider):
             reply.status == _NOT_FOUND and isinstance(_missing(reply), Unavailable)
         )
 
+    def is_own(self, reply: Reply) -> bool:
+        return _error_type(reply) is not None
+
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "API-Version": API_VERSION}
 
@@ -154,7 +157,7 @@ class ClearbitRoute(HttpProvider):
                 return self.read(reply)
             case 202:
                 return preparing(reply)
-            case status if status in _REFUSED_QUESTION:
+            case status if status in _REFUSED_QUESTION and self.is_own(reply):
                 return NotFound(REFUSED_QUESTION)
             case 401:
                 return Held(REFUSED_KEY)
@@ -172,7 +175,7 @@ class ClearbitRoute(HttpProvider):
         if isinstance(reply, Unavailable):
             return reply.reason
         is_accepted = reply.status in _REFUSED_QUESTION
-        return None if is_accepted else complaint(reply, self.interpret(reply))
+        return None if is_accepted else complaint(reply, self._judge(reply))
 
 
 class ClearbitCompany(ClearbitRoute):
@@ -207,8 +210,12 @@ def _company(reply: Reply) -> Answer:
 
 def _missing(reply: Reply) -> Answer:
     """Only the vendor's own word makes a company unknown; any proxy can send a 404."""
-    error = reading.text(reading.parse_object(reply.body), "error", "type")
-    return NotFound() if error == "unknown_record" else Unavailable("unknown route (404)")
+    is_unknown = _error_type(reply) == "unknown_record"
+    return NotFound() if is_unknown else Unavailable("unknown route (404)")
+
+
+def _error_type(reply: Reply) -> str | None:
+    return reading.text(reading.parse_object(reply.body), "error", "type")
 
 
 def _throttled(reply: Reply) -> Throttled:

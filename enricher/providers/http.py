@@ -25,7 +25,6 @@ its body cannot be read: a 429 with a broken body is still a 429.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from abc import abstractmethod
@@ -45,6 +44,7 @@ from enricher.answer import (
     Found,
     Held,
     NotFound,
+    Objected,
     Preparing,
     Query,
     Reply,
@@ -59,6 +59,7 @@ from enricher.providers.transport import Client, failure, was_sent
 REFUSED_KEY = "the key is refused"
 USED_UP = "the quota is used up"
 REFUSED_QUESTION = "the vendor refused the question"
+NOT_OWN = "{} without the vendor's own words"
 RATE_LIMITED = "the rate limit is reached; the key may be fine, check again in a minute"
 """Reasons that mean the same at every vendor read the same."""
 
@@ -104,12 +105,20 @@ class HttpProvider(Provider):
         """PURE What of it is about whom was asked. A vendor may answer for somebody else."""
         return found
 
+    def is_own(self, reply: Reply) -> bool:
+        """PURE Whether this refusal is in the vendor's own form, and not a page of somebody in between.
+
+        What has consequences for everybody, or cannot be undone, rests on it: a refused key, a spent
+        quota, an objection. Without it such a reply counts as an outage.
+        """
+        return reading.parse_object(reply.body) is not None
+
     def headers(self) -> dict[str, str]:
         """Authentication, always in a header: a URL ends up in logs and error texts."""
         return {"Authorization": f"Bearer {self._access.key.get_secret_value()}"}
 
     def is_charged(self, reply: Reply) -> bool:
-        """Whether the vendor takes money for this reply."""
+        """Whether the vendor takes money for this reply; not asked when its body is missing."""
         return reply.status in self.charges
 
     def question(self, query: Query) -> str | None:
@@ -156,15 +165,20 @@ class HttpProvider(Provider):
         return Tried(
             answer,
             reply if keep else None,
-            self.is_charged(reply),
+            reply.status in self.charges if reply.flaw else self.is_charged(reply),
             pause,
             hints.calls_left(reply.headers, self.left),
             hints.number(reply.headers.get(self.quota_header, "")),
         )
 
     def _judge(self, reply: Reply, query: Query | None = None) -> Answer:
+        """What a reply means, as far as it is the vendor's: in between stand firewalls and proxies."""
+        if reply.flaw and reply.status == _OK:
+            return Unavailable(reply.flaw)
         try:
             answer = self.interpret(reply)
+            if isinstance(answer, Held | Objected) and not self.is_own(reply):
+                return Unavailable(NOT_OWN.format(reply.status))
             if isinstance(answer, Found) and query is not None:
                 answer = self.vetted(answer, reply, query)
         except Exception as error:  # noqa: BLE001 - a vendor's surprise must not end a lead's run
@@ -175,10 +189,7 @@ class HttpProvider(Provider):
     async def _fetch(self, request: Request) -> Reply | Unavailable:
         try:
             url = _url(self._access.base_url, request)
-            async with asyncio.timeout(self._access.timeout):
-                return await self._http.fetch(
-                    request.method, url, self.headers(), self._access.timeout
-                )
+            return await self._http.fetch(request.method, url, self.headers(), self._access.timeout)
         except TimeoutError as error:
             return Unavailable("timed out", was_sent(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:

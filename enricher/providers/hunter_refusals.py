@@ -3,10 +3,11 @@
 Hunter's documentation and its own client disagree. Documentation: 403 is the rate limit, 429 the
 used-up plan. Client: 402 is the used-up plan, 429 the rate limit with a Retry-After, 403 a key
 without permission. Both are in the wild, so the body's `errors[0].id` decides first; then a 429
-without Retry-After looks at the account (free) to see which it is; and a 403 without a known id is
-the rate limit, until it has come too often to be one.
+without Retry-After looks at the account (free) to see which it is; and a 403 with an id that is not known is
+the rate limit, until it has come too often to be one. One without any id is a firewall's.
 
-451: the person asked Hunter to stop, and Hunter asks us not to process them in any way.
+451 `claimed_email`: the person asked Hunter to stop, and Hunter asks us not to process them in any
+way. Only with that word: others send a 451 as well, for everybody and because of a law or a policy.
 
 Codes and shapes: Hunter's API reference and its published client.
 """
@@ -31,6 +32,7 @@ from enricher.answer import (
 from enricher.providers import hints, reading
 from enricher.providers.base import Access, Request, Tried
 from enricher.providers.http import (
+    NOT_OWN,
     REFUSED_KEY,
     REFUSED_QUESTION,
     USED_UP,
@@ -73,6 +75,9 @@ class HunterRoute(HttpProvider):
         self._wait_until = -math.inf
         self._look_again_at = -math.inf
         self._seen: Answer = Throttled(UNEXPLAINED_SECONDS)
+
+    def is_own(self, reply: Reply) -> bool:
+        return error_id(reply) is not None
 
     def headers(self) -> dict[str, str]:
         return {"X-API-KEY": self._access.key.get_secret_value()}
@@ -142,31 +147,47 @@ class HunterRoute(HttpProvider):
                 return "the body is not an account"
             case 429:
                 return USED_UP
-        return complaint(reply, refusal(reply))
+        return complaint(reply, self._judge(reply))
 
 
 def refusal(reply: Reply) -> Answer:
-    """By the id in the body where that is known, else by the number."""
-    match reply.status, _error_id(reply):
-        case (451, _) | (_, "claimed_email"):
+    """By the id in the body where that is known, else by the number. Without an id it is not Hunter's
+    word, and says nothing about a key, a plan, a question or a person."""
+    match reply.status, error_id(reply):
+        case _, None:
+            return _unsigned(reply)
+        case _, "claimed_email":
             return Objected()
+        case 451, _:
+            return Unavailable(NOT_OWN.format(451))
         case (402, _) | (_, "payment_required"):
             return Held(USED_UP)
         case (401, _) | (_, "authentication_failed" | "unauthorized" | "forbidden"):
             return Held(REFUSED_KEY)
-        case 403, _:
-            return Throttled()
-        case 429, _:
-            return Throttled(hints.retry_after(reply.headers, hints.answered_at(reply.headers)))
-        case 404, str():
+        case 404, _:
             return NotFound()
-        case 400 | 422, str():
+        case 400 | 422, _:
             return NotFound(REFUSED_QUESTION)
+    return _by_number(reply)
+
+
+def _unsigned(reply: Reply) -> Answer:
+    """Anybody's, a firewall's say, but a rate limit may be told by whoever stands before the vendor."""
+    is_refusal = reply.status in (401, 402, 403, 451)
+    return Unavailable(NOT_OWN.format(reply.status)) if is_refusal else _by_number(reply)
+
+
+def _by_number(reply: Reply) -> Answer:
+    match reply.status:
+        case 403:
+            return Throttled()
+        case 429:
+            return Throttled(hints.retry_after(reply.headers, hints.answered_at(reply.headers)))
     return Unavailable(str(reply.status))
 
 
-def _error_id(reply: Reply) -> str | None:
-    """The slug in `errors[0].id`. Without one, the reply is perhaps not Hunter's but a proxy's."""
+def error_id(reply: Reply) -> str | None:
+    """The slug in `errors[0].id`. Without one the reply is not Hunter's but a proxy's."""
     errors = reading.at(reading.parse_object(reply.body), "errors")
     return reading.text(errors[0], "id") if isinstance(errors, list) and errors else None
 

@@ -107,6 +107,9 @@ class _PeopleDataLabs(HttpProvider):
     charges = frozenset({_OK})
     quota_header = "x-totallimit-remaining"
 
+    def is_own(self, reply: Reply) -> bool:
+        return bool(_error_types(reply))
+
     def headers(self) -> dict[str, str]:
         return {"X-Api-Key": self._access.key.get_secret_value()}
 
@@ -257,24 +260,25 @@ def _addresses(data: object) -> list[str]:
 
 
 def _refusal(reply: Reply) -> Answer:
+    """Only the vendor's own word makes a question bad, or somebody unknown: any proxy can send a 404."""
+    types = _error_types(reply)
     match reply.status:
-        case 400:
+        case 400 if types:
             return NotFound(REFUSED_QUESTION)
         case 401:
             return Held(REFUSED_KEY)
         case 402:
             return Held(USED_UP)
         case 404:
-            return _missing(reply)
+            return NotFound() if "not_found" in types else Unavailable("unknown route (404)")
         case 429:
             now = hints.answered_at(reply.headers)
             return Throttled(hints.reset_after(reply.headers, now) or WINDOW_SECONDS)
     return Unavailable(str(reply.status))
 
 
-def _missing(reply: Reply) -> Answer:
-    """Only the vendor's own word makes somebody unknown. The type was seen as text and in a list."""
+def _error_types(reply: Reply) -> tuple[str, ...]:
+    """The type of the error; it was seen as text and in a list."""
     error = reading.at(reading.parse_object(reply.body), "error")
-    types = reading.texts(error, "type") or ()
-    is_unknown = "not_found" in (reading.text(error, "type"), *types)
-    return NotFound() if is_unknown else Unavailable("unknown route (404)")
+    said = (reading.text(error, "type"), *(reading.texts(error, "type") or ()))
+    return tuple(each for each in said if each)

@@ -16,11 +16,12 @@ vendor who was never reached is known not to have been.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -31,22 +32,21 @@ import aiohttp
 import certifi
 from yarl import URL
 
-from enricher.answer import Reply, Unavailable
+from enricher.answer import Reply
 from enricher.errors import SettingsError
 from enricher.providers import hints
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """No vendor documents answers above 1 MB (PDL caps at 1 MB); more is a fault, not data."""
 
-_PLAIN = frozenset({"", "identity"})
 _ZLIB = frozenset({"gzip", "x-gzip", "deflate"})
-"""One layer at most: layers upon layers, or brotli, could fill the memory with a single chunk."""
+_MOST_LAYERS = 2
+_GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_OR_ZLIB, _BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 """Some send deflate without its wrapping."""
-_TOO_LARGE = Unavailable("the body is too large")
-_GARBLED = Unavailable("the body is garbled")
-_UNKNOWN = Unavailable("the body's encoding is unknown")
-_OK = 200
+_TOO_LARGE = "the body is too large"
+_CUT_OFF = "the body was cut off"
+_TIMED_OUT = "timed out"
 
 
 class Session(Protocol):
@@ -71,23 +71,32 @@ class Client:
 
     async def fetch(
         self, method: str, url: URL, headers: Mapping[str, str], seconds: float = 10.0
-    ) -> Reply | Unavailable:
-        """At most MAX_BODY_BYTES, unpacked. A refusal keeps its meaning when its body cannot be read.
-        The caller gives up after so many `seconds`.
+    ) -> Reply:
+        """At most MAX_BODY_BYTES, unpacked, within so many `seconds`. Once there is a status there is
+        a reply, however its body ends: what the vendor has done by then it may have charged.
 
-        Raises aiohttp.ClientError, OSError or ValueError for a call that came to nothing; see
-        `failure` and `was_sent`.
+        Raises aiohttp.ClientError, OSError or ValueError (a time-out is an OSError) for a call that
+        came to nothing; see `failure` and `was_sent`.
         """
         asking = self._session.request(
             method, url, headers=headers, allow_redirects=False, timeout=_timeout(seconds)
         )
-        async with asking as response:
-            body = await _body_of(response)
-            if isinstance(body, Unavailable):
-                response.close()  # there may be any amount of it still to come
-        if isinstance(body, bytes):
-            return Reply(response.status, _headers_of(response), body)
-        return body if response.status == _OK else Reply(response.status, _headers_of(response))
+        replied: aiohttp.ClientResponse | None = None
+        body, flaw = b"", _CUT_OFF
+        try:
+            async with asyncio.timeout(seconds), asking as response:
+                replied = response
+                body, flaw = await _body_of(response)
+                if flaw:
+                    response.close()  # there may be any amount of it still to come
+        except TimeoutError:
+            if replied is None:
+                raise
+            flaw = _TIMED_OUT
+        except (aiohttp.ClientError, OSError):
+            if replied is None:
+                raise
+        return Reply(replied.status, _headers_of(replied), body, flaw)
 
 
 class _Nobody:
@@ -138,27 +147,40 @@ def _tls() -> ssl.SSLContext:
 # -- a reply ---------------------------------------------------------------------------------
 
 
-async def _body_of(response: aiohttp.ClientResponse) -> bytes | Unavailable:
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in _PLAIN and encoding not in _ZLIB:
-        return _UNKNOWN
+async def _body_of(response: aiohttp.ClientResponse) -> tuple[bytes, str]:
+    """The body, and why it could not be had."""
     body = bytearray()
     while chunk := await response.content.readany():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            return _TOO_LARGE
-    return bytes(body) if encoding in _PLAIN or not body else _unpacked(body, encoding)
+            return b"", _TOO_LARGE
+    for coding in _codings(response.headers.getall("Content-Encoding", ())):
+        unpacked = _unpacked(body, coding)
+        if len(unpacked) > MAX_BODY_BYTES:
+            return b"", _TOO_LARGE
+        body = bytearray(unpacked)
+    return bytes(body), ""
 
 
-def _unpacked(body: bytearray, encoding: str) -> bytes | Unavailable:
-    """What was cut off is for the reader to judge: it is paid for, and perhaps only a checksum."""
-    for wrapping in (_GZIP_OR_ZLIB, _BARE) if encoding == "deflate" else (_GZIP_OR_ZLIB,):
+def _codings(headers: Sequence[str]) -> list[str]:
+    """What to undo, in this order. Other words (`utf-8`, `none`) are no compression that we know: such
+    a body is handed on as it is, and whoever reads it sees whether it is JSON."""
+    words = [each.strip().lower() for each in ",".join(headers).split(",")]
+    return [each for each in reversed(words) if each in _ZLIB][:_MOST_LAYERS]
+
+
+def _unpacked(body: bytearray, coding: str) -> bytes:
+    """At most a byte more than is allowed; what is not packed after all stays as it is.
+
+    What was cut off is for the reader to judge: it is paid for, and perhaps only a checksum.
+    """
+    is_bare = coding == "deflate" and not body.startswith(_GZIP_MAGIC)
+    for wrapping in (_GZIP_OR_ZLIB, _BARE) if is_bare else (_GZIP_OR_ZLIB,):
         try:
-            unpacked = zlib.decompressobj(wrapping).decompress(body, MAX_BODY_BYTES + 1)
+            return zlib.decompressobj(wrapping).decompress(body, MAX_BODY_BYTES + 1)
         except zlib.error:
             continue
-        return unpacked if len(unpacked) <= MAX_BODY_BYTES else _TOO_LARGE
-    return _GARBLED
+    return bytes(body)
 
 
 def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:

@@ -65,7 +65,14 @@ def error(kind: str) -> dict[str, object]:
             NotFound("the vendor refused the question"),
             id="400",
         ),
-        pytest.param(422, b"", {}, NotFound("the vendor refused the question"), id="422"),
+        pytest.param(
+            422,
+            error("params_invalid"),
+            {},
+            NotFound("the vendor refused the question"),
+            id="422",
+        ),
+        pytest.param(422, b"<html>", {}, Unavailable("422"), id="422 of a proxy"),
         pytest.param(401, error("auth_required"), {}, Held("the key is refused"), id="401 no key"),
         pytest.param(401, error("invalid_api_key"), {}, Held("the key is refused"), id="401"),
         pytest.param(402, b"", {}, Held("the quota is used up"), id="402"),
@@ -172,7 +179,7 @@ async def test_the_probe_asks_for_no_company_and_reads_the_refusal(
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
-        return httpx.Response(status)
+        return httpx.Response(status, json=error("some_type"))
 
     assert await clearbit(answer).probe() == verdict
     assert [str(request.url) for request in seen] == [

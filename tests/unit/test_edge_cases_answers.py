@@ -57,6 +57,12 @@ CLEARBIT, HUNTER = ClearbitCompany, HunterVerifier
 DEEP = b'{"id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 NO_RECORD = {"error": {"type": "unknown_record"}}
 
+
+def error(slug: str) -> dict[str, object]:
+    """Hunter's form."""
+    return {"errors": [{"id": slug, "code": 0, "details": "text"}]}
+
+
 MEANINGS: list[tuple[str, Vendor, Reply, Answer]] = [
     ("P1-200-without-a-record", CLEARBIT, reply(200, {"id": "1"}), NotFound("the record is empty")),
     ("P2-404-is-a-miss", CLEARBIT, reply(404, NO_RECORD), NotFound()),
@@ -68,9 +74,14 @@ MEANINGS: list[tuple[str, Vendor, Reply, Answer]] = [
         reply(222),
         Unavailable("the mailbox's server gave no clear answer (222)"),
     ),
-    ("P5-403-is-the-rate-limit", HUNTER, reply(403), Throttled()),
-    ("P6-402-is-the-plan", HUNTER, reply(402), Held("the quota is used up")),
-    ("P7-451-is-an-objection", HUNTER, reply(451), Objected()),
+    ("P5-403-is-the-rate-limit", HUNTER, reply(403, error("rate_limit")), Throttled()),
+    (
+        "P6-402-is-the-plan",
+        HUNTER,
+        reply(402, error("payment_required")),
+        Held("the quota is used up"),
+    ),
+    ("P7-451-is-an-objection", HUNTER, reply(451, error("claimed_email")), Objected()),
     ("P8-402-holds-this-vendor-alone", CLEARBIT, reply(402), Held("the quota is used up")),
     ("P9-401-is-the-key", CLEARBIT, reply(401), Held("the key is refused")),
     ("P10-seconds", HUNTER, reply(429, b"", {"retry-after": "7"}), Throttled(7.0)),

@@ -127,7 +127,13 @@ def error(slug: str) -> dict[str, object]:
         pytest.param(400, b"<html>", {}, Unavailable("400"), id="400 of a proxy"),
         pytest.param(401, error("authentication_failed"), {}, REFUSED, id="401"),
         pytest.param(402, error("payment_required"), {}, USED_UP, id="402"),
-        pytest.param(402, b"", {}, USED_UP, id="402 with no body"),
+        pytest.param(
+            402,
+            b"",
+            {},
+            Unavailable("402 without the vendor's own words"),
+            id="402 with no body",
+        ),
         pytest.param(403, error("forbidden"), {}, REFUSED, id="403 forbidden"),
         pytest.param(403, error("rate_limit"), {}, Throttled(), id="403 rate limit"),
         pytest.param(404, error("not_found"), {}, NotFound(), id="404"),
@@ -147,12 +153,15 @@ def test_each_status_code_has_its_own_meaning(
     assert interpret(route, status, body, headers) == answer
 
 
-@pytest.mark.parametrize("body", [error("claimed_email"), b"<html>"])
-def test_451_is_the_objection_of_a_person_and_no_word_about_the_people_of_a_domain(
-    body: object,
-) -> None:
-    assert interpret(HunterPerson, 451, body) == Objected()
-    assert interpret(HunterCompany, 451, body) == NotFound("its owner objected")
+def test_451_is_the_objection_of_a_person_and_no_word_about_the_people_of_a_domain() -> None:
+    assert interpret(HunterPerson, 451, error("claimed_email")) == Objected()
+    assert interpret(HunterCompany, 451, error("claimed_email")) == NotFound("its owner objected")
+
+
+@each_route
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", error("legal"), {"errors": {"id": "x"}}])
+def test_a_451_in_anybody_elses_words_is_an_outage(route: type[HunterRoute], body: object) -> None:
+    assert interpret(route, 451, body) == Unavailable("451 without the vendor's own words")
 
 
 @each_route

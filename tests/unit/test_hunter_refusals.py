@@ -28,6 +28,7 @@ NOW = datetime(2026, 10, 7, 12, 0, 0, tzinfo=UTC)
 DATE = {"date": format_datetime(NOW, usegmt=True)}
 REFUSED = Held("the key is refused")
 USED_UP = Held("the quota is used up")
+RATE_LIMIT = {"errors": [{"id": "rate_limit", "code": 403, "details": "text"}]}
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
@@ -143,13 +144,13 @@ async def test_a_429_with_a_delay_does_not_look_at_the_account() -> None:
 
 
 async def test_unexplained_403s_wait_longer_each_time_and_end_as_a_refused_key() -> None:
-    provider = hunter(lambda _: httpx.Response(403), clock := Clock())
+    provider = hunter(lambda _: httpx.Response(403, json=RATE_LIMIT), clock := Clock())
     answers = await ask_patiently(provider, clock, REFUSALS_BEFORE_HELD)
     assert answers == [Throttled(15.0), Throttled(30.0), Throttled(60.0), Throttled(120.0), REFUSED]
 
 
 async def test_a_key_stays_refused_until_it_is_accepted() -> None:
-    provider = hunter(lambda _: httpx.Response(403), clock := Clock())
+    provider = hunter(lambda _: httpx.Response(403, json=RATE_LIMIT), clock := Clock())
     await ask_patiently(provider, clock, REFUSALS_BEFORE_HELD)
     for _ in range(20):
         clock.now += REFUSED.seconds
@@ -157,7 +158,7 @@ async def test_a_key_stays_refused_until_it_is_accepted() -> None:
 
 
 async def test_403s_of_callers_that_do_not_wait_are_one_refusal() -> None:
-    provider = hunter(lambda _: httpx.Response(403), clock := Clock())
+    provider = hunter(lambda _: httpx.Response(403, json=RATE_LIMIT), clock := Clock())
     for _ in range(50):
         assert await provider.ask(QUERY) == Throttled(15.0)
         clock.now += 0.2
@@ -168,7 +169,7 @@ async def test_a_burst_of_403s_is_one_refusal() -> None:
 
     async def refuse(request: httpx.Request) -> httpx.Response:
         await all_sent.wait()
-        return httpx.Response(403)
+        return httpx.Response(403, json=RATE_LIMIT)
 
     provider = hunter(refuse)
     answers = await asyncio.gather(*(provider.ask(QUERY) for _ in range(20)))
@@ -184,7 +185,7 @@ async def test_only_an_answer_that_accepts_the_key_ends_a_row_of_403s(
     replies = [403] * (REFUSALS_BEFORE_HELD - 1) + [status, 403]
     body = {"data": {"status": "valid"}} if status == 200 else {"errors": [{"id": "not_found"}]}
     provider = hunter(
-        lambda _: httpx.Response(code := replies.pop(0), json=body if code != 403 else None),
+        lambda _: httpx.Response(code := replies.pop(0), json=body if code != 403 else RATE_LIMIT),
         clock := Clock(),
     )
     answers = await ask_patiently(provider, clock, REFUSALS_BEFORE_HELD + 1)

@@ -110,7 +110,7 @@ async def send_endless_headers(request: web.Request) -> web.StreamResponse:
     ("handler", "reason"),
     [
         (reset, "the connection failed (reset)"),
-        (reset_within_the_body, "the connection failed (reset)"),
+        (reset_within_the_body, "the body was cut off"),
         (talk_nonsense, "the connection failed"),
         (send_endless_headers, "the connection failed"),
         (hang, "timed out"),
