@@ -17,8 +17,11 @@ LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-ur
 .PHONY: demo run test quick check redis bench chaos money packages constraints manifests pictures format clean
 .DEFAULT_GOAL := test
 
+# The interpreter itself: what pyenv puts on the PATH answers only for the versions that are switched on.
 $(USABLE): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	@for each in "$(PYTHON)" $(HOME)/.pyenv/versions/*/bin/"$(PYTHON)"; do \
+	  "$$each" -c '' 2>/dev/null && exec "$$each" -m venv $(VENV); done; \
+	echo "$(PYTHON) is not installed" >&2; exit 1
 	$(BIN)/python -m pip install --quiet --editable ".[embedded]"
 	@touch $@
 
