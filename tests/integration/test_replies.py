@@ -57,7 +57,7 @@ async def lost(faults: Faults, ask: Callable[[], Awaitable[Any]]) -> Any:
 
 @pytest.fixture(autouse=True)
 async def clean(faults: Faults) -> None:
-    for name in (checkpoints.COLLECTION, secret.COLLECTION, buckets.COLLECTION):
+    for name in (checkpoints.COLLECTION, secret.COLLECTION, secret.ENTRIES, buckets.COLLECTION):
         await faults.plain.database.drop_collection(name)
     for name in (usage.COLLECTION, daemons.COLLECTION):
         await faults.plain.database.drop_collection(name)
