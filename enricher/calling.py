@@ -89,9 +89,10 @@ def enrichment(
     """Everything that one lead's work needs."""
     work, providers = settings.work, registered.providers
     suppressed, leads = Suppressed(database), database[settings.mongo.collection]
-    forgetting = Forgetting(suppressed, Erasure(leads), books.cache, books.keyring, providers)
+    forgetting = Forgetting(suppressed, [Erasure(leads)], books.cache, books.keyring, providers)
     return Enrichment(
         waterfall=Waterfall(_gates(providers, database, books), registered.without_key),
+        keyring=books.keyring,
         policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
         seconds_for_a_lead=work.lead_timeout_seconds,
         internal_domains=frozenset(settings.identity.internal_domains),

@@ -17,7 +17,7 @@ again in this run, while others may still be waited for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
@@ -32,7 +32,13 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.employer import MISMATCH, owners, without_job_elsewhere, works_elsewhere
+from enricher.employer import (
+    MISMATCH,
+    owners,
+    without_disowned_job,
+    without_job_elsewhere,
+    works_elsewhere,
+)
 from enricher.identity import Identity
 from enricher.lead import (
     Completed,
@@ -49,6 +55,7 @@ from enricher.merge import FLAGS, METADATA, SOCIAL, flags_of, merge, metadata, w
 from enricher.schedule import hold_delay, retry_delay, vendors_delay
 from enricher.score import completeness
 from enricher.storable import mapping
+from enricher.subject import Subject
 
 FOUND, NOT_FOUND, FAILED = "found", "not_found", "failed"
 """Values of `answered`: what a provider said in this run. `failed` means: given up on it."""
@@ -79,6 +86,10 @@ class Round:
     now: datetime
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     identity: Identity = field(default_factory=Identity)
+    subject: Subject = field(default_factory=Subject)
+    """Whom the data is about."""
+    is_stripped: bool = False
+    """The lead holds data about somebody else, which `lead` lacks: what is left has to be written."""
 
     @property
     def found(self) -> dict[str, Found]:
@@ -141,13 +152,13 @@ def conclude(this: Round, random: Random) -> Outcome:
     data = enriched(this)
     asked = {name: said for name, said in this.answered.items() if name not in this.free}
     if asked and all(said == FAILED for said in asked.values()):
-        return Failed(_unless_empty(data), _gave_up(this))
+        return Failed(_unless_empty(data, this), _gave_up(this))
     return Completed(data, this.answered)
 
 
 def conclude_unasked(this: Round, reason: Reason) -> Outcome:
     """The outcome for a lead that no paid call is worth or allowed for."""
-    data = _unless_empty(enriched(this))
+    data = _unless_empty(enriched(this), this)
     if reason.is_invalid_input:
         return Failed(data, reason.sentence)
     return Skipped(data, reason)
@@ -155,6 +166,7 @@ def conclude_unasked(this: Round, reason: Reason) -> Outcome:
 
 def conclude_objection(this: Round) -> Outcome:
     """A duty, not a fault: what is about the person goes, also what others said and said before."""
+    this = replace(this, subject=this.subject.without_mailbox)
     return Skipped(_with_metadata(_without_person(_merged(this)), this), Reason.SUPPRESSED)
 
 
@@ -166,13 +178,14 @@ def conclude_unfinished(this: Round) -> Outcome:
     paid = {name for name, said in this.lead.answered.items() if said in (FOUND, NOT_FOUND)}
     if paid - this.free:
         return Completed(enriched(this), this.answered)
-    return Failed({}, _NEVER_FINISHED.format(attempts=_attempts(this.lead.attempt - 1)))
+    data = enriched(this) if this.is_stripped else {}
+    return Failed(data, _NEVER_FINISHED.format(attempts=_attempts(this.lead.attempt - 1)))
 
 
-def progress(this: Round, subject: str) -> Progress:
+def progress(this: Round) -> Progress:
     """What has been found so far. Who has not answered yet counts as not asked."""
     said = {name: word for name, word in this.answered.items() if word != FAILED}
-    return Progress(_unless_empty(enriched(this)), said, subject)
+    return Progress(_unless_empty(enriched(this), this), said, this.subject)
 
 
 def enriched(this: Round) -> Document:
@@ -181,12 +194,13 @@ def enriched(this: Round) -> Document:
 
 
 def _merged(this: Round) -> Document:
-    found = this.found
+    found, stored = this.found, this.lead.enriched_data
     if any(answer.employers for answer in found.values()):
         own = this.own_domains
+        stored = without_disowned_job(stored, found, own)
         found = {name: without_job_elsewhere(answer, own) for name, answer in found.items()}
     stated = {Kind.PERSON.section: {"job_title": this.lead.job_title}}
-    data = merge(this.lead.enriched_data, found, this.order, stated)
+    data = merge(stored, found, this.order, stated)
     data[METADATA][FLAGS] = sorted(this.flags)
     return data
 
@@ -212,6 +226,7 @@ def _with_metadata(data: Document, this: Round) -> Document:
         not_found=[name for name in said if said[name] == NOT_FOUND],
         skipped={name: why for name, why in this.unasked.items() if name not in said},
         completeness=completeness(data),
+        subject=this.subject,
     )
     return data
 
@@ -229,7 +244,7 @@ def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Ret
     next_try = f"The next try is due at {this.now + due_in:%Y-%m-%d %H:%M} UTC."
     error = f"{_listed({**failing, **this.waiting})}. {next_try}"
     return Retrying(
-        _unless_empty(enriched(this)),
+        _unless_empty(enriched(this), this),
         this.answered,
         error,
         due_in,
@@ -238,9 +253,10 @@ def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Ret
     )
 
 
-def _unless_empty(data: Document) -> Document:
-    """`enriched_data` stays as it is until something was found; {} writes nothing."""
-    return data if any(data.get(kind.section) for kind in Kind) else {}
+def _unless_empty(data: Document, this: Round) -> Document:
+    """`enriched_data` stays as it is until something was found, unless it is about somebody else; {}
+    writes nothing."""
+    return data if this.is_stripped or any(data.get(kind.section) for kind in Kind) else {}
 
 
 def _seconds(answer: Answer) -> float:

@@ -10,12 +10,15 @@ taken at its word: it was asked for one address alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from enricher.answer import Found, Kind
 from enricher.domains import classify
+from enricher.field_types import is_same, type_of
 from enricher.identity import stated_host
+from enricher.storable import mapping
 
 MISMATCH = "employer_mismatch"
 OF_THE_JOB = frozenset({"job_title", "role", "seniority", "bio"})
@@ -34,6 +37,32 @@ def works_elsewhere(found: Found, own: frozenset[str]) -> bool | None:
     `owners` of the domains that the lead's company has."""
     employers = owners(found.employers)
     return employers.isdisjoint(own) if employers and own else None
+
+
+def without_disowned_job(
+    stored: Mapping[str, Any], said: Mapping[str, Found], own: frozenset[str]
+) -> Mapping[str, Any]:
+    """`enriched_data` without the job of which its own provider now says that it is at another company:
+    the data may be from before the lead's company was corrected."""
+    section = Kind.PERSON.section
+    values = mapping(stored.get(section))
+    origins = mapping(
+        mapping(mapping(stored.get("enrichment_metadata")).get("provenance")).get(section)
+    )
+    gone = {
+        name
+        for name in OF_THE_JOB & values.keys()
+        if (found := said.get(str(origins.get(name)))) and works_elsewhere(found, own)
+        if _says_the_same(section, name, values[name], found)
+    }
+    kept = {name: value for name, value in values.items() if name not in gone}
+    return {**stored, section: kept} if gone else stored
+
+
+def _says_the_same(section: str, name: str, stored: object, found: Found) -> bool:
+    read = type_of(section, name).read
+    old, new = read(stored), read(found.sections.get(section, {}).get(name))
+    return old is not None and new is not None and is_same(section, name, old, new)
 
 
 def without_job_elsewhere(found: Found, own: frozenset[str]) -> Found:

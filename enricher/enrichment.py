@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 
 from enricher import quality
+from enricher.carried import carry_over
 from enricher.conclude import (
     RetryPolicy,
     Round,
@@ -17,12 +18,24 @@ from enricher.conclude import (
     conclude_unfinished,
     progress,
 )
-from enricher.identity import Identity, identify, subject_of
+from enricher.identity import Identity, identify
 from enricher.lead import Lead, Outcome, Progress, Reason
 from enricher.permission import Permission
+from enricher.store.secret import Keyring
+from enricher.subject import Subject, subject_of
 from enricher.waterfall import Findings, Waterfall
 
 _OVER_QUOTA = "over the plan's quota"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Case:
+    """One attempt on one lead: who it is, and what earlier attempts found of the same."""
+
+    lead: Lead
+    identity: Identity
+    subject: Subject
+    is_stripped: bool
 
 
 @dataclass(slots=True)
@@ -30,6 +43,7 @@ class Enrichment:
     """Works on leads without touching the database; one instance serves all workers."""
 
     waterfall: Waterfall
+    keyring: Keyring
     policy: RetryPolicy
     seconds_for_a_lead: float
     internal_domains: frozenset[str] = frozenset()
@@ -39,67 +53,76 @@ class Enrichment:
 
     async def work_on(
         self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
-    ) -> tuple[Outcome, str]:
-        """The outcome of this attempt, and the subject (see `subject_of`) it was found for.
+    ) -> tuple[Outcome, Subject]:
+        """The outcome of this attempt, and whom it is about.
 
         `keep` gets what one provider found while another takes long.
         """
-        identity = identify(lead.inputs, self.internal_domains)
-        subject = subject_of(identity)
-        if not _is_about(lead, subject):
-            # The address was changed since: what is known and who has answered is about another.
-            lead = replace(lead, enriched_data={}, answered={})
-        if lead.attempt > self.policy.retries + 1:
-            outcome: Outcome = conclude_unfinished(self._round(lead, identity, Findings()))
+        case = self._case(lead)
+        identity = case.identity
+        if case.lead.attempt > self.policy.retries + 1:
+            outcome: Outcome = conclude_unfinished(self._round(case, Findings()))
             quality.note_found(identity.query, outcome)
-            return outcome, subject
+            return outcome, case.subject
         if identity.reason is not None:
-            return await self._unasked(lead, identity, identity.reason), subject
-        refusal = await self._refusal(lead, identity)
+            return await self._unasked(case, identity.reason), case.subject
+        refusal = await self._refusal(case)
         if refusal is Reason.SUPPRESSED:
-            return conclude_objection(self._round(lead, identity, Findings())), subject
+            return self._objected(case, Findings())
         if refusal is not None:
-            return await self._unasked(lead, identity, refusal), subject
+            return await self._unasked(case, refusal), case.subject
 
         async def keep_findings(findings: Findings) -> None:
-            await keep(progress(self._round(lead, identity, findings), subject))
+            await keep(progress(self._round(case, findings)))
 
         findings = await self.waterfall.ask(
-            lead, identity.query, self.seconds_for_a_lead, keep_findings
+            case.lead, identity.query, self.seconds_for_a_lead, keep_findings
         )
-        this = self._round(lead, identity, findings)
         if findings.objection:
-            await self._withdraw(lead, identity)
-            return conclude_objection(this), subject
-        outcome = conclude(this, self.random)
+            await self._withdraw(case)
+            return self._objected(case, findings)
+        outcome = conclude(self._round(case, findings), self.random)
         quality.note_found(identity.query, outcome)
-        return outcome, subject
+        return outcome, case.subject
 
-    async def _unasked(self, lead: Lead, identity: Identity, reason: Reason) -> Outcome:
+    def _case(self, lead: Lead) -> _Case:
+        """The inputs may have been corrected since: only what is about the same still counts."""
+        identity = identify(lead.inputs, self.internal_domains)
+        about = subject_of(self.keyring.key, identity.email_key, identity.company_domain)
+        lead, is_stripped = carry_over(lead, identity, about, self.waterfall.kinds)
+        return _Case(lead, identity, about, is_stripped)
+
+    def _objected(self, case: _Case, findings: Findings) -> tuple[Outcome, Subject]:
+        return conclude_objection(self._round(case, findings)), case.subject.without_mailbox
+
+    async def _unasked(self, case: _Case, reason: Reason) -> Outcome:
         """Nobody is paid, and what costs nothing is said all the same."""
+        identity = case.identity
         why = _OVER_QUOTA if reason is Reason.OVER_QUOTA else identity.no_company_domain
-        findings = await self.waterfall.ask_free(lead, identity.query, self.seconds_for_a_lead, why)
-        return conclude_unasked(self._round(lead, identity, findings), reason)
+        findings = await self.waterfall.ask_free(
+            case.lead, identity.query, self.seconds_for_a_lead, why
+        )
+        return conclude_unasked(self._round(case, findings), reason)
 
-    async def _refusal(self, lead: Lead, identity: Identity) -> Reason | None:
-        return None if self.permission is None else await self.permission.refusal(lead, identity)
+    async def _refusal(self, case: _Case) -> Reason | None:
+        if self.permission is None:
+            return None
+        return await self.permission.refusal(case.lead, case.identity)
 
-    async def _withdraw(self, lead: Lead, identity: Identity) -> None:
+    async def _withdraw(self, case: _Case) -> None:
         if self.permission is not None:
-            await self.permission.withdraw(lead, identity)
+            await self.permission.withdraw(case.lead, case.identity)
 
-    def _round(self, lead: Lead, identity: Identity, findings: Findings) -> Round:
+    def _round(self, case: _Case, findings: Findings) -> Round:
         return Round(
-            lead=lead,
+            lead=case.lead,
             answers=findings.answers,
             skipped=findings.skipped,
             order=self.waterfall.order,
             free=self.waterfall.free,
             now=datetime.now(UTC),
             policy=self.policy,
-            identity=identity,
+            identity=case.identity,
+            subject=case.subject,
+            is_stripped=case.is_stripped,
         )
-
-
-def _is_about(lead: Lead, subject: str) -> bool:
-    return lead.subject in (None, subject)

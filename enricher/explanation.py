@@ -8,12 +8,12 @@ their answers. It repeats decisions that were made and makes none: what `merge`,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from enricher.conclude import FAILED, FOUND, NOT_FOUND
-from enricher.identity import Identity, identify, subject_of
+from enricher.identity import Identity, identify
 from enricher.lead import Inputs, LeadId, Reason, Status
 from enricher.merge import METADATA, flags_of
 from enricher.origins import FieldOrigin, origins
@@ -95,7 +95,7 @@ class Who:
     malformed: Mapping[str, str]
     reason: Reason | None
     """Why no paid call is worth making or allowed."""
-    is_of_data: bool
+    is_of_data: bool = True
     """False when what is stored was found for another address or domain."""
 
 
@@ -149,10 +149,11 @@ def explain(
     internal_domains: frozenset[str] = frozenset(),
     *,
     is_suppressed: bool = False,
+    is_of_data: bool = True,
 ) -> Explanation:
     """Never raises, whatever others wrote into the lead. `sources` stand in order, best first.
 
-    `is_suppressed` when the person asked not to be processed.
+    `is_suppressed` when the person asked not to be processed; `is_of_data` as in `Who`.
     """
     identity = identify(lead.inputs, internal_domains)
     who = _who(lead, identity, internal_domains, is_suppressed=is_suppressed)
@@ -167,7 +168,7 @@ def explain(
         priority=lead.priority,
         lane=_lane(lead),
         holder=_text(lead.book.get("holder")),
-        who=who,
+        who=replace(who, is_of_data=is_of_data),
         providers=_decisions(lead, who, sources),
         fields=tuple(origins(mapping(lead.data), [source.name for source in sources])),
         score=score,
@@ -197,7 +198,6 @@ def _who(
         traits=tuple(name for name, is_so in traits.items() if is_so),
         malformed=lead.inputs.malformed,
         reason=identity.reason or (Reason.SUPPRESSED if is_suppressed else None),
-        is_of_data=lead.book.get("subject") in (None, subject_of(identity)),
     )
 
 

@@ -5,33 +5,27 @@ entry that keeps daemons from asking comes first: from then on no lead begins an
 which fences out whoever has one in work, and the kept answers last: whoever asks just now keeps
 nothing, because the reply to a forgotten question is dropped.
 
-Every lead is read for it, since an address may be spelled in many ways. Safe to repeat.
+Leads in work are looked at before those with data: one that settles in between has its data by then.
+Safe to repeat.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 
 from enricher.answer import Kind, Query
-from enricher.identity import Identity, identify, subject_of
-from enricher.lead import LeadId
+from enricher.identity import Identity, identify
+from enricher.lead import Document
 from enricher.providers.base import Provider
 from enricher.providers.guarded import question_of
 from enricher.store import book
 from enricher.store.cache import Cache
-from enricher.store.erasure import Erasure
+from enricher.store.erasure import Erased, Erasure
 from enricher.store.inputs import read_inputs
 from enricher.store.secret import Keyring
 from enricher.store.suppression import Suppressed, key_of
-
-_AT = "\uff20"
-_UNSEEN = "[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]*"
-"""What `address.visible` takes off: nobody meant to type it."""
-_GMAIL = "@gmail.com"
+from enricher.subject import mailbox_of, older_mark
 
 
 @dataclass(slots=True)
@@ -48,52 +42,96 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Of one database and one collection of leads."""
+    """Of one database and the leads in it."""
 
     suppressed: Suppressed
-    erasure: Erasure
+    erasures: Sequence[Erasure]
+    """Of each collection of leads."""
     cache: Cache
     keyring: Keyring
     providers: Sequence[Provider]
 
-    async def run(self, person: Identity, typed: str, why: str, spared: bytes = b"") -> Forgotten:
-        """`typed` is the address as somebody wrote it. Raises DatabaseTrouble.
+    async def run(
+        self, person: Identity, why: str, spared: bytes = b"", *, reads_all: bool = False
+    ) -> Forgotten:
+        """Raises DatabaseTrouble.
 
-        `spared` is the key (`book.id_key`) of a lead that its own worker is about to erase.
+        `spared` is the key (`book.id_key`) of a lead that its own worker is about to erase. With
+        `reads_all` also what does not say whose it is gets read: data of older versions.
         """
-        if person.email_key is None:
+        mailbox = mailbox_of(self.keyring.key, person.email_key)
+        if person.email_key is None or mailbox is None:
             return Forgotten()
         entry = key_of(self.keyring, person.email_key)
         done = Forgotten(is_new=await self.suppressed.add([entry], why) > 0)
         queries = [Query(email=person.email, email_key=person.email_key)]
-        queries += await self._erase(person, typed, done, spared)
+        for erasure in self.erasures:
+            forgetter = _OfOneCollection(erasure, person, mailbox, spared, done, queries)
+            await forgetter.run(reads_all=reads_all)
         about = {
             key for query in queries for key in personal_keys(self.keyring, self.providers, query)
         }
         done.answers = await self.cache.forget(about)
         return done
 
-    async def _erase(
-        self, person: Identity, typed: str, done: Forgotten, spared: bytes
-    ) -> list[Query]:
-        """Returns what may have been asked about the leads that were erased."""
-        subject, queries = subject_of(person), []
-        spelled = _spelled(person.email_key or "", typed)
-        async for lead in self.erasure.candidates(spelled, [subject]):
-            identity = identify(read_inputs(lead["inputs"]))
-            if identity.email_key == person.email_key:
-                queries.append(identity.query)
-                if book.id_key(lead["_id"]) != spared:
-                    await self._erase_one(lead["_id"], done)
-            elif lead.get("subject") == subject:
-                done.changed += await self.erasure.erase_data(lead["_id"], subject)
-        return queries
 
-    async def _erase_one(self, lead: LeadId, done: Forgotten) -> None:
-        if await self.erasure.erase(lead):
-            done.leads += 1
-        else:
-            done.refused += 1
+@dataclass(frozen=True, slots=True)
+class _OfOneCollection:
+    """One person, in one collection."""
+
+    erasure: Erasure
+    person: Identity
+    mailbox: str
+    spared: bytes
+    done: Forgotten
+    queries: list[Query]
+    """What may have been asked about the leads that were erased."""
+    seen: set[bytes] = field(default_factory=set)
+    """Keys of leads that are done: one in work may hold data of an older version."""
+
+    async def run(self, *, reads_all: bool) -> None:
+        async for lead in self._in_work(reads_all=reads_all):
+            await self._erase(lead)
+        async for lead in self.erasure.about(self.mailbox):
+            if not await self._erase(lead):
+                self._count_changed(await self.erasure.erase_data(lead["_id"], self.mailbox))
+        if reads_all:
+            async for lead in self.erasure.unmarked():
+                if not await self._erase(lead) and lead["mark"] in self._marks(lead):
+                    self._count_changed(await self.erasure.erase_older(lead["_id"], lead["mark"]))
+
+    async def _in_work(self, *, reads_all: bool) -> AsyncIterator[Document]:
+        async for lead in self.erasure.in_work():
+            yield lead
+        if reads_all:  # else the entry stops them as soon as they are tried again
+            async for lead in self.erasure.waiting():
+                yield lead
+
+    async def _erase(self, lead: Document) -> bool:
+        """False when the lead is not, or no longer, about the person by what its writer says."""
+        inputs = read_inputs(lead["inputs"])
+        identity = identify(inputs)
+        if identity.email_key != self.person.email_key:
+            return False
+        self.queries.append(identity.query)
+        key = book.id_key(lead["_id"])
+        if key == self.spared or key in self.seen:
+            return True
+        self.seen.add(key)
+        erased = await self.erasure.erase(lead["_id"], inputs.email)
+        self.done.leads += erased is Erased.DONE
+        self.done.refused += erased is Erased.REFUSED
+        return erased is not Erased.CHANGED
+
+    def _count_changed(self, erased: Erased) -> None:
+        self.done.changed += erased is Erased.DONE
+        self.done.refused += erased is Erased.REFUSED
+
+    def _marks(self, lead: Document) -> set[str]:
+        """What an older version can have written beside data about the person."""
+        now = identify(read_inputs(lead["inputs"])).company_domain
+        domains = {None, self.person.company_domain, now, lead["domain"]}
+        return {older_mark(self.person.email_key, domain) for domain in domains}
 
 
 def personal_keys(keyring: Keyring, providers: Sequence[Provider], query: Query) -> list[str]:
@@ -101,33 +139,3 @@ def personal_keys(keyring: Keyring, providers: Sequence[Provider], query: Query)
     asked = [each for each in providers if each.kind is not Kind.COMPANY]
     questions = {each.name: question_of(each, query) for each in asked}
     return [keyring.key(name, text) for name, text in questions.items() if text is not None]
-
-
-def _spelled(email_key: str, typed: str) -> str:
-    """PURE A regular expression for the spellings of one mailbox; what it finds is read again."""
-    local, _, host = email_key.rpartition("@")
-    is_gmail = email_key.endswith(_GMAIL)
-    between = _UNSEEN + (r"\.?" + _UNSEEN if is_gmail else "")
-    locals_ = {_loosely(form, between) for form in _forms(local)}
-    hosts = {_loosely(each, _UNSEEN) for each in _hosts(host)}
-    if is_gmail:
-        hosts.add(_loosely("googlemail.com", _UNSEEN))
-    tag = rf"(?:{_UNSEEN}\+[^@{_AT}]*)?"
-    at = rf"{_UNSEEN}(?:@|%40|{_AT}){_UNSEEN}"
-    spelled = f"(?:{'|'.join(sorted(locals_))}){tag}{at}(?:{'|'.join(sorted(hosts))})"
-    return f"{spelled}|{re.escape(typed.strip())}"
-
-
-def _loosely(text: str, between: str) -> str:
-    return between.join(re.escape(letter) for letter in text)
-
-
-def _forms(text: str) -> set[str]:
-    return {unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)}
-
-
-def _hosts(host: str) -> Iterator[str]:
-    """As it is asked about, and as people write it."""
-    yield host
-    with suppress(UnicodeError):
-        yield from _forms(host.encode("ascii").decode("idna"))

@@ -13,7 +13,6 @@ can be worth its money at all (`Identity.reason`).
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -87,12 +86,6 @@ class _Stated:
     domain: Domain | None = None
     reason: Reason | None = None
     """Set when they name a domain, but one that is not to be asked about."""
-
-
-def subject_of(identity: Identity) -> str:
-    """What data about a lead is about. It stands on the lead itself, beside the address."""
-    subject = f"{identity.email_key or ''}\n{identity.company_domain or ''}"
-    return hashlib.sha256(subject.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def identify(inputs: Inputs, internal_domains: frozenset[str] = frozenset()) -> Identity:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from enricher.subject import Subject
+
 LeadId: TypeAlias = Any
 """`_id` of a lead: any BSON type."""
 
@@ -122,8 +124,8 @@ class Lead:
     enriched_data: Mapping[str, Any] = field(default_factory=dict)
     answered: Mapping[str, str] = field(default_factory=dict)
     """Provider -> "found" or "not_found", from earlier attempts of this same run."""
-    subject: str | None = None
-    """Hash of the address and domain that `enriched_data` was found for."""
+    subject: object = None
+    """Whom `answered` is about, as it stands on the lead: a subject, an older version's mark, or garbage."""
     attempt: int = 1
     """Number of this attempt, counted at the claim; 1 for the first."""
     waited_seconds: float | None = None
@@ -208,7 +210,7 @@ class Progress:
 
     data: Document
     answered: Mapping[str, str]
-    subject: str
+    subject: Subject
 
 
 Outcome: TypeAlias = Completed | Retrying | Failed | Skipped

@@ -36,6 +36,7 @@ from enricher.answer import FieldValues, Found, Kind
 from enricher.field_types import UNKNOWN, VERDICTS, confidence_of, says, type_of, typed
 from enricher.profiles import social_profiles
 from enricher.storable import is_blank, mapping
+from enricher.subject import SUBJECT, Subject
 
 SECTIONS = tuple(kind.section for kind in Kind)
 METADATA = "enrichment_metadata"
@@ -131,6 +132,7 @@ def metadata(
     not_found: Iterable[str] = (),
     skipped: Mapping[str, str] | None = None,
     completeness: tuple[int, list[str]],
+    subject: Subject | None = None,
 ) -> dict[str, Any]:
     """`enrichment_metadata` for a merged `enriched`; providers are listed in `order`."""
     score, missing = completeness
@@ -146,6 +148,7 @@ def metadata(
         "completeness_score": score,
         "completeness_missing": missing,
         FLAGS: flags_of(enriched),
+        **({SUBJECT: subject.document} if subject else {}),
         **{key: each for key, each in by_field.items() if each or key == "provenance"},
     }
 

@@ -7,8 +7,7 @@ for ever, and what was kept of them is erased.
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from enricher.forgetting import Forgetting
@@ -28,7 +27,6 @@ class Permission:
     books: Books
     suppressed: Suppressed
     forgetting: Forgetting
-    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def refusal(self, lead: Lead, identity: Identity) -> Reason | None:
         """Why nothing may be paid for this lead; `None` when it may."""
@@ -49,9 +47,7 @@ class Permission:
         forget = partial(
             self.forgetting.run,
             identity,
-            identity.email or "",
             _OBJECTED,
             spared=id_key(lead.id),  # its own worker settles it
         )
-        async with self._one_at_a_time:  # each reads all leads
-            await self.books.surely(forget)
+        await self.books.surely(forget)

@@ -73,6 +73,11 @@ class Waterfall:
         return frozenset(gate.name for gate in self._gates if gate.provider.is_free)
 
     @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What each provider is about."""
+        return {gate.name: gate.provider.kind for gate in self._gates}
+
+    @property
     def paid(self) -> list[Gate]:
         """The gates to providers that cost money."""
         return [gate for gate in self._gates if not gate.provider.is_free]

@@ -46,6 +46,7 @@ from enricher.store import DatabaseTrouble
 from enricher.store.keep import Keeper
 from enricher.store.leads import Claimed, Leads
 from enricher.store.settle import Settler
+from enricher.subject import Subject
 
 _ROUND_TRIP_SHARE = 4
 """A claim costs three round trips: wait until a quarter of the slots is free, or"""
@@ -229,16 +230,20 @@ class Worker:
 
     async def _work(self, lease: Lease) -> None:
         began = time.monotonic()
+        outcome: Outcome
+        subject: Subject | None
         try:
             keep = partial(self.keeper.keep, lease)
             outcome, subject = await self.enrichment.work_on(lease.lead, keep)
         except Exception as error:  # noqa: BLE001 - a bug met by one lead must not stop the others
             logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.broken")
-            outcome, subject = Failed({}, _INTERNAL.format(name=_name_of(error))), ""
+            outcome, subject = Failed({}, _INTERNAL.format(name=_name_of(error))), None
         self.heartbeat.let_go(lease)
         await _surely(self._settle(lease, outcome, subject, began))
 
-    async def _settle(self, lease: Lease, outcome: Outcome, subject: str, began: float) -> None:
+    async def _settle(
+        self, lease: Lease, outcome: Outcome, subject: Subject | None, began: float
+    ) -> None:
         settled = await self.settler.settle(lease, outcome, subject)
         report(lease, outcome, settled, time.monotonic() - began, self.activity)
 

@@ -147,7 +147,7 @@ CASES = (
         EMPLOYER + "nobody_is_moved_to_the_other_company",
         "unit/test_pdl_record.py::test_a_record_that_names_other_addresses_is_somebody_elses",
         "unit/test_alternatives.py::test_what_is_more_likely_about_somebody_else_is_only_an_alternative",
-        "unit/test_enrichment.py::test_older_data_about_somebody_else_is_left_out",
+        "unit/test_carried.py::test_another_mailbox_takes_the_person_and_leaves_the_company",
         gap="names are not compared: people marry, and vendors translate",
     ),
     _case("P17", "values that say nothing", "unit/test_merge_properties.py::test_no_good_value_is_ever_lost"),

@@ -10,7 +10,11 @@ from inspect import isawaitable
 from typing import TypeAlias, cast
 
 from enricher.answer import Answer, FieldValues, Found, Kind, Query
+from enricher.identity import identify
+from enricher.lead import Inputs
 from enricher.providers.base import Provider, Window
+from enricher.store.secret import Keyring
+from enricher.subject import Subject, subject_of
 
 Script: TypeAlias = Callable[[Query], Answer | Awaitable[Answer]]
 Unfit: TypeAlias = Callable[[Query], str | None]
@@ -102,6 +106,15 @@ def verdict(**values: object) -> Found:
 
 def _found(kind: Kind, values: FieldValues) -> Found:
     return Found({kind.section: values})
+
+
+KEYRING = Keyring(b"a secret of the tests, 32 bytes. ")
+
+
+def subject(email: str | None, domain: str | None = None) -> Subject:
+    """Whom a lead with this address and company domain is about, by `KEYRING`."""
+    who = identify(Inputs(email=email, company_domain=domain))
+    return subject_of(KEYRING.key, who.email_key, who.company_domain)
 
 
 async def keep_nothing(_: object) -> None:

@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "pure",
         (
             "lead label_sets answer fields identity address domains wordlists storable amounts countries profiles"
-            " field_types alternatives merge score schedule employer conclude origins explanation fleet throughput status errors"
+            " field_types alternatives merge score schedule employer subject carried conclude origins explanation fleet throughput status errors"
         ),
     ),
 )

@@ -26,7 +26,7 @@ from enricher.store.leads import Leads
 from enricher.store.settle import Settler
 from enricher.waterfall import Waterfall
 from enricher.worker import Worker
-from tests.scripted import Scripted
+from tests.scripted import KEYRING, Scripted
 
 MINUTE = timedelta(minutes=1)
 
@@ -86,7 +86,7 @@ async def working(
         leads=leads,
         settler=Settler(collection, lambda: None),
         keeper=Keeper(collection),
-        enrichment=Enrichment(Waterfall(gates, {}), RetryPolicy(), seconds_for_a_lead=60),
+        enrichment=Enrichment(Waterfall(gates, {}), KEYRING, RetryPolicy(), seconds_for_a_lead=60),
         heartbeat=heartbeat,
         bell=bell,
         settings=WorkSettings(

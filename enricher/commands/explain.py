@@ -11,6 +11,7 @@ from rich.console import Console
 
 from enricher import calling
 from enricher.answer import NotFound
+from enricher.carried import is_of_data
 from enricher.commands import arguments
 from enricher.commands.database import explained, opened, rank
 from enricher.commands.explain_view import as_json, show
@@ -31,6 +32,7 @@ from enricher.store.requests import Requests
 from enricher.store.secret import Keyring, keyring_if_made
 from enricher.store.standing import Leads
 from enricher.store.suppression import Suppressed, key_of
+from enricher.subject import SUBJECT, subject_of
 
 
 async def explain(settings: Settings, text: str, *, as_json: bool) -> ExitCode:
@@ -101,7 +103,19 @@ class Explainer:
         sources, is_suppressed = await asyncio.gather(
             self._sources(leads, identity), self._has_objected(identity)
         )
-        return explain_lead(standing, sources, internal, is_suppressed=is_suppressed)
+        return explain_lead(
+            standing,
+            sources,
+            internal,
+            is_suppressed=is_suppressed,
+            is_of_data=self._is_of_data(standing, identity),
+        )
+
+    def _is_of_data(self, standing: Standing, identity: Identity) -> bool:
+        if self.keyring is None:
+            return True
+        about = subject_of(self.keyring.key, identity.email_key, identity.company_domain)
+        return is_of_data(standing.data, standing.book.get(SUBJECT), identity, about)
 
     async def _has_objected(self, identity: Identity) -> bool:
         if self.keyring is None or identity.email_key is None:

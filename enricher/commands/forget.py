@@ -30,7 +30,7 @@ async def forget(settings: Settings, address: str) -> None:
     async with opened(settings) as database:
         with explained("forgetting"):
             forgetting = await _forgetting(settings, database)
-            done = await forgetting.run(person, address, WHY)
+            done = await forgetting.run(person, WHY, reads_all=True)
     _report(console, address, done)
 
 
@@ -47,7 +47,7 @@ def named(address: str) -> Identity:
 async def _forgetting(settings: Settings, database: AsyncDatabase[Document]) -> Forgetting:
     return Forgetting(
         Suppressed(database),
-        Erasure(database[settings.mongo.collection]),
+        [Erasure(database[settings.mongo.collection])],
         Cache(database, WHY, settings.work.lease_seconds),
         await keyring(database, settings.privacy.hash_key),
         _providers(settings),

@@ -16,7 +16,7 @@
     answered     dict    provider -> found | not_found, in this run
     released     bool    given back unworked: the run goes on, it does not begin again
     waited_ms    int     how long it had been work when it was claimed
-    subject      str     hash of what the data was found for (address and domain)
+    subject      dict    whom `answered` is about (`subject.py`); a string where an older version wrote it
     inputs       dict    the lead's inputs as they stood at the claim; absent when nobody has it
 
 All expressions take the lead as they find it: a field of any type, missing or garbage, never makes
@@ -31,6 +31,8 @@ from typing import Any
 import bson
 
 from enricher.lead import Document, LeadId, Status
+from enricher.merge import METADATA
+from enricher.subject import SUBJECT
 
 Expression = Any
 Pipeline = list[dict[str, Any]]
@@ -40,6 +42,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LONGEST_TEXT_BYTES = 1024
 """An address has at most 254 characters and a URL we can use is not longer either."""
+
+MAILBOX = f"enriched_data.{METADATA}.{SUBJECT}.mailbox"
+"""Where the data says whose it is."""
 
 BOOK: Expression = {"$cond": [{"$eq": [{"$type": "$enrichment"}, "object"]}, "$enrichment", {}]}
 

@@ -22,7 +22,7 @@ from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, Status
 from enricher.store import privileges
-from enricher.store.book import EPOCH, FRESH
+from enricher.store.book import EPOCH, FRESH, MAILBOX
 
 _BUILD_SECONDS = 6 * 3600.0
 """In place of the usual bound on an operation: an index on millions of leads takes a while."""
@@ -71,6 +71,12 @@ LEADS = (
             "enrichment_status": Status.RETRYING.value,
             "enrichment.held_by": {"$exists": True},
         },
+    ),
+    # Whoever is to be forgotten is found by it, in every lead that holds data about them.
+    IndexModel(
+        [(MAILBOX, ASCENDING)],
+        name="enricher_mailbox",
+        partialFilterExpression={MAILBOX: {"$type": "string"}},
     ),
 )
 

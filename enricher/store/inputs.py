@@ -87,6 +87,12 @@ def _only(text: str) -> Document:
     return {"$eq": text, "$not": {"$type": "array"}}
 
 
+def same_email(text: str | None) -> Document:
+    """The filter of a write that is only right while the e-mail field holds this text. What is not
+    stored as we read it cannot be compared."""
+    return {} if text is None or _BROKEN in text else {"email": _only(text)}
+
+
 def read_inputs(raw: Document) -> Inputs:
     """What INPUTS evaluated to, as `Inputs`."""
     texts = {name: value for name, value in raw.items() if isinstance(value, str)}

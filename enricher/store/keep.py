@@ -20,6 +20,7 @@ from enricher.outage import describe
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
 from enricher.store.leasing import unchanged
+from enricher.subject import SUBJECT
 
 _LARGEST_BATCH = 200
 
@@ -45,7 +46,10 @@ class Keeper:
 
 
 def _update(lease: Lease, progress: Progress) -> UpdateOne:
-    known = {"answered": {"$literal": dict(progress.answered)}, "subject": progress.subject}
+    known = {
+        "answered": {"$literal": dict(progress.answered)},
+        SUBJECT: {"$literal": progress.subject.document},
+    }
     values: Document = {"enrichment": book.book_with(known)}
     if progress.data:
         values |= {"enriched_data": {"$literal": progress.data}, "updated_at": "$$NOW"}

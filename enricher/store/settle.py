@@ -48,6 +48,7 @@ from enricher.store import book
 from enricher.store.coalesce import Coalescer
 from enricher.store.leasing import fence, unchanged
 from enricher.store.refusal import is_refusal, is_unreadable, refusals
+from enricher.subject import SUBJECT, Subject
 
 _LARGEST_BATCH = 200
 _TOO_LARGE = (10334, 17419, 17420)
@@ -74,11 +75,11 @@ class Settled(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """One lease with its outcome, and what the lead's data was found for."""
+    """One lease with its outcome, and whom it is about."""
 
     lease: Lease
     outcome: Outcome
-    subject: str | None
+    subject: Subject | None
 
 
 @dataclass(slots=True)
@@ -91,7 +92,9 @@ class Settler:
     outage: Outage = field(default_factory=lambda: Outage("settle"))
     _coalescer: Coalescer[Settlement, Settled] | None = None
 
-    async def settle(self, lease: Lease, outcome: Outcome, subject: str | None = None) -> Settled:
+    async def settle(
+        self, lease: Lease, outcome: Outcome, subject: Subject | None = None
+    ) -> Settled:
         """Write the outcome, unless the lease was lost. Raises nothing that the database does."""
         if self._coalescer is None:
             self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
@@ -228,7 +231,7 @@ _REQUALIFIED: dict[str, Any] = {
 
 
 def _ending(
-    outcome: Outcome, subject: str | None, due_in: timedelta | None, status: Status
+    outcome: Outcome, subject: Subject | None, due_in: timedelta | None, status: Status
 ) -> book.Pipeline:
     """Values from vendors stand in `$literal`, or one that begins with `$` would be executed."""
     lead: dict[str, Any] = {
@@ -257,7 +260,7 @@ def _gone(outcome: Outcome, due_in: timedelta | None) -> list[str]:
 
 
 def _bookkeeping(
-    outcome: Outcome, subject: str | None, due_in: timedelta | None
+    outcome: Outcome, subject: Subject | None, due_in: timedelta | None
 ) -> dict[str, book.Expression]:
     values: dict[str, book.Expression] = {"holder": None, "attempts": 0, "answered": {}}
     if isinstance(outcome, Retrying):
@@ -268,8 +271,8 @@ def _bookkeeping(
             values["held_by"] = {"$literal": list(outcome.held_by)}
     if due_in is not None:
         values["due_at"] = book.in_milliseconds(due_in)
-    if subject and outcome.data:
-        values["subject"] = subject
+    if subject is not None:
+        values[SUBJECT] = {"$literal": subject.document}
     return values
 
 

@@ -362,14 +362,17 @@ async def test_googles_dots_and_hosts_are_one_mailbox(rig: Rig) -> None:
         "AdaLovelace@googlemail.com",
         "a.d.alovelace+x@gmail.com",
     ]
-    await rig.leads.insert_many({"email": email} for email in spellings)
+    await rig.leads.insert_many(
+        {"email": email, "enriched_data": {"person_data": {}}} for email in spellings
+    )
     async with _ended(rig, "forget", "adalovelace@gmail.com") as command:
         assert "leads erased: 3" in command.stdout
 
 
 async def test_a_host_is_found_in_its_own_script(rig: Rig) -> None:
     await rig.leads.insert_many(
-        [{"email": "ada@m\u00fcller.de"}, {"email": "ada@xn--mller-kva.de"}]
+        {"email": f"ada@{host}", "enriched_data": {"person_data": {}}}
+        for host in ("m\u00fcller.de", "xn--mller-kva.de")
     )
     async with _ended(rig, "forget", "ada@M\u00dcLLER.de") as command:
         assert "leads erased: 2" in command.stdout

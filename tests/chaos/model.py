@@ -29,6 +29,7 @@ from enricher.lead import (
     Skipped,
 )
 from enricher.store.settle import Settled
+from enricher.subject import Subject
 from tests.chaos.model_values import (
     NOW,
     FromNow,
@@ -176,7 +177,7 @@ class ModelLead:
     def kept(self, lease: Lease, progress: Progress, *, is_writable: bool) -> None:
         if self.owner != lease.claim_id or self._is_about_another or not is_writable:
             return
-        self._note(answered=dict(progress.answered), subject=progress.subject)
+        self._note(answered=dict(progress.answered), subject=progress.subject.document)
         self._found(progress.data)
 
     def released(self, lease: Lease) -> bool:
@@ -187,7 +188,7 @@ class ModelLead:
         return True
 
     def settled(
-        self, lease: Lease, outcome: Outcome, subject: str | None, refusal: str | None
+        self, lease: Lease, outcome: Outcome, subject: Subject | None, refusal: str | None
     ) -> Settled:
         """`refusal` is why the database will never take this outcome, if it will not."""
         if self.owner != lease.claim_id:
@@ -242,7 +243,7 @@ class ModelLead:
         self._forget("due_at", "inputs")
         self.owner = None
 
-    def _ended(self, outcome: Outcome, subject: str | None) -> None:
+    def _ended(self, outcome: Outcome, subject: Subject | None) -> None:
         attempts = self._attempts
         self._forget("queued_at", "inputs", "due_at")
         self._note(holder=None, attempts=0, answered={})
@@ -250,8 +251,8 @@ class ModelLead:
             self._forget("backfill", "refresh_since")
         self._forget("held_by")
         self._found(outcome.data)
-        if subject and outcome.data:
-            self._note(subject=subject)
+        if subject is not None:
+            self._note(subject=subject.document)
         match outcome:
             case Completed(error=error):
                 self._shows("completed", error)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from enricher.lead import Completed, Document, Failed, LeadId, Outcome, Reason, Retrying, Skipped
 from enricher.store.settle import UNWRITABLE
+from enricher.subject import Subject
 
 PAST = datetime(2020, 2, 20, 20, 20, tzinfo=UTC)
 """Long ago, but a date: whoever writes it makes a lead that is due."""
@@ -119,7 +120,7 @@ ids = st.integers(0, len(IDS) - 1)
 daemons = st.integers(0, 2)
 slots = st.integers(1, 8)
 findings = st.sampled_from(FINDINGS)
-subjects = st.sampled_from([None, "one subject", "another"])
+subjects = st.sampled_from([None, Subject("one", "company"), Subject(None, "another")])
 leases = st.tuples(ids, st.integers(0, 2))
 """The latest lease on a lead, or one from longer ago."""
 several_leases = st.lists(leases, min_size=1, max_size=4, unique=True)

@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 from enricher.lead import Document, Lease, Progress
 from enricher.store.book import id_key
 from enricher.store.settle import Settled
+from enricher.subject import Subject
 from tests.chaos import model_cases as cases
 from tests.chaos.model import ModelLead
 from tests.chaos.model_cases import IDS, Finding
@@ -153,7 +154,9 @@ class StoreMachine(RuleBasedStateMachine):
     def a_worker_keeps_what_it_has(self, pick: LeasePick, finding: Finding) -> None:
         for daemon, lease in self._held([pick]):
             outcome = finding.outcome(next(self.numbers))
-            progress = Progress(outcome.data, {"clearbit": "found"}, "a subject")
+            progress = Progress(
+                outcome.data, {"clearbit": "found"}, Subject("a mailbox", "a company")
+            )
             self.store.do(daemon.keeper.keep(lease, progress))
             if known := self._known_by(lease):
                 known.kept(lease, progress, is_writable=finding.refusal is None)
@@ -178,7 +181,7 @@ class StoreMachine(RuleBasedStateMachine):
         subject=cases.subjects,
     )
     def workers_settle_leads(
-        self, picks: list[LeasePick], findings: list[Finding], subject: str | None
+        self, picks: list[LeasePick], findings: list[Finding], subject: Subject | None
     ) -> None:
         settles, expected = [], []
         for (daemon, lease), finding in zip(self._held(picks), findings, strict=False):
@@ -191,7 +194,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(pick=cases.leases, email=cases.emails, finding=cases.findings, subject=cases.subjects)
     def the_address_changes_while_a_worker_asks(
-        self, pick: LeasePick, email: object, finding: Finding, subject: str | None
+        self, pick: LeasePick, email: object, finding: Finding, subject: Subject | None
     ) -> None:
         self.a_writer_corrects_a_lead(pick[0], {"email": email})
         self.a_worker_keeps_what_it_has(pick, finding)

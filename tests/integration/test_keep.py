@@ -10,12 +10,14 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, Progress
 from enricher.store.keep import Keeper
+from enricher.subject import Subject
 from tests.integration.faults import Faults
 from tests.integration.queueing import PAST, claim_new, claim_one, queue, read
 from tests.integration.test_settle import UNWRITABLE
 
 DATA = {"company_data": {"name": "$email"}}
-PROGRESS = Progress(DATA, {"$clearbit.x": "$found"}, "a-subject")
+SUBJECT = Subject("a-mailbox", "a-company")
+PROGRESS = Progress(DATA, {"$clearbit.x": "$found"}, SUBJECT)
 
 
 async def test_progress_is_stored_while_the_lead_stays_claimed(
@@ -34,7 +36,7 @@ async def test_progress_is_stored_while_the_lead_stays_claimed(
         "enrichment": {
             **before["enrichment"],
             "answered": PROGRESS.answered,
-            "subject": "a-subject",
+            "subject": SUBJECT.document,
         },
     }
 
@@ -46,7 +48,7 @@ async def test_an_answer_without_data_is_remembered_and_changes_nothing_else(
     lease = await claim_new(ours)
     before = await read(ours)
 
-    await Keeper(ours).keep(lease, Progress({}, {"clearbit": "not_found"}, "a-subject"))
+    await Keeper(ours).keep(lease, Progress({}, {"clearbit": "not_found"}, SUBJECT))
 
     lead = await read(ours)
     assert lead.pop("enrichment")["answered"] == {"clearbit": "not_found"}
@@ -62,7 +64,7 @@ async def test_whoever_takes_the_lead_over_after_a_crash_has_the_progress(
     lead = (await claim_one(queue(ours))).lead
 
     assert (lead.enriched_data, lead.answered) == (DATA, PROGRESS.answered)
-    assert (lead.subject, lead.attempt) == ("a-subject", 2)
+    assert (lead.subject, lead.attempt) == (SUBJECT.document, 2)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ async def test_progress_that_cannot_be_written_raises_nothing(
     ours: AsyncCollection[Document], kind: str
 ) -> None:
     lease = await claim_new(ours, notes="x" * 2000)
-    await Keeper(ours).keep(lease, Progress(UNWRITABLE[kind], {}, "s"))
+    await Keeper(ours).keep(lease, Progress(UNWRITABLE[kind], {}, SUBJECT))
     assert "enriched_data" not in await read(ours)
 
 

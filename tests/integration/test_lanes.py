@@ -13,6 +13,7 @@ from enricher.lead import Completed, Document, Lead, Retrying
 from enricher.store import book
 from enricher.store.leads import Leads
 from enricher.store.settle import Settler
+from enricher.subject import Subject
 from tests.integration.queueing import (
     FUTURE,
     HOUR,
@@ -133,7 +134,7 @@ async def test_a_refresh_begins_a_run_of_its_own_behind_everything_fresh(ours: C
     lease = await claim_new(ours, temperature="hot")
     assert lease.lead.priority == HOT
     found = Completed({"company_data": {"name": "Quokka"}}, {"clearbit": "found"})
-    await Settler(ours, lambda: timedelta(0)).settle(lease, found, "subject")
+    await Settler(ours, lambda: timedelta(0)).settle(lease, found, Subject("m", "c"))
     leads = queue(ours)
     await pending(ours, "fresh", COLD)
     assert await claimed(leads, 1) == ["fresh"]

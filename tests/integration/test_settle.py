@@ -26,6 +26,7 @@ from enricher.lead import (
 )
 from enricher.store.inputs import INPUTS, inputs_unchanged
 from enricher.store.settle import Settled, Settler
+from enricher.subject import Subject
 from tests.integration.faults import Faults
 from tests.integration.queueing import (
     HOUR,
@@ -42,6 +43,7 @@ from tests.waiting import eventually
 
 INTERRUPTED, SHUTDOWN, HOST_UNREACHABLE = 11601, 91, 6
 LARGEST = 16 * 1024 * 1024
+SUBJECT = Subject("a-mailbox", "a-company")
 DATA = {"company_data": {"name": "Quokka Freight"}, "enrichment_metadata": {"x": 1}}
 ANSWERED = {"clearbit": "found", "hunter": "not_found"}
 
@@ -84,7 +86,7 @@ async def test_an_outcome_writes_its_fields_and_nothing_else(
     lease = await claim_new(ours, **old, qualification_status="done")
     before = await read(ours)
 
-    assert await settler(ours).settle(lease, outcome, "a-subject") is Settled.WRITTEN
+    assert await settler(ours).settle(lease, outcome, SUBJECT) is Settled.WRITTEN
 
     lead, now = await read(ours), await server_time(ours)
     is_completed, is_retrying = status == "completed", status == "retrying"
@@ -114,7 +116,7 @@ async def test_an_outcome_writes_its_fields_and_nothing_else(
         "answered": ANSWERED if is_retrying else {},
         "released": False,
         "waited_ms": before["enrichment"]["waited_ms"],
-        **({"subject": "a-subject"} if outcome.data else {}),
+        "subject": SUBJECT.document,
     }
 
 
@@ -181,7 +183,10 @@ async def test_what_a_vendor_said_is_stored_as_it_is(
     ours: AsyncCollection[Document], data: Document
 ) -> None:
     outcome = Completed(data, {"$x.y": "$found"}, error="$email")
-    assert await settler(ours).settle(await claim_new(ours), outcome, "$email") is Settled.WRITTEN
+    assert (
+        await settler(ours).settle(await claim_new(ours), outcome, Subject("$email"))
+        is Settled.WRITTEN
+    )
     lead = await read(ours)
     assert lead["enriched_data"] == data
     assert lead["enrichment_error"] == "$email"

@@ -17,7 +17,7 @@ from enricher.lead import Inputs, Lead
 from enricher.providers.hunter_enrichment import HunterPerson
 from enricher.retry import Retries
 from enricher.waterfall import Waterfall
-from tests.scripted import Scripted, company, keep_nothing, provider, verdict
+from tests.scripted import KEYRING, Scripted, company, keep_nothing, provider, verdict
 from tests.unit.test_clearbit_person import interpret as clearbits_answer
 from tests.unit.test_hunter_enrichment import PERSON
 from tests.unit.test_hunter_enrichment import interpret as hunters_answer
@@ -34,7 +34,7 @@ def says(*employers: str, **values: object) -> Found:
 async def data_of(*providers: Scripted, inputs: Inputs = ADA, **lead: Any) -> dict[str, Any]:
     gates = [Gate(each, Retries(tries=1), Random(1)) for each in providers]
     policy = RetryPolicy(3, timedelta(seconds=60))
-    work = Enrichment(Waterfall(gates, {}), policy, seconds_for_a_lead=30)
+    work = Enrichment(Waterfall(gates, {}), KEYRING, policy, seconds_for_a_lead=30)
     outcome, _ = await work.work_on(Lead(1, inputs, **lead), keep_nothing)
     data: dict[str, Any] = outcome.data
     return data

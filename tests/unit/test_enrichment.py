@@ -9,16 +9,26 @@ from typing import Any
 
 import pytest
 
-from enricher.answer import Kind, NotFound, Objected, Unavailable
+from enricher.answer import Held, Kind, NotFound, Objected, Unavailable
 from enricher.conclude import RetryPolicy
 from enricher.enrichment import Enrichment
 from enricher.gate import Gate
-from enricher.identity import identify, subject_of
 from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
 from enricher.providers.local import Local
 from enricher.retry import Retries
 from enricher.waterfall import Waterfall
-from tests.scripted import Door, Scripted, company, in_turn, keep_nothing, person, provider, verdict
+from tests.scripted import (
+    KEYRING,
+    Door,
+    Scripted,
+    company,
+    in_turn,
+    keep_nothing,
+    person,
+    provider,
+    subject,
+    verdict,
+)
 
 ADA = Inputs(email="ada@acme-tools.com")
 RETRIES = 3
@@ -31,6 +41,7 @@ def enrichment(*providers: Scripted, seconds: float = 30) -> Enrichment:
     gates = [Gate(each, Retries(tries=1), Random(1)) for each in (Local(), *providers)]
     return Enrichment(
         waterfall=Waterfall(gates, {"apollo": "no key"}),
+        keyring=KEYRING,
         policy=RetryPolicy(RETRIES, timedelta(seconds=60)),
         seconds_for_a_lead=seconds,
         internal_domains=frozenset({"our-own.com"}),
@@ -120,7 +131,12 @@ async def test_an_attempt_beyond_the_last_completes_a_lead_that_a_paid_provider_
     None
 ):
     asked = provider("clearbit", ACME)
-    said = {"attempt": RETRIES + 2, "enriched_data": OLDER, "answered": {"clearbit": "not_found"}}
+    said: dict[str, Any] = {
+        "attempt": RETRIES + 2,
+        "enriched_data": OLDER,
+        "answered": {"clearbit": "not_found"},
+    }
+    said["subject"] = subject("ada@acme-tools.com").document
     outcome = await outcome_of(ADA, asked, **said)
     assert isinstance(outcome, Completed)
     assert outcome.data["enrichment_metadata"]["sources_not_found"] == ["clearbit"]
@@ -152,35 +168,15 @@ async def test_who_is_cancelled_leaves_no_call_behind() -> None:
     assert asyncio.all_tasks() == before
 
 
-# -- the same lead, and another one under its id ---------------------------------------------
+# -- the same lead, and another one under its id: see test_carried.py -------------------------
 
 
-def subject(email: str, domain: str | None = None) -> str:
-    return subject_of(identify(Inputs(email=email, company_domain=domain)))
-
-
-def test_the_subject_is_the_mailbox_and_the_company_and_shows_neither() -> None:
-    ada = subject("ada@acme-tools.com")
-    assert ada == subject(" ADA@Acme-Tools.com ")
-    assert ada != subject("bob@acme-tools.com")
-    assert ada != subject("ada@acme-tools.com", "other-company.com")
-    assert "acme" not in ada
-
-
-@pytest.mark.parametrize("found_for", [None, subject("ada@acme-tools.com")])
-async def test_older_data_of_the_same_subject_is_kept(found_for: str | None) -> None:
-    outcome, said = await enrichment(provider("clearbit", ACME)).work_on(
-        Lead(1, ADA, enriched_data=OLDER, subject=found_for), keep_nothing
+async def test_the_outcome_and_its_data_say_whom_they_are_about() -> None:
+    outcome, about = await enrichment(provider("clearbit", ACME)).work_on(
+        Lead(1, ADA), keep_nothing
     )
-    assert outcome_data(outcome)["company_data"] == {"name": "Acme", "phone": "1"}
-    assert said == subject("ada@acme-tools.com")
-
-
-async def test_older_data_about_somebody_else_is_left_out() -> None:
-    outcome = await outcome_of(
-        ADA, provider("clearbit", ACME), enriched_data=OLDER, subject=subject("bob@elsewhere.com")
-    )
-    assert outcome_data(outcome)["company_data"] == {"name": "Acme"}
+    assert about == subject("ada@acme-tools.com")
+    assert outcome.data["enrichment_metadata"]["subject"] == about.document
 
 
 async def test_who_answered_about_somebody_else_is_asked_again() -> None:
@@ -192,18 +188,41 @@ async def test_who_answered_about_somebody_else_is_asked_again() -> None:
         failing,
         enriched_data=OLDER,
         answered={"clearbit": "found", "local": "found"},
-        subject=subject("bob@elsewhere.com"),
+        subject=subject("bob@elsewhere.com").document,
         attempt=2,
     )
     assert len(asked.asked) == 1
     assert outcome_data(outcome)["company_data"] == {"name": "Acme"}
 
 
+async def test_data_about_somebody_else_goes_even_if_nothing_takes_its_place() -> None:
+    of_bob = {"subject": subject("bob@elsewhere.com").document}
+    data = {**OLDER, "enrichment_metadata": of_bob}
+    nothing = await outcome_of(Inputs(), enriched_data=data)
+    unfinished = await outcome_of(ADA, enriched_data=data, attempt=RETRIES + 2)
+    held = await outcome_of(ADA, provider("clearbit", Held("x", 60)), enriched_data=data)
+    assert [type(each) for each in (nothing, unfinished, held)] == [Skipped, Failed, Retrying]
+    assert [each.data["company_data"] for each in (nothing, unfinished, held)] == [None] * 3
+
+
+async def test_who_objected_is_named_by_no_hash_any_more() -> None:
+    outcome, about = await enrichment(provider("hunter", Objected(), Kind.EMAIL)).work_on(
+        Lead(1, ADA), keep_nothing
+    )
+    assert about.mailbox is None
+    assert outcome.data["enrichment_metadata"]["subject"] == about.document
+
+
 async def test_a_refresh_whose_first_attempt_failed_asks_for_fresh_values_in_the_second() -> None:
     hunter = provider("hunter", VALID, Kind.EMAIL, required=("status",))
     older = {"email_verification": {"status": "valid", "score": 80}}
     outcome = await outcome_of(
-        ADA, hunter, enriched_data=older, answered={"local": "found"}, attempt=2
+        ADA,
+        hunter,
+        enriched_data=older,
+        answered={"local": "found"},
+        attempt=2,
+        subject=subject("ada@acme-tools.com").document,
     )
     assert isinstance(outcome, Completed)
     assert len(hunter.asked) == 1
@@ -218,7 +237,7 @@ async def test_a_lead_is_worked_on_to_its_end_over_several_attempts() -> None:
         outcome, said = await enrichment(clearbit, hunter, third).work_on(lead, keep_nothing)
         outcomes.append(type(outcome))
         answered = outcome.answered if isinstance(outcome, Retrying) else {}
-        lead = Lead(1, ADA, outcome.data, answered, said, attempt)
+        lead = Lead(1, ADA, outcome.data, answered, said.document, attempt)
     assert outcomes == [Retrying, Retrying, Completed]
     assert (len(clearbit.asked), len(third.asked), len(hunter.asked)) == (1, 1, 3)
     assert lead.enriched_data["company_data"] == {"name": "Acme"}

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from enricher.explanation import Decision, Explanation, Kept, Source, Standing, explain
-from enricher.identity import identify, subject_of
 from enricher.lead import Inputs, Reason, Status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -139,9 +138,8 @@ def test_who_objected_is_a_reason_that_nobody_is_asked() -> None:
 
 
 def test_what_was_found_for_another_address_is_said_to_be() -> None:
-    mine = {"subject": subject_of(identify(ADA))}
-    assert explain(_lead(book=mine), SOURCES).who.is_of_data
-    assert not explain(_lead(book={"subject": "other"}), SOURCES).who.is_of_data
+    assert explain(_lead(), SOURCES).who.is_of_data
+    assert not explain(_lead(), SOURCES, is_of_data=False).who.is_of_data
 
 
 # -- the providers -------------------------------------------------------------------------

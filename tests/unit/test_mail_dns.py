@@ -40,7 +40,7 @@ from enricher.providers.transport import open_client
 from enricher.retry import Retries
 from enricher.settings import load
 from enricher.waterfall import Waterfall
-from tests.scripted import keep_nothing, provider, verdict
+from tests.scripted import KEYRING, keep_nothing, provider, verdict
 
 ZONE: Mapping[str, Mapping[str, str]] = {
     "quokka.com": {"MX": "10 mx.quokka.com."},
@@ -180,7 +180,7 @@ async def email_of(resolver: Resolver, email: str) -> tuple[dict[str, object], i
     paid = provider("hunter", verdict(status="valid"), Kind.EMAIL, required=["status"])
     gates = [Gate(each, Retries(tries=1), Random(1)) for each in (Local(MailDns(resolver)), paid)]
     policy = RetryPolicy(3, timedelta(seconds=60))
-    work = Enrichment(Waterfall(gates, {}), policy, seconds_for_a_lead=30)
+    work = Enrichment(Waterfall(gates, {}), KEYRING, policy, seconds_for_a_lead=30)
     outcome, _ = await work.work_on(Lead(1, Inputs(email=email)), keep_nothing)
     found: dict[str, object] = outcome.data["email_verification"]
     return found, len(paid.asked)

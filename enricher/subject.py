@@ -1,0 +1,72 @@
+"""PURE Whom data is about: one mailbox and one company, each as a keyed hash.
+
+A subject stands in two places on a lead. Beside the data (`enriched_data.enrichment_metadata.subject`) it
+says what the data was found for, so it survives a writer who saves the lead without our book-keeping.
+In the book-keeping (`enrichment.subject`) it says what the answers of the run under way are about, also
+when none of them brought any data.
+
+The two halves are told apart because they are corrected apart: another company does not make the
+person another one. Nobody without the fleet's secret can guess an address from its hash; `older_mark`,
+which earlier versions wrote, could be guessed, and only serves to read what they left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from enricher.storable import mapping
+
+SUBJECT = "subject"
+"""Key of the metadata, and of the book-keeping."""
+
+Key: TypeAlias = Callable[[str, str], str]
+"""`Keyring.key`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """`None` for a half that there is not: a lead without an address, or without a company."""
+
+    mailbox: str | None = None
+    company: str | None = None
+
+    @property
+    def document(self) -> dict[str, str | None]:
+        """As it stands on the lead."""
+        return {"mailbox": self.mailbox, "company": self.company}
+
+    @property
+    def without_mailbox(self) -> Subject:
+        """For data from which everything about the person was taken."""
+        return replace(self, mailbox=None)
+
+
+def subject_of(key: Key, email_key: str | None, company_domain: str | None) -> Subject:
+    """Of an `Identity`'s two fields of these names."""
+    company = None if company_domain is None else key("company", company_domain)
+    return Subject(mailbox_of(key, email_key), company)
+
+
+def mailbox_of(key: Key, email_key: str | None) -> str | None:
+    """The half by which everything about a person is found."""
+    return None if email_key is None else key("mailbox", email_key)
+
+
+def read_subject(value: object) -> Subject | None:
+    """What stands on a lead, which others may have written; `None` when it is no subject."""
+    if not isinstance(value, Mapping):
+        return None
+    halves = mapping(value)
+    mailbox, company = halves.get("mailbox"), halves.get("company")
+    return Subject(
+        mailbox if isinstance(mailbox, str) else None, company if isinstance(company, str) else None
+    )
+
+
+def older_mark(email_key: str | None, company_domain: str | None) -> str:
+    """What versions before the keyed hashes wrote into `enrichment.subject`."""
+    text = f"{email_key or ''}\n{company_domain or ''}"
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
