@@ -93,8 +93,8 @@ class Daemon:
         """What must be in the database before work begins. Raises DatabaseTrouble."""
         await self.watcher.indexes.ensure()
         await self.books.cache.ensure()
-        leads = self.worker.leads.collection
-        await calling.Reopening(database, leads, self.books.usage).run(providers)
+        reopening = calling.Reopening(database, self.books.usage)
+        self.releases.call_back(await reopening.run(providers))
 
     async def run(self) -> None:
         """Until `stop` is set, and then until everything is drained."""

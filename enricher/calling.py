@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__, metrics
@@ -33,7 +32,6 @@ from enricher.settings import Settings
 from enricher.store.buckets import Bucket
 from enricher.store.cache import Cache
 from enricher.store.erasure import Erasure
-from enricher.store.holds import bring_back
 from enricher.store.secret import keyring
 from enricher.store.suppression import Suppressed
 from enricher.store.usage import Budget, Usage
@@ -124,18 +122,19 @@ class Reopening:
     """A start is a new chance for who was held."""
 
     database: AsyncDatabase[Document]
-    leads: AsyncCollection[Document]
     usage: Usage
 
-    async def run(self, providers: Sequence[Provider]) -> None:
-        """End holds that were learnt before, and call back whoever waits for no reason any more."""
+    async def run(self, providers: Sequence[Provider]) -> list[str]:
+        """End holds that were learnt before. Returns the providers whose leads wait for no reason now."""
         paid = [provider for provider in providers if not provider.is_free]
         buckets = {provider.bucket: provider for provider in paid}
         released = {name for name, one in buckets.items() if await self._released(one)}
         with_room = await self.usage.with_room()
-        for provider in paid:
-            if provider.bucket in released or provider.vendor in with_room:
-                await bring_back(self.leads, provider.name, pace(provider))
+        return [
+            provider.name
+            for provider in paid
+            if provider.bucket in released or provider.vendor in with_room
+        ]
 
     async def _released(self, provider: Provider) -> bool:
         bucket = Bucket(self.database, provider.bucket, provider.windows)

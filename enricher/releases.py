@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+
+from loguru import logger
 
 from enricher.gate import Gate
 from enricher.outage import Outage, pause
@@ -24,10 +26,10 @@ _DEFAULT_PACE = 10.0
 
 @dataclass(slots=True)
 class Releases:
-    """`bring_back(provider, per_second)` calls back the leads that are held by one provider."""
+    """`bring_back(provider, per_second, stop)` calls back the leads that are held by one provider."""
 
     gates: Sequence[Gate]
-    bring_back: Callable[[str, float], Awaitable[int]]
+    bring_back: Callable[[str, float, asyncio.Event], Awaitable[int]]
     lead_seconds: float
     """The longest that a lead may be in work."""
     look_seconds: float = 1.0
@@ -36,13 +38,18 @@ class Releases:
     _due: dict[str, list[float]] = field(default_factory=dict)
     """Provider -> when to bring its leads back, by the monotonic clock."""
 
+    def call_back(self, providers: Iterable[str]) -> None:
+        """The leads that these held, as soon as it runs."""
+        now = time.monotonic()
+        self._due |= {name: [now] for name in providers}
+
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop."""
         seconds = self.look_seconds
         while not stop.is_set():
             await pause(stop, seconds)
             self._look(time.monotonic())
-            seconds = await self._serve(time.monotonic())
+            seconds = await self._serve(time.monotonic(), stop)
 
     def _look(self, now: float) -> None:
         for gate in self.gates:
@@ -53,7 +60,7 @@ class Releases:
                 self._held.remove(gate.name)
                 self._due[gate.name] = [now, now + self.lead_seconds]
 
-    async def _serve(self, now: float) -> float:
+    async def _serve(self, now: float, stop: asyncio.Event) -> float:
         """Returns the seconds to wait before the next look."""
         due = [gate for gate in self.gates if self._is_due(gate.name, now)]
         if not due:
@@ -61,7 +68,9 @@ class Releases:
             return self.look_seconds
         try:
             for gate in due:
-                await self.bring_back(gate.name, pace(gate.provider))
+                brought = await self.bring_back(gate.name, pace(gate.provider), stop)
+                if brought:
+                    logger.bind(provider=gate.name, leads=brought).info("leads.called_back")
                 self._due[gate.name] = [at for at in self._due[gate.name] if at > now]
         except DatabaseTrouble as error:
             return max(self.look_seconds, self.outage.failed(error))

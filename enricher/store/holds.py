@@ -2,20 +2,29 @@
 
 Thousands may wait until the end of a hold: a used-up budget, an open circuit. All at once they would
 only fill the queue. So their due times are spread over as long as the provider takes for that many,
-the more urgent ones first; and nobody's is put off.
+the more urgent ones first; and nobody's is put off. A million may wait, so they are written in batches:
+one update of them all takes longer than any operation may.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pymongo
+from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError, DocumentTooLarge, WriteError
 
-from enricher.lead import Document, Status
+from enricher.lead import Document, LeadId, Status
 from enricher.store import book
+from enricher.store.refusal import is_refusal, refusals
 
 _MOST_BANDS = 20
+_BATCH = 1000
+_COUNT_SECONDS = 600.0
+"""In place of the usual bound on an operation: the leads that are held are all read once."""
 _SLOWEST = 1 / 3600
 
 
@@ -28,12 +37,15 @@ class _Band:
 
 
 async def bring_back(
-    collection: AsyncCollection[Document], provider: str, per_second: float
+    collection: AsyncCollection[Document],
+    provider: str,
+    per_second: float,
+    stop: asyncio.Event | None = None,
 ) -> int:
     """Leads held by `provider` are due within the time that it takes for them; returns how many.
 
-    They no longer count as held by it: of several daemons that notice, one brings them back. Raises
-    DatabaseTrouble, and is safe to repeat.
+    They no longer count as held by it: of several daemons that notice, one brings each back. Ends
+    early at `stop`; the others are due when they were. Raises DatabaseTrouble, and is safe to repeat.
     """
     held = {
         "enrichment_status": Status.RETRYING,
@@ -44,14 +56,38 @@ async def bring_back(
     if not bands:
         return 0
     update = _spread(bands, provider, 1000 / max(per_second, _SLOWEST))
-    return (await collection.update_many(held, update)).modified_count
+    brought = 0
+    async with collection.find(held, {"_id": 1}, batch_size=_BATCH) as found:
+        while (batch := await found.to_list(_BATCH)) and not (stop and stop.is_set()):
+            ids = [each["_id"] for each in batch]
+            brought += await _write(collection, ids, held, update)
+    return brought
+
+
+async def _write(
+    collection: AsyncCollection[Document], ids: list[LeadId], held: Document, update: book.Pipeline
+) -> int:
+    """Returns how many changed. One that the database refuses stays as it is, and holds up no other."""
+    updates = [UpdateOne({"_id": id_, **held}, update, hint="_id_") for id_ in ids]
+    try:
+        these = {"_id": {"$in": ids}, **held}
+        return (await collection.update_many(these, update, hint="_id_")).modified_count
+    except (DocumentTooLarge, WriteError) as error:
+        if isinstance(error, WriteError) and not is_refusal(error):
+            raise
+    try:
+        return (await collection.bulk_write(updates, ordered=False)).modified_count
+    except BulkWriteError as error:
+        refusals(error)
+        return int(error.details["nModified"])
 
 
 async def _bands(collection: AsyncCollection[Document], held: Document) -> list[_Band]:
     """The most urgent first. A priority may be any number, so that each lead has its own."""
     counted = {"$group": {"_id": book.PRIORITY, "count": {"$sum": 1}}}
-    found = await collection.aggregate([{"$match": held}, counted, {"$sort": {"_id": -1}}])
-    bands = [_Band(each["_id"], each["count"]) async for each in found]
+    with pymongo.timeout(_COUNT_SECONDS):
+        found = await collection.aggregate([{"$match": held}, counted, {"$sort": {"_id": -1}}])
+        bands = [_Band(each["_id"], each["count"]) async for each in found]
     if len(bands) <= _MOST_BANDS:
         return bands
     return _joined(bands, sum(band.count for band in bands) / _MOST_BANDS)

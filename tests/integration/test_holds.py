@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -96,6 +97,25 @@ async def test_a_lead_held_by_two_comes_back_for_each_and_once(ours: Collection)
     assert (await read(ours))["enrichment"]["held_by"] == ["clearbit"]
     assert await bring_back(ours, "hunter", per_second=10) == 0
     assert await bring_back(ours, "clearbit", per_second=10) == 1
+
+
+async def test_more_than_one_batch_comes_back_although_the_database_refuses_some(
+    ours: Collection,
+) -> None:
+    await hold(ours, 2500)
+    await ours.update_one({}, {"$set": {"poor": True}})
+    rule = {"$or": [{"poor": {"$exists": False}}, {"enrichment.held_by": "hunter"}]}
+    await ours.database.command("collMod", ours.name, validator=rule)
+
+    assert await bring_back(ours, "hunter", per_second=1000) == 2499
+    assert await ours.count_documents({"enrichment.held_by": "hunter"}) == 1
+
+
+async def test_it_ends_early_when_told_to_stop(ours: Collection) -> None:
+    await hold(ours, 10)
+    stop = asyncio.Event()
+    stop.set()
+    assert await bring_back(ours, "hunter", 10, stop) == 0
 
 
 async def test_a_name_in_place_of_the_list_is_as_good(ours: Collection) -> None:

@@ -26,7 +26,7 @@ class Queue:
     errors: int = 0
     calls: list[tuple[str, float]] = field(default_factory=list)
 
-    async def bring_back(self, name: str, per_second: float) -> int:
+    async def bring_back(self, name: str, per_second: float, _: asyncio.Event) -> int:
         if self.errors:
             self.errors -= 1
             raise AutoReconnect
@@ -97,3 +97,16 @@ async def test_a_database_that_is_away_is_waited_out() -> None:
         await eventually(lambda: not releases.outage.is_over)
         await eventually(lambda: queue.calls)
         await eventually(lambda: releases.outage.is_over)
+
+
+async def test_a_restart_calls_back_those_whose_hold_it_ended_once_the_work_runs() -> None:
+    queue, gates = Queue(), (gate("acme"), gate("other"))
+    stop = asyncio.Event()
+    releases = Releases(gates, queue.bring_back, 60, look_seconds=0.01)
+    releases.call_back(["acme"])
+    assert queue.calls == []
+    running = asyncio.create_task(releases.run(stop))
+    await eventually(lambda: queue.calls)
+    stop.set()
+    await running
+    assert queue.calls == [("acme", 5.0)]
