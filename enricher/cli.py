@@ -13,7 +13,7 @@ from loguru import logger
 
 from enricher import __version__, log, signals
 from enricher.errors import EnricherError, ExitCode, SettingsError
-from enricher.settings import LogSettings, Settings, load
+from enricher.settings import LogSettings, Settings, is_exposed, load
 
 DATA_DIR = Path("enricher-data")
 """Where `enricher run` keeps its embedded MongoDB."""
@@ -263,10 +263,13 @@ def _configured(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings, with logging set up by them and every secret known to it."""
     from enricher.providers import plugins  # noqa: PLC0415 - see run
 
-    settings = load(environ, others=plugins.third_parties(plugins.installed()))
+    others = plugins.third_parties(plugins.installed())
+    settings = load(environ, others=others)
     log.register_secret(settings.mongo.uri)
     log.register_secret(settings.privacy.hash_key)
     for vendor in settings.vendors.values():
         log.register_secret(vendor.key)
     log.configure(settings.log, "enricher", __version__)
+    if is_exposed(others=others):
+        logger.bind(file=".env").warning("settings.exposed")
     return settings

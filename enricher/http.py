@@ -109,7 +109,7 @@ class HttpServer:
             return f"ENRICHER_HTTP_PORT: port {port} on {host} is in use"
         if error.errno == errno.EACCES:
             return f"ENRICHER_HTTP_PORT: port {port} on {host} needs privileges, use one above 1023"
-        return f"ENRICHER_HTTP_HOST: expected an address of this machine, got {host!r}"
+        return "ENRICHER_HTTP_HOST: expected an address of this machine (value not shown)"
 
     def _app(self) -> web.Application:
         app = web.Application(middlewares=[_errors_as_json])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, TypeAlias
@@ -36,10 +36,15 @@ class ThirdParties:
 def _names(known: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
     stray = [name for name in names if name not in known]
     if stray:
-        raise ValueError(f"there is no provider {stray[0][:40]!r}; known: {', '.join(known)}")
+        raise ValueError(f"{_not_one(names, stray[0])} of these: {', '.join(known)}")
     if len(set(names)) < len(names):
         raise ValueError("expected each provider once")
     return names
+
+
+def _not_one(listed: Sequence[object], stray: object) -> str:
+    """Not by its text, which may be anything."""
+    return f"number {listed.index(stray) + 1} of the list is none"
 
 
 def _json_fields(value: object) -> object:
@@ -59,14 +64,14 @@ def _fields(kind: str, fields: object) -> frozenset[str]:
     """Not empty: without a field that matters nobody would be worth asking."""
     kinds = [each.value for each in Kind]
     if kind not in kinds:
-        raise ValueError(f"there is no kind {kind[:40]!r}; known: {', '.join(kinds)}")
+        raise ValueError(f"expected kinds out of these: {', '.join(kinds)}")
     if not isinstance(fields, list) or not fields:
         raise ValueError(f"expected at least one field of {kind}, like {_EXAMPLE}")
     known = FIELDS[Kind(kind)]
     stray = [field for field in fields if not isinstance(field, str) or field not in known]
     if stray:
         raise ValueError(
-            f"{kind} has no field {str(stray[0])[:40]!r}; known: {', '.join(sorted(known))}"
+            f"{_not_one(fields, stray[0])} of the fields of {kind}: {', '.join(sorted(known))}"
         )
     return frozenset(fields)
 

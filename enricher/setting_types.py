@@ -20,6 +20,8 @@ from pydantic_settings import (
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from enricher.hosts import is_private
+
 DAY = 86_400
 MOST_DAYS = 3650
 MOST_CALLS = 1_000_000_000
@@ -30,6 +32,9 @@ LEAST_HASH_KEY = 32
 MAX_DATABASE_BYTES = 63
 MAX_COLLECTION_BYTES = 190
 """Together with the longest database name and a dot, within MongoDB's 255 for a namespace."""
+_LONGEST_NUMBER = 12
+"""Characters; what is longer is none of a setting's, and may be a secret all of digits."""
+_HOSTS_AND_OPTIONS = "check its hosts, ports and options"
 _ENCODE = "percent-encode the user name and the password"
 
 
@@ -59,7 +64,7 @@ def field_path(path: str) -> str:
 def mongodb_uri(uri: SecretStr | None) -> SecretStr | None:
     """Checked without the network: of an SRV address only what needs no look-up is parsed.
 
-    The driver's own words are repeated only where there are no credentials to quote.
+    The driver's own words are not repeated: they quote parts of it.
     """
     text = uri.get_secret_value() if uri else ""
     if uri and not text.startswith(("mongodb://", "mongodb+srv://")):
@@ -72,8 +77,8 @@ def mongodb_uri(uri: SecretStr | None) -> SecretStr | None:
             _ = text and parse_uri(text.replace("mongodb+srv://", "mongodb://", 1), warn=True)
     except OSError as error:  # a certificate that it names
         raise ValueError(error.strerror or "a file that it names cannot be read") from None
-    except (PyMongoError, ValueError) as error:
-        hint = _ENCODE if "@" in text else str(error)
+    except (PyMongoError, ValueError):
+        hint = _ENCODE if "@" in text else _HOSTS_AND_OPTIONS
         raise ValueError(f"expected a MongoDB URI that can be read: {hint}") from None
     return uri
 
@@ -100,6 +105,11 @@ def _base_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s@?#]", url):
         raise ValueError("expected http:// or https:// and a host, without credentials or query")
     _ = parts.port  # raises for a port that is none
+    if parts.scheme == "http" and not is_private(parts.hostname):
+        raise ValueError(
+            "expected https://, or the key would travel in clear; "
+            "http:// is for this machine and private networks"
+        )
     return url.rstrip("/")
 
 
@@ -203,9 +213,14 @@ def is_secret(info: FieldInfo) -> bool:
     return "SecretStr" in str(info.annotation)
 
 
-def harmless(value: str) -> str:
-    """Credentials in a URL are never shown, and a value pasted by mistake only in part."""
-    return re.sub(r"//[^/\s]*@", "//***@", value)[:80]
+def shown(value: str) -> str:
+    """What a complaint says of the value. Anything but a number may be a key that was pasted into the
+    wrong line, whatever the line is called."""
+    try:
+        is_number = len(value) <= _LONGEST_NUMBER and float(value) is not None
+    except ValueError:
+        is_number = False
+    return f", got {value}" if is_number else " (value not shown)"
 
 
 def expected(detail: Mapping[str, Any], info: FieldInfo) -> str:

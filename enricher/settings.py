@@ -8,7 +8,8 @@ each of them.
 Two rules keep a mistake from passing in silence:
 
 * a name that begins like ours but is none of ours is an error (`setting_names.py`);
-* the value is shown next to the complaint, except for keys and the database URI.
+* the value is shown next to the complaint where it is a number, and never else: it may be a key in the
+  wrong line. Nor does a complaint quote a part of it.
 
 A section that is built directly reads nothing from outside: `WorkSettings(concurrency=4)` is the
 defaults plus that one value. Each part of the daemon receives only its own section.
@@ -29,7 +30,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
-from enricher.env_file import read_credentials, read_env_file
+from enricher.env_file import exposes_one_of, read_credentials, read_env_file
 from enricher.errors import SettingsError
 from enricher.setting_names import is_ours, unknown
 from enricher.setting_providers import ProviderSettings, ThirdParties, provider_settings
@@ -44,13 +45,13 @@ from enricher.setting_types import (
     database_name,
     expected,
     field_path,
-    harmless,
     in_days,
     is_secret,
     lower,
     mongodb_uri,
     seconds,
     setting,
+    shown,
     upper,
 )
 from enricher.setting_vendors import VENDORS, VendorSettings, vendor_settings
@@ -250,6 +251,14 @@ def load(
     return Settings(**sections, vendors=vendors)  # type: ignore[arg-type]  # kinds follow SECTIONS
 
 
+def is_exposed(env_file: str | Path = ".env", others: ThirdParties = _NO_OTHERS) -> bool:
+    """True when everybody on the machine may read the secrets in that file."""
+    vendors = (vendor_settings(name, host) for name, host in others.hosts.items())
+    fields = _fields((*SECTIONS.values(), *VENDORS.values(), *vendors))
+    secrets = {name for name, info in fields.items() if is_secret(info)}
+    return exposes_one_of(secrets, Path(env_file))
+
+
 def documented() -> list[tuple[str, str, str]]:
     """(variable, default as one would write it, sentence) of every setting that is built in."""
     fields = _fields((*SECTIONS.values(), *VENDORS.values()))
@@ -295,5 +304,4 @@ def _problem(
 ) -> str:
     name = str(detail["loc"][0])
     info = fields[name]
-    shown = " (value not shown)" if is_secret(info) else f", got {harmless(variables[name])!r}"
-    return f"{name}: {expected(detail, info)}{shown}"
+    return f"{name}: {expected(detail, info)}{shown(variables[name])}"

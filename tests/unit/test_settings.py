@@ -241,55 +241,55 @@ def test_a_mistyped_port_is_still_found() -> None:
         (
             "ENRICHER_CONCURRENCY",
             "abc",
-            "expected a whole number, at least 1, at most 10000, got 'abc'",
+            "expected a whole number, at least 1, at most 10000 (value not shown)",
         ),
         (
             "ENRICHER_CONCURRENCY",
             "0",
-            "expected a whole number, at least 1, at most 10000, got '0'",
+            "expected a whole number, at least 1, at most 10000, got 0",
         ),
         (
             "ENRICHER_LEASE_SECONDS",
             "nan",
-            "expected a number, at least 1, at most 86400, got 'nan'",
+            "expected a number, at least 1, at most 86400, got nan",
         ),
         (
             "ENRICHER_POLL_SECONDS",
             "0",
-            "expected a number, more than 0, at most 86400, got '0'",
+            "expected a number, more than 0, at most 86400, got 0",
         ),
         (
             "ENRICHER_HTTP_PORT",
             "70000",
-            "expected a whole number, at least 0, at most 65535, got '70000'",
+            "expected a whole number, at least 0, at most 65535, got 70000",
         ),
-        ("ENRICHER_STREAM", "maybe", "expected true or false, got 'maybe'"),
+        ("ENRICHER_STREAM", "maybe", "expected true or false (value not shown)"),
         (
             "ENRICHER_PRIORITY_ORDER",
             "hot,cold",
-            'expected a JSON list of strings, like ["one","two"], got \'hot,cold\'',
+            'expected a JSON list of strings, like ["one","two"] (value not shown)',
         ),
         (
             "ENRICHER_INTERNAL_DOMAINS",
             '["a@b.com"]',
-            'expected domains without @ and path, like ["example.com"], got \'["a@b.com"]\'',
+            'expected domains without @ and path, like ["example.com"] (value not shown)',
         ),
         (
             "HUNTER_DAILY_BUDGET",
             "1e3",
-            "expected a whole number, at least 0, at most 1000000000, got '1e3'",
+            "expected a whole number, at least 0, at most 1000000000, got 1e3",
         ),
         (
             "CLEARBIT_MONTHLY_BUDGET",
             "-1",
-            "expected a whole number, at least 0, at most 1000000000, got '-1'",
+            "expected a whole number, at least 0, at most 1000000000, got -1",
         ),
-        ("ENRICHER_CACHE_DAYS", "inf", "expected a number, at least 0, at most 3650, got 'inf'"),
-        ("ENRICHER_LOG_FORMAT", "xml", "expected 'json' or 'console', got 'xml'"),
+        ("ENRICHER_CACHE_DAYS", "inf", "expected a number, at least 0, at most 3650, got inf"),
+        ("ENRICHER_LOG_FORMAT", "xml", "expected 'json' or 'console' (value not shown)"),
         (
             "CLEARBIT_BASE_URL",
             "https://me:pw@host",
-            "expected http:// or https:// and a host, without credentials or query, got 'https://***@host'",
+            "expected http:// or https:// and a host, without credentials or query (value not shown)",
         ),
     ],
 )
@@ -332,10 +332,11 @@ def test_a_field_of_a_lead_that_is_no_path_is_refused(of: str, path: str) -> Non
     ],
 )
 def test_quotas_that_are_none_are_one_clear_line(quotas: str) -> None:
+    shown = ", got 10" if quotas == "10" else " (value not shown)"
     assert problems({"ENRICHER_PLAN_QUOTAS": quotas}) == [
         (
             "ENRICHER_PLAN_QUOTAS: expected a JSON object of plans and whole numbers up to 100000, "
-            f'like {{"free": 10}}, got {quotas[:80]!r}'
+            f'like {{"free": 10}}{shown}'
         )
     ]
 
@@ -348,7 +349,7 @@ def test_a_plan_has_one_quota_and_a_name(quotas: str) -> None:
     assert problems({"ENRICHER_PLAN_QUOTAS": quotas}) == [
         (
             "ENRICHER_PLAN_QUOTAS: expected a name for each plan, and each plan once "
-            f"(case does not count), got {quotas!r}"
+            "(case does not count) (value not shown)"
         )
     ]
 
@@ -458,15 +459,31 @@ def test_clearbits_persons_are_off_until_somebody_turns_them_on() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("ENRICHER_PROVIDER_ORDER", '["hunter_compny"]', "there is no provider 'hunter_compny'"),
+        (
+            "ENRICHER_PROVIDER_ORDER",
+            '["hunter_compny"]',
+            "number 1 of the list is none of these: clearbit",
+        ),
         ("ENRICHER_PROVIDER_ORDER", '["hunter", "hunter"]', "expected each provider once"),
         ("ENRICHER_PROVIDER_ORDER", "hunter", "expected a JSON list of strings"),
-        ("ENRICHER_PROVIDERS_OFF", '["local"]', "there is no provider 'local'"),
+        ("ENRICHER_PROVIDERS_OFF", '["local"]', "number 1 of the list is none of these: clearbit"),
         ("ENRICHER_REQUIRED_FIELDS", "[]", "expected a JSON object of kinds"),
         ("ENRICHER_REQUIRED_FIELDS", "{", "expected a JSON object of kinds"),
-        ("ENRICHER_REQUIRED_FIELDS", '{"people": ["name"]}', "there is no kind 'people'"),
-        ("ENRICHER_REQUIRED_FIELDS", '{"company": ["nmae"]}', "company has no field 'nmae'"),
-        ("ENRICHER_REQUIRED_FIELDS", '{"company": [{}]}', "company has no field '{}'"),
+        (
+            "ENRICHER_REQUIRED_FIELDS",
+            '{"people": ["name"]}',
+            "expected kinds out of these: company",
+        ),
+        (
+            "ENRICHER_REQUIRED_FIELDS",
+            '{"company": ["nmae"]}',
+            "number 1 of the list is none of the fields of company: ",
+        ),
+        (
+            "ENRICHER_REQUIRED_FIELDS",
+            '{"company": [{}]}',
+            "number 1 of the list is none of the fields of company: ",
+        ),
         ("ENRICHER_REQUIRED_FIELDS", '{"company": []}', "expected at least one field of company"),
         ("ENRICHER_REQUIRED_FIELDS", '{"company": "name"}', "expected at least one field"),
     ],
