@@ -92,6 +92,7 @@ class Daemon:
     ) -> None:
         """What must be in the database before work begins. Raises DatabaseTrouble."""
         await self.watcher.indexes.ensure()
+        self.worker.leads.by_id = self.watcher.indexes.by_id
         await self.books.cache.ensure()
         reopening = calling.Reopening(database, self.books.usage)
         self.releases.call_back(await reopening.run(providers))

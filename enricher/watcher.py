@@ -175,7 +175,11 @@ class Watcher:
             await self._put(change, stop)
         if not stop.is_set():
             logger.warning("stream.ended")
-            self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
+            await self._ensure_indexes()
+
+    async def _ensure_indexes(self) -> None:
+        self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
+        self.leads.by_id = self.indexes.by_id
 
     def _ask(self) -> None:
         if self._unanswered_since is None:
@@ -246,7 +250,7 @@ class Watcher:
         if replaced:
             ids += await self.history.without(replaced)
         if self._is_without_indexes:  # a new collection has taken the place of a dropped one
-            self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
+            await self._ensure_indexes()
         await self._admit_ids(ids, "stream")
 
     async def _admit_ids(self, ids: list[LeadId], source: str) -> None:

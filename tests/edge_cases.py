@@ -48,6 +48,7 @@ WRITERS = "acceptance/test_writers.py::test_"
 HASH_KEY = "acceptance/test_hash_key.py::test_"
 SIGNALS = "acceptance/test_signals.py::test_"
 PAID = "integration/test_paid.py::test_"
+COLLATION = "integration/test_collation.py::test_"
 REPLIES = "integration/test_replies.py::test_"
 USAGE = "integration/test_usage.py::test_"
 BUCKETS = "integration/test_buckets.py::test_"
@@ -206,6 +207,7 @@ CASES = (
     _case("G6", "a vendor's list of those who objected later", "acceptance/test_permission.py::test_what_was_found_before_somebody_objected_is_erased_from_their_other_leads", gap="no vendor's list is fetched; PDL's ids stay on the lead as `pdl_id`"),
     _case("G7", "keys in URLs", PRIVACY + "no_key_was_in_the_url_of_any_call"),
     _case("V1", "an act that cannot be undone, on the word of somebody in between", WORD + "a_451_of_somebody_elses_erases_nothing_and_suppresses_nobody"),
+    _case("W6", "a collation that takes texts for equal that are not", COLLATION + "a_status_that_is_only_like_ours_is_none_of_ours", COLLATION + "an_input_that_was_corrected_in_case_or_accent_alone_is_another", COLLATION + "a_lead_whose_status_changed_in_case_alone_is_not_settled", COLLATION + "claims_use_the_indexes", "acceptance/test_collations.py::test_a_status_that_the_collation_takes_for_pending_is_left_alone"),
     _case("V5", "the secret behind the hashes is lost, or is another one", HASH_KEY + "nothing_starts_after_the_secret_is_dropped", HASH_KEY + "nothing_starts_with_another_secret", HASH_KEY + "a_key_given_later_keeps_what_was_stored_before", HASH_KEY + "a_fresh_database_holds_no_key_when_one_is_given", "integration/test_secret.py::test_starts_at_the_same_moment_with_and_without_keys_agree_or_are_refused"),
     _case("M5", "a firewall's refusal", WORD + "a_firewalls_refusal_holds_nobody_and_ends_with_the_firewall"),
     _case("D0", "a lost answer to any command that answers with a document, and documents that others have written into", "integration/test_at_once.py::test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands", REPLIES + "a_lone_lead_is_ours_with_all_that_a_lease_says", REPLIES + "the_secret_that_was_made_is_the_one_that_is_kept", REPLIES + "slots_are_given_out_once", REPLIES + "a_hold_stands", REPLIES + "a_call_is_reserved_once", REPLIES + "a_daemon_is_enrolled", REPLIES + "a_first_start_is_a_first_start", REPLIES + "a_backfill_goes_on_with_the_run_that_it_began", REPLIES + "a_person_is_erased", REPLIES + "a_ledger_that_cannot_be_read_is_trouble_of_the_database", REPLIES + "a_checkpoint_that_cannot_be_read_is_none", REPLIES + "a_claim_that_somebody_wrote_into_is_left_to_its_lease"),

@@ -124,7 +124,8 @@ class Backfills:
         after = run.after if run else None
         match = {"$and": [self.match, {"enrichment.backfilled_by": {"$ne": run and run.id}}]}
         with pymongo.timeout(SCAN_SECONDS):
-            cursor = self._leads.find(match if run else self.match, _SEEN).hint(_BY_ID)
+            cursor = self._leads.find(match if run else self.match, _SEEN, collation=None)
+            cursor = cursor.hint(_BY_ID)
             if after is not None:
                 cursor = cursor.min([("_id", after["of"])])
             found = await cursor.limit(size + 1).to_list()

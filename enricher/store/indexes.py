@@ -9,7 +9,7 @@ and every claim read the keys of all leads that have a due date.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +23,7 @@ from pymongo.errors import OperationFailure
 from enricher.lead import Document, Status
 from enricher.store import privileges
 from enricher.store.book import EPOCH, FRESH, MAILBOX
+from enricher.store.collation import SIMPLE
 
 _BUILD_SECONDS = 6 * 3600.0
 """In place of the usual bound on an operation: an index on millions of leads takes a while."""
@@ -81,30 +82,43 @@ LEADS = (
 )
 
 
+BY_ID = "_id_"
+_BY_TEXT = IndexModel(
+    [("_id", ASCENDING), ("enrichment_status", ASCENDING)], name="enricher_by_id", collation=SIMPLE
+)
+_COLLATED = "_simple"
+"""Ends the names of ours where others of these names may stand that have the collection's collation."""
+
+
 class Indexes:
     """The indexes of one leads collection."""
 
     def __init__(self, leads: AsyncCollection[Document]) -> None:
         self._leads = leads
+        self.by_id = BY_ID
+        """Name of the index by which a lead is found, as far as is known."""
 
     async def ensure(self) -> None:
         """Create what is missing. A user who may not is told so once; the work goes on, slowly."""
+        wanted = _wanted(await self._present() or {})
         try:
             with pymongo.timeout(_BUILD_SECONDS):
-                await self._create()
+                await self._create(wanted)
         except OperationFailure as error:
             missing = await self.missing()
             if missing is None:
                 logger.bind(lacking="createIndex, listIndexes").error("indexes.unknown")
             elif missing:
                 logger.bind(missing=", ".join(missing), code=error.code).error("indexes.missing")
+        by_text = _name(_BY_TEXT)
+        self.by_id = by_text if by_text in (await self._present() or {}) else BY_ID
 
-    async def _create(self) -> None:
+    async def _create(self, wanted: Sequence[IndexModel]) -> None:
         """All in one scan of the collection; if one is refused, the others all the same."""
         try:
-            await self._leads.create_indexes(list(LEADS))
+            await self._leads.create_indexes(list(wanted))
         except OperationFailure:
-            for index in LEADS:
+            for index in wanted:
                 with suppress(OperationFailure):
                     await self._leads.create_indexes([index])
             raise
@@ -124,17 +138,43 @@ class Indexes:
 
         `None` for a user who may not look (`listIndexes`).
         """
+        if (present := await self._present()) is None:
+            return None
+        found = {name: _meaning(index) for name, index in present.items()}
+        wanted = {_name(index): _meaning(index.document) for index in _wanted(present)}
+        return [name for name, meaning in wanted.items() if found.get(name) != meaning]
+
+    async def _present(self) -> Mapping[str, Any] | None:
         try:
-            present = await self._leads.index_information()
+            return await self._leads.index_information()
         except OperationFailure as error:
             if error.code != privileges.UNAUTHORIZED:
                 raise
             return None
-        found = {name: _meaning(index) for name, index in present.items()}
-        wanted = {str(index.document["name"]): _meaning(index.document) for index in LEADS}
-        return [name for name, meaning in wanted.items() if found.get(name) != meaning]
 
 
-def _meaning(index: Mapping[str, Any]) -> tuple[list[tuple[str, int]], bytes]:
+def _wanted(present: Mapping[str, Any]) -> list[IndexModel]:
+    if "collation" not in present.get(BY_ID, {}):
+        return list(LEADS)
+    return [_BY_TEXT, *(_simple(index) for index in LEADS)]
+
+
+def _simple(index: IndexModel) -> IndexModel:
+    document = index.document
+    return IndexModel(
+        list(document["key"].items()),
+        name=f"{document['name']}{_COLLATED}",
+        partialFilterExpression=document["partialFilterExpression"],
+        collation=SIMPLE,
+    )
+
+
+def _name(index: IndexModel) -> str:
+    return str(index.document["name"])
+
+
+def _meaning(index: Mapping[str, Any]) -> tuple[list[tuple[str, int]], bytes, str]:
     """What a query can use it for. The filter as BSON: the driver reads its date back without a zone."""
-    return list(dict(index["key"]).items()), bson.encode(index.get("partialFilterExpression", {}))
+    locale = index.get("collation", SIMPLE)["locale"]
+    filter_ = bson.encode(index.get("partialFilterExpression", {}))
+    return list(dict(index["key"]).items()), filter_, locale

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from bson.errors import BSONError
 from loguru import logger
-from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
@@ -19,6 +18,7 @@ from enricher.lead import Document, Lease, Progress
 from enricher.outage import describe
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
+from enricher.store.collation import UpdateOne
 from enricher.store.leasing import unchanged
 from enricher.subject import SUBJECT
 

@@ -45,7 +45,7 @@ from datetime import timedelta
 from random import Random
 
 from loguru import logger
-from pymongo import ReturnDocument, UpdateOne
+from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     AutoReconnect,
@@ -59,6 +59,8 @@ from pymongo.errors import (
 from enricher.lead import Document, Lead, LeadId, Lease, Status
 from enricher.store import book
 from enricher.store.aside import Aside
+from enricher.store.collation import UpdateOne
+from enricher.store.indexes import BY_ID
 from enricher.store.inputs import INPUTS
 from enricher.store.lanes import CLAIMABLE, OLDEST, Lanes
 from enricher.store.leasing import CLAIMED, fence, lease_of
@@ -100,6 +102,8 @@ class Leads:
     retries, so that this is its last attempt."""
     lanes: Lanes = field(init=False)
     aside: Aside = field(default_factory=Aside)
+    by_id: str = BY_ID
+    """Name of the index by which a lead is found, from `Indexes`."""
     is_sharded: bool = False
     """By another key than the id: then a lone lead is claimed as several are."""
 
@@ -184,7 +188,7 @@ class Leads:
                 {"_id": id_, **only},
                 self._claiming(claim_id),
                 self._of_a_lease,
-                hint="_id_",
+                hint=self.by_id,
                 return_document=ReturnDocument.AFTER,
             )
         except PyMongoError as error:
@@ -238,7 +242,7 @@ class Leads:
         """Write to those of these leads for which `only` holds still; returns how many changed."""
         these = {"_id": {"$in": ids}, **only}
         try:
-            done = await self.collection.update_many(these, pipeline, hint="_id_")
+            done = await self.collection.update_many(these, pipeline, hint=self.by_id)
         except (AutoReconnect, DocumentTooLarge, WriteError) as error:
             if not _may_do_one_by_one(error):
                 raise

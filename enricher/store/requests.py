@@ -102,7 +102,8 @@ class Requests:
         meanwhile must not come a second time, as it would where an index on what is written is
         read."""
         with pymongo.timeout(SCAN_SECONDS):
-            cursor = self._leads.find(match, {"_id": 1}, batch_size=_BATCH).sort("_id", 1)
+            cursor = self._leads.find(match, {"_id": 1}, batch_size=_BATCH, collation=None)
+            cursor = cursor.sort("_id", 1)
             cursor = cursor.allow_disk_use(True)
             batch = await cursor.to_list(_BATCH)
         async with cursor:

@@ -13,6 +13,7 @@ from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from enricher.errors import DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.lead import Document
 from enricher.log import redact
+from enricher.store.collation import Client
 from enricher.store.uri import ours
 
 _SELECT_MS = 5_000
@@ -51,7 +52,7 @@ async def connect(uri: str, pool: int) -> AsyncIterator[AsyncMongoClient[Documen
 
 def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
     try:
-        return AsyncMongoClient(
+        return Client(
             ours(uri),
             appname="enricher",
             maxPoolSize=pool,

@@ -22,7 +22,6 @@ from typing import Any
 
 from bson.errors import BSONError
 from loguru import logger
-from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     BulkWriteError,
@@ -46,6 +45,7 @@ from enricher.lead import (
 from enricher.outage import Outage
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
+from enricher.store.collation import UpdateOne
 from enricher.store.leasing import fence, unchanged
 from enricher.store.refusal import is_refusal, is_unreadable, refusals
 from enricher.subject import SUBJECT, Subject
