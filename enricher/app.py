@@ -227,6 +227,7 @@ def _wire(
         rank,
         account=book.account(settings.quota.account_field),
         plan=book.plan(settings.quota.plan_field),
+        keyring=books.keyring,
         suspect_after=max(1, settings.work.max_attempts),
     )
     heartbeat = Heartbeat(leads)

@@ -113,7 +113,7 @@ class PrioritySettings(Section):
     order: Strings = setting(
         "ENRICHER_PRIORITY_ORDER",
         ("hot", "warm", "cold"),
-        "Values of that field, most urgent first; a number counts as itself, higher first.",
+        "Values of that field, most urgent first; a number, higher first, goes before no first value.",
     )
 
 

@@ -15,6 +15,8 @@ from tests.rig import Rig, key_of, open_rig
 
 WORDS = {"hot": "hot", "cold": "cold"}
 NUMBERS = {"hot": 90, "cold": 5}
+EXTREMES = {"hot": "hot", "cold": 1e308}
+"""Whoever writes such a number goes before no hot one."""
 VENDOR_SECONDS = 0.3
 WINDOWS = {"clearbit": ((600, 60),), "hunter": ((20, 1), (600, 60))}
 LIMITS = {"CLEARBIT_RATE_LIMIT": 600, "HUNTER_RATE_LIMIT": 600}

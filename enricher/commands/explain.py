@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
@@ -28,6 +28,7 @@ from enricher.providers.registry import VENDORS_PROVIDERS
 from enricher.settings import Settings
 from enricher.store import answers
 from enricher.store.book import id_key
+from enricher.store.refresh import wished
 from enricher.store.requests import Requests
 from enricher.store.secret import Keyring, keyring_if_made
 from enricher.store.standing import Leads
@@ -99,6 +100,7 @@ class Explainer:
 
     async def _explanation(self, leads: Leads, standing: Standing) -> Explanation:
         internal = frozenset(self.settings.identity.internal_domains)
+        standing = self._as_daemons_heed_it(standing)
         identity = identify(standing.inputs, internal)
         sources, is_suppressed = await asyncio.gather(
             self._sources(leads, identity), self._has_objected(identity)
@@ -116,6 +118,12 @@ class Explainer:
             return True
         about = subject_of(self.keyring.key, identity.email_key, identity.company_domain)
         return is_of_data(standing.data, standing.book.get(SUBJECT), identity, about)
+
+    def _as_daemons_heed_it(self, standing: Standing) -> Standing:
+        """A wish for newer answers that none of our commands put there is none."""
+        since, mark = (standing.book.get(name) for name in ("refresh_since", "refresh_mark"))
+        heeded = wished(self.keyring, standing.id, since, mark)
+        return replace(standing, book={**standing.book, "refresh_since": heeded})
 
     async def _has_objected(self, identity: Identity) -> bool:
         if self.keyring is None or identity.email_key is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -15,6 +14,7 @@ from enricher.errors import ExitCode, SettingsError
 from enricher.lead import Document, LeadId, Status
 from enricher.settings import Settings
 from enricher.store.requests import Asked, Requests
+from enricher.store.secret import Keyring, keyring
 
 _FAILED: Document = {"enrichment_status": Status.FAILED}
 _DOING = "asking for the leads"
@@ -42,10 +42,13 @@ async def reenrich(settings: Settings, chosen: Chosen, *, refresh: bool) -> Exit
     """UNEXPECTED when an id or an address was named that no lead has."""
     console = Console(highlight=False, soft_wrap=True)
     match = _match(chosen)  # wrong arguments are told before anything is connected
-    async with _requests(settings) as requests:
-        if chosen.id is not None:
-            return await _by_id(console, requests, chosen.id, refresh=refresh)
-        asked = await _by_match(console, requests, match, refresh=refresh)
+    async with opened(settings) as database:
+        with explained(_DOING):
+            ring = await keyring(database, settings.privacy.hash_key) if refresh else None
+            requests = Requests(database[settings.mongo.collection], rank(settings))
+            if chosen.id is not None:
+                return await _by_id(console, requests, chosen.id, ring)
+            asked = await _by_match(console, requests, match, ring)
     if chosen.email is not None and asked == Asked():
         console.print(NO_ADDRESS)
         return ExitCode.UNEXPECTED
@@ -63,14 +66,9 @@ def _match(chosen: Chosen) -> Document:
     )
 
 
-@asynccontextmanager
-async def _requests(settings: Settings) -> AsyncIterator[Requests]:
-    async with opened(settings) as database:
-        with explained(_DOING):
-            yield Requests(database[settings.mongo.collection], rank(settings))
-
-
-async def _by_id(console: Console, requests: Requests, text: str, *, refresh: bool) -> ExitCode:
+async def _by_id(
+    console: Console, requests: Requests, text: str, refresh: Keyring | None
+) -> ExitCode:
     meanings = arguments.ids(text)
     found = await requests.named([id_ for _, id_ in meanings])
     if not found:
@@ -82,7 +80,7 @@ async def _by_id(console: Console, requests: Requests, text: str, *, refresh: bo
 
 
 async def _by_match(
-    console: Console, requests: Requests, match: Document, *, refresh: bool
+    console: Console, requests: Requests, match: Document, refresh: Keyring | None
 ) -> Asked:
     asked = Asked()
     with Meter(console, "Leads asked for", None) as meter:

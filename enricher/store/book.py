@@ -10,6 +10,8 @@
     priority     number  higher first; far below all others for what nobody waits for (`behind`)
     backfill     bool    until the run ends: asked for by a backfill
     refresh_since date   until the run ends: cached answers older than this do not count
+    refresh_mark str     shows that a command of ours wished for that (`store/refresh.py`)
+    backfilled_by str    the run of the backfill that asked for it last
     held_by      list    the providers that had no time for it, while it is retrying
     attempts     int     claims of this run, counted at the claim
     interruptions int    claims in a row that nobody settled or gave back: their process died, perhaps of it
@@ -18,6 +20,25 @@
     waited_ms    int     how long it had been work when it was claimed
     subject      dict    whom `answered` is about (`subject.py`); a string where an older version wrote it
     inputs       dict    the lead's inputs as they stood at the claim; absent when nobody has it
+
+Any writer can forge any of it. What is not written by ourselves a moment before it is read must cost
+nobody anything, beyond what the same writer may have by an honest insert or `pending`:
+
+    token        only rises; garbage begins anew. On a lead in work it takes the lease away, as `pending` does
+    claim_id     on a lead in work the same; else written at the claim
+    holder, waited_ms, inputs     written at the claim; nothing else reads them
+    due_at       makes the lead work, as `pending` does, and what it asks is answered by what is kept
+    queued_at    its place among leads of equal priority, as though it had been inserted then
+    priority     its place in the queue, not above `hot` once claimed: computed anew at admission and claim
+    backfill, backfilled_by       the lead itself waits behind others, or a backfill leaves it out
+    refresh_since                 counts only with its mark
+    refresh_mark                  cannot be made without the fleet's secret, nor used for another lead or date
+    held_by      the lead is called back with those that wait for that provider; never later than it was due
+    attempts     more: the lead gives up sooner. Fewer: it is tried again, as after `pending`
+    interruptions                 the lead is done one at a time; those that wait for that take no slot
+    answered     the lead's own data stays poorer: who is said to have answered is not asked
+    released     the run goes on instead of beginning anew, with fewer calls
+    subject      the lead keeps data that its writer put there
 
 All expressions take the lead as they find it: a field of any type, missing or garbage, never makes
 one fail, because a failing expression would take the whole round trip down with it.
@@ -111,7 +132,8 @@ def within_one_command(candidates: list[Document]) -> list[Document]:
 
 
 def priority(field: str, order: list[str]) -> Expression:
-    """A number counts as itself; a word by its place in `order`, first highest; anything else is 0."""
+    """A word counts by its place in `order`, first highest, a number as itself within the words' range:
+    whoever writes 1e308 goes before no `hot` one. Anything else is 0."""
     value = f"${field}"
     word = {"$cond": [is_type(value, "string"), {"$toLower": value}, None]}
     ranks = [_lower(entry) for entry in order]
@@ -119,7 +141,7 @@ def priority(field: str, order: list[str]) -> Expression:
     return {
         "$switch": {
             "branches": [
-                {"case": {"$isNumber": value}, "then": value},
+                {"case": {"$isNumber": value}, "then": _within(value, max(1, len(ranks)))},
                 {
                     "case": {"$in": [word, words]},
                     "then": {"$subtract": [len(ranks), {"$indexOfArray": [words, word]}]},
@@ -128,6 +150,21 @@ def priority(field: str, order: list[str]) -> Expression:
             "default": 0,
         }
     }
+
+
+_BELOW_THE_FIRST_WORD = 1e-6
+_MOST_COUNTED = 1e6
+
+
+def _within(number: Expression, top: int) -> Expression:
+    """From 0 to just below the most urgent word; numbers beyond it keep their order among themselves."""
+    beyond = {"$subtract": [{"$min": [number, _MOST_COUNTED]}, top]}
+    most = {"$cond": [{"$gt": [number, top]}, _beneath(top, beyond), _beneath(top, 0)]}
+    return {"$toDouble": {"$max": [0, {"$min": [number, most]}]}}
+
+
+def _beneath(top: int, beyond: Expression) -> Expression:
+    return {"$subtract": [top, {"$divide": [_BELOW_THE_FIRST_WORD, {"$add": [1, beyond]}]}]}
 
 
 PRIORITY: Expression = {
@@ -255,9 +292,10 @@ def claiming(
         "inputs": inputs,
     }
     is_refresh = {"$eq": ["$enrichment_status", Status.COMPLETED]}
-    # Its own document: a missing priority, or one of many in an array, must not be copied.
-    place = {"$cond": [is_refresh, {"priority": behind(rank)}, {}]}
-    book = book_with(claimed, place)
+    is_behind = {"$or": [is_refresh, {"$lte": [PRIORITY, BEHIND]}]}
+    # What a writer put in the place of our priority says nothing.
+    claimed["priority"] = {"$cond": [is_behind, behind(rank), rank]}
+    book = book_with(claimed)
     return [{"$set": {"enrichment_status": Status.PROCESSING, "enrichment": book}}]
 
 

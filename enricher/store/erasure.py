@@ -242,7 +242,7 @@ _SKIPPED: book.Pipeline = [
             f"enrichment.{name}"
             for name in (
                 *("inputs", "subject", "due_at", "queued_at"),
-                *("refresh_since", "backfill", "held_by"),
+                *("refresh_since", "refresh_mark", "backfill", "held_by"),
             )
         ]
     },

@@ -43,6 +43,7 @@ _NARROW_AFTER = 16
 """Claims in a row that lost nothing: others do not go away because one claim met none of them."""
 _ONE_BATCH = 10_000
 """More than all lanes hold: the driver's 101 would make it two round trips."""
+_MOST_SUSPECTS = 1000
 _DUE_AT_A_GLANCE = 200
 """The due leads among which urgent ones are looked for: they are read in the order of their time."""
 
@@ -88,6 +89,8 @@ class Lanes:
     """Times the slots: how far it looks when others take the head of the queue."""
     undisturbed: int = 0
     """Claims in a row that lost (nearly) nothing."""
+    waiting_suspects: int = 0
+    """That the last read saw and left out: the next one reads past them."""
     ahead: int = 0
     """Leads taken under pressure since the oldest had a turn."""
 
@@ -99,19 +102,24 @@ class Lanes:
         `above`: under pressure, the urgency of those that wait. At most so many `suspects` are
         among them: leads that were in work each time when their process died, `suspect_after` times.
         """
-        candidates = await self._next(slots, above, aside)
-        suspected = [each for each in candidates if each["interruptions"] >= self.suspect_after]
-        left_out = [book.id_key(each["_id"]) for each in suspected[suspects:]]
-        return [each for each in candidates if book.id_key(each["_id"]) not in left_out]
-
-    async def _next(self, slots: int, above: float | None, aside: SetAside) -> list[Document]:
-        window = self._window(slots) + len(aside)
+        # Twice, so that a few reads get past any number of them.
+        window = self._window(slots) + len(aside) + 2 * self.waiting_suspects
         if above is None:
             self.claims += 1
-            return self._pick(await self._read(self._all(window), aside), slots)
+            found = self._few_suspects(await self._read(self._all(window), aside), suspects)
+            return self._pick(found, slots)
         turns = min(self.ahead // (_OLDEST_FIRST_EVERY - 1), 1 + slots // _OLDEST_FIRST_EVERY)
         lanes = _urgent(above, window) + (_oldest(turns + len(aside)) if turns else [])
-        return self._pick_urgent(await self._read(lanes, aside), slots, turns)
+        found = self._few_suspects(await self._read(lanes, aside), suspects)
+        return self._pick_urgent(found, slots, turns)
+
+    def _few_suspects(self, found: list[Document], most: int) -> list[Document]:
+        """The others take no place from anybody, however many stand there, and may be forged."""
+        suspected = [each for each in found if each["interruptions"] >= self.suspect_after]
+        keys = list(dict.fromkeys(book.id_key(each["_id"]) for each in suspected))
+        self.waiting_suspects = min(_MOST_SUSPECTS, len(keys[most:]))
+        left_out = set(keys[most:])
+        return [each for each in found if book.id_key(each["_id"]) not in left_out]
 
     def _window(self, slots: int) -> int:
         return min(slots * self.width, max(slots * _WIDEST_WITH_MANY_SLOTS, _FAR_ENOUGH))

@@ -65,6 +65,7 @@ from enricher.store.inputs import INPUTS
 from enricher.store.lanes import CLAIMABLE, OLDEST, Lanes
 from enricher.store.leasing import CLAIMED, fence, lease_of
 from enricher.store.refusal import is_denied, is_refusal, refusals
+from enricher.store.secret import Keyring
 
 _NOTHING: Document = {"$literal": None}
 _NO_SHARD_KEY = 61
@@ -97,6 +98,7 @@ class Leads:
     account: book.Expression = field(default_factory=_NOTHING.copy)
     plan: book.Expression = field(default_factory=_NOTHING.copy)
     """Expressions for whose lead it is: `book.account`, `book.plan`."""
+    keyring: Keyring | None = None
     suspect_after: int = 3
     """Deaths of its process in a row after which a lead is worked on alone: as many as there are
     retries, so that this is its last attempt."""
@@ -231,7 +233,7 @@ class Leads:
 
     def _leased(self, documents: Iterable[Document], claim_id: str, sent: float) -> list[Lease]:
         deadline = sent + self.lease.total_seconds()
-        leases = [lease_of(document, claim_id, deadline) for document in documents]
+        leases = [lease_of(document, claim_id, deadline, self.keyring) for document in documents]
         return [lease for lease in leases if lease is not None]
 
     # -- writing many ----------------------------------------------------------------------

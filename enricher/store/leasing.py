@@ -8,7 +8,9 @@ from enricher.lead import Document, Lead, Lease, Status, label
 from enricher.store import book
 from enricher.store.inputs import inputs_unchanged, read_inputs, text_or_null
 from enricher.store.lanes import rank_of
+from enricher.store.refresh import wished
 from enricher.store.replies import UnreadableDocument, reading
+from enricher.store.secret import Keyring
 
 CLAIMED = {
     "token": "$enrichment.token",
@@ -21,27 +23,32 @@ CLAIMED = {
     "inputs": "$enrichment.inputs",
     "priority": book.PRIORITY,
     "newer_than": book.REFRESH_SINCE,
+    "refresh_mark": "$enrichment.refresh_mark",
     "job_title": text_or_null("$job_title"),
     "enriched_data": {"$cond": [book.is_type("$enriched_data", "object"), "$enriched_data", None]},
 }
 """What is read of a lead that was claimed, beside `account` and `plan`."""
 
 
-def lease_of(document: Document, claim_id: str, deadline: float) -> Lease | None:
+def lease_of(
+    document: Document, claim_id: str, deadline: float, keyring: Keyring | None = None
+) -> Lease | None:
     """From what `CLAIMED` reads; `deadline` by the monotonic clock.
 
     `None` where a writer wrote into our book-keeping since the claim: it is work again when its lease
-    runs out, and the next claim puts the book-keeping right.
+    runs out, and the next claim puts the book-keeping right. Without a keyring no wish for newer
+    answers is heeded.
     """
     try:
         with reading("the leads"):
-            return _lease(document, claim_id, deadline)
+            return _lease(document, claim_id, deadline, keyring)
     except UnreadableDocument:
         logger.bind(lead=label(document["_id"])).warning("claim.unreadable")
         return None
 
 
-def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
+def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring | None) -> Lease:
+    since, mark = document["newer_than"], document.get("refresh_mark")
     waited = document.get("waited_ms")
     lead = Lead(
         id=document["_id"],
@@ -56,7 +63,7 @@ def _lease(document: Document, claim_id: str, deadline: float) -> Lease:
         priority=rank_of(document),
         account=document.get("account"),
         plan=document.get("plan"),
-        newer_than=document["newer_than"],
+        newer_than=since and wished(keyring, document["_id"], since, mark),
     )
     return Lease(lead, int(document["token"]), claim_id, deadline)
 

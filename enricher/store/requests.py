@@ -26,7 +26,9 @@ from pymongo.errors import BulkWriteError
 
 from enricher.lead import Document, LeadId, Status
 from enricher.store import book
+from enricher.store.refresh import wish
 from enricher.store.refusal import refusals
+from enricher.store.secret import Keyring
 
 _BATCH = 500
 SCAN_SECONDS = 3600.0
@@ -58,25 +60,29 @@ class Requests:
         ids: Sequence[LeadId],
         *,
         only: Document | None = None,
-        refresh: bool = False,
+        refresh: Keyring | None = None,
         backfill: str | None = None,
     ) -> Asked:
         """Set these leads to `pending`, as far as they still match `only`.
 
+        With the fleet's keyring for `refresh`, answers that were stored before now do not count.
         `backfill` is the id of the run that asks; a lead that it has asked for before is left
         alone, so the same page may be asked for again after an interruption.
         """
         asked = Asked()
-        if refresh and self._since is None:
+        if refresh is not None and self._since is None:
             # One moment for all: answers that come while this goes on are new enough for the rest.
             hello = await self._leads.database.client.admin.command("hello")
             self._since = hello["localTime"].replace(tzinfo=UTC)
-        asking = self._asking(refresh=refresh, backfill=backfill)
         guards = [only or {}, {"enrichment.backfilled_by": {"$ne": backfill}} if backfill else {}]
         for first in range(0, len(ids), _BATCH):
             batch = ids[first : first + _BATCH]
             updates = [
-                UpdateOne({"$and": [{"_id": {"$eq": id_}}, *guards]}, asking) for id_ in batch
+                UpdateOne(
+                    {"$and": [{"_id": {"$eq": id_}}, *guards]},
+                    self._asking(id_, refresh, backfill),
+                )
+                for id_ in batch
             ]
             asked += await self._write(updates)
         return asked
@@ -87,10 +93,10 @@ class Requests:
         except BulkWriteError as error:
             return Asked(int(error.details["nMatched"]), len(refusals(error)))
 
-    def _asking(self, *, refresh: bool, backfill: str | None) -> book.Pipeline:
+    def _asking(self, id_: LeadId, refresh: Keyring | None, backfill: str | None) -> book.Pipeline:
         values: Document = {"released": False}
-        if refresh:
-            values["refresh_since"] = {"$literal": self._since}
+        if refresh is not None and self._since is not None:
+            values |= wish(refresh, id_, self._since)
         if backfill is not None:
             values |= {"backfill": True, "backfilled_by": {"$literal": backfill}}
         status = {"enrichment_status": Status.PENDING, "enrichment": book.book_with(values)}

@@ -253,7 +253,7 @@ def _gone(outcome: Outcome, due_in: timedelta | None) -> list[str]:
     if due_in is None:
         gone.append("due_at")
     if not isinstance(outcome, Retrying):
-        gone += ["backfill", "refresh_since", "held_by"]
+        gone += ["backfill", "refresh_since", "refresh_mark", "held_by"]
     elif not outcome.held_by:
         gone.append("held_by")
     return gone

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.urgency import NUMBERS, WORDS, rush
+from tests.urgency import EXTREMES, NUMBERS, WORDS, rush
 
 BACKLOG = 2_000
 HOT = 5
@@ -15,7 +15,9 @@ SOON_SECONDS = 10.0
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("temperatures", [WORDS, NUMBERS], ids=["words", "numbers"])
+@pytest.mark.parametrize(
+    "temperatures", [WORDS, NUMBERS, EXTREMES], ids=["words", "numbers", "1e308"]
+)
 async def test_a_hot_lead_overtakes_a_backlog_that_only_waits_for_a_limit(
     mongodb_uri: str, temperatures: Mapping[str, object]
 ) -> None:

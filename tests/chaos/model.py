@@ -28,6 +28,7 @@ from enricher.lead import (
     Retrying,
     Skipped,
 )
+from enricher.store.book import BEHIND
 from enricher.store.settle import Settled
 from enricher.subject import Subject
 from tests.chaos.model_values import (
@@ -106,7 +107,6 @@ class ModelLead:
             attempt=book["attempts"],
             interruptions=book["interruptions"],
             priority=number(book.get("priority")),
-            newer_than=book.get("refresh_since"),
         )
 
     def differences_from(self, actual: Document) -> Document:
@@ -148,8 +148,9 @@ class ModelLead:
         book = self.book
         is_pending = self.status == "pending"
         is_fresh = is_pending and book.get("released") is not True
-        if self.status == "completed":
-            self._note(priority=behind(rank(self.document.get("temperature"))))
+        place = rank(self.document.get("temperature"))
+        is_behind = self.status == "completed" or number(book.get("priority")) <= BEHIND
+        self._note(priority=behind(place) if is_behind else place)
         since = book.get("queued_at" if is_pending else "due_at")
         answered = book.get("answered")
         self._note(
@@ -248,7 +249,7 @@ class ModelLead:
         self._forget("queued_at", "inputs", "due_at")
         self._note(holder=None, attempts=0, answered={})
         if not isinstance(outcome, Retrying):
-            self._forget("backfill", "refresh_since")
+            self._forget("backfill", "refresh_since", "refresh_mark")
         self._forget("held_by")
         self._found(outcome.data)
         if subject is not None:

@@ -74,7 +74,7 @@ def count(value: Any) -> int | None:
 def rank(value: Any) -> Any:
     """The priority that belongs to a value of the priority field."""
     if isinstance(value, int):
-        return value
+        return min(value, 3 - 1e-6 / (1 + max(0, value - 3)))
     return RANKS.get(value.lower(), 0) if isinstance(value, str) else 0
 
 

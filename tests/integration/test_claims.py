@@ -111,7 +111,7 @@ async def test_a_claimed_lead_is_work_again_only_when_its_lease_has_run_out(
 
 async def test_a_claim_writes_the_lease_and_nothing_else(ours: AsyncCollection[Document]) -> None:
     book = {"priority": 2, "queued_at": PAST, "subject": "abc", "token": 4}
-    await insert(ours, notes="x", enrichment_status="pending", enrichment=book)
+    await insert(ours, notes="x", temperature="warm", enrichment_status="pending", enrichment=book)
 
     lease = await claim_one(queue(ours, holder="host:1"))
 
@@ -123,6 +123,7 @@ async def test_a_claim_writes_the_lease_and_nothing_else(ours: AsyncCollection[D
         "_id": 1,
         "email": "ada@quokka-freight.com",
         "notes": "x",
+        "temperature": "warm",
         "enrichment_status": "processing",
         "enrichment": {
             **book,

@@ -12,6 +12,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 from enricher.lead import Completed, Document, Lead, Retrying
 from enricher.store import book
 from enricher.store.leads import Leads
+from enricher.store.refresh import wish
+from enricher.store.secret import Keyring
 from enricher.store.settle import Settler
 from enricher.subject import Subject
 from tests.integration.queueing import (
@@ -29,6 +31,7 @@ from tests.integration.queueing import (
 Collection = AsyncCollection[Document]
 
 HOT, WARM, COLD = 3, 2, 1
+WORD = {HOT: "hot", WARM: "warm", COLD: "cold"}
 
 
 async def admit(leads: Collection, id_: object, temperature: str, **book: Any) -> None:
@@ -39,12 +42,14 @@ async def admit(leads: Collection, id_: object, temperature: str, **book: Any) -
 
 async def pending(leads: Collection, id_: object, priority: float, hours: int = 0) -> None:
     placed = {"priority": priority, "queued_at": PAST - hours * HOUR}
-    await insert(leads, id_, enrichment_status="pending", enrichment=placed)
+    word = WORD.get(int(priority))
+    await insert(leads, id_, enrichment_status="pending", temperature=word, enrichment=placed)
 
 
 async def due(leads: Collection, id_: object, priority: float, **book: Any) -> None:
     placed = {"priority": priority, "due_at": PAST, **book}
-    await insert(leads, id_, enrichment_status="retrying", enrichment=placed)
+    word = WORD.get(int(priority))
+    await insert(leads, id_, enrichment_status="retrying", temperature=word, enrichment=placed)
 
 
 async def claimed(leads: Leads, slots: int, above: float | None = None) -> list[Any]:
@@ -190,14 +195,40 @@ async def test_an_account_may_be_anything_and_a_plan_is_text(
     assert (lead.account, lead.plan) == (account, plan)
 
 
+RING = Keyring(b"s" * 32)
+_OURS = {name: value["$literal"] for name, value in wish(RING, 1, PAST).items()}
+_OF_ANOTHER = {name: value["$literal"] for name, value in wish(RING, 2, PAST).items()}
+_OF_A_FUTURE = {name: value["$literal"] for name, value in wish(RING, 1, FUTURE).items()}
+_OF_ANOTHER_TYPE = {name: value["$literal"] for name, value in wish(RING, "1", PAST).items()}
+_STRANGERS = {name: value["$literal"] for name, value in wish(Keyring(b"t" * 32), 1, PAST).items()}
+
+
 @pytest.mark.parametrize(
-    ("since", "expected"), [(PAST, PAST), (FUTURE, None), ("today", None), ([PAST], None)]
+    ("wished", "expected"),
+    [
+        pytest.param(_OURS, PAST, id="ours"),
+        pytest.param({"refresh_since": PAST}, None, id="without a mark"),
+        pytest.param(_OURS | {"refresh_since": PAST + HOUR / 2}, None, id="another date"),
+        pytest.param(_OF_ANOTHER, None, id="copied from another lead"),
+        pytest.param(_OF_ANOTHER_TYPE, None, id="of the text that looks like the number"),
+        pytest.param(_STRANGERS, None, id="made with another secret"),
+        pytest.param(_OF_A_FUTURE, None, id="a date to come"),
+        *(
+            pytest.param({"refresh_since": PAST, "refresh_mark": mark}, None, id=repr(mark))
+            for mark in ("", "0" * 40, True, None, 1, ["0" * 40], {"$gt": ""}, "é" * 20, b"0" * 40)
+        ),
+        *(
+            pytest.param(_OURS | {"refresh_since": since}, None, id=repr(since))
+            for since in ("today", [PAST], True, None, 0)
+        ),
+    ],
 )
-async def test_a_wish_for_newer_answers_lasts_until_the_run_ends(
-    ours: Collection, since: object, expected: object
+async def test_a_wish_for_newer_answers_is_heeded_if_it_is_ours_and_lasts_until_the_run_ends(
+    ours: Collection, wished: Document, expected: object
 ) -> None:
-    await insert(ours, enrichment_status="pending", enrichment={"refresh_since": since})
+    await insert(ours, enrichment_status="pending", enrichment=wished)
     leads, settler = queue(ours), Settler(ours, lambda: None)
+    leads.keyring = RING
     lease = await claim_one(leads)
     assert lease.lead.newer_than == expected
     await settler.settle(lease, Retrying({}, {}, "not yet", timedelta(0)))
@@ -206,7 +237,7 @@ async def test_a_wish_for_newer_answers_lasts_until_the_run_ends(
     assert again.lead.newer_than == expected
     await settler.settle(again, Completed({}, {}))
 
-    assert "refresh_since" not in (await read(ours))["enrichment"]
+    assert {"refresh_since", "refresh_mark"} & set((await read(ours))["enrichment"]) == set()
 
 
 async def test_who_held_a_lead_stands_on_it_until_its_next_settle(ours: Collection) -> None:

@@ -56,11 +56,14 @@ async def test_a_lead_without_a_status_becomes_pending(
         ("cold", 1),
         ("lukewarm", 0),
         ("", 0),
-        (7, 7),
-        (-2.5, -2.5),
-        (Int64(2**62), 2**62),
-        (Decimal128("12.50"), Decimal128("12.50")),
-        (math.inf, math.inf),
+        (2.5, 2.5),
+        (0, 0),
+        (-2.5, 0),
+        (Decimal128("1.25"), 1.25),
+        (math.nan, 0),
+        (-math.inf, 0),
+        (Decimal128("NaN"), 0),
+        (Decimal128("-Infinity"), 0),
         (None, 0),
         (["hot"], 0),
         ({"hot": 1}, 0),
@@ -76,6 +79,49 @@ async def test_the_priority_is_a_number_as_itself_or_the_place_of_a_word(
     await queue(ours).admit([1])
 
     assert (await read(ours))["enrichment"]["priority"] == priority
+
+
+async def test_numbers_keep_their_order_below_the_most_urgent_word(
+    ours: AsyncCollection[Document],
+) -> None:
+    """A thousand leads with 1e308 would else be done before the first hot one."""
+    numbers: list[object] = [
+        *(
+            -math.inf,
+            -1,
+            0,
+            0.5,
+            1,
+            2,
+            Decimal128("2.5"),
+            2.9,
+            3,
+            4,
+            Decimal128("12.5"),
+            50,
+            85,
+            100,
+        ),
+        *(9_000, Int64(2**62), 1e308, math.inf, Decimal128("1E+6000"), Decimal128("Infinity")),
+    ]
+    for place, number in enumerate(numbers):
+        await insert(ours, place, temperature=number)
+
+    await queue(ours).admit(list(range(len(numbers))))
+
+    ranks = [(await read(ours, place))["enrichment"]["priority"] for place in range(len(numbers))]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks[2:16])) == 14, "each is told from its neighbours"
+    assert min(ranks) == 0
+    assert 3 - 1e-5 < max(ranks) < 3
+
+
+async def test_numbers_count_without_any_word_too(ours: AsyncCollection[Document]) -> None:
+    for place, number in enumerate([None, 0.2, 5, 80]):
+        await insert(ours, place, temperature=number)
+    await queue(ours, order=()).admit(range(4))
+    ranks = [(await read(ours, place))["enrichment"]["priority"] for place in range(4)]
+    assert ranks == sorted(set(ranks))
 
 
 async def test_a_missing_priority_field_counts_as_nothing_special(
@@ -119,7 +165,7 @@ async def test_a_priority_that_is_not_a_number_is_admitted_once(
     await insert(ours, temperature=math.nan)
     assert await queue(ours).admit([1]) == 1
     assert await queue(ours).admit([1]) == 0
-    assert math.isnan((await read(ours))["enrichment"]["priority"])
+    assert (await read(ours))["enrichment"]["priority"] == 0
 
 
 async def test_a_pending_lead_from_a_writer_gets_its_priority(

@@ -10,7 +10,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Completed, Document, Status
 from enricher.store import book
+from enricher.store.refresh import wished
 from enricher.store.requests import Asked, Requests
+from enricher.store.secret import Keyring
 from enricher.store.settle import Settled, Settler
 from tests.integration.queueing import (
     FUTURE,
@@ -61,8 +63,11 @@ async def test_whoever_has_the_lead_in_work_is_fenced_out(ours: Leads) -> None:
 
 async def test_refresh_says_since_when_by_the_servers_clock(ours: Leads) -> None:
     before = await server_time(ours)
-    await requests(ours).ask([await insert(ours)], refresh=True)
-    since = (await read(ours))["enrichment"]["refresh_since"]
+    ring = Keyring(b"s" * 32)
+    await requests(ours).ask([await insert(ours)], refresh=ring)
+    book = (await read(ours))["enrichment"]
+    since = book["refresh_since"]
+    assert wished(ring, 1, since, book["refresh_mark"]) == since
     assert before <= since <= await server_time(ours) + timedelta(seconds=1)
 
 
