@@ -16,6 +16,7 @@ from enricher.lead import Lead, Reason
 from enricher.paid import Books
 from enricher.store.book import id_key
 from enricher.store.suppression import Suppressed, key_of
+from enricher.subject import subject_of
 
 _OBJECTED = "the person objected at a vendor"
 
@@ -32,9 +33,9 @@ class Permission:
         """Why nothing may be paid for this lead; `None` when it may."""
         if identity.email_key is not None and await self._is_suppressed(identity.email_key):
             return Reason.SUPPRESSED
-        if not await self.books.surely(
-            lambda: self.books.usage.admit(lead.account, lead.plan, lead.id)
-        ):
+        about = subject_of(self.books.keyring.key, identity.email_key, identity.company_domain)
+        count = partial(self.books.usage.admit, lead.account, lead.plan, lead.id, about)
+        if not await self.books.surely(count):
             return Reason.OVER_QUOTA
         return None
 

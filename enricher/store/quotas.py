@@ -4,10 +4,13 @@ One document for each account that has leads of a plan with a quota:
 
     _id       "quota/" and a hash of the account
     month     "2026-08", by the server's clock
-    leads     hashes of the ids of the leads counted in that month
+    leads     hashes of what was counted in that month: a lead's id and its subject
 
-A lead is counted by its id, so it counts once however often it is asked for, also when whoever
-asked died before the answer. Nothing readable is stored: accounts and ids may be addresses.
+A lead is counted by its id and by whom it is about, so it counts once however often it is asked for,
+also when whoever asked died before the answer, and once more for each other person or company that
+is written into it. Nothing readable is stored: accounts and ids may be addresses.
+
+Older versions counted the id alone. The next subject of such a lead takes over its place.
 
 Leads that name no account share one, so leaving the account out is no way around a quota. The
 number 7 is the same account whichever driver wrote it, as it is for MongoDB. A plan without a
@@ -30,6 +33,7 @@ from pymongo.errors import BulkWriteError
 from enricher.lead import Document, LeadId
 from enricher.setting_types import plan_key
 from enricher.store.coalesce import Coalescer
+from enricher.subject import Subject
 
 PREFIX = "quota/"
 _LARGEST_BATCH = 500
@@ -43,6 +47,8 @@ class _Asked:
     account: str
     """The `_id` of its document."""
     lead: bytes
+    older: bytes
+    """As older versions counted it."""
     most: int
 
 
@@ -54,15 +60,19 @@ class Quotas:
         self._quotas = {plan_key(plan): most for plan, most in quotas.items()}
         self._coalescer = Coalescer("quotas", self._admit, _LARGEST_BATCH)
 
-    async def admit(self, account: object, plan: str | None, lead_id: LeadId) -> bool:
-        """Count this lead; False when the account's quota for this month is used up by others.
+    async def admit(
+        self, account: object, plan: str | None, lead_id: LeadId, subject: Subject
+    ) -> bool:
+        """Count this lead with this subject; False when the account's quota for this month is used up by others.
 
         Concurrent calls share two round trips. Raises DatabaseTrouble; to ask again does no harm.
         """
         most = self._quotas.get(plan_key(plan)) if plan is not None else None
         if most is None:
             return True
-        return await self._coalescer.submit(_Asked(_account_key(account), _hash(lead_id), most))
+        lead = _hash([lead_id, subject.mailbox, subject.company], b"lead and subject")
+        asked = _Asked(_account_key(account), lead, _hash(lead_id), most)
+        return await self._coalescer.submit(asked)
 
     async def _admit(self, asked: Sequence[_Asked]) -> Sequence[bool]:
         verdicts: dict[_Asked, bool] = {}
@@ -72,12 +82,12 @@ class Quotas:
         return [verdicts[each] for each in asked]
 
     async def _count(self, asked: Sequence[_Asked]) -> None:
-        together: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+        together: dict[tuple[str, int], list[_Asked]] = defaultdict(list)
         for each in dict.fromkeys(asked):
-            together[each.account, each.most].append(each.lead)
+            together[each.account, each.most].append(each)
         updates = [
-            UpdateOne({"_id": account}, _pipeline(leads, most), upsert=True)
-            for (account, most), leads in together.items()
+            UpdateOne({"_id": account}, _pipeline(these, most), upsert=True)
+            for (account, most), these in together.items()
         ]
         try:
             await self._collection.bulk_write(updates, ordered=False)
@@ -106,8 +116,9 @@ class Quotas:
         return verdicts
 
 
-def _pipeline(leads: list[bytes], most: int) -> list[Document]:
+def _pipeline(asked: Sequence[_Asked], most: int) -> list[Document]:
     """Those not counted yet, as far as there is room."""
+    leads = [each.lead for each in asked]
     soon = {"$add": ["$$NOW", 3_600_000]}
     months = [{"$dateToString": {"date": at, "format": _MONTH}} for at in ("$$NOW", soon)]
     # A month that has begun stays, also when the next primary's clock is a little behind.
@@ -118,9 +129,29 @@ def _pipeline(leads: list[bytes], most: int) -> list[Document]:
     return [
         {"$set": {"_month": month}},
         {"$set": {"leads": counted, "month": "$_month"}},
+        *_taking_over(asked),
         {"$set": {"_room": room, "_fresh": fresh}},
         {"$set": {"leads": {"$cond": [{"$gt": ["$_room", 0]}, _joined(), "$leads"]}}},
         {"$unset": ["_month", "_room", "_fresh"]},
+    ]
+
+
+def _taking_over(asked: Sequence[_Asked]) -> list[Document]:
+    """The place of a lead that was counted by its id alone; of several subjects one takes it."""
+    first = {each.older: each.lead for each in reversed(asked)}
+    pairs = [{"older": older, "lead": lead} for older, lead in first.items()]
+    is_heir = {"$and": [{"$in": ["$$this.older", "$_older"]}, {"$in": ["$$this.lead", "$_fresh"]}]}
+    leaving = {"$setDifference": ["$leads", "$_heirs.older"]}
+    return [
+        {
+            "$set": {
+                "_older": {"$setIntersection": [list(first), "$leads"]},
+                "_fresh": {"$setDifference": [list(first.values()), "$leads"]},
+            }
+        },
+        {"$set": {"_heirs": {"$filter": {"input": pairs, "as": "this", "cond": is_heir}}}},
+        {"$set": {"leads": {"$concatArrays": [leaving, "$_heirs.lead"]}}},
+        {"$unset": ["_older", "_heirs"]},
     ]
 
 
@@ -139,5 +170,5 @@ def _plain(account: object) -> Any:
     return int(account) if float(account).is_integer() and abs(account) < 2**63 else float(account)
 
 
-def _hash(value: object) -> bytes:
-    return hashlib.sha256(bson.encode({"": value})).digest()[:_HASH_BYTES]
+def _hash(value: object, of: bytes = b"") -> bytes:
+    return hashlib.sha256(of + bson.encode({"": value})).digest()[:_HASH_BYTES]

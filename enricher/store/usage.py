@@ -36,6 +36,7 @@ from enricher.store.ledger import Ask, Begun, Ledger, has_room, spent_of
 from enricher.store.postings import Budget, document_id, months_between
 from enricher.store.quotas import Quotas
 from enricher.store.replies import reading
+from enricher.subject import Subject
 
 __all__ = ["COLLECTION", "Begun", "Budget", "BudgetLeft", "DayOfProvider", "Usage"]
 
@@ -157,12 +158,19 @@ class Usage:
 
     # Leads
 
-    async def admit(self, account: object, plan: str | None, lead_id: LeadId) -> bool:
-        """Count a lead for its account and this calendar month; False when its quota is used up.
+    async def admit(
+        self,
+        account: object,
+        plan: str | None,
+        lead_id: LeadId,
+        subject: Subject = Subject(),  # noqa: B008 - frozen
+    ) -> bool:
+        """Count a lead and whom it is about for its account and this calendar month; False when its
+        quota is used up.
 
         `None` is the account of all leads that name none. See `store/quotas.py`.
         """
-        return await self._quotas.admit(account, plan, lead_id)
+        return await self._quotas.admit(account, plan, lead_id, subject)
 
     # The loop
 

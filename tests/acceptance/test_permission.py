@@ -43,6 +43,27 @@ async def test_an_account_gets_the_leads_of_its_plan_and_another_its_own(rig: Ri
         assert len(rig.simulator.journal.calls(vendor=vendor)) == 2 * QUOTA + FREE
 
 
+async def test_a_lead_that_is_rewritten_again_and_again_counts_for_everybody_it_names(
+    rig: Rig,
+) -> None:
+    edits = 30
+    mine = {"account_id": "quokka", "plan": "free"}
+    people = [address() for _ in range(edits)]
+    async with rig.daemon(ENRICHER_PLAN_QUOTAS='{"free": 3}') as daemon:
+        await daemon.wait_for_event("stream.opened")
+        await rig.leads.insert_one({"_id": 1, "email": people[0], **mine})
+        ends = [await rig.witness.end_of(1)]
+        for email in [*people[1:], people[0].upper(), people[1]]:
+            rig.witness.forget(1)
+            asked = {"email": email, "name": "Ada", "enrichment_status": "pending"}
+            await rig.leads.update_one({"_id": 1}, {"$set": asked})
+            ends.append(await rig.witness.end_of(1))
+        await rig.leads.insert_one({"_id": 2, "email": address(), **mine})
+        assert await rig.witness.end_of(2) == "skipped"
+    assert ends == ["completed"] * QUOTA + ["skipped"] * (edits - QUOTA) + ["completed"] * 2
+    assert len({question for vendor, question in rig.questions() if vendor == "hunter"}) == QUOTA
+
+
 async def test_who_objected_at_a_vendor_is_known_by_a_hash_alone_and_never_asked_about_again(
     rig: Rig,
 ) -> None:

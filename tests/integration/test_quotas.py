@@ -16,8 +16,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from enricher.lead import Document
-from enricher.store import server
+from enricher.store import quotas, server
 from enricher.store.usage import COLLECTION, Usage
+from enricher.subject import Subject
 from tests.integration.faults import Faults
 from tests.integration.queueing import Commands
 
@@ -57,6 +58,59 @@ async def test_an_account_has_so_many_leads_a_month(database: Database) -> None:
         *[False] * 2,
     ]
     assert await ours.admit("other", "free", 1)
+
+
+ADA, BOB = Subject("ada", "acme"), Subject("bob", "acme")
+
+
+async def test_each_subject_of_a_lead_counts_and_counts_once(database: Database) -> None:
+    ours = usage(database)
+    subjects = [Subject(str(number), "acme") for number in range(30)]
+    for _ in range(2):
+        verdicts = [await ours.admit("acme", "free", 1, subject) for subject in subjects]
+        assert verdicts == [True] * 10 + [False] * 20
+
+
+@pytest.mark.parametrize(
+    ("other", "left"),
+    [
+        ((1, Subject("ada", "acme")), 9),
+        ((1, Subject("ada", "other")), 8),
+        ((1, Subject("ada", None)), 8),
+        ((1, Subject(None, "acme")), 8),
+        ((1, Subject()), 8),
+        ((2, Subject("ada", "acme")), 8),
+        (("1", Subject("ada", "acme")), 8),
+        (([1, "ada", "acme"], Subject()), 8),
+    ],
+    ids=str,
+)
+async def test_a_count_is_of_a_lead_and_a_subject(
+    database: Database, other: tuple[object, Subject], left: int
+) -> None:
+    ours = usage(database)
+    assert await ours.admit("acme", "free", 1, ADA)
+    assert await ours.admit("acme", "free", *other)
+    assert len(await admitted(ours, "acme", range(100, 120))) == left
+
+
+async def test_what_an_older_version_counted_keeps_its_place_and_no_more(
+    database: Database, book: AsyncCollection[Document]
+) -> None:
+    ours = usage(database)
+    await ours.admit("acme", "free", 0)  # makes the document
+    counted = [quotas._hash(number) for number in range(10)]
+    await book.update_one({}, {"$set": {"leads": counted}})
+    again = usage(database)
+    assert not await again.admit("acme", "free", 10, ADA), "the month's leads are used up"
+    verdicts = await asyncio.gather(*(again.admit("acme", "free", 1, each) for each in (ADA, BOB)))
+    assert sorted(verdicts) == [False, True]
+    assert [await again.admit("acme", "free", number, ADA) for number in range(2, 10)] == [True] * 8
+    assert not await again.admit("acme", "free", 5, BOB)
+    stored = await book.find_one({})
+    assert stored is not None
+    assert len(stored["leads"]) == 10
+    assert set(stored) == {"_id", "month", "leads"}
 
 
 async def test_three_processes_at_once_admit_exactly_the_quota(fleet: list[Usage]) -> None:
