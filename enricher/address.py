@@ -1,7 +1,7 @@
 """PURE One e-mail address out of what people type, paste and import.
 
-`read` takes a display name, a `mailto:` link, a list of addresses or stray invisible characters
-for what they are. It never guesses: "john doe@acme.com" is no address, because asking about
+`read` takes a display name, a list of addresses and all that `wrappings` knows for what they are. It
+never guesses: "john doe@acme.com" is no address, because asking about
 doe@acme.com could mean asking about somebody else.
 
 The address that vendors are asked about has no +tag (a tag is the person's own note, and vendors
@@ -13,42 +13,33 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from email_validator import validate_email
 
+from enricher.desks import is_desk, is_system
 from enricher.domains import Domain, Kind, ascii_host, classify
-from enricher.wordlists import ROLES
+from enricher.wrappings import bare, decoded, links, plain, visible
 
 _MAX_ADDRESS_BYTES = 254
 """RFC 5321, 4.5.3.1.3 with erratum 1690: a path of 256 without its angle brackets."""
 _MOST_LOCAL_BYTES = 64
 _ORDINARY_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
 
-_WITHOUT_DASHES = str.maketrans("", "", "-_.")
-_LONGEST_INITIALS = 3
-"""i.t@ and h.r@ are people, it@ and hr@ are not."""
-
 _GOOGLE_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
 
-_SYSTEM = re.compile(
-    r"""(?: (?:no|dont|do[-._]?not)[-._]?reply | (?:mailer|mail)[-._]?daemon | postmaster | bounces?
-        | auto[-._]?(?:reply|responder) | nobody | null | devnull )
-        (?: [-._=0-9] .* )? \Z""",
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
-)
-
-_INVISIBLE = re.compile(
-    "[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
-)
-_JOINERS = "\u200c\u200d"
-"""Legal within Persian and Indic names, so they are only taken off the ends."""
-
-_NEEDS_SPLITTING = re.compile(r"[\s,;|<>:'\"]")
-_SEPARATORS = re.compile(r"[,;|\r\n\t]+|\s/\s")
-_IN_BRACKETS = re.compile(r"<([^<>]*)>")
+_ORDINARY = re.compile(rf"{_ORDINARY_LOCAL.pattern}@[A-Za-z0-9.-]+")
+_SEPARATORS = re.compile(r"[,;|\r\n\t]+|:{3,}|\s/\s")
 _MAILTO = re.compile(r"mailto:", re.IGNORECASE)
-_QUOTED = re.compile(r"""(["'])(.*)\1\Z""", re.DOTALL)
+_IN_BRACKETS = re.compile(r"<([^<>]*)>")
+_IN_OTHERS = re.compile(r"\s[(\[](\S*@\S*)[)\]]\Z")
+_COMMENT = re.compile(r"(?<=[^\s(])\s*\([^()@]*\)\Z")
+_SIGNS = re.compile(r"[^\w.@%]+")
+_CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "i"})
+"""Between two addresses; anywhere else they may be part of one that was torn apart."""
+_LEFT_OVER = frozenset("'`*{}=/#!?~^|%&")
+"""Legal at the ends of a local part, and yet nobody's name begins or ends so: a wrapping is left over."""
+_GUEST = "#ext#"
+"""How Microsoft's directories name somebody else's mailbox below a domain of their own."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -74,14 +65,12 @@ class Address:
     @property
     def is_role(self) -> bool:
         """A desk reads it, not a person."""
-        local = self.local.lower()
-        joined = local.translate(_WITHOUT_DASHES)
-        return local in ROLES or (joined in ROLES and len(joined) > _LONGEST_INITIALS)
+        return is_desk(self.local, self.domain.host)
 
     @property
     def is_system(self) -> bool:
         """A machine writes from it and nobody reads it."""
-        return _SYSTEM.match(self.local) is not None
+        return is_system(self.local)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,13 +79,6 @@ class Reading:
 
     address: Address | None
     is_ambiguous: bool = False
-
-
-def visible(text: str) -> str:
-    """Without surrounding white space and without characters that nobody meant to type."""
-    if text.isascii():
-        return text.strip()
-    return _INVISIBLE.sub("", text).replace("\uff20", "@").strip().strip(_JOINERS).strip()
 
 
 def read(text: str) -> Reading:
@@ -110,35 +92,37 @@ def parse(text: str) -> Address | None:
     """One bare address, or `None` when it cannot be a mailbox."""
     local, _, host = text.rpartition("@")
     domain = _domain(host)
-    name = _local_part(local) if domain else None
+    name = _local_part(local) if domain and not _is_guest(local) else None
     if domain is None or name is None or _is_too_long(name, domain.host):
         return None
     return Address(_without_tag(name), domain)
 
 
 def _candidates(text: str) -> list[str]:
-    if not _NEEDS_SPLITTING.search(text):
+    if _ORDINARY.fullmatch(text):
         return [text]
-    found = [one for part in _SEPARATORS.split(text) for one in _in_part(part)]
-    return [bare for one in found if "@" in (bare := _bare(one))]
+    text = plain(text)
+    parts = [part for one in links(text) or [text] for part in _SEPARATORS.split(one)]
+    found = [one for part in parts for one in _in_part(part)]
+    return [mailbox for one in found if "@" in (mailbox := _mailbox(one))]
 
 
 def _in_part(part: str) -> list[str]:
     """`Jane <jane@x.com>` holds one; words apart are addresses only when each of them is one."""
-    if bracketed := _IN_BRACKETS.findall(part):
+    if bracketed := _IN_BRACKETS.findall(part) or _IN_OTHERS.findall(part):
         return list(bracketed)
-    words = part.split()
-    return words if all("@" in word for word in words) else [part]
+    words = [word for word in _COMMENT.sub("", part).split() if not _SIGNS.fullmatch(word)]
+    addresses = [word for word in words if "@" in word]
+    between = [word.lower() for word in words[1:-1] if "@" not in word]
+    are_apart = len(words) == len(addresses) + len(between) and _CONJUNCTIONS.issuperset(between)
+    return addresses if addresses and are_apart else [part]
 
 
-def _bare(text: str) -> str:
-    """Without quotes all around, and without what makes it a link."""
-    text = text.strip()
-    if quoted := _QUOTED.match(text):
-        text = quoted[2].strip()
-    if link := _MAILTO.match(text):
-        text = unquote(text[link.end() :].partition("?")[0])
-    return text
+def _mailbox(text: str) -> str:
+    """Without what stands around it, and without what makes it a link."""
+    if link := _MAILTO.search(text):
+        text = text[link.start() :].partition("?")[0]
+    return bare(decoded(bare(text)))
 
 
 def _domain(host: str) -> Domain | None:
@@ -159,11 +143,17 @@ def _local_part(local: str) -> str | None:
         return (
             local  # nearly all are; the library takes as long as all else about a lead's identity
         )
+    if local[:1] in _LEFT_OVER or local[-1:] in _LEFT_OVER:
+        return None
     try:
         validate_email(f"{local}@a.com", check_deliverability=False, strict=True)
     except ValueError:
         return None
     return unicodedata.normalize("NFC", local)
+
+
+def _is_guest(local: str) -> bool:
+    return "#" in local and _GUEST in local.lower()
 
 
 def _is_ip_literal(host: str) -> bool:

@@ -109,6 +109,11 @@ def is_under(host: str, domains: frozenset[str]) -> bool:
     return bool(domains) and not domains.isdisjoint(_lineage(host, ""))
 
 
+def parents(host: str) -> list[str]:
+    """The host and all that it is below."""
+    return _lineage(host, "")
+
+
 def _lineage(host: str, top: str) -> list[str]:
     """The host and its parents, up to and including `top`, or the top-level domain."""
     names = [host]
@@ -120,10 +125,30 @@ def _lineage(host: str, top: str) -> list[str]:
 def _registrable(host: str) -> str | None:
     """The part somebody registered or rents; `None` for a suffix or a platform itself."""
     registrable: str | None = _suffixes().privatesuffix(host)
-    if registrable not in wordlists.PLATFORMS:
+    if registrable is None:
+        return None
+    lineage = _lineage(host, registrable)
+    platform = next(filter(_is_platform, lineage), None)
+    if platform is None:
         return registrable
-    tenant = host[: -len(registrable) - 1].rpartition(".")[2]
-    return f"{tenant}.{registrable}" if tenant else None
+    if host != platform:
+        return lineage[lineage.index(platform) - 1]
+    return None if _is_for_tenants_only(platform) else registrable
+
+
+def is_brand_of(host: str, brands: frozenset[str]) -> bool:
+    """google.de and amazon.com.br, but not google.consulting: one brand below many countries."""
+    brand, _, suffix = host.partition(".")
+    last = suffix.rpartition(".")[2]
+    return brand in brands and (last == "com" or len(last) == len("de"))
+
+
+def _is_platform(host: str) -> bool:
+    return host in wordlists.PLATFORMS or is_brand_of(host, wordlists.PLATFORM_BRANDS)
+
+
+def _is_for_tenants_only(platform: str) -> bool:
+    return platform in wordlists.TENANTS_ONLY or is_brand_of(platform, wordlists.PLATFORM_BRANDS)
 
 
 def _is_typo(name: str) -> bool:

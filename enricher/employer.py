@@ -17,7 +17,7 @@ from typing import Any
 from enricher.answer import Found, Kind
 from enricher.domains import classify
 from enricher.field_types import is_same, type_of
-from enricher.identity import stated_host
+from enricher.sites import stated_host
 from enricher.storable import mapping
 
 MISMATCH = "employer_mismatch"

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from enricher import amounts, countries
 from enricher.answer import Kind
-from enricher.identity import stated_host
 from enricher.profiles import NETWORKS, handle_of, same_profile
+from enricher.sites import stated_host
 from enricher.storable import is_blank, mapping, plain, safe_name, storable
 
 COMPANY, PERSON, EMAIL = Kind.COMPANY.section, Kind.PERSON.section, Kind.EMAIL.section

@@ -13,29 +13,22 @@ can be worth its money at all (`Identity.reason`).
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from enricher.address import Address, Reading, read, visible
+from enricher.address import Address, Reading, read
 from enricher.answer import Query
-from enricher.domains import Domain, Kind, ascii_host, classify, is_under
+from enricher.domains import Domain, Kind, classify, is_under
 from enricher.lead import Inputs, Reason
-from enricher.wordlists import PROFILE_HOSTS, SAYS_NOTHING
+from enricher.sites import stated_host
+from enricher.wrappings import said
 
 MULTIPLE_EMAILS = "multiple_emails"
 """Flag of an address field that holds more than one; the first valid one counts."""
 _TOO_LONG = "too long"
 """How `Inputs.malformed` names text beyond its limit; anything else there is no text at all."""
-_KEPT_HOSTS = 2048
-_LONGEST_URL = 2048
-
-_HTTP = re.compile(r"\A(?:https?(?::/*|/{2,}))+", re.IGNORECASE)
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?!\d)", re.IGNORECASE)
-_PORT = re.compile(r":\d*\Z")
-_WWW = re.compile(r"www\d?\.(?=[^.]+\.)")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,7 +84,7 @@ class _Stated:
 def identify(inputs: Inputs, internal_domains: frozenset[str] = frozenset()) -> Identity:
     """Never raises, whatever the strings hold. `internal_domains` are the operator's own."""
     internal = _hosts(internal_domains)
-    text = _said(inputs.email)
+    text = said(inputs.email)
     reading = read(text) if text else Reading(None)
     address = reading.address
     askable = None if address and address.domain.kind is Kind.IP_ADDRESS else address
@@ -187,49 +180,15 @@ def _stated(inputs: Inputs, internal: frozenset[str]) -> _Stated:
     return _Stated(reason=reason)
 
 
-def stated_host(value: str | None) -> str | None:
-    """The host in a domain, a URL or an address that somebody wrote into a domain field.
-
-    `None` for IP addresses, schemes other than http, pages on a site of profiles, and texts longer than
-    any URL: a vendor's record may hold megabytes, and what was read lately stays in memory.
-    """
-    return None if value is not None and len(value) > _LONGEST_URL else _stated_host(value)
-
-
-@lru_cache(_KEPT_HOSTS)
-def _stated_host(value: str | None) -> str | None:
-    words = re.split(r"[\s,;|]+", _said(value), maxsplit=1)
-    text, is_url = _HTTP.subn("", words[0].lstrip("/"), count=1)
-    if not is_url and _SCHEME.match(text):
-        return None
-    authority, path = _authority_and_path(text)
-    host = ascii_host(_PORT.sub("", authority.rpartition("@")[2]).removesuffix("."))
-    if host is None:
-        return None
-    host = _WWW.sub("", host)
-    return None if path and is_under(host, PROFILE_HOSTS) else host
-
-
-def _authority_and_path(text: str) -> tuple[str, str]:
-    authority, *rest = re.split(r"[/?#\\]", text, maxsplit=1)
-    return authority, "".join(rest).strip("/")
-
-
 @lru_cache(64)
 def _hosts(names: frozenset[str]) -> frozenset[str]:
     """As the operator wrote them -> as hosts are compared. Cached: the set never changes."""
     return frozenset(host for name in names if (host := stated_host(name)))
 
 
-def _said(value: str | None) -> str:
-    """The text of a field; empty for the ways of saying that there is none."""
-    text = visible(value) if value else ""
-    return "" if text.lower() in SAYS_NOTHING else text
-
-
 def _clean(value: str | None) -> str | None:
     """A name in one line of valid Unicode, or `None`."""
-    text = _said(value)
+    text = said(value)
     if not text.isprintable():
         text = "".join(one if _is_writable(one) else " " for one in text)
     return unicodedata.normalize("NFC", " ".join(text.split())) or None

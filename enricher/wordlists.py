@@ -104,46 +104,68 @@ RESERVED_TLDS = _words("""
 """)
 """RFC 2606, 6761, 6762, 7686, and what private networks call themselves (ICANN's name collisions)."""
 
-PLATFORMS = _words("""
-    onmicrosoft.com sharepoint.com atlassian.net b2clogin.com wordpress.com tumblr.com
-    substack.com jimdosite.com jimdofree.com mystrikingly.com godaddysites.com business.site
-    weeblysite.com webnode.page neocities.org hs-sites.com hubspotpagebuilder.com canva.site
-    myportfolio.com mykajabi.com bigcartel.com over-blog.com e-monsite.com canalblog.com
-    tripod.com angelfire.com typepad.com livejournal.com webs.com 000webhostapp.com glitch.me
-    zohosites.com mailchimpsites.com kinsta.cloud storenvy.com freshdesk.com ghost.io softr.app
-    glide.page super.site dorik.io
+TENANTS_ONLY = _words("""
+    onmicrosoft.com sharepoint.com atlassian.net b2clogin.com jimdosite.com jimdofree.com
+    mystrikingly.com godaddysites.com business.site negocio.site weeblysite.com webnode.page
+    neocities.org hs-sites.com hubspotpagebuilder.com canva.site myportfolio.com mykajabi.com
+    mitiendanube.com lojavirtualnuvem.com.br mybigcommerce.com helpscoutdocs.com intercom.help
+    webs.com 000webhostapp.com glitch.me zohosites.com mailchimpsites.com kinsta.cloud softr.app
+    glide.page super.site dorik.io tilda.ws ueniweb.com site123.me my.salesforce.com my.site.com
+    salesforce-sites.com force.com lightning.force.com cloudwaysapps.com wpcomstaging.com as.me
+    statuspage.io readme.io gitbook.io mintlify.app home.blog exposure.co vistaprintdigital.com
+    mydurable.com tiendup.com lojaintegrada.com.br lojanuvem.com.br loja2.com.br gupy.io
+    translate.goog cdn.ampproject.org bitrix24.site bitrix24.com.br pipedrive.email
 """)
 """Names below these belong to tenants, as below the private suffixes, where these are missing."""
 
+PLATFORMS = TENANTS_ONLY | _words("""
+    wordpress.com tumblr.com substack.com squarespace.com weebly.com webnode.com jimdo.com
+    strikingly.com wix.com over-blog.com e-monsite.com canalblog.com tripod.com angelfire.com
+    typepad.com livejournal.com ghost.io bigcartel.com bigcommerce.com storenvy.com ecwid.com
+    gumroad.com nuvemshop.com.br tiendanube.com vtex.com teachable.com thinkific.com kajabi.com
+    podia.com zendesk.com freshdesk.com freshservice.com intercom.com helpscout.net hubspot.com
+    odoo.com bitrix24.com slack.com notion.so pipedrive.com salesforce.com bamboohr.com
+    workable.com recruitee.com breezy.hr teamtailor.com personio.de
+    personio.com typeform.com surveymonkey.com wpengine.com durable.co acuityscheduling.com
+    wufoo.com zohopublic.com amazonaws.com softr.io glideapps.com carrd.co
+""")
+"""The same, and from the bare name the staff of the platform itself writes."""
+
+PLATFORM_BRANDS = _words("blogspot")
+"""Platforms under many country domains."""
+
 PROFILE_HOSTS = _words("""
-    linkedin.com facebook.com fb.com instagram.com twitter.com x.com youtube.com tiktok.com
-    xing.com vk.com pinterest.com github.com gitlab.com medium.com crunchbase.com linktr.ee
-    sites.google.com docs.google.com drive.google.com maps.google.com plus.google.com
-    play.google.com mail.google.com accounts.google.com g.page g.co goo.gl forms.gle bit.ly
-    outlook.office.com outlook.office365.com apps.apple.com t.me wa.me about.me behance.net
-    dribbble.com etsy.com yelp.com calendly.com upwork.com fiverr.com wellfound.com angel.co
-    producthunt.com patreon.com vimeo.com soundcloud.com twitch.tv threads.net bsky.app
-    reddit.com quora.com stackoverflow.com trustpilot.com glassdoor.com tripadvisor.com
-    kickstarter.com eventbrite.com meetup.com beacons.ai bio.link tinyurl.com
+    linkedin.com facebook.com fb.com messenger.com instagram.com twitter.com x.com youtube.com
+    tiktok.com kwai.com xing.com vk.com ok.ru weibo.com pinterest.com github.com gitlab.com
+    bitbucket.org medium.com dev.to crunchbase.com whatsapp.com telegram.org discord.com
+    discord.gg skype.com zoom.us linktr.ee lnk.bio beacons.ai bio.link bio.site taplink.cc
+    campsite.bio flow.page about.me behance.net dribbble.com issuu.com slideshare.net scribd.com
+    etsy.com upwork.com fiverr.com freelancer.com workana.com 99freelas.com.br wellfound.com
+    angel.co producthunt.com patreon.com vimeo.com soundcloud.com spotify.com deezer.com twitch.tv
+    threads.net threads.com bsky.app reddit.com quora.com stackoverflow.com trustpilot.com
+    reclameaqui.com.br kickstarter.com eventbrite.com meetup.com sympla.com.br calendly.com
+    wikipedia.org wikimedia.org wikidata.org fandom.com apple.com outlook.office.com
+    outlook.office365.com microsoftonline.com live.com duckduckgo.com baidu.com booking.com
+    airbnb.com doctoralia.com.br ifood.com.br rappi.com.br ubereats.com hotmart.com
+    kiwify.com.br eduzz.com jotform.com mailchi.mp tinyurl.com notion.so
+    company-information.service.gov.uk steamcommunity.com archive.org archive.ph webcache.google
+    greenhouse.io lever.co zoominfo.com apollo.io rocketreach.co dnb.com yellowpages.com paginasamarillas.es
+    paginegialle.it gelbeseiten.de pagesjaunes.fr foursquare.com waze.com openstreetmap.org
+    econodata.com.br cnpj.biz casadosdados.com.br enjoei.com.br elo7.com.br magazineluiza.com.br
+    g.page g.co goo.gl forms.gle youtu.be
 """)
 """A page below one of these is about somebody else than the site's own company; so is a mailbox."""
 
-ROLES = _words("""
-    abuse accounting accounts admin administration administrator advertising billing booking
-    bookings buchhaltung business careers commercial communications compliance compras
-    comptabilite contact contacto contato contactus customercare customerservice customersupport
-    data dataprotection datenschutz desk developer developers dev devops direction dpo editor
-    editorial einkauf email enquiries enquiry events facturacion facturation feedback finance
-    frontdesk general gdpr hello help helpdesk hola hostmaster hr info infos information
-    inquiries inquiry investors invoice invoices it jobs kontakt legal logistics mail mailbox
-    management marketing media member membership newsletter noc office operations ops order
-    orders partner partners partnerships payments payroll personal press privacy procurement
-    purchase purchasing recepcion reception recruiting recruitment rechnung reservations rh root
-    sales secretariat security service services shop social staff store subscribe subscriptions
-    support sysadmin team tech technical test training trade unsubscribe usenet ventas vendas
-    verkauf vertrieb verwaltung web webmaster welcome www
+PROFILE_BRANDS = _words("""
+    google amazon ebay yahoo yandex bing tripadvisor glassdoor indeed yelp aliexpress shopee
+    mercadolivre mercadolibre olx craigslist pinterest
 """)
-"""Local parts that a desk reads, without their dots and dashes."""
+"""Sites of that kind under many country domains."""
+
+SHORT_LINKS = _words(
+    "fb.me m.me t.me wa.me wa.link g.page b.link bit.ly lnkd.in t.co a.co amzn.to page.link"
+)
+"""Any word may stand behind these; the others are known by what their links look like."""
 
 SAYS_NOTHING = _words("- -- ? . n/a na n.a. none null nil unknown undefined") | {""}
 """What people and exports write into a field that they have nothing for."""

@@ -60,6 +60,7 @@ WORD = "acceptance/test_vendors_word.py::test_"
 HTTP = "unit/test_provider_http.py::test_"
 REFUSALS = "unit/test_hunter_refusals.py::test_"
 DNS = "unit/test_mail_dns.py::test_"
+TEXTS = "unit/test_what_a_text_means.py::test_"
 SHAPE = "unit/test_shape.py::test_"
 EMPLOYER = "unit/test_employer.py::test_"
 BREAKER = "unit/test_breaker.py::test_"
@@ -207,6 +208,10 @@ CASES = (
     _case("G5", "leads that may not be looked up", GARBAGE + "a_status_that_is_none_of_ours_is_left_to_whoever_wrote_it", gap="there is no rule on fields of a lead; a writer keeps one out by a status of its own"),
     _case("G6", "a vendor's list of those who objected later", "acceptance/test_permission.py::test_what_was_found_before_somebody_objected_is_erased_from_their_other_leads", gap="no vendor's list is fetched; PDL's ids stay on the lead as `pdl_id`"),
     _case("G7", "keys in URLs", PRIVACY + "no_key_was_in_the_url_of_any_call"),
+    _case("W2", "typing errors in front of a host name", TEXTS + "only_what_stands_at_the_front_of_a_host_is_taken_off"),
+    _case("W3", "a page on somebody else's site, a host with many owners", TEXTS + "a_redirect_stands_for_the_site_it_leads_to", TEXTS + "a_page_on_somebody_elses_site_stands_for_nobody", TEXTS + "a_tenant_stands_for_itself_and_never_for_the_platform", "unit/test_hosts_in_the_wild.py::test_nearly_every_host_in_the_wild_is_read_right", "unit/test_hosts_in_the_wild.py::test_whoever_writes_from_a_platforms_own_domain_works_there", gap="a list of platforms is never complete"),
+    _case("W4", "desks and machines in other languages", TEXTS + "a_desk_costs_a_company_look_up_and_no_persons", TEXTS + "a_persons_name_is_no_desk", TEXTS + "a_machines_address_is_skipped", "unit/test_desks_in_the_wild.py::test_nearly_every_desk_in_the_wild_is_known", "unit/test_desks_in_the_wild.py::test_hardly_any_person_is_taken_for_a_desk"),
+    _case("W5", "what stands around an address or a web site", TEXTS + "an_address_is_read_out_of_whatever_stands_around_it", TEXTS + "a_guest_of_a_tenant_is_neither_a_mailbox_nor_a_company", TEXTS + "a_web_site_is_read_out_of_whatever_stands_around_it", TEXTS + "every_spelling_of_a_mailbox_has_one_key_or_is_not_read_at_all", "unit/test_wrappings_in_the_wild.py::test_nearly_every_wrapped_address_in_the_wild_is_read_right"),
     _case("V1", "an act that cannot be undone, on the word of somebody in between", WORD + "a_451_of_somebody_elses_erases_nothing_and_suppresses_nobody"),
     _case("W6", "a collation that takes texts for equal that are not", COLLATION + "a_status_that_is_only_like_ours_is_none_of_ours", COLLATION + "an_input_that_was_corrected_in_case_or_accent_alone_is_another", COLLATION + "a_lead_whose_status_changed_in_case_alone_is_not_settled", COLLATION + "claims_use_the_indexes", "acceptance/test_collations.py::test_a_status_that_the_collation_takes_for_pending_is_left_alone"),
     _case("V5", "the secret behind the hashes is lost, or is another one", HASH_KEY + "nothing_starts_after_the_secret_is_dropped", HASH_KEY + "nothing_starts_with_another_secret", HASH_KEY + "a_key_given_later_keeps_what_was_stored_before", HASH_KEY + "a_fresh_database_holds_no_key_when_one_is_given", "integration/test_secret.py::test_starts_at_the_same_moment_with_and_without_keys_agree_or_are_refused"),

@@ -27,8 +27,8 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from enricher.field_types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS
-from enricher.identity import stated_host
 from enricher.profiles import handle_of
+from enricher.sites import stated_host
 from enricher.storable import is_blank
 
 Record: TypeAlias = Mapping[str, Any]
