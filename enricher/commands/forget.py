@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
 from enricher.commands.database import explained, opened
-from enricher.errors import SettingsError
+from enricher.errors import DatabaseRefused, SettingsError
 from enricher.forgetting import Forgetting, Forgotten
 from enricher.identity import MULTIPLE_EMAILS, Identity, identify
 from enricher.lead import Document, Inputs
@@ -19,19 +21,26 @@ from enricher.store.cache import Cache
 from enricher.store.erasure import Erasure
 from enricher.store.secret import keyring
 from enricher.store.suppression import Suppressed
+from enricher.store.territory import lacking, leads_collections
 
 WHY = "enricher forget"
 
 
 async def forget(settings: Settings, address: str) -> None:
-    """Erase and suppress. Raises SettingsError for what is no address."""
+    """Erase and suppress. Raises SettingsError for what is no address, DatabaseRefused
+    when the user may not erase in every collection of leads."""
     person = named(address)
     console = Console(highlight=False, soft_wrap=True)
     async with opened(settings) as database:
         with explained("forgetting"):
-            forgetting = await _forgetting(settings, database)
+            names, denied = await _collections(settings, database)
+            forgetting = await _forgetting(settings, database, names)
             done = await forgetting.run(person, WHY, reads_all=True)
-    _report(console, address, done)
+    _report(console, address, done, names)
+    if denied:
+        raise DatabaseRefused(
+            f"not erased everywhere: MongoDB does not grant {', '.join(denied)}; run this again as a user who has it"
+        )
 
 
 def named(address: str) -> Identity:
@@ -44,10 +53,22 @@ def named(address: str) -> Identity:
     return person
 
 
-async def _forgetting(settings: Settings, database: AsyncDatabase[Document]) -> Forgetting:
+async def _collections(
+    settings: Settings, database: AsyncDatabase[Document]
+) -> tuple[list[str], list[str]]:
+    """The collections to look at, and what is not granted on the others."""
+    own, *others = await leads_collections(database, settings.mongo.collection)
+    lacks = {name: await lacking(database, name) for name in others}
+    denied = [privilege for name in others for privilege in lacks[name]]
+    return [own, *(name for name in others if not lacks[name])], denied
+
+
+async def _forgetting(
+    settings: Settings, database: AsyncDatabase[Document], names: Sequence[str]
+) -> Forgetting:
     return Forgetting(
         Suppressed(database),
-        [Erasure(database[settings.mongo.collection])],
+        [Erasure(database[name]) for name in names],
         Cache(database, WHY, settings.work.lease_seconds),
         await keyring(database, settings.privacy.hash_key),
         _providers(settings),
@@ -61,12 +82,13 @@ def _providers(settings: Settings) -> tuple[Provider, ...]:
     return registry.build(NOBODY, accesses, {}).providers
 
 
-def _report(console: Console, address: str, done: Forgotten) -> None:
+def _report(console: Console, address: str, done: Forgotten, names: Sequence[str]) -> None:
     state = "is" if done.is_new else "was already"
     console.print(
         f"{address} {state} suppressed: no lead with this address is enriched any more.",
         markup=False,
     )
+    console.print(f"looked at: {', '.join(names)}", markup=False)
     console.print(f"leads erased: {done.leads:,}")
     if done.changed:
         console.print(f"leads with another address by now, erased as well: {done.changed:,}")

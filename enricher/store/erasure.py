@@ -31,6 +31,7 @@ from enricher.employer import MISMATCH
 from enricher.lead import Document, LeadId, Reason, Status
 from enricher.merge import BY_FIELD, FLAGS, METADATA, SOCIAL
 from enricher.score import completeness
+from enricher.storable import mapping
 from enricher.store import book
 from enricher.store.inputs import INPUTS, same_email, text_or_null
 from enricher.store.refusal import is_refusal
@@ -145,7 +146,7 @@ class Erasure:
             "_id": {"$eq": erased["_id"]},
             f"{_DATA}.{METADATA}": {"$type": "object"},
             **{
-                f"enrichment.{name}": erased["enrichment"].get(name)
+                f"enrichment.{name}": mapping(erased.get("enrichment")).get(name)
                 for name in ("token", "claim_id")
             },
         }

@@ -106,6 +106,23 @@ async def test_check_finds_everything_in_order(place: Place, rig: Rig) -> None:
             assert f"{subject:<16}ok " in check.stdout
 
 
+async def test_a_forgotten_person_is_erased_where_the_role_allows_it_and_the_rest_is_told(
+    place: Place, rig: Rig
+) -> None:
+    email = address()
+    data = {"enriched_data": {"person_data": {"full_name": "Ada"}}}
+    await rig.leads.insert_one({"email": email, **data})
+    await rig.database["customers"].insert_one({"email": email, **data})
+    await rig.database["enricher_checkpoints"].insert_one({"_id": "customers"})
+    env = rig.environment() | {"MONGODB_URI": place.uri(rig)}
+    async with Daemon("forget", email, env=env) as process:
+        assert await process.wait(SECONDS_TO_GIVE_UP) == ExitCode.DATABASE
+    assert "looked at: leads\n" in process.stdout
+    assert "leads erased: 1\n" in process.stdout
+    assert f"find on {rig.database.name}.customers" in only_line(process)
+    assert await rig.database["customers"].count_documents(data) == 1
+
+
 async def test_a_server_that_cannot_be_trusted_or_talked_to_is_one_clear_line(
     place: Place, rig: Rig
 ) -> None:
