@@ -28,7 +28,7 @@ from loguru import logger
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher import __version__, calling, log, metrics, signals
+from enricher import __version__, calling, descriptors, log, metrics, signals
 from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.census import Census
@@ -141,6 +141,7 @@ class Daemon:
 
 async def run(settings: Settings, uri: str) -> None:
     """The whole life of the daemon. Raises DatabaseError when it cannot begin."""
+    descriptors.raise_limit()
     async with AsyncExitStack() as stack:
         daemon = await stack.enter_async_context(build(settings, uri))
         longest = settings.work.shutdown_grace_seconds + CLOSING_SECONDS

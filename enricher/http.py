@@ -11,7 +11,7 @@ Liveness and readiness answer different questions, and mixing them up turns one 
 It is read when somebody asks for it, and shared by all who do.
 
 All of it only reads, is harmless to read, holds no lead's data, and listens on the loopback by
-default.
+default. Whom it answers, and how many, is the guard's (`http_guard.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from aiohttp import web
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from enricher import page
+from enricher import http_guard, page
 from enricher.errors import SettingsError
 from enricher.log import redact
 from enricher.settings import HttpSettings
@@ -46,7 +46,6 @@ class Check:
 
 
 Checks: TypeAlias = Mapping[str, Callable[[], Check]]
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def no_status() -> str | None:
@@ -77,17 +76,21 @@ class HttpServer:
         self.port = settings.port
         """The port that is really served, once it is, also where the setting is 0."""
         self._pulse: asyncio.Task[None] | None = None
-        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
+        self._server: asyncio.Server | None = None
+        self._runner = http_guard.runner(self._app())
 
     async def __aenter__(self) -> Self:
         """Raises `SettingsError` when the address cannot be had."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._settings.host, self._settings.port).start()
+            listening = await http_guard.listen(
+                self._runner, self._settings.host, self._settings.port
+            )
         except OSError as error:
             await self._runner.cleanup()
             raise SettingsError([self._complaint(error)]) from error
-        self.port = int(self._runner.addresses[0][1])
+        self._server = listening
+        self.port = int(listening.sockets[0].getsockname()[1])
         self._turned_at = self._clock()
         self._pulse = asyncio.create_task(self._beat(), name="http.pulse")
         return self
@@ -101,6 +104,8 @@ class HttpServer:
         if self._pulse:
             self._pulse.cancel()
             await asyncio.wait({self._pulse})
+        if self._server:
+            self._server.close()
         await self._runner.cleanup()
 
     def _complaint(self, error: OSError) -> str:
@@ -112,7 +117,8 @@ class HttpServer:
         return "ENRICHER_HTTP_HOST: expected an address of this machine (value not shown)"
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[_errors_as_json])
+        known = http_guard.known_hosts(self._settings.host, *self._settings.allowed_hosts)
+        app = web.Application(middlewares=[known, _errors_as_json])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
@@ -169,7 +175,7 @@ def _result(name: str, check: Callable[[], Check]) -> Check:
 
 
 @web.middleware
-async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _errors_as_json(request: web.Request, handler: http_guard.Handler) -> web.StreamResponse:
     """404 and 405 in the form of everything else; a bug is logged and shows nothing of itself."""
     try:
         return await handler(request)

@@ -7,6 +7,7 @@ LOOPS = (
     "watcher", "admission", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
     "limits", "holds", "census", "presence",
 )  # fmt: skip
+HTTP_REFUSALS = ("host", "malformed", "room")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 SECTIONS = ("company_data", "person_data", "email_verification")
 HOLDS = ("key", "quota", "budget", "other")

@@ -9,14 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from enricher.label_sets import ANSWERS, HOLDS, LANES, LEVELS, LOOPS, SECTIONS, WAITS_FOR
+from enricher.label_sets import (
+    ANSWERS,
+    HOLDS,
+    LANES,
+    LOOPS,
+    SECTIONS,
+    WAITS_FOR,
+)
 from enricher.lead import Reason, Status
+from enricher.process_metrics import DESCRIPTOR_SHORTAGES, HTTP_REFUSED, LOG_MESSAGES
 from enricher.series import REGISTRY, counter, gauge, histogram, info
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
 
-__all__ = ["REGISTRY", "initialise"]
+__all__ = ["DESCRIPTOR_SHORTAGES", "HTTP_REFUSED", "LOG_MESSAGES", "REGISTRY", "initialise"]
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60, 300, 1800)
@@ -287,10 +295,6 @@ DATABASE_ERRORS = counter(
     "enricher_database_errors_total",
     "Errors from MongoDB that a loop waited out, by loop.",
     loop=LOOPS,
-)
-
-LOG_MESSAGES = counter(
-    "enricher_log_messages_total", "Lines of the log, by severity.", level=LEVELS
 )
 
 _OF_PROVIDERS = (

@@ -172,6 +172,11 @@ class HttpSettings(Section):
         ge=0,
         le=65_535,
     )
+    allowed_hosts: Domains = setting(
+        "ENRICHER_HTTP_ALLOWED_HOSTS",
+        (),
+        "Public names under which they are asked for; addresses and names of one's own network always are.",
+    )
 
 
 class LogSettings(Section):

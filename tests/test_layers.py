@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     (
         "loops",
         (
-            "census plans watcher worker heartbeat releases http enrichment bell activity presence readings"
+            "census plans watcher worker heartbeat releases http http_guard enrichment bell activity presence readings"
             " reporting"
         ),
     ),
@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("edges", "store.* providers.* paces"),
     (
         "ground",
-        "embedded settings setting_names setting_providers setting_types setting_vendors env_file signals systemd series metrics log outage page",
+        "descriptors embedded settings setting_names setting_providers setting_types setting_vendors env_file signals systemd series process_metrics metrics log outage page",
     ),
     (
         "pure",
@@ -49,7 +49,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
 ALLOWED_IN = {
     "pymongo": "store.* embedded settings setting_types app calling check overview cli commands.* demo.*",
     "bson": "store.* embedded app cli commands.* demo.*",
-    "aiohttp": "providers.* app http demo.*",
+    "aiohttp": "providers.* app http http_guard demo.*",
     "yarl": "providers.*",
     "backoff": "retry",
     "dns": "providers.mail_dns",

@@ -38,7 +38,7 @@ import aiohttp
 from loguru import logger
 from yarl import URL
 
-from enricher import metrics
+from enricher import descriptors, metrics
 from enricher.answer import (
     Answer,
     Found,
@@ -54,7 +54,7 @@ from enricher.answer import (
 from enricher.providers import hints, reading
 from enricher.providers.base import Access, Provider, Request, Tried, Window
 from enricher.providers.shape import Sends, drift
-from enricher.providers.transport import Client, failure, was_sent
+from enricher.providers.transport import Client, failure, is_our_own, was_sent
 
 REFUSED_KEY = "the key is refused"
 USED_UP = "the quota is used up"
@@ -68,6 +68,8 @@ _NOT_FOUND = 404
 _MINUTE = 60
 _HOUR = 3600.0
 _UNREADABLE = Unavailable("the answer could not be read")
+_NO_DESCRIPTOR = Unavailable("this process may open no more connections", was_sent=False)
+"""Not the vendor's failure, and no attempt of a lead's: it waits until others have ended."""
 _SAFE_IN_A_PATH = "/?%:@!$&'()*+,;=~"
 
 
@@ -155,6 +157,8 @@ class HttpProvider(Provider):
 
     def _tried(self, reply: Reply | Unavailable, answer: Answer | None = None) -> Tried:
         """What a reply is worth; `answer` when more than the reply itself was needed to tell."""
+        if reply is _NO_DESCRIPTOR:
+            return Tried(Throttled(reason=_NO_DESCRIPTOR.reason), is_charged=False)
         if isinstance(reply, Unavailable):
             return Tried(reply, is_charged=None if reply.was_sent else False)
         answer = answer or self._judge(reply)
@@ -193,6 +197,9 @@ class HttpProvider(Provider):
         except TimeoutError as error:
             return Unavailable("timed out", was_sent(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if is_our_own(error):
+                descriptors.note_shortage()
+                return _NO_DESCRIPTOR
             return Unavailable(failure(error), was_sent(error))
 
 

@@ -17,6 +17,7 @@ vendor who was never reached is known not to have been.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -32,6 +33,7 @@ import aiohttp
 import certifi
 from yarl import URL
 
+from enricher import descriptors
 from enricher.answer import Reply
 from enricher.errors import SettingsError
 from enricher.providers import hints
@@ -78,6 +80,8 @@ class Client:
         Raises aiohttp.ClientError, OSError or ValueError (a time-out is an OSError) for a call that
         came to nothing; see `failure` and `was_sent`.
         """
+        if descriptors.are_short():
+            raise OSError(errno.EMFILE, "only the reserve of file descriptors is left")
         asking = self._session.request(
             method, url, headers=headers, allow_redirects=False, timeout=_timeout(seconds)
         )
@@ -203,6 +207,11 @@ def failure(error: BaseException) -> str:
         if any(isinstance(each, types) for each in _causes(error)):
             return f"the connection failed ({kind})"
     return "the connection failed"
+
+
+def is_our_own(error: BaseException) -> bool:
+    """True when it is this process that can have no more connections: nobody was reached."""
+    return any(descriptors.is_shortage(each) for each in _causes(error))
 
 
 def was_sent(error: BaseException) -> bool:

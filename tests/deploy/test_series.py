@@ -15,6 +15,7 @@ from tests.deploy.promql import DEPLOY, Expression, of_panels, of_rules, recorde
 
 FROM_PROMETHEUS = {"job", "instance"}
 NOT_SHOWN = {
+    "enricher_http_refused_total": "what strangers do to the port, and no trouble of the work's; for who wonders about a 421",
     "enricher_oldest_pending_timestamp_seconds": "the age is what is shown and alerted on; this is for other tools",
 }
 """Series that no panel and no rule uses, and why they are there all the same."""
