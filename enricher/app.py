@@ -24,6 +24,7 @@ from datetime import timedelta
 from functools import partial
 from random import Random
 
+from bson import Timestamp
 from loguru import logger
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
@@ -91,6 +92,7 @@ class Daemon:
         self, database: AsyncDatabase[Document], providers: Sequence[Provider]
     ) -> None:
         """What must be in the database before work begins. Raises DatabaseTrouble."""
+        await self.watcher.checkpoints.begin()  # what is inserted from here on is new
         await self.watcher.indexes.ensure()
         self.worker.leads.by_id = self.watcher.indexes.by_id
         await self.books.cache.ensure()
@@ -119,6 +121,7 @@ class Daemon:
         loops = (
             self.watcher.reading,
             self.watcher.admitting,
+            self.watcher.searching,
             self.worker.outage,
             self.worker.settler.outage,
             self.heartbeat.outage,
@@ -184,7 +187,7 @@ async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
             books = await calling.open_books(settings, database, holder)
             enrichment = calling.enrichment(settings, database, books, providers)
             overview = Overview(settings, database, providers)
-            daemon = _wire(overview, streaming, enrichment, books, holder)
+            daemon = _wire(overview, streaming, enrichment, books, holder, found.after)
             await daemon.prepare(database, providers.providers)
         identify(Inputs(email="warm@up.com"))  # reads the word lists, which takes some 50 ms
         daemon.introduction = _introduction(found, providers)
@@ -215,6 +218,7 @@ def _wire(
     enrichment: Enrichment,
     books: Books,
     holder: str,
+    origin: Timestamp | None,
 ) -> Daemon:
     settings, database = overview.settings, overview.database
     collection, bell = database[settings.mongo.collection], Bell()
@@ -247,7 +251,7 @@ def _wire(
     watcher = Watcher(
         leads=leads,
         changes=Changes(streaming[database.name][collection.name]),
-        checkpoints=Checkpoints(database, collection.name, FINGERPRINT),
+        checkpoints=Checkpoints(database, collection.name, FINGERPRINT, origin),
         history=History(collection),
         indexes=Indexes(collection),
         bell=bell,

@@ -4,7 +4,7 @@ ANSWERS = (
     "found", "not_found", "preparing", "throttled", "unavailable", "held", "objected",
 )  # fmt: skip
 LOOPS = (
-    "watcher", "admission", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
+    "watcher", "admission", "search", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
     "limits", "holds", "census", "presence",
 )  # fmt: skip
 HTTP_REFUSALS = ("host", "malformed", "room")

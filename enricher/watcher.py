@@ -6,10 +6,14 @@ One task reads the stream and does nothing else, so the server's batches are dra
 admits what has gathered meanwhile, so batches grow with the load. The position is saved only after
 everything before it has been admitted: a crash between the two repeats work that changes nothing.
 
-Where events may have been missed (a position the server no longer knows, a dropped collection, a
-server without change streams) the collection is searched for leads that were never admitted. The
-stream is opened first and the search comes second, so that nothing falls in between. Until the
-search has come to its end the new position is not saved: whatever ends it half-way, it is made again.
+Where events may have been missed (a position the server no longer knows, a collection that was dropped
+or that another took the place of, a server without change streams) the collection is searched for leads
+that were never admitted. The stream is opened first and the search comes second, so that nothing falls
+in between. Until the search has come to its end the new position is not saved: whatever ends it
+half-way, it is made again. A start searches as well, for what any earlier version or outage left behind.
+
+The search, and the record of the history that it needs, may take minutes on a large collection. A task of
+their own makes them while the stream's leads go on.
 
 A stream can also hang, or fail again and again, by itself while the database answers everything else.
 So as long as it owes an answer for longer than it ever should, the collection is searched meanwhile;
@@ -72,8 +76,17 @@ class Watcher:
     _saved_at: float = float("-inf")
     _behind_since: float | None = None
     """Since when changes stand there that are not admitted."""
-    _gap: bool = False
-    """Events may have been missed, and the search for their leads is not over."""
+    searching: Outage = field(default_factory=lambda: Outage("search"))
+    _searches: int = 1
+    """How many searches were called for so far: the first by the start."""
+    _searched: int = 0
+    """The last of them that has come to its end."""
+    _gap: int = 0
+    """The last search that is for events which may have been missed."""
+    _to_catch_up: asyncio.Event = field(default_factory=asyncio.Event)
+    _is_history_known: bool = False
+    _replaced: list[LeadId] = field(default_factory=list)
+    """Leads that were replaced before it was known which are history."""
     _is_without_indexes: bool = False
     _unanswered_since: float | None = None
     """Since when the stream owes an answer, over all tries; `None` while it is not being asked."""
@@ -85,6 +98,7 @@ class Watcher:
             admitting = self._admit_until(reading_ended)
             group.create_task(admitting, name="watcher-admit")
             group.create_task(self._wake_to_stop(stop), name="watcher-stop")
+            group.create_task(self._catch_up_until(stop), name="watcher-catch-up")
             stalled = group.create_task(self._search_while_stalled(stop), name="watcher-stalled")
             try:
                 await self._read_until(stop)
@@ -94,9 +108,10 @@ class Watcher:
                 self._arrived.set()
 
     async def _wake_to_stop(self, stop: asyncio.Event) -> None:
-        """A reader that waits for room is to look at `stop` now."""
+        """Whoever waits is to look at `stop` now."""
         await stop.wait()
         self._room.set()
+        self._to_catch_up.set()
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -121,11 +136,11 @@ class Watcher:
             )
             await self._poll(checkpoint, stop)
             return
-        await self._know_history(checkpoint)
-        self._gap |= start is not Start.TOKEN and checkpoint.history_known
-        if self._gap:
-            await self._search("stream", stop)
-            self._gap = stop.is_set()
+        self.is_watching = True
+        self._is_history_known = False
+        if start is not Start.TOKEN and not checkpoint.is_first:
+            self._note_gap()
+        self._to_catch_up.set()
         await self._read(stop)
 
     async def _open(self, checkpoint: Checkpoint) -> Start:
@@ -134,8 +149,7 @@ class Watcher:
         self._ask()
         start = await self.changes.open(checkpoint)
         self._answered()
-        is_first = checkpoint.saved_at is None and not checkpoint.history_known
-        if is_first and self.changes.token:
+        if checkpoint.is_first and self.changes.token:
             # Whatever is inserted from here on is new, also if we die in the next moment.
             await self.checkpoints.save(self.changes.token)
         metrics.STREAM_OPENS.labels(start.value).inc()
@@ -145,10 +159,11 @@ class Watcher:
 
     async def _know_history(self, checkpoint: Checkpoint) -> None:
         if not checkpoint.history_known or await self._has_lost_history(checkpoint):
+            logger.info("history.recording")
             leads = await self.history.record()
             await self.checkpoints.history_is_known(leads)
             logger.bind(leads=leads).info("history.recorded")
-        self.is_watching = True
+        self._is_history_known = True
 
     async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
         """Somebody dropped the record: without it a search would take all of history for new leads."""
@@ -170,6 +185,7 @@ class Watcher:
                     raise
                 await pause(stop, self.reading.failed(error))
                 continue
+            self._note_end()
             self._answered()
             self.reading.succeeded()
             await self._put(change, stop)
@@ -180,6 +196,11 @@ class Watcher:
     async def _ensure_indexes(self) -> None:
         self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
         self.leads.by_id = self.indexes.by_id
+
+    def _note_end(self) -> None:
+        """Before the position after it can be saved: another collection may stand there now."""
+        if not self.changes.is_alive:
+            self._note_gap()
 
     def _ask(self) -> None:
         if self._unanswered_since is None:
@@ -247,28 +268,68 @@ class Watcher:
     async def _admit(self, changes: list[Change]) -> None:
         ids = [change.lead_id for change in changes if not change.is_replace]
         replaced = [change.lead_id for change in changes if change.is_replace]
-        if replaced:
+        if replaced and self._is_history_known:
             ids += await self.history.without(replaced)
+        else:
+            self._replaced += replaced
+        await self._admit_ids(ids, "stream", offer=len(ids) == 1)
+
+    async def _admit_ids(self, ids: list[LeadId], source: str, *, offer: bool = False) -> None:
         if self._is_without_indexes:  # a new collection has taken the place of a dropped one
             await self._ensure_indexes()
-        await self._admit_ids(ids, "stream")
-
-    async def _admit_ids(self, ids: list[LeadId], source: str) -> None:
         admitted = await self.leads.admit(ids)
         metrics.ADMITTED.labels(source).inc(admitted)
-        if not (len(ids) == 1 and self.take_at_once and await self.take_at_once(ids[0])):
+        if not (offer and self.take_at_once and await self.take_at_once(ids[0])):
             self.bell.ring()
 
     async def _save(self, token: dict[str, object] | None, moved: bool, *, final: bool) -> None:
         every = _SAVE_EVERY_SECONDS if moved else _SAVE_IDLE_EVERY_SECONDS
         now = time.monotonic()
-        if token is None or self._gap or not (final or now - self._saved_at >= every):
+        is_sure = self._searched >= self._gap and not self._replaced
+        if token is None or not is_sure or not (final or now - self._saved_at >= every):
             return
         await self.checkpoints.save(token)
         self._saved_at = now
         metrics.CHECKPOINT.set_to_current_time()
 
     # -- searching -------------------------------------------------------------------------
+
+    def _note_gap(self) -> None:
+        self._searches += 1
+        self._gap = self._searches
+
+    async def _catch_up_until(self, stop: asyncio.Event) -> None:
+        """What the opening of a stream leaves to be done, beside the reading."""
+        while not stop.is_set():
+            await self._to_catch_up.wait()
+            self._to_catch_up.clear()
+            try:
+                await self._catch_up(stop)
+            except DatabaseTrouble as error:
+                self._to_catch_up.set()
+                await pause(stop, self.searching.failed(error))
+            else:
+                self.searching.succeeded()
+
+    async def _catch_up(self, stop: asyncio.Event) -> None:
+        checkpoint = await self.checkpoints.begin()
+        await self._know_history(checkpoint)
+        await self._admit_replaced()
+        if checkpoint.was_searched_lately and not self._gap:
+            self._searched = self._searches
+        while self._searched < self._searches and not stop.is_set():
+            wanted = self._searches
+            await self._search("stream", stop)
+            if not stop.is_set():
+                self._searched = wanted
+                await self.checkpoints.was_searched()
+
+    async def _admit_replaced(self) -> None:
+        """What came before it was known which leads are history."""
+        replaced = self._replaced[:]
+        if ids := await self.history.without(replaced):
+            await self._admit_ids(ids, "stream")
+        del self._replaced[: len(replaced)]
 
     async def _search(self, source: str, stop: asyncio.Event) -> None:
         """Admit every lead that should have been admitted and was not, or as many until `stop`."""
@@ -286,6 +347,7 @@ class Watcher:
         """In place of a stream."""
         self._unanswered_since = None
         await self._know_history(checkpoint)
+        self.is_watching = True
         until = time.monotonic() + _PROBE_EVERY_SECONDS
         while not stop.is_set() and (time.monotonic() < until or not self.settings.stream):
             rest = await self._search_once(stop)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "enricher"
-MAX_LINES = 330
+MAX_LINES = 600
 
 LAYERS: tuple[tuple[str, str], ...] = (
     ("commands", "cli __main__ commands.* demo.*"),

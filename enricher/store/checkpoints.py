@@ -12,7 +12,7 @@ server gave the collection stands there too. It takes `listCollections` to know 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import Timestamp
@@ -29,6 +29,7 @@ from enricher.store.replies import date_or_none, whole_number
 COLLECTION = "enricher_checkpoints"
 _MARGIN_SECONDS = 120
 """How much earlier than the save a start by time begins: events are seen late, admitting is idempotent."""
+_LATELY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,31 @@ class Checkpoint:
     """How many were put on record."""
     is_foreign: bool = False
     """What was saved is the position of another collection of this name, and means nothing here."""
+    origin: Timestamp | None = None
+    """Where the oplog ended when the first daemon connected; `None` for one of an earlier version."""
+    searched_at: datetime | None = None
+    """When a search of the whole collection last came to its end."""
+
+    @property
+    def is_first(self) -> bool:
+        """True until the first start has got as far as a position, or the history."""
+        return self.saved_at is None and not self.history_known
+
+    @property
+    def was_searched_lately(self) -> bool:
+        """A fleet that is restarted need not search as many times."""
+        return self.searched_at is not None and datetime.now(UTC) - self.searched_at < _LATELY
 
     @property
     def operation_time(self) -> Timestamp | None:
         """A point in the oplog not before the first start, and not later than the token unless the
-        reader was far behind when it was saved: a start by time is followed by a search."""
+        reader was far behind when it was saved: a start by time is followed by a search.
+
+        For the first start itself the point at which its process began: what is inserted from there on
+        is never history, however long it takes to prepare the collections.
+        """
+        if self.is_first:
+            return self.origin
         if self.saved_at is None:
             return None
         earliest = int(self.started_at.timestamp()) + 1
@@ -59,21 +80,30 @@ class Checkpoint:
 class Checkpoints:
     """Reads and moves the checkpoint of one leads collection."""
 
-    def __init__(self, database: AsyncDatabase[Document], leads: str, pipeline: str) -> None:
+    def __init__(
+        self,
+        database: AsyncDatabase[Document],
+        leads: str,
+        pipeline: str,
+        origin: Timestamp | None = None,
+    ) -> None:
         self._database = database
         self._collection: AsyncCollection[Document] = database[COLLECTION]
         self._id = leads
         self._pipeline = pipeline
+        self._origin = origin
         self._uuid: Any = None
         """Of the leads collection; `None` while it does not exist, or for a user who may not ask."""
 
     async def begin(self) -> Checkpoint:
         """The checkpoint, made now if this is the first start of any daemon on this collection."""
         self._uuid = await self._ask_uuid()
-        origin = {"$ifNull": ["$started_at", "$$NOW"]}
+        is_first = {"$eq": [{"$type": "$started_at"}, "missing"]}
+        origin = {"$cond": [is_first, self._origin, "$origin"]}
+        started_at = {"$ifNull": ["$started_at", "$$NOW"]}
         document = await self._collection.find_one_and_update(
             {"_id": self._id},
-            [{"$set": {"started_at": origin}}],
+            [{"$set": {"origin": origin, "started_at": started_at}}],
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
@@ -100,6 +130,8 @@ class Checkpoints:
             history_known=bool(document.get("history_known")),
             history_leads=whole_number(document.get("history_leads")),
             is_foreign=not is_ours,
+            searched_at=date_or_none(document.get("searched_at")) if is_ours else None,
+            origin=origin if isinstance(origin := document.get("origin"), Timestamp) else None,
         )
 
     async def save(self, token: dict[str, Any]) -> None:
@@ -126,6 +158,11 @@ class Checkpoints:
             await self._collection.update_one(behind, [{"$set": position}], upsert=True)
         except DuplicateKeyError:
             return  # another daemon is further
+
+    async def was_searched(self) -> None:
+        """The whole collection, to its end."""
+        searched = {"$currentDate": {"searched_at": True}}
+        await self._collection.update_one({"_id": self._id}, searched)
 
     async def history_is_known(self, leads: int) -> None:
         """The leads that stood there before the first start, so many of them, are on record."""

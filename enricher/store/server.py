@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pymongo
+from bson import Timestamp
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
@@ -33,6 +34,8 @@ class Server:
     version: str
     replica_set: str | None
     """Its name; `mongos` for a sharded cluster; `None` for a standalone server: no change streams."""
+    after: Timestamp | None = None
+    """The first point in the oplog after all that was written before; `None` without an oplog."""
 
 
 @asynccontextmanager
@@ -92,7 +95,11 @@ async def inspect(client: AsyncMongoClient[Document], database: str, leads: str)
     except PyMongoError as error:
         raise DatabaseUnreachable(f"MongoDB cannot be reached: {_hosts(error)}") from error
     name = "mongos" if hello.get("msg") == "isdbgrid" else hello.get("setName")
-    return Server(build["version"], name)
+    return Server(build["version"], name, _after(hello.get("operationTime")))
+
+
+def _after(time: object) -> Timestamp | None:
+    return Timestamp(time.time, time.inc + 1) if isinstance(time, Timestamp) else None
 
 
 def _hosts(error: PyMongoError) -> str:

@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from bson import Timestamp
 from pymongo import InsertOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -51,19 +53,29 @@ class SlowHistory(History):
             yield batch
 
 
+class SlowRecord(SlowHistory):
+    """Nothing is written down until the door is open."""
+
+    async def record(self) -> int:
+        self.is_asked.set()
+        await self.door.wait()
+        return await super().record()
+
+
 @asynccontextmanager
 async def watching(
     leads: AsyncCollection[Document],
     history: History | None = None,
     stalled_seconds: float = 5.0,
     take_at_once: Callable[[LeadId], Awaitable[bool]] | None = None,
+    origin: Timestamp | None = None,
     **settings: Any,
 ) -> AsyncIterator[Watching]:
     """A watcher at work, told to stop at the end of the block, where it must obey soon."""
     watcher = Watching(
         leads=queue(leads),
         changes=Changes(leads, wait_ms=100),
-        checkpoints=Checkpoints(leads.database, leads.name, FINGERPRINT),
+        checkpoints=Checkpoints(leads.database, leads.name, FINGERPRINT, origin),
         history=history or History(leads),
         indexes=Indexes(leads),
         bell=Bell(),
@@ -207,7 +219,8 @@ async def test_a_lone_lead_is_offered_once_it_is_admitted_and_the_bell_rings_if_
         return is_taken
 
     async with watching(fresh, take_at_once=take) as watcher:
-        await eventually(lambda: watcher.is_watching)
+        await eventually(lambda: watcher._searched)
+        watcher.bell._rung.clear()
         await insert(fresh)
         await eventually(lambda: offered)
     assert offered == [(1, "pending")]
@@ -354,7 +367,7 @@ async def test_a_search_that_an_outage_interrupts_is_made_again(faults: Faults) 
         await history.is_asked.wait()
         async with faults.fail("update", errorCode=INTERRUPTED):
             history.door.set()
-            await eventually(lambda: watcher.reading.failures > 0)
+            await eventually(lambda: watcher.searching.failures > 0)
         await admitted(faults.plain, "missed")
 
 
@@ -436,6 +449,88 @@ async def test_a_collection_that_takes_the_place_of_a_renamed_one_is_watched(
 
 
 # -- outages -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["$out", "a rename"])
+async def test_leads_that_take_the_place_of_the_collection_are_found(
+    fresh: AsyncCollection[Document], how: str
+) -> None:
+    """Of an insert of theirs the stream tells nothing."""
+    staging = fresh.database[f"{fresh.name}_staging"]
+    await staging.insert_many([{"_id": number} for number in range(20)])
+    async with streaming(fresh) as watcher:
+        await eventually(lambda: watcher._searched)
+        if how == "$out":
+            await (await staging.aggregate([{"$out": fresh.name}])).to_list()
+        else:
+            await staging.rename(fresh.name, dropTarget=True)
+        await admitted(fresh, *range(20))
+        await insert(fresh, "afterwards")
+        await admitted(fresh, "afterwards")
+    await staging.drop()
+
+
+async def test_new_leads_go_on_while_the_collection_is_searched(faults: Faults) -> None:
+    history = SlowHistory(faults.leads)
+    async with watching(faults.leads, history) as watcher:
+        await history.is_asked.wait()
+        await insert(faults.plain, "new")
+        await admitted(faults.plain, "new")
+        assert not watcher._searched
+        history.door.set()
+        await eventually(lambda: watcher._searched)
+
+
+async def test_a_start_searches_unless_a_search_ended_within_the_hour(
+    fresh: AsyncCollection[Document],
+) -> None:
+    async with watching(fresh) as watcher:
+        await eventually(lambda: watcher._searched)
+    history = SlowHistory(fresh)
+    async with watching(fresh, history) as watcher:
+        await eventually(lambda: watcher._searched)
+    assert not history.is_asked.is_set()
+    old = {"$set": {"searched_at": datetime.now(UTC) - timedelta(hours=2)}}
+    await fresh.database[COLLECTION].update_one({"_id": fresh.name}, old)
+    async with watching(fresh, history):
+        await history.is_asked.wait()
+        history.door.set()
+
+
+async def test_what_was_inserted_since_the_process_began_is_never_history(
+    mongodb_uri: str, fresh: AsyncCollection[Document]
+) -> None:
+    """To prepare a large collection takes a while, and the stream is opened after that."""
+    await insert(fresh, "old")
+    async with server.connect(mongodb_uri, pool=1) as client:
+        found = await server.inspect(client, fresh.database.name, fresh.name)
+    await insert(fresh, "new")
+    async with watching(fresh, origin=found.after):
+        await admitted(fresh, "new")
+        await eventually(lambda: _is_known(fresh))
+    assert "enrichment_status" not in await read(fresh, "old")
+
+
+async def _is_known(leads: AsyncCollection[Document]) -> bool:
+    return "history_known" in await checkpoint(leads)
+
+
+async def test_a_lead_that_is_replaced_before_the_history_is_known_waits_for_it(
+    faults: Faults,
+) -> None:
+    asking = {"email": "ada@quokka-freight.com", "enrichment_status": "pending"}
+    await faults.plain.insert_many([{"_id": "old"}, {"_id": "asking"}])
+    history = SlowRecord(faults.leads)
+    async with watching(faults.leads, history) as watcher:
+        await history.is_asked.wait()
+        await faults.plain.replace_one({"_id": "old"}, {"email": "ada@quokka-freight.com"})
+        await faults.plain.replace_one({"_id": "asking"}, asking)
+        await insert(faults.plain, "new")
+        await admitted(faults.plain, "new")
+        assert len(watcher._replaced) == 2
+        history.door.set()
+        await admitted(faults.plain, "new", "asking")
+    assert "enrichment_status" not in await read(faults.plain, "old")
 
 
 async def test_leads_inserted_while_they_cannot_be_admitted_are_admitted_later(
