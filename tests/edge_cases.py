@@ -231,7 +231,6 @@ CASES = (
     _case("M2", "a plan's quota, and a lead that names one person after another", "acceptance/test_permission.py::test_a_lead_that_is_rewritten_again_and_again_counts_for_everybody_it_names", "integration/test_quotas.py::test_what_an_older_version_counted_keeps_its_place_and_no_more"),
     _case("M3", "forged book-keeping", FORGED + "a_forged_wish_for_newer_answers_costs_nothing", FORGED + "the_wish_of_a_command_is_heeded_once_and_only_for_its_lead", FORGED + "whatever_is_forged_nobody_is_asked_twice_and_nobody_else_waits", FORGED + "who_makes_a_lead_suspect_holds_up_no_other_retry", LANES + "a_wish_for_newer_answers_is_heeded_if_it_is_ours_and_lasts_until_the_run_ends"),
     _case("M8", "a number beyond all priorities", "acceptance/test_urgency.py::test_a_hot_lead_overtakes_a_backlog_that_only_waits_for_a_limit", "integration/test_leads.py::test_numbers_keep_their_order_below_the_most_urgent_word"),
-    _case("D0", "a lost answer to a claim", "integration/test_at_once.py::test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands"),
     _case("D9", "the search of a large collection", WATCHER + "new_leads_go_on_while_the_collection_is_searched"),
     _case("D11", "options in the address of MongoDB that suit other programs; UUIDs as ids and accounts", "integration/test_server.py::test_every_option_of_the_driver_is_either_ours_or_the_operators", "integration/test_server.py::test_what_we_rely_on_is_the_same_whatever_the_address_says", "integration/test_server.py::test_what_is_about_the_way_to_the_server_is_honoured", "integration/test_server.py::test_a_value_that_the_driver_would_ignore_is_refused_in_one_line", "acceptance/test_uri.py::test_ids_and_accounts_may_be_uuids_in_any_representation", "acceptance/test_uri.py::test_options_that_would_break_the_work_have_no_effect", "acceptance/test_uri.py::test_a_value_that_could_only_be_ignored_ends_a_command_with_2"),
     _case("D14", "a web page that reads the HTTP port under a name of its own", "unit/test_http_guard.py::test_a_name_that_a_stranger_may_have_is_refused", "unit/test_http_guard.py::test_addresses_names_of_ones_own_network_and_listed_ones_are_answered", "acceptance/test_descriptors.py::test_a_name_that_a_page_made_up_reads_nothing"),
@@ -307,7 +306,8 @@ def listing() -> str:
             "| case | what | shown by | left out |",
             "|---|---|---|---|",
         ]
-        lines += [_row(case) for case in CASES if case.id.startswith(letter)]
+        ours = [case for case in CASES if case.id.startswith(letter)]
+        lines += [_row(case) for case in sorted(ours, key=lambda case: int(case.id[1:]))]
     return "\n".join(lines) + "\n"
 
 

@@ -128,7 +128,7 @@ async def test_a_lead_inserted_in_the_moment_after_the_first_opening_is_not_hist
 
 async def test_the_position_in_the_stream_survives_a_restart(rig: Rig) -> None:
     async with rig.daemon("clearbit") as first:
-        assert (await first.wait_for_event("stream.opened"))["start"] == "now"
+        assert (await first.wait_for_event("stream.opened"))["start"] == "time"
         await first.wait_for_event("history.recorded")
         await a_new_lead_is_enriched(rig, "before")
         await finish(first)
