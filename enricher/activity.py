@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from enricher.lead import Lease, Status, hidden, label
+from enricher.labels import label
+from enricher.lead import Lease, Status
 from enricher.log import redact
 from enricher.throughput import LAST, MINUTES, Ended, Minute, number_of
 
@@ -84,11 +85,11 @@ def _ended(
     seconds: float,
     details: Mapping[str, object],
 ) -> Ended:
-    """Without anything about a person: an id that is an address becomes its hash."""
+    """Without anything about a person."""
     score = details.get("score")
     return Ended(
         at=at,
-        lead=lead if redact(lead) == lead else hidden(lead),
+        lead=lead,
         outcome=outcome,
         attempt=attempt,
         seconds=round(seconds, 3),

@@ -29,7 +29,7 @@ from loguru import logger
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher import __version__, calling, descriptors, log, metrics, signals
+from enricher import __version__, calling, descriptors, labels, log, metrics, signals
 from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.census import Census
@@ -185,6 +185,7 @@ async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
         log.name_instance(holder)
         with _trouble_ends_the_start("preparing the collections"):
             books = await calling.open_books(settings, database, holder)
+            labels.use(books.keyring.key)
             enrichment = calling.enrichment(settings, database, books, providers)
             overview = Overview(settings, database, providers)
             daemon = _wire(overview, streaming, enrichment, books, holder, found.after)

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from enricher import metrics
-from enricher.lead import Lease, label
+from enricher.labels import label
+from enricher.lead import Lease
 from enricher.outage import Outage, pause
 from enricher.store import DatabaseTrouble
 from enricher.store.leads import Leads

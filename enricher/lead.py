@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from enricher.subject import Subject
 
 LeadId: TypeAlias = Any
 """`_id` of a lead: any BSON type."""
-
-_LONGEST_LABEL = 64
-
-
-def label(id_: LeadId) -> str:
-    """An `_id` for the log. What may hold more than an id (a document, a long text) is a hash."""
-    if (
-        isinstance(id_, bytes)
-        and getattr(id_, "subtype", 0) in _UUID_SUBTYPES
-        and len(id_) == _UUID_BYTES
-    ):
-        return str(UUID(bytes=bytes(id_)))
-    text = str(id_)
-    if isinstance(id_, dict | bytes) or len(text) > _LONGEST_LABEL:
-        return hidden(repr(id_))
-    return text
-
-
-def hidden(text: str) -> str:
-    """A hash in place of what nobody is to read."""
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
-
-
-_UUID_SUBTYPES = (3, 4)
-_UUID_BYTES = 16
 
 Document: TypeAlias = dict[str, Any]
 """A BSON document as the driver reads and writes it."""

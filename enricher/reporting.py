@@ -6,7 +6,8 @@ from loguru import logger
 
 from enricher import metrics, quality
 from enricher.activity import Activity
-from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped, label
+from enricher.labels import label
+from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped
 from enricher.series import child
 from enricher.store.settle import Settled
 

@@ -19,7 +19,8 @@ from enricher.conclude import FOUND
 from enricher.employer import owners, without_job_elsewhere
 from enricher.field_types import UNKNOWN
 from enricher.gate import Asking, Gate
-from enricher.lead import Lead, Pressure, label
+from enricher.labels import label
+from enricher.lead import Lead, Pressure
 from enricher.merge import METADATA, usable
 from enricher.providers.guarded import unfit
 from enricher.storable import is_blank

@@ -28,15 +28,8 @@ from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.enrichment import Enrichment
 from enricher.heartbeat import Heartbeat
-from enricher.lead import (
-    SOON_SECONDS,
-    Failed,
-    LeadId,
-    Lease,
-    Outcome,
-    Pressure,
-    label,
-)
+from enricher.labels import label
+from enricher.lead import SOON_SECONDS, Failed, LeadId, Lease, Outcome, Pressure
 from enricher.log import trace_of
 from enricher.outage import Outage, pause
 from enricher.reporting import report

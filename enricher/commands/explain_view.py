@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from enricher.explanation import HELD, SKIPPED, USED, Decision, Explanation, Kept
-from enricher.lead import Status, label
+from enricher.labels import uuid_in
+from enricher.lead import Status
 from enricher.origins import FieldOrigin
 
 _LONGEST = 80
@@ -149,7 +150,7 @@ def _plain(value: Any) -> Any:
         case None | bool() | int() | float() | str():
             return value
         case bytes():
-            return label(value)
+            return uuid_in(value) or f"0x{value.hex()}"
         case Mapping():
             return {str(name): _plain(each) for name, each in value.items()}
         case list() | tuple() | set() | frozenset():

@@ -9,6 +9,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
 from enricher.commands.database import explained, opened
+from enricher.commands.ids import forget_ids
 from enricher.errors import DatabaseRefused, SettingsError
 from enricher.forgetting import Forgetting, Forgotten
 from enricher.identity import MULTIPLE_EMAILS, Identity, identify
@@ -36,7 +37,9 @@ async def forget(settings: Settings, address: str) -> None:
             names, denied = await _collections(settings, database)
             forgetting = await _forgetting(settings, database, names)
             done = await forgetting.run(person, WHY, reads_all=True)
+            struck = await forget_ids(database, names, person)
     _report(console, address, done, names)
+    _report_ids(console, struck)
     if denied:
         raise DatabaseRefused(
             f"not erased everywhere: MongoDB does not grant {', '.join(denied)}; run this again as a user who has it"
@@ -80,6 +83,16 @@ def _providers(settings: Settings) -> tuple[Provider, ...]:
     unused = SecretStr("unused")
     accesses = {name: Access(unused, vendor.base_url) for name, vendor in settings.vendors.items()}
     return registry.build(NOBODY, accesses, {}).providers
+
+
+def _report_ids(console: Console, struck: int | None) -> None:
+    if struck is None:
+        console.print(
+            "ids that are this address stay on the record of history: grant remove on it (see the"
+            " role in the README) and repeat this command"
+        )
+    elif struck:
+        console.print(f"ids with this address struck from the record of history: {struck:,}")
 
 
 def _report(console: Console, address: str, done: Forgotten, names: Sequence[str]) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from enricher import metrics
-from enricher.lead import Document, LeadId, label
+from enricher.labels import label
+from enricher.lead import Document, LeadId
 from enricher.store import book
 
 SECONDS = 600.0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,12 @@ import pymongo
 from bson import json_util
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.lead import Document, LeadId, Status
 from enricher.storable import mapping
 from enricher.store import answers, book, checkpoints
+from enricher.store.history import texts_in
 from enricher.store.inputs import INPUTS
 from enricher.store.replies import whole_number
 from enricher.store.requests import SCAN_SECONDS
@@ -155,6 +157,18 @@ class Backfills:
         with pymongo.timeout(SCAN_SECONDS):
             found = await (await self._leads.aggregate(stages)).to_list()
         return {str(each["_id"]): int(each["leads"]) for each in found}
+
+
+async def forget_positions(
+    database: AsyncDatabase[Document], is_named: Callable[[list[str]], bool]
+) -> None:
+    """Begin anew where a run stands at an id whose texts are such. Leads that it has asked for are
+    left out all the same."""
+    runs = database[checkpoints.COLLECTION]
+    standing = {"_id": {"$regex": "^backfill:"}, "after.of": {"$exists": True}}
+    async for run in runs.find(standing, {"after": 1}):
+        if is_named(list(texts_in(run["after"]["of"]))):
+            await runs.update_one({"_id": run["_id"]}, {"$set": {"after": None}})
 
 
 _COUNT_AT_MOST = 5000

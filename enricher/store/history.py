@@ -9,13 +9,13 @@ holds a time, and one that does holds the clock of whoever made it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 
-from enricher.lead import Document, LeadId, Status
+from enricher.lead import Document, LeadId, Reason, Status
 from enricher.store.book import EPOCH, STRAY, id_key
 
 _BATCH = 1000
@@ -57,6 +57,29 @@ class History:
         on_record = {id_key(document["_id"]["of"]) for document in known}
         return [id_ for id_ in ids if id_key(id_) not in on_record]
 
+    async def texts(self) -> AsyncGenerator[tuple[LeadId, list[str]], None]:
+        """Ids on record that may hold an address, with all texts in each. Reads the whole record."""
+        with pymongo.timeout(_SEARCH_SECONDS):
+            cursor = self._record.find({"_id.of": _HOLDS_TEXT}, batch_size=_BATCH)
+            async for document in cursor:
+                id_ = document["_id"]["of"]
+                yield id_, list(texts_in(id_))
+
+    async def strike(self, id_: LeadId) -> None:
+        """Take an id off the record. A lead that still stands there is skipped from now on, for a search
+        would take it for a new one. Raises DatabaseTrouble."""
+        skipped = {
+            "enrichment_status": Status.SKIPPED,
+            "enrichment_error": Reason.SUPPRESSED.sentence,
+            "updated_at": "$$NOW",
+        }
+        still_history = {"_id": {"$eq": id_}, **_WITHOUT_STATUS}
+        await self._leads.update_one(still_history, [{"$set": skipped}])
+        # The record must not be empty: that would say that somebody dropped it.
+        stays = {"_id": {"struck": True}}
+        await self._record.update_one(stays, {"$setOnInsert": stays}, upsert=True)
+        await self._record.delete_one({"_id": {"of": id_}})
+
     async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
         """Batches of ids of leads that should have been admitted and were not."""
         for stages in (self._never_seen(), _found(_NEVER_RANKED), _found(STRAY)):
@@ -80,6 +103,21 @@ class History:
             {"$match": {"record": []}},
             {"$project": {"_id": 1}},
         ]
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """PURE Every text in an id of any type."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield name
+            yield from texts_in(inner)
+    elif isinstance(value, bytes):
+        yield value.decode("utf-8", "replace")
+
+
+_HOLDS_TEXT: Document = {"$type": ["string", "object", "binData"]}
 
 
 async def _next_batch(cursor: AsyncCommandCursor[Document]) -> list[LeadId]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from loguru import logger
 
-from enricher.lead import Document, Lead, Lease, Status, label
+from enricher.labels import label
+from enricher.lead import Document, Lead, Lease, Status
 from enricher.store import book
 from enricher.store.inputs import inputs_unchanged, read_inputs, text_or_null
 from enricher.store.lanes import rank_of

@@ -47,6 +47,7 @@ def desired(leads: str) -> dict[str, Sequence[str]]:
     """PURE Collection -> actions without which the work goes on, but slowly, untidily, or unseen."""
     return {
         leads: ("changeStream", "createIndex", "listIndexes"),
+        history.collection_name(leads): ("remove",),
         answers.COLLECTION: ("createIndex",),
         daemons.COLLECTION: (*_SIDE_COLLECTION, "createIndex"),
     }

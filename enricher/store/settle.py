@@ -31,17 +31,8 @@ from pymongo.errors import (
     WriteError,
 )
 
-from enricher.lead import (
-    Completed,
-    Document,
-    Failed,
-    Lease,
-    Outcome,
-    Retrying,
-    Skipped,
-    Status,
-    label,
-)
+from enricher.labels import label
+from enricher.lead import Completed, Document, Failed, Lease, Outcome, Retrying, Skipped, Status
 from enricher.outage import Outage
 from enricher.store import book
 from enricher.store.coalesce import Coalescer

@@ -86,7 +86,7 @@ def _is_whole(told: dict[str, Any]) -> None:
     assert by_lead["3"]["outcome"] == "completed"
     assert by_lead["3"]["score"] > 0
     assert by_lead["x"]["why"] == "The e-mail address is not valid."
-    assert sum(lead.startswith("sha256:") for lead in by_lead) == 1
+    assert sum(lead.startswith("hidden-") for lead in by_lead) == 1
     calls = {each["name"]: each["today"]["calls"] for each in told["providers"]}
     assert calls == {"clearbit": 9, "hunter": 9}
 

@@ -86,7 +86,7 @@ def test_an_id_that_is_an_address_or_holds_one_is_not_told(activity: Activity, i
     activity.note(_lease(id_), "failed", 1.0, {"error": f"{ADDRESS} bounced."})
     assert "ada" not in _text(activity)
     assert "quokka" not in _text(activity)
-    assert activity.told()[0].lead.startswith("sha256:")
+    assert activity.told()[0].lead.startswith("hidden")
 
 
 def test_a_long_reason_is_cut(activity: Activity) -> None:
