@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from loguru import logger
 
-from enricher import __version__, log, signals
+from enricher import __version__, cores, log, signals
 from enricher.errors import EnricherError, ExitCode, SettingsError
 from enricher.settings import LogSettings, Settings, is_exposed, load
 
@@ -261,6 +261,7 @@ def demo(
 
 def _configured(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings, with logging set up by them and every secret known to it."""
+    cores.forbid()  # before the first secret is read
     from enricher.providers import plugins  # noqa: PLC0415 - see run
 
     others = plugins.third_parties(plugins.installed())

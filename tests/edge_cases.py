@@ -48,6 +48,7 @@ WRITERS = "acceptance/test_writers.py::test_"
 HASH_KEY = "acceptance/test_hash_key.py::test_"
 SIGNALS = "acceptance/test_signals.py::test_"
 IDS = "acceptance/test_ids.py::test_"
+CORES = "acceptance/test_cores.py::test_"
 FORGED = "acceptance/test_forged_book.py::test_"
 PAID = "integration/test_paid.py::test_"
 COLLATION = "integration/test_collation.py::test_"
@@ -230,6 +231,7 @@ CASES = (
     _case("D7", "leads inserted while a first start prepares a large collection", WATCHER + "what_was_inserted_since_the_process_began_is_never_history", WATCHER + "a_lead_that_is_replaced_before_the_history_is_known_waits_for_it"),
     _case("D8", "a start with many leads that wait for a hold that is over", "unit/test_releases.py::test_a_restart_calls_back_those_whose_hold_it_ended_once_the_work_runs", "integration/test_holds.py::test_more_than_one_batch_comes_back_although_the_database_refuses_some"),
     _case("V6", "ids that are names, numbers or addresses", IDS + "an_id_that_may_be_a_persons_is_told_nowhere", IDS + "the_address_of_who_is_forgotten_stands_in_no_side_collection", IDS + "an_operator_may_name_a_lead_by_any_id", "unit/test_labels.py::test_an_id_that_may_be_a_persons_is_a_keyed_hash", "unit/test_labels.py::test_an_id_is_shown_as_people_search_for_it"),
+    _case("V7", "a core of a process that holds keys", CORES + "no_core_is_left_where_cores_are_allowed", CORES + "nobody_but_root_may_look_into_the_daemon", CORES + "what_the_daemon_starts_leaves_no_core_either", "packages/test_unit.py::test_it_leaves_no_core"),
     _case("M2", "a plan's quota, and a lead that names one person after another", "acceptance/test_permission.py::test_a_lead_that_is_rewritten_again_and_again_counts_for_everybody_it_names", "integration/test_quotas.py::test_what_an_older_version_counted_keeps_its_place_and_no_more"),
     _case("M3", "forged book-keeping", FORGED + "a_forged_wish_for_newer_answers_costs_nothing", FORGED + "the_wish_of_a_command_is_heeded_once_and_only_for_its_lead", FORGED + "whatever_is_forged_nobody_is_asked_twice_and_nobody_else_waits", FORGED + "who_makes_a_lead_suspect_holds_up_no_other_retry", LANES + "a_wish_for_newer_answers_is_heeded_if_it_is_ours_and_lasts_until_the_run_ends"),
     _case("M8", "a number beyond all priorities", "acceptance/test_urgency.py::test_a_hot_lead_overtakes_a_backlog_that_only_waits_for_a_limit", "integration/test_leads.py::test_numbers_keep_their_order_below_the_most_urgent_word"),

@@ -64,7 +64,11 @@ def test_it_has_time_to_drain_and_the_watchdog_more_patience_than_livez() -> Non
     assert unit()["Type"] == ["notify"]
 
 
+def test_it_leaves_no_core() -> None:
+    assert unit()["LimitCORE"] == ["0"]
+
+
 def test_every_secret_setting_can_be_a_credential_that_is_allowed_to_be_missing() -> None:
-    secrets = {name for name, _, _ in documented() if name.endswith(("_API_KEY", "_URI"))}
+    secrets = {name for name, _, _ in documented() if name.endswith(("_KEY", "_URI"))}
     loaded = dict(line.split(":") for line in unit()["LoadCredential"])
     assert loaded == {name: f"enricher.{name}" for name in secrets}
