@@ -1,14 +1,21 @@
 """Circuit breaker of one provider: a vendor that fails everybody is left alone for a while.
 
     closed      everybody may ask; failures are counted by question until somebody gets an answer
-    open        nobody is asked until the pause is over; it doubles with each probe that fails
-    half-open   one question at a time is let through as a probe; its answer decides
+    open        nobody is asked until the pause is over
+    half-open   one question at a time is let through as a probe: an answer closes the circuit, and three
+                probes without one open it again, for twice as long
 
 It opens when ten different questions in a row got no answer, over 20 seconds at least. Questions and
 not tries, because one question that the vendor chokes on, tried again and again, says nothing about
 the others; and not at once, because a vendor that is restarted is back before that. While it is
 not closed a failure is no fault of the lead's: it is `Held`, which spends no attempt, so that a
 vendor may be away for days and no lead ends as failed because of it.
+
+The best probe is a question that has not failed yet. There may be leads whose question the vendor can never
+answer; in a quiet hour they would be most of what is tried, and their failures would keep the circuit open
+for everybody else. So in each half-open circuit such a question has to wait for a while for a better one, and
+when only such questions failed the pause does not grow. Once the vendor has answered others since a
+question failed, its next failure is its own and spends an attempt, whatever the circuit is.
 
 The log hears of failures that last (three in a row, then a line for every ten seconds), of the
 circuit's opening, and of the end of both.
@@ -35,6 +42,12 @@ FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 300.0
 REASON = "it failed for everybody lately"
 
+PROBES = 3
+"""Failures in a half-open circuit that open it again."""
+BETTER_PROBE_SECONDS = 10.0
+"""How long a half-open circuit waits for a question that has not failed yet."""
+_MOST_REMEMBERED = 1000
+"""Questions that failed; of more than that the oldest are forgotten."""
 _PROBE_SECONDS = 15.0
 """A probe that has not come back by then is given up: somebody else may probe."""
 _FAILURES_WORTH_TELLING = 3
@@ -54,6 +67,13 @@ class Breaker:
     _began: float = 0.0
     _said: float = -math.inf
     _is_told: bool = False
+    _bad: dict[object, int] = field(default_factory=dict)
+    """Questions that failed and were not answered since, with `_answers` as it was at the first time."""
+    _answers: int = 0
+    """To any question."""
+    _probes_left: int = 0
+    _has_better_failed: bool = False
+    """A probe that had not failed before has, since the circuit is half-open."""
     _pause: float = 0.0
     """Seconds; 0 while the circuit is closed."""
     _open_until: float = 0.0
@@ -71,12 +91,13 @@ class Breaker:
             return Circuit.CLOSED
         return Circuit.OPEN if self.clock() < self._open_until else Circuit.HALF_OPEN
 
-    def admission(self) -> Held | None:
-        """Why nobody is asked now; `None` lets this one through, as the probe if need be."""
+    def admission(self, question: object) -> Held | None:
+        """Why it is not asked now; `None` lets this one through, as the probe if need be."""
         if self.is_closed:
             return None
         now = self.clock()
-        free_at = max(self._open_until, self._probing_until)
+        wait = BETTER_PROBE_SECONDS if question in self._bad else 0.0
+        free_at = max(self._open_until + wait, self._probing_until)
         if now < free_at:
             return Held(REASON, free_at - now)
         self._probing_until = now + _PROBE_SECONDS
@@ -86,14 +107,28 @@ class Breaker:
         """Each answer, in the order of arrival; returns it as the lead is to have it."""
         if not isinstance(answer, Unavailable):
             if not isinstance(answer, Throttled | Held):  # these say that it is there, and no more
-                self._succeeded()
+                self._succeeded(question)
             self._probing_until = 0.0
             return answer
         if answer.is_of_question:
             self._probing_until = 0.0
             return answer
+        return self._failed_again(question, answer)
+
+    def _failed_again(self, question: object, answer: Unavailable) -> Answer:
+        was_bad = question in self._bad
+        answers_then = self._remember(question)
         self._count(question, answer)
-        return answer if self.is_closed else self._reopened(answer)
+        if self.is_closed:
+            return answer
+        held = self._failed_probe(answer, was_bad=was_bad)
+        return answer if self._answers > answers_then else held
+
+    def _remember(self, question: object) -> int:
+        """How many had been answered when it failed first."""
+        if question not in self._bad and len(self._bad) >= _MOST_REMEMBERED:
+            del self._bad[next(iter(self._bad))]
+        return self._bad.setdefault(question, self._answers)
 
     def _count(self, question: object, answer: Unavailable) -> None:
         now = self.clock()
@@ -112,18 +147,28 @@ class Breaker:
     def _open(self, seconds: float) -> None:
         was_closed, self._pause = self.is_closed, seconds
         self._open_until, self._probing_until = self.clock() + seconds, 0.0
+        self._probes_left, self._has_better_failed = PROBES, False
         self._failed.clear()
         if was_closed:
             metrics.CIRCUIT.labels(self.provider).set(1)
             logger.bind(provider=self.provider, seconds=seconds).error("provider.circuit_opened")
 
-    def _reopened(self, answer: Unavailable) -> Answer:
+    def _failed_probe(self, answer: Unavailable, *, was_bad: bool) -> Held:
         """A failure while it is not closed: only one after the pause is a probe's."""
-        if self.clock() >= self._open_until:
-            self._open(min(LONGEST_PAUSE_SECONDS, 2 * self._pause))
-        return Held(f"{REASON}: {answer.reason}", self._open_until - self.clock())
+        now = self.clock()
+        if now >= self._open_until:
+            self._probes_left -= 1
+            self._probing_until = 0.0
+            self._has_better_failed |= not was_bad
+            if not self._probes_left:
+                growth = 2 if self._has_better_failed else 1
+                self._open(min(LONGEST_PAUSE_SECONDS, growth * self._pause))
+        seconds = max(self._open_until - now, BETTER_PROBE_SECONDS)
+        return Held(f"{REASON}: {answer.reason}", seconds)
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, question: object) -> None:
+        self._answers += 1
+        self._bad.pop(question, None)
         if self._failures and (self._is_told or not self.is_closed):
             seconds = round(self.clock() - self._began, 1)
             logger.bind(provider=self.provider, failures=self._failures, seconds=seconds).info(

@@ -150,7 +150,7 @@ class Gate:
             given = await self.limiter.acquire(asking.urgency)
         finally:
             child(metrics.LIMIT_WAIT, self.name).inc(time.monotonic() - began)
-        held = self._hold_for(asking) or self._breaker.admission()
+        held = self._hold_for(asking) or self._breaker.admission(asking.query)
         if isinstance(given, Held):
             return held or given
         if held:  # it may have begun while we stood in the queue

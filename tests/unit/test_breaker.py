@@ -8,10 +8,12 @@ import pytest
 
 from enricher.answer import Answer, Held, NotFound, Throttled, Unavailable
 from enricher.breaker import (
+    BETTER_PROBE_SECONDS,
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     OPENS_AFTER,
     OPENS_AFTER_SECONDS,
+    PROBES,
     REASON,
     Breaker,
 )
@@ -61,9 +63,9 @@ def test_it_opens_when_so_many_different_questions_in_a_row_got_no_answer(
     with logged() as lines:
         fail(breaker, OPENS_AFTER - 1)
         clock.now += OPENS_AFTER_SECONDS
-        assert breaker.admission() is None
+        assert breaker.admission("new") is None
         breaker.note("another", DOWN)
-    assert breaker.admission() == Held(REASON, FIRST_PAUSE_SECONDS)
+    assert breaker.admission("new") == Held(REASON, FIRST_PAUSE_SECONDS)
     assert counted("enricher_provider_circuit_open", provider="acme") == 1
     assert len(events(lines, "provider.circuit_opened")) == 1
     breaker.note("end", ACME)
@@ -118,55 +120,137 @@ def test_after_the_pause_one_at_a_time_is_let_through_as_a_probe(
     opened: Breaker, clock: Clock
 ) -> None:
     clock.now += FIRST_PAUSE_SECONDS
-    assert opened.admission() is None
-    assert isinstance(opened.admission(), Held)
+    assert opened.admission("new") is None
+    assert isinstance(opened.admission("new"), Held)
 
 
 @pytest.mark.parametrize("answer", [ACME, NotFound()])
 def test_a_probe_that_is_answered_closes_it(opened: Breaker, clock: Clock, answer: Answer) -> None:
     clock.now += FIRST_PAUSE_SECONDS
-    opened.admission()
+    opened.admission("new")
     with logged() as lines:
         opened.note("probe", answer)
-    assert opened.admission() is None
-    assert opened.admission() is None
+    assert opened.admission("new") is None
+    assert opened.admission("new") is None
     assert len(events(lines, "provider.available")) == 1
 
 
-def test_a_probe_that_fails_doubles_the_pause_up_to_its_limit_and_costs_the_lead_nothing(
+def probe(breaker: Breaker, clock: Clock, question: object, answer: Answer = DOWN) -> Answer:
+    """Once it may be one."""
+    while held := breaker.admission(question):
+        clock.now += held.seconds
+    return breaker.note(question, answer)
+
+
+def pause_left(breaker: Breaker) -> float:
+    held = breaker.admission("somebody")
+    return held.seconds if held else 0.0
+
+
+def test_probes_that_fail_double_the_pause_up_to_its_limit_and_cost_the_leads_nothing(
     opened: Breaker, clock: Clock
 ) -> None:
     pauses = []
     for number in range(6):
-        held = opened.admission()
-        assert held
-        pauses.append(held.seconds)
-        clock.now += held.seconds
-        assert opened.admission() is None
-        assert isinstance(opened.note(number, DOWN), Held)
+        pauses.append(pause_left(opened))
+        for each in range(PROBES):
+            assert isinstance(probe(opened, clock, (number, each)), Held)
     assert pauses == [30, 60, 120, 240, 300, 300]
     assert pauses[-1] == LONGEST_PAUSE_SECONDS
+
+
+def test_one_failure_of_a_new_question_does_not_keep_it_open(opened: Breaker, clock: Clock) -> None:
+    probe(opened, clock, "new")
+    probe(opened, clock, "good", ACME)
+    assert opened.is_closed
+
+
+def test_a_question_that_failed_lets_a_better_one_go_first(opened: Breaker, clock: Clock) -> None:
+    clock.now += FIRST_PAUSE_SECONDS
+    assert opened.admission("question 1") == Held(REASON, BETTER_PROBE_SECONDS)
+    assert opened.admission("new") is None
+
+
+def test_where_no_better_one_comes_it_is_the_probe(opened: Breaker, clock: Clock) -> None:
+    clock.now += FIRST_PAUSE_SECONDS + BETTER_PROBE_SECONDS
+    assert opened.admission("question 1") is None
+    opened.note("question 1", ACME)
+    assert opened.is_closed
+
+
+def test_questions_that_failed_before_do_not_lengthen_the_pause(
+    opened: Breaker, clock: Clock
+) -> None:
+    for _ in range(5):
+        for each in range(PROBES):
+            probe(opened, clock, f"question {each}")
+        assert pause_left(opened) == FIRST_PAUSE_SECONDS
+
+
+def test_a_question_that_fails_although_others_were_answered_spends_its_attempts(
+    breaker: Breaker, clock: Clock
+) -> None:
+    bad = [f"question {number}" for number in range(OPENS_AFTER)]
+    fail(breaker, OPENS_AFTER)
+    breaker.note("good", ACME)
+    fail(breaker, OPENS_AFTER - 1)
+    clock.now += OPENS_AFTER_SECONDS
+    breaker.note(bad[-1], DOWN)
+    assert not breaker.is_closed
+    assert probe(breaker, clock, bad[0]) == DOWN
+    assert isinstance(probe(breaker, clock, "never seen before"), Held)
+    breaker.note("end", ACME)
+
+
+def test_a_quiet_hour_with_questions_that_nobody_can_answer_holds_up_no_other(
+    breaker: Breaker, clock: Clock
+) -> None:
+    """A dozen bad leads that come back again and again, and a good one every twenty seconds."""
+    ended: dict[str, float] = {}
+    due = {f"bad {number}": clock.now for number in range(12)}
+    due |= {f"good {number}": clock.now + 20 * number for number in range(12)}
+    began = dict(due)
+    while due and clock.now < 2000:
+        question = min(due, key=lambda each: due[each])
+        clock.now = max(clock.now, due.pop(question))
+        if held := breaker.admission(question):
+            due[question] = clock.now + held.seconds
+        elif question.startswith("good"):
+            breaker.note(question, ACME)
+            ended[question] = clock.now - began[question]
+        else:
+            answer = breaker.note(question, DOWN)
+            due[question] = clock.now + (answer.seconds if isinstance(answer, Held) else 3)
+    assert len(ended) == 12
+    assert max(ended.values()) <= FIRST_PAUSE_SECONDS + BETTER_PROBE_SECONDS
+    breaker.note("end", ACME)
+
+
+def test_it_remembers_only_so_many_questions(breaker: Breaker) -> None:
+    fail(breaker, 5000)
+    assert len(breaker._bad) == 1000
+    breaker.note("end", ACME)
 
 
 def test_a_probe_that_is_throttled_leaves_it_to_the_next_one_to_decide(
     opened: Breaker, clock: Clock
 ) -> None:
     clock.now += FIRST_PAUSE_SECONDS
-    opened.admission()
+    opened.admission("new")
     opened.note("probe", Throttled())
     assert not opened.is_closed
-    assert opened.admission() is None
+    assert opened.admission("new") is None
 
 
 def test_a_probe_that_never_comes_back_does_not_keep_it_open_for_ever(
     opened: Breaker, clock: Clock
 ) -> None:
     clock.now += FIRST_PAUSE_SECONDS
-    opened.admission()
-    held = opened.admission()
+    opened.admission("new")
+    held = opened.admission("new")
     assert held
     clock.now += held.seconds
-    assert opened.admission() is None
+    assert opened.admission("new") is None
 
 
 # -- the log -----------------------------------------------------------------------------------
