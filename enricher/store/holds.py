@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pymongo
-from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DocumentTooLarge, WriteError
 
 from enricher.lead import Document, LeadId, Status
 from enricher.store import book
+from enricher.store.collation import UpdateOne
 from enricher.store.refusal import is_refusal, refusals
 
 _MOST_BANDS = 20
@@ -68,10 +68,10 @@ async def _write(
     collection: AsyncCollection[Document], ids: list[LeadId], held: Document, update: book.Pipeline
 ) -> int:
     """Returns how many changed. One that the database refuses stays as it is, and holds up no other."""
-    updates = [UpdateOne({"_id": id_, **held}, update, hint="_id_") for id_ in ids]
+    updates = [UpdateOne({"_id": id_, **held}, update) for id_ in ids]
     try:
         these = {"_id": {"$in": ids}, **held}
-        return (await collection.update_many(these, update, hint="_id_")).modified_count
+        return (await collection.update_many(these, update)).modified_count
     except (DocumentTooLarge, WriteError) as error:
         if isinstance(error, WriteError) and not is_refusal(error):
             raise

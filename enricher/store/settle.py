@@ -129,15 +129,23 @@ class Settler:
     async def _judge(
         self, batch: Sequence[Settlement], refused: dict[int, str]
     ) -> Sequence[Settled]:
+        """One read for all of them tells exactly what happened: leads are deleted by the thousand."""
+        ids = [settlement.lease.lead_id for settlement in batch]
+        found = await self.collection.find({"_id": {"$in": ids}}, _STANDING).to_list()
+        standing = {book.id_key(lead["_id"]): lead for lead in found}
         return [
-            await self._judge_one(settlement, refused.get(number))
+            await self._judge_one(
+                settlement,
+                standing.get(book.id_key(settlement.lease.lead_id)),
+                refused.get(number),
+            )
             for number, settlement in enumerate(batch)
         ]
 
-    async def _judge_one(self, settlement: Settlement, refused: str | None) -> Settled:
-        """Rare, so one read for each lead is affordable; it says exactly what happened."""
+    async def _judge_one(
+        self, settlement: Settlement, now: Document | None, refused: str | None
+    ) -> Settled:
         lease = settlement.lease
-        now = await self.collection.find_one({"_id": lease.lead_id}, _STANDING)
         if now is None:
             return Settled.DELETED
         if now.get("claim_id") != lease.claim_id or now.get("token") != lease.token:

@@ -476,6 +476,20 @@ async def test_each_of_a_mixed_batch_gets_its_own_answer(ours: AsyncCollection[D
     ]
 
 
+async def test_leads_that_are_gone_are_told_in_one_round_trip(
+    ours: AsyncCollection[Document], mongodb_uri: str
+) -> None:
+    leases = await _claim_many(ours, 100)
+    await ours.delete_many({"_id": {"$mod": [2, 0]}})
+    commands = Commands()
+    async with AsyncMongoClient[Document](mongodb_uri, event_listeners=[commands]) as client:
+        settles = settler(client[ours.database.name][ours.name])
+        settled = await asyncio.gather(*(settles.settle(lease, COMPLETED) for lease in leases))
+
+    assert settled.count(Settled.DELETED) == settled.count(Settled.WRITTEN) == 50
+    assert commands.names().count("find") <= commands.names().count("update") <= 2
+
+
 async def test_a_settle_whose_caller_was_cancelled_is_written_all_the_same(faults: Faults) -> None:
     lease = await claim_new(faults.leads)
     settles = settler(faults.leads)
