@@ -11,7 +11,7 @@ was read long ago. So nothing is trusted for standing there:
                                          its company, so the kept answer is judged again, at no cost
 
 What goes takes its provenance, alternatives and confidence along. What others put beside our data
-stays. Ours is what has a provenance, and, where it is known to be about somebody else, every field of
+stays. The attempts spent so far were spent on the other question. Ours is what has a provenance, and, where it is known to be about somebody else, every field of
 the contract: a provenance may be lost in a writer's model.
 """
 
@@ -52,6 +52,16 @@ def carry_over(
         return replace(lead, answered=answered), False
     data = _without_others(lead.enriched_data, proofs)
     return replace(lead, answered=answered, enriched_data=data), data != lead.enriched_data
+
+
+def begins_anew(lead: Lead, identity: Identity, about: Subject) -> bool:
+    """True when the attempts so far were made on another question. Not for a lead whose process died:
+    attempts are what brings one that kills its process to an end."""
+    if lead.interruptions:
+        return False
+    if isinstance(lead.subject, str):
+        return lead.subject != _older(identity)
+    return read_subject(lead.subject) not in (None, about)
 
 
 def is_of_data(data: object, noted: object, identity: Identity, about: Subject) -> bool:

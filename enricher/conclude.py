@@ -88,6 +88,8 @@ class Round:
     identity: Identity = field(default_factory=Identity)
     subject: Subject = field(default_factory=Subject)
     """Whom the data is about."""
+    begins_anew: bool = False
+    """The first attempt on what the lead asks by now."""
     is_stripped: bool = False
     """The lead holds data about somebody else, which `lead` lacks: what is left has to be written."""
 
@@ -250,6 +252,7 @@ def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Ret
         due_in,
         attempt_spent=bool(failing),
         held_by=tuple(_of_types(this.answers, (Held,))),
+        begins_anew=this.begins_anew,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 
 from enricher import quality
-from enricher.carried import carry_over
+from enricher.carried import begins_anew, carry_over
 from enricher.conclude import (
     RetryPolicy,
     Round,
@@ -36,6 +36,7 @@ class _Case:
     identity: Identity
     subject: Subject
     is_stripped: bool
+    begins_anew: bool
 
 
 @dataclass(slots=True)
@@ -89,8 +90,10 @@ class Enrichment:
         """The inputs may have been corrected since: only what is about the same still counts."""
         identity = identify(lead.inputs, self.internal_domains)
         about = subject_of(self.keyring.key, identity.email_key, identity.company_domain)
+        is_first = begins_anew(lead, identity, about)
         lead, is_stripped = carry_over(lead, identity, about, self.waterfall.kinds)
-        return _Case(lead, identity, about, is_stripped)
+        lead = replace(lead, attempt=1) if is_first else lead
+        return _Case(lead, identity, about, is_stripped, is_first)
 
     def _objected(self, case: _Case, findings: Findings) -> tuple[Outcome, Subject]:
         return conclude_objection(self._round(case, findings)), case.subject.without_mailbox
@@ -125,4 +128,5 @@ class Enrichment:
             identity=case.identity,
             subject=case.subject,
             is_stripped=case.is_stripped,
+            begins_anew=case.begins_anew,
         )

@@ -159,6 +159,8 @@ class Retrying:
     attempt_spent: bool = True
     held_by: tuple[str, ...] = ()
     """The providers that were not asked because nobody may ask them for now."""
+    begins_anew: bool = False
+    """The attempts before this one were about another question, and count for nothing."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -264,8 +264,8 @@ def _bookkeeping(
     values: dict[str, book.Expression] = {"holder": None, "attempts": 0, "answered": {}}
     if isinstance(outcome, Retrying):
         values["answered"] = {"$literal": dict(outcome.answered)}
-        given_back = 0 if outcome.attempt_spent else 1
-        values["attempts"] = book.attempts_less(given_back)
+        spent = int(outcome.attempt_spent)
+        values["attempts"] = spent if outcome.begins_anew else book.attempts_less(1 - spent)
         if outcome.held_by:
             values["held_by"] = {"$literal": list(outcome.held_by)}
     if due_in is not None:

@@ -137,6 +137,16 @@ async def test_a_corrected_address_leaves_the_company_and_who_told_of_it(
     assert rig.questions(company)["clearbit", company] == 1
 
 
+async def test_a_corrected_question_has_all_its_attempts(rig: Rig, daemon: Daemon) -> None:
+    typo, right = domain(), domain()
+    await retrying(rig, "attempts", typo, email=at(typo))
+    await rig.leads.update_one({"_id": "attempts"}, {"$set": {"enrichment.attempts": 3}})
+    rig.simulator.inject("server_error", vendor="hunter", question=at(right))
+    lead = await due(rig, "attempts", email=at(right))
+    rig.simulator.faults.clear()
+    assert (lead["enrichment_status"], lead["enrichment"]["attempts"]) == ("retrying", 1)
+
+
 async def test_a_corrected_domain_does_not_throw_the_person_away(rig: Rig, daemon: Daemon) -> None:
     old, typo, right = domain(), domain("unknown"), domain()
     pat = at(old)

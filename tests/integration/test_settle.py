@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -118,6 +119,17 @@ async def test_an_outcome_writes_its_fields_and_nothing_else(
         "waited_ms": before["enrichment"]["waited_ms"],
         "subject": SUBJECT.document,
     }
+
+
+@pytest.mark.parametrize(("spent", "attempts"), [(True, 1), (False, 0)])
+async def test_attempts_begin_anew_with_another_question(
+    ours: AsyncCollection[Document], *, spent: bool, attempts: int
+) -> None:
+    lease = await claim_new(ours)
+    await ours.update_one({"_id": 1}, {"$set": {"enrichment.attempts": 3}})
+    outcome = replace(RETRYING, attempt_spent=spent, begins_anew=True)
+    assert await settler(ours).settle(lease, outcome) is Settled.WRITTEN
+    assert (await read(ours))["enrichment"]["attempts"] == attempts
 
 
 async def test_nothing_found_leaves_no_data_where_there_was_none(

@@ -195,6 +195,27 @@ async def test_who_answered_about_somebody_else_is_asked_again() -> None:
     assert outcome_data(outcome)["company_data"] == {"name": "Acme"}
 
 
+@pytest.mark.parametrize(
+    ("noted", "interruptions", "ending"),
+    [
+        (subject("bob@elsewhere.com").document, 0, Retrying),
+        ("an older version's mark", 0, Retrying),
+        (subject("bob@elsewhere.com").document, 1, Failed),
+        (subject("ada@acme-tools.com").document, 0, Failed),
+        (None, 0, Failed),
+    ],
+)
+async def test_attempts_on_another_question_count_for_nothing_unless_they_ended_a_process(
+    noted: object, interruptions: int, ending: type[Outcome]
+) -> None:
+    failing = provider("clearbit", Unavailable("503"))
+    more = {"subject": noted, "interruptions": interruptions, "attempt": RETRIES + 1}
+    outcome = await outcome_of(ADA, failing, **more)
+    assert type(outcome) is ending
+    if isinstance(outcome, Retrying):
+        assert (outcome.begins_anew, outcome.attempt_spent) == (True, True)
+
+
 async def test_data_about_somebody_else_goes_even_if_nothing_takes_its_place() -> None:
     of_bob = {"subject": subject("bob@elsewhere.com").document}
     data = {**OLDER, "enrichment_metadata": of_bob}
