@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -45,6 +45,7 @@ class Census:
     _ended_at: float = float("-inf")
     _ended_took: float = 0.0
     _may_not_see_the_oplog: bool = False
+    _has_counted: bool = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop; a question that is under way then is not waited for."""
@@ -65,11 +66,14 @@ class Census:
         """Returns the seconds to wait because of an error."""
         try:
             backlog = await self.look()
+            self._has_counted = True
             _show(backlog)
             self._show_parked(backlog)
             _show_budgets(await self.budgets())
             await self._ask_rarely(backlog)
         except DatabaseTrouble as error:
+            if getattr(error, "timeout", False) or not self._has_counted:
+                _show_nothing(self.waits_for)
             return self.outage.failed(error)
         self.outage.succeeded()
         return 0.0
@@ -109,6 +113,18 @@ def _show(backlog: Backlog) -> None:
     metrics.CENSUS.set_to_current_time()
 
 
+def _show_nothing(providers: Iterable[str]) -> None:
+    """Not a number, where it takes too long to count: a 0 would say that all is done, an old figure
+    that nothing moves. The age of the oldest goes on rising."""
+    for lane in Lane:
+        metrics.PENDING.labels(lane.value).set(math.nan)
+    for status in Status:
+        _set(status, math.nan)
+    for provider in providers:
+        for reason in label_sets.WAITS_FOR:
+            metrics.PARKED.labels(provider, reason).set(math.nan)
+
+
 def _show_age(lane: Lane, seconds: float | None) -> None:
     """By the server's clock when it was asked, and by ours from then on."""
     asked_at = time.monotonic()
@@ -129,7 +145,8 @@ def _show_ended(ended: Ended | None, backlog: Backlog) -> None:
     """Not a number where there are too many to be counted in time: an old figure would look true."""
     _set(Status.FAILED, ended.failed if ended else math.nan)
     _set(Status.SKIPPED, ended.skipped if ended else math.nan)
-    _set(Status.COMPLETED, ended.completed(backlog) if ended else math.nan)
+    completed = ended.completed(backlog) if ended else None
+    _set(Status.COMPLETED, math.nan if completed is None else completed)
 
 
 def _set(status: Status, leads: float) -> None:

@@ -178,6 +178,7 @@ def _backlog(found: backlog.Backlog, ended: backlog.Ended | None) -> BacklogStat
             **_ended(found, ended),
         },
         parked={name: leads for name, leads in found.parked.items() if leads},
+        most=found.most,
     )
 
 

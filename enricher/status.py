@@ -63,6 +63,20 @@ class BacklogStatus:
     """`None` where there are too many to be counted in time."""
     parked: Mapping[str, int] = field(default_factory=dict)
     """Provider -> retrying leads that wait until it may be asked again."""
+    most: int = 1_000_000
+    """Nothing is counted any further: a figure beyond it is as many or more."""
+
+    @property
+    def due_figure(self) -> str:
+        """Of all lanes together."""
+        is_more = any(lane.leads > self.most for lane in self.lanes.values())
+        return f"over {self.due - 1:,}" if is_more else f"{self.due:,}"
+
+    def figure(self, leads: int | None) -> str:
+        """One of them for people."""
+        if leads is None:
+            return "many"
+        return f"over {self.most:,}" if leads > self.most else f"{leads:,}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +298,8 @@ def _well(status: Status) -> Verdict:
     due = status.backlog.due if status.backlog else 0
     if in_work or due or _lately(status):
         return Verdict(State.WORKING, f"Work is getting done: {_settled(status)}.")
+    if status.backlog is None:
+        return Verdict(State.LIMITED, f"What is due could not be counted; {_settled(status)}.")
     return Verdict(State.IDLE, "Nothing is due, and new leads are being watched for.")
 
 

@@ -77,14 +77,16 @@ def _facts(status: Status) -> RenderableType:
 
 def _named(status: Status) -> Iterator[tuple[str, str]]:
     backlog = status.backlog
-    if backlog is not None:
-        lanes = (f"{name} {lane.leads:,}" for name, lane in backlog.lanes.items() if lane.leads)
-        yield "due now", f"{backlog.due:,}" + _bracketed(lanes)
-        yield "oldest pending", duration(backlog.oldest_pending_seconds) or "nothing is pending"
-        counts = (
-            f"{name} {'many' if leads is None else format(leads, ',')}"
-            for name, leads in backlog.statuses.items()
+    if backlog is None:
+        yield "due now", "unknown"
+    else:
+        figure = backlog.figure
+        lanes = (
+            f"{name} {figure(lane.leads)}" for name, lane in backlog.lanes.items() if lane.leads
         )
+        yield "due now", backlog.due_figure + _bracketed(lanes)
+        yield "oldest pending", duration(backlog.oldest_pending_seconds) or "nothing is pending"
+        counts = (f"{name} {figure(leads)}" for name, leads in backlog.statuses.items())
         yield "leads", ", ".join(counts)
     yield "change stream", _stream(status)
     yield from _hour(status.hour)

@@ -102,7 +102,7 @@ function figures(status) {
     el("dd", {class: `number ${tone || ""}`}, value), el("dd", {class: "more"}, more));
   const late = oldest !== null && oldest >= 60 ? "warn" : "";
   byId("figures").replaceChildren(
-    figure("Due now", due === null ? "–" : number(due), "leads to be claimed"),
+    figure("Due now", due === null ? "unknown" : dueFigure(backlog), "leads to be claimed"),
     figure("Oldest pending", oldest === null ? "–" : duration(oldest), oldest === null ? "nothing is pending" : "since it became work", late),
     figure("In work", number(sum("in_work")), `of ${number(sum("concurrency"))} at ${alive.length} ${alive.length === 1 ? "daemon" : "daemons"}`),
     figure("Settled", `${(settled / 5).toFixed(settled && settled < 50 ? 1 : 0)}/min`, `${number(total(status.hour))} in the last hour`),
@@ -145,14 +145,23 @@ function standing(each, now) {
   return ["✓", "asked", "good"];
 }
 
+function dueFigure(backlog) {
+  const isMore = Object.values(backlog.lanes).some((lane) => lane.leads > backlog.most);
+  return isMore ? `over ${number(backlog.due - 1)}` : number(backlog.due);
+}
+
+function counted(backlog, leads) {
+  return leads > backlog.most ? `over ${number(backlog.most)}` : number(leads);
+}
+
 function backlog(status) {
   const box = byId("backlog"), found = status.backlog;
   if (!found) return box.replaceChildren(el("p", {class: "none"}, "It could not be read."));
   const statuses = Object.entries(found.statuses).map(([name, leads]) =>
-    el("tr", {"data-status": name}, rowHead(name), cell("n", leads === null ? "many" : number(leads))));
+    el("tr", {"data-status": name}, rowHead(name), cell("n", leads === null ? "many" : counted(found, leads))));
   const lanes = Object.entries(found.lanes).map(([name, lane]) =>
-    el("tr", {"data-lane": name}, rowHead(name), cell("n", number(lane.leads)), cell("n", duration(lane.oldest_seconds))));
-  const parked = Object.entries(found.parked).map(([name, leads]) => `${number(leads)} for ${name}`).join(", ");
+    el("tr", {"data-lane": name}, rowHead(name), cell("n", counted(found, lane.leads)), cell("n", duration(lane.oldest_seconds))));
+  const parked = Object.entries(found.parked).map(([name, leads]) => `${counted(found, leads)} for ${name}`).join(", ");
   box.replaceChildren(el("div", {class: "pair tables"},
     table("Leads that are work now, by lane", [["due now"], ["leads", "n"], ["oldest", "n"]], lanes, ""),
     table("Leads by status", [["status"], ["leads", "n"]], statuses, "")),

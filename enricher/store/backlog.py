@@ -7,12 +7,15 @@ Two questions, each bounded in time, neither of which reads a lead:
     ended      how many are settled, by status: costs half a second for each million of failed,
                skipped and never admitted ones (measured), so it is to be asked rarely
 
+Nothing is counted beyond `MOST`, and no further than `FEWER` where that takes too long: whoever has a backlog
+of millions is to see that it is large, and neither 0 nor nothing.
+
 Whoever asks gets figures of one moment or another within those seconds; nothing is locked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,6 +29,8 @@ from enricher.lead import Document, Status
 from enricher.store import book
 
 LOOK_SECONDS = 2.0
+MOST, FEWER = 1_000_000, 50_000
+"""Of each count. Half a second for each million, and with a dozen counts of which several may be large."""
 ENDED_SECONDS = 5.0
 
 
@@ -65,6 +70,8 @@ class Backlog:
     """Leads that are to be tried again, also those whose time has come."""
     parked: Mapping[str, int] = field(default_factory=dict)
     """Provider -> leads among these that wait until it may be asked again; a lead may wait for two."""
+    most: int = MOST
+    """A count beyond it stands for as many or more."""
 
     @property
     def pending(self) -> int:
@@ -93,19 +100,38 @@ class Ended:
     without_status: int
     """History, above all."""
 
-    def completed(self, backlog: Backlog) -> int:
-        """What is left over. A status that is none of ours counts here too."""
+    def completed(self, backlog: Backlog) -> int | None:
+        """What is left over. A status that is none of ours counts here too. `None` where a part of the
+        others is not known."""
+        counted = (
+            *(queue.leads for queue in backlog.lanes.values()),
+            backlog.processing,
+            backlog.retrying,
+        )
+        if max(counted) > backlog.most:
+            return None
         known = self.failed + self.skipped + self.without_status
         open_ = backlog.pending + backlog.processing + backlog.retrying
         return max(0, self.total - known - open_)
 
 
-async def look(leads: AsyncCollection[Document], providers: Iterable[str] = ()) -> Backlog:
-    """Raises DatabaseTrouble, also when it takes longer than it should."""
+async def look(
+    leads: AsyncCollection[Document], providers: Sequence[str] = (), most: int = MOST
+) -> Backlog:
+    """Raises DatabaseTrouble, also when it takes longer than it should to count a few."""
+    try:
+        return await _look(leads, providers, most)
+    except PyMongoError as error:
+        if not error.timeout or most <= FEWER:
+            raise
+    return await _look(leads, providers, FEWER)
+
+
+async def _look(leads: AsyncCollection[Document], providers: Sequence[str], most: int) -> Backlog:
     with pymongo.timeout(LOOK_SECONDS):
         hello = await leads.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
-        found = await _together(leads, _questions(now, providers))
+        found = await _together(leads, _questions(now, providers, most))
     lanes = {
         lane: Queue(_leads(found, lane), _since(found, f"{lane} since") or _since(found, lane))
         for lane in Lane
@@ -116,6 +142,7 @@ async def look(leads: AsyncCollection[Document], providers: Iterable[str] = ()) 
         processing=_leads(found, Status.PROCESSING),
         retrying=_leads(found, Status.RETRYING),
         parked={name: _leads(found, f"parked {name}") for name in providers},
+        most=most,
     )
 
 
@@ -149,25 +176,26 @@ _DATES: Document = {"$gt": book.EPOCH}
 """Of an index that may hold anything: dates alone."""
 
 
-def _questions(now: datetime, providers: Iterable[str]) -> _Questions:
+def _questions(now: datetime, providers: Iterable[str], most: int = MOST) -> _Questions:
     """A range with a fixed end is counted by its keys alone; `$$NOW` would have every lead read."""
     pending: Document = {"enrichment_status": Status.PENDING}
     fresh = {**pending, **book.FRESH}
     asked = {
-        Lane.FRESH: _count(Lane.FRESH, fresh),
+        Lane.FRESH: _count(Lane.FRESH, fresh, most),
         f"{Lane.FRESH} since": _first(Lane.FRESH, fresh, "enrichment.queued_at", _DATES),
-        Lane.BACKFILL: _behind(pending),
+        Lane.BACKFILL: _behind(pending, most),
     }
     for lane, status in _DUE.items():
         until = {**_DATES, "$lte": now}
         due = {"enrichment_status": status, "enrichment.due_at": until}
-        asked[lane] = _count(lane, due)
+        asked[lane] = _count(lane, due, most)
         asked[f"{lane} since"] = _first(lane, due, "enrichment.due_at", until)
     for status in (Status.PROCESSING, Status.RETRYING):
-        asked[status] = _count(status, {"enrichment_status": status, "enrichment.due_at": _DATES})
+        waiting = {"enrichment_status": status, "enrichment.due_at": _DATES}
+        asked[status] = _count(status, waiting, most)
     for provider in providers:
         parked = {"enrichment_status": Status.RETRYING, "enrichment.held_by": provider}
-        asked[f"parked {provider}"] = _count(f"parked {provider}", parked)
+        asked[f"parked {provider}"] = _count(f"parked {provider}", parked, most)
     return asked
 
 
@@ -178,8 +206,10 @@ _DUE = {
 }
 
 
-def _count(name: str, match: Document) -> list[Document]:
-    return [{"$match": match}, {"$group": {"_id": {"$literal": name}, "leads": {"$sum": 1}}}]
+def _count(name: str, match: Document, most: int | None = None) -> list[Document]:
+    limit = [] if most is None else [{"$limit": most + 1}]
+    counted = {"$group": {"_id": {"$literal": name}, "leads": {"$sum": 1}}}
+    return [{"$match": match}, *limit, counted]
 
 
 def _first(lane: Lane, match: Document, field_: str, dates: Document) -> list[Document]:
@@ -191,12 +221,13 @@ def _first(lane: Lane, match: Document, field_: str, dates: Document) -> list[Do
     ]
 
 
-def _behind(pending: Document) -> list[Document]:
+def _behind(pending: Document, most: int) -> list[Document]:
     """No index has them by age; but a backfill has a thousand at most pending at a time."""
     queued_at = "$enrichment.queued_at"
     since = {"$cond": [book.is_type(queued_at, "date"), queued_at, None]}
     return [
         {"$match": {**pending, "enrichment.priority": {"$not": book.FRESH["enrichment.priority"]}}},
+        {"$limit": most + 1},
         {
             "$group": {
                 "_id": {"$literal": Lane.BACKFILL},

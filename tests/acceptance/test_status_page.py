@@ -14,6 +14,8 @@ from enricher.fleet import Circuit, GateState, Presence, Report
 from enricher.http import HttpServer
 from enricher.settings import HttpSettings
 from enricher.status import (
+    BacklogStatus,
+    LaneStatus,
     MinuteStatus,
     Status,
     as_json,
@@ -224,4 +226,19 @@ async def test_of_an_empty_fleet_it_says_what_is_missing(browser: Browser) -> No
         text = await page.text("main")
         assert "No daemon was seen within the last hour." in text
         assert "No vendor has a key" in text
+        assert page.complaints == []
+
+
+async def test_a_backlog_of_millions_is_over_a_figure_or_unknown_and_never_0(
+    browser: Browser,
+) -> None:
+    lanes = {"fresh": LaneStatus(1_000_001, 9.0), "retry": LaneStatus(500, 1.0)}
+    many = BacklogStatus(1_000_501, 9.0, lanes, {"pending": 1_000_001}, {"hunter": 1_000_001})
+    told = Told(full(backlog=many))
+    async with _page(browser, told) as page:
+        await page.until("#figures", lambda text: "over 1,000,500" in text)
+        text = await page.text("#backlog")
+        assert text.count("over 1,000,000") == 3
+        told.status = full(backlog=None)
+        await page.until("#figures", lambda text: "unknown" in text)
         assert page.complaints == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,11 +11,14 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
+from enricher.errors import ExitCode
 from enricher.lead import Document, Status
 from enricher.store import backlog, book
 from enricher.store.backlog import Lane, Queue
 from tests.integration.faults import Faults
 from tests.integration.queueing import FUTURE, HOUR, PAST
+from tests.processes import Daemon
+from tests.waiting import eventually
 
 PROVIDERS = ("clearbit", "hunter")
 BEHIND = book.BEHIND - 1
@@ -150,6 +154,62 @@ async def test_a_look_that_takes_too_long_is_given_up(faults: Faults) -> None:
         with pytest.raises(PyMongoError) as caught:
             await backlog.look(faults.leads)
     assert caught.value.timeout
+
+
+async def test_nothing_is_counted_beyond_a_limit_and_that_is_told(
+    ours: AsyncCollection[Document],
+) -> None:
+    await ours.insert_many(
+        [pending() for _ in range(7)] + [pending(priority=BEHIND) for _ in range(6)]
+    )
+    await ours.insert_many([due("retrying", PAST, held_by=["hunter"]) for _ in range(5)])
+    await ours.insert_many([due("processing", FUTURE) for _ in range(4)])
+    found = await backlog.look(ours, PROVIDERS, most=3)
+    leads = {lane: queue.leads for lane, queue in found.lanes.items() if queue.leads}
+    assert leads == {Lane.FRESH: 4, Lane.BACKFILL: 4, Lane.RETRY: 4}
+    assert (found.most, found.processing, found.retrying) == (3, 4, 4)
+    assert found.parked == {"clearbit": 0, "hunter": 4}
+    assert found.age_seconds(Lane.FRESH) > 0
+    ended = await backlog.ended(ours)
+    assert ended is not None
+    assert ended.completed(found) is None
+    assert ended.completed(await backlog.look(ours, PROVIDERS, most=7)) == 0
+
+
+async def test_where_counting_takes_too_long_less_is_counted(faults: Faults) -> None:
+    await faults.plain.insert_one(pending())
+    async with faults.fail("aggregate", times=1, blockConnection=True, blockTimeMS=2_500):
+        found = await backlog.look(faults.leads)
+    assert (found.most, found.pending) == (backlog.FEWER, 1)
+
+
+async def test_a_backlog_that_takes_too_long_to_count_is_unknown_to_who_looks(
+    faults: Faults, faulty_uri: str
+) -> None:
+    """The real command, with the server's own fail point in place of many million leads."""
+    env = {"MONGODB_URI": faulty_uri, "LEADS_COLLECTION": faults.plain.name}
+    await faults.plain.insert_one(pending())
+    slow = faults.fail("aggregate", blockConnection=True, blockTimeMS=2_500)
+    async with slow, Daemon("status", env=env) as status:
+        assert await status.wait() == ExitCode.OK
+    [due_now] = [line for line in status.stdout.splitlines() if line.startswith("due now")]
+    assert due_now.split() == ["due", "now", "unknown"]
+    assert "backlog could not be read" in status.stdout
+    assert "IDLE" not in status.stdout
+
+
+async def test_a_backlog_that_takes_too_long_to_count_is_no_number_for_prometheus(
+    faults: Faults, faulty_uri: str
+) -> None:
+    env = {"MONGODB_URI": faulty_uri, "LEADS_COLLECTION": faults.plain.name}
+    async with Daemon("run", env=env | {"ENRICHER_STREAM": "false"}) as daemon:
+        await daemon.wait_for_event("daemon.started")
+        async with faults.fail("aggregate", blockConnection=True, blockTimeMS=2_500):
+            await eventually(lambda: _pending_is_no_number(daemon), within=40)
+
+
+async def _pending_is_no_number(daemon: Daemon) -> bool:
+    return math.isnan(await daemon.metric("enricher_pending_leads", lane="fresh"))
 
 
 async def _settle_many(leads: AsyncCollection[Document], count: int) -> None:

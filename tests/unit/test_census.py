@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, NetworkTimeout, PyMongoError
 
 from enricher.census import Census
+from enricher.metrics import REGISTRY
 from enricher.store.backlog import Backlog, Ended, Lane, Queue
 from enricher.store.usage import BudgetLeft
 from tests.observing import counted
@@ -36,6 +37,7 @@ class Database:
     backlog: Backlog = WORK
     settled: Ended | None = field(default_factory=lambda: Ended(100, 10, 20, 30))
     errors: int = 0
+    error: PyMongoError = field(default_factory=AutoReconnect)
     takes: float = 0.0
     asked_at: list[float] = field(default_factory=list)
     counts: int = 0
@@ -51,7 +53,7 @@ class Database:
         await asyncio.sleep(self.takes)
         if self.errors:
             self.errors -= 1
-            raise AutoReconnect
+            raise self.error
         return self.backlog
 
     async def budgets(self) -> list[BudgetLeft]:
@@ -175,3 +177,54 @@ async def test_who_may_not_read_the_oplog_is_not_asked_again() -> None:
         await eventually(lambda: database.counts >= 3)
     assert database.oplog_looks == 1
     assert counted("enricher_oplog_window_seconds") == 0
+
+
+FIGURES = [
+    ("enricher_pending_leads", {"lane": "fresh"}),
+    ("enricher_leads", {"status": "pending"}),
+    ("enricher_leads", {"status": "completed"}),
+    ("enricher_leads_parked", {"provider": "hunter", "reason": "budget"}),
+]
+
+
+def _figures() -> list[float]:
+    return [
+        counted(series, **labels) if _is_number(series, labels) else math.nan
+        for series, labels in FIGURES
+    ]
+
+
+def _is_number(series: str, labels: dict[str, str]) -> bool:
+    return not math.isnan(REGISTRY.get_sample_value(series, labels) or 0.0)
+
+
+async def test_what_takes_too_long_to_count_is_not_a_number_and_neither_0_nor_old() -> None:
+    async with counting(Database()) as census:
+        await eventually(lambda: _figures() == [7, 9, 23, 4])
+        database = Database(errors=10**6, error=NetworkTimeout("timed out"))
+        census.look = database.look
+        await eventually(lambda: all(math.isnan(each) for each in _figures()))
+        census.look = Database().look
+        await eventually(lambda: not math.isnan(_figures()[0]), within=15)
+
+
+async def test_what_was_never_counted_is_not_a_number_whatever_the_reason() -> None:
+    async with counting(Database(errors=10**6)):
+        await eventually(lambda: all(math.isnan(each) for each in _figures()))
+
+
+async def test_what_was_counted_stays_while_mongodb_is_away() -> None:
+    async with counting(Database()) as census:
+        await eventually(lambda: _figures() == [7, 9, 23, 4])
+        away = Database(errors=10**6)
+        census.look = away.look
+        await eventually(lambda: away.looks)
+        assert _figures()[0] == 7
+
+
+async def test_more_than_is_counted_is_shown_as_one_more_and_what_hangs_on_it_as_unknown() -> None:
+    most = 100
+    lanes = {**NOTHING, Lane.FRESH: Queue(most + 1, NOW)}
+    async with counting(Database(Backlog(NOW, lanes, most=most))):
+        await eventually(lambda: counted("enricher_pending_leads", lane="fresh") == 101)
+        await eventually(lambda: not _is_number("enricher_leads", {"status": "completed"}))

@@ -15,7 +15,17 @@ from enricher.commands.status import look_again
 from enricher.commands.status_view import shown
 from enricher.errors import SettingsError
 from enricher.fleet import Circuit
-from enricher.status import Bill, BudgetStatus, Limit, ProviderStatus, Status, Stream
+from enricher.status import (
+    BacklogStatus,
+    Bill,
+    BudgetStatus,
+    LaneStatus,
+    Limit,
+    ProviderStatus,
+    State,
+    Status,
+    Stream,
+)
 from enricher.throughput import Ended
 from tests.fleet_status import NOW, full
 
@@ -138,3 +148,19 @@ def test_json_and_watch_exclude_each_other() -> None:
     ended = CliRunner().invoke(cli, ["status", "--json", "--watch"])
     assert isinstance(ended.exception, SettingsError)
     assert "--json and --watch exclude each other" in str(ended.exception)
+
+
+def test_more_than_is_counted_is_told_as_such() -> None:
+    lanes = {"fresh": LaneStatus(1_000_001, 9.0), "retry": LaneStatus(500, 1.0)}
+    statuses = {"pending": 1_000_001, "completed": None, "failed": 7}
+    text = _printed(backlog=BacklogStatus(1_000_501, 9.0, lanes, statuses))
+    assert "over 1,000,500  (fresh over 1,000,000, retry 500)" in text
+    assert "pending over 1,000,000, completed many, failed 7" in text
+
+
+def test_a_backlog_that_could_not_be_counted_is_unknown_and_never_idle() -> None:
+    text = _printed(backlog=None, unknown={"backlog": "NetworkTimeout"})
+    [due] = [line for line in text.splitlines() if line.startswith("due now")]
+    assert due.split() == ["due", "now", "unknown"]
+    quiet = full(backlog=None, hour=[], providers=[])
+    assert quiet.verdict.state is not State.IDLE
