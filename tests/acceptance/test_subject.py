@@ -139,7 +139,7 @@ async def test_a_corrected_address_leaves_the_company_and_who_told_of_it(
 
 async def test_a_corrected_question_has_all_its_attempts(rig: Rig, daemon: Daemon) -> None:
     typo, right = domain(), domain()
-    await retrying(rig, "attempts", typo, email=at(typo))
+    await retrying(rig, "attempts", at(typo), email=at(typo))
     await rig.leads.update_one({"_id": "attempts"}, {"$set": {"enrichment.attempts": 3}})
     rig.simulator.inject("server_error", vendor="hunter", question=at(right))
     lead = await due(rig, "attempts", email=at(right))
