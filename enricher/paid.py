@@ -136,8 +136,9 @@ class PaidGate(Gate):
         return Gate._hold(self)  # noqa: SLF001 - our own
 
     async def _answer(self, asking: Asking) -> Answer:
-        look = partial(self.books.cache.look, asking.key, asking.newer_than)
-        reply = await self.books.surely(look)
+        standing = await self.books.surely(partial(self.books.cache.standing, asking.key))
+        reply = standing.answer(asking.newer_than)
+        asking.is_paid |= standing.is_paid(asking.newer_than)
         known = reply and self.provider.recall(reply, asking.query)
         if known:
             _CACHE["negative_hit" if isinstance(known, NotFound) else "hit"].inc()
@@ -195,7 +196,10 @@ class PaidGate(Gate):
             return await self._call_and_count(asking, None)
         take = partial(self.books.cache.take, asking.key, self.name, asking.newer_than)
         taken = await self.books.surely(take)
-        return await self._call_and_count(asking, taken) if isinstance(taken, Flight) else taken
+        if not isinstance(taken, Flight):
+            return taken
+        asking.is_paid |= taken.is_paid
+        return await self._call_and_count(asking, taken)
 
     async def _call_and_count(self, asking: Asking, flight: Flight | None) -> Answer:
         """One call: kept first, then settled. Who dies in between leaves it as ambiguous."""
@@ -205,8 +209,9 @@ class PaidGate(Gate):
             may_call = permit is None or isinstance(permit, Begun)
             tried = await self._sent(asking) if may_call else Tried(cast("Answer", permit))
         finally:
+            asking.is_paid = _is_still_paid(asking, tried)
             if flight is not None:
-                await self._land(flight, tried)
+                await self._land(flight, tried, is_paid=asking.is_paid)
             if isinstance(permit, Begun):
                 self._settle(permit, tried, asking)
         return tried.answer
@@ -268,13 +273,11 @@ class PaidGate(Gate):
             return
         self.books.usage.end(begun, charged=tried.is_charged)
         self._count(tried)
-        # What comes after a 202 is the same call to the vendor; after anything else it is another.
-        asking.is_paid = tried.is_charged is True and isinstance(tried.answer, Preparing)
 
-    async def _land(self, flight: Flight, tried: Tried) -> None:
+    async def _land(self, flight: Flight, tried: Tried, *, is_paid: bool) -> None:
         """The end of a flight: with an answer to keep, or with none."""
         if tried.reply is None:
-            await self.books.cache.let_go(flight)
+            await self.books.cache.let_go(flight, is_paid=is_paid)
             return
         is_miss = isinstance(tried.answer, NotFound)
         lasts = self.books.not_found_lasts if is_miss else self.books.found_lasts
@@ -292,3 +295,10 @@ class PaidGate(Gate):
         elif tried.is_charged:
             child(metrics.CALLS_CHARGED, self.name).inc()
             child(metrics.CREDITS_CHARGED, self.name).inc(self.provider.credits)
+
+
+def _is_still_paid(asking: Asking, tried: Tried) -> bool:
+    """What comes after a charged 202 is the same call to the vendor, until it answers."""
+    if isinstance(tried.answer, Preparing):
+        return asking.is_paid or tried.is_charged is True
+    return asking.is_paid and tried.is_charged is not True

@@ -4,6 +4,7 @@
     provider     str   who was asked, for people
     expires_at   date  when the document goes (TTL index); never says whether an answer is valid
     reply        the answer: status, headers, body, packed (zlib), at, expires_at
+    paid_at      when the vendor said last that it prepares the answer, for which it has charged
     flight       a call that may be under way: id, holder, beat, at, after (id of the flight it replaced)
 
 Answer and flight are independent: while a question is asked afresh its old answer serves everybody
@@ -34,6 +35,8 @@ _LARGEST_BODY = 64 * 1024 * 1024
 """Of what is unpacked: nobody's garbage may fill the memory."""
 _WORTH_SQUEEZING = 1024
 """Bytes: below that it takes more time than it saves space."""
+_PREPARING_MS = 3_600_000
+"""After an hour without a word about it, the vendor begins anew, and charges anew."""
 LARGEST_STORED = 12 * 1024 * 1024
 """A document has at most 16 MB."""
 
@@ -59,9 +62,16 @@ _SEEN = {
     "after": "$flight.after",
     "silent_ms": {"$cond": [is_type("$flight.at", "date"), _SILENT_MS, None]},
 }
+_IS_PAID = {
+    "$and": [
+        is_type("$paid_at", "date"),
+        {"$gt": ["$paid_at", {"$subtract": ["$$NOW", _PREPARING_MS]}]},
+    ]
+}
 _STANDING = {
     "reply": {"$cond": [ANSWERED, "$reply", "$$REMOVE"]},
     "flight": {"$cond": [HELD, _SEEN, "$$REMOVE"]},
+    "paid_at": {"$cond": [_IS_PAID, "$paid_at", "$$REMOVE"]},
 }
 
 
@@ -87,6 +97,12 @@ class Standing:
     """`None` when no call is under way."""
     took_over: bool = False
     """The flight replaced one whose holder had gone silent."""
+    paid_at: datetime | None = None
+    """When the vendor said last that it prepares what is paid for; `None` after a while."""
+
+    def is_paid(self, newer_than: datetime | None) -> bool:
+        """The next call is still the same one to the vendor."""
+        return self.paid_at is not None and (newer_than is None or self.paid_at > newer_than)
 
     def answer(self, newer_than: datetime | None) -> Reply | None:
         """The stored reply, unless one is wanted that came after `newer_than`."""
@@ -116,6 +132,7 @@ async def read(collection: AsyncCollection[Document], keys: Iterable[str]) -> di
             until=_date(stored["expires_at"]) if stored and reply else None,
             beat=_beat(flight) if flight else None,
             took_over=bool(flight and flight.get("after")),
+            paid_at=_date(document.get("paid_at")),
         )
     if unreadable:  # or it would count as an answer for all who cannot look inside
         await collection.bulk_write(unreadable, ordered=False)

@@ -34,6 +34,12 @@ class _Held:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Unwanted:
+    key: str
+    is_paid: bool | None
+
+
 @dataclass(slots=True)
 class Beats:
     """The flights that this process holds, and those it wants to be rid of."""
@@ -44,7 +50,7 @@ class Beats:
     outage: Outage = field(default_factory=lambda: Outage("cache"))
     _held: dict[str, _Held] = field(default_factory=dict)
     """By id, as the next one."""
-    _unwanted: dict[str, str] = field(default_factory=dict)
+    _unwanted: dict[str, _Unwanted] = field(default_factory=dict)
 
     def hold(self, flight: str, key: str) -> None:
         """Keep it alive until it has ended or is given up."""
@@ -54,10 +60,11 @@ class Beats:
         """It is no longer in the database, or is not ours."""
         self._held.pop(flight, None)
 
-    def give_up(self, flight: str, key: str) -> None:
-        """It is to go; harmless for one that never was."""
+    def give_up(self, flight: str, key: str, *, is_paid: bool | None = None) -> None:
+        """It is to go; harmless for one that never was. `is_paid`: the vendor has charged for the question
+        and answers later; `None` when nothing is known about it that was not known before."""
         self.ended(flight)
-        self._unwanted[flight] = key
+        self._unwanted[flight] = _Unwanted(key, is_paid)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Beat until told to stop, which is after the last call has ended."""
@@ -101,7 +108,7 @@ class Beats:
             return
         try:
             await self.collection.bulk_write(
-                [_letting_go(flight, key) for flight, key in going.items()], ordered=False
+                [_letting_go(flight, it) for flight, it in going.items()], ordered=False
             )
         except BaseException:
             self._unwanted = going | self._unwanted
@@ -115,6 +122,11 @@ def _beat(flight: str, key: str) -> UpdateOne:
     return UpdateOne({"_id": key, "flight.id": flight}, _ALIVE)
 
 
-def _letting_go(flight: str, key: str) -> UpdateOne:
+def _letting_go(flight: str, it: _Unwanted) -> UpdateOne:
     """The document stays for a while: a late answer has a place only where a question stands."""
-    return UpdateOne({"_id": key, "flight.id": flight}, {"$unset": {"flight": 1}})
+    update: Document = {"$unset": {"flight": 1}}
+    if it.is_paid:
+        update["$currentDate"] = {"paid_at": True}
+    elif it.is_paid is False:
+        update["$unset"]["paid_at"] = 1
+    return UpdateOne({"_id": it.key, "flight.id": flight}, update)

@@ -83,8 +83,11 @@ class Cache:
 
     async def look(self, key: str, newer_than: datetime | None = None) -> Reply | None:
         """The stored reply, if it is still good and came after `newer_than`."""
-        standing = await self._looking.submit(key)
-        return standing.answer(newer_than)
+        return (await self.standing(key)).answer(newer_than)
+
+    async def standing(self, key: str) -> Standing:
+        """How the question stands."""
+        return await self._looking.submit(key)
 
     async def keep(self, flight: Flight, reply: Reply, lasts: timedelta) -> None:
         """Store the reply for so long and end the flight. Raises nothing that the database does.

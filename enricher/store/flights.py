@@ -58,6 +58,8 @@ class Flight:
     """Unique to this take."""
     took_over: bool = False
     """Its holder before us went silent: that call may have been made, and charged."""
+    is_paid: bool = False
+    """The vendor has charged for the question, whoever asked it, and is preparing the answer."""
 
 
 Taken: TypeAlias = Flight | Reply | None
@@ -148,9 +150,13 @@ class Flights:
                 self._abandoned[key] = beat
                 return None
 
-    async def let_go(self, flight: Flight) -> None:
-        """End it without an answer. Raises nothing: while the database is away, `run` sees to it."""
-        self.beats.give_up(flight.id, flight.key)
+    async def let_go(self, flight: Flight, *, is_paid: bool | None = None) -> None:
+        """End it without an answer. Raises nothing: while the database is away, `run` sees to it.
+
+        `is_paid`: the vendor has charged for the question and answers later, so that nobody counts
+        the next call for it once more.
+        """
+        self.beats.give_up(flight.id, flight.key, is_paid=is_paid)
         await self._freeing.submit(None)
 
     async def _free(self, batch: Sequence[None]) -> Sequence[None]:
@@ -272,6 +278,7 @@ class Flights:
                 ]
             },
             "reply": {"$cond": [ANSWERED, "$reply", "$$REMOVE"]},
+            "paid_at": "$paid_at",
             "flight": {
                 "id": request.flight.id,
                 "holder": {"$literal": self._holder},
@@ -306,5 +313,6 @@ def _outcome(request: _Request, standing: Standing | None) -> Taken:
     if standing is None:
         return None
     if standing.beat and standing.beat.flight == request.flight.id:
-        return Flight(request.flight.key, request.flight.id, standing.took_over)
+        is_paid = standing.is_paid(request.newer_than)
+        return Flight(request.flight.key, request.flight.id, standing.took_over, is_paid)
     return standing.answer(request.newer_than)

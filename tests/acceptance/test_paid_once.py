@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from enricher.store.usage import Usage
 from tests.cable import Cable, cable_to
 from tests.money import Fleet, bill, flights_of, leads_of, paid_in_vain, questions_of
 from tests.processes import Daemon
-from tests.rig import Rig
+from tests.rig import Rig, domain
 from tests.waiting import eventually
 
 AT_WORK = 8
@@ -51,6 +52,23 @@ async def has_answers_in_hand(rig: Rig, cable: Cable, daemon: Daemon) -> bool:
     """The vendor has answered all that it was asked, and nothing is kept."""
     answered = [call for call in rig.simulator.journal if call.duration is not None]
     return len(answered) == AT_WORK == len(await flights_of(rig, daemon)) and cable.held > 0
+
+
+async def test_two_daemons_that_poll_one_202_count_one_charge(rig: Rig) -> None:
+    companies = [domain("pending") for _ in range(5)]
+    leads = [{"_id": n, "company_domain": companies[n % 5]} for n in range(100)]
+    async with rig.daemon("clearbit", **SETTINGS) as one, rig.daemon("clearbit", **SETTINGS) as two:
+        for daemon in (one, two):
+            await daemon.wait_for_event("stream.opened")
+        await rig.leads.insert_many(leads)
+        await rig.witness.all_ended(range(100), within=60)
+        for daemon in (one, two):
+            daemon.terminate()
+            assert await daemon.wait() == 0
+    days = [day for day in await Usage(rig.database, {}, {}).days(2) if day.vendor == "clearbit"]
+    assert len(rig.simulator.journal) > len(companies), "they were polled for"
+    assert rig.simulator.journal.billing["clearbit"].charged == len(companies)
+    assert sum(day.charged for day in days) == sum(day.spent for day in days) == len(companies)
 
 
 async def test_no_answer_is_paid_for_twice_when_mongodb_is_away_for_longer_than_a_lease(

@@ -23,6 +23,7 @@ from enricher.providers.base import Access, Provider
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.retry import Retries
 from enricher.store import server
+from enricher.store.answers import COLLECTION as ANSWERS
 from enricher.store.cache import Cache
 from enricher.store.secret import keyring
 from enricher.store.usage import Budget, DayOfProvider, Usage
@@ -215,6 +216,84 @@ async def test_polling_for_an_answer_that_is_paid_for_costs_nothing_more(
     assert isinstance(answer, Found)
     row = await ledger(books, database)
     assert (row.begun, row.charged, row.ambiguous) == (1, 1, 0)
+
+
+def _clearbit(replies: list[httpx.Response]) -> ClearbitCompany:
+    """Answers so, one after the other."""
+    left = iter(replies)
+    http = mock_client(lambda _: next(left))
+    return ClearbitCompany(http, Access(SecretStr("key"), "https://vendor.example"))
+
+
+PREPARING = [httpx.Response(202, headers={"Retry-After": "1"})]
+
+
+async def test_two_daemons_that_poll_one_202_count_one_charge(
+    database: Database, mongodb_uri: str
+) -> None:
+    async with server.connect(mongodb_uri, pool=4) as client:
+        asked = _clearbit([*PREPARING * 3, record(), record()])
+        ours, theirs = await books_of(database), await books_of(client[database.name])
+        gates = [gate_to(asked, books) for books in (ours, theirs)]
+        answers = await asyncio.gather(*(ask(gate) for gate in gates))
+        assert [type(answer) for answer in answers] == [Found, Found]
+        await ledger(theirs, database)
+        row = await ledger(ours, database)
+    assert (row.begun, row.settled, row.charged, row.ambiguous) == (1, 1, 1, 0)
+
+
+async def test_a_202_is_paid_for_in_the_next_attempt_too_and_needs_no_budget_then(
+    database: Database,
+) -> None:
+    books = await books_of(database, daily=1)
+    first = await ask(gate_to(_clearbit(PREPARING * 50), books), seconds=0.5)
+    assert not isinstance(first, Found | NotFound)
+    assert isinstance(await ask(gate_to(_clearbit([record()]), books)), Found)
+    row = await ledger(books, database)
+    assert (row.begun, row.charged) == (1, 1)
+    assert isinstance(
+        await ask(gate_to(_clearbit([]), books), Query(company_domain="other.example")), Held
+    )
+
+
+@pytest.mark.parametrize(
+    ("between", "charged"),
+    [
+        pytest.param(httpx.Response(503), 1, id="an outage"),
+        pytest.param(httpx.Response(429, headers={"Retry-After": "0"}), 1, id="throttled"),
+        pytest.param(
+            httpx.Response(200, json={"unexpected": True}), 2, id="no answer, but charged"
+        ),
+    ],
+)
+async def test_what_comes_between_a_202_and_its_answer(
+    database: Database, between: httpx.Response, charged: int
+) -> None:
+    books = await books_of(database)
+    await ask(gate_to(_clearbit([*PREPARING, between, *PREPARING * 50]), books), seconds=3)
+    again = await ask(gate_to(_clearbit([*PREPARING, record()]), books))
+    assert isinstance(again, Found)
+    assert (await ledger(books, database)).charged == charged
+
+
+async def test_a_refresh_pays_for_a_question_that_was_prepared_before_it(
+    database: Database,
+) -> None:
+    books = await books_of(database)
+    await ask(gate_to(_clearbit(PREPARING * 50), books), seconds=0.5)
+    now = (await database.client.admin.command("hello"))["localTime"].replace(tzinfo=UTC)
+    later = now + timedelta(milliseconds=1)
+    await ask(gate_to(_clearbit([record()]), books), newer_than=later)
+    assert (await ledger(books, database)).charged == 2
+
+
+async def test_after_an_hour_of_silence_a_question_is_another_one(database: Database) -> None:
+    books = await books_of(database)
+    await ask(gate_to(_clearbit(PREPARING * 50), books), seconds=0.5)
+    long_ago = {"paid_at": datetime.now(UTC) - timedelta(hours=1)}
+    await database[ANSWERS].update_many({"paid_at": {"$exists": True}}, {"$set": long_ago})
+    await ask(gate_to(_clearbit([record()]), books))
+    assert (await ledger(books, database)).charged == 2
 
 
 async def test_an_answer_that_cannot_be_read_is_paid_for_once_and_read_when_it_can_be(
