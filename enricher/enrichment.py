@@ -110,7 +110,7 @@ class Enrichment:
     async def _refusal(self, case: _Case) -> Reason | None:
         if self.permission is None:
             return None
-        return await self.permission.refusal(case.lead, case.identity)
+        return await self.permission.refusal(case.lead, case.identity, case.subject)
 
     async def _withdraw(self, case: _Case) -> None:
         if self.permission is not None:

@@ -16,7 +16,7 @@ from enricher.lead import Lead, Reason
 from enricher.paid import Books
 from enricher.store.book import id_key
 from enricher.store.suppression import Suppressed, key_of
-from enricher.subject import subject_of
+from enricher.subject import Subject
 
 _OBJECTED = "the person objected at a vendor"
 
@@ -29,11 +29,10 @@ class Permission:
     suppressed: Suppressed
     forgetting: Forgetting
 
-    async def refusal(self, lead: Lead, identity: Identity) -> Reason | None:
+    async def refusal(self, lead: Lead, identity: Identity, about: Subject) -> Reason | None:
         """Why nothing may be paid for this lead; `None` when it may."""
         if identity.email_key is not None and await self._is_suppressed(identity.email_key):
             return Reason.SUPPRESSED
-        about = subject_of(self.books.keyring.key, identity.email_key, identity.company_domain)
         count = partial(self.books.usage.admit, lead.account, lead.plan, lead.id, about)
         if not await self.books.surely(count):
             return Reason.OVER_QUOTA

@@ -108,6 +108,25 @@ async def test_a_title_of_earlier_stays_when_the_person_moved() -> None:
     }
 
 
+@pytest.mark.parametrize("title", ["CTO", "Advisor"])
+async def test_a_job_that_was_the_leads_companys_before_it_was_corrected_is_no_value(
+    title: str,
+) -> None:
+    asked = person(says("quokka-freight.com", **WHO, **JOB))
+    before = await data_of(
+        asked, inputs=Inputs(email=ADA.email, company_domain="quokka-freight.com")
+    )
+    before["person_data"]["job_title"] = title
+    after = await data_of(asked, enriched_data=before)
+    still = {} if title == JOB["job_title"] else {"job_title": title}
+    assert after["person_data"] == WHO | still
+    assert after["enrichment_metadata"]["flags"] == ["employer_mismatch"]
+    assert (
+        set(after["enrichment_metadata"]["alternatives"]["person_data"])
+        == JOB.keys() - still.keys()
+    )
+
+
 @pytest.mark.parametrize(
     ("answer", "flags"),
     [
