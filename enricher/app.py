@@ -6,7 +6,7 @@ closed when nobody needs them any more.
 
     http server
       heartbeat, flights, ledger, presence   <- until the last call has ended
-        watcher, worker, releases, census, plans      <- told to stop by the first signal
+        watcher, worker, releases, census, sweep, plans      <- told to stop by the first signal
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ from enricher.store.indexes import Indexes
 from enricher.store.keep import Keeper
 from enricher.store.leads import Leads
 from enricher.store.settle import Settler
+from enricher.sweep import Sweep
 from enricher.systemd import supervised
 from enricher.watcher import Watcher
 from enricher.worker import Worker
@@ -81,6 +82,7 @@ class Daemon:
     books: Books
     releases: Releases
     census: Census
+    sweep: Sweep
     plans: Plans
     teller: Teller
     overview: Overview
@@ -112,6 +114,7 @@ class Daemon:
                 working.create_task(self.worker.run(self.stop), name="worker")
                 working.create_task(self.releases.run(self.stop), name="releases")
                 working.create_task(self.census.run(self.stop), name="census")
+                working.create_task(self.sweep.run(self.stop), name="sweep")
                 working.create_task(self.plans.run(self.stop), name="plans")
             await self.worker.enrichment.waterfall.close(self.worker.last_calls_seconds)
             drained.set()
@@ -275,7 +278,18 @@ def _wire(
     )
     teller = Teller(daemons, holder, worker.activity, paid, lambda: watcher.lag_seconds)
     plans = Plans([gate.provider for gate in paid])
-    return Daemon(watcher, worker, heartbeat, books, releases, census, plans, teller, overview)
+    sweep = Sweep(
+        leads,
+        watcher.history,
+        watcher.checkpoints,
+        bell,
+        lambda: watcher.is_history_known,
+        timedelta(days=settings.work.refresh_days),
+        every_seconds=min(60.0, settings.work.lease_seconds),
+    )
+    return Daemon(
+        watcher, worker, heartbeat, books, releases, census, sweep, plans, teller, overview
+    )
 
 
 def _holder() -> str:

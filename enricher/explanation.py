@@ -237,7 +237,7 @@ def _next(lead: Standing) -> Next:
     is_due = due_at is not None and due_at <= lead.now
     match lead.status:
         case None if lead.is_history:
-            return Next("nothing: it stood there before the first start; see backfill")
+            return Next("nothing until it is pending: it is history, or its status was taken")
         case None:
             return Next("a running daemon makes it pending")
         case Status.PENDING:

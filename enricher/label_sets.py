@@ -5,7 +5,7 @@ ANSWERS = (
 )  # fmt: skip
 LOOPS = (
     "watcher", "admission", "search", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
-    "limits", "holds", "census", "presence",
+    "limits", "holds", "census", "presence", "sweep",
 )  # fmt: skip
 HTTP_REFUSALS = ("host", "malformed", "room")
 LEVELS = ("debug", "info", "warning", "error", "critical")

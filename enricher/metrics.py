@@ -38,6 +38,12 @@ ADMITTED = counter(
     "Leads that became pending, by what saw them first: the change stream, or a search.",
     source=("stream", "polling"),
 )
+TAKEN_UP = counter(
+    "enricher_leads_taken_up_total",
+    "Leads that a writer's save left lying and that were taken up again: in work and held by nobody, or"
+    " completed without a date for the refresh.",
+    reason=("stray", "undated"),
+)
 UNWRITABLE = counter(
     "enricher_leads_unwritable_total",
     "Leads the database refuses to write when they are admitted or claimed (too large, a validator).",

@@ -70,6 +70,8 @@ class Watcher:
     """How long the stream may owe an answer. A read waits for one second in the server."""
     is_watching: bool = False
     """False until what is inserted from now on is sure to be seen as new."""
+    is_history_known: bool = False
+    """Until then anything may be history that no event told of."""
     _inbox: list[Change] = field(default_factory=list)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -84,7 +86,6 @@ class Watcher:
     _gap: int = 0
     """The last search that is for events which may have been missed."""
     _to_catch_up: asyncio.Event = field(default_factory=asyncio.Event)
-    _is_history_known: bool = False
     _replaced: list[LeadId] = field(default_factory=list)
     """Leads that were replaced before it was known which are history."""
     _is_without_indexes: bool = False
@@ -137,7 +138,7 @@ class Watcher:
             await self._poll(checkpoint, stop)
             return
         self.is_watching = True
-        self._is_history_known = False
+        self.is_history_known = False
         if start is not Start.TOKEN and not checkpoint.is_first:
             self._note_gap()
         self._to_catch_up.set()
@@ -163,7 +164,7 @@ class Watcher:
             leads = await self.history.record()
             await self.checkpoints.history_is_known(leads)
             logger.bind(leads=leads).info("history.recorded")
-        self._is_history_known = True
+        self.is_history_known = True
 
     async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
         """Somebody dropped the record: without it a search would take all of history for new leads."""
@@ -268,7 +269,7 @@ class Watcher:
     async def _admit(self, changes: list[Change]) -> None:
         ids = [change.lead_id for change in changes if not change.is_replace]
         replaced = [change.lead_id for change in changes if change.is_replace]
-        if replaced and self._is_history_known:
+        if replaced and self.is_history_known:
             ids += await self.history.without(replaced)
         else:
             self._replaced += replaced

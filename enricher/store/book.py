@@ -220,19 +220,6 @@ def _lower(word: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
 
 
-STRAY: Document = {
-    "enrichment_status": {"$in": [Status.PROCESSING, Status.RETRYING]},
-    "enrichment.due_at": {"$not": {"$type": "date"}},
-}
-"""In work, but never due: a writer saved the whole lead without our book-keeping, or inserted it
-with such a status. No claim would ever find it."""
-
-UNADMITTED: Document = {
-    "$or": [{"enrichment_status": {"$in": [None, Status.PENDING]}}, STRAY],
-}
-"""Leads that `admit` has something to do for. `None` also matches the missing field."""
-
-
 NEW: Document = {
     "enrichment_status": Status.PENDING,
     "enrichment.claim_id": None,

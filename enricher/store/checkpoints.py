@@ -134,6 +134,11 @@ class Checkpoints:
             origin=origin if isinstance(origin := document.get("origin"), Timestamp) else None,
         )
 
+    async def started_at(self) -> datetime | None:
+        """The first start of any daemon on this collection; `None` before it."""
+        found = await self._collection.find_one({"_id": self._id}, {"started_at": 1})
+        return date_or_none((found or {}).get("started_at"))
+
     async def save(self, token: dict[str, Any]) -> None:
         """Move forward to `token`; a daemon that is behind the others changes nothing.
 

@@ -10,13 +10,16 @@ holds a time, and one that does holds the clock of whoever made it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from contextlib import aclosing
+from datetime import UTC, timedelta
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 
 from enricher.lead import Document, LeadId, Reason, Status
-from enricher.store.book import EPOCH, STRAY, id_key
+from enricher.store.book import EPOCH, id_key
+from enricher.store.unmoved import NEW, STRAY, far_ahead
 
 _BATCH = 1000
 _SEARCH_SECONDS = 3600.0
@@ -39,9 +42,14 @@ class History:
         self._record = leads.database[collection_name(leads.name)]
 
     async def record(self) -> int:
-        """Write down every lead without a status. Returns how many are on record."""
+        """Write down every lead without a status, and those that others left half-way: `processing`, and
+        held by none of ours. Returns how many are on record."""
         into = {"$merge": {"into": self._record.name, "whenMatched": "keepExisting"}}
-        stages = [{"$match": _WITHOUT_STATUS}, {"$project": {"_id": _KEY}}, into]
+        stages: list[Document] = [
+            {"$match": {"$or": [_WITHOUT_STATUS, STRAY]}},
+            {"$project": {"_id": _KEY}},
+            into,
+        ]
         with pymongo.timeout(_SEARCH_SECONDS):
             await (await self._leads.aggregate(stages)).to_list()
         return await self._record.estimated_document_count()
@@ -82,14 +90,34 @@ class History:
 
     async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
         """Batches of ids of leads that should have been admitted and were not."""
-        for stages in (self._never_seen(), _found(_NEVER_RANKED), _found(STRAY)):
-            with pymongo.timeout(_SEARCH_SECONDS):
-                cursor = await self._leads.aggregate(stages, batchSize=_BATCH)
-            async with cursor:
-                while batch := await _next_batch(cursor):
+        for stages in (
+            self._unrecorded(NEW),
+            _found(_NEVER_RANKED),
+            self._unrecorded(STRAY),
+        ):
+            async with aclosing(self._batches(stages)) as batches:
+                async for batch in batches:
                     yield batch
 
-    def _never_seen(self) -> list[Document]:
+    async def strays(
+        self, longest_lease: timedelta
+    ) -> AsyncGenerator[tuple[list[LeadId], Document], None]:
+        """Batches of ids of leads in work that nobody holds, with the condition that each of them met."""
+        hello = await self._leads.database.client.admin.command("hello")
+        now = hello["localTime"].replace(tzinfo=UTC)
+        for match in (STRAY, *far_ahead(now, longest_lease)):
+            async with aclosing(self._batches(self._unrecorded(match))) as batches:
+                async for batch in batches:
+                    yield batch, match
+
+    async def _batches(self, stages: list[Document]) -> AsyncGenerator[list[LeadId], None]:
+        with pymongo.timeout(_SEARCH_SECONDS):
+            cursor = await self._leads.aggregate(stages, batchSize=_BATCH)
+        async with cursor:
+            while batch := await _next_batch(cursor):
+                yield batch
+
+    def _unrecorded(self, match: Document) -> list[Document]:
         on_record = {
             "from": self._record.name,
             "localField": "key",
@@ -97,7 +125,7 @@ class History:
             "as": "record",
         }
         return [
-            {"$match": _WITHOUT_STATUS},
+            {"$match": match},
             {"$project": {"key": _KEY}},
             {"$lookup": on_record},
             {"$match": {"record": []}},

@@ -21,7 +21,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, Status
-from enricher.store import privileges
+from enricher.store import privileges, undated, unmoved
 from enricher.store.book import EPOCH, FRESH, MAILBOX
 from enricher.store.collation import SIMPLE
 
@@ -73,6 +73,13 @@ LEADS = (
             "enrichment.held_by": {"$exists": True},
         },
     ),
+    # Few leads stand in these two, and none that goes its usual way.
+    IndexModel(
+        [("enrichment_status", ASCENDING)],
+        name="enricher_unmoved",
+        partialFilterExpression=unmoved.FILTER,
+    ),
+    IndexModel(list(undated.KEYS), name="enricher_undated", partialFilterExpression=undated.FILTER),
     # Whoever is to be forgotten is found by it, in every lead that holds data about them.
     IndexModel(
         [(MAILBOX, ASCENDING)],

@@ -64,8 +64,9 @@ from enricher.store.indexes import BY_ID
 from enricher.store.inputs import INPUTS
 from enricher.store.lanes import CLAIMABLE, OLDEST, Lanes
 from enricher.store.leasing import CLAIMED, fence, lease_of
-from enricher.store.refusal import is_denied, is_refusal, refusals
+from enricher.store.refusal import is_denied, is_refusal, may_do_one_by_one, refusals
 from enricher.store.secret import Keyring
+from enricher.store.unmoved import UNADMITTED
 
 _NOTHING: Document = {"$literal": None}
 _NO_SHARD_KEY = 61
@@ -126,7 +127,14 @@ class Leads:
         """
         if not ids:
             return 0
-        return await self._write(list(ids), book.UNADMITTED, book.admission(self.rank), "admit")
+        return await self._write(list(ids), UNADMITTED, book.admission(self.rank), "admit")
+
+    async def take_up(
+        self, ids: Collection[LeadId], only: Document, how: book.Pipeline | None = None
+    ) -> int:
+        """Leads that nobody moves, as far as they still match `only`: work again, unless `how` says."""
+        how = how or book.admission(self.rank)
+        return await self._write(list(ids), only, how, "sweep") if ids else 0
 
     async def claim_new(self, id_: LeadId) -> Lease | None:
         """One that was just admitted for the first time, without a search: for when there is no other
@@ -246,7 +254,7 @@ class Leads:
         try:
             done = await self.collection.update_many(these, pipeline, hint=self.by_id)
         except (AutoReconnect, DocumentTooLarge, WriteError) as error:
-            if not _may_do_one_by_one(error):
+            if not may_do_one_by_one(error):
                 raise
             return await self._one_by_one(ids, only, pipeline, step)
         return done.modified_count
@@ -310,16 +318,6 @@ class Leads:
 def _tell_unknown(error: PyMongoError) -> None:
     """The outcome is open (connection, time-out, write concern): the read-back answers it."""
     logger.bind(error=type(error).__name__).warning("claim.unknown")
-
-
-def _may_do_one_by_one(error: AutoReconnect | DocumentTooLarge | WriteError) -> bool:
-    """When nobody answered in time, a second try would wait as long again, and find the same."""
-    match error:
-        case AutoReconnect():
-            return not error.timeout
-        case WriteError():
-            return is_refusal(error)
-    return True
 
 
 def _bring_forward(aged: list[Document], won: dict[bytes, Lease], urgency: float) -> None:

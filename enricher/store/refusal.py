@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    DocumentTooLarge,
+    OperationFailure,
+    WriteError,
+)
 
 _PRIVILEGES = frozenset({11, 13, 18, 391, 8000})
 _STATE_OF_THE_DATABASE = frozenset(
@@ -56,3 +62,13 @@ def is_unreadable(error: OperationFailure) -> bool:
 def is_denied(error: Exception) -> bool:
     """True when the user may not do this (any more): nothing was written."""
     return isinstance(error, OperationFailure) and error.code in _PRIVILEGES
+
+
+def may_do_one_by_one(error: AutoReconnect | DocumentTooLarge | WriteError) -> bool:
+    """When nobody answered in time, a second try would wait as long again, and find the same."""
+    match error:
+        case AutoReconnect():
+            return not error.timeout
+        case WriteError():
+            return is_refusal(error)
+    return True

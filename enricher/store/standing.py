@@ -12,6 +12,7 @@ from enricher.storable import mapping
 from enricher.store import answers, book
 from enricher.store.history import History
 from enricher.store.inputs import INPUTS, read_inputs
+from enricher.store.unmoved import NEW
 
 _VIEW: Document = {
     "inputs": INPUTS,
@@ -55,8 +56,13 @@ class Leads:
             book=mapping(seen.get("book")),
             priority=seen["priority"],
             is_behind=seen["is_behind"],
-            is_history=is_new and not await self._history.without([lead]),
+            is_history=is_new and await self._is_history(lead),
         )
+
+    async def _is_history(self, lead: LeadId) -> bool:
+        """Of a lead without a status: on record, or one that we have had before."""
+        found = await self._leads.find_one({"_id": {"$eq": lead}, **NEW}, {"_id": 1})
+        return found is None or not await self._history.without([lead])
 
     async def kept(self, keys: Sequence[str]) -> Mapping[str, answers.Standing]:
         """How these questions stand in the cache; those that nobody ever asked are missing."""

@@ -6,13 +6,15 @@ import math
 from typing import Any
 
 import pymongo
+import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, LeadId
+from enricher.store import unmoved
 from enricher.store.history import History, collection_name
 from tests.integration.faults import Faults
-from tests.integration.queueing import PAST, insert, queue
+from tests.integration.queueing import PAST, insert, queue, read
 from tests.integration.test_leads import IDS
 
 
@@ -160,11 +162,14 @@ async def test_recording_and_searching_may_take_longer_than_any_other_operation(
     await faults.plain.database.drop_collection(collection_name(faults.leads.name))
 
 
+HELD = {"due_at": PAST, "holder": "a daemon", "claim_id": "a claim"}
+
+
 async def test_leads_in_work_that_no_claim_would_find_are_found(
     fresh: AsyncCollection[Document],
 ) -> None:
     await insert(fresh, "lost", enrichment_status="processing")
-    await insert(fresh, "held", enrichment_status="processing", enrichment={"due_at": PAST})
+    await insert(fresh, "held", enrichment_status="processing", enrichment=HELD)
     assert [batch async for batch in History(fresh).unadmitted()] == [["lost"]]
 
 
@@ -174,3 +179,49 @@ async def test_two_collections_have_two_histories(fresh: AsyncCollection[Documen
     await insert(other, 1)
     await History(fresh).record()
     assert await History(other).without([1]) == [1]
+
+
+# -- leads that have been ours -----------------------------------------------------------------
+
+OF_OURS: dict[str, Document] = {
+    "a date": {"enriched_at": PAST},
+    "results": {"enriched_data": {"enrichment_metadata": {"sources_used": []}}},
+    "a claim": {"enrichment": {"token": 1}},
+    "an admission": {"enrichment": {"queued_at": PAST, "priority": 0}},
+    "all of it": {"enriched_at": PAST, "enrichment": {"token": 2, "due_at": PAST}},
+}
+NEVER_OURS: dict[str, Document] = {
+    "nothing": {},
+    "an ODM's defaults": {"enriched_at": None, "enriched_data": None, "enrichment": None},
+    "empty parts": {"enriched_data": {}, "enrichment": {}, "enriched_at": ""},
+    "a writer's wish": {"enrichment": {"refresh_since": PAST, "priority": 5}},
+    "a date that is invented": {"enrichment": {"queued_at": PAST}},
+    "a writer's own": {"enriched_data": {"company_data": {"name": "Acme"}}, "enrichment": ["x"]},
+}
+
+
+@pytest.mark.parametrize("status", [{}, {"enrichment_status": None}], ids=["missing", "null"])
+@pytest.mark.parametrize("fields", OF_OURS.values(), ids=OF_OURS)
+async def test_a_status_that_was_taken_away_by_hand_is_left_alone_until_it_is_pending(
+    fresh: AsyncCollection[Document], fields: Document, status: Document
+) -> None:
+    await insert(fresh, **fields, **status)
+    before = await read(fresh)
+    assert [ids async for ids in History(fresh).unadmitted()] == []
+    assert await queue(fresh).admit([1]) == 0
+    assert await read(fresh) == before
+    assert (await unmoved.count(fresh) or {})[unmoved.Reason.UNSET] == 1
+
+    await fresh.update_one({"_id": 1}, {"$set": {"enrichment_status": "pending"}})
+    await queue(fresh).admit([1])
+    assert len((await queue(fresh).claim(1)).leases) == 1
+
+
+@pytest.mark.parametrize("status", [{}, {"enrichment_status": None}], ids=["missing", "null"])
+@pytest.mark.parametrize("fields", NEVER_OURS.values(), ids=NEVER_OURS)
+async def test_a_lead_that_never_was_ours_is_new(
+    fresh: AsyncCollection[Document], fields: Document, status: Document
+) -> None:
+    await insert(fresh, **fields, **status)
+    assert [ids async for ids in History(fresh).unadmitted()] == [[1]]
+    assert await queue(fresh).admit([1]) == 1

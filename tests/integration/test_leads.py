@@ -209,7 +209,8 @@ async def test_a_lead_with_any_other_status_is_left_alone(
 async def test_a_lead_in_work_or_to_be_retried_is_left_alone(
     ours: AsyncCollection[Document], status: str
 ) -> None:
-    await insert(ours, enrichment_status=status, enrichment={"due_at": PAST})
+    book = {"due_at": PAST, "holder": "a daemon", "claim_id": "a claim"}
+    await insert(ours, enrichment_status=status, enrichment=book)
     before = await read(ours)
 
     assert await queue(ours).admit([1]) == 0

@@ -41,7 +41,7 @@ def _metadata(**more: Any) -> dict[str, Any]:
     ("more", "words", "due_at"),
     [
         ({}, "a running daemon makes it pending", None),
-        ({"is_history": True}, "before the first start", None),
+        ({"is_history": True}, "it is history", None),
         ({"status": "pending"}, "it is work now", None),
         ({"status": "processing", "book": {"due_at": SOON}}, "its holder finishes it", SOON),
         ({"status": "processing", "book": {"due_at": EARLIER}}, "its lease ran out", EARLIER),

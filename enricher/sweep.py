@@ -1,0 +1,102 @@
+"""Takes up again what a writer's save has left lying: once a minute, every daemon for itself.
+
+Leads that are `processing` or `retrying` and held by nobody become work again, and completed leads get
+the date of their refresh back. What is written is guarded by what was found, so of several daemons
+that sweep at once one changes a lead and the others nothing. It rests twenty times as long as it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+
+from loguru import logger
+
+from enricher import metrics
+from enricher.bell import Bell
+from enricher.outage import Outage, pause
+from enricher.store import DatabaseTrouble, undated
+from enricher.store.checkpoints import Checkpoints
+from enricher.store.history import History
+from enricher.store.leads import Leads
+
+_EVERY_SECONDS = 60.0
+_FIRST_WITHIN_SECONDS = 5.0
+_SHARE = 20
+_LEASES = 2
+"""A daemon of the fleet may have been given another setting."""
+_LONGEST_LEASE = timedelta(hours=1)
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The loop of one daemon."""
+
+    leads: Leads
+    history: History
+    checkpoints: Checkpoints
+    bell: Bell
+    is_history_known: Callable[[], bool]
+    """Until then everything may be history."""
+    refresh_period: timedelta
+    """Zero: nothing is refreshed."""
+    every_seconds: float = _EVERY_SECONDS
+    outage: Outage = field(default_factory=lambda: Outage("sweep"))
+    random: Random = field(default_factory=Random)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop."""
+        rest = min(_FIRST_WITHIN_SECONDS, self.every_seconds) * self.random.random()
+        while not stop.is_set():
+            await pause(stop, rest)
+            if not stop.is_set():
+                rest = await self._sweep(stop)
+
+    async def _sweep(self, stop: asyncio.Event) -> float:
+        """Returns the seconds to rest."""
+        if not self.is_history_known():
+            return min(1.0, self.every_seconds)
+        began = time.monotonic()
+        try:
+            await self._take_up_strays(stop)
+            await self._date_anew(stop)
+        except DatabaseTrouble as error:
+            return max(self.outage.failed(error), self.every_seconds / _SHARE)
+        self.outage.succeeded()
+        every = self.every_seconds * (0.8 + 0.2 * self.random.random())
+        return max(every, _SHARE * (time.monotonic() - began))
+
+    async def _take_up_strays(self, stop: asyncio.Event) -> None:
+        longest = max(_LONGEST_LEASE, _LEASES * self.leads.lease)
+        taken_up = 0
+        async with aclosing(self.history.strays(longest)) as batches:
+            async for ids, only in batches:
+                taken_up += await self.leads.take_up(ids, only)
+                if stop.is_set():
+                    break
+        self._tell("stray", taken_up)
+        if taken_up:
+            self.bell.ring()
+
+    async def _date_anew(self, stop: asyncio.Event) -> None:
+        since = await self.checkpoints.started_at()
+        if since is None or not self.refresh_period:
+            return
+        dated, how = 0, undated.dating(self.refresh_period)
+        while not stop.is_set():
+            ids = await undated.find(self.leads.collection, since)
+            more = await self.leads.take_up(ids, undated.LOST, how)
+            if not more:
+                break
+            dated += more
+        self._tell("undated", dated)
+
+    def _tell(self, reason: str, leads: int) -> None:
+        if leads:
+            metrics.TAKEN_UP.labels(reason).inc(leads)
+            logger.bind(reason=reason, leads=leads).warning("sweep.taken_up")
