@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from email_validator import validate_email
 
-from enricher.desks import is_desk, is_system
+from enricher.desks import is_system
 from enricher.domains import Domain, Kind, ascii_host, classify
 from enricher.wrappings import bare, decoded, links, plain, visible
 
@@ -61,11 +61,6 @@ class Address:
         if self.domain.host in _GOOGLE_DOMAINS:
             return f"{local.replace('.', '')}@gmail.com"
         return f"{local}@{self.domain.host}"
-
-    @property
-    def is_role(self) -> bool:
-        """A desk reads it, not a person."""
-        return is_desk(self.local, self.domain.host)
 
     @property
     def is_system(self) -> bool:

@@ -23,6 +23,7 @@ from enricher.gate import Gate
 from enricher.lead import Document
 from enricher.limits import Limiter
 from enricher.outage import Outage
+from enricher.own_words import OwnWords, own_words
 from enricher.paid import Books, PaidGate
 from enricher.permission import Permission
 from enricher.providers import registry, transport
@@ -81,19 +82,28 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
     )
 
 
+def words_of(settings: Settings) -> OwnWords:
+    """What the operator says about names, for all who identify leads."""
+    own = settings.identity
+    return own_words(own.internal_domains, own.role_names, own.platform_domains)
+
+
 def enrichment(
     settings: Settings, database: AsyncDatabase[Document], books: Books, registered: Registered
 ) -> Enrichment:
     """Everything that one lead's work needs."""
     work, providers = settings.work, registered.providers
     suppressed, leads = Suppressed(database), database[settings.mongo.collection]
-    forgetting = Forgetting(suppressed, [Erasure(leads)], books.cache, books.keyring, providers)
+    words = words_of(settings)
+    forgetting = Forgetting(
+        suppressed, [Erasure(leads)], books.cache, books.keyring, providers, words
+    )
     return Enrichment(
         waterfall=Waterfall(_gates(providers, database, books), registered.without_key),
         keyring=books.keyring,
         policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
         seconds_for_a_lead=work.lead_timeout_seconds,
-        internal_domains=frozenset(settings.identity.internal_domains),
+        words=words,
         permission=Permission(books, suppressed, forgetting),
     )
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 _EN_FIRST = """
     abuse accounting accounts accountspayable accountsreceivable admin administration
@@ -155,14 +157,39 @@ def _words(*texts: str) -> frozenset[str]:
     return frozenset(" ".join(texts).split())
 
 
-_FIRST = _words(
-    _EN_FIRST, _PT_FIRST, _ES_FIRST, _FR_FIRST, _DE_FIRST, _IT_FIRST, _NL_FIRST, _PL_FIRST
-)
-_WHOLE = _FIRST | _words(
-    _EN_WHOLE, _PT_WHOLE, _ES_WHOLE, _FR_WHOLE, _DE_WHOLE, _IT_WHOLE, _NL_WHOLE, _PL_WHOLE
-)
-_KNOWN = _WHOLE | _words(_BESIDE)
-_COUNTRIES = {word: frozenset(tlds.split()) for word, tlds in _BELOW.items()}
+@dataclass(frozen=True, slots=True, eq=False)
+class Desks:
+    """The words by the part they play. `whole` has those of `first` too, `known` has all."""
+
+    first: frozenset[str]
+    whole: frozenset[str]
+    known: frozenset[str]
+    countries: Mapping[str, frozenset[str]]
+    """Words that are a desk's only below these top-level domains."""
+
+    def changed(self, added: Iterable[str], removed: Iterable[str]) -> Desks:
+        """With words more, which a place or a number may follow, and without others."""
+        more, less = frozenset(added), frozenset(removed)
+        return Desks(
+            (self.first | more) - less,
+            (self.whole | more) - less,
+            (self.known | more) - less,
+            {word: tlds for word, tlds in self.countries.items() if word not in less},
+        )
+
+
+def _by_the_lists() -> Desks:
+    first = _words(
+        _EN_FIRST, _PT_FIRST, _ES_FIRST, _FR_FIRST, _DE_FIRST, _IT_FIRST, _NL_FIRST, _PL_FIRST
+    )
+    whole = first | _words(
+        _EN_WHOLE, _PT_WHOLE, _ES_WHOLE, _FR_WHOLE, _DE_WHOLE, _IT_WHOLE, _NL_WHOLE, _PL_WHOLE
+    )
+    countries = {word: frozenset(tlds.split()) for word, tlds in _BELOW.items()}
+    return Desks(first, whole, whole | _words(_BESIDE), countries)
+
+
+DESKS = _by_the_lists()
 
 _LONGEST_INITIALS = 3
 """i.t@ and h.r@ are people, it@ and hr@ are not."""
@@ -170,7 +197,6 @@ _MOST_WORDS = 2
 """info-berlin@ is a desk; who knows what a.long.row.of.words is."""
 _LEAST_LETTERS = 4
 """Of a word that stands against another without a sign."""
-_BEGINNINGS = frozenset(word[:_LEAST_LETTERS] for word in _WHOLE if len(word) >= _LEAST_LETTERS)
 
 _DIGITS = "0123456789"
 _WRITTEN_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ł": "l", "ø": "o"})
@@ -197,9 +223,9 @@ def is_system(local: str) -> bool:
     return any(map(_is_system, _spellings(local)))
 
 
-def is_desk(local: str, host: str) -> bool:
+def is_desk(local: str, host: str, desks: Desks = DESKS) -> bool:
     """A desk reads it, not a person. `host` only matters for two-letter words."""
-    return any(_is_desk(each, host) for each in _spellings(local))
+    return any(_is_desk(each, host, desks) for each in _spellings(local))
 
 
 def desk_key(local: str) -> str:
@@ -228,14 +254,14 @@ def _is_system(local: str) -> bool:
     return "reply" in local and _NO_REPLY_AT_THE_END.match(local) is not None
 
 
-def _is_desk(local: str, host: str) -> bool:
+def _is_desk(local: str, host: str, desks: Desks) -> bool:
     name = _without_number(local)
-    if name in _WHOLE:
+    if name in desks.whole:
         return True
     words = _words_of(name)
     if len(words) > 1:
-        return _are_a_desks([_without_number(word) for word in words if word])
-    return _is_initials_of_a_desk(name, host) or _is_compound(name)
+        return _are_a_desks([_without_number(word) for word in words if word], desks)
+    return _is_initials_of_a_desk(name, host, desks) or _is_compound(name, desks)
 
 
 def _words_of(local: str) -> list[str]:
@@ -247,24 +273,22 @@ def _without_number(word: str) -> str:
     return word.strip(_DIGITS) or word
 
 
-def _is_initials_of_a_desk(name: str, host: str) -> bool:
-    return name in _COUNTRIES and host.rpartition(".")[2] in _COUNTRIES[name]
+def _is_initials_of_a_desk(name: str, host: str, desks: Desks) -> bool:
+    return name in desks.countries and host.rpartition(".")[2] in desks.countries[name]
 
 
-def _are_a_desks(words: list[str]) -> bool:
+def _are_a_desks(words: list[str], desks: Desks) -> bool:
     if not words:
         return False
-    if len(words) <= _MOST_WORDS and words[0] in _FIRST:
+    if len(words) <= _MOST_WORDS and words[0] in desks.first:
         return True
     joined = "".join(words)
-    if joined in _WHOLE:
+    if joined in desks.whole:
         return len(joined) > _LONGEST_INITIALS
-    return _KNOWN.issuperset(words) and not _WHOLE.isdisjoint(words)
+    return desks.known.issuperset(words) and not desks.whole.isdisjoint(words)
 
 
-def _is_compound(word: str) -> bool:
+def _is_compound(word: str, desks: Desks) -> bool:
     """suportetecnico@, kundenservice@: two words that are each known."""
-    if word[:_LEAST_LETTERS] not in _BEGINNINGS:
-        return False
     cuts = range(_LEAST_LETTERS, len(word) - _LEAST_LETTERS + 1)
-    return any(word[:cut] in _WHOLE and word[cut:] in _KNOWN for cut in cuts)
+    return any(word[:cut] in desks.whole and word[cut:] in desks.known for cut in cuts)

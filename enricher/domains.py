@@ -49,6 +49,34 @@ class Domain:
     is_education: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Platforms:
+    """What an operator knows about platforms better than the lists."""
+
+    added: frozenset[str] = frozenset()
+    """Nobody's themselves; the names below them are their tenants'."""
+    removed: frozenset[str] = frozenset()
+    """A company's own, with all that is below."""
+
+    def judge(self, domain: Domain) -> Domain:
+        """The domain as the operator sees it; the nearest of the names counts."""
+        if not (self.added or self.removed) or domain.kind not in _OF_OWNERS:
+            return domain
+        names = parents(domain.host)
+        for index, name in enumerate(names):
+            if name in self.removed:
+                return Domain(domain.host, Kind.BUSINESS, _bought(domain.host))
+            if name in self.added:
+                tenant = names[index - 1] if index else None
+                kind = Kind.BUSINESS if tenant else Kind.PLATFORM
+                return Domain(domain.host, kind, tenant)
+        return domain
+
+
+BY_THE_LISTS = Platforms()
+_OF_OWNERS = frozenset({Kind.BUSINESS, Kind.PLATFORM})
+
+
 _GOVERNMENT = frozenset({"gov", "gob", "gouv", "govt"})
 """Suffixes with mailboxes of their own: sa.gov.au is both a public suffix and a mail domain."""
 
@@ -134,6 +162,12 @@ def _registrable(host: str) -> str | None:
     if host != platform:
         return lineage[lineage.index(platform) - 1]
     return None if _is_for_tenants_only(platform) else registrable
+
+
+def _bought(host: str) -> str | None:
+    """The part somebody bought of a registry, platform or not."""
+    registrable: str | None = _icann_suffixes().privatesuffix(host)
+    return registrable
 
 
 def is_brand_of(host: str, brands: frozenset[str]) -> bool:

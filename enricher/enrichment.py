@@ -20,6 +20,7 @@ from enricher.conclude import (
 )
 from enricher.identity import Identity, identify
 from enricher.lead import Lead, Outcome, Progress, Reason
+from enricher.own_words import NO_WORDS, OwnWords
 from enricher.permission import Permission
 from enricher.store.secret import Keyring
 from enricher.subject import Subject, subject_of
@@ -47,7 +48,7 @@ class Enrichment:
     keyring: Keyring
     policy: RetryPolicy
     seconds_for_a_lead: float
-    internal_domains: frozenset[str] = frozenset()
+    words: OwnWords = NO_WORDS
     permission: Permission | None = None
     """Asked before anything is paid for; without one everything may be."""
     random: Random = field(default_factory=Random)
@@ -88,7 +89,7 @@ class Enrichment:
 
     def _case(self, lead: Lead) -> _Case:
         """The inputs may have been corrected since: only what is about the same still counts."""
-        identity = identify(lead.inputs, self.internal_domains)
+        identity = identify(lead.inputs, self.words)
         about = subject_of(self.keyring.key, identity.email_key, identity.company_domain)
         is_first = begins_anew(lead, identity, about)
         lead, is_stripped = carry_over(lead, identity, about, self.waterfall.kinds)

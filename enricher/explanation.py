@@ -17,6 +17,7 @@ from enricher.identity import Identity, identify
 from enricher.lead import Inputs, LeadId, Reason, Status
 from enricher.merge import METADATA, flags_of
 from enricher.origins import FieldOrigin, origins
+from enricher.own_words import NO_WORDS, OwnWords
 from enricher.score import TABLE, completeness
 from enricher.storable import mapping
 
@@ -146,7 +147,7 @@ class Explanation:
 def explain(
     lead: Standing,
     sources: Sequence[Source],
-    internal_domains: frozenset[str] = frozenset(),
+    words: OwnWords = NO_WORDS,
     *,
     is_suppressed: bool = False,
     is_of_data: bool = True,
@@ -155,8 +156,8 @@ def explain(
 
     `is_suppressed` when the person asked not to be processed; `is_of_data` as in `Who`.
     """
-    identity = identify(lead.inputs, internal_domains)
-    who = _who(lead, identity, internal_domains, is_suppressed=is_suppressed)
+    identity = identify(lead.inputs, words)
+    who = _who(lead, identity, words, is_suppressed=is_suppressed)
     score, missing = completeness(mapping(lead.data))
     return Explanation(
         id=lead.id,
@@ -180,9 +181,7 @@ def explain(
 # The lead
 
 
-def _who(
-    lead: Standing, identity: Identity, internal: frozenset[str], *, is_suppressed: bool
-) -> Who:
+def _who(lead: Standing, identity: Identity, words: OwnWords, *, is_suppressed: bool) -> Who:
     traits = {
         "free_mail": identity.is_free_mail,
         "disposable": identity.is_disposable,
@@ -193,7 +192,7 @@ def _who(
     return Who(
         email=identity.email,
         company_domain=identity.company_domain,
-        from_field=_from_field(lead.inputs, identity, internal),
+        from_field=_from_field(lead.inputs, identity, words),
         no_company_domain=identity.no_company_domain,
         traits=tuple(name for name, is_so in traits.items() if is_so),
         malformed=lead.inputs.malformed,
@@ -201,7 +200,7 @@ def _who(
     )
 
 
-def _from_field(inputs: Inputs, identity: Identity, internal: frozenset[str]) -> str | None:
+def _from_field(inputs: Inputs, identity: Identity, words: OwnWords) -> str | None:
     """Each field on its own, in the order in which they count."""
     if identity.company_domain is None:
         return None
@@ -210,7 +209,7 @@ def _from_field(inputs: Inputs, identity: Identity, internal: frozenset[str]) ->
         "website": Inputs(website=inputs.website),
     }
     for name, each in alone.items():
-        if identify(each, internal).company_domain == identity.company_domain:
+        if identify(each, words).company_domain == identity.company_domain:
             return name
     return "email"
 

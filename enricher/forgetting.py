@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enricher.answer import Kind, Query
 from enricher.identity import Identity, identify
 from enricher.lead import Document
+from enricher.own_words import NO_WORDS, OwnWords
 from enricher.providers.base import Provider
 from enricher.providers.guarded import question_of
 from enricher.store import book
@@ -50,6 +51,7 @@ class Forgetting:
     cache: Cache
     keyring: Keyring
     providers: Sequence[Provider]
+    words: OwnWords = NO_WORDS
 
     async def run(
         self, person: Identity, why: str, spared: bytes = b"", *, reads_all: bool = False
@@ -66,7 +68,9 @@ class Forgetting:
         done = Forgotten(is_new=await self.suppressed.add([entry], why) > 0)
         queries = [Query(email=person.email, email_key=person.email_key)]
         for erasure in self.erasures:
-            forgetter = _OfOneCollection(erasure, person, mailbox, spared, done, queries)
+            forgetter = _OfOneCollection(
+                erasure, person, mailbox, spared, done, queries, self.words
+            )
             await forgetter.run(reads_all=reads_all)
         about = {
             key for query in queries for key in personal_keys(self.keyring, self.providers, query)
@@ -86,6 +90,7 @@ class _OfOneCollection:
     done: Forgotten
     queries: list[Query]
     """What may have been asked about the leads that were erased."""
+    words: OwnWords
     seen: set[bytes] = field(default_factory=set)
     """Keys of leads that are done: one in work may hold data of an older version."""
 
@@ -110,7 +115,7 @@ class _OfOneCollection:
     async def _erase(self, lead: Document) -> bool:
         """False when the lead is not, or no longer, about the person by what its writer says."""
         inputs = read_inputs(lead["inputs"])
-        identity = identify(inputs)
+        identity = identify(inputs, self.words)
         if identity.email_key != self.person.email_key:
             return False
         self.queries.append(identity.query)
@@ -129,7 +134,7 @@ class _OfOneCollection:
 
     def _marks(self, lead: Document) -> set[str]:
         """What an older version can have written beside data about the person."""
-        now = identify(read_inputs(lead["inputs"])).company_domain
+        now = identify(read_inputs(lead["inputs"]), self.words).company_domain
         domains = {None, self.person.company_domain, now, lead["domain"]}
         return {older_mark(self.person.email_key, domain) for domain in domains}
 

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
 from enricher.address import Address, Reading, read
 from enricher.answer import Query
-from enricher.domains import Domain, Kind, classify, is_under
+from enricher.desks import is_desk
+from enricher.domains import BY_THE_LISTS, Domain, Kind, classify, is_under
 from enricher.lead import Inputs, Reason
+from enricher.own_words import NO_WORDS, OwnWords
 from enricher.sites import stated_host
 from enricher.wrappings import said
 
@@ -81,14 +82,14 @@ class _Stated:
     """Set when they name a domain, but one that is not to be asked about."""
 
 
-def identify(inputs: Inputs, internal_domains: frozenset[str] = frozenset()) -> Identity:
-    """Never raises, whatever the strings hold. `internal_domains` are the operator's own."""
-    internal = _hosts(internal_domains)
+def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
+    """Never raises, whatever the strings hold."""
+    internal = words.internal_domains
     text = said(inputs.email)
-    reading = read(text) if text else Reading(None)
+    reading = _read(text, words) if text else Reading(None)
     address = reading.address
     askable = None if address and address.domain.kind is Kind.IP_ADDRESS else address
-    stated = _stated(inputs, internal)
+    stated = _stated(inputs, words)
     company = _company(address, stated.domain)
     is_valid = address is not None or not (text or "email" in inputs.malformed)
     reason = _reason(address, internal) or (
@@ -103,11 +104,19 @@ def identify(inputs: Inputs, internal_domains: frozenset[str] = frozenset()) -> 
         company=_clean(inputs.company),
         is_free_mail=address is not None and address.domain.kind is Kind.FREE_MAIL,
         is_disposable=address is not None and address.domain.kind is Kind.DISPOSABLE,
-        is_role=address is not None and address.is_role,
+        is_role=address is not None and is_desk(address.local, address.domain.host, words.desks),
         is_valid=is_valid,
         flags=frozenset(_flags(reading, stated.domain)),
         reason=reason,
     )
+
+
+def _read(text: str, words: OwnWords) -> Reading:
+    reading = read(text)
+    if reading.address is None or words.platforms is BY_THE_LISTS:
+        return reading
+    domain = words.platforms.judge(reading.address.domain)
+    return replace(reading, address=replace(reading.address, domain=domain))
 
 
 def _reason(address: Address | None, internal: frozenset[str]) -> Reason | None:
@@ -162,28 +171,25 @@ def _flags(reading: Reading, stated: Domain | None) -> Iterator[str]:
         yield "education"
 
 
-def _stated(inputs: Inputs, internal: frozenset[str]) -> _Stated:
+def _stated(inputs: Inputs, words: OwnWords) -> _Stated:
     """The first of company_domain and website that a company can own.
 
     A free-mail service, a profile page or an address in a private network says nothing about the
     company, so it does not hide what the other fields say.
     """
     reason: Reason | None = None
-    for host in filter(None, map(stated_host, (inputs.company_domain, inputs.website))):
-        domain = classify(host)
-        if is_under(host, internal):
+    for text in (inputs.company_domain, inputs.website):
+        host = stated_host(text, words.platforms)
+        if host is None:
+            continue
+        domain = words.platforms.judge(classify(host))
+        if is_under(host, words.internal_domains):
             reason = reason or Reason.INTERNAL_DOMAIN
         elif domain.kind is Kind.BUSINESS:
             return _Stated(domain)
         elif domain.kind is Kind.RESERVED:
             reason = reason or Reason.RESERVED_DOMAIN
     return _Stated(reason=reason)
-
-
-@lru_cache(64)
-def _hosts(names: frozenset[str]) -> frozenset[str]:
-    """As the operator wrote them -> as hosts are compared. Cached: the set never changes."""
-    return frozenset(host for name in names if (host := stated_host(name)))
 
 
 def _clean(value: str | None) -> str | None:

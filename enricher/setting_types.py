@@ -132,6 +132,23 @@ def _domains(domains: tuple[str, ...]) -> tuple[str, ...]:
     return cleaned
 
 
+def _platforms(domains: tuple[str, ...]) -> tuple[str, ...]:
+    """Each may have a "-" in front, which no domain begins with."""
+    stripped = [domain.strip() for domain in domains]
+    signs = ["-" if domain.startswith("-") else "" for domain in stripped]
+    cleaned = _domains(tuple(domain.removeprefix("-") for domain in stripped))
+    if any(domain.startswith("-") for domain in cleaned):
+        raise ValueError('expected domains, one "-" in front at most, like ["-example.com"]')
+    return tuple(map("".join, zip(signs, cleaned, strict=True)))
+
+
+def _role_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    cleaned = tuple(name.strip().lower() for name in names)
+    if any(not re.fullmatch(r"-?[^\s@-][^\s@]*", name) for name in cleaned):
+        raise ValueError('expected names without @ and spaces, like ["frota","-sales"]')
+    return cleaned
+
+
 def plan_key(plan: str) -> str:
     """A plan's name as it is compared: to spell it differently must not be a way around a quota."""
     return plan.strip().casefold()
@@ -168,6 +185,8 @@ Key: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_key)]
 HashKey: TypeAlias = Annotated[Key, AfterValidator(_long_enough)]
 Strings: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_list)]
 Domains: TypeAlias = Annotated[Strings, AfterValidator(_domains)]
+PlatformDomains: TypeAlias = Annotated[Strings, AfterValidator(_platforms)]
+RoleNames: TypeAlias = Annotated[Strings, AfterValidator(_role_names)]
 Quotas: TypeAlias = Annotated[Mapping[str, int], NoDecode, BeforeValidator(_json_quotas)]
 Level: TypeAlias = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]
 

@@ -38,7 +38,9 @@ from enricher.setting_types import (
     Domains,
     HashKey,
     Level,
+    PlatformDomains,
     Quotas,
+    RoleNames,
     Section,
     Strings,
     collection_name,
@@ -122,6 +124,17 @@ class IdentitySettings(Section):
         "ENRICHER_INTERNAL_DOMAINS",
         (),
         "Domains whose leads are skipped: our own, and whoever else nobody is to be paid for.",
+    )
+    role_names: RoleNames = setting(
+        "ENRICHER_ROLE_NAMES",
+        (),
+        "Local parts that a desk reads, besides those we know; one with `-` in front is a person's.",
+    )
+    platform_domains: PlatformDomains = setting(
+        "ENRICHER_PLATFORM_DOMAINS",
+        (),
+        "Domains whose sub-domains and pages are other companies', besides those we know;"
+        " one with `-` in front is a company's own.",
     )
     mx_lookup: bool = setting(
         "ENRICHER_MX_LOOKUP", False, "Ask the DNS whether the domain of an address takes mail."

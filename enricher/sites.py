@@ -11,7 +11,16 @@ import re
 from functools import lru_cache
 from urllib.parse import unquote
 
-from enricher.domains import Kind, ascii_host, classify, is_brand_of, is_under, parents
+from enricher.domains import (
+    BY_THE_LISTS,
+    Kind,
+    Platforms,
+    ascii_host,
+    classify,
+    is_brand_of,
+    is_under,
+    parents,
+)
 from enricher.redirects import target_of
 from enricher.wordlists import PLATFORMS, PROFILE_BRANDS, PROFILE_HOSTS, SHORT_LINKS
 from enricher.wrappings import bare, links, plain, said
@@ -35,18 +44,20 @@ _SHORT_PATH = re.compile(r"(?=.*[A-Za-z])(?=.*\d|.+[A-Z].*)(?=.*[a-z\d])[A-Za-z0
 """What a machine made up: figures or capitals within one word of some letters."""
 
 
-def stated_host(value: str | None) -> str | None:
+def stated_host(value: str | None, platforms: Platforms = BY_THE_LISTS) -> str | None:
     """The host in a domain, a URL or an address that somebody wrote into a domain field.
 
     `None` for IP addresses, schemes other than http, pages on sites full of others', and texts longer
     than any URL: a vendor's record may hold megabytes, and what was read lately stays in memory.
     """
-    return None if value is not None and len(value) > _LONGEST_URL else _stated_host(value)
+    if value is not None and len(value) > _LONGEST_URL:
+        return None
+    return _stated_host(value, platforms)
 
 
 @lru_cache(_KEPT_HOSTS)
-def _stated_host(value: str | None) -> str | None:
-    return _owner(_unwrapped(said(value)), 0)
+def _stated_host(value: str | None, platforms: Platforms) -> str | None:
+    return _owner(_unwrapped(said(value)), platforms, 0)
 
 
 def _unwrapped(text: str) -> str:
@@ -59,7 +70,7 @@ def _unwrapped(text: str) -> str:
     return unquote(text) if _ENCODED_HTTP.match(text) else text
 
 
-def _owner(text: str, hops: int) -> str | None:
+def _owner(text: str, platforms: Platforms, hops: int) -> str | None:
     """The host that a link stands for, however many links it is wrapped into."""
     text, is_url = _HTTP.subn("", text.replace("\\", "/").lstrip("/"), count=1)
     if not is_url and _SCHEME.match(text):
@@ -67,10 +78,13 @@ def _owner(text: str, hops: int) -> str | None:
     host, rest = _host_and_rest(text)
     if host is None:
         return None
-    is_others = _is_site_of_others(host)
+    is_others = _is_site_of_others(host, platforms)
     if hops < _MOST_HOPS and rest and (target := target_of(host, rest, is_wrapper=is_others)):
-        return _owner(target, hops + 1)
-    return None if _is_page_of_others(host, rest, hops, is_others) else host
+        return _owner(target, platforms, hops + 1)
+    if is_under(host, platforms.removed):
+        return host
+    is_page = _is_page_of_others(host, rest, hops, is_others)
+    return None if is_page or host in platforms.added else host
 
 
 def _host_and_rest(text: str) -> tuple[str | None, str]:
@@ -89,7 +103,9 @@ def _without_www(host: str) -> str:
     return host if short != host and classify(short).kind is Kind.SUFFIX else short
 
 
-def _is_site_of_others(host: str) -> bool:
+def _is_site_of_others(host: str, platforms: Platforms) -> bool:
+    if is_under(host, platforms.removed):
+        return False
     return is_under(host, PROFILE_HOSTS) or any(
         is_brand_of(each, PROFILE_BRANDS) for each in parents(host)
     )

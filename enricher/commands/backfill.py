@@ -57,8 +57,8 @@ async def plan(settings: Settings, query: Document) -> Plan:
     console = _console()
     async with opened(settings) as database, calling.vendors(settings) as vendors:
         backfills = Backfills(database[settings.mongo.collection], query)
-        internal, key = frozenset(settings.identity.internal_domains), settings.privacy.hash_key
-        estimator = Estimator(database, backfills, vendors.providers, internal, key)
+        words, key = calling.words_of(settings), settings.privacy.hash_key
+        estimator = Estimator(database, backfills, vendors.providers, words, key)
         with explained("counting the leads"), filtering():
             run = await backfills.unfinished()
             with Meter(console, "Leads counted", None) as meter:

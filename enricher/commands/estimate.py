@@ -20,6 +20,7 @@ from enricher.answer import Query
 from enricher.commands.meter import Meter
 from enricher.identity import Identity, identify
 from enricher.lead import Document, Reason
+from enricher.own_words import OwnWords
 from enricher.providers.base import Provider
 from enricher.providers.guarded import question_of, unfit
 from enricher.store.backfills import Backfills, Run
@@ -67,13 +68,13 @@ class Estimator:
         database: AsyncDatabase[Document],
         backfills: Backfills,
         providers: Sequence[Provider],
-        internal_domains: frozenset[str],
+        words: OwnWords,
         hash_key: SecretStr | None = None,
     ) -> None:
         self._database = database
         self._backfills = backfills
         self._paid = [provider for provider in providers if not provider.is_free]
-        self._internal_domains = internal_domains
+        self._words = words
         self._suppressed = Suppressed(database)
         self._hash_key = hash_key
         self._keyring: Keyring | None = None
@@ -96,9 +97,7 @@ class Estimator:
 
     async def _add(self, found: Estimate, leads: list[Document]) -> None:
         found.leads += len(leads)
-        identities = [
-            identify(read_inputs(lead["inputs"]), self._internal_domains) for lead in leads
-        ]
+        identities = [identify(read_inputs(lead["inputs"]), self._words) for lead in leads]
         objected = await asyncio.gather(*(self._has_objected(each) for each in identities))
         reasons = [
             Reason.SUPPRESSED if each_objected else each.reason

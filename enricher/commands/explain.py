@@ -99,16 +99,16 @@ class Explainer:
         return list({id_key(id_): id_ for id_ in found}.values())
 
     async def _explanation(self, leads: Leads, standing: Standing) -> Explanation:
-        internal = frozenset(self.settings.identity.internal_domains)
+        words = calling.words_of(self.settings)
         standing = self._as_daemons_heed_it(standing)
-        identity = identify(standing.inputs, internal)
+        identity = identify(standing.inputs, words)
         sources, is_suppressed = await asyncio.gather(
             self._sources(leads, identity), self._has_objected(identity)
         )
         return explain_lead(
             standing,
             sources,
-            internal,
+            words,
             is_suppressed=is_suppressed,
             is_of_data=self._is_of_data(standing, identity),
         )

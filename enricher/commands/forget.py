@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
+from enricher.calling import words_of
 from enricher.commands.database import explained, opened
 from enricher.commands.ids import forget_ids
 from enricher.errors import DatabaseRefused, SettingsError
@@ -75,6 +76,7 @@ async def _forgetting(
         Cache(database, WHY, settings.work.lease_seconds),
         await keyring(database, settings.privacy.hash_key),
         _providers(settings),
+        words_of(settings),
     )
 
 

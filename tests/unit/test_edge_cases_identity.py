@@ -12,8 +12,9 @@ import pytest
 
 from enricher.identity import identify
 from enricher.lead import Inputs, Reason
+from enricher.own_words import own_words
 
-INTERNAL = frozenset({"our-own.com"})
+INTERNAL = own_words(["our-own.com"])
 
 LINES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (

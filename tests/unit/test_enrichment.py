@@ -14,6 +14,7 @@ from enricher.conclude import RetryPolicy
 from enricher.enrichment import Enrichment
 from enricher.gate import Gate
 from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
+from enricher.own_words import own_words
 from enricher.providers.local import Local
 from enricher.retry import Retries
 from enricher.waterfall import Waterfall
@@ -44,7 +45,7 @@ def enrichment(*providers: Scripted, seconds: float = 30) -> Enrichment:
         keyring=KEYRING,
         policy=RetryPolicy(RETRIES, timedelta(seconds=60)),
         seconds_for_a_lead=seconds,
-        internal_domains=frozenset({"our-own.com"}),
+        words=own_words(["our-own.com"]),
         random=Random(1),
     )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from enricher.identity import Identity, identify
 from enricher.lead import Inputs, Reason
+from enricher.own_words import own_words
 
 
 def of(email: str | None = None, **fields: str | None) -> Identity:
@@ -505,18 +506,18 @@ def test_e23_a_stated_reserved_domain_alone_is_the_reason() -> None:
 
 @pytest.mark.parametrize("email", ["jane@our.com", "jane@mail.our.com", "JANE@OUR.COM"])
 def test_e24_our_own_people_are_skipped_sub_domains_too(email: str) -> None:
-    identity = identify(Inputs(email=email), frozenset({"Our.com"}))
+    identity = identify(Inputs(email=email), own_words(["Our.com"]))
     assert identity.reason is Reason.INTERNAL_DOMAIN
 
 
 def test_e24_a_domain_that_ends_alike_is_not_ours() -> None:
-    internal = frozenset({"our.com", "b\u00fccher.de"})
+    internal = own_words(["our.com", "b\u00fccher.de"])
     assert identify(Inputs(email="jane@notour.com"), internal).reason is None
     assert identify(Inputs(email="jane@xn--bcher-kva.de"), internal).reason
 
 
 def test_e24_our_own_domain_in_the_website_field_says_nothing_of_the_company() -> None:
-    internal = frozenset({"our.com"})
+    internal = own_words(["our.com"])
     lead = identify(Inputs(email="jane@acme.com", website="https://our.com/signup"), internal)
     assert lead.company_domain == "acme.com"
     assert identify(Inputs(website="our.com"), internal).reason is Reason.INTERNAL_DOMAIN
