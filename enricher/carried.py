@@ -10,7 +10,8 @@ was read long ago. So nothing is trusted for standing there:
     answers of person providers          count while both are the same: which job is the lead's depends on
                                          its company, so the kept answer is judged again, at no cost
 
-What goes takes its provenance, alternatives and confidence along. What others put beside our data
+Who found something is asked again when the data is gone, or somebody else's: a writer may have put a copy
+from before in its place. What goes takes its provenance, alternatives and confidence along. What others put beside our data
 stays. The attempts spent so far were spent on the other question. Ours is what has a provenance, and, where it is known to be about somebody else, every field of
 the contract: a provenance may be lost in a writer's model.
 """
@@ -23,6 +24,7 @@ from enum import Enum, auto
 from typing import Any
 
 from enricher.answer import Kind
+from enricher.conclude import FOUND
 from enricher.employer import MISMATCH
 from enricher.fields import FIELDS
 from enricher.identity import Identity
@@ -46,8 +48,12 @@ def carry_over(
 ) -> tuple[Lead, bool]:
     """The lead with what counts, and whether any of its data does not. `about` is what the lead asks
     now (`identity`), `kinds` are those of the providers."""
-    answered = _answered(lead, identity, about, kinds)
     proofs = _proofs(lead.enriched_data, lead.subject, identity, about)
+    answered = {
+        name: said
+        for name, said in _answered(lead, identity, about, kinds).items()
+        if said != FOUND or _is_there(kinds.get(name), proofs)
+    }
     if all(proof is _Proof.SAME for proof in proofs.values()):
         return replace(lead, answered=answered), False
     data = _without_others(lead.enriched_data, proofs)
@@ -71,6 +77,12 @@ def is_of_data(data: object, noted: object, identity: Identity, about: Subject) 
 
 
 # Who answered
+
+
+def _is_there(kind: Kind | None, proofs: Mapping[Kind, _Proof]) -> bool:
+    """Whether what a provider found still stands on the lead: who found something that is gone is asked
+    again, or it would never come back."""
+    return all(proofs[each] is _Proof.SAME for each in ([kind] if kind else Kind))
 
 
 def _answered(
@@ -115,6 +127,8 @@ def _proofs(
     what is beside the answers can tell that it is not the same, but not that it is: the data may be
     a copy of earlier than that."""
     beside = read_subject(mapping(data.get(METADATA)).get(SUBJECT))
+    if not data:
+        return dict.fromkeys(Kind, _Proof.NONE)
     if beside is not None:
         return _halves(beside, about, _Proof.SAME)
     if isinstance(noted, str):

@@ -174,6 +174,18 @@ async def test_another_spelling_is_the_same_and_asks_nobody_again(
     assert rig.questions(company) == before
 
 
+@pytest.mark.parametrize("before", [None, {"notes": "a writer's"}])
+async def test_what_a_copy_from_before_took_away_is_found_again_at_no_cost(
+    rig: Rig, daemon: Daemon, before: object
+) -> None:
+    company, id_ = domain(), f"taken away {before}"
+    waiting = await retrying(rig, id_, at(company), email=at(company))
+    assert waiting["enrichment"]["answered"]["clearbit"] == "found"
+    lead = await due(rig, id_, enriched_data=before)
+    assert (lead["enrichment_status"], company_of(lead)) == ("completed", company)
+    assert rig.questions(company)["clearbit", company] == 1
+
+
 # -- after it was done -------------------------------------------------------------------------
 
 

@@ -194,9 +194,19 @@ def test_answers_without_a_subject_count_for_nothing() -> None:
 
 def test_answers_without_any_data_count_for_their_subject() -> None:
     at_typo = subject("pat@huntco-one.com", "unknown-typo.com").document
-    assert carried(lead({}, at_typo), ("pat@huntco-one.com", "unknown-typo.com"))[1] == ANSWERED
+    _, answered, is_stripped = carried(
+        lead({}, at_typo), ("pat@huntco-one.com", "unknown-typo.com")
+    )
+    assert (answered, is_stripped) == ({"clearbit": "not_found", "hunter": "failed"}, False)
     _, answered, is_stripped = carried(lead({}, at_typo), ("pat@huntco-one.com", "acme.com"))
-    assert (answered, is_stripped) == ({"hunter": "failed", "local": "found"}, False)
+    assert (answered, is_stripped) == ({"hunter": "failed"}, False)
+
+
+@pytest.mark.parametrize("found", [{}, data(None), data(subject("bob@huntco-one.com"))])
+def test_who_found_what_is_gone_is_asked_again(found: dict[str, Any]) -> None:
+    """A copy of the lead from before took the place of what was found."""
+    _, answered, _ = carried(lead(found, subject(*PAT).document))
+    assert answered == {"clearbit": "not_found", "hunter": "failed"}
 
 
 @pytest.mark.parametrize("noted", [None, subject(*PAT).document])
@@ -254,7 +264,7 @@ def test_garbage_stops_nothing(garbage: dict[str, Any], noted: object) -> None:
         (data(None), "another", False),
         (data(None), None, True),
         (None, [], True),
-        ("x", subject("bob@huntco-one.com").document, False),
+        ("x", subject("bob@huntco-one.com").document, True),
     ],
 )
 def test_whether_data_is_about_the_lead_as_it_stands(
