@@ -35,6 +35,7 @@ from enricher.store.changes import Changes, StreamUnavailable
 from enricher.store.checkpoints import Checkpoint
 from enricher.store.indexes import Indexes
 from enricher.store.secret import keyring_if_made
+from enricher.texts import one_line
 
 _CONNECTIONS = 2
 _SUBJECT_WIDTH = 16
@@ -65,7 +66,9 @@ class Lines:
         if state is State.FAILED:
             self.failed.append(subject)
         word = (f"{state:<8}", _COLOURS[state])
-        self.console.print(Text.assemble(f"{subject:<{_SUBJECT_WIDTH}}", word, f" {detail}"))
+        self.console.print(
+            Text.assemble(f"{subject:<{_SUBJECT_WIDTH}}", word, f" {one_line(detail)}")
+        )
 
 
 async def report(settings: Settings) -> None:

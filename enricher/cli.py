@@ -14,6 +14,7 @@ from loguru import logger
 from enricher import __version__, cores, log, signals
 from enricher.errors import EnricherError, ExitCode, SettingsError
 from enricher.settings import LogSettings, Settings, is_exposed, load
+from enricher.texts import many_lines
 
 DATA_DIR = Path("enricher-data")
 """Where `enricher run` keeps its embedded MongoDB."""
@@ -38,7 +39,7 @@ def main() -> NoReturn:
     try:
         cli(standalone_mode=True)
     except EnricherError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the one clear line
+        print(many_lines(str(error)), file=sys.stderr)  # noqa: T201 - the one clear line
         sys.exit(error.exit_code)
     except Exception:  # noqa: BLE001 - the process ends visibly, with a redacted traceback
         logger.exception("command.failed")

@@ -21,7 +21,8 @@ from enricher import amounts, countries
 from enricher.answer import Kind
 from enricher.profiles import NETWORKS, handle_of, same_profile
 from enricher.sites import stated_host
-from enricher.storable import is_blank, mapping, plain, safe_name, storable
+from enricher.storable import is_blank, mapping, safe_name, storable
+from enricher.texts import many_lines, one_line
 
 COMPANY, PERSON, EMAIL = Kind.COMPANY.section, Kind.PERSON.section, Kind.EMAIL.section
 
@@ -37,7 +38,6 @@ MOST_FIELDS = 200
 DEAD_LOGO_HOSTS = frozenset({"logo.clearbit.com"})
 """Shut in December 2025. Other vendors still hand out links to it."""
 
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _CATCH_ALL = frozenset({"catch-all", "catch_all", "catchall", "accept-all", "acceptall"})
 _OLDEST_COMPANY, _FAR_FUTURE = 500, 2100
 _BEST_SCORE = 100
@@ -57,17 +57,13 @@ class FieldType:
 def _text(value: object, longest: int = LONGEST_TEXT) -> str | None:
     if not isinstance(value, str) or len(value) > longest:
         return None
-    clean = value.strip() if _is_plain(value) else plain(_UNPRINTABLE.sub("", value)).strip()
+    clean = one_line(value)
     return None if is_blank(clean) else clean
 
 
-def _is_plain(text: str) -> bool:
-    """Nearly all are, and this is quicker than to clean them."""
-    return text.isascii() and text.isprintable()
-
-
 def _prose(value: object) -> str | None:
-    return _text(value[:LONGEST_PROSE], LONGEST_PROSE) if isinstance(value, str) else None
+    clean = many_lines(value[:LONGEST_PROSE]) if isinstance(value, str) else None
+    return None if is_blank(clean) else clean
 
 
 def _texts(value: object) -> list[str] | None:
@@ -84,7 +80,7 @@ def _word(value: object) -> str | None:
     """One of a vendor's own words, as "accept_all"; "unknown" is such a word too."""
     if not isinstance(value, str) or len(value) > LONGEST_WORD:
         return None
-    word = plain(_UNPRINTABLE.sub("", value)).strip().lower()
+    word = one_line(value).lower()
     if word in _CATCH_ALL:
         return "accept_all"
     return word if word == "unknown" or not is_blank(word) else None

@@ -14,6 +14,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from enricher.texts import one_line, readable
+
 PLACEHOLDERS = frozenset(
     {"", "-", "--", "?", "\u2013", "\u2014", "none", "null", "nil", "undefined", "unknown"}
 ) | {"n/a", "n.a.", "#n/a", "not available", "not applicable", "not provided"}
@@ -60,7 +62,7 @@ def safe_name(name: object) -> str:
 
 @lru_cache(1024)
 def _made_safe(text: str) -> str:
-    return re.sub(r"^\$", "_", plain(text).replace("\0", "").replace(".", "_"))
+    return re.sub(r"^\$", "_", one_line(plain(text)).replace(".", "_"))
 
 
 def plain(text: str) -> str:
@@ -97,7 +99,7 @@ def _storable(value: object, depth: int) -> Any:
         case None | bool() | bytes() | datetime():
             return value
         case str():
-            return plain(value)
+            return readable(plain(value))
         case float():
             return float(value) if math.isfinite(value) else None
         case int():

@@ -30,6 +30,7 @@ from enricher.field_types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST
 from enricher.profiles import handle_of
 from enricher.sites import stated_host
 from enricher.storable import is_blank
+from enricher.texts import many_lines, one_line
 
 Record: TypeAlias = Mapping[str, Any]
 """A parsed JSON object, of any content."""
@@ -37,7 +38,6 @@ Record: TypeAlias = Mapping[str, Any]
 _INT64 = 2**63
 _CLEAN_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _CLEAN_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?", re.ASCII)
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters, and lone surrogates: JSON may hold them, UTF-8 and so BSON cannot."""
 
 
@@ -79,7 +79,8 @@ def text(record: object, *path: str) -> str | None:
 def prose(record: object, *path: str) -> str | None:
     """Text for people to read, cut at `LONGEST_PROSE` characters."""
     value = at(record, *path)
-    return _text(value[:LONGEST_PROSE], LONGEST_PROSE) if isinstance(value, str) else None
+    clean = many_lines(value[:LONGEST_PROSE]) if isinstance(value, str) else None
+    return None if is_blank(clean) else clean
 
 
 def texts(record: object, *path: str) -> list[str] | None:
@@ -163,6 +164,5 @@ def present(values: Mapping[str, object]) -> dict[str, object]:
 def _text(value: object, longest: int) -> str | None:
     if not isinstance(value, str):
         return None
-    is_plain = value.isascii() and value.isprintable()  # nearly all are, and it is quicker
-    clean = value.strip() if is_plain else _UNPRINTABLE.sub("", value).strip()
+    clean = one_line(value)
     return clean if len(clean) <= longest and not is_blank(clean) else None
