@@ -17,6 +17,7 @@ from enricher.lead import Document
 from enricher.subject import older_mark
 from tests.processes import Daemon
 from tests.rig import Rig, domain, open_rig
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -45,7 +46,7 @@ def at(company: str, person: str = "pat.example") -> str:
     return f"{person}@{company}"
 
 
-async def settled(rig: Rig, id_: str) -> Document:
+async def settled(rig: Rig, id_: object) -> Document:
     """As it stands when a daemon is next done with it."""
     await rig.witness.settle_of(id_)
     rig.witness.forget(id_)
@@ -338,3 +339,54 @@ async def test_data_of_ours_that_nothing_proves_is_found_anew(rig: Rig, daemon: 
     found = await settled(rig, "unproven")
     assert (company_of(found), holds(found, "likes boats")) == (company, False)
     assert found["enriched_data"]["notes"] == "a writer's"
+
+
+# -- between two daemons -----------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_rig(mongodb_uri: str) -> AsyncIterator[Rig]:
+    """Whose daemons come and go."""
+    async with open_rig(mongodb_uri) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "drained"])
+@pytest.mark.parametrize("change", ["mailbox", "company", "both", "spelling"])
+async def test_who_takes_a_lead_over_goes_on_with_what_is_about_the_same(
+    own_rig: Rig, change: str, *, is_killed: bool
+) -> None:
+    """What one vendor found was kept while the other took long, and then the process ended."""
+    rig, old, new = own_rig, domain(), domain()
+    changes = {
+        "mailbox": (at(old, "bob.builder"), old),
+        "company": (at(old), new),
+        "both": (at(new, "bob.builder"), new),
+        "spelling": (f"mailto:PAT.Example+x@{old}", f"https://www.{old}/about"),
+    }
+    email, company = changes[change]
+    settings = SETTINGS | {"ENRICHER_LEASE_SECONDS": 2, "ENRICHER_SHUTDOWN_GRACE_SECONDS": 1}
+    rig.simulator.inject("hang", vendor="hunter", question=at(old))
+    async with rig.daemon(**settings | {"ENRICHER_LEAD_TIMEOUT_SECONDS": 60}) as first:
+        await first.wait_for_event("stream.opened")
+        await rig.leads.insert_one({"_id": 1, "email": at(old), "company_domain": old})
+        await eventually(lambda: _is_kept(rig))
+        if is_killed:
+            first.kill()
+        else:
+            first.terminate()
+        await first.wait()
+    rig.simulator.faults.clear()
+    await rig.leads.update_one({"_id": 1}, {"$set": {"email": email, "company_domain": company}})
+    async with rig.daemon(**settings):
+        lead = await settled(rig, 1)
+    assert lead["enrichment_status"] == "completed"
+    assert company_of(lead) == (new if new in company else old)
+    assert holds(lead, "bob" if "bob" in email else "pat")
+    assert not holds(lead, "pat" if "bob" in email else "bob")
+    assert rig.questions(old)["clearbit", old] == 1
+
+
+async def _is_kept(rig: Rig) -> bool:
+    lead = await rig.lead(1)
+    return "clearbit" in lead.get("enrichment", {}).get("answered", {})
