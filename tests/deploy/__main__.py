@@ -28,9 +28,11 @@ async def main(seconds: float, into: Path) -> None:
     prometheus = shutil.which("prometheus") or "prometheus"
     with tempfile.TemporaryDirectory(prefix="enricher-pictures-") as directory:
         async with EmbeddedServer(Path(directory, "db")) as server:
-            settings = {"HUNTER_DAILY_BUDGET": "2500", "APOLLO_API_KEY": "good"}
             fleet = watched_fleet(
-                server.uri, prometheus, Path(directory), leads_a_second=3.0, **settings
+                *(server.uri, prometheus, Path(directory)),
+                leads_a_second=3.0,
+                HUNTER_DAILY_BUDGET="2500",
+                APOLLO_API_KEY="good",
             )
             async with fleet as watched:
                 await _let_it_run(watched, seconds)

@@ -1,4 +1,4 @@
-"""Prometheus' own tools: without them a test is skipped on a laptop, and fails in CI."""
+"""The tools of Prometheus and Alertmanager: without them a test is skipped on a laptop, and fails in CI."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import shutil
 import pytest
 
 
-def _tool(name: str) -> str:
+def _tool(name: str, package: str = "prometheus") -> str:
     found = shutil.which(name)
     if found is None and os.environ.get("CI"):
-        pytest.fail(f"{name} is not installed: it comes with Debian's package prometheus")
+        pytest.fail(f"{name} is not installed: it comes with Debian's package {package}")
     if found is None:
         pytest.skip(f"{name} is not installed")
     return found
@@ -25,3 +25,13 @@ def promtool() -> str:
 @pytest.fixture(scope="session")
 def prometheus() -> str:
     return _tool("prometheus")
+
+
+@pytest.fixture(scope="session")
+def amtool() -> str:
+    return _tool("amtool", "prometheus-alertmanager")
+
+
+@pytest.fixture(scope="session")
+def alertmanager() -> str:
+    return _tool("prometheus-alertmanager", "prometheus-alertmanager")

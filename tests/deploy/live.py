@@ -10,12 +10,12 @@ wrong: a key that is refused, a budget that is used up, a vendor that fails for 
 from __future__ import annotations
 
 import asyncio
-import socket
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import yaml
 from enricher.demo.leads import sample_leads
 from enricher.demo.simulator import Simulator
 from tests.deploy.promql import RULES
-from tests.processes import Daemon, bound_to_us
+from tests.processes import Daemon, bound_to_us, free_port
 from tests.rig import Rig, open_rig
 from tests.waiting import eventually
 
@@ -79,43 +79,77 @@ class Prometheus:
         return sum(each["health"] == "up" for each in said["data"]["activeTargets"])
 
 
+@dataclass(slots=True)
+class Daemons:
+    """Two of them, at ports of their own, that can be stopped and started again."""
+
+    environment: dict[str, str]
+    ports: tuple[int, ...] = field(default_factory=lambda: (free_port(), free_port()))
+    _running: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self) -> None:
+        for port in self.ports:
+            settings = self.environment | {"ENRICHER_HTTP_PORT": str(port)}
+            daemon = Daemon("run", env=settings, quiet=True)
+            await self._running.enter_async_context(daemon)
+            await daemon.wait_for_event("daemon.started")
+
+    async def stop(self) -> None:
+        """At once, as a machine that is gone."""
+        await self._running.aclose()
+
+    @property
+    def targets(self) -> list[str]:
+        return [f"127.0.0.1:{port}" for port in self.ports]
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """What there is to look at."""
 
     prometheus: Prometheus
     simulator: Simulator
+    daemons: Daemons
     began_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """Where Prometheus tells of alerts, and how much sooner than its rules say."""
+
+    alertmanager: str
+    hurry: float
 
 
 @asynccontextmanager
 async def watched_fleet(
-    uri: str, prometheus: str, directory: Path, *, leads_a_second: float = 8.0, **settings: str
+    uri: str,
+    prometheus: str,
+    directory: Path,
+    *,
+    leads_a_second: float = 8.0,
+    alerting: Alerting | None = None,
+    **settings: str,
 ) -> AsyncIterator[Fleet]:
     """All of it at work; `prometheus` is the path of the program, `directory` its own."""
     async with AsyncExitStack() as stack:
         rig = await stack.enter_async_context(
             open_rig(uri, latency=0.1, jitter=0.2, keys={}, windows={})
         )
-        environment = _environment(rig) | settings
-        daemons = [await stack.enter_async_context(_daemon(environment)) for _ in range(2)]
-        targets = [(await each.http_url()).removeprefix("http://") for each in daemons]
-        watching = await stack.enter_async_context(_prometheus(prometheus, directory, targets))
+        daemons = Daemons(_environment(rig) | settings)
+        stack.push_async_callback(daemons.stop)
+        await daemons.start()
+        config = _config(directory, daemons.targets, alerting)
+        watching = await stack.enter_async_context(_prometheus(prometheus, directory, config))
+        await eventually(lambda: _sees(watching, len(daemons.targets)), within=30)
         began_at = time.time()
         await stack.enter_async_context(_load(rig, leads_a_second))
-        yield Fleet(watching, rig.simulator, began_at)
+        yield Fleet(watching, rig.simulator, daemons, began_at)
 
 
 def _environment(rig: Rig) -> dict[str, str]:
     ours = {name: text for name, text in rig.environment().items() if name not in _SEEN_FROM_HERE}
     return ours | _SETTINGS
-
-
-@asynccontextmanager
-async def _daemon(environment: dict[str, str]) -> AsyncIterator[Daemon]:
-    async with Daemon("run", env=environment, quiet=True) as daemon:
-        await daemon.wait_for_event("daemon.started")
-        yield daemon
 
 
 @asynccontextmanager
@@ -135,13 +169,13 @@ async def _load(rig: Rig, leads_a_second: float) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _prometheus(
-    program: str, directory: Path, targets: list[str]
+    program: str, directory: Path, config: dict[str, Any]
 ) -> AsyncIterator[Prometheus]:
-    config = directory / "prometheus.yml"
-    config.write_text(yaml.safe_dump(_config(directory, targets)), "utf-8")
-    port = _free_port()
+    file = directory / "prometheus.yml"
+    file.write_text(yaml.safe_dump(config), "utf-8")
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
-        *(*bound_to_us(), program, f"--config.file={config}", "--log.level=warn"),
+        *(*bound_to_us(), program, f"--config.file={file}", "--log.level=warn"),
         *(f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=sys.stderr,
@@ -150,9 +184,7 @@ async def _prometheus(
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30
         ) as http:
-            prometheus = Prometheus(http)
-            await eventually(lambda: _sees(prometheus, len(targets)), within=30)
-            yield prometheus
+            yield Prometheus(http)
     finally:
         process.terminate()
         await process.wait()
@@ -166,31 +198,40 @@ async def _sees(prometheus: Prometheus, targets: int) -> bool:
     return ready.is_success and await prometheus.targets_up() == targets
 
 
-def _config(directory: Path, targets: list[str]) -> dict[str, Any]:
+def _config(directory: Path, targets: list[str], alerting: Alerting | None) -> dict[str, Any]:
+    hurry = alerting.hurry if alerting else 1
+    told = [{"static_configs": [{"targets": [alerting.alertmanager]}]}] if alerting else []
     return {
         "global": {
             "scrape_interval": f"{SCRAPE_SECONDS}s",
             "evaluation_interval": f"{SCRAPE_SECONDS}s",
         },
-        "rule_files": [str(_quickened(path, directory)) for path in RULES],
+        "rule_files": [str(_quickened(path, directory, hurry)) for path in RULES],
         "scrape_configs": [
             {"job_name": "enricher", "static_configs": [{"targets": targets}]},
         ],
+        "alerting": {"alertmanagers": told},
     }
 
 
-def _quickened(path: Path, directory: Path) -> Path:
-    """Our rules, evaluated as often as is scraped: nobody waits a minute here."""
+def _quickened(path: Path, directory: Path, hurry: float) -> Path:
+    """Our rules, evaluated as often as is scraped, and so much sooner sure: nobody waits a minute here."""
     rules = yaml.safe_load(path.read_text("utf-8"))
     for group in rules["groups"]:
         group.pop("interval", None)
+        for rule in group["rules"]:
+            if "for" in rule:
+                rule["for"] = f"{seconds_of(rule['for']) / hurry * 1000:.0f}ms"
     copy = directory / path.name
     copy.write_text(yaml.safe_dump(rules), "utf-8")
     return copy
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def seconds_of(duration: str) -> int:
+    """Of Prometheus' notation: `15m`, `1h30m`."""
+    parts = re.findall(r"(\d+)([smhdw])", duration)
+    assert duration == "".join(number + unit for number, unit in parts), duration
+    return sum(int(number) * _SECONDS[unit] for number, unit in parts)
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

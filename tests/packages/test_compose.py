@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -147,6 +148,35 @@ def test_prometheus_takes_its_configuration_and_asks_every_daemon(promtool: str)
     [found] = job["dns_sd_configs"]
     assert set(found["names"]) == {"enricher"}
     assert found["port"] == HttpSettings().port
+
+
+def test_alertmanager_is_where_prometheus_looks_and_takes_the_addresses_it_is_given() -> None:
+    service = services()["alertmanager"]
+    at = {target: ROOT / source for source, target in mounts(service)}
+    [command] = service["command"]
+    [script] = re.findall(r"sh (/etc/alertmanager/\S+)", command)
+    filler = at["/etc/alertmanager"] / Path(script).name
+    made = subprocess.run(
+        ["sh", str(filler)],
+        env={"PATH": os.environ["PATH"]} | {name: f"http://{name}/" for name in _addresses()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert made.stderr == ""
+    receivers = yaml.safe_load(made.stdout)["receivers"]
+    assert {f"http://ALERTS_{each['name'].upper()}_URL/" for each in receivers} == {
+        each["webhook_configs"][0]["url"] for each in receivers
+    }
+    told = yaml.safe_load((ROOT / "deploy/prometheus/compose.yml").read_text("utf-8"))["alerting"]
+    assert told["alertmanagers"] == [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]
+
+
+def _addresses() -> set[str]:
+    """Those that compose passes on, under the names that it finds them by."""
+    given = services()["alertmanager"]["environment"]
+    assert given == {name: f"${{{name}:-}}" for name in given}
+    return set(given)
 
 
 def test_grafana_finds_prometheus_and_the_dashboards_where_they_are_mounted() -> None:

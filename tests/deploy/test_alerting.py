@@ -1,0 +1,67 @@
+"""From a daemon that fails to somebody's pager and back: real daemons, Prometheus, Alertmanager, shipped routes.
+
+Only the rules' `for` is shorter than what is shipped. Alertmanager collects for 30 s before it tells
+anything, and tells of an end a minute after the last message, so this takes two or three minutes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enricher.demo.faults import Fault
+from tests.deploy.alertmanager import RECEIVERS, Post, filled, listening, running
+from tests.deploy.live import Alerting, Fleet, watched_fleet
+from tests.deploy.promql import DEPLOY
+from tests.waiting import eventually
+
+HURRY = 300
+"""A quarter of an hour is three seconds: some scrapes, so that `for` still means something."""
+PATIENCE = 240
+PAGE, TICKET = ("/page", "EnricherDown"), ("/ticket", "ProviderCircuitOpen")
+
+
+@pytest.mark.timeout(900)
+async def test_a_page_and_a_ticket_reach_somebody_with_their_runbook_and_end(
+    mongodb_uri: str, prometheus: str, alertmanager: str, tmp_path: Path
+) -> None:
+    with listening() as post:
+        async with running(alertmanager, tmp_path, filled(tmp_path, post)) as manager:
+            alerting = Alerting(manager.url.removeprefix("http://"), HURRY)
+            async with watched_fleet(mongodb_uri, prometheus, tmp_path, alerting=alerting) as fleet:
+                await _go_through(fleet, post)
+    for path, name in (PAGE, TICKET):
+        assert post.paths_of(name) == {path}
+    assert {path for path, _ in post.messages} <= {f"/{name}" for name in RECEIVERS.values()}
+
+
+async def _go_through(fleet: Fleet, post: Post) -> None:
+    """One after the other as far as they must be; the page ends while the ticket begins."""
+    fault = fleet.simulator.faults.add(Fault("server_error", vendor="clearbit"))
+    await fleet.daemons.stop()
+    page = await eventually(lambda: post.told(*PAGE, "firing"), within=PATIENCE)
+    await fleet.daemons.start()
+    ticket = await eventually(lambda: post.told(*TICKET, "firing"), within=PATIENCE)
+    fleet.simulator.faults.remove(fault)
+    for told, severity in ((page, "critical"), (ticket, "warning")):
+        assert told["labels"]["severity"] == severity
+        _check_that_it_helps(told)
+    assert ticket["labels"]["provider"] in ticket["annotations"]["summary"]
+    await eventually(lambda: post.told(*PAGE, "resolved"), within=PATIENCE)
+    await eventually(lambda: post.told(*TICKET, "resolved"), within=PATIENCE)
+
+
+def _check_that_it_helps(told: dict[str, Any]) -> None:
+    """A summary to be read half asleep, and the section of the runbook that is about it."""
+    said = told["annotations"]
+    name = told["labels"]["alertname"]
+    assert re.fullmatch(r"[\w ]+\.", said["summary"])
+    assert not [text for text in said.values() if "{{" in text or "<no value>" in text]
+    assert told["labels"]["job"] == "enricher"
+    page, _, section = said["runbook_url"].partition("#")
+    assert page.endswith("/runbooks.md")
+    assert f"\n## {name}\n" in (DEPLOY / "runbooks.md").read_text("utf-8")
+    assert section == name.lower()
