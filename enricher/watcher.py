@@ -10,7 +10,8 @@ Where events may have been missed (a position the server no longer knows, a coll
 or that another took the place of, a server without change streams) the collection is searched for leads
 that were never admitted. The stream is opened first and the search comes second, so that nothing falls
 in between. Until the search has come to its end the new position is not saved: whatever ends it
-half-way, it is made again. A start searches as well, for what any earlier version or outage left behind.
+half-way, it is made again. A start searches as well, for what any earlier version or outage left behind,
+once the stream has had the time to tell of what was inserted meanwhile.
 
 The search, and the record of the history that it needs, may take minutes on a large collection. A task of
 their own makes them while the stream's leads go on.
@@ -66,6 +67,8 @@ class Watcher:
     """What may be done with a lone lead instead of ringing the bell; false when it was not."""
     reading: Outage = field(default_factory=lambda: Outage("watcher"))
     admitting: Outage = field(default_factory=lambda: Outage("admission"))
+    start_search_seconds: float = 30.0
+    """How long after a start the search comes that is for no gap."""
     stalled_seconds: float = 5.0
     """How long the stream may owe an answer. A read waits for one second in the server."""
     is_watching: bool = False
@@ -158,13 +161,20 @@ class Watcher:
         logger.bind(start=start.value).info("stream.opened")
         return start
 
-    async def _know_history(self, checkpoint: Checkpoint) -> None:
-        if not checkpoint.history_known or await self._has_lost_history(checkpoint):
+    async def _know_history(self, checkpoint: Checkpoint) -> bool:
+        """False when it was not known until now."""
+        is_known = checkpoint.history_known and not await self._has_lost_history(checkpoint)
+        if not is_known:
             logger.info("history.recording")
             leads = await self.history.record()
             await self.checkpoints.history_is_known(leads)
             logger.bind(leads=leads).info("history.recorded")
+<<<<<<< HEAD
         self.is_history_known = True
+=======
+        self._is_history_known = True
+        return is_known
+>>>>>>> 3737c92 (Let the stream tell first, and search after a start without a gap later)
 
     async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
         """Somebody dropped the record: without it a search would take all of history for new leads."""
@@ -314,16 +324,24 @@ class Watcher:
 
     async def _catch_up(self, stop: asyncio.Event) -> None:
         checkpoint = await self.checkpoints.begin()
-        await self._know_history(checkpoint)
+        is_known = await self._know_history(checkpoint)
         await self._admit_replaced()
-        if checkpoint.was_searched_lately and not self._gap:
-            self._searched = self._searches
+        if not self._gap and (not is_known or checkpoint.was_searched_lately):
+            self._searched = self._searches  # of a first start the stream tells everything
+        elif not self._gap and self._searched < self._searches:
+            await self._wait_for_the_stream()
         while self._searched < self._searches and not stop.is_set():
             wanted = self._searches
             await self._search("stream", stop)
             if not stop.is_set():
                 self._searched = wanted
                 await self.checkpoints.was_searched()
+
+    async def _wait_for_the_stream(self) -> None:
+        """Unless a gap makes the search urgent, or it is time to stop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.start_search_seconds):
+                await self._to_catch_up.wait()
 
     async def _admit_replaced(self) -> None:
         """What came before it was known which leads are history."""

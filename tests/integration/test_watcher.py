@@ -81,6 +81,7 @@ async def watching(
         bell=Bell(),
         settings=WorkSettings(**{"poll_seconds": 0.1} | settings),
         stalled_seconds=stalled_seconds,
+        start_search_seconds=0.1,
         take_at_once=take_at_once,
     )
     watcher.stop = asyncio.Event()
@@ -471,6 +472,8 @@ async def test_leads_that_take_the_place_of_the_collection_are_found(
 
 
 async def test_new_leads_go_on_while_the_collection_is_searched(faults: Faults) -> None:
+    async with streaming(faults.leads):
+        pass
     history = SlowHistory(faults.leads)
     async with watching(faults.leads, history) as watcher:
         await history.is_asked.wait()
@@ -484,6 +487,9 @@ async def test_new_leads_go_on_while_the_collection_is_searched(faults: Faults) 
 async def test_a_start_searches_unless_a_search_ended_within_the_hour(
     fresh: AsyncCollection[Document],
 ) -> None:
+    async with watching(fresh) as watcher:
+        await eventually(lambda: watcher._searched)
+    assert "searched_at" not in await checkpoint(fresh), "of a first start the stream tells all"
     async with watching(fresh) as watcher:
         await eventually(lambda: watcher._searched)
     history = SlowHistory(fresh)
