@@ -48,7 +48,7 @@ from enricher.providers.base import Provider, Registered
 from enricher.releases import Releases
 from enricher.schedule import refresh_delay
 from enricher.settings import Settings
-from enricher.store import DatabaseTrouble, backlog, book, oplog, privileges, server
+from enricher.store import DatabaseTrouble, backlog, book, oplog, privileges, server, unmoved
 from enricher.store.changes import FINGERPRINT, Changes
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.daemons import Daemons
@@ -274,19 +274,14 @@ def _wire(
         partial(backlog.ended, collection),
         books.usage.budgets,
         partial(oplog.window_seconds, database.client),
+        partial(unmoved.count, collection),
         waits_for,
     )
-    teller = Teller(daemons, holder, worker.activity, paid, lambda: watcher.lag_seconds)
-    plans = Plans([gate.provider for gate in paid])
-    sweep = Sweep(
-        leads,
-        watcher.history,
-        watcher.checkpoints,
-        bell,
-        lambda: watcher.is_history_known,
-        timedelta(days=settings.work.refresh_days),
-        every_seconds=min(60.0, settings.work.lease_seconds),
+    teller = Teller(
+        daemons, holder, worker.activity, paid, lambda: watcher.lag_seconds, leads.aside
     )
+    plans = Plans([gate.provider for gate in paid])
+    sweep = Sweep.beside(watcher, settings.work)
     return Daemon(
         watcher, worker, heartbeat, books, releases, census, sweep, plans, teller, overview
     )

@@ -36,6 +36,8 @@ class Census:
     ended: Callable[[], Awaitable[Ended | None]]
     budgets: Callable[[], Awaitable[Sequence[BudgetLeft]]]
     oplog_seconds: Callable[[], Awaitable[float | None]]
+    unmoved: Callable[[], Awaitable[Mapping[str, int] | None]]
+    """Reason -> leads that nothing moves; `None` when that cannot be told."""
     waits_for: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     """Provider -> what keeps it from asking now."""
     every_seconds: float = 10.0
@@ -89,6 +91,7 @@ class Census:
         rest = max(self.rare_seconds, 5 * _SHARE * self._ended_took)
         if began - self._ended_at >= rest:
             _show_ended(await self.ended(), backlog)
+            _show_unmoved(await self.unmoved())
             metrics.OPLOG_WINDOW.set(await self._ask_for_the_oplog())
             self._ended_at = time.monotonic()
             self._ended_took = self._ended_at - began
@@ -99,6 +102,11 @@ class Census:
             self._may_not_see_the_oplog = seconds is None
             return seconds or 0.0
         return 0.0
+
+
+def _show_unmoved(unmoved: Mapping[str, int] | None) -> None:
+    for reason in label_sets.UNMOVED_IN_THE_DATABASE:
+        metrics.UNMOVED.labels(reason).set(math.nan if unmoved is None else unmoved[reason])
 
 
 def _show(backlog: Backlog) -> None:

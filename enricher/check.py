@@ -30,7 +30,7 @@ from enricher.outage import describe
 from enricher.providers.base import Provider
 from enricher.providers.guarded import broken
 from enricher.settings import Settings
-from enricher.store import DatabaseTrouble, privileges, server
+from enricher.store import DatabaseTrouble, privileges, server, unmoved
 from enricher.store.changes import Changes, StreamUnavailable
 from enricher.store.checkpoints import Checkpoint
 from enricher.store.indexes import Indexes
@@ -51,7 +51,7 @@ class State(StrEnum):
 
 Verdict: TypeAlias = tuple[State, str]
 _COLOURS = {State.OK: "green", State.FAILED: "bold red", State.SKIPPED: "dim"}
-_AFTER_CONNECTING = ("replica set", "privileges", "hash key", "indexes", "stream")
+_AFTER_CONNECTING = ("replica set", "privileges", "hash key", "indexes", "leads", "stream")
 
 
 @dataclass(slots=True)
@@ -121,6 +121,7 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
         lines.say("privileges", await _tried(_privileges(client, database, leads)))
         lines.say("hash key", await _tried(_hash_key(settings, client)))
         lines.say("indexes", await _tried(_indexes(client, database, leads)))
+        lines.say("leads", await _tried(_leads(client, database, leads)))
         lines.say("stream", await _tried(_stream(settings, client)))
     return None if found.replica_set else DatabaseError("MongoDB is not a replica set")
 
@@ -184,6 +185,27 @@ async def _indexes(client: AsyncMongoClient[Document], database: str, leads: str
     if missing:
         return State.OK, f"made at the start of `enricher run`: {', '.join(missing)}"
     return State.OK, "present"
+
+
+_UNMOVED = {
+    "foreign": "with a status that is none of ours",
+    "no_text": "with a status that is no text",
+    "unset": "whose status was taken away",
+    "stray": "in work and held by nobody, which a daemon takes up",
+}
+
+
+async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
+    """A status is its writer's business, so none of this is a failure."""
+    found = await unmoved.count(client[database][leads])
+    if found is None:
+        return State.OK, "those that nothing moves are counted once the indexes are there"
+    parts = [f"{n:,} {_UNMOVED[why]}" for why, n in found.items() if n]
+    if not parts:
+        return State.OK, "none is left lying"
+    hint = f'set it to "pending": db.{leads}.updateMany({{enrichment_status: "new"}}, '
+    hint += '{$set: {enrichment_status: "pending"}})'
+    return State.OK, f"nothing moves {', '.join(parts)}; for one to be enriched, {hint}"
 
 
 async def _stream(settings: Settings, client: AsyncMongoClient[Document]) -> Verdict:

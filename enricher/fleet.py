@@ -60,6 +60,8 @@ class Report:
     is_stream_open: bool
     stream_lag_seconds: float | None
     gates: Sequence[GateState] = ()
+    set_aside: int = 0
+    """Leads that it cannot write."""
 
 
 @dataclass(frozen=True, slots=True)

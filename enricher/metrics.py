@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from enricher import label_sets
 from enricher.label_sets import (
     ANSWERS,
     HOLDS,
@@ -38,10 +39,14 @@ ADMITTED = counter(
     "Leads that became pending, by what saw them first: the change stream, or a search.",
     source=("stream", "polling"),
 )
+UNMOVED = gauge(
+    "enricher_leads_unmoved",
+    "Leads that nothing moves, by why: counted up to 10,000, the unwritable ones by each daemon.",
+    reason=label_sets.UNMOVED,
+)
 TAKEN_UP = counter(
     "enricher_leads_taken_up_total",
-    "Leads that a writer's save left lying and that were taken up again: in work and held by nobody, or"
-    " completed without a date for the refresh.",
+    "Leads that a writer's save left lying and that were taken up again, by what was wrong.",
     reason=("stray", "undated"),
 )
 UNWRITABLE = counter(
@@ -88,9 +93,7 @@ QUEUE_WAIT = histogram(
 # -- work ------------------------------------------------------------------------------------
 
 CLAIMED = counter("enricher_leads_claimed_total", "Leads claimed.")
-CLAIMS_LOST = counter(
-    "enricher_claims_lost_total", "Candidates that another daemon was quicker to claim."
-)
+CLAIMS_LOST = counter("enricher_claims_lost_total", "Candidates that another daemon claimed first.")
 IN_WORK = gauge("enricher_leads_in_work", "Leads this process holds a lease on.")
 CONCURRENCY = gauge("enricher_concurrency", "Leads this process may have in work at once.")
 LEASES_LOST = counter(
@@ -144,14 +147,12 @@ WITH_COMPANY_DOMAIN = counter(
     "Leads worked on that have a company domain to go by.",
 )
 COMPANIES_FOUND = counter(
-    "enricher_companies_found_total", "Of these, those whose company is known by name."
+    "enricher_companies_found_total", "Of these, those with a company's name."
 )
 WITH_ADDRESS = counter(
     "enricher_leads_with_address_total", "Leads worked on that have an e-mail address to ask about."
 )
-VERDICTS_GIVEN = counter(
-    "enricher_verdicts_given_total", "Of these, those whose address has a verdict."
-)
+VERDICTS_GIVEN = counter("enricher_verdicts_given_total", "Of these, those with a verdict.")
 FIELDS_FILLED = counter(
     "enricher_fields_filled_total",
     "Fields of completed leads, by the provider whose value stands there.",
@@ -273,9 +274,7 @@ BUDGET_LEFT = gauge(
 
 # -- stream, database and log ----------------------------------------------------------------
 
-STREAMING = gauge(
-    "enricher_stream_open", "1 while the change stream is open, 0 while leads are found by polling."
-)
+STREAMING = gauge("enricher_stream_open", "1 while the change stream is open, 0 while polling.")
 STREAM_OPENS = counter(
     "enricher_stream_opens_total",
     "Streams opened, by where they began: token, time or now (a gap that was searched).",

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -39,7 +39,7 @@ from enricher.status import (
     as_json,
     minute_status,
 )
-from enricher.store import DatabaseTrouble, backlog
+from enricher.store import DatabaseTrouble, backlog, unmoved
 from enricher.store.checkpoints import saved_at
 from enricher.store.daemons import Daemons
 from enricher.store.refusal import is_denied
@@ -68,6 +68,7 @@ class Overview:
     database: AsyncDatabase[Document]
     registered: Registered
     _ended: backlog.Ended | None = None
+    _unmoved: Mapping[str, int] | None = None
     _ended_next_at: float = 0.0
 
     async def status(self) -> Status:
@@ -90,7 +91,7 @@ class Overview:
         return Status(
             at=now,
             leads=f"{self.database.name}.{leads.name}",
-            backlog=waiting,
+            backlog=_with_set_aside(waiting, alive),
             stream=_stream(alive, position),
             daemons=daemons,
             providers=[self._provider(each, alive, stops, this_month, now) for each in self._paid],
@@ -105,9 +106,10 @@ class Overview:
         """How the others ended is dear to count where they are many."""
         if (began := time.monotonic()) >= self._ended_next_at:
             self._ended = await backlog.ended(leads)
+            self._unmoved = await unmoved.count(leads)
             self._ended_next_at = began + _SHARE * (time.monotonic() - began)
         found = await backlog.look(leads, [provider.name for provider in self._paid])
-        return _backlog(found, self._ended)
+        return _backlog(found, self._ended, self._unmoved or {})
 
     @property
     def _paid(self) -> Sequence[Provider]:
@@ -162,7 +164,16 @@ class _Parts:
 # What is made of each part
 
 
-def _backlog(found: backlog.Backlog, ended: backlog.Ended | None) -> BacklogStatus:
+def _with_set_aside(found: BacklogStatus | None, alive: Sequence[Daemon]) -> BacklogStatus | None:
+    leads = max((each.report.set_aside for each in alive), default=0)
+    if found is None or not leads:
+        return found
+    return replace(found, unmoved={**found.unmoved, "unwritable": leads})
+
+
+def _backlog(
+    found: backlog.Backlog, ended: backlog.Ended | None, unmoved_: Mapping[str, int]
+) -> BacklogStatus:
     lanes = {
         lane.value: LaneStatus(queue.leads, found.age_seconds(lane) if queue.leads else None)
         for lane, queue in found.lanes.items()
@@ -177,6 +188,7 @@ def _backlog(found: backlog.Backlog, ended: backlog.Ended | None) -> BacklogStat
             "retrying": found.retrying,
             **_ended(found, ended),
         },
+        unmoved={reason: leads for reason, leads in unmoved_.items() if leads},
         parked={name: leads for name, leads in found.parked.items() if leads},
         most=found.most,
     )

@@ -22,6 +22,7 @@ from enricher.gate import Gate
 from enricher.outage import Outage, pause
 from enricher.readings import by_provider, value
 from enricher.store import DatabaseTrouble
+from enricher.store.aside import Aside
 from enricher.store.daemons import Daemons
 from enricher.store.refusal import is_denied
 
@@ -59,6 +60,7 @@ class Teller:
     gates: Sequence[Gate]
     lag: Callable[[], float]
     """Of the stream, in seconds."""
+    aside: Aside = field(default_factory=Aside)
     every_seconds: float = EVERY_SECONDS
     outage: Outage = field(default_factory=lambda: Outage("presence"))
     random: Random = field(default_factory=Random)
@@ -128,6 +130,7 @@ class Teller:
             is_stream_open=is_open,
             stream_lag_seconds=round(self.lag(), 3) if is_open else None,
             gates=self._gates(),
+            set_aside=self.aside.leads,
         )
 
     def _gates(self) -> list[GateState]:

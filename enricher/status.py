@@ -78,6 +78,9 @@ class BacklogStatus:
             return "many"
         return f"over {self.most:,}" if leads > self.most else f"{leads:,}"
 
+    unmoved: Mapping[str, int] = field(default_factory=dict)
+    """Why -> leads that nothing moves, as far as any are known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:

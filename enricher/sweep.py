@@ -20,10 +20,12 @@ from loguru import logger
 from enricher import metrics
 from enricher.bell import Bell
 from enricher.outage import Outage, pause
+from enricher.settings import WorkSettings
 from enricher.store import DatabaseTrouble, undated
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.history import History
 from enricher.store.leads import Leads
+from enricher.watcher import Watcher
 
 _EVERY_SECONDS = 60.0
 _FIRST_WITHIN_SECONDS = 5.0
@@ -48,6 +50,19 @@ class Sweep:
     every_seconds: float = _EVERY_SECONDS
     outage: Outage = field(default_factory=lambda: Outage("sweep"))
     random: Random = field(default_factory=Random)
+
+    @classmethod
+    def beside(cls, watcher: Watcher, settings: WorkSettings) -> Sweep:
+        """For the leads that the watcher admits."""
+        return cls(
+            watcher.leads,
+            watcher.history,
+            watcher.checkpoints,
+            watcher.bell,
+            lambda: watcher.is_history_known,
+            timedelta(days=settings.refresh_days),
+            min(_EVERY_SECONDS, settings.lease_seconds),
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop."""

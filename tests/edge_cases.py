@@ -53,6 +53,7 @@ FORGED = "acceptance/test_forged_book.py::test_"
 PAID = "integration/test_paid.py::test_"
 LYING = "acceptance/test_left_lying.py::test_"
 SWEEP = "integration/test_sweep.py::test_"
+UNMOVED = "integration/test_unmoved.py::test_"
 COLLATION = "integration/test_collation.py::test_"
 REPLIES = "integration/test_replies.py::test_"
 USAGE = "integration/test_usage.py::test_"
@@ -228,6 +229,7 @@ CASES = (
     _case("W6", "a collation that takes texts for equal that are not", COLLATION + "a_status_that_is_only_like_ours_is_none_of_ours", COLLATION + "an_input_that_was_corrected_in_case_or_accent_alone_is_another", COLLATION + "a_lead_whose_status_changed_in_case_alone_is_not_settled", COLLATION + "claims_use_the_indexes", "acceptance/test_collations.py::test_a_status_that_the_collation_takes_for_pending_is_left_alone"),
     _case("W7", "a status that was taken away by hand", LYING + "a_status_that_is_taken_away_by_hand_has_one_meaning", "integration/test_history.py::test_a_status_that_was_taken_away_by_hand_is_left_alone_until_it_is_pending", "integration/test_history.py::test_a_lead_that_never_was_ours_is_new"),
     _case("W1", "corrections, replacements and stale copies at any moment", *(SUBJECT + name for name in ("a_corrected_domain_is_asked_about_though_the_mistyped_one_was_not_known", "a_corrected_address_leaves_the_company_and_who_told_of_it", "a_corrected_domain_does_not_throw_the_person_away", "a_corrected_question_has_all_its_attempts", "what_a_copy_from_before_took_away_is_found_again_at_no_cost", "another_spelling_is_the_same_and_asks_nobody_again", "whoever_takes_a_leads_place_gets_nothing_of_it", "data_written_back_from_an_old_copy_is_not_taken_for_the_new_persons", "a_lead_that_is_set_back_has_its_own_data_again_and_costs_nothing", "an_address_that_is_taken_away_takes_the_person_along", "a_lead_that_names_nobody_any_more_holds_nobodys_data", "a_lead_that_is_replaced_in_work_is_enriched_as_what_it_is_now", "who_takes_a_lead_over_goes_on_with_what_is_about_the_same", "what_others_put_beside_the_data_stays_whoever_it_is_about", "an_older_versions_mark_proves_whose_the_data_is", "data_of_ours_that_nothing_proves_is_found_anew"))),
+    _case("W8", "leads that nothing moves, and refusals of the database", UNMOVED + "a_status_that_is_none_of_ours_is_counted", UNMOVED + "a_status_that_is_no_text_is_counted", UNMOVED + "an_id_that_is_not_utf8_is_told_once_and_counted", UNMOVED + "a_count_reads_no_other_lead_and_no_more_than_it_shows", "acceptance/test_cli.py::test_leads_that_nothing_moves_are_told_by_check_and_status"),
     _case("V1", "an act that cannot be undone, on the word of somebody in between", WORD + "a_451_of_somebody_elses_erases_nothing_and_suppresses_nobody"),
     _case("V2", "a person in any spelling", FORGETTING + "whoever_was_asked_about_is_forgotten_in_every_spelling", FORGETTING + "whatever_became_of_the_leads_they_are_erased"),
     _case("V3", "a person whose address was changed or taken away since", FORGETTING + "whose_address_was_changed_or_taken_away_since_is_forgotten", FORGETTING + "what_an_older_version_found_is_erased_also_after_the_address_changed"),

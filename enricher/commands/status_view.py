@@ -88,6 +88,8 @@ def _named(status: Status) -> Iterator[tuple[str, str]]:
         yield "oldest pending", duration(backlog.oldest_pending_seconds) or "nothing is pending"
         counts = (f"{name} {figure(leads)}" for name, leads in backlog.statuses.items())
         yield "leads", ", ".join(counts)
+        if backlog.unmoved:
+            yield "moved by nobody", ", ".join(f"{why} {n:,}" for why, n in backlog.unmoved.items())
     yield "change stream", _stream(status)
     yield from _hour(status.hour)
 

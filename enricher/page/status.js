@@ -161,11 +161,13 @@ function backlog(status) {
     el("tr", {"data-status": name}, rowHead(name), cell("n", leads === null ? "many" : counted(found, leads))));
   const lanes = Object.entries(found.lanes).map(([name, lane]) =>
     el("tr", {"data-lane": name}, rowHead(name), cell("n", counted(found, lane.leads)), cell("n", duration(lane.oldest_seconds))));
+  const unmoved = Object.entries(found.unmoved).map(([why, leads]) => `${number(leads)} ${why}`).join(", ");
   const parked = Object.entries(found.parked).map(([name, leads]) => `${counted(found, leads)} for ${name}`).join(", ");
   box.replaceChildren(el("div", {class: "pair tables"},
     table("Leads that are work now, by lane", [["due now"], ["leads", "n"], ["oldest", "n"]], lanes, ""),
     table("Leads by status", [["status"], ["leads", "n"]], statuses, "")),
-    parked ? el("p", {class: "none"}, `Retrying leads that wait for a provider: ${parked}`) : "");
+    parked ? el("p", {class: "none"}, `Retrying leads that wait for a provider: ${parked}`) : "",
+    unmoved ? el("p", {class: "none"}, `Leads that nothing moves: ${unmoved}`) : "");
 }
 
 function budgets(status) {

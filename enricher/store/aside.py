@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from loguru import logger
+from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher import metrics
 from enricher.labels import label
@@ -14,6 +15,8 @@ from enricher.lead import Document, LeadId
 from enricher.store import book
 
 SECONDS = 600.0
+_BROKEN = "\ufffd".encode()
+_MOST_UNREADABLE = 10_000
 
 
 @dataclass(slots=True)
@@ -22,6 +25,7 @@ class Aside:
 
     until: dict[bytes, float] = field(default_factory=dict)
     """Monotonic times."""
+    _unreadable: set[bytes] = field(default_factory=set)
     _lost_before: set[tuple[bytes, str]] = field(default_factory=set)
 
     def __contains__(self, key: object) -> bool:
@@ -33,14 +37,41 @@ class Aside:
     def put(self, id_: LeadId, code: int | None, step: str) -> None:
         """The database refused it, with this code, at this step."""
         self.until[book.id_key(id_)] = time.monotonic() + SECONDS
+        self._tell(id_, code, step)
+
+    def _tell(self, id_: LeadId, code: int | None, step: str) -> None:
+        self._show()
         metrics.UNWRITABLE.inc()
         logger.bind(lead=label(id_), code=code, step=step).error("lead.unwritable")
+
+    @property
+    def leads(self) -> int:
+        """How many there are now."""
+        return len(self.until) + len(self._unreadable)
+
+    async def put_unreadable(
+        self, leads: AsyncCollection[Document], ids: Collection[LeadId]
+    ) -> None:
+        """Those whose `_id` is not valid UTF-8: it reaches us as another one, which no lead has. For good,
+        since they are in nobody's way; but each is told once."""
+        broken = {key: id_ for id_ in ids if _BROKEN in (key := book.id_key(id_))}
+        if not broken:
+            return
+        found = await leads.find({"_id": {"$in": [*broken.values()]}}, {"_id": 1}).to_list()
+        there = {book.id_key(each["_id"]) for each in found} | self._unreadable
+        for key in [*(broken.keys() - there)][: _MOST_UNREADABLE - len(self._unreadable)]:
+            self._unreadable.add(key)
+            self._tell(broken[key], None, "admit")
+
+    def _show(self) -> None:
+        metrics.UNMOVED.labels("unwritable").set(self.leads)
 
     def end(self) -> None:
         """Of those whose time is over."""
         now = time.monotonic()
         for key in [key for key, until in self.until.items() if until <= now]:
             del self.until[key]
+            self._show()
 
     def give_up_on_stuck(self, lost: Sequence[Document]) -> None:
         """A lead that others took has changed by the next claim. One that is lost again as it was can

@@ -26,6 +26,8 @@ from pymongo.results import DeleteResult, UpdateResult
 from enricher.lead import Document
 
 SIMPLE = {"locale": "simple"}
+COLLATED = "_simple"
+"""Ends the names of our indexes where others of these names may stand that have the collection's."""
 
 
 class UpdateOne(pymongo.UpdateOne):

@@ -19,7 +19,7 @@ from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 
 from enricher.lead import Document, LeadId, Reason, Status
 from enricher.store.book import EPOCH, id_key
-from enricher.store.unmoved import NEW, STRAY, far_ahead
+from enricher.store.unmoved import NEW, STRAY, by_index, far_ahead
 
 _BATCH = 1000
 _SEARCH_SECONDS = 3600.0
@@ -105,7 +105,11 @@ class History:
         """Batches of ids of leads in work that nobody holds, with the condition that each of them met."""
         hello = await self._leads.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
-        for match in (STRAY, *far_ahead(now, longest_lease)):
+        if cursor := await by_index(self._leads, self._unrecorded(STRAY), _BATCH):
+            async with cursor:
+                while batch := await _next_batch(cursor):
+                    yield batch, STRAY
+        for match in far_ahead(now, longest_lease):
             async with aclosing(self._batches(self._unrecorded(match))) as batches:
                 async for batch in batches:
                     yield batch, match

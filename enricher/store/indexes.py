@@ -23,7 +23,7 @@ from pymongo.errors import OperationFailure
 from enricher.lead import Document, Status
 from enricher.store import privileges, undated, unmoved
 from enricher.store.book import EPOCH, FRESH, MAILBOX
-from enricher.store.collation import SIMPLE
+from enricher.store.collation import COLLATED, SIMPLE
 
 _BUILD_SECONDS = 6 * 3600.0
 """In place of the usual bound on an operation: an index on millions of leads takes a while."""
@@ -76,7 +76,7 @@ LEADS = (
     # Few leads stand in these two, and none that goes its usual way.
     IndexModel(
         [("enrichment_status", ASCENDING)],
-        name="enricher_unmoved",
+        name=unmoved.INDEX,
         partialFilterExpression=unmoved.FILTER,
     ),
     IndexModel(list(undated.KEYS), name="enricher_undated", partialFilterExpression=undated.FILTER),
@@ -93,8 +93,6 @@ BY_ID = "_id_"
 _BY_TEXT = IndexModel(
     [("_id", ASCENDING), ("enrichment_status", ASCENDING)], name="enricher_by_id", collation=SIMPLE
 )
-_COLLATED = "_simple"
-"""Ends the names of ours where others of these names may stand that have the collection's collation."""
 
 
 class Indexes:
@@ -170,7 +168,7 @@ def _simple(index: IndexModel) -> IndexModel:
     document = index.document
     return IndexModel(
         list(document["key"].items()),
-        name=f"{document['name']}{_COLLATED}",
+        name=f"{document['name']}{COLLATED}",
         partialFilterExpression=document["partialFilterExpression"],
         collation=SIMPLE,
     )

@@ -127,7 +127,9 @@ class Leads:
         """
         if not ids:
             return 0
-        return await self._write(list(ids), UNADMITTED, book.admission(self.rank), "admit")
+        admitted = await self._write(list(ids), UNADMITTED, book.admission(self.rank), "admit")
+        await self.aside.put_unreadable(self.collection, ids)
+        return admitted
 
     async def take_up(
         self, ids: Collection[LeadId], only: Document, how: book.Pipeline | None = None

@@ -13,7 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, LeadId, Status
 from enricher.store import book
-from enricher.store.unmoved import UNDATED
+from enricher.store.unmoved import UNDATED, by_index
 
 _BATCH = 1000
 _JITTER = 0.1
@@ -43,15 +43,14 @@ async def find(leads: AsyncCollection[Document], since: datetime) -> list[LeadId
         {**_WITHOUT_DATE, "enriched_at": {"$gt": since}},
         {**_WITHOUT_DATE, "enriched_at": {"$gt": said}},  # as a form saves it that reads JSON
         {**_WITHOUT_DATE, "enriched_at": None, _SAID_AT: {"$gt": said}},
-        UNDATED,
     )
-    found: list[LeadId] = []
+    found: list[Document] = []
     for query in queries:
-        room = _BATCH - len(found)
-        if room > 0:
-            read = await leads.find(query, {"_id": 1}).limit(room).to_list()
-            found += [lead["_id"] for lead in read]
-    return found
+        if room := _BATCH - len(found):
+            found += await leads.find(query, {"_id": 1}).limit(room).to_list()
+    odd = await by_index(leads, [{"$match": UNDATED}, {"$limit": _BATCH}, {"$project": {"_id": 1}}])
+    found += await odd.to_list() if odd else []
+    return [lead["_id"] for lead in found]
 
 
 def _due_at(period: timedelta) -> book.Expression:

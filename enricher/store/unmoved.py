@@ -23,16 +23,20 @@ from typing import Any
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import PyMongoError
+from pymongo.asynchronous.command_cursor import AsyncCommandCursor
+from pymongo.errors import OperationFailure, PyMongoError
 
 from enricher.lead import Document, Status
 from enricher.store.book import EPOCH
+from enricher.store.collation import COLLATED
 
 MOST = 10_000
 """More are not counted: it is the same news."""
 _COUNT_SECONDS = 5.0
 LONGEST_HOLD = timedelta(days=33)
 """A hold lasts a month at most; whoever is `retrying` for longer than this will never be due."""
+INDEX = "enricher_unmoved"
+_NO_SUCH_INDEX = 2
 _STATUS = "enrichment_status"
 _DUE_AT = "enrichment.due_at"
 _METADATA = "enriched_data.enrichment_metadata"
@@ -113,7 +117,7 @@ _BY_REASON: Mapping[Reason, Sequence[Document]] = {
     Reason.STRAY: _STRAY,
 }
 FILTER: Document = {"$or": [*(each for some in _BY_REASON.values() for each in some), UNDATED]}
-"""Of the partial index `enricher_unmoved`, which takes MongoDB 6.0. Queries must be parts of it."""
+"""Of the partial index, which takes MongoDB 6.0. Queries must be parts of it."""
 
 
 def far_ahead(now: datetime, longest_lease: timedelta) -> list[Document]:
@@ -124,8 +128,8 @@ def far_ahead(now: datetime, longest_lease: timedelta) -> list[Document]:
     ]
 
 
-async def count(leads: AsyncCollection[Document]) -> dict[Reason, int] | None:
-    """How many there are, each up to `MOST`; `None` when that could not be told in time.
+async def count(leads: AsyncCollection[Document]) -> Mapping[str, int] | None:
+    """How many there are, each up to `MOST`; `None` when that cannot be told, or not in time.
 
     Raises DatabaseTrouble.
     """
@@ -133,15 +137,33 @@ async def count(leads: AsyncCollection[Document]) -> dict[Reason, int] | None:
     unions = [{"$unionWith": {"coll": leads.name, "pipeline": each}} for each in others]
     try:
         with pymongo.timeout(_COUNT_SECONDS):
-            cursor = await leads.aggregate([*first, *unions])
-            found = {each["_id"]: int(each["leads"]) async for each in cursor}
+            cursor = await by_index(leads, [*first, *unions])
+            found = {each["_id"]: int(each["leads"]) async for each in cursor} if cursor else None
     except PyMongoError as error:
         if error.timeout:
             return None
         raise
-    return {reason: found.get(reason.value, 0) for reason in Reason}
+    return (
+        None if found is None else {reason.value: found.get(reason.value, 0) for reason in Reason}
+    )
 
 
 def _count(reason: Reason, any_of: Sequence[Document]) -> list[dict[str, Any]]:
     group = {"_id": {"$literal": reason.value}, "leads": {"$sum": 1}}
-    return [{"$match": {"$or": list(any_of)}}, {"$limit": MOST}, {"$group": group}]
+    match: Document = {"$or": list(any_of)}
+    if reason is Reason.FOREIGN:
+        match[_STATUS] = {"$not": {"$type": "array"}}  # what is in an array is compared, too
+    return [{"$match": match}, {"$limit": MOST}, {"$group": group}]
+
+
+async def by_index(
+    leads: AsyncCollection[Document], stages: Sequence[Document], batch: int = 101
+) -> AsyncCommandCursor[Document] | None:
+    """By the index that is there, or not at all: without one, every lead would be read each time."""
+    for name in (INDEX, f"{INDEX}{COLLATED}"):
+        try:
+            return await leads.aggregate(list(stages), hint=name, batchSize=batch)
+        except OperationFailure as error:
+            if error.code != _NO_SUCH_INDEX:
+                raise
+    return None

@@ -25,6 +25,7 @@ from enricher.demo.simulator import Simulator
 from enricher.embedded import EmbeddedServer
 from enricher.errors import ExitCode
 from enricher.lead import Document
+from enricher.store.indexes import Indexes
 from enricher.store.privileges import desired, required
 from tests.processes import Daemon
 from tests.waiting import eventually
@@ -237,6 +238,26 @@ async def test_check_is_content_when_everything_is_there_and_leaves_nothing_behi
     assert await database.list_collection_names() == []
     assert check.lines == []
     assert "right-key" not in check.stdout
+
+
+async def test_leads_that_nothing_moves_are_told_by_check_and_status(
+    mongodb_uri: str, database: AsyncDatabase[Document]
+) -> None:
+    statuses = ("", "new", "PENDING", 5, "processing")
+    await database["leads"].insert_many([{"enrichment_status": each} for each in statuses])
+    await Indexes(database["leads"]).ensure()
+    env = _of(database, mongodb_uri)
+    async with _ended("check", env=env) as check:
+        [line] = [line for line in check.stdout.splitlines() if line.startswith("leads ")]
+    assert (
+        "3 with a status that is none of ours, 1 with a status that is no text, 1 in work" in line
+    )
+    assert 'db.leads.updateMany({enrichment_status: "new"}' in line
+    async with _ended("status", "--json", env=env) as status:
+        unmoved = json.loads(status.stdout)["backlog"]["unmoved"]
+    assert unmoved == {"foreign": 3, "no_text": 1, "stray": 1}
+    async with _ended("status", env=env) as status:
+        assert "foreign 3, no_text 1, stray 1" in status.stdout
 
 
 async def test_check_ends_with_4_for_a_refused_key_and_skips_a_missing_one(

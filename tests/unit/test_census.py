@@ -36,6 +36,9 @@ class Database:
 
     backlog: Backlog = WORK
     settled: Ended | None = field(default_factory=lambda: Ended(100, 10, 20, 30))
+    left_lying: dict[str, int] | None = field(
+        default_factory=lambda: {"foreign": 3, "no_text": 0, "unset": 1, "stray": 2}
+    )
     errors: int = 0
     error: PyMongoError = field(default_factory=AutoReconnect)
     takes: float = 0.0
@@ -55,6 +58,9 @@ class Database:
             self.errors -= 1
             raise self.error
         return self.backlog
+
+    async def unmoved(self) -> dict[str, int] | None:
+        return self.left_lying
 
     async def budgets(self) -> list[BudgetLeft]:
         return [BudgetLeft("hunter", "day", 50, 12)]
@@ -78,6 +84,7 @@ async def counting(
         database.ended,
         database.budgets,
         database.oplog_seconds,
+        database.unmoved,
         {"hunter": lambda: "budget"},
         every,
         rarely,
@@ -89,6 +96,17 @@ async def counting(
         stop.set()
         async with asyncio.timeout(2):
             await running
+
+
+async def test_leads_that_nothing_moves_reach_the_gauges() -> None:
+    async with counting(Database()):
+        await eventually(lambda: counted("enricher_leads_unmoved", reason="foreign") == 3)
+        assert counted("enricher_leads_unmoved", reason="stray") == 2
+
+
+async def test_leads_that_cannot_be_counted_are_no_number() -> None:
+    async with counting(Database(left_lying=None)):
+        await eventually(lambda: math.isnan(counted("enricher_leads_unmoved", reason="foreign")))
 
 
 async def test_the_backlog_reaches_the_gauges() -> None:
