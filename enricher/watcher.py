@@ -169,12 +169,8 @@ class Watcher:
             leads = await self.history.record()
             await self.checkpoints.history_is_known(leads)
             logger.bind(leads=leads).info("history.recorded")
-<<<<<<< HEAD
         self.is_history_known = True
-=======
-        self._is_history_known = True
         return is_known
->>>>>>> 3737c92 (Let the stream tell first, and search after a start without a gap later)
 
     async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
         """Somebody dropped the record: without it a search would take all of history for new leads."""
