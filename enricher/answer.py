@@ -123,6 +123,8 @@ class Unavailable:
     """False when the vendor cannot have done (and charged) anything: nobody was reached."""
     is_of_question: bool = field(default=False, compare=False)
     """True when it says nothing about how the vendor is: this one question has no answer now."""
+    is_final: bool = field(default=False, compare=False)
+    """True when it was charged for often enough: nobody asks again in this run of the lead."""
 
 
 @dataclass(frozen=True, slots=True)

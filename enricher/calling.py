@@ -8,6 +8,7 @@ raised, comes back spread out.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,9 +31,10 @@ from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
 from enricher.releases import pace
 from enricher.settings import Settings
-from enricher.store.buckets import Bucket
+from enricher.store.buckets import ORDINARY_PAUSE, Bucket
 from enricher.store.cache import Cache
 from enricher.store.erasure import Erasure
+from enricher.store.objections import Objections
 from enricher.store.secret import keyring
 from enricher.store.suppression import Suppressed
 from enricher.store.usage import Budget, Usage
@@ -79,6 +81,7 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
         found_lasts=timedelta(days=settings.cache.days),
         not_found_lasts=timedelta(days=settings.cache.negative_days),
         suppressed=Suppressed(database),
+        objections=Objections(database),
     )
 
 
@@ -148,7 +151,9 @@ class Reopening:
 
     async def _released(self, provider: Provider) -> bool:
         bucket = Bucket(self.database, provider.bucket, provider.windows)
-        if (await bucket.reserve(0)).held is None:
+        found = await bucket.reserve(0)
+        is_long = found.paused_until > time.monotonic() + ORDINARY_PAUSE
+        if found.held is None and not found.stopped and not is_long:
             return False
         await bucket.release()
         return True

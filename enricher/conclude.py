@@ -57,8 +57,9 @@ from enricher.score import completeness
 from enricher.storable import mapping
 from enricher.subject import Subject
 
-FOUND, NOT_FOUND, FAILED = "found", "not_found", "failed"
-"""Values of `answered`: what a provider said in this run. `failed` means: given up on it."""
+FOUND, NOT_FOUND, FAILED, USELESS = "found", "not_found", "failed", "useless"
+"""Values of `answered`: what a provider said in this run. `failed` means: given up on it; `useless`: it was
+paid for an answer that could not be read, and may be asked once more."""
 
 _DEFAULT_THROTTLE_SECONDS = 60.0
 _NEVER_FINISHED = "Gave up after {attempts}: the last one did not come to an end."
@@ -92,6 +93,8 @@ class Round:
     """The first attempt on what the lead asks by now."""
     is_stripped: bool = False
     """The lead holds data about somebody else, which `lead` lacks: what is left has to be written."""
+    useless: frozenset[str] = frozenset()
+    """Providers that were paid for an answer that could not be read."""
 
     @property
     def found(self) -> dict[str, Found]:
@@ -132,6 +135,15 @@ class Round:
         return {**self.skipped, **{name: _phrase(answer) for name, answer in objections.items()}}
 
     @property
+    def given_up(self) -> set[str]:
+        """Failing ones that are not asked again in this run: they cost too much, or the attempts are
+        used up."""
+        if not self.has_retries_left:
+            return set(self.failing)
+        finals = self.failing.items()
+        return {name for name, a in finals if isinstance(a, Unavailable) and a.is_final}
+
+    @property
     def has_retries_left(self) -> bool:
         return self.lead.attempt <= self.policy.retries
 
@@ -141,14 +153,14 @@ class Round:
         said = dict(self.lead.answered)
         said |= dict.fromkeys(_of_types(self.answers, (Found,)), FOUND)
         said |= dict.fromkeys(_of_types(self.answers, (NotFound,)), NOT_FOUND)
-        if not self.has_retries_left:
-            said |= dict.fromkeys(self.failing, FAILED)
-        return said
+        said |= dict.fromkeys(self.useless & (self.failing.keys() | self.waiting.keys()), USELESS)
+        return said | dict.fromkeys(self.given_up, FAILED)
 
 
 def conclude(this: Round, random: Random) -> Outcome:
     """The outcome of a round in which providers were asked."""
-    failing = this.failing if this.has_retries_left else {}
+    given_up = this.given_up
+    failing = {name: answer for name, answer in this.failing.items() if name not in given_up}
     if failing or this.waiting:
         return _retrying(this, failing, random)
     data = enriched(this)

@@ -130,4 +130,5 @@ class Enrichment:
             subject=case.subject,
             is_stripped=case.is_stripped,
             begins_anew=case.begins_anew,
+            useless=frozenset(findings.useless),
         )

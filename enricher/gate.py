@@ -20,23 +20,33 @@ from random import Random
 
 from loguru import logger
 
-from enricher import label_sets, metrics
-from enricher.answer import Answer, Found, Held, NotFound, Query, Throttled, Unavailable
+from enricher import metrics, waits
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    NotFound,
+    Preparing,
+    Query,
+    Throttled,
+    Unavailable,
+)
 from enricher.breaker import Breaker
 from enricher.fleet import Circuit
+from enricher.holding import Holding, cause_of
 from enricher.limits import Limiter
 from enricher.providers.base import Provider, Tried
 from enricher.providers.guarded import broken
 from enricher.retry import Retries, Retry, with_retries
 from enricher.series import child
 from enricher.supply import Slot
+from enricher.useless import Row
+
+MOST_USELESS = 2
+"""In one run of a lead: the first such answer, and one more try."""
 
 _CUT_SHORT = Unavailable("timed out")
 _NO_TIME = Throttled(reason="no time left to wait")
-_HINT = (
-    "once the cause is mended, restart the daemon to ask again at once; leads are enriched "
-    'when they are due, or right away when their enrichment_status is set to "pending"'
-)
 
 
 @dataclass(slots=True, eq=False)
@@ -62,19 +72,10 @@ class Asking:
     """False once everybody has given up waiting."""
     key: str = ""
     """The question among all that were ever asked; empty for what is not kept."""
-
-
-class _Waiting:
-    """Counts one lead in `enricher_provider_waiting` while it waits, and once only."""
-
-    def __init__(self, provider: str) -> None:
-        self._gauge = child(metrics.WAITING, provider)
-        self._waits = False
-
-    def set(self, *, waits: bool) -> None:
-        if waits != self._waits:
-            self._gauge.inc(1 if waits else -1)
-        self._waits = waits
+    has_turn: bool = False
+    """It counts among those that are under way."""
+    useless: int = 0
+    """Answers that it was charged for in this run of the lead, and that told nothing."""
 
 
 @dataclass(slots=True)
@@ -88,13 +89,13 @@ class Gate:
     """Where several providers share one; else it is made from the provider's own windows."""
     limiter: Limiter = field(init=False)
     _breaker: Breaker = field(init=False)
-    _is_held: bool = False
-    _cause: str = ""
-    """The label of the standing hold."""
+    _row: Row = field(default_factory=lambda: Row(is_proven=True))
+    _holding: Holding = field(init=False)
 
     def __post_init__(self) -> None:
         self.limiter = self.shared_limiter or Limiter(self.provider.windows)
         self._breaker = Breaker(self.name)
+        self._holding = Holding(self.name)
 
     @property
     def name(self) -> str:
@@ -111,16 +112,19 @@ class Gate:
         When the time is up: `Unavailable` if a call was under way, else what the last call said,
         and `Throttled` if there was none.
         """
-        waiting = _Waiting(self.name)
+        waiting = waits.Waiting(self.name)
 
         async def attempt() -> Answer:
-            waiting.set(waits=True)
-            refusal = await self._admission(asking)
-            waiting.set(waits=False)
-            if refusal is not None:
-                return refusal
-            asking.standing = await self._try(asking)
-            return asking.standing
+            try:
+                waiting.set(waits=True)
+                refusal = await self._admission(asking)
+                waiting.set(waits=False)
+                if refusal is not None:
+                    return refusal
+                asking.standing = await self._try(asking)
+                return asking.standing
+            finally:
+                self._end_turn(asking)
 
         def note_retry(retry: Retry) -> None:
             waiting.set(waits=isinstance(retry.answer, Throttled))
@@ -145,11 +149,7 @@ class Gate:
         paused = self.limiter.pause_left
         if paused and time.monotonic() + paused >= asking.deadline:
             return Throttled(paused)  # do not keep a slot of the worker for a wait in vain
-        began = time.monotonic()
-        try:
-            given = await self.limiter.acquire(asking.urgency)
-        finally:
-            child(metrics.LIMIT_WAIT, self.name).inc(time.monotonic() - began)
+        given = await self._slot(asking)
         held = self._hold_for(asking) or self._breaker.admission(asking.query)
         if isinstance(given, Held):
             return held or given
@@ -159,52 +159,58 @@ class Gate:
         asking.slot = given
         return None
 
+    async def _slot(self, asking: Asking) -> Slot | Held:
+        """A slot of the limit, and a turn: no slot is kept from others meanwhile."""
+        began = time.monotonic()
+        try:
+            given = await self.limiter.acquire(asking.urgency)
+            while isinstance(given, Slot) and not (asking.has_turn or self._row.has_room):
+                self.limiter.give_back(given)
+                await self._row.room()
+                given = await self.limiter.acquire(asking.urgency)
+        finally:
+            child(metrics.LIMIT_WAIT, self.name).inc(time.monotonic() - began)
+        if isinstance(given, Slot) and not asking.has_turn:
+            asking.has_turn = True
+            self._row.begin()
+        return given
+
+    def _end_turn(self, asking: Asking) -> None:
+        if asking.has_turn:
+            asking.has_turn = False
+            self._row.end()
+
     async def close(self, seconds: float) -> None:  # noqa: ARG002 - what a `PaidGate` needs
         """No call is made any more. Waits at most so long for those that are under way."""
         await self.limiter.close()
 
     def look(self) -> Held | None:
-        """The standing hold. Asks now and then whether another daemon has ended it."""
+        """The standing hold, or a long pause. Asks now and then whether another daemon has ended it."""
         self.limiter.look()
-        return self._standing_hold()
+        paused = self.limiter.long_pause
+        metrics.PAUSED.labels(self.name).set(paused is not None)
+        return self._standing_hold() or paused
 
     def _standing_hold(self) -> Held | None:
         """The hold with the time that is left of it, whoever of the fleet was told of it."""
         held = self._hold()
-        if held and not self._is_held:
-            fields = {
-                "provider": self.name,
-                "reason": held.reason,
-                "seconds": round(held.seconds, 1),
-            }
-            logger.bind(**fields, hint=_HINT).error("provider.held")
-        elif self._is_held and not held:
-            logger.bind(provider=self.name).info("provider.released")
-        if self._is_held != (held is not None):
-            self._is_held = held is not None
-            metrics.HELD.labels(self.name).set(self._is_held)
-        self._show_cause(_cause_of(held) if held else "")
+        self._holding.show(held)
         return held
-
-    def _show_cause(self, cause: str) -> None:
-        if cause == self._cause:
-            return
-        for each in label_sets.HOLDS:
-            metrics.HOLD.labels(self.name, each).set(each == cause)
-        self._cause = cause
 
     def waits_for(self) -> str:
         """What keeps it from asking, as a label; of leads that wait for it and nothing keeps it: its
         limit, which had no room in time."""
         if held := self._hold():
-            return _cause_of(held)
+            return cause_of(held)
         return "limit" if self._breaker.is_closed else "circuit"
 
     def _hold_for(self, asking: Asking) -> Held | None:  # noqa: ARG002 - what a `PaidGate` needs
         return self._standing_hold()
 
     def _hold(self) -> Held | None:
-        return self.limiter.held
+        stopped = self.limiter.stopped(self.name)
+        self._row.learn(stopped)
+        return stopped or self.limiter.held
 
     # -- a call ------------------------------------------------------------------------------
 
@@ -233,9 +239,23 @@ class Gate:
             child(metrics.LAST_SUCCESS, self.name).set_to_current_time()
         self._show_left(tried)
         if tried.pause:
-            self.limiter.pause(tried.pause)
-        answer = self._heed(asking, tried.answer)
+            waits.heed(self.provider, self.limiter, tried.pause)
+        answer = self._heed(asking, self._counted(asking, tried))
         return tried if answer is tried.answer else replace(tried, answer=answer)
+
+    def _counted(self, asking: Asking, tried: Tried) -> Answer:
+        """What is charged and tells nothing is bought once more for a lead, and ten times in a row."""
+        if not tried.is_useless:
+            self._row.useful(charged=tried.is_charged is True)
+            return tried.answer
+        asking.useless += 1
+        is_stopped = self.limiter.stopped(self.name) is not None
+        if stop := self._row.useless(is_stopped=is_stopped):
+            self.limiter.stop(self.name, stop)
+            self._standing_hold()
+        is_final = asking.useless >= MOST_USELESS
+        reason = getattr(tried.answer, "reason", "")
+        return Unavailable(reason, is_of_question=True, is_final=is_final)
 
     def _show_left(self, tried: Tried) -> None:
         for window, calls in tried.window_left.items():
@@ -249,7 +269,10 @@ class Gate:
     def _heed(self, asking: Asking, answer: Answer) -> Answer:
         """What one lead was told holds for all of them."""
         if isinstance(answer, Throttled) and answer.retry_after:
-            self.limiter.pause(answer.retry_after)
+            seconds = waits.heed(self.provider, self.limiter, answer.retry_after)
+            answer = replace(answer, retry_after=seconds)
+        if isinstance(answer, Preparing):
+            answer = replace(answer, retry_after=min(answer.retry_after, waits.LONGEST_PREPARATION))
         if isinstance(answer, Held):
             self.limiter.hold(answer)
             self._standing_hold()
@@ -276,11 +299,6 @@ def _checked(tried: Tried) -> Tried:
     if not isinstance(tried.answer, Answer):
         raise TypeError(f"a provider answered with {type(tried.answer).__name__}")
     return tried
-
-
-def _cause_of(held: Held) -> str:
-    """By the word in the reason: that text is all that the fleet shares of a hold."""
-    return next((cause for cause in label_sets.HOLDS if cause in held.reason), "other")
 
 
 def _is_cancelled() -> bool:

@@ -149,10 +149,25 @@ class Limiter:
         """End the hold, for the whole fleet."""
         self._stops.release()
 
+    def stop(self, provider: str, held: Held) -> None:
+        """This provider alone is not asked by anybody of the fleet, until it is over or released."""
+        self._stops.stop(provider, held)
+
+    def stopped(self, provider: str) -> Held | None:
+        """Why this provider alone is not asked."""
+        return self._stops.stopped(provider)
+
     def look(self) -> None:
         """Ask now and then whether the hold still stands: nobody waits who would ask."""
-        if self.held and self._supply is not None:
+        is_silent = self.held or self._stops.is_any_stopped or self.long_pause
+        if is_silent and self._supply is not None:
             self._supply.look()
+
+    @property
+    def long_pause(self) -> Held | None:
+        """A pause that nobody sits out with a lead in hand."""
+        left = self.pause_left
+        return Held(_ASKED_TO_WAIT, left) if left > PATIENCE_SECONDS else None
 
     @property
     def held(self) -> Held | None:
@@ -192,9 +207,10 @@ class Limiter:
         if held := self.held:
             self._turns.give_all(held)
             self.look()
-        elif (left := self.pause_left) > PATIENCE_SECONDS:
-            self._turns.give_all(Held(_ASKED_TO_WAIT, left))
-        elif left:
+        elif paused := self.long_pause:
+            self._turns.give_all(paused)
+            self.look()
+        elif left := self.pause_left:
             await pause(self._wake, left)
         elif self._supply is None:
             await self._pass_guards()

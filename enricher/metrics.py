@@ -200,6 +200,11 @@ HELD = gauge(
 HOLD = gauge(
     "enricher_provider_hold", "1 for the reason why a provider is held.", "provider", "reason"
 )
+PAUSED = gauge(
+    "enricher_provider_paused",
+    "1 while a vendor has asked to wait for longer than a lead in work sits out.",
+    "provider",
+)
 LAST_SUCCESS = gauge(
     "enricher_provider_last_success_timestamp_seconds",
     "When a provider last answered, be it that it knows nothing; 0 before the first time.",
@@ -303,7 +308,7 @@ DATABASE_ERRORS = counter(
 )
 
 _OF_PROVIDERS = (
-    REQUEST_SECONDS, RETRIES, LIMIT_WAIT, WAITING, HELD, CIRCUIT, LAST_SUCCESS, SCHEMA_DRIFT,
+    REQUEST_SECONDS, RETRIES, LIMIT_WAIT, WAITING, HELD, PAUSED, CIRCUIT, LAST_SUCCESS, SCHEMA_DRIFT,
     CALLS_CHARGED, CREDITS_CHARGED, CALLS_AMBIGUOUS,
 )  # fmt: skip
 

@@ -125,7 +125,7 @@ class Overview:
     ) -> ProviderStatus:
         gates = [gate for each in alive for gate in each.report.gates]
         own = [gate for gate in gates if gate.provider == provider.name]
-        stop = stops.get(provider.bucket, Stopped())
+        stop = stops.get(provider.bucket, Stopped()).of(provider.name)
         sharing = [each.name for each in self._paid if each.bucket == provider.bucket]
         calls = sum(gate.calls for gate in gates if gate.provider in sharing)
         of_provider = [day for day in days if day.provider == provider.name]

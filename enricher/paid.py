@@ -20,7 +20,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Literal, TypeVar, cast
@@ -38,6 +38,7 @@ from enricher.answer import (
     Reply,
     Throttled,
 )
+from enricher.brake import OBJECTIONS, OBJECTIONS_SECONDS, Lately, is_too_many
 from enricher.gate import Asking, Gate
 from enricher.outage import Outage
 from enricher.providers.base import Tried
@@ -45,9 +46,11 @@ from enricher.series import child
 from enricher.single_flight import SingleFlight
 from enricher.store import DatabaseTrouble
 from enricher.store.cache import Cache, Flight
+from enricher.store.objections import Objections
 from enricher.store.secret import Keyring
 from enricher.store.suppression import Suppressed, key_of
 from enricher.store.usage import Begun, Usage
+from enricher.useless import Row
 
 Result = TypeVar("Result")
 
@@ -70,6 +73,7 @@ class Books:
     found_lasts: timedelta = timedelta(days=7)
     not_found_lasts: timedelta = timedelta(days=1)
     suppressed: Suppressed | None = None
+    objections: Objections | None = None
     outage: Outage = field(default_factory=lambda: Outage("calls"))
 
     async def surely(self, write: Callable[[], Awaitable[Result]]) -> Result:
@@ -92,6 +96,8 @@ class PaidGate(Gate):
     _budget_hold: Held | None = None
     _held_until: float = 0.0
     _shared: SingleFlight[Answer] = field(default_factory=SingleFlight)
+    _row: Row = field(default_factory=Row)
+    _lately: Lately = field(default_factory=Lately)
     _calls: set[asyncio.Task[Answer | Reply | None]] = field(default_factory=set)
 
     async def ask(self, asking: Asking) -> Answer:
@@ -208,6 +214,8 @@ class PaidGate(Gate):
             permit = await self._permit(asking)
             may_call = permit is None or isinstance(permit, Begun)
             tried = await self._sent(asking) if may_call else Tried(cast("Answer", permit))
+            if may_call and isinstance(tried.answer, Objected):
+                tried = replace(tried, answer=await self._braked(tried.answer, asking))
         finally:
             asking.is_paid = _is_still_paid(asking, tried)
             if flight is not None:
@@ -264,7 +272,23 @@ class PaidGate(Gate):
         if not asking.is_wanted:
             return _NOT_MADE
         asking.is_sent = True
-        return await self._call(asking)
+        tried = await self._call(asking)
+        if isinstance(tried.answer, Found | NotFound | Objected):
+            self._lately.note()
+        return tried
+
+    async def _braked(self, answer: Answer, asking: Asking) -> Answer:
+        """An objection erases for good, so many at once are a fault until somebody has looked."""
+        objections, entry = self.books.objections, self._suppression_of(asking.query)
+        if objections is None or entry is None:
+            return answer
+        note = partial(objections.note, self.provider.vendor, entry, self._lately.count())
+        if not is_too_many(await self.books.surely(note)):
+            return answer
+        stop = Held(OBJECTIONS, OBJECTIONS_SECONDS)
+        self.limiter.stop(self.name, stop)
+        self._standing_hold()
+        return stop
 
     def _settle(self, begun: Begun, tried: Tried, asking: Asking) -> None:
         """The end of a call in the ledger."""

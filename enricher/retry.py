@@ -76,7 +76,9 @@ async def with_retries(
 
 
 def _is_passing(answer: Answer) -> bool:
-    return isinstance(answer, Preparing | Throttled | Unavailable)
+    if isinstance(answer, Unavailable):
+        return not answer.is_final
+    return isinstance(answer, Preparing | Throttled)
 
 
 def _waits(retries: Retries, deadline: float, random: Random) -> Generator[float, Answer, None]:

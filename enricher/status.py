@@ -19,6 +19,8 @@ from enricher.throughput import Ended, Minute
 
 LATE_SECONDS = 60.0
 """A lead that has been work for longer than this waits for something."""
+PATIENCE_SECONDS = 10.0
+"""As the limiter's: leads do not wait for the end of a longer pause."""
 _ROUND_ABOVE_SECONDS = 10.0
 STANDSTILL_MINUTES = 3
 """With work there and nothing ended in so many minutes, this one included, nothing is moving."""
@@ -165,6 +167,11 @@ class ProviderStatus:
     def is_asked(self) -> bool:
         return self.circuit is Circuit.CLOSED and not self.is_held and self.hold is None
 
+    def is_silent(self, now: datetime) -> bool:
+        """The vendor asked everybody to wait for longer than a lead in work sits out."""
+        until = self.paused_until
+        return until is not None and (until - now).total_seconds() > PATIENCE_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -282,7 +289,11 @@ def _stuck(status: Status) -> Verdict | None:
 
 
 def _limited(status: Status) -> Verdict | None:
-    held = [provider.name for provider in status.providers if not provider.is_asked]
+    held = [
+        provider.name
+        for provider in status.providers
+        if not provider.is_asked or provider.is_silent(status.at)
+    ]
     if held:
         verb = "is" if len(held) == 1 else "are"
         names = ", ".join(held)

@@ -19,6 +19,9 @@ from enricher.store.buckets import Bucket, Reserved
 _LONGEST_PAUSE = 86_400.0
 """No single answer may silence a provider for longer than a day."""
 _CLOSE_SECONDS = 3.0
+_STOP = "stop:"
+_CLOCKS_APART = 2.0
+"""Seconds. Less than that may be the way that a pause takes through two clocks."""
 
 
 class Stops:
@@ -30,6 +33,7 @@ class Stops:
         self._on_stop = on_stop
         self._hold: Held | None = None
         self._held_until = 0.0
+        self._stopped: dict[str, tuple[Held, float]] = {}
         self._untold: set[str] = set()
         self._told_at = -math.inf
         self._teller: asyncio.Task[None] | None = None
@@ -57,15 +61,40 @@ class Stops:
         left = self._held_until - time.monotonic()
         return Held(self._hold.reason, left) if self._hold and left > 0 else None
 
+    def stop(self, provider: str, held: Held) -> None:
+        """This provider alone is not asked; others of the bucket are."""
+        self._stopped[provider] = (held, time.monotonic() + held.seconds)
+        self._tell_others(_STOP + provider)
+
+    def stopped(self, provider: str) -> Held | None:
+        """Why this provider alone is not asked, with the time that is left of it."""
+        held, until = self._stopped.get(provider, (None, 0.0))
+        left = until - time.monotonic()
+        return Held(held.reason, left) if held and left > 0 else None
+
+    @property
+    def is_any_stopped(self) -> bool:
+        return any(self.stopped(provider) for provider in self._stopped)
+
     def learn(self, reserved: Reserved, asked_at: float) -> None:
         """What the bucket says. It knows nothing yet of what this process has not written."""
         if reserved.paused_until > time.monotonic():
             self._pause_until(reserved.paused_until)
         if self._untold or asked_at <= self._told_at:
             return
+        self._shorten(reserved.paused_until)
         self._hold = None
         if reserved.held:
             self._hold_for(reserved.held)
+        now = time.monotonic()
+        self._stopped = {
+            name: (held, now + held.seconds) for name, held in reserved.stopped.items()
+        }
+
+    def _shorten(self, until: float) -> None:
+        """A start ends a long pause, for everybody."""
+        if self.paused_until - until > _CLOCKS_APART:
+            self.paused_until = until
 
     async def close(self) -> None:
         """What the others must know is still written, if that is quick."""
@@ -101,18 +130,30 @@ class Stops:
             self._teller = None
 
     async def _tell_one(self, bucket: Bucket, news: str) -> None:
-        was, held, left = self._hold, self.held, self.pause_left
+        was = self._said(news)
         try:
-            if news == "pause":
-                await bucket.pause(left)
-            elif held:
-                await bucket.hold(held.reason, held.seconds)
-            else:
-                await bucket.release()
+            await self._write(bucket, news)
         except DatabaseTrouble as error:
             await asyncio.sleep(self._outage.failed(error))
             return
         self._outage.succeeded()
-        if self._hold is was and self.pause_left <= left:  # else there is more to tell
+        if self._said(news) == was:  # else there is more to tell
             self._untold.discard(news)
         self._told_at = time.monotonic()
+
+    def _said(self, news: str) -> object:
+        if news == "pause":
+            return self.paused_until
+        return self._hold if news == "hold" else self._stopped.get(news.removeprefix(_STOP))
+
+    async def _write(self, bucket: Bucket, news: str) -> None:
+        provider = news.removeprefix(_STOP)
+        if news == "pause":
+            await bucket.pause(self.pause_left)
+        elif provider != news:
+            stop = self.stopped(provider)
+            await bucket.stop(provider, stop.reason if stop else "", stop.seconds if stop else 0)
+        elif held := self.held:
+            await bucket.hold(held.reason, held.seconds)
+        else:
+            await bucket.release()

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
-from enricher.conclude import FOUND
+from enricher.conclude import FOUND, USELESS
 from enricher.employer import owners, without_job_elsewhere
 from enricher.field_types import UNKNOWN
 from enricher.gate import Asking, Gate
@@ -37,6 +37,8 @@ class Findings:
 
     answers: dict[str, Answer] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    useless: set[str] = field(default_factory=set)
+    """Providers that were paid for an answer that could not be read."""
 
     @property
     def found(self) -> dict[str, Found]:
@@ -142,14 +144,18 @@ class Waterfall:
     ) -> None:
         known = _known_fields(lead, gates[0].provider.kind)
         for gate in gates:
-            if gate.name in lead.answered:
+            if lead.answered.get(gate.name, USELESS) != USELESS:
                 continue
             reason = _OBJECTED if findings.objection else _why_not(gate, query, known)
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            answer = await gate.ask(_asking(lead, query, deadline))
+            asking = _asking(lead, query, deadline)
+            asking.useless = int(gate.name in lead.answered)
+            answer = await gate.ask(asking)
             findings.answers[gate.name] = answer
+            if asking.useless:
+                findings.useless.add(gate.name)
             if isinstance(answer, Found):
                 if answer.employers:
                     answer = without_job_elsewhere(answer, owners(query.domains))

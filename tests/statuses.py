@@ -23,6 +23,8 @@ from enricher.providers.http import HttpProvider
 from enricher.providers.registry import VENDORS_PROVIDERS
 
 TRIES = 4
+USELESS = 2
+"""Of an answer that is paid for and cannot be read."""
 LARGE = 2_200_000
 NO_TIME_FOR_A_CALL: Document = {"ENRICHER_PROVIDER_TIMEOUT_SECONDS": 1}
 NO_TIME_FOR_A_LEAD: Document = {"ENRICHER_LEAD_TIMEOUT_SECONDS": 8}
@@ -57,6 +59,8 @@ class Case:
     """Two calls at least: how many more there is time for depends on the machine."""
     stops: bool = False
     """Nobody else is asked for a while, so it needs a daemon of its own."""
+    apart: str = ""
+    """Those with the same word share a daemon that no others have."""
     pauses: bool = False
     """The same for a second or two: it comes after the others."""
     local_part: str = "ada.lovelace"
@@ -161,29 +165,31 @@ def _of_all(name: str) -> Iterator[Case]:
 
 
 def _of_no_answer(name: str) -> Iterator[Case]:
-    """A 200 with something else than a record: paid for, and worth another try."""
-    paid, no_record = _paid(name, TRIES), failed(name, _NO_RECORD[name])
+    """A 200 with something else than a record: paid for, and worth one more try. Ten in a row would be
+    too many, so they are shared out."""
+    paid, no_record = _paid(name, USELESS), failed(name, _NO_RECORD[name])
     for kind in ("html", "empty_list", "truncated", "wrong_charset"):
-        yield Case(name, f"200-{kind}", {"kind": kind}, no_record, TRIES, paid)
+        yield Case(name, f"200-{kind}", {"kind": kind}, no_record, USELESS, paid, apart="one")
     empty = MISSING if name.startswith("apollo") else no_record
-    tries = 1 if empty is MISSING else TRIES
+    tries = 1 if empty is MISSING else USELESS
     costs = 0 if name == "apollo_person" else _paid(name, tries)
-    yield Case(name, "200-empty", {"kind": "empty"}, empty, tries, costs)
+    yield Case(name, "200-empty", {"kind": "empty"}, empty, tries, costs, apart="two")
     for kind in ("huge", "gzip_bomb"):
         too_large = failed(name, "the body is too large")
         fault = {"kind": kind, "size": LARGE}
-        yield Case(name, f"200-{kind}", fault, too_large, TRIES, paid)
+        yield Case(name, f"200-{kind}", fault, too_large, USELESS, paid, apart="two")
+    cut_off = failed(name, "the body was cut off")
+    yield Case(name, "cut_off", {"kind": "cut_off"}, cut_off, USELESS, paid, apart="two")
 
 
 def _of_the_wire(name: str) -> Iterator[Case]:
     """Whoever gets no answer may have paid for it all the same."""
     paid, lost = _paid(name, TRIES), failed(name, "the connection failed (reset)")
     yield Case(name, "reset", {"kind": "reset"}, lost, TRIES, paid)
-    cut_off = failed(name, "the body was cut off")
-    yield Case(name, "cut_off", {"kind": "cut_off"}, cut_off, TRIES, paid)
-    for kind in ("hang", "drip"):
-        late, short = failed(name, "timed out"), NO_TIME_FOR_A_CALL
-        yield Case(name, kind, {"kind": kind}, late, TRIES, paid, settings=short)
+    late, short = failed(name, "timed out"), NO_TIME_FOR_A_CALL
+    yield Case(name, "hang", {"kind": "hang"}, late, TRIES, paid, settings=short)
+    paid = _paid(name, USELESS)
+    yield Case(name, "drip", {"kind": "drip"}, late, USELESS, paid, settings=short)
 
 
 # -- what only one vendor says -----------------------------------------------------------------

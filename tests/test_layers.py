@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ),
     (
         "calls",
-        "waterfall gate paid quality permission forgetting single_flight limits supply stops turns breaker retry",
+        "waterfall gate paid quality permission forgetting single_flight limits supply stops turns breaker retry useless brake waits holding",
     ),
     ("edges", "store.* providers.* paces"),
     (

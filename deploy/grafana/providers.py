@@ -203,7 +203,7 @@ LIMITS = Row(
         ),
         Panel(
             "Why it is held",
-            "1 while it is: key (refused), quota (used up), budget (used up), other.",
+            "1 while it is: key (refused), quota or budget (used up), unreadable (answers), objections (too many), other.",
             "short",
             [
                 Query(

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 
 from pydantic import SecretStr
 
-from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply
+from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply, Unavailable
 
 _OK = 200
 _NOT_FOUND = 404
@@ -68,6 +68,11 @@ class Tried:
     quota_left: float | None = None
     """Credits left of the vendor's plan, where a header tells."""
 
+    @property
+    def is_useless(self) -> bool:
+        """It costs something and tells nothing."""
+        return self.is_charged is True and isinstance(self.answer, Unavailable)
+
 
 class Provider(ABC):
     """One route of one vendor, or a local rule set."""
@@ -82,6 +87,8 @@ class Provider(ABC):
     """Fields of its section that it never knows: their absence is no reason to ask it."""
     credits: ClassVar[float] = 1.0
     """What one charged call costs, in the vendor's own unit."""
+    longest_wait: ClassVar[float] = 0.0
+    """Seconds. What the vendor asks to wait is not believed beyond it; 0: its longest window."""
     is_free: ClassVar[bool] = False
     """True for providers without a key and without a cost."""
 

@@ -27,6 +27,7 @@ A month is not waited out: the refusal that names it says until when."""
 _EPOCH_FROM = 1e9
 """From here on (2001 as epoch seconds, 31 years as a delay) a number is a moment, not a delay."""
 _EPOCH_MILLISECONDS_FROM = 1e12
+_BETWEEN_VALUES = re.compile(r",(?!\s*[0-9]{1,2}[ -][A-Za-z])", re.ASCII)
 _CLEAN_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
 
 
@@ -36,11 +37,8 @@ def answered_at(headers: Mapping[str, str]) -> datetime | None:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None) -> float | None:
-    """`Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3)."""
-    value = headers.get("retry-after", "").strip()
-    if _CLEAN_NUMBER.fullmatch(value):
-        return _delay(float(value))
-    return _until(_http_date(value), now)
+    """`Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3); or, as some have it, a moment."""
+    return _longest(_after_one(value, now) for value in _values(headers.get("retry-after", "")))
 
 
 def reset_after(
@@ -50,13 +48,29 @@ def reset_after(
 
     Clearbit's own hosts send epoch seconds, an old issue of its client shows 3300: both are read.
     """
-    value = headers.get(name, "").strip()
+    return _longest(_after_one(value, now) for value in _values(headers.get(name, "")))
+
+
+def _values(header: str) -> list[str]:
+    """A header that came several times, or holds a list. The comma within a date parts nothing."""
+    return [each.partition(";")[0].strip() for each in _BETWEEN_VALUES.split(header)]
+
+
+def _longest(delays: Iterator[float | None]) -> float | None:
+    """Whoever asks for less may be only the one in between; too long a wait is the lesser evil."""
+    return max((delay for delay in delays if delay is not None), default=None)
+
+
+def _after_one(value: str, now: datetime | None) -> float | None:
     if not _CLEAN_NUMBER.fullmatch(value):
-        return seconds_until(value, now)
+        until_moment = seconds_until(value, now)
+        return _until(_http_date(value), now) if until_moment is None else until_moment
     figure = float(value)
     if figure < _EPOCH_FROM:
         return _delay(figure)
-    epoch = figure / 1000 if figure >= _EPOCH_MILLISECONDS_FROM else figure
+    epoch = figure
+    while epoch >= _EPOCH_MILLISECONDS_FROM:  # milliseconds, microseconds
+        epoch /= 1000
     return None if now is None else _delay(epoch - now.timestamp())
 
 
@@ -77,13 +91,14 @@ def spent(
 
 
 def calls_left(headers: Mapping[str, str], left: Mapping[str, str]) -> dict[str, float]:
-    """Window -> calls left in it, for the windows that we have a name for."""
-    return {name: calls for name, calls in _left(headers, left) if name in _WINDOW_SECONDS}
+    """Window -> calls left in it, for the windows that we have a name for; of several the fewest."""
+    told = sorted(_left(headers, left), key=lambda each: -each[1])
+    return {name: calls for name, calls in told if name in _WINDOW_SECONDS}
 
 
 def number(value: str) -> float | None:
-    """`None` for what is no plain number."""
-    return next(iter(_number(value)), None)
+    """`None` for what is no plain number; of several the smallest."""
+    return min(_number(value), default=None)
 
 
 def _left(headers: Mapping[str, str], own_names: Mapping[str, str]) -> Iterator[tuple[str, float]]:
@@ -101,17 +116,17 @@ def _left(headers: Mapping[str, str], own_names: Mapping[str, str]) -> Iterator[
 
 
 def _of_object(value: str) -> list[tuple[str, float]]:
+    """Of one object, or of several when the header came several times."""
     try:
-        windows = json.loads(value)
+        objects = [each for each in json.loads(f"[{value}]") if isinstance(each, dict)]
     except (ValueError, RecursionError):
         return []
-    if not isinstance(windows, dict):
-        return []
-    return [(name, left) for name, each in windows.items() for left in _number(str(each))]
+    named = (each for windows in objects for each in windows.items())
+    return [(name, left) for name, each in named for left in _number(str(each))]
 
 
 def _number(value: str) -> list[float]:
-    return [float(value)] if _CLEAN_NUMBER.fullmatch(value.strip()) else []
+    return [float(each) for each in _values(value) if _CLEAN_NUMBER.fullmatch(each)]
 
 
 def seconds_until(

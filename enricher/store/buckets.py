@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pymongo import ReturnDocument
@@ -43,6 +43,7 @@ from enricher.answer import Held
 from enricher.lead import Document
 from enricher.paces import SLACK, Pace, paces
 from enricher.providers.base import Window
+from enricher.store import provider_stops
 from enricher.store.replies import reading
 
 COLLECTION = "enricher_limits"
@@ -62,7 +63,7 @@ _QUICK = 0.1
 _LARGEST_ERROR = LIFE / 4
 """Seconds. Beyond it the way to the vendor gets less of the slack; else nobody would ever call."""
 _LONGEST_PAUSE = 86_400.0
-"""No single answer may silence a provider for longer than a day."""
+ORDINARY_PAUSE = 60.0
 _LONGEST_HOLD = 31 * 86_400.0
 _PARTS = 2048
 
@@ -96,6 +97,8 @@ class Reserved:
     """Nobody may call before; the slots lie behind it."""
     held: Held | None = None
     """While a hold stands, there are no slots."""
+    stopped: Mapping[str, Held] = field(default_factory=dict)
+    """Provider -> why it alone is not asked; see `provider_stops.py`."""
 
 
 class ServerClock:
@@ -166,9 +169,14 @@ class Bucket:
         longer = {"$gt": [_HELD_UNTIL, until]}
         await self._update({"hold": {"$cond": [longer, "$hold", ours]}})
 
+    async def stop(self, provider: str, reason: str, seconds: float) -> None:
+        """One provider of the bucket is not asked, until released; 0 seconds end it."""
+        await self._update(provider_stops.stopping(provider, reason, seconds))
+
     async def release(self) -> None:
-        """End the hold; a pause stays."""
-        await self._update({"hold": None})
+        """End the hold, the stops, and what of a pause is longer than vendors' windows are."""
+        pause = {"$min": [_PAUSED_UNTIL, _after(ORDINARY_PAUSE)]}
+        await self._update({"hold": None, "paused_until": pause, **provider_stops.none()})
 
     async def _exchange(self, slots: int, *, afresh: bool) -> tuple[Document, bool]:
         """One reservation, and whether the server's clock turned out to have jumped ahead."""
@@ -237,6 +245,7 @@ class Bucket:
                 next_at=self._server.local(document["next"] / 1000),
                 paused_until=self._server.local(document["paused_until"] / 1000),
                 held=_held(document.get("hold"), now),
+                stopped=provider_stops.standing(document, now),
             )
 
 

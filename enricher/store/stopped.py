@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.lead import Document
 from enricher.storable import mapping
+from enricher.store import provider_stops
 from enricher.store.buckets import COLLECTION
 
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
@@ -23,26 +24,37 @@ class Stopped:
     reason: str = ""
     held_until: datetime | None = None
     paused_until: datetime | None = None
+    providers: Mapping[str, Stopped] = field(default_factory=dict)
+    """Those of the bucket that are stopped alone."""
+
+    def of(self, provider: str) -> Stopped:
+        """What stops this one of the bucket."""
+        alone = self.providers.get(provider)
+        return replace(alone, paused_until=self.paused_until) if alone else self
 
 
 async def stopped(
     database: AsyncDatabase[Document], buckets: Sequence[str], now: datetime
 ) -> Mapping[str, Stopped]:
     """Of the buckets that were ever used, by name. Raises DatabaseTrouble."""
-    view = {"hold": 1, "paused_until": 1}
+    view = {"hold": 1, "paused_until": 1, provider_stops.FIELD: 1}
     found = database[COLLECTION].find({"_id": {"$in": list(buckets)}}, view)
     return {str(each["_id"]): _read(each, now) for each in await found.to_list()}
 
 
 def _read(document: Document, now: datetime) -> Stopped:
-    hold = mapping(document.get("hold"))
-    held_until = _later(hold.get("until"), now)
-    reason = hold.get("reason")
-    return Stopped(
-        reason=reason if held_until and isinstance(reason, str) else "",
-        held_until=held_until,
+    stops = mapping(document.get(provider_stops.FIELD))
+    alone = {str(name): _hold(mapping(stop), now) for name, stop in stops.items()}
+    return replace(
+        _hold(mapping(document.get("hold")), now),
         paused_until=_later(document.get("paused_until"), now),
+        providers={name: stop for name, stop in alone.items() if stop.held_until},
     )
+
+
+def _hold(hold: Mapping[str, Any], now: datetime) -> Stopped:
+    held_until, reason = _later(hold.get("until"), now), hold.get("reason")
+    return Stopped(reason if held_until and isinstance(reason, str) else "", held_until)
 
 
 def _later(milliseconds: Any, now: datetime) -> datetime | None:

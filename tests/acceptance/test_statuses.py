@@ -70,7 +70,9 @@ def _groups(wanted: Iterable[Case]) -> list[list[Case]]:
     """The cases that can share a daemon."""
 
     def world(case: Case) -> str:
-        return repr((case.provider, case.settings, case.world, case.stops and case.name))
+        return repr(
+            (case.provider, case.settings, case.world, case.apart, case.stops and case.name)
+        )
 
     return [list(group) for _, group in groupby(sorted(wanted, key=world), world)]
 

@@ -1,0 +1,85 @@
+"""What is charged and useless: answers that cost money and cannot be read, many of them in a row.
+
+A vendor that changes its API answers every question, takes money for it, and tells us nothing. Nothing fails,
+so no circuit opens. So answers that are charged are counted: ten useless ones in a row, whatever the time
+and the questions, and the provider is stopped for the whole fleet. After a while one question is let through; what
+comes of it ends the stop, or doubles it.
+
+    row   useless answers since the last charged one that was of use; an answer that costs nothing says nothing
+
+What is under way cannot be called back. So no more questions are under way than would make the row full,
+once one was useless, and as long as nothing at all is known of the provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from enricher.answer import Held
+
+STOPS_AFTER = 10
+FIRST_PAUSE_SECONDS = 300.0
+LONGEST_PAUSE_SECONDS = 3600.0
+REASON = "its charged answers are unreadable"
+
+
+@dataclass(slots=True)
+class Row:
+    """One provider's useless answers in a row, as one process met them."""
+
+    is_proven: bool = False
+    """It has given an answer that was not useless, since the start."""
+    length: int = 0
+    _under_way: int = 0
+    _pause: float = 0.0
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_full(self) -> bool:
+        return self.length >= STOPS_AFTER
+
+    @property
+    def has_room(self) -> bool:
+        """One more question may be under way."""
+        return self._under_way < self._most()
+
+    async def room(self) -> None:
+        """Wait until it may."""
+        while not self.has_room:
+            self._news.clear()
+            await self._news.wait()
+
+    def begin(self) -> None:
+        self._under_way += 1
+
+    def end(self) -> None:
+        self._under_way -= 1
+        self._news.set()
+
+    def _most(self) -> float:
+        if self.is_proven and not self.length:
+            return float("inf")
+        return max(1, STOPS_AFTER - self.length)
+
+    def useful(self, *, charged: bool) -> None:
+        """An answer that could be read, or that costs nothing."""
+        self.is_proven = True
+        if charged:
+            self.length, self._pause = 0, 0.0
+        self._news.set()
+
+    def useless(self, *, is_stopped: bool) -> Held | None:
+        """A charged answer that tells nothing; returns the stop when it was one too many. While one
+        stands, it was under way already and is no probe."""
+        self.length += 1
+        if not self.is_full or is_stopped:
+            return None
+        self._pause = min(LONGEST_PAUSE_SECONDS, 2 * self._pause or FIRST_PAUSE_SECONDS)
+        return Held(REASON, self._pause)
+
+    def learn(self, held: Held | None) -> None:
+        """Another process has met the last of a row: the next question is a probe here as well."""
+        if held is not None and held.reason == REASON:
+            self.length = max(self.length, STOPS_AFTER)
+            self._pause = self._pause or FIRST_PAUSE_SECONDS
