@@ -68,15 +68,20 @@ def _per_minute(settings: Settings) -> dict[str, int]:
     return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-async def open_books(settings: Settings, database: AsyncDatabase[Document], holder: str) -> Books:
-    """Where answers are kept and calls are counted. Makes the fleet's secret on the first start."""
+def open_usage(settings: Settings, database: AsyncDatabase[Document]) -> Usage:
+    """The ledger with the budgets and quotas that are set."""
     budgets = {
         name: Budget(vendor.daily_budget, vendor.monthly_budget)
         for name, vendor in settings.vendors.items()
     }
+    return Usage(database, budgets, settings.quota.plans)
+
+
+async def open_books(settings: Settings, database: AsyncDatabase[Document], holder: str) -> Books:
+    """Where answers are kept and calls are counted. Makes the fleet's secret on the first start."""
     return Books(
         cache=Cache(database, holder, settings.work.lease_seconds),
-        usage=Usage(database, budgets, settings.quota.plans),
+        usage=open_usage(settings, database),
         keyring=await keyring(database, settings.privacy.hash_key),
         found_lasts=timedelta(days=settings.cache.days),
         not_found_lasts=timedelta(days=settings.cache.negative_days),

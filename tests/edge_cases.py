@@ -49,6 +49,7 @@ HASH_KEY = "acceptance/test_hash_key.py::test_"
 SIGNALS = "acceptance/test_signals.py::test_"
 IDS = "acceptance/test_ids.py::test_"
 CORES = "acceptance/test_cores.py::test_"
+PAUSES = "acceptance/test_backfill_pauses.py::test_"
 FORGED = "acceptance/test_forged_book.py::test_"
 PAID = "integration/test_paid.py::test_"
 LYING = "acceptance/test_left_lying.py::test_"
@@ -245,6 +246,7 @@ CASES = (
     _case("M6", "several times to wait", BRAKES + "of_several_times_to_wait_the_longest_counts"),
     _case("M7", "a time to wait of years", BRAKES + "a_hint_of_years_is_capped_told_and_ended_by_a_start", BRAKES + "a_start_ends_a_long_pause_for_all_daemons"),
     _case("M12", "a vendor whose every answer is charged and useless", BRAKES + "a_vendor_whose_every_answer_changed_is_stopped_after_ten_charges"),
+    _case("M11", "a backfill under a budget, or with a refused key", PAUSES + "it_pauses_while_a_budget_is_used_up_and_a_later_one_goes_on", PAUSES + "it_pauses_while_a_key_is_refused_and_goes_on_by_itself", PAUSES + "a_hold_from_before_is_met_before_any_lead_is_asked_for", PAUSES + "it_does_not_wait_for_a_provider_that_it_does_not_need", PAUSES + "done_means_ended", PAUSES + "a_lead_that_only_says_that_it_is_retried_holds_up_nobody"),
     _case("D0", "a lost answer to any command that answers with a document, and documents that others have written into", "integration/test_at_once.py::test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands", REPLIES + "a_lone_lead_is_ours_with_all_that_a_lease_says", REPLIES + "the_secret_that_was_made_is_the_one_that_is_kept", REPLIES + "slots_are_given_out_once", REPLIES + "a_hold_stands", REPLIES + "a_call_is_reserved_once", REPLIES + "a_daemon_is_enrolled", REPLIES + "a_first_start_is_a_first_start", REPLIES + "a_backfill_goes_on_with_the_run_that_it_began", REPLIES + "a_person_is_erased", REPLIES + "a_ledger_that_cannot_be_read_is_trouble_of_the_database", REPLIES + "a_checkpoint_that_cannot_be_read_is_none", REPLIES + "a_claim_that_somebody_wrote_into_is_left_to_its_lease"),
     _case("D4", "file descriptors that run out: half-sent requests, slow vendors", "acceptance/test_descriptors.py::test_the_soft_limit_is_raised_to_the_hard_one", "acceptance/test_descriptors.py::test_a_thousand_half_sent_requests_are_in_nobodys_way", "acceptance/test_descriptors.py::test_too_few_descriptors_cost_time_and_nothing_else", "unit/test_http_guard.py::test_half_sent_requests_make_room_for_a_probe", "unit/test_http_guard.py::test_clients_that_never_read_do_not_keep_others_out"),
     _case("D2", "a collection that another takes the place of", WATCHER + "leads_that_take_the_place_of_the_collection_are_found", WATCHER + "a_start_searches_unless_a_search_ended_within_the_hour"),

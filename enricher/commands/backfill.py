@@ -2,14 +2,18 @@
 
 First the plan, which changes nothing: how many leads, which questions, which of them are answered
 already. Then the leads are asked for, a thousand at a time at most, behind everything else that is
-work; daemons do the rest. Ended at any moment, the same command goes on where it stopped.
+work; daemons do the rest. While a provider that they need is held, no more are asked for: they would
+only stand there and wait, and all come back at once. Ended at any moment, the same command goes on
+where it stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
@@ -18,11 +22,12 @@ from enricher import calling, signals
 from enricher.commands.database import explained, filtering, opened, patiently, rank
 from enricher.commands.estimate import Estimate, Estimator
 from enricher.commands.meter import Meter
+from enricher.commands.needs import Needs, Room
 from enricher.errors import DatabaseError, ExitCode
 from enricher.lead import Document
 from enricher.settings import Settings
 from enricher.signals import end_if_cancelled
-from enricher.store.backfills import Backfills, Run, names_status
+from enricher.store.backfills import Backfills, GoingOn, Run, names_status
 from enricher.store.requests import Asked, Requests
 
 MOST_PENDING = 1000
@@ -43,6 +48,11 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         return not self.estimate.leads and self.run is None
+
+    @property
+    def needed(self) -> set[str]:
+        """Providers that are yet to be asked something."""
+        return {name for name, calls in self.estimate.providers.items() if calls.calls > 0}
 
 
 def _console() -> Console:
@@ -113,11 +123,14 @@ async def fill(settings: Settings, made: Plan) -> ExitCode:
 
 async def _fill(settings: Settings, made: Plan) -> None:
     console = _console()
-    async with opened(settings) as database:
+    async with opened(settings) as database, calling.vendors(settings) as vendors:
         leads = database[settings.mongo.collection]
         backfills, requests = Backfills(leads, made.query), Requests(leads, rank(settings))
         run = await patiently("beginning", backfills.begin)
-        filling = _Filling(console, backfills, requests, run)
+        needed = [each for each in vendors.providers if each.name in made.needed]
+        needs = Needs(database, needed, calling.open_usage(settings, database))
+        names = [each.name for each in vendors.providers]
+        filling = _Filling(console, backfills, requests, run, needs, names)
         try:
             with Meter(console, "Leads done", run.asked + made.estimate.leads, run.asked) as meter:
                 await filling.until_done(meter)
@@ -127,36 +140,71 @@ async def _fill(settings: Settings, made: Plan) -> None:
         await filling.conclude()
 
 
+async def _all() -> Room:
+    """Nothing more is asked for."""
+    return Room()
+
+
 @dataclass(slots=True)
 class _Filling:
     console: Console
     backfills: Backfills
     requests: Requests
     run: Run
+    needs: Needs
+    providers: Sequence[str]
+    """Names of all that have a key."""
     refused: int = 0
-    _in_work: int = 0
+    _now: GoingOn = field(default_factory=GoingOn)
+    _held: tuple[str, ...] = ()
+    """As it was told last."""
     _moved_at: float = field(default_factory=time.monotonic)
     _has_asked_for_daemons: bool = False
 
     async def until_done(self, meter: Meter) -> None:
         is_more = True
-        while is_more or self._in_work:
+        while is_more or self._now.unended:
             end_if_cancelled()
+            began = time.monotonic()
             await self._look(meter)
-            if is_more and self._in_work <= MOST_PENDING - _PAGE:
-                is_more = await self._ask_for_a_page()
-            elif self._in_work:
-                await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            room = await patiently("looking at the providers", self.needs.room if is_more else _all)
+            size = self._size(room)
+            if is_more and size:
+                is_more = await self._ask_for_a_page(size)
+            elif is_more or self._now.unended:
+                # Where many leads are retried it takes a while, and this is to stay a small part.
+                await asyncio.sleep(max(_LOOK_EVERY_SECONDS, 5 * (time.monotonic() - began)))
+
+    def _size(self, room: Room) -> int:
+        """For how many leads to ask now."""
+        held = dict.fromkeys(sorted(self._now.held_by), "") | dict(room.held)
+        self._tell(held)
+        if held or max(self._now.in_work, self._now.unended) > MOST_PENDING - _PAGE:
+            return 0
+        if room.calls is None:
+            return _PAGE
+        return max(0, min(_PAGE, room.calls - self._now.unended))  # those may need a call each
+
+    def _tell(self, held: Mapping[str, str]) -> None:
+        if tuple(held) == self._held:
+            return
+        self._held = tuple(held)
+        names = ", ".join(f"{name} ({why})" if why else name for name, why in held.items())
+        self.console.print(
+            f"Paused: held are {names}. It goes on by itself; after Ctrl-C the same command does."
+            if held
+            else "It goes on: no provider that it needs is held any more."
+        )
 
     async def _look(self, meter: Meter) -> None:
-        before, self._in_work = (
-            self._in_work,
-            await patiently("looking how far it is", self.backfills.in_work),
-        )
-        meter.at(max(0, self.run.asked - self._in_work))
-        if self._in_work != before:
+        async def look() -> GoingOn:
+            return await self.backfills.going_on(self.run, self.providers)
+
+        before, self._now = self._now, await patiently("looking how far it is", look)
+        meter.at(max(0, self.run.asked - self._now.unended))
+        if self._now != before or self._held:
             self._moved_at = time.monotonic()
-        elif self._in_work and time.monotonic() - self._moved_at > _STANDSTILL_SECONDS:
+        elif self._now.in_work and time.monotonic() - self._moved_at > _STANDSTILL_SECONDS:
             self._ask_for_daemons()
 
     def _ask_for_daemons(self) -> None:
@@ -164,10 +212,10 @@ class _Filling:
             self._has_asked_for_daemons = True
             self.console.print("No lead was taken for a while: is `enricher run` running?")
 
-    async def _ask_for_a_page(self) -> bool:
+    async def _ask_for_a_page(self, size: int) -> bool:
         """The position is saved after its leads are written: a page that is written twice changes
         nothing, one that is never written would be lost."""
-        page = await patiently("reading leads", self._page)
+        page = await patiently("reading leads", partial(self.backfills.page, self.run, size))
         if not page:
             return False
         ids = [lead["_id"] for lead in page]
@@ -177,13 +225,9 @@ class _Filling:
 
         asked = await patiently("asking for leads", ask)
         self.refused += asked.refused
-        self._in_work += asked.set
         self.run = replace(self.run, after={"of": ids[-1]}, asked=self.run.asked + asked.set)
         await patiently("saving the position", self._save)
         return True
-
-    async def _page(self) -> list[Document]:
-        return await self.backfills.page(self.run, _PAGE)
 
     async def _save(self) -> None:
         await self.backfills.save(self.run)

@@ -62,6 +62,18 @@ class Run:
     asked: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """Backfilled leads that have not come to an end."""
+
+    in_work: int = 0
+    """Pending or in work, of any run."""
+    unended: int = 0
+    """Of this run: those that are tried again later as well."""
+    held_by: frozenset[str] = frozenset()
+    """Providers that leads of this run wait for because nobody may ask them now."""
+
+
 class Backfills:
     """The run of one query over one leads collection."""
 
@@ -135,18 +147,36 @@ class Backfills:
             del found[0]
         return found[:size]
 
-    async def in_work(self) -> int:
-        """How many backfilled leads, of any run, are pending or in work; counted up to a few thousand."""
-        asked = {"enrichment.backfill": True}
-        states = (
-            {_STATUS: Status.PENDING, "enrichment.priority": {"$lte": book.BEHIND}},
-            {_STATUS: Status.PROCESSING, "enrichment.due_at": {"$gt": book.EPOCH}},
-        )
-        counts = [
-            await self._leads.count_documents({**state, **asked}, limit=_COUNT_AT_MOST)
-            for state in states
+    async def going_on(self, run: Run, providers: Collection[str] = ()) -> GoingOn:
+        """Counted up to a few thousand of each state; `providers` are those whose holds are told."""
+        lanes: list[list[Document]] = [
+            [{"$match": {**state, "enrichment.backfill": True}}, {"$limit": _COUNT_AT_MOST}]
+            for state in _STATES
         ]
-        return sum(counts)
+        first, *others = lanes
+        unions = [{"$unionWith": {"coll": self._leads.name, "pipeline": each}} for each in others]
+        held_by = {
+            "$cond": [
+                {"$and": [{"$isArray": "$enrichment.held_by"}, _is(Status.RETRYING)]},
+                {"$setIntersection": ["$enrichment.held_by", {"$literal": list(providers)}]},
+                [],
+            ]
+        }
+        alike = {
+            "retries": _is(Status.RETRYING),
+            "ours": {"$eq": ["$enrichment.backfilled_by", {"$literal": run.id}]},
+            "held_by": held_by,
+        }
+        counted = {"$group": {"_id": alike, "leads": {"$sum": 1}}}
+        stages: list[Document] = [*first, *unions, counted]
+        with pymongo.timeout(SCAN_SECONDS):
+            found = await (await self._leads.aggregate(stages)).to_list()
+        ours = [each for each in found if each["_id"]["ours"]]
+        return GoingOn(
+            in_work=sum(each["leads"] for each in found if not each["_id"]["retries"]),
+            unended=sum(each["leads"] for each in ours),
+            held_by=frozenset(name for each in ours for name in each["_id"]["held_by"]),
+        )
 
     async def standing(self, run: Run) -> dict[str, int]:
         """Status -> leads of the run that have it."""
@@ -171,7 +201,22 @@ async def forget_positions(
             await runs.update_one({"_id": run["_id"]}, {"$set": {"after": None}})
 
 
+def _is(status: Status) -> Document:
+    return {"$eq": [f"${_STATUS}", status.value]}
+
+
 _COUNT_AT_MOST = 5000
+_LONGEST_WAIT_MS = 40 * 86_400_000
+"""Until next month's budget, and some days to spare: nobody waits for what is said to be due later."""
+_COMES: Document = {
+    "enrichment.due_at": {"$gt": book.EPOCH},
+    "$expr": {"$lt": ["$enrichment.due_at", {"$add": ["$$NOW", _LONGEST_WAIT_MS]}]},
+}
+_STATES: tuple[Document, ...] = (
+    {_STATUS: Status.PENDING, "enrichment.priority": {"$lte": book.BEHIND}},
+    {_STATUS: Status.PROCESSING, **_COMES},
+    {_STATUS: Status.RETRYING, **_COMES},
+)
 _SEEN: Document = {"inputs": INPUTS}
 
 

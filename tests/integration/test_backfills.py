@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, LeadId, Status
 from enricher.store import book
-from enricher.store.backfills import Backfills, Run, names_status
+from enricher.store.backfills import Backfills, GoingOn, Run, names_status
 from enricher.store.requests import Requests
 from tests.integration.queueing import insert, with_invalid_utf8
 
@@ -104,11 +104,48 @@ async def test_a_checkpoint_holds_nothing_of_the_query(fresh: Leads) -> None:
     assert "quokka" not in str(stored)
 
 
-async def test_only_backfilled_leads_count_as_in_work(fresh: Leads) -> None:
-    due = {"due_at": datetime(2030, 1, 1, tzinfo=UTC)}
+async def test_only_backfilled_leads_count_as_going_on(fresh: Leads) -> None:
+    due = {"due_at": datetime.now(UTC) + timedelta(days=30)}
     requests = Requests(fresh, book.priority("temperature", ["hot"]))
     await requests.ask([await insert(fresh, 1, temperature="hot")], backfill="a-run")
     await insert(fresh, 2, enrichment_status="processing", enrichment={"backfill": True, **due})
     await insert(fresh, 3, enrichment_status="retrying", enrichment={"backfill": True, **due})
     await requests.ask([await insert(fresh, 4)])
-    assert await Backfills(fresh, {}).in_work() == 2
+    assert await Backfills(fresh, {}).going_on(START) == GoingOn(in_work=2, unended=1)
+
+
+async def test_a_run_goes_on_until_its_leads_have_ended(fresh: Leads) -> None:
+    ours = {"backfill": True, "backfilled_by": START.id}
+    due = {"due_at": datetime.now(UTC) + timedelta(days=30)}
+    states: dict[str, Document] = {
+        "pending": {"priority": book.BEHIND - 1},
+        "processing": due,
+        "retrying": due | {"held_by": ["hunter", "gone", 5]},
+        "completed": due,
+        "failed": {},
+        "skipped": {},
+    }
+    for status, more in states.items():
+        await insert(fresh, status, enrichment_status=status, enrichment=ours | more)
+    now = await Backfills(fresh, {}).going_on(START, ["hunter", "clearbit"])
+    assert now == GoingOn(in_work=2, unended=3, held_by=frozenset({"hunter"}))
+
+
+@pytest.mark.parametrize(
+    "book_",
+    [
+        {"due_at": datetime(9999, 1, 1, tzinfo=UTC)},
+        {"due_at": "soon"},
+        {},
+        {"due_at": datetime(1969, 1, 1, tzinfo=UTC)},
+        {"due_at": datetime(2030, 1, 1, tzinfo=UTC) + timedelta(days=3650), "held_by": ["hunter"]},
+    ],
+    ids=str,
+)
+async def test_nobody_waits_for_leads_that_only_say_that_they_are_in_work(
+    fresh: Leads, book_: Document
+) -> None:
+    ours = {"backfill": True, "backfilled_by": START.id}
+    for status in ("processing", "retrying"):
+        await insert(fresh, status, enrichment_status=status, enrichment=ours | book_)
+    assert await Backfills(fresh, {}).going_on(START, ["hunter"]) == GoingOn()
