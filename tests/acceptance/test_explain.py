@@ -84,7 +84,7 @@ async def test_what_a_daemon_decided_is_told_for_leads_of_every_fate(rig: Rig) -
 
     [old] = await _told(rig, "old")
     assert (old["status"], old["attempts"]) == (None, 0)
-    assert "before the first start" in old["next"]["what"]
+    assert "it is history" in old["next"]["what"]
 
     assert await _everything(rig) == before
     assert len(rig.simulator.journal) == calls
