@@ -67,6 +67,8 @@ class BacklogStatus:
     """Provider -> retrying leads that wait until it may be asked again."""
     most: int = 1_000_000
     """Nothing is counted any further: a figure beyond it is as many or more."""
+    unmoved: Mapping[str, int] = field(default_factory=dict)
+    """Why -> leads that nothing moves, as far as any are known."""
 
     @property
     def due_figure(self) -> str:
@@ -79,9 +81,6 @@ class BacklogStatus:
         if leads is None:
             return "many"
         return f"over {self.most:,}" if leads > self.most else f"{leads:,}"
-
-    unmoved: Mapping[str, int] = field(default_factory=dict)
-    """Why -> leads that nothing moves, as far as any are known."""
 
 
 @dataclass(frozen=True, slots=True)

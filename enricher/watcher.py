@@ -310,6 +310,8 @@ class Watcher:
         while not stop.is_set():
             await self._to_catch_up.wait()
             self._to_catch_up.clear()
+            if stop.is_set():
+                break
             try:
                 await self._catch_up(stop)
             except DatabaseTrouble as error:
