@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from enricher.answer import Kind
 from enricher.carried import carry_over, is_of_data
@@ -13,6 +15,19 @@ from enricher.lead import Inputs, Lead
 from enricher.subject import Subject, older_mark, read_subject
 from tests.scripted import KEYRING, subject
 
+KEYS = st.sampled_from(
+    [
+        "subject",
+        "mailbox",
+        "company",
+        "provenance",
+        "company_data",
+        "person_data",
+        "name",
+        "flags",
+        "person",
+    ]
+)
 KINDS = {
     "clearbit": Kind.COMPANY,
     "hunter_person": Kind.PERSON,
@@ -250,6 +265,28 @@ def test_what_lost_its_provenance_goes_when_it_is_known_to_be_about_another() ->
 def test_garbage_stops_nothing(garbage: dict[str, Any], noted: object) -> None:
     found, *_ = carried(lead(data(subject("bob@elsewhere.com"), **garbage), noted))
     assert found["notes"] == "somebody else's"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
+    lambda each: st.lists(each, max_size=2) | st.dictionaries(KEYS, each, max_size=3),
+    max_leaves=8,
+)
+PLACES = ("company_data", "person_data", "email_verification", "social_profiles")
+
+
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys((*PLACES, "enrichment_metadata"), ANYTHING)),
+    ANYTHING,
+    st.sampled_from([PAT, ("bob@huntco-one.com", None), (None, "acme.com"), (None, None)]),
+)
+def test_whatever_others_wrote_nothing_raises_and_what_is_kept_is_kept_again(
+    found: dict[str, Any], noted: object, now: tuple[str | None, str | None]
+) -> None:
+    kept, _, is_stripped = carried(lead(found, noted), now)
+    assert is_stripped == (kept != found)
+    if read_subject(noted) is None:
+        assert carried(lead(kept, noted), now)[0] == kept
 
 
 # -- what `explain` says -----------------------------------------------------------------------
