@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from enricher import label_sets
 from tests.deploy.promql import DEPLOY, RULES, alerts, boards, recorded
 
 HERE = Path(__file__).parent
@@ -74,11 +75,31 @@ def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
     assert sorted(sections) == sorted({alert["alert"] for alert in alerts()})
 
 
-def test_each_runbook_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
+def test_each_runbook_says_what_it_means_what_to_look_at_what_to_do_and_when_it_is_over() -> None:
     for section in RUNBOOKS.split("\n## ")[1:]:
         assert re.findall(r"^\*\*(.+?):\*\*", section, re.MULTILINE) == [
-            "For users", "Look at", "Do",
+            "For users", "Look at", "Do", "Over when",
         ], section.split("\n")[0]  # fmt: skip
+
+
+def test_no_runbook_says_nothing_but_to_look_elsewhere() -> None:
+    for section in RUNBOOKS.split("\n## ")[1:]:
+        for part in re.split(r"^\*\*.+?:\*\*", section, flags=re.MULTILINE)[1:]:
+            assert part.strip(" \n-").lower() not in ("as there.", ""), section.split("\n")[0]
+
+
+def test_every_reason_to_hold_a_provider_has_an_alert() -> None:
+    """Or leads would wait for it, and nobody would hear of it."""
+    exprs = " ".join(alert["expr"] for alert in alerts())
+    told = set(re.findall(r'enricher_provider_hold{reason="(\w+)"}', exprs))
+    assert told == set(label_sets.HOLDS)
+
+
+def test_the_readme_lists_the_alerts_that_page() -> None:
+    readme = (DEPLOY.parent / "README.md").read_text("utf-8")
+    [listed] = re.findall(r"\*\*Critical alerts\*\* page: (.+?)\.\n", readme, re.DOTALL)
+    pages = {rule["alert"] for rule in alerts() if rule["labels"]["severity"] == "critical"}
+    assert set(re.findall(r"`(\w+)`", listed)) == pages
 
 
 def test_the_links_between_runbooks_lead_somewhere() -> None:
