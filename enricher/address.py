@@ -33,7 +33,7 @@ _MAILTO = re.compile(r"mailto:", re.IGNORECASE)
 _IN_BRACKETS = re.compile(r"<([^<>]*)>")
 _IN_OTHERS = re.compile(r"\s[(\[](\S*@\S*)[)\]]\Z")
 _COMMENT = re.compile(r"(?<=[^\s(])\s*\([^()@]*\)\Z")
-_SIGNS = re.compile(r"[^\w.@%]+")
+_SIGNS = re.compile(r"[^\w.@%]+|\d+[.)]")
 _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "i"})
 """Between two addresses; anywhere else they may be part of one that was torn apart."""
 _LEFT_OVER = frozenset("'`*{}=/#!?~^|%&")

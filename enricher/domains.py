@@ -127,7 +127,7 @@ def _of_an_owner(host: str, registrable: str | None) -> Domain:
     if registrable is None:
         return Domain(host, Kind.PLATFORM if _has_mailboxes(host) else Kind.SUFFIX)
     tld = host.rpartition(".")[2]
-    if tld in wordlists.TYPED_FOR_COM and not _is_listed_suffix(tld):
+    if tld in wordlists.TYPED_FOR_COM and not is_suffix(tld):
         return Domain(host, Kind.MISTYPED, is_typo=True)
     return Domain(host, Kind.BUSINESS, registrable, is_education=_is_education(registrable))
 
@@ -209,10 +209,11 @@ def _is_reserved(host: str, registrable: str) -> bool:
         or registrable.partition(".")[0] == "example"
     ):
         return True
-    return "." not in host and not _is_listed_suffix(host)
+    return "." not in host and not is_suffix(host)
 
 
-def _is_listed_suffix(host: str) -> bool:
+def is_suffix(host: str) -> bool:
+    """On the public list; a new top-level domain is not yet."""
     return bool(_suffixes().is_public(host, accept_unknown=False))
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote
 
 _IN_PATH = re.compile(r"(?:\A|[/_=:])(https?(?::|%3a)(?:/|%2f)+.+)", re.IGNORECASE)
-_AMP = re.compile(r"\A(?:amp|c|v)/(?:s/)?([\w-]+(?:\.[\w-]+)+(?:/.*)?)\Z")
+_AMP = re.compile(r"\A(?:amp|c|v|web/\d+[a-z_]*)/(?:s/)?([\w-]+(?:\.[\w-]+)+(?:/.*)?)\Z")
 _PROOFPOINT = re.compile(r"(?:\A|[?&])u=https?-3A__([^_&]+)", re.IGNORECASE)
 _URL = re.compile(r"(?:https?:)?//.", re.IGNORECASE)
 _HOST = re.compile(r"(?:www\.)?[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?:[/?#].*)?", re.IGNORECASE)
@@ -27,7 +27,7 @@ _WORD = re.compile(r"[a-z]+")
 
 _SPEAKS_OF_LINKS = frozenset(
     """
-    aclk away click clicks cread deeplink defense exit ext external go goto jump l leave link
+    aclk deref dereferer dereferrer away click clicks cread deeplink defense exit ext external go goto jump l leave link
     linkfilter linkprotect links lnk out outbound outgoing protect protection r redir redirect
     redirector safelink safelinks share sharer track tracking tracker translate url urldefense
     urls visit
@@ -61,16 +61,18 @@ def target_of(host: str, rest: str, *, is_wrapper: bool) -> str | None:
 
 
 def _in_query(query: str, is_wrapper: bool, speaks: bool) -> str | None:
-    if not (is_wrapper or speaks):
-        return None
-    return next(_targets(query, speaks), None)
+    return next(_targets(query, is_wrapper, speaks), None)
 
 
-def _targets(query: str, speaks: bool) -> Iterator[str]:
+def _targets(query: str, is_wrapper: bool, speaks: bool) -> Iterator[str]:
     for name, value in parse_qsl(query):
         if _WORD_SIGNS.sub("", name.lower()) in _LEADS_BACK or name.lower().startswith("utm"):
             continue
-        if _URL.match(value) or (speaks and name in _NAMES and _HOST.fullmatch(value)):
+        if found := _CACHED.match(value):
+            yield found[1]
+        if (_URL.match(value) and (speaks or is_wrapper or _says_url(name))) or (
+            speaks and name in _NAMES and _HOST.fullmatch(value)
+        ):
             yield value
 
 
@@ -79,6 +81,12 @@ def _speaks_of_links(host: str, path: str) -> bool:
     return not _SPEAKS_OF_LINKS.isdisjoint(words)
 
 
+def _says_url(name: str) -> bool:
+    """Whoever gives a page somebody's URL under that name wants it looked at: a test, a shot of the screen."""
+    return name.lower() in {"url", "targeturl", "desturl"}
+
+
+_CACHED = re.compile(r"cache:(?:[\w-]+:)?(https?://.+)", re.IGNORECASE)
 _WORD_SIGNS = re.compile(r"[^a-z]")
 _NAMES = frozenset({"domain", "q", "u", "url", "to", "target", "dest", "link"})
 """Where a bare host may stand for its site."""

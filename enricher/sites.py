@@ -18,6 +18,7 @@ from enricher.domains import (
     ascii_host,
     classify,
     is_brand_of,
+    is_suffix,
     is_under,
     parents,
 )
@@ -31,15 +32,35 @@ _MOST_HOPS = 3
 """Links inside links; nobody wraps more than two mail filters around one."""
 
 _ORDINARY = re.compile(r"(?:https?://)?[A-Za-z0-9/._-]*[A-Za-z0-9/_-]")
-_HTTP = re.compile(r"\A(?:h*t{1,3}p{1,2}s?(?::[:/]*|/{2,}[:/]*))+", re.IGNORECASE)
+_HTTP = re.compile(r"\A(?:h*t{1,3}p{1,2}s?(?::[:/]*|\.//|/{2,}[:/]*))+", re.IGNORECASE)
 _ENCODED_HTTP = re.compile(r"https?(?:%3a|:)(?:%2f|%5c)", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?!\d)", re.IGNORECASE)
 _PORT = re.compile(r":\d*\Z")
 _WWW = re.compile(r"\A(?:w{2,4}\d?\.)+(?=[^.]+\.)")
+_WWW_ALONE = re.compile(r"w{2,4}\.[^.]+")
+_IN_TEXT = re.compile(r"(?:\A|\s)(?!\A)((?:https?://|www\.)[^\s,;|]+\.[^\s,;|]+)", re.IGNORECASE)
+_TORN = re.compile(r"(?<=://)\s+")
 _IN_ANGLES = re.compile(r"<([^<>\s]+\.[^<>\s]+)>")
 _APART = re.compile(r"[\s,;|]+")
 
-_SHORT_HOST = re.compile(r"[a-z0-9-]{1,6}\.[a-z]{2}")
+_ENTRY = re.compile(
+    r"(?:[a-z]{2}(?:-[a-z]{2})?/)?(?:(?:profiles?|perfil|profil|lojista|sellers?|vendedor|biz|cmp|users?"
+    r"|companies|empresas|entreprises|firmen|branchenbuch|branchen)/([^/?#]{2,})|@([^/?#]{2,}))",
+    re.IGNORECASE,
+)
+"""How directories and market places name the pages of those who are in them."""
+_OWN_PAGES = tuple(
+    """
+    about team contact contat kontakt career job history histor storia news press presse leader
+    mission missao value valor overview quem sobre nosotros quienes board investor location profile perfil
+    unternehmen ueber login register signin signup index home culture partner sustain esg legal
+    impress privacy info philosophy vision visao people who what our nossa nuestr notre meet
+    management diretoria trabalhe certific polic politica responsab etica
+    """.split()
+)
+"""What companies call their own pages below such a word."""
+
+_SHORT_HOST = re.compile(r"[a-z0-9-]{1,6}\.(?!co|io|ai)[a-z]{2}")
 _SHORT_PATH = re.compile(r"(?=.*[A-Za-z])(?=.*\d|.+[A-Z].*)(?=.*[a-z\d])[A-Za-z0-9_]{4,12}")
 """What a machine made up: figures or capitals within one word of some letters."""
 
@@ -65,7 +86,8 @@ def _unwrapped(text: str) -> str:
     if _ORDINARY.fullmatch(text):
         return text
     text = plain(text)
-    held = links(text) or _IN_ANGLES.findall(text)
+    text = _TORN.sub("", text)
+    held = links(text) or _IN_ANGLES.findall(text) or _IN_TEXT.findall(text)
     text = bare(_APART.split(bare(held[0] if held else text), maxsplit=1)[0])
     return unquote(text) if _ENCODED_HTTP.match(text) else text
 
@@ -91,14 +113,16 @@ def _host_and_rest(text: str) -> tuple[str | None, str]:
     authority, *rest = re.split(r"[/?#]", text, maxsplit=1)
     if "%" in authority:
         authority = re.split(r"[/?#\s]", unquote(authority), maxsplit=1)[0]
-    name = _PORT.sub("", authority.rpartition("@")[2]).removesuffix(".")
+    name = _PORT.sub("", authority.rpartition("@")[2]).rstrip(".")
     host = ascii_host(name)
     mark = "?" if text[len(authority) : len(authority) + 1] == "?" else ""
     return _without_www(host) if host else None, (mark + "".join(rest)).strip("/")
 
 
-def _without_www(host: str) -> str:
-    """Unless nothing that can be owned is left: www.com.br is somebody's."""
+def _without_www(host: str) -> str | None:
+    """Unless nothing that can be owned is left: www.com.br is somebody's, and www.acme nobody's."""
+    if _WWW_ALONE.fullmatch(host) and not is_suffix(host.rpartition(".")[2]):
+        return None
     short = _WWW.sub("", host)
     return host if short != host and classify(short).kind is Kind.SUFFIX else short
 
@@ -117,7 +141,18 @@ def _is_page_of_others(host: str, rest: str, hops: int, is_others: bool) -> bool
         return not (is_home and classify(host).registrable == host)
     if not rest:
         return False
-    return host in PLATFORMS or host in SHORT_LINKS or _is_short_link(host, rest)
+    if host in PLATFORMS or host in SHORT_LINKS or _is_short_link(host, rest):
+        return True
+    return _is_entry_of_a_directory(host, rest)
+
+
+def _is_entry_of_a_directory(host: str, rest: str) -> bool:
+    """/company/acme or /@acme on a site of another name, but not /company/about."""
+    if (found := _ENTRY.match(rest)) is None:
+        return False
+    slug = re.sub(r"[^a-z0-9]", "", (found[1] or found[2]).lower())
+    own = max(host.split("."), key=len).split("-")
+    return not slug.startswith(_OWN_PAGES) and not any(word in slug for word in own)
 
 
 def _is_short_link(host: str, rest: str) -> bool:

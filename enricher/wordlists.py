@@ -105,6 +105,13 @@ RESERVED_TLDS = _words("""
 """RFC 2606, 6761, 6762, 7686, and what private networks call themselves (ICANN's name collisions)."""
 
 TENANTS_ONLY = _words("""
+    lpages.co getresponsepages.com unbouncepages.com launchrock.com ck.page systeme.io umso.co
+    zyrosite.com hostingersite.com dudaone.com multiscreensite.com mozello.com ukit.me cargo.site
+    myshopline.com base.shop thebase.in stores.jp shop-pro.jp imweb.me jumpseller.com zid.store
+    youcan.shop empretienda.com.ar kyte.site yampi.com.br eadplataforma.com memberkit.com.br
+    learnworlds.com moodlecloud.com circle.so mn.co discourse.group tawk.help crisp.help
+    instatus.com myworkdayjobs.com taleo.net icims.com applytojob.com jobvite.com solides.jobs
+    hatenablog.com fc2.com tistory.com
     onmicrosoft.com sharepoint.com atlassian.net b2clogin.com jimdosite.com jimdofree.com
     mystrikingly.com godaddysites.com business.site negocio.site weeblysite.com webnode.page
     neocities.org hs-sites.com hubspotpagebuilder.com canva.site myportfolio.com mykajabi.com
@@ -114,11 +121,15 @@ TENANTS_ONLY = _words("""
     salesforce-sites.com force.com lightning.force.com cloudwaysapps.com wpcomstaging.com as.me
     statuspage.io readme.io gitbook.io mintlify.app home.blog exposure.co vistaprintdigital.com
     mydurable.com tiendup.com lojaintegrada.com.br lojanuvem.com.br loja2.com.br gupy.io
-    translate.goog cdn.ampproject.org bitrix24.site bitrix24.com.br pipedrive.email
+    bitrix24.site company.site zohodesk.com mercadoshops.com.br pixieset.com simplybook.me
+    setmore.com booksy.com rdstation.com.br bandcamp.com itch.io deviantart.com blogspot.com bitrix24.com.br pipedrive.email
 """)
 """Names below these belong to tenants, as below the private suffixes, where these are missing."""
 
 PLATFORMS = TENANTS_ONLY | _words("""
+    shopify.com leadpages.net clickfunnels.com instapage.com convertkit.com flodesk.com kartra.com
+    builderall.com readymag.com format.com uservoice.com canny.io helpjuice.com groovehq.com
+    smartrecruiters.com ashbyhq.com kenoby.com vagaro.com fresha.com mindbodyonline.com skool.com
     wordpress.com tumblr.com substack.com squarespace.com weebly.com webnode.com jimdo.com
     strikingly.com wix.com over-blog.com e-monsite.com canalblog.com tripod.com angelfire.com
     typepad.com livejournal.com ghost.io bigcartel.com bigcommerce.com storenvy.com ecwid.com
@@ -143,7 +154,7 @@ PROFILE_HOSTS = _words("""
     etsy.com upwork.com fiverr.com freelancer.com workana.com 99freelas.com.br wellfound.com
     angel.co producthunt.com patreon.com vimeo.com soundcloud.com spotify.com deezer.com twitch.tv
     threads.net threads.com bsky.app reddit.com quora.com stackoverflow.com trustpilot.com
-    reclameaqui.com.br kickstarter.com eventbrite.com meetup.com sympla.com.br calendly.com
+    reclameaqui.com.br kickstarter.com meetup.com sympla.com.br calendly.com
     wikipedia.org wikimedia.org wikidata.org fandom.com apple.com outlook.office.com
     outlook.office365.com microsoftonline.com live.com duckduckgo.com baidu.com booking.com
     airbnb.com doctoralia.com.br ifood.com.br rappi.com.br ubereats.com hotmart.com
@@ -152,18 +163,39 @@ PROFILE_HOSTS = _words("""
     greenhouse.io lever.co zoominfo.com apollo.io rocketreach.co dnb.com yellowpages.com paginasamarillas.es
     paginegialle.it gelbeseiten.de pagesjaunes.fr foursquare.com waze.com openstreetmap.org
     econodata.com.br cnpj.biz casadosdados.com.br enjoei.com.br elo7.com.br magazineluiza.com.br
-    g.page g.co goo.gl forms.gle youtu.be
+    g.page g.co goo.gl forms.gle youtu.be googleusercontent.com translate.goog ampproject.org
+    trello.com canva.com dropbox.com box.com figma.com miro.com airtable.com monday.com asana.com
+    clickup.com evernote.com prezi.com wetransfer.com mediafire.com icloud.com flickr.com
+    artstation.com wattpad.com ko-fi.com buymeacoffee.com imdb.com genius.com goodreads.com
+    houzz.com thumbtack.com angi.com bbb.org justdial.com indiamart.com tradeindia.com manta.com
+    hotfrog.com cylex.de europages.com kompass.com wlw.de 11880.com dasoertliche.de meinestadt.de
+    northdata.de companyhouse.de societe.com infogreffe.fr mappy.com doctolib.fr doctolib.de
+    jameda.de treatwell.de planity.com thefork.com opentable.com opencorporates.com owler.com
+    pitchbook.com g2.com capterra.com clutch.co goodfirms.co trustradius.com softwareadvice.com
+    zillow.com realtor.com redfin.com zapimoveis.com.br vivareal.com.br quintoandar.com.br
+    immobilienscout24.de immowelt.de idealista.com fotocasa.es rightmove.co.uk
+    guiamais.com.br telelistas.net apontador.com.br infojobs.com.br infojobs.net catho.com.br
+    vagas.com.br computrabajo.com stepstone.de kununu.com xing.de welcometothejungle.com
+    americanas.com.br submarino.com.br casasbahia.com.br walmart.com target.com flipkart.com
+    allegro.pl bol.com cdiscount.com otto.de leboncoin.fr subito.it marktplaats.nl
+    kleinanzeigen.de gumtree.com wallapop.com vinted.com justeat.com deliveroo.com doordash.com
+    grubhub.com lieferando.de glovoapp.com viator.com getyourguide.com expedia.com hotels.com
+    agoda.com trivago.com decolar.com despegar.com strava.com untappd.com vivino.com
+    avvo.com healthgrades.com carvana.com webmotors.com.br jusbrasil.com.br escavador.com paypal.me
+    stripe.com picpay.me sumup.link note.com ameblo.jp naver.com tokopedia.com
+    sendgrid.net mandrillapp.com list-manage.com hubspotlinks.com rs6.net mlsend.com
 """)
 """A page below one of these is about somebody else than the site's own company; so is a mailbox."""
 
 PROFILE_BRANDS = _words("""
-    google amazon ebay yahoo yandex bing tripadvisor glassdoor indeed yelp aliexpress shopee
+    eventbrite google linkedin facebook instagram alibaba rakuten lazada zalando amazon ebay yahoo yandex bing tripadvisor glassdoor indeed yelp aliexpress shopee
     mercadolivre mercadolibre olx craigslist pinterest
 """)
 """Sites of that kind under many country domains."""
 
 SHORT_LINKS = _words(
-    "fb.me m.me t.me wa.me wa.link g.page b.link bit.ly lnkd.in t.co a.co amzn.to page.link"
+    """fb.me m.me t.me wa.me wa.link g.page b.link bit.ly lnkd.in t.co a.co x.co amzn.to page.link shorturl.at
+    tiny.one tiny.cc rebrand.ly tinyurl.com is.gd ow.ly buff.ly qrco.de app.link onelink.me"""
 )
 """Any word may stand behind these; the others are known by what their links look like."""
 

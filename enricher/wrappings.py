@@ -50,6 +50,10 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-f]{1,5}|[a-z]{2,8}\d?);", re.IGNORECASE)
+_TAG = re.compile(
+    r"</?(?:p|br|div|span|b|i|u|em|strong|font|li|ul|ol|td|tr|small|h[1-6])(?:\s[^<>]*|/)?>",
+    re.IGNORECASE,
+)
 _PERCENT = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\(?=[_.@*+~-])")
 """As Markdown shields its own signs."""
@@ -57,7 +61,7 @@ _ESCAPED = re.compile(r"\\(?=[_.@*+~-])")
 _BRACKETS = {"<": ">", "(": ")", "[": "]", "{": "}"}
 _QUOTES = "\"'`*"
 _FORMULAS = ('="', "='")
-_AFTER = ",;:!\\"
+_AFTER = ",;:!.\\/"
 """What a sentence or a list leaves behind; no host and no address ends in it."""
 
 
@@ -78,6 +82,8 @@ def plain(text: str) -> str:
     """In the signs of ASCII, as far as these stand for others, and without HTML's encoding."""
     if not text.isascii():
         text = text.translate(_PLAIN)
+    if "<" in text:
+        text = _TAG.sub(" ", text)
     return _ENTITY.sub(lambda found: html.unescape(found[0]), text) if "&" in text else text
 
 
