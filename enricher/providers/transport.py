@@ -1,4 +1,4 @@
-"""The HTTP client that all providers share: aiohttp, with five habits turned off.
+"""The HTTP client that all providers share: aiohttp, with six habits turned off.
 
 * It sends an idempotent request a second time, on its own and at once, when a kept-alive connection
   turns out to be closed. Neither the limiter nor the budget would know of that second call, and the
@@ -7,6 +7,7 @@
 * It keeps cookies, and would carry a vendor's from one lead's question to the next.
 * It follows redirects, with a key in a header of the vendor's own naming to whatever host.
 * It unpacks a body whatever its size becomes; here that ends at `MAX_BODY_BYTES`.
+* It reads what stands around a body without an end (`bounded.py`).
 * It queues what exceeds a number of connections: calls whose moment has come would leave later, all at
   once. The leads in work bound the connections.
 
@@ -37,6 +38,7 @@ from enricher import descriptors
 from enricher.answer import Reply
 from enricher.errors import SettingsError
 from enricher.providers import hints
+from enricher.providers.bounded import Endless, bound
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """No vendor documents answers above 1 MB (PDL caps at 1 MB); more is a fault, not data."""
@@ -121,7 +123,7 @@ def _timeout(seconds: float) -> aiohttp.ClientTimeout:
 async def open_client(user_agent: str = "enricher") -> AsyncIterator[Client]:
     """Raises SettingsError when the environment names certificates that cannot be read."""
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=_tls()),
+        connector=bound(aiohttp.TCPConnector(limit=0, ssl=_tls())),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={
             "User-Agent": user_agent,
@@ -230,6 +232,7 @@ _KINDS: dict[str, tuple[type[BaseException], ...]] = {
     "name not found": (socket.gaierror, aiohttp.ClientConnectorDNSError),
     "TLS": (ssl.SSLError, ssl.CertificateError, aiohttp.ClientSSLError),
     "refused": (ConnectionRefusedError,),
+    "endless": (Endless,),
     "reset": (
         ConnectionResetError,
         ConnectionAbortedError,
