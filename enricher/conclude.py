@@ -223,7 +223,7 @@ def _without_person(data: Document) -> Document:
     without_sections(data, _PERSONAL)
     data[METADATA][FLAGS] = [flag for flag in data[METADATA][FLAGS] if flag != MISMATCH]
     companys = (data[SOCIAL] or {}).get(Kind.COMPANY)
-    data[SOCIAL] = {Kind.COMPANY.value: companys, Kind.PERSON.value: {}} if companys else None
+    data[SOCIAL] = {Kind.COMPANY.value: companys, Kind.PERSON.value: {}} if companys else {}
     return data
 
 

@@ -103,13 +103,14 @@ def same_profile(kind: str, network: str, handle: object) -> str:
     return unquote(url_of(kind, network, handle) or "").casefold()
 
 
-def social_profiles(before: object, merged: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The addresses for all handles in `merged`; what others put beside them stays."""
+def social_profiles(before: object, merged: Mapping[str, Any]) -> dict[str, Any]:
+    """The addresses for all handles in `merged`; what others put beside them stays. Empty, and never
+    null, where nothing is known: readers look inside."""
     profiles = mapping(before)
     for kind in (Kind.COMPANY, Kind.PERSON):
         urls = dict(_urls(kind.value, mapping(merged[kind.section])))
         profiles[kind.value] = mapping(profiles.get(kind.value)) | urls
-    return profiles if any(profiles.values()) else None
+    return profiles if any(profiles.values()) else {}
 
 
 def _urls(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -194,7 +194,7 @@ _IMPERSONAL: dict[str, Any] = {
         "$cond": [
             book.is_type(_PROFILES, "object"),
             {Kind.COMPANY.value: _PROFILES, Kind.PERSON.value: {}},
-            None,
+            {},
         ]
     },
 }

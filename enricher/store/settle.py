@@ -38,12 +38,11 @@ from enricher.store import book
 from enricher.store.coalesce import Coalescer
 from enricher.store.collation import UpdateOne
 from enricher.store.leasing import fence, unchanged
-from enricher.store.refusal import is_refusal, is_unreadable, refusals
+from enricher.store.reasons import sentence, sentences
+from enricher.store.refusal import is_refusal, is_unreadable
 from enricher.subject import SUBJECT, Subject
 
 _LARGEST_BATCH = 200
-_TOO_LARGE = (10334, 17419, 17420)
-_INVALID = 121
 UNWRITABLE = "The result could not be written to this document: {why}."
 
 
@@ -109,11 +108,11 @@ class Settler:
             if result.matched_count == len(batch):
                 return [Settled.WRITTEN] * len(batch)
         except BulkWriteError as error:
-            refused = {each.position: _why(each.code) for each in refusals(error)}
+            refused = await sentences(self.collection, error)
         except OperationFailure as error:
             if not is_unreadable(error):
                 raise
-            return await self._one_by_one(batch, _why(error.code))
+            return await self._one_by_one(batch, sentence(error.code))
         except (DocumentTooLarge, BSONError, ValueError, OverflowError, RecursionError):
             # The driver could not encode the batch because of one of its documents.
             return await self._one_by_one(batch, "it would be too large, or cannot be encoded")
@@ -273,12 +272,6 @@ def _bookkeeping(
     if subject is not None:
         values[SUBJECT] = {"$literal": subject.document}
     return values
-
-
-def _why(code: int | None) -> str:
-    if code in _TOO_LARGE:
-        return "it would be larger than MongoDB's 16 MB"
-    return "the collection's validator refuses it" if code == _INVALID else f"error {code}"
 
 
 def _error(outcome: Outcome) -> str | None:

@@ -192,7 +192,7 @@ async def test_what_an_older_version_found_is_erased_also_after_the_address_chan
         "person_data": {"full_name": "Jane"},
         "email_verification": {"status": "valid"},
         "company_data": {"domain": company},
-        "social_profiles": None,
+        "social_profiles": {},
         "enrichment_metadata": {"provenance": {"person_data": {"full_name": "hunter_person"}}},
     }
     mark = {"subject": older_mark(jane, company)}

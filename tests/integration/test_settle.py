@@ -84,7 +84,8 @@ async def test_an_outcome_writes_its_fields_and_nothing_else(
     due_in: timedelta | None,
 ) -> None:
     old = {"notes": {"a": 1}, "enriched_data": {"old": True}, "enriched_at": PAST, "tags": ["x"]}
-    lease = await claim_new(ours, **old, qualification_status="done")
+    asked = {"enrichment_status": "pending", "qualification_status": "done"}
+    lease = await claim_new(ours, **old, **asked)
     before = await read(ours)
 
     assert await settler(ours).settle(lease, outcome, SUBJECT) is Settled.WRITTEN
@@ -569,7 +570,8 @@ async def test_a_result_that_a_validator_refuses_ends_as_failed(
 
     assert settled == [Settled.REFUSED, Settled.WRITTEN]
     assert (await read(ours, 0))["enrichment_error"] == (
-        "The result could not be written to this document: the collection's validator refuses it."
+        "The result could not be written to this document: the collection's validator refuses it"
+        ' for "_id" or "enriched_data".'
     )
 
 

@@ -410,7 +410,7 @@ def test_after_an_objection_score_and_origins_tell_of_the_company_alone() -> Non
 def test_an_objection_erases_even_when_nothing_is_left() -> None:
     data = objection({}, {"person_data": {"full_name": "Ada Lovelace"}}).data
     assert data["person_data"] is None
-    assert data["social_profiles"] is None
+    assert data["social_profiles"] == {}
 
 
 # -- the sentence ----------------------------------------------------------------------------

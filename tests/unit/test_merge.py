@@ -48,7 +48,7 @@ def test_values_are_sorted_into_sections_with_their_origin() -> None:
         "company_data": {"name": "Acme"},
         "person_data": None,
         "email_verification": {"score": 0},
-        "social_profiles": None,
+        "social_profiles": {},
         "enrichment_metadata": {
             "provenance": {
                 "company_data": {"name": "clearbit"},
@@ -60,7 +60,13 @@ def test_values_are_sorted_into_sections_with_their_origin() -> None:
 
 def test_no_answer_at_all_is_four_empty_sections() -> None:
     merged = merge({}, {}, ORDER)
-    assert [merged[section] for section in (*SECTIONS, "social_profiles")] == [None] * 4
+    assert [merged[section] for section in (*SECTIONS, "social_profiles")] == [None] * 3 + [{}]
+
+
+@pytest.mark.parametrize("stored", [None, {}, {"company": {}}, "x", []])
+def test_no_profiles_are_an_empty_object_also_where_null_is_stored(stored: object) -> None:
+    merged = merge({"social_profiles": stored}, {"clearbit": company(name="Acme")}, ORDER)
+    assert merged["social_profiles"] == {}
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -266,7 +272,7 @@ def test_a_persons_handle_becomes_a_full_address() -> None:
 )
 def test_a_handle_that_is_none_becomes_no_link(handle: object) -> None:
     merged = merge({}, {"clearbit": company(linkedin_handle=handle)}, ORDER)
-    assert merged["social_profiles"] is None
+    assert merged["social_profiles"] == {}
 
 
 # Metadata
