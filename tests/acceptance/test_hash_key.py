@@ -151,10 +151,11 @@ async def test_what_was_undone_is_asked_about_again(rig: Rig) -> None:
 
 
 async def test_a_skipped_lead_stays_so_until_it_is_pending(rig: Rig) -> None:
-    await rig.leads.insert_one({"_id": 1, "email": ADA, "enrichment_status": "completed"})
-    await _forget(rig)
     async with rig.daemon() as daemon:
         await daemon.wait_for_event("stream.opened")
+        await rig.leads.insert_one({"_id": 1, "email": ADA})
+        assert await rig.witness.end_of(1) == "completed"
+        await _forget(rig)
         async with _ended(rig, "forget", "--undo", ADA):
             pass
         await rig.leads.insert_one({"_id": 2, "email": BOB})
