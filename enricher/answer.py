@@ -65,6 +65,8 @@ class Query:
     """The address belongs to a desk (info@, sales@), not to a person."""
     is_free_mail: bool = False
     is_disposable: bool = False
+    wanted: frozenset[str] = frozenset()
+    """Fields that make the provider worth asking, as far as they are still missing; empty: not known."""
     is_valid: bool = True
     """False when the lead's address cannot be a mailbox; `email` is `None` then."""
 

@@ -109,7 +109,7 @@ class PaidGate(Gate):
             return await Gate.ask(self, asking)
         asking.key = self.books.keyring.key(self.name, question)
         # Who is in a greater hurry must not wait in the queue at the place of who is not.
-        same = (asking.key, asking.newer_than, asking.urgency)
+        same = (asking.key, asking.newer_than, asking.urgency, asking.query.wanted)
         is_shared = self._shared.is_under_way(same)
         # Who joins may have more time than who was first. So the shared asking has no deadline of
         # its own: it is cancelled when the last one's time is up.
@@ -143,7 +143,7 @@ class PaidGate(Gate):
 
     async def _answer(self, asking: Asking) -> Answer:
         standing = await self.books.surely(partial(self.books.cache.standing, asking.key))
-        reply = standing.answer(asking.newer_than)
+        reply = standing.answer(asking.newer_than) or await self._wider(asking)
         asking.is_paid |= standing.is_paid(asking.newer_than)
         known = reply and self.provider.recall(reply, asking.query)
         if known:
@@ -152,6 +152,15 @@ class PaidGate(Gate):
             return known
         _CACHE["stale" if reply else "miss"].inc()
         return await Gate.ask(self, asking)
+
+    async def _wider(self, asking: Asking) -> Reply | None:
+        """What was kept of a question that asked for more."""
+        question = self.provider.wider(asking.query)
+        if question is None:
+            return None
+        key = self.books.keyring.key(self.name, question)
+        standing = await self.books.surely(partial(self.books.cache.standing, key))
+        return standing.answer(asking.newer_than)
 
     # -- a call ------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
 from enricher.conclude import FOUND, USELESS
@@ -150,7 +150,7 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            asking = _asking(lead, query, deadline)
+            asking = _asking(lead, _wanting(query, gate, known), deadline)
             asking.useless = int(gate.name in lead.answered)
             answer = await gate.ask(asking)
             findings.answers[gate.name] = answer
@@ -162,6 +162,12 @@ class Waterfall:
                 said = usable(answer, gate.provider.kind.section)
                 # A verdict that is `unknown` does not spare the next provider.
                 known |= {name for name, value in said.items() if value != UNKNOWN}
+
+
+def _wanting(query: Query, gate: Gate, known: set[str]) -> Query:
+    """What makes this provider worth asking: a vendor who can be told so charges for nothing else."""
+    wanted = frozenset(gate.provider.required - _with_implied(known))
+    return replace(query, wanted=wanted) if wanted and not gate.provider.is_free else query
 
 
 def _asking(lead: Lead, query: Query, deadline: float) -> Asking:

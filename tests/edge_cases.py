@@ -62,6 +62,7 @@ BUCKETS = "integration/test_buckets.py::test_"
 LANES = "integration/test_lanes.py::test_"
 SETTLE = "integration/test_settle.py::test_"
 WATCHER = "integration/test_watcher.py::test_"
+REQUIRED = "acceptance/test_required.py::test_"
 BRAKES = "acceptance/test_brakes.py::test_"
 WORD = "acceptance/test_vendors_word.py::test_"
 HTTP = "unit/test_provider_http.py::test_"
@@ -241,6 +242,7 @@ CASES = (
     _case("V1", "an act that cannot be undone, on the word of somebody in between", WORD + "a_451_of_somebody_elses_erases_nothing_and_suppresses_nobody", BRAKES + "two_hundred_objections_at_once_erase_five_and_stop_the_provider", BRAKES + "two_daemons_count_objections_together", BRAKES + "a_few_objections_are_heeded", BRAKES + "a_small_share_of_objections_is_heeded_whatever_their_number"),
     _case("V5", "the secret behind the hashes is lost, or is another one", HASH_KEY + "nothing_starts_after_the_secret_is_dropped", HASH_KEY + "nothing_starts_with_another_secret", HASH_KEY + "a_key_given_later_keeps_what_was_stored_before", HASH_KEY + "a_fresh_database_holds_no_key_when_one_is_given", "integration/test_secret.py::test_starts_at_the_same_moment_with_and_without_keys_agree_or_are_refused"),
     _case("M1", "an answer that is charged and cannot be read", BRAKES + "an_answer_that_cannot_be_read_is_bought_once_more_and_no_more", HTTP + "what_can_be_read_is_read_whatever_its_header_says"),
+    _case("M4", "a match without what is missing", REQUIRED + "a_match_without_what_is_missing_is_not_paid_for", REQUIRED + "what_the_operator_wants_is_what_is_required"),
     _case("M5", "a firewall's refusal", WORD + "a_firewalls_refusal_holds_nobody_and_ends_with_the_firewall"),
     _case("M10", "a 202 that several daemons, or several attempts, poll for", "acceptance/test_paid_once.py::test_two_daemons_that_poll_one_202_count_one_charge", PAID + "two_daemons_that_poll_one_202_count_one_charge", PAID + "a_202_is_paid_for_in_the_next_attempt_too_and_needs_no_budget_then", PAID + "what_comes_between_a_202_and_its_answer"),
     _case("M6", "several times to wait", BRAKES + "of_several_times_to_wait_the_longest_counts"),

@@ -97,7 +97,8 @@ class PeopleDataLabs(Vendor):
         if likelihood < _least(call):
             return self.answers["unknown_record"](call)
         known = facts.company(seed, domain)
-        return self._found(call, pdl_records.company(known, likelihood, titlecase=_titlecase(call)))
+        record = pdl_records.company(known, likelihood, titlecase=_titlecase(call))
+        return self._found_if_required(call, record, record)
 
     def _person(self, call: Call) -> Reply:
         known = facts.person(self.terms.seed, call.entry.question)
@@ -107,7 +108,12 @@ class PeopleDataLabs(Vendor):
         body = {"status": 200, "likelihood": known.likelihood, "data": data}
         if call.request.query.get("include_if_matched") == "true":
             body["matched"] = ["email"] if known.email == call.entry.question else ["name"]
-        return self._found(call, body)
+        return self._found_if_required(call, data, body)
+
+    def _found_if_required(self, call: Call, record: Record, body: Record) -> Reply:
+        if _has_required(call, record):
+            return self._found(call, body)
+        return self.answers["unknown_record"](call)
 
     def _found(self, call: Call, body: Record) -> Reply:
         return Reply(200, {"Content-Type": JSON_TYPE, **self._headers(call, 1)}, encode(body))
@@ -164,6 +170,17 @@ def _no_page(_call: Call) -> Reply:
 def _least(call: Call) -> int:
     told = call.request.query.get("min_likelihood", "")
     return int(told) if told.isdecimal() else DEFAULT_LIKELIHOOD
+
+
+def _has_required(call: Call, record: Record) -> bool:
+    """OR over AND over keys; brackets are not simulated."""
+    told = call.request.query.get("required", "")
+    either = [one.split(" AND ") for one in told.split(" OR ")] if told else [[]]
+    return any(all(_is_there(record, key) for key in keys) for keys in either)
+
+
+def _is_there(record: Record, key: str) -> bool:
+    return record.get(key.strip()) not in (None, "", [], {})
 
 
 def _titlecase(call: Call) -> bool:

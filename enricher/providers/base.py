@@ -118,6 +118,10 @@ class Provider(ABC):
             return None
         return query.company_domain if self.kind is Kind.COMPANY else query.email_key or query.email
 
+    def wider(self, query: Query) -> str | None:  # noqa: ARG002 - for others
+        """A question whose kept answer serves as well, where this one asks for something narrower."""
+        return None
+
     def recall(self, reply: Reply, query: Query) -> Answer | None:  # noqa: ARG002 - see `HttpProvider`
         """What a reply of earlier means today; `None` when it is no answer to rely on.
 

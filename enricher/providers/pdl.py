@@ -5,6 +5,8 @@ What surprises:
 - Only a 200 is charged, each time anew: repeats cost again, a miss (404) costs nothing.
 - A match is a guess with a `likelihood` of 1 to 10, and by default also poor guesses come back, and
   cost. So the vendor is told the least that we would write, and answers 404 for the rest.
+- A match that has nothing of what is still missing would be paid for all the same. So `required` names that,
+  joined by OR, and the vendor answers 404: which then does not mean that it knows nobody.
 - On free plans `true` or `false` stands in the place of a value that would cost money.
 - Text is in small letters unless `titlecase` is asked for.
 - A company is flat, with `status` and `likelihood` among its fields; a person lies under `data`.
@@ -23,6 +25,10 @@ Codes and shapes: PDL's API reference, its OpenAPI document and its published cl
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
 
 from enricher.answer import (
     Answer,
@@ -37,7 +43,7 @@ from enricher.answer import (
 )
 from enricher.countries import code_of
 from enricher.providers import hints, person, reading
-from enricher.providers.base import Request, Window
+from enricher.providers.base import Request, Tried, Window
 from enricher.providers.http import (
     REFUSED_KEY,
     REFUSED_QUESTION,
@@ -99,6 +105,29 @@ _PERSON_SENDS: Sends = within(
 """Nothing that would cost money: `true` may stand there."""
 
 
+_OR = " OR "
+_PLACE = dict.fromkeys(("location", "city", "state", "country", "country_code"), "location")
+_COMPANY_KEYS: Mapping[str, str] = {
+    **_PLACE,
+    **{name: name for name in ("name", "industry", "employee_count", "tags", "ticker", "type")},
+    "employee_range": "size",
+    "description": "summary OR headline",
+    "domain": "website",
+    "founded_year": "founded",
+    "company_type": "type",
+    "raised": "total_funding_raised",
+    "estimated_annual_revenue": "inferred_revenue",
+    **{f"{each}_handle": f"{each}_url" for each in ("linkedin", "twitter", "facebook")},
+}
+_PERSON_KEYS: Mapping[str, str] = {
+    **{name: name for name in ("full_name", "first_name", "last_name", "job_title")},
+    "role": "job_title_role",
+    "seniority": "job_title_levels",
+    "location": "location_name",
+    **{f"{each}_handle": f"{each}_url" for each in ("linkedin", "twitter", "github")},
+}
+
+
 class _PeopleDataLabs(HttpProvider):
     """What both routes have in common."""
 
@@ -106,6 +135,15 @@ class _PeopleDataLabs(HttpProvider):
     host = "https://api.peopledatalabs.com"
     charges = frozenset({_OK})
     quota_header = "x-totallimit-remaining"
+    route: ClassVar[str]
+    keys_of: ClassVar[Mapping[str, str]]
+    """Field of ours -> the key of the vendor's record that it is read from."""
+    always: ClassVar[str]
+    """A field that every record has."""
+
+    @abstractmethod
+    def asked(self, query: Query) -> dict[str, str]:
+        """Whom it is about."""
 
     def is_own(self, reply: Reply) -> bool:
         return bool(_error_types(reply))
@@ -128,6 +166,19 @@ class _PeopleDataLabs(HttpProvider):
                 return None
         return complaint(reply, _refusal(reply))
 
+    def request(self, query: Query) -> Request:
+        """With `required`, of what is still missing: a match that has none of it is a 404, and free."""
+        asked = self.asked(query)
+        keys = sorted({self.keys_of[field] for field in query.wanted if field in self.keys_of})
+        return Request(
+            self.route, {**asked, **_HOW, **({"required": _OR.join(keys)} if keys else {})}
+        )
+
+    def is_narrow(self, query: Query) -> bool:
+        """Some records have none of what is asked for, so that a 404 does not mean "unknown"."""
+        wanted = query.wanted & self.keys_of.keys()
+        return bool(wanted) and self.always not in wanted
+
 
 class PdlCompany(_PeopleDataLabs):
     """`api.peopledatalabs.com/v5/company/enrich`."""
@@ -137,12 +188,22 @@ class PdlCompany(_PeopleDataLabs):
     sends = _COMPANY_SENDS
     windows = (Window(calls=10, seconds=60),)
     required = frozenset({"name", "industry", "employee_count"})
+    route = _COMPANY_ROUTE
+    keys_of = _COMPANY_KEYS
+    always = "name"
 
     def unfit(self, query: Query) -> str | None:
         return None if query.company_domain else query.no_company_domain
 
-    def request(self, query: Query) -> Request:
-        return Request(_COMPANY_ROUTE, {"website": query.company_domain or "", **_HOW})
+    def asked(self, query: Query) -> dict[str, str]:
+        return {"website": query.company_domain or ""}
+
+    def question(self, query: Query) -> str | None:
+        """A narrow question is one of its own: that nothing fits it is nothing to keep for others."""
+        return super().question(query if self.is_narrow(query) else _of_all(query))
+
+    def wider(self, query: Query) -> str | None:
+        return super().question(_of_all(query)) if self.is_narrow(query) else None
 
     def interpret(self, reply: Reply) -> Answer:
         return _company(reply) if reply.status == _OK else _refusal(reply)
@@ -156,13 +217,25 @@ class PdlPerson(_PeopleDataLabs):
     sends = _PERSON_SENDS
     windows = (Window(calls=100, seconds=60),)
     required = frozenset({"full_name", "job_title"})
+    route = _PERSON_ROUTE
+    keys_of = _PERSON_KEYS
+    always = "full_name"
 
     def unfit(self, query: Query) -> str | None:
         return person.unfit_for_person(query)
 
-    def request(self, query: Query) -> Request:
-        asked = {"email": query.email or "", "include_if_matched": "true"}
-        return Request(_PERSON_ROUTE, {**asked, **_HOW})
+    def asked(self, query: Query) -> dict[str, str]:
+        return {"email": query.email or "", "include_if_matched": "true"}
+
+    def question(self, query: Query) -> str | None:
+        """The same whatever is wanted: who is forgotten must be found by the address alone."""
+        return super().question(_of_all(query))
+
+    async def exchange(self, query: Query) -> Tried:
+        """That nothing fits a narrow question is not kept: it says nothing to others."""
+        tried = await super().exchange(query)
+        is_for_others = not (isinstance(tried.answer, NotFound) and self.is_narrow(query))
+        return tried if is_for_others else replace(tried, reply=None)
 
     def interpret(self, reply: Reply) -> Answer:
         return _person(reply) if reply.status == _OK else _refusal(reply)
@@ -174,6 +247,10 @@ class PdlPerson(_PeopleDataLabs):
         if matched is not None and "email" not in matched:
             return NotFound(person.SOMEBODY_ELSE)
         return person.vetted(found, query, () if matched else _addresses(data))
+
+
+def _of_all(query: Query) -> Query:
+    return replace(query, wanted=frozenset())
 
 
 def _company(reply: Reply) -> Answer:

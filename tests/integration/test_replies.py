@@ -23,6 +23,7 @@ from enricher.store.checkpoints import Checkpoints
 from enricher.store.daemons import Daemons
 from enricher.store.erasure import Erasure
 from enricher.store.ledger import Begun
+from enricher.store.objections import Objections
 from enricher.store.postings import Budget
 from enricher.store.secret import keyring
 from enricher.store.usage import Usage
@@ -95,6 +96,37 @@ async def test_a_hold_stands(faults: Faults) -> None:
     bucket = Bucket(faults.leads.database, "a", (Window(calls=10, seconds=1),))
     await lost(faults, lambda: bucket.hold("the key is refused", 60))
     assert (await bucket.reserve(1)).held is not None
+
+
+async def test_a_stop_of_one_provider_stands(faults: Faults) -> None:
+    bucket = Bucket(faults.leads.database, "a", (Window(calls=10, seconds=1),))
+    await lost(
+        faults, lambda: bucket.stop("hunter_person", "its charged answers are unreadable", 60)
+    )
+    reserved = await bucket.reserve(1)
+    assert list(reserved.stopped) == ["hunter_person"]
+    assert reserved.slots
+    await bucket.release()
+    assert (await bucket.reserve(1)).stopped == {}
+
+
+async def test_an_objection_counts_once(faults: Faults) -> None:
+    ours, other = (Objections(faults.leads.database) for _ in range(2))
+    said = await lost(faults, lambda: ours.note("hunter", "a", 10))
+    again, second = await ours.note("hunter", "a", 11), await other.note("hunter", "b", 20)
+    assert [each.place for each in (said, again, second)] == [1, 1, 2]
+    assert second.persons == 2
+    assert second.answers == 30
+
+
+@pytest.mark.parametrize("garbage", [None, "x", [1, None], [{"entry": 1}], [{"at": "now"}], {}])
+async def test_objections_that_somebody_wrote_into_count_anew(
+    faults: Faults, garbage: object
+) -> None:
+    await faults.leads.database["enricher_limits"].insert_one(
+        {"_id": "objections:hunter", "persons": garbage}
+    )
+    assert (await Objections(faults.leads.database).note("hunter", "a", 1)).place == 1
 
 
 async def test_a_call_is_reserved_once(faults: Faults) -> None:
