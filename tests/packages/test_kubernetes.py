@@ -7,6 +7,7 @@ without a word: here it fails.
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 import subprocess
 from typing import Any, TypeAlias
@@ -26,6 +27,7 @@ OPERATORS = {
     "ScaledObject": "cloudcoil.models.keda.v1alpha1",
     "ServiceMonitor": "cloudcoil.models.prometheus_operator.v1",
     "PrometheusRule": "cloudcoil.models.prometheus_operator.v1",
+    "AlertmanagerConfig": "cloudcoil.models.prometheus_operator.v1alpha1",
 }
 """Where the models of the operators' kinds are. They are large: two seconds of CPU to import."""
 COPIED = [ROOT / "deploy" / "prometheus" / f"{name}.yml" for name in ("recording", "alerts")]
@@ -174,12 +176,55 @@ def test_the_rules_of_the_operator_are_those_of_the_files(file: Any) -> None:
     assert f"{file.stem}.yaml" in listed["resources"]
 
 
+def test_the_routes_of_the_operator_are_those_of_the_file() -> None:
+    file = yaml.safe_load(
+        (ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text("utf-8")
+    )
+    spec = manifests()["alertmanager/alertmanagerconfig.yaml"]["spec"]
+    assert _as_in_a_file(spec["route"]) == file["route"]
+    assert [_as_in_a_file(rule) for rule in spec["inhibitRules"]] == file["inhibit_rules"]
+    assert [each["name"] for each in spec["receivers"]] == [r["name"] for r in file["receivers"]]
+
+
+def _as_in_a_file(value: Any) -> Any:
+    """What the operator spells its own way, as Alertmanager's own file has it."""
+    if isinstance(value, list):
+        return [_as_in_a_file(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"name", "matchType", "value"}:
+        return f'{value["name"]}{value["matchType"]}"{value["value"]}"'
+    words = {name: re.sub(r"(Match)$", r"\1ers", name) for name in value}
+    return {
+        re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", words[name]): _as_in_a_file(each)
+        for name, each in value.items()
+    }
+
+
+def test_each_receiver_has_its_address_from_the_secret_and_hears_of_the_end() -> None:
+    secret = manifests()["alertmanager/secret.example.yaml"]
+    spec = manifests()["alertmanager/alertmanagerconfig.yaml"]["spec"]
+    for receiver in spec["receivers"]:
+        [webhook] = receiver["webhookConfigs"]
+        assert webhook["sendResolved"] is True
+        assert webhook["urlSecret"]["name"] == secret["metadata"]["name"]
+        address = secret["stringData"][webhook["urlSecret"]["key"]]
+        assert address == f"https://alerts.example.com/{receiver['name']}"
+
+
+class _Rendered(yaml.SafeLoader):
+    """Reads `=` without quotes, as kubectl writes it, as a text."""
+
+
+_Rendered.add_constructor("tag:yaml.org,2002:value", lambda _, node: str(node.value))
+
+
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="there is no kubectl")
 def test_the_example_renders_to_everything_in_one_namespace() -> None:
     command = ["kubectl", "kustomize", str(HERE / "example")]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    rendered = list(yaml.safe_load_all(ran.stdout))
+    rendered = list(yaml.load_all(ran.stdout, _Rendered))
     written = [m for name, m in manifests().items() if not name.endswith(".example.yaml")]
     assert sorted(m["kind"] for m in rendered) == sorted(m["kind"] for m in written)
     places = {m["metadata"].get("namespace") for m in rendered if m["kind"] != "Namespace"}
