@@ -22,7 +22,8 @@ from enricher.store.leads import Leads
 
 LEASE = timedelta(seconds=60)
 HOUR = timedelta(hours=1)
-PAST = datetime.now(UTC).replace(microsecond=0) - HOUR
+PAST = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - HOUR
+"""The same in each worker, for it stands in the names of tests."""
 FUTURE = PAST + 100 * HOUR
 
 

@@ -40,7 +40,7 @@ async def test_a_status_that_is_none_of_ours_is_counted(ours: Leads, status: str
     assert await read(ours) == before
 
 
-@pytest.mark.parametrize("status", NO_TEXT, ids=repr)
+@pytest.mark.parametrize("status", NO_TEXT, ids=lambda status: type(status).__name__)
 async def test_a_status_that_is_no_text_is_counted(ours: Leads, status: object) -> None:
     await insert(ours, enrichment_status=status)
     assert await unmoved.count(ours) == only(Reason.NO_TEXT)
