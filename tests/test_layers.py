@@ -39,7 +39,6 @@ LAYERS: tuple[tuple[str, str], ...] = (
         "pure",
         (
             "lead label_sets answer fields hosts identity address domains wordlists texts storable amounts countries profiles"
-            " desks redirects sites wrappings"
             " desks desk_words own_words redirects sites wrappings"
             " field_types alternatives merge score schedule employer subject carried conclude origins explanation fleet throughput status errors"
         ),

@@ -206,6 +206,21 @@ def test_a_web_site_is_read_out_of_whatever_stands_around_it(website: str) -> No
     assert site(website) == "acme.com"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mailto:jane%2Bnews@acme.com",
+        "mailto:%6Aane@acme.com",
+        "mailto:jane@acme%2Ecom",
+        "jane@acme\u3002com",
+        "jane@ACME\uff0ecom",
+        "jane@\uff41cme.com",
+    ],
+)
+def test_a_mailbox_has_one_key_however_it_is_encoded(text: str) -> None:
+    assert of(text).email_key == "jane@acme.com"
+
+
 KEY = "jane.o'neil@acme.com"
 AROUND = (
     ("", ""), ("'", ""), ("'", "'"), ('"', '"'), ("\u201c", "\u201d"), ("\u201e", "\u201c"), ("\u00ab", "\u00bb"),
