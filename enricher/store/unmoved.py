@@ -69,7 +69,7 @@ def _between_ours() -> list[Document]:
 OF_OURS: Sequence[Document] = (
     {"enriched_at": {"$gt": EPOCH}},
     {_METADATA: {"$type": "object"}},
-    {"enrichment.token": {"$gt": 0}},
+    {"enrichment.token": {"$gt": 0, "$lt": 2**53}, "enrichment.claim_id": {"$gt": ""}},
     {"enrichment.queued_at": {"$gt": EPOCH}, "enrichment.priority": {"$type": "number"}},
 )
 """What shows that we have had a lead, whatever its status says: results, a claim, an admission."""

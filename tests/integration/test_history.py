@@ -186,7 +186,7 @@ async def test_two_collections_have_two_histories(fresh: AsyncCollection[Documen
 OF_OURS: dict[str, Document] = {
     "a date": {"enriched_at": PAST},
     "results": {"enriched_data": {"enrichment_metadata": {"sources_used": []}}},
-    "a claim": {"enrichment": {"token": 1}},
+    "a claim": {"enrichment": {"token": 1, "claim_id": "a claim"}},
     "an admission": {"enrichment": {"queued_at": PAST, "priority": 0}},
     "all of it": {"enriched_at": PAST, "enrichment": {"token": 2, "due_at": PAST}},
 }
@@ -196,6 +196,7 @@ NEVER_OURS: dict[str, Document] = {
     "empty parts": {"enriched_data": {}, "enrichment": {}, "enriched_at": ""},
     "a writer's wish": {"enrichment": {"refresh_since": PAST, "priority": 5}},
     "a date that is invented": {"enrichment": {"queued_at": PAST}},
+    "a claim that is invented": {"enrichment": {"token": 2**62, "claim_id": 5}},
     "a writer's own": {"enriched_data": {"company_data": {"name": "Acme"}}, "enrichment": ["x"]},
 }
 
