@@ -25,7 +25,7 @@ Any writer can forge any of it. What is not written by ourselves a moment before
 nobody anything, beyond what the same writer may have by an honest insert or `pending`:
 
     token        only rises; garbage begins anew. On a lead in work it takes the lease away, as `pending` does;
-                 without a status the lead is left alone, like one whose status was unset
+                 with a claim id and without a status the lead is left alone, as if that had been unset
     claim_id     on a lead in work the same; else written at the claim
     holder, waited_ms, inputs     written at the claim; nothing else reads them
     due_at       makes the lead work, as `pending` does, and what it asks is answered by what is kept
