@@ -166,4 +166,4 @@ def _is_too_long(local: str, host: str) -> bool:
 def _without_tag(local: str) -> str:
     """The part before "+", unless nothing valid would be left of it."""
     base = local.partition("+")[0]
-    return base if base and not base.endswith(".") else local
+    return base if base and not base.endswith(".") and base[-1] not in _LEFT_OVER else local

@@ -20,6 +20,8 @@ from tests.working import Working, queue, working
 Collection = AsyncCollection[Document]
 
 COLD, WARM, HOT = 0, 5, 9
+PRIORITY_OF_ONE = 0.1
+"""Of one step of urgency: below the range of the words all of them count as they are."""
 PER_SECOND = 10
 NEVER = 60.0
 """A poll that no test waits for: what is claimed was rung for."""
@@ -48,7 +50,7 @@ class Limit:
             self.waiting.pop(name).set()
 
     def pressure(self) -> Pressure:
-        urgency = max(map(urgency_of, self.waiting), default=COLD)
+        urgency = max(map(urgency_of, self.waiting), default=COLD) * PRIORITY_OF_ONE
         return Pressure(len(self.waiting), len(self.waiting) / PER_SECOND, urgency)
 
     def holds(self, leads: int) -> bool:
@@ -72,7 +74,10 @@ async def insert(leads: Collection, urgency: int, leads_count: int = 1) -> None:
     """As writers do it, and the watcher: each is admitted, with its priority."""
     names = [f"{urgency}-{next(numbers)}" for _ in range(leads_count)]
     await leads.insert_many(
-        [{"_id": name, "email": f"{name}@acme.com", "temperature": urgency} for name in names]
+        [
+            {"_id": name, "email": f"{name}@acme.com", "temperature": urgency * PRIORITY_OF_ONE}
+            for name in names
+        ]
     )
     await queue(leads).admit(names)
 

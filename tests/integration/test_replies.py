@@ -21,7 +21,7 @@ from enricher.store.backfills import Backfills
 from enricher.store.buckets import Bucket
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.daemons import Daemons
-from enricher.store.erasure import Erasure
+from enricher.store.erasure import Erased, Erasure
 from enricher.store.ledger import Begun
 from enricher.store.objections import Objections
 from enricher.store.postings import Budget
@@ -159,14 +159,14 @@ async def test_a_backfill_goes_on_with_the_run_that_it_began(faults: Faults) -> 
 
 async def test_a_person_is_erased(faults: Faults) -> None:
     await insert(faults.plain, enriched_data={"person_data": {"first_name": "Ada"}})
-    assert await lost(faults, lambda: Erasure(faults.leads).erase(1)) is True
+    assert await lost(faults, lambda: Erasure(faults.leads).erase(1)) is Erased.DONE
     lead = await read(faults.plain)
     assert lead["enriched_data"]["person_data"] is None
     assert lead["enrichment_status"] == "skipped"
 
 
 async def test_a_lead_that_is_no_lead_any_more_is_not_erased(faults: Faults) -> None:
-    assert await lost(faults, lambda: Erasure(faults.leads).erase(1)) is False
+    assert await lost(faults, lambda: Erasure(faults.leads).erase(1)) is Erased.CHANGED
 
 
 # -- what others have written ------------------------------------------------------------------
