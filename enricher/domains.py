@@ -129,7 +129,15 @@ def _of_an_owner(host: str, registrable: str | None) -> Domain:
     tld = host.rpartition(".")[2]
     if tld in wordlists.TYPED_FOR_COM and not is_suffix(tld):
         return Domain(host, Kind.MISTYPED, is_typo=True)
+    if host != registrable and _is_typed_for_com(registrable):
+        return Domain(host, Kind.MISTYPED, is_typo=True)
     return Domain(host, Kind.BUSINESS, registrable, is_education=_is_education(registrable))
+
+
+def _is_typed_for_com(registrable: str) -> bool:
+    """con.br, which would be the company of all who leave a letter out of com.br."""
+    label, _, country = registrable.partition(".")
+    return label in wordlists.TYPED_FOR_COM and is_suffix(f"com.{country}")
 
 
 def is_under(host: str, domains: frozenset[str]) -> bool:

@@ -5,18 +5,22 @@ their own. No list of them could be complete, so they are known by what they do:
 
     in the path     any host whose path goes on with http:// shows or forwards that page
     in the query    a value that is a URL, where host or path speak of links or leaving, or the host
-                    is a site of profiles anyway
+                    is a site of profiles anyway; a bare host only where path or sub-domain do so
     encoded         Proofpoint's second version, which writes %3A as -3A and / as _
 
 A company's own page may well carry a URL: where to go after a log-in, where somebody came from.
-So parameters that say so lead nowhere, and on pages that speak of no link none does.
+So parameters that say so lead nowhere, those of a log-in neither, and on pages that speak of no link none
+does.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import IntEnum
 from urllib.parse import parse_qsl, unquote
+
+from enricher.domains import classify
 
 _IN_PATH = re.compile(r"(?:\A|[/_=:])(https?(?::|%3a)(?:/|%2f)+.+)", re.IGNORECASE)
 _AMP = re.compile(r"\A(?:amp|c|v|web/\d+[a-z_]*)/(?:s/)?([\w-]+(?:\.[\w-]+)+(?:/.*)?)\Z")
@@ -24,6 +28,7 @@ _PROOFPOINT = re.compile(r"(?:\A|[?&])u=https?-3A__([^_&]+)", re.IGNORECASE)
 _URL = re.compile(r"(?:https?:)?//.", re.IGNORECASE)
 _HOST = re.compile(r"(?:www\.)?[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?:[/?#].*)?", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+")
+_SIGN = re.compile(r"[.-]")
 
 _SPEAKS_OF_LINKS = frozenset(
     """
@@ -33,6 +38,7 @@ _SPEAKS_OF_LINKS = frozenset(
     urls visit
     """.split()
 )
+_LOGS_IN = frozenset("auth login logout oauth signin signout signup sso".split())
 _LEADS_BACK = frozenset(
     """
     back callback cancel continue from next origin ref referer referrer return returnto returnurl
@@ -57,28 +63,38 @@ def target_of(host: str, rest: str, *, is_wrapper: bool) -> str | None:
         return found[1].replace("-", "%") if "%" in found[1] else found[1]
     if is_wrapper and (found := _AMP.match(path)):
         return found[1]
-    return _in_query(query, is_wrapper, _speaks_of_links(host, path)) if query else None
+    words = _WORD.findall(path.lower())
+    if not query or not _LOGS_IN.isdisjoint(words):
+        return None
+    return next(_targets(query, is_wrapper, _who_speaks(host, words)), None)
 
 
-def _in_query(query: str, is_wrapper: bool, speaks: bool) -> str | None:
-    return next(_targets(query, is_wrapper, speaks), None)
-
-
-def _targets(query: str, is_wrapper: bool, speaks: bool) -> Iterator[str]:
+def _targets(query: str, is_wrapper: bool, speaks: _Speaks) -> Iterator[str]:
     for name, value in parse_qsl(query):
         if _WORD_SIGNS.sub("", name.lower()) in _LEADS_BACK or name.lower().startswith("utm"):
             continue
         if found := _CACHED.match(value):
             yield found[1]
         if (_URL.match(value) and (speaks or is_wrapper or _says_url(name))) or (
-            speaks and name in _NAMES and _HOST.fullmatch(value)
+            speaks is _Speaks.CLEARLY and name in _NAMES and _HOST.fullmatch(value)
         ):
             yield value
 
 
-def _speaks_of_links(host: str, path: str) -> bool:
-    words = {*_WORD.findall(path.lower()), *re.split(r"[.-]", host)}
-    return not _SPEAKS_OF_LINKS.isdisjoint(words)
+class _Speaks(IntEnum):
+    """How much a link says that it is about another."""
+
+    NOT = 0
+    BY_NAME = 1
+    """The name of its company has such a word in it: click.com.br."""
+    CLEARLY = 2
+
+
+def _who_speaks(host: str, words: list[str]) -> _Speaks:
+    below = host.removesuffix(classify(host).registrable or "")
+    if not _SPEAKS_OF_LINKS.isdisjoint([*words, *_SIGN.split(below)]):
+        return _Speaks.CLEARLY
+    return _Speaks.NOT if _SPEAKS_OF_LINKS.isdisjoint(_SIGN.split(host)) else _Speaks.BY_NAME
 
 
 def _says_url(name: str) -> bool:

@@ -39,6 +39,7 @@ _PORT = re.compile(r":\d*\Z")
 _WWW = re.compile(r"\A(?:w{2,4}\d?\.)+(?=[^.]+\.)")
 _WWW_ALONE = re.compile(r"w{2,4}\.[^.]+")
 _IN_TEXT = re.compile(r"(?:\A|\s)(?!\A)((?:https?://|www\.)[^\s,;|]+\.[^\s,;|]+)", re.IGNORECASE)
+_SITE = re.compile(r"(?:https?://)?(?:[\w-]+\.)+([a-z]{2,})(?::\d+)?(?:[/?#].*)?", re.IGNORECASE)
 _TORN = re.compile(r"(?<=://)\s+")
 _IN_ANGLES = re.compile(r"<([^<>\s]+\.[^<>\s]+)>")
 _APART = re.compile(r"[\s,;|]+")
@@ -60,9 +61,40 @@ _OWN_PAGES = tuple(
 )
 """What companies call their own pages below such a word."""
 
+_OFFERS = frozenset(
+    """
+    benefits beneficios brindes business card cards cartao cartoes celular cloud company conta contas
+    corporate corporativo corporativos credito cuenta cuentas empresa empresarial empresas emprestimo energia
+    energie entreprise fibra fixo gas internet invest kontakt konto maquininha maquininhas mobile movel nuvem
+    offer offers oferta ofertas offre offres pj plan planes plano planos plans precos precios presentes preise
+    pricing produit produits product products produkte produto produtos productos servico servicos service
+    services servicio servicios seguro seguros solucoes soluciones solution solutions tarifas telefonia
+    unternehmen
+    """.split()
+)
+"""What companies sell to companies below such a word; a name has another word in it."""
+
+_HOME = re.compile(
+    r"(?:[a-z]{2}[-_][a-z]{2}(?:/home)?|home|index(?:\.[a-z-]+)*\.html?)(?:\?.*)?", re.IGNORECASE
+)
+_COUNTRY = re.compile(r"[a-z]{2}")
+_NAMES_ON_TOP = frozenset(
+    """
+    facebook.com fb.com instagram.com twitter.com x.com tiktok.com kwai.com threads.net threads.com github.com
+    gitlab.com bitbucket.org medium.com dev.to youtube.com youtu.be vimeo.com vk.com ok.ru weibo.com twitch.tv
+    soundcloud.com patreon.com behance.net dribbble.com issuu.com scribd.com linktr.ee lnk.bio bio.link
+    bio.site taplink.cc campsite.bio flow.page about.me beacons.ai g.page paypal.me picpay.me ko-fi.com
+    buymeacoffee.com calendly.com note.com discord.gg angel.co producthunt.com pinterest.com flickr.com
+    linkedin.com goo.gl forms.gle tinyurl.com mailchi.mp
+    """.split()
+)
+"""Two letters right behind these are a company's name, and elsewhere a country: apple.com/br."""
+
 _SHORT_HOST = re.compile(r"[a-z0-9-]{1,6}\.(?!co|io|ai)[a-z]{2}")
 _SHORT_PATH = re.compile(r"(?=.*[A-Za-z])(?=.*\d|.+[A-Z].*)(?=.*[a-z\d])[A-Za-z0-9_]{4,12}")
 """What a machine made up: figures or capitals within one word of some letters."""
+_WORDS = re.compile(r"(?:[A-Z]?[a-z]{2,})(?:[A-Z][a-z]{2,})*(?:\d|(?:19|20)\d\d)?|\d+[A-Z]?")
+"""What people make up: ueberUns, Black2025, 500X."""
 
 
 def stated_host(value: str | None, platforms: Platforms = BY_THE_LISTS) -> str | None:
@@ -87,9 +119,16 @@ def _unwrapped(text: str) -> str:
         return text
     text = plain(text)
     text = _TORN.sub("", text)
-    held = links(text) or _IN_ANGLES.findall(text) or _IN_TEXT.findall(text)
+    held = links(text) or _IN_ANGLES.findall(text) or _first(text) or _IN_TEXT.findall(text)
     text = bare(_APART.split(bare(held[0] if held else text), maxsplit=1)[0])
     return unquote(text) if _ENCODED_HTTP.match(text) else text
+
+
+def _first(text: str) -> list[str]:
+    """The first word, when it is a host or a link by itself; else a link may stand behind a name."""
+    word = bare(_APART.split(bare(text), maxsplit=1)[0])
+    found = _SITE.fullmatch(word)
+    return [word] if found and is_suffix(found[1].lower()) else []
 
 
 def _owner(text: str, platforms: Platforms, hops: int) -> str | None:
@@ -137,7 +176,7 @@ def _is_site_of_others(host: str, platforms: Platforms) -> bool:
 
 def _is_page_of_others(host: str, rest: str, hops: int, is_others: bool) -> bool:
     if is_others:
-        is_home = not rest and not hops
+        is_home = not hops and _is_home(host, rest)
         return not (is_home and classify(host).registrable == host)
     if not rest:
         return False
@@ -146,14 +185,23 @@ def _is_page_of_others(host: str, rest: str, hops: int, is_others: bool) -> bool
     return _is_entry_of_a_directory(host, rest)
 
 
+def _is_home(host: str, rest: str) -> bool:
+    if _COUNTRY.fullmatch(rest):
+        return host not in _NAMES_ON_TOP
+    return not rest or _HOME.fullmatch(rest) is not None
+
+
 def _is_entry_of_a_directory(host: str, rest: str) -> bool:
     """/company/acme or /@acme on a site of another name, but not /company/about."""
     if (found := _ENTRY.match(rest)) is None:
         return False
-    slug = re.sub(r"[^a-z0-9]", "", (found[1] or found[2]).lower())
+    words = re.findall(r"[a-z0-9]+", (found[1] or found[2]).lower())
+    slug = "".join(words)
     own = max(host.split("."), key=len).split("-")
-    return not slug.startswith(_OWN_PAGES) and not any(word in slug for word in own)
+    is_own = slug.startswith(_OWN_PAGES) or _OFFERS.issuperset(words)
+    return not is_own and not any(word in slug for word in own)
 
 
 def _is_short_link(host: str, rest: str) -> bool:
-    return bool(_SHORT_HOST.fullmatch(host) and _SHORT_PATH.fullmatch(rest))
+    is_made_up = _SHORT_PATH.fullmatch(rest) and not _WORDS.fullmatch(rest)
+    return bool(is_made_up and _SHORT_HOST.fullmatch(host))

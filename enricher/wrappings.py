@@ -54,6 +54,10 @@ _TAG = re.compile(
     r"</?(?:p|br|div|span|b|i|u|em|strong|font|li|ul|ol|td|tr|small|h[1-6])(?:\s[^<>]*|/)?>",
     re.IGNORECASE,
 )
+_COMMA = re.compile(
+    r"(?<=[a-z0-9]),(?=(?:(?:com|net|org)\b|[a-z]{2}\b)(?:[,.][a-z]{2})?(?:[\s/>)]|\Z))"
+)
+"""Typed for the full stop beside it: acme,com and acme.com,br. In capitals it may be a column for a country."""
 _PERCENT = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\(?=[_.@*+~-])")
 """As Markdown shields its own signs."""
@@ -84,6 +88,8 @@ def plain(text: str) -> str:
         text = text.translate(_PLAIN)
     if "<" in text:
         text = _TAG.sub(" ", text)
+    if "," in text:
+        text = _COMMA.sub(".", text)
     return _ENTITY.sub(lambda found: html.unescape(found[0]), text) if "&" in text else text
 
 
