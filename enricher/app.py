@@ -152,6 +152,7 @@ async def run(settings: Settings, uri: str) -> None:
         daemon = await stack.enter_async_context(build(settings, uri))
         longest = settings.work.shutdown_grace_seconds + CLOSING_SECONDS
         stack.enter_context(_stopped_by_signals(daemon.stop, longest))
+        await _end_if_told_while_starting()
         checks = {
             "database": daemon.is_database_available,
             "watching": daemon.is_watching,
@@ -166,6 +167,13 @@ async def run(settings: Settings, uri: str) -> None:
         _collect_less_garbage()
         await daemon.run()
     logger.info("daemon.stopped")
+
+
+async def _end_if_told_while_starting() -> None:
+    """A signal during the start cancels it, and the driver may have swallowed that; or it came in the
+    last moment, and the cancellation is still to come."""
+    await asyncio.sleep(0)
+    signals.end_if_cancelled()
 
 
 def _collect_less_garbage() -> None:

@@ -41,6 +41,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from enricher.errors import EmbeddedServerError
 from enricher.lead import Document
+from enricher.signals import end_if_cancelled
 
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
@@ -153,6 +154,7 @@ class EmbeddedServer:
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._come_up()
+            end_if_cancelled()
         except BaseException as error:
             await self.stop()
             if isinstance(error, TimeoutError):

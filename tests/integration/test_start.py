@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
-from enricher import app
+import pytest
+from pymongo.asynchronous.database import AsyncDatabase
+
+from enricher import app, settings
 from enricher.errors import DatabaseUnreachable
+from enricher.lead import Document
 from enricher.settings import MongoSettings, Settings
 from tests.integration.faults import Faults
 
@@ -20,10 +24,10 @@ from tests.integration.faults import Faults
 async def test_a_database_that_fails_while_it_starts_is_one_clear_error(
     faults: Faults, faulty_uri: str, commands: tuple[str, ...], doing: str
 ) -> None:
-    settings = Settings(mongo=MongoSettings(collection=faults.leads.name))
+    configured = Settings(mongo=MongoSettings(collection=faults.leads.name))
     async with faults.fail(*commands, closeConnection=True):
         with pytest.raises(DatabaseUnreachable) as failed:
-            async with app.build(settings, faulty_uri):
+            async with app.build(configured, faulty_uri):
                 pass
     assert str(failed.value) == f"MongoDB failed while {doing}: AutoReconnect"
 
@@ -31,7 +35,28 @@ async def test_a_database_that_fails_while_it_starts_is_one_clear_error(
 async def test_a_user_who_may_neither_make_nor_list_indexes_is_served_all_the_same(
     faults: Faults, faulty_uri: str
 ) -> None:
-    settings = Settings(mongo=MongoSettings(collection=faults.leads.name))
+    configured = Settings(mongo=MongoSettings(collection=faults.leads.name))
     refused = faults.fail("createIndexes", "listIndexes", errorCode=13)
-    async with refused, app.build(settings, faulty_uri) as daemon:
+    async with refused, app.build(configured, faulty_uri) as daemon:
         assert daemon.introduction["replica_set"] == "rs0"
+
+
+@pytest.mark.parametrize("moment", [hundredths / 100 for hundredths in range(0, 20, 2)])
+async def test_a_start_that_is_cancelled_ends_at_whatever_it_is(
+    mongodb_uri: str, database: AsyncDatabase[Document], moment: float
+) -> None:
+    """While the driver looks for the server it swallows a cancellation nearly each time."""
+    environment = {
+        "MONGODB_URI": mongodb_uri,
+        "MONGODB_DATABASE": database.name,
+        "ENRICHER_HTTP_PORT": "0",
+    }
+    start = asyncio.create_task(app.run(settings.load(environment, None), mongodb_uri))
+    await asyncio.wait({start}, timeout=moment)
+    start.cancel()
+    try:
+        await asyncio.wait({start}, timeout=10)
+        assert start.cancelled()
+    finally:
+        start.cancel()
+        await asyncio.wait({start})
