@@ -25,7 +25,7 @@ from typing import Any
 
 from enricher.answer import Kind
 from enricher.conclude import FOUND
-from enricher.employer import MISMATCH
+from enricher.employer import MISMATCH, owners
 from enricher.fields import FIELDS
 from enricher.identity import Identity
 from enricher.lead import Document, Lead
@@ -125,7 +125,7 @@ def _proofs(
 ) -> dict[Kind, _Proof]:
     """What stands beside the data decides. Where nothing does, an older version's mark proves it; and
     what is beside the answers can tell that it is not the same, but not that it is: the data may be
-    a copy of earlier than that."""
+    a copy of earlier than that. So can the company's domain among the data."""
     beside = read_subject(mapping(data.get(METADATA)).get(SUBJECT))
     if not data:
         return dict.fromkeys(Kind, _Proof.NONE)
@@ -134,7 +134,16 @@ def _proofs(
     if isinstance(noted, str):
         is_same = noted == _older(identity)
         return dict.fromkeys(Kind, _Proof.SAME if is_same else _Proof.OTHER)
+    if _names_another(data, identity):
+        return dict.fromkeys(Kind, _Proof.OTHER)
     return _halves(read_subject(noted) or about, about, _Proof.NONE)
+
+
+def _names_another(data: Mapping[str, Any], identity: Identity) -> bool:
+    """Whether data that lost its subject is of another company by its own word. One company may have two
+    domains: what was found for it is found again at no cost."""
+    named = owners([mapping(data.get(Kind.COMPANY.section)).get("domain")])
+    return bool(named) and named.isdisjoint(owners(identity.query.domains))
 
 
 def _halves(found_for: Subject, about: Subject, if_equal: _Proof) -> dict[Kind, _Proof]:

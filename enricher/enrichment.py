@@ -87,6 +87,11 @@ class Enrichment:
         quality.note_found(identity.query, outcome)
         return outcome, case.subject
 
+    def about(self, lead: Lead) -> Subject:
+        """Whom the lead is about."""
+        identity = identify(lead.inputs, self.words)
+        return subject_of(self.keyring.key, identity.email_key, identity.company_domain)
+
     def _case(self, lead: Lead) -> _Case:
         """The inputs may have been corrected since: only what is about the same still counts."""
         identity = identify(lead.inputs, self.words)

@@ -29,7 +29,7 @@ from enricher.bell import Bell
 from enricher.enrichment import Enrichment
 from enricher.heartbeat import Heartbeat
 from enricher.labels import label
-from enricher.lead import SOON_SECONDS, Failed, LeadId, Lease, Outcome, Pressure
+from enricher.lead import SOON_SECONDS, Failed, Lead, LeadId, Lease, Outcome, Pressure
 from enricher.log import trace_of
 from enricher.outage import Outage, pause
 from enricher.reporting import report
@@ -230,9 +230,17 @@ class Worker:
             outcome, subject = await self.enrichment.work_on(lease.lead, keep)
         except Exception as error:  # noqa: BLE001 - a bug met by one lead must not stop the others
             logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.broken")
-            outcome, subject = Failed({}, _INTERNAL.format(name=_name_of(error))), None
+            outcome = Failed({}, _INTERNAL.format(name=_name_of(error)))
+            subject = self._whose(lease.lead)
         self.heartbeat.let_go(lease)
         await _surely(self._settle(lease, outcome, subject, began))
+
+    def _whose(self, lead: Lead) -> Subject | None:
+        """Whom a lead is about on which something went wrong: that may be just what did."""
+        try:
+            return self.enrichment.about(lead)
+        except Exception:  # noqa: BLE001 - it was told of already
+            return None
 
     async def _settle(
         self, lease: Lease, outcome: Outcome, subject: Subject | None, began: float

@@ -40,6 +40,7 @@ from enricher.store.collation import UpdateOne
 from enricher.store.leasing import fence, unchanged
 from enricher.store.reasons import sentence, sentences
 from enricher.store.refusal import is_refusal, is_unreadable
+from enricher.store.unproven import unless_about_others
 from enricher.subject import SUBJECT, Subject
 
 _LARGEST_BATCH = 200
@@ -169,7 +170,7 @@ class Settler:
     async def _give_up(self, settlement: Settlement, why: str) -> Settled:
         """The lead must not come back for ever and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
-        ending = self._ending(Settlement(settlement.lease, failed, None))
+        ending = self._ending(Settlement(settlement.lease, failed, settlement.subject))
         try:
             written = await self.collection.update_one(unchanged(settlement.lease), ending)
         except WriteError as error:
@@ -239,6 +240,8 @@ def _ending(
     }
     if outcome.data:
         lead["enriched_data"] = {"$literal": outcome.data}
+    elif subject is not None:
+        lead["enriched_data"] = unless_about_others(subject)
     if outcome.data or status.is_settled:
         lead["updated_at"] = "$$NOW"
     if isinstance(outcome, Completed):

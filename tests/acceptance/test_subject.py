@@ -204,6 +204,37 @@ async def test_whoever_takes_a_leads_place_gets_nothing_of_it(
     assert company not in str(lead["enriched_data"])
 
 
+@pytest.mark.parametrize("now", ["bob.builder@{}", "", "bob.builder@mailinator.com"])
+async def test_data_that_lost_every_proof_goes_where_it_names_another_company(
+    rig: Rig, daemon: Daemon, now: str
+) -> None:
+    """A model that knows neither of our two fields of book-keeping."""
+    company, unknown, id_ = domain(), domain("unknown"), f"typed {now}"
+    old = await completed(rig, id_, email=at(company))
+    data = without(old["enriched_data"], "enrichment_metadata")
+    bare = without(old, "enrichment") | {"enriched_data": data}
+    lead = await replaced(rig, bare, email=now.format(unknown), enrichment_status="pending")
+    assert company_of(lead) is None
+    assert not holds(lead, "pat")
+
+
+async def test_a_result_that_is_refused_leaves_nothing_of_somebody_else(own_rig: Rig) -> None:
+    rig, one, other = own_rig, domain(), domain()
+    async with rig.daemon(**SETTINGS) as daemon:
+        await daemon.wait_for_event("stream.opened")
+        await completed(rig, "refused", email=at(one))
+        never = {"enriched_data.company_data.domain": {"$ne": other}}
+        await rig.database.command("collMod", "leads", validator=never)
+        theirs = {"enriched_data.score_of_sales": 7}
+        await rig.leads.update_one({"_id": "refused"}, {"$set": theirs})
+        lead = await asked_anew(rig, "refused", email=at(other, "bob.builder"))
+        await daemon.wait_for_event("settle.refused")
+    assert lead["enrichment_status"] == "failed"
+    assert "validator" in lead["enrichment_error"]
+    assert (company_of(lead), holds(lead, "pat")) == (None, False)
+    assert lead["enriched_data"]["score_of_sales"] == 7
+
+
 async def test_data_written_back_from_an_old_copy_is_not_taken_for_the_new_persons(
     rig: Rig, daemon: Daemon
 ) -> None:

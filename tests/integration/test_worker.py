@@ -134,11 +134,30 @@ async def test_a_backlog_is_worked_off_without_a_poll_in_between(leads: Collecti
         await until(leads, "completed", 30)
 
 
-async def test_a_bug_met_by_one_lead_ends_that_lead_and_the_others_go_on(leads: Collection) -> None:
-    class Unreadable(UserDict[str, object]):
-        def __iter__(self) -> NoReturn:
-            raise ZeroDivisionError("x2@acme-tools.com")
+class Unreadable(UserDict[str, object]):
+    """What a provider of another package may return."""
 
+    def __iter__(self) -> NoReturn:
+        raise ZeroDivisionError("x2@acme-tools.com")
+
+
+async def test_a_bug_leaves_no_data_about_somebody_else_on_the_lead(leads: Collection) -> None:
+    others = {"mailbox": "pats", "company": "huntcos"}
+    found = {
+        "person_data": {"full_name": "Pat Example"},
+        "notes": "a writer's",
+        "enrichment_metadata": {"subject": others},
+    }
+    await leads.insert_one(a_lead(2) | {"enriched_data": found})
+    said = Found({"company_data": Unreadable(name="Acme")})
+    async with working(leads, provider("acme", said)):
+        await until(leads, "failed")
+    data = (await lead(leads, 2))["enriched_data"]
+    assert (data["person_data"], data["notes"]) == (None, "a writer's")
+    assert data["enrichment_metadata"]["subject"] != others
+
+
+async def test_a_bug_met_by_one_lead_ends_that_lead_and_the_others_go_on(leads: Collection) -> None:
     def said(query: Query) -> Answer:
         is_second = (query.email or "").startswith("x2@")
         return Found({"company_data": Unreadable(name="Acme")}) if is_second else ACME

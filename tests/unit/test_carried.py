@@ -240,6 +240,18 @@ def test_data_that_others_wrote_alone_stays() -> None:
     assert not carried(lead(theirs))[2]
 
 
+@pytest.mark.parametrize("noted", [None, subject(*PAT).document], ids=["nothing", "the answers"])
+@pytest.mark.parametrize(
+    ("named", "stays"), [("https://www.HUNTCO-one.com/", True), ("other.com", False)]
+)
+def test_data_that_lost_its_metadata_goes_where_it_names_another_company(
+    noted: object, named: str, *, stays: bool
+) -> None:
+    stored = {"company_data": {"name": "Huntco", "domain": named}, "person_data": {"bio": "Boats"}}
+    kept, _, is_stripped = carried(lead(stored, noted))
+    assert (kept == stored, is_stripped) == (stays, not stays)
+
+
 def test_what_lost_its_provenance_goes_when_it_is_known_to_be_about_another() -> None:
     bare = {
         "person_data": {"full_name": "Pat", "nickname": "P"},
