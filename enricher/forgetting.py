@@ -102,8 +102,15 @@ class _OfOneCollection:
                 self._count_changed(await self.erasure.erase_data(lead["_id"], self.mailbox))
         if reads_all:
             async for lead in self.erasure.unmarked():
-                if not await self._erase(lead) and lead["mark"] in self._marks(lead):
-                    self._count_changed(await self.erasure.erase_older(lead["_id"], lead["mark"]))
+                if not await self._erase(lead):
+                    await self._erase_by_book(lead)
+
+    async def _erase_by_book(self, lead: Document) -> None:
+        """Data that does not say whose it is may be the person's by the book-keeping."""
+        if lead["noted"] == self.mailbox:
+            self._count_changed(await self.erasure.erase_noted(lead["_id"], self.mailbox))
+        elif lead["mark"] in self._marks(lead):
+            self._count_changed(await self.erasure.erase_older(lead["_id"], lead["mark"]))
 
     async def _in_work(self, *, reads_all: bool) -> AsyncIterator[Document]:
         async for lead in self.erasure.in_work():

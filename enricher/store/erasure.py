@@ -44,6 +44,7 @@ _DATA = "enriched_data"
 _SEEN: Document = {
     "inputs": INPUTS,
     "mark": text_or_null(f"$enrichment.{SUBJECT}"),
+    "noted": text_or_null(f"$enrichment.{SUBJECT}.mailbox"),
     "domain": text_or_null(f"${_DATA}.{Kind.COMPANY.section}.domain"),
 }
 _PROFILES = f"${_DATA}.{SOCIAL}.{Kind.COMPANY}"
@@ -60,8 +61,9 @@ class Erased(Enum):
 
 
 class Erasure:
-    """Finds and erases leads of one collection. What it finds is `{_id, inputs, mark, domain}`: `mark`
-    is an older version's, `domain` that of the company as it is known."""
+    """Finds and erases leads of one collection. What it finds is `{_id, inputs, mark, noted, domain}`:
+    `mark` is an older version's, `noted` the mailbox in the book-keeping, `domain` that of the company as it
+    is known."""
 
     def __init__(self, leads: AsyncCollection[Document]) -> None:
         self._leads = leads
@@ -106,6 +108,14 @@ class Erasure:
         """Erase only what was found, as long as it is about that mailbox."""
         return await self._write(
             id_, [*_WITHOUT_PERSON, _unmarked(mailbox)], {book.MAILBOX: mailbox}
+        )
+
+    async def erase_noted(self, id_: LeadId, mailbox: str) -> Erased:
+        """The same for data whose writer dropped whose it is, while the book-keeping still tells."""
+        return await self._write(
+            id_,
+            [*_WITHOUT_PERSON, _unmarked(mailbox)],
+            {f"enrichment.{SUBJECT}.mailbox": mailbox, **_UNMARKED},
         )
 
     async def erase_older(self, id_: LeadId, mark: str) -> Erased:

@@ -107,6 +107,9 @@ async def test_whose_address_was_changed_or_taken_away_since_is_forgotten(rig: R
         {"$set": {"email": ["jane"], "company_domain": None}},
         {"$set": {"email": f"bob@{host}"}, "$unset": {"enrichment": 1}},
         {"$set": {"email": "", "enrichment": "x", "enrichment_status": "mine"}},
+        {"$set": {"email": "bob@x.com"}, "$unset": {"enriched_data.enrichment_metadata": 1}},
+        {"$unset": {"email": 1, "enriched_data.enrichment_metadata.subject": 1}},
+        {"$set": {"email": "bob@x.com", "enriched_data.enrichment_metadata": "x"}},
     ]
     ids = list(range(len(changes)))
     async with at_work(rig):
