@@ -102,12 +102,13 @@ class Watcher:
             admitting = self._admit_until(reading_ended)
             group.create_task(admitting, name="watcher-admit")
             group.create_task(self._wake_to_stop(stop), name="watcher-stop")
-            group.create_task(self._catch_up_until(stop), name="watcher-catch-up")
+            catching_up = group.create_task(self._catch_up_until(stop), name="watcher-catch-up")
             stalled = group.create_task(self._search_while_stalled(stop), name="watcher-stalled")
             try:
                 await self._read_until(stop)
             finally:
                 stalled.cancel()
+                catching_up.cancel()  # the record of a large collection takes longer than a stop may
                 reading_ended.set()
                 self._arrived.set()
 
@@ -141,9 +142,10 @@ class Watcher:
             await self._poll(checkpoint, stop)
             return
         self.is_watching = True
-        self.is_history_known = False
-        if start is not Start.TOKEN and not checkpoint.is_first:
-            self._note_gap()
+        if start is not Start.TOKEN:  # else nothing has changed, and a search may take minutes
+            self.is_history_known = False
+            if not checkpoint.is_first:
+                self._note_gap()
         self._to_catch_up.set()
         await self._read(stop)
 
@@ -169,6 +171,8 @@ class Watcher:
             leads = await self.history.record()
             await self.checkpoints.history_is_known(leads)
             logger.bind(leads=leads).info("history.recorded")
+        elif not checkpoint.strays_known:
+            await self.checkpoints.history_is_known(await self.history.record_strays())
         self.is_history_known = True
         return is_known
 
@@ -394,4 +398,4 @@ class Watcher:
     async def _may_search(self) -> bool:
         """Raises while the whole database is away. Without the record, history would pass for new."""
         checkpoint = await self.checkpoints.begin()
-        return checkpoint.history_known and not await self._is_history_gone(checkpoint)
+        return checkpoint.strays_known and not await self._is_history_gone(checkpoint)

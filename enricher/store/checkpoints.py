@@ -42,6 +42,8 @@ class Checkpoint:
     saved_at: datetime | None
     """When a position was last saved; `None` before the first."""
     history_known: bool
+    strays_known: bool = False
+    """So are those that stood there in work; an earlier version did not write them down."""
     history_leads: int = 0
     """How many were put on record."""
     is_foreign: bool = False
@@ -66,13 +68,12 @@ class Checkpoint:
         """A point in the oplog not before the first start, and not later than the token unless the
         reader was far behind when it was saved: a start by time is followed by a search.
 
-        For the first start itself the point at which its process began: what is inserted from there on
-        is never history, however long it takes to prepare the collections.
+        Until a position is saved the point at which the first process began: what is inserted from
+        there on is never history, however long it takes to prepare the collections, and whatever
+        ends that process.
         """
-        if self.is_first:
-            return self.origin
         if self.saved_at is None:
-            return None
+            return self.origin
         earliest = int(self.started_at.timestamp()) + 1
         return Timestamp(max(earliest, int(self.saved_at.timestamp()) - _MARGIN_SECONDS), 0)
 
@@ -128,10 +129,11 @@ class Checkpoints:
             started_at=date_or_none(document.get("started_at")) or datetime.now(UTC),
             saved_at=date_or_none(document.get("saved_at")) if is_ours else None,
             history_known=bool(document.get("history_known")),
+            strays_known=bool(document.get("strays_known")),
             history_leads=whole_number(document.get("history_leads")),
             is_foreign=not is_ours,
             searched_at=date_or_none(document.get("searched_at")) if is_ours else None,
-            origin=origin if isinstance(origin := document.get("origin"), Timestamp) else None,
+            origin=_timestamp(document.get("origin")) if is_ours else None,
         )
 
     async def started_at(self) -> datetime | None:
@@ -171,8 +173,12 @@ class Checkpoints:
 
     async def history_is_known(self, leads: int) -> None:
         """The leads that stood there before the first start, so many of them, are on record."""
-        known = {"history_known": True, "history_leads": leads}
+        known = {"history_known": True, "strays_known": True, "history_leads": leads}
         await self._collection.update_one({"_id": self._id}, {"$set": known})
+
+
+def _timestamp(stored: object) -> Timestamp | None:
+    return stored if isinstance(stored, Timestamp) else None
 
 
 def _token(stored: object) -> dict[str, Any] | None:

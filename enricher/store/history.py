@@ -19,7 +19,7 @@ from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 
 from enricher.lead import Document, LeadId, Reason, Status
 from enricher.store.book import EPOCH, id_key
-from enricher.store.unmoved import NEW, STRAY, by_index, far_ahead
+from enricher.store.unmoved import NEW, OF_OURS, STRAY, by_index, far_ahead
 
 _BATCH = 1000
 _SEARCH_SECONDS = 3600.0
@@ -44,12 +44,16 @@ class History:
     async def record(self) -> int:
         """Write down every lead without a status, and those that others left half-way: `processing`, and
         held by none of ours. Returns how many are on record."""
+        return await self._write_down({"$or": [_WITHOUT_STATUS, STRAY]})
+
+    async def record_strays(self) -> int:
+        """For a record that an earlier version made, without those in work: write down the ones that show
+        no trace of us."""
+        return await self._write_down({"$and": [STRAY, {"$nor": list(OF_OURS)}]})
+
+    async def _write_down(self, match: Document) -> int:
         into = {"$merge": {"into": self._record.name, "whenMatched": "keepExisting"}}
-        stages: list[Document] = [
-            {"$match": {"$or": [_WITHOUT_STATUS, STRAY]}},
-            {"$project": {"_id": _KEY}},
-            into,
-        ]
+        stages: list[Document] = [{"$match": match}, {"$project": {"_id": _KEY}}, into]
         with pymongo.timeout(_SEARCH_SECONDS):
             await (await self._leads.aggregate(stages)).to_list()
         return await self._record.estimated_document_count()

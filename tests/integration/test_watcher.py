@@ -24,7 +24,7 @@ from enricher.store.history import History, collection_name
 from enricher.store.indexes import Indexes
 from enricher.watcher import Watcher
 from tests.integration.faults import Faults
-from tests.integration.queueing import insert, queue, read
+from tests.integration.queueing import PAST, insert, queue, read
 from tests.observing import counted, events, logged
 from tests.waiting import eventually
 
@@ -385,7 +385,7 @@ async def test_a_search_that_a_stop_interrupts_is_made_by_the_next(faults: Fault
         history.door.set()
 
     assert (await checkpoint(faults.plain))["token"] == token
-    assert await faults.plain.count_documents({"enrichment_status": None}) == 1500
+    assert await faults.plain.count_documents({"enrichment_status": None}) >= 1500
     async with losing_the_position(faults), watching(faults.leads):
         await admitted(faults.plain, *range(2500))
 
@@ -519,6 +519,55 @@ async def test_what_was_inserted_since_the_process_began_is_never_history(
 
 async def _is_known(leads: AsyncCollection[Document]) -> bool:
     return "history_known" in await checkpoint(leads)
+
+
+async def test_what_a_first_process_did_not_live_to_admit_is_not_history(
+    mongodb_uri: str, fresh: AsyncCollection[Document]
+) -> None:
+    """It was killed when the history was on record, and before any position was saved."""
+    await insert(fresh, "old")
+    async with server.connect(mongodb_uri, pool=1) as client:
+        found = await server.inspect(client, fresh.database.name, fresh.name)
+    await insert(fresh, "new")
+    killed = Checkpoints(fresh.database, fresh.name, FINGERPRINT, found.after)
+    await killed.begin()
+    await killed.history_is_known(await History(fresh).record())
+    async with watching(fresh):
+        await admitted(fresh, "new")
+    assert "enrichment_status" not in await read(fresh, "old")
+
+
+async def test_who_stood_there_in_work_is_history_to_a_version_that_takes_up_strays(
+    fresh: AsyncCollection[Document],
+) -> None:
+    """The record is an earlier version's, which wrote down only leads without a status."""
+    await insert(fresh, "foreign", enrichment_status="processing")
+    await insert(fresh, "ours", enrichment_status="processing", enriched_at=PAST)
+    await Checkpoints(fresh.database, fresh.name, FINGERPRINT).begin()
+    known = {"$set": {"history_known": True, "history_leads": 0}}
+    await fresh.database[COLLECTION].update_one({"_id": fresh.name}, known)
+    async with watching(fresh):
+        await admitted(fresh, "ours")
+    assert (await read(fresh, "foreign"))["enrichment_status"] == "processing"
+    assert await History(fresh).without(["foreign", "ours"]) == ["ours"]
+
+
+async def test_a_stream_that_begins_anew_keeps_no_lead_waiting_for_the_search(
+    faults: Faults,
+) -> None:
+    async with streaming(faults.leads):
+        pass
+    history = SlowHistory(faults.leads)
+    async with losing_the_position(faults), watching(faults.leads, history) as watcher:
+        await history.is_asked.wait()
+        opened = counted("enricher_stream_opens_total", start="token")
+        async with faults.fail("getMore", times=1, errorCode=INTERRUPTED):
+            await eventually(lambda: counted("enricher_stream_opens_total", start="token") > opened)
+        await insert(faults.plain, "replaced", enrichment_status="completed")
+        await faults.plain.replace_one({"_id": "replaced"}, {"email": "ada@quokka-freight.com"})
+        await admitted(faults.plain, "replaced")
+        assert watcher._searched < watcher._gap
+        history.door.set()
 
 
 async def test_a_lead_that_is_replaced_before_the_history_is_known_waits_for_it(
@@ -688,6 +737,15 @@ async def _knows_history(watcher: Watcher) -> bool:
 
 
 # -- stopping ----------------------------------------------------------------------------------
+
+
+async def test_it_stops_while_the_history_is_written_down(
+    fresh: AsyncCollection[Document],
+) -> None:
+    history = SlowRecord(fresh)
+    async with watching(fresh, history):
+        await history.is_asked.wait()
+    assert not await _is_known(fresh)
 
 
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.3])
