@@ -246,7 +246,8 @@ class Gate:
     def _counted(self, asking: Asking, tried: Tried) -> Answer:
         """What is charged and tells nothing is bought once more for a lead, and ten times in a row."""
         if not tried.is_useless:
-            self._row.useful(charged=tried.is_charged is True)
+            is_answer = isinstance(tried.answer, Found | NotFound)
+            self._row.useful(charged=tried.is_charged is True, is_answer=is_answer)
             return tried.answer
         asking.useless += 1
         is_stopped = self.limiter.stopped(self.name) is not None

@@ -39,7 +39,7 @@ from enricher.answer import (
     Throttled,
 )
 from enricher.brake import OBJECTIONS, OBJECTIONS_SECONDS, Lately, is_too_many
-from enricher.gate import Asking, Gate
+from enricher.gate import MOST_USELESS, Asking, Gate
 from enricher.outage import Outage
 from enricher.providers.base import Tried
 from enricher.series import child
@@ -145,6 +145,10 @@ class PaidGate(Gate):
         standing = await self.books.surely(partial(self.books.cache.standing, asking.key))
         reply = standing.answer(asking.newer_than) or await self._wider(asking)
         asking.is_paid |= standing.is_paid(asking.newer_than)
+        if (
+            standing.was_useless
+        ):  # also where the process that learnt it died, or it was another lead's
+            asking.useless = max(asking.useless, MOST_USELESS - 1)
         known = reply and self.provider.recall(reply, asking.query)
         if known:
             _CACHE["negative_hit" if isinstance(known, NotFound) else "hit"].inc()
@@ -310,7 +314,8 @@ class PaidGate(Gate):
     async def _land(self, flight: Flight, tried: Tried, *, is_paid: bool) -> None:
         """The end of a flight: with an answer to keep, or with none."""
         if tried.reply is None:
-            await self.books.cache.let_go(flight, is_paid=is_paid)
+            is_useless = tried.is_useless
+            await self.books.cache.let_go(flight, is_paid=is_paid, is_useless=is_useless)
             return
         is_miss = isinstance(tried.answer, NotFound)
         lasts = self.books.not_found_lasts if is_miss else self.books.found_lasts

@@ -29,7 +29,7 @@ class Row:
     """One provider's useless answers in a row, as one process met them."""
 
     is_proven: bool = False
-    """It has given an answer that was not useless, since the start."""
+    """It has given an answer that said something, since the start."""
     length: int = 0
     _under_way: int = 0
     _pause: float = 0.0
@@ -62,9 +62,10 @@ class Row:
             return float("inf")
         return max(1, STOPS_AFTER - self.length)
 
-    def useful(self, *, charged: bool) -> None:
-        """An answer that could be read, or that costs nothing."""
-        self.is_proven = True
+    def useful(self, *, charged: bool, is_answer: bool) -> None:
+        """Not a useless one: it could be read, or costs nothing. A refusal or a failure (no `is_answer`)
+        says nothing of what the next one is worth."""
+        self.is_proven |= is_answer
         if charged:
             self.length, self._pause = 0, 0.0
         self._news.set()

@@ -5,6 +5,7 @@
     expires_at   date  when the document goes (TTL index); never says whether an answer is valid
     reply        the answer: status, headers, body, packed (zlib), at, expires_at
     paid_at      when the vendor said last that it prepares the answer, for which it has charged
+    useless_at   when it charged last for an answer that told nothing
     flight       a call that may be under way: id, holder, beat, at, after (id of the flight it replaced)
 
 Answer and flight are independent: while a question is asked afresh its old answer serves everybody
@@ -35,8 +36,9 @@ _LARGEST_BODY = 64 * 1024 * 1024
 """Of what is unpacked: nobody's garbage may fill the memory."""
 _WORTH_SQUEEZING = 1024
 """Bytes: below that it takes more time than it saves space."""
-_PREPARING_MS = 3_600_000
-"""After an hour without a word about it, the vendor begins anew, and charges anew."""
+_LATELY_MS = 3_600_000
+"""After an hour without a word about what it prepares, the vendor begins anew, and charges anew; and the
+run of a lead that paid for nothing is over, or nearly."""
 LARGEST_STORED = 12 * 1024 * 1024
 """A document has at most 16 MB."""
 
@@ -62,16 +64,19 @@ _SEEN = {
     "after": "$flight.after",
     "silent_ms": {"$cond": [is_type("$flight.at", "date"), _SILENT_MS, None]},
 }
-_IS_PAID = {
-    "$and": [
-        is_type("$paid_at", "date"),
-        {"$gt": ["$paid_at", {"$subtract": ["$$NOW", _PREPARING_MS]}]},
-    ]
-}
+
+
+def _lately(path: str) -> Expression:
+    """The date, unless that is long ago."""
+    is_recent = {"$gt": [path, {"$subtract": ["$$NOW", _LATELY_MS]}]}
+    return {"$cond": [{"$and": [is_type(path, "date"), is_recent]}, path, "$$REMOVE"]}
+
+
 _STANDING = {
     "reply": {"$cond": [ANSWERED, "$reply", "$$REMOVE"]},
     "flight": {"$cond": [HELD, _SEEN, "$$REMOVE"]},
-    "paid_at": {"$cond": [_IS_PAID, "$paid_at", "$$REMOVE"]},
+    "paid_at": _lately("$paid_at"),
+    "useless_at": _lately("$useless_at"),
 }
 
 
@@ -99,6 +104,8 @@ class Standing:
     """The flight replaced one whose holder had gone silent."""
     paid_at: datetime | None = None
     """When the vendor said last that it prepares what is paid for; `None` after a while."""
+    was_useless: bool = False
+    """It was charged for lately, and told nothing."""
 
     def is_paid(self, newer_than: datetime | None) -> bool:
         """The next call is still the same one to the vendor."""
@@ -133,6 +140,7 @@ async def read(collection: AsyncCollection[Document], keys: Iterable[str]) -> di
             beat=_beat(flight) if flight else None,
             took_over=bool(flight and flight.get("after")),
             paid_at=_date(document.get("paid_at")),
+            was_useless="useless_at" in document,
         )
     if unreadable:  # or it would count as an answer for all who cannot look inside
         await collection.bulk_write(unreadable, ordered=False)

@@ -38,6 +38,7 @@ class _Held:
 class _Unwanted:
     key: str
     is_paid: bool | None
+    is_useless: bool
 
 
 @dataclass(slots=True)
@@ -60,11 +61,14 @@ class Beats:
         """It is no longer in the database, or is not ours."""
         self._held.pop(flight, None)
 
-    def give_up(self, flight: str, key: str, *, is_paid: bool | None = None) -> None:
+    def give_up(
+        self, flight: str, key: str, *, is_paid: bool | None = None, is_useless: bool = False
+    ) -> None:
         """It is to go; harmless for one that never was. `is_paid`: the vendor has charged for the question
-        and answers later; `None` when nothing is known about it that was not known before."""
+        and answers later; `None` when nothing is known about it that was not known before. `is_useless`:
+        it has charged for an answer that told nothing."""
         self.ended(flight)
-        self._unwanted[flight] = _Unwanted(key, is_paid)
+        self._unwanted[flight] = _Unwanted(key, is_paid, is_useless)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Beat until told to stop, which is after the last call has ended."""
@@ -125,8 +129,9 @@ def _beat(flight: str, key: str) -> UpdateOne:
 def _letting_go(flight: str, it: _Unwanted) -> UpdateOne:
     """The document stays for a while: a late answer has a place only where a question stands."""
     update: Document = {"$unset": {"flight": 1}}
-    if it.is_paid:
-        update["$currentDate"] = {"paid_at": True}
-    elif it.is_paid is False:
+    now = {"paid_at": it.is_paid is True, "useless_at": it.is_useless}
+    if any(now.values()):
+        update["$currentDate"] = {name: True for name, is_now in now.items() if is_now}
+    if it.is_paid is False:
         update["$unset"]["paid_at"] = 1
     return UpdateOne({"_id": it.key, "flight.id": flight}, update)

@@ -150,13 +150,15 @@ class Flights:
                 self._abandoned[key] = beat
                 return None
 
-    async def let_go(self, flight: Flight, *, is_paid: bool | None = None) -> None:
+    async def let_go(
+        self, flight: Flight, *, is_paid: bool | None = None, is_useless: bool = False
+    ) -> None:
         """End it without an answer. Raises nothing: while the database is away, `run` sees to it.
 
         `is_paid`: the vendor has charged for the question and answers later, so that nobody counts
-        the next call for it once more.
+        the next call for it once more. `is_useless`: it has charged, and told nothing.
         """
-        self.beats.give_up(flight.id, flight.key, is_paid=is_paid)
+        self.beats.give_up(flight.id, flight.key, is_paid=is_paid, is_useless=is_useless)
         await self._freeing.submit(None)
 
     async def _free(self, batch: Sequence[None]) -> Sequence[None]:
@@ -279,6 +281,7 @@ class Flights:
             },
             "reply": {"$cond": [ANSWERED, "$reply", "$$REMOVE"]},
             "paid_at": "$paid_at",
+            "useless_at": "$useless_at",
             "flight": {
                 "id": request.flight.id,
                 "holder": {"$literal": self._holder},
