@@ -74,7 +74,7 @@ async def test_every_series_is_there_with_zero_before_the_first_lead(daemon: Dae
     assert found.keys() >= ZERO_AT_THE_START
     assert {series: found[series] for series in ZERO_AT_THE_START if found[series]} == {}
     assert found["enricher_stream_open", ""] == 1
-    assert found["enricher_stream_opens_total", "now"] == 1
+    assert found["enricher_stream_opens_total", "time"] == 1
 
 
 async def test_the_series_tell_what_became_of_a_lead(rig: Rig, daemon: Daemon) -> None:
