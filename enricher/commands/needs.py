@@ -11,7 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.lead import Document
 from enricher.log import redact
 from enricher.providers.base import Provider
-from enricher.store.stopped import stopped
+from enricher.store.stopped import Stopped, stopped
 from enricher.store.usage import Usage
 
 _USED_UP = "the budget is used up"
@@ -41,12 +41,9 @@ class Needs:
             return Room()
         hello = await self.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
-        stops = await stopped(self.database, [each.bucket for each in self.providers], now)
-        held = {
-            each.name: redact(stops[each.bucket].reason)
-            for each in self.providers
-            if each.bucket in stops and stops[each.bucket].held_until
-        }
+        buckets = await stopped(self.database, [each.bucket for each in self.providers], now)
+        stops = {each: buckets.get(each.bucket, Stopped()).of(each.name) for each in self.providers}
+        held = {each.name: redact(stop.reason) for each, stop in stops.items() if stop.held_until}
         vendors = {each.vendor for each in self.providers}
         budgets = [each for each in await self.usage.budgets() if each.vendor in vendors]
         spent = {each.vendor for each in budgets if not each.left}

@@ -92,6 +92,20 @@ async def test_a_hold_from_before_is_met_before_any_lead_is_asked_for(rig: Rig) 
             assert await command.wait(60) == ExitCode.OK
 
 
+async def test_a_provider_that_is_stopped_alone_is_met_before_any_lead_is_asked_for(
+    rig: Rig,
+) -> None:
+    await _history(rig, [{"_id": n, "company_domain": domain()} for n in range(10)], "clearbit")
+    bucket = Bucket(rig.database, "clearbit", (Window(600, 60),))
+    await bucket.stop("clearbit", "its charged answers are unreadable", 3600)
+    async with _command(rig, "clearbit") as command:
+        await _says(command, "Paused: held are clearbit (its charged answers are unreadable).")
+        assert await _unasked(rig) == 10
+        await bucket.stop("clearbit", "", 0)
+        async with rig.daemon("clearbit"):
+            assert await command.wait(60) == ExitCode.OK
+
+
 async def test_it_does_not_wait_for_a_provider_that_it_does_not_need(rig: Rig) -> None:
     await _history(rig, [{"_id": n, "company_domain": domain()} for n in range(10)])
     async with rig.daemon() as daemon:
