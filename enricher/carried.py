@@ -134,9 +134,16 @@ def _proofs(
     if isinstance(noted, str):
         is_same = noted == _older(identity)
         return dict.fromkeys(Kind, _Proof.SAME if is_same else _Proof.OTHER)
-    if _names_another(data, identity):
+    if _lost_its_metadata(data) or _names_another(data, identity):
         return dict.fromkeys(Kind, _Proof.OTHER)
     return _halves(read_subject(noted) or about, about, _Proof.NONE)
+
+
+def _lost_its_metadata(data: Mapping[str, Any]) -> bool:
+    """All that a run writes and nothing of where it came from: a typed model dropped it, or a copy did. A
+    part of it alone may be others' own."""
+    sections = {*(kind.section for kind in Kind), SOCIAL}
+    return METADATA not in data and sections <= data.keys()
 
 
 def _names_another(data: Mapping[str, Any], identity: Identity) -> bool:

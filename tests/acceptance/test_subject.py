@@ -218,6 +218,17 @@ async def test_data_that_lost_every_proof_goes_where_it_names_another_company(
     assert not holds(lead, "pat")
 
 
+async def test_a_colleague_gets_no_data_that_lost_every_proof(rig: Rig, daemon: Daemon) -> None:
+    company = domain()
+    old = await completed(rig, "colleagues", email=at(company))
+    data = without(old["enriched_data"], "enrichment_metadata")
+    bare = without(old, "enrichment") | {"enriched_data": data}
+    bob = at(company, "bob.builder")
+    lead = await replaced(rig, bare, email=bob, enrichment_status="pending")
+    assert (company_of(lead), holds(lead, "pat")) == (company, False)
+    assert rig.questions(company)["clearbit", company] == 1
+
+
 async def test_a_result_that_is_refused_leaves_nothing_of_somebody_else(own_rig: Rig) -> None:
     rig, one, other = own_rig, domain(), domain()
     async with rig.daemon(**SETTINGS) as daemon:

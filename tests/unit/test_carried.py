@@ -91,6 +91,10 @@ def lead(found: Any, noted: object = None) -> Lead:
     return Lead(1, Inputs(), enriched_data=found, answered=ANSWERED, subject=noted)
 
 
+def without(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key != name}
+
+
 def names(found: dict[str, Any], section: str) -> set[str]:
     return set(found[section] or {})
 
@@ -250,6 +254,18 @@ def test_data_that_lost_its_metadata_goes_where_it_names_another_company(
     stored = {"company_data": {"name": "Huntco", "domain": named}, "person_data": {"bio": "Boats"}}
     kept, _, is_stripped = carried(lead(stored, noted))
     assert (kept == stored, is_stripped) == (stays, not stays)
+
+
+@pytest.mark.parametrize("noted", [None, subject(*PAT).document], ids=["nothing", "the answers"])
+def test_all_that_a_run_writes_but_its_metadata_is_found_anew(noted: object) -> None:
+    """A typed model dropped it, perhaps with another mailbox at the same company."""
+    stored = without(data(None), "enrichment_metadata")
+    found, _, is_stripped = carried(lead(stored, noted))
+    assert is_stripped
+    assert names(found, "company_data") == {"acme_id", "owner"}
+    assert names(found, "person_data") == {"nickname"}
+    assert found["email_verification"] is None
+    assert found["notes"] == stored["notes"]
 
 
 def test_what_lost_its_provenance_goes_when_it_is_known_to_be_about_another() -> None:
