@@ -63,10 +63,10 @@ class Row:
         return max(1, STOPS_AFTER - self.length)
 
     def useful(self, *, charged: bool, is_answer: bool) -> None:
-        """Not a useless one: it could be read, or costs nothing. A refusal or a failure (no `is_answer`)
-        says nothing of what the next one is worth."""
+        """Not a useless one: it could be read, or costs nothing. A refusal, a failure, and one that is still
+        being prepared (no `is_answer`) say nothing of what the next one is worth."""
         self.is_proven |= is_answer
-        if charged:
+        if charged and is_answer:
             self.length, self._pause = 0, 0.0
         self._news.set()
 

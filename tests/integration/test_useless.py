@@ -92,3 +92,23 @@ async def test_an_answer_that_tells_nothing_does_not_let_everybody_in(
     assert under_way == STOPS_AFTER
     opened.set()
     assert {type(each) for each in await asyncio.gather(*callers)} == {Found}
+
+
+async def test_an_answer_that_is_being_prepared_does_not_end_the_row(database: Database) -> None:
+    """The vendor charges for the 202 already, and what comes of it tells nothing."""
+    prepared: set[str] = set()
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        question = str(request.url)
+        if question in prepared:
+            return page()
+        prepared.add(question)
+        return httpx.Response(202, headers={"Retry-After": "0"})
+
+    asked = clearbit(page())
+    asked._http = mock_client(answered)
+    gate = gate_to(asked, await books_of(database))
+    gate.limiter = Limiter(())
+    for number in range(STOPS_AFTER):
+        await ask(gate, Query(company_domain=f"q{number}.example"))
+    assert gate.limiter.stopped("clearbit") is not None
