@@ -23,7 +23,7 @@ from enricher.desks import is_desk
 from enricher.domains import BY_THE_LISTS, Domain, Kind, classify, is_under
 from enricher.lead import Inputs, Reason
 from enricher.own_words import NO_WORDS, OwnWords
-from enricher.sites import stated_host
+from enricher.sites import is_tenants_name, stated_host
 from enricher.wrappings import said
 
 MULTIPLE_EMAILS = "multiple_emails"
@@ -186,7 +186,8 @@ def _stated(inputs: Inputs, words: OwnWords) -> _Stated:
         if is_under(host, words.internal_domains):
             reason = reason or Reason.INTERNAL_DOMAIN
         elif domain.kind is Kind.BUSINESS:
-            return _Stated(domain)
+            if not is_tenants_name(domain, inputs.company):
+                return _Stated(domain)
         elif domain.kind is Kind.RESERVED:
             reason = reason or Reason.RESERVED_DOMAIN
     return _Stated(reason=reason)

@@ -8,11 +8,13 @@ tenant's name below a platform is for `domains` to say.
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from urllib.parse import unquote
 
 from enricher.domains import (
     BY_THE_LISTS,
+    Domain,
     Kind,
     Platforms,
     ascii_host,
@@ -95,6 +97,13 @@ _SHORT_PATH = re.compile(r"(?=.*[A-Za-z])(?=.*\d|.+[A-Z].*)(?=.*[a-z\d])[A-Za-z0
 """What a machine made up: figures or capitals within one word of some letters."""
 _WORDS = re.compile(r"(?:[A-Z]?[a-z]{2,})(?:[A-Z][a-z]{2,})*(?:\d|(?:19|20)\d\d)?|\d+[A-Z]?")
 """What people make up: ueberUns, Black2025, 500X."""
+
+_SHORTEST_NAME = 3
+_LEGAL_FORM = re.compile(
+    r"[\s,.-]+(?:ltda|limitada|eireli|epp|mei?|s\.?/?a|s\.?l\.?u?|s\.?a\.?s|s\.?r\.?l|s\.?p\.?a|s\.?a\.?r\.?l|gmbh|ag"
+    r"|kg|ug|e\.?k|b\.?v|n\.?v|sp\.? ?z ?o\.?o|ltd|limited|inc|llc|corp|plc|co)\.?(?=\s|$).*",
+    re.IGNORECASE,
+)
 
 
 def stated_host(value: str | None, platforms: Platforms = BY_THE_LISTS) -> str | None:
@@ -205,3 +214,25 @@ def _is_entry_of_a_directory(host: str, rest: str) -> bool:
 def _is_short_link(host: str, rest: str) -> bool:
     is_made_up = _SHORT_PATH.fullmatch(rest) and not _WORDS.fullmatch(rest)
     return bool(is_made_up and _SHORT_HOST.fullmatch(host))
+
+
+def is_tenants_name(domain: Domain, company: str | None) -> bool:
+    """Whether a company's name stands below one that is another's: acme.newbuilder.com for Acme Ltda.
+
+    What no list knows yet is told by the lead itself. Whose own domain has the name too is no tenant, nor
+    is a word that is only a small part of the name: suporte.acme.com for Suporte Técnico Acme.
+    """
+    if not company or not domain.registrable or len(company) > _LONGEST_URL:
+        return False
+    below = domain.host.removesuffix(domain.registrable).rstrip(".").rpartition(".")[2]
+    label, name = _slug(below), _slug(_LEGAL_FORM.sub("", company))
+    owner = _slug(domain.registrable.partition(".")[0])
+    if len(label) < _SHORTEST_NAME or owner in name or label in owner:
+        return False
+    return name.startswith(label) and 2 * len(label) >= len(name)
+
+
+def _slug(text: str) -> str:
+    """Without accents, case and punctuation."""
+    letters = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(each for each in letters if each.isalnum())

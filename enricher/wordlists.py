@@ -122,6 +122,8 @@ TENANTS_ONLY = _words("""
     statuspage.io readme.io gitbook.io mintlify.app home.blog exposure.co vistaprintdigital.com
     mydurable.com tiendup.com lojaintegrada.com.br lojanuvem.com.br loja2.com.br gupy.io
     bitrix24.site company.site zohodesk.com mercadoshops.com.br pixieset.com simplybook.me
+    commercesuite.com.br vtexcommercestable.com.br kpages.online it.gg xoom.it prv.pl webshopapp.com
+    jobs.personio.de jobs.personio.com
     setmore.com booksy.com rdstation.com.br bandcamp.com itch.io deviantart.com blogspot.com bitrix24.com.br pipedrive.email
 """)
 """Names below these belong to tenants, as below the private suffixes, where these are missing."""
@@ -138,7 +140,8 @@ PLATFORMS = TENANTS_ONLY | _words("""
     odoo.com bitrix24.com slack.com notion.so pipedrive.com salesforce.com bamboohr.com
     workable.com recruitee.com breezy.hr teamtailor.com personio.de
     personio.com typeform.com surveymonkey.com wpengine.com durable.co acuityscheduling.com
-    wufoo.com zohopublic.com amazonaws.com softr.io glideapps.com carrd.co
+    wufoo.com zohopublic.com amazonaws.com softr.io glideapps.com carrd.co tray.com.br webnode.com.br
+    duda.co prestashop.com beepworld.de home.pl shoper.pl lightspeedhq.com mijnwebwinkel.nl
 """)
 """The same, and from the bare name the staff of the platform itself writes."""
 
@@ -146,7 +149,7 @@ PLATFORM_BRANDS = _words("blogspot")
 """Platforms under many country domains."""
 
 PROFILE_HOSTS = _words("""
-    linkedin.com facebook.com fb.com messenger.com instagram.com twitter.com x.com youtube.com
+    cnpj.info cnpj.biz lattes.cnpq.br linkin.bio linkedin.com facebook.com fb.com messenger.com instagram.com twitter.com x.com youtube.com
     tiktok.com kwai.com xing.com vk.com ok.ru weibo.com pinterest.com github.com gitlab.com
     bitbucket.org medium.com dev.to crunchbase.com whatsapp.com telegram.org discord.com
     discord.gg skype.com zoom.us linktr.ee lnk.bio beacons.ai bio.link bio.site taplink.cc
@@ -195,7 +198,8 @@ PROFILE_BRANDS = _words("""
 
 SHORT_LINKS = _words(
     """fb.me m.me t.me wa.me wa.link g.page b.link bit.ly lnkd.in t.co a.co x.co amzn.to page.link shorturl.at
-    tiny.one tiny.cc rebrand.ly tinyurl.com is.gd ow.ly buff.ly qrco.de app.link onelink.me"""
+    rb.gy cutt.ly abre.ai
+    encurtador.com.br bitly.com tiny.one tiny.cc rebrand.ly tinyurl.com is.gd ow.ly buff.ly qrco.de app.link onelink.me"""
 )
 """Any word may stand behind these; the others are known by what their links look like."""
 
