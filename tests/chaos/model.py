@@ -28,13 +28,16 @@ from enricher.lead import (
     Retrying,
     Skipped,
 )
-from enricher.store.book import BEHIND
+from enricher.merge import SECTIONS, metadata
+from enricher.score import completeness
+from enricher.store.book import BEHIND, EPOCH
 from enricher.store.settle import Settled
 from enricher.subject import Subject
 from tests.chaos.model_values import (
     NOW,
     FromNow,
     MillisecondsSince,
+    WrittenNow,
     behind,
     count,
     filled_in,
@@ -50,6 +53,10 @@ REFRESH = timedelta(days=90)
 _STATUSES = ("pending", "processing", "retrying", "completed", "failed", "skipped")
 _INPUTS = ("email", "company_domain", "website", "name", "company")
 _ASKED_ABOUT = ("email", "company_domain", "website")
+
+
+def _is_date(value: object) -> bool:
+    return isinstance(value, FromNow) or (isinstance(value, datetime) and value > EPOCH)
 
 
 @dataclass(slots=True)
@@ -87,8 +94,28 @@ class ModelLead:
 
     @property
     def is_stray(self) -> bool:
-        """Said to be in work, but no clock will ever bring it back."""
-        return self.status in ("processing", "retrying") and self.due_at is None
+        """Said to be in work, but no clock will ever bring it back, or nobody holds it."""
+        if self.status not in ("processing", "retrying"):
+            return False
+        if self.due_at is None or self.due_at <= EPOCH:
+            return True
+        is_held = all(self.book.get(name) is not None for name in ("holder", "claim_id"))
+        return self.status == "processing" and not is_held
+
+    @property
+    def was_ours(self) -> bool:
+        """Something on it shows that a daemon has had it: without a status it is left alone."""
+        data, enriched_at = self.document.get("enriched_data"), self.document.get("enriched_at")
+        metadata = data.get("enrichment_metadata") if isinstance(data, dict) else None
+        token, claim_id = count(self.book.get("token")), self.book.get("claim_id")
+        queued_at, priority = self.book.get("queued_at"), self.book.get("priority")
+        is_number = isinstance(priority, int | float) and not isinstance(priority, bool)
+        return (
+            isinstance(metadata, dict)
+            or _is_date(enriched_at)
+            or (bool(token) and isinstance(claim_id, str) and claim_id > "")
+            or (_is_date(queued_at) and is_number)
+        )
 
     @property
     def as_leased(self) -> Lead:
@@ -136,7 +163,8 @@ class ModelLead:
 
     def admitted(self) -> bool:
         """Answers whether anything changed."""
-        if self.status not in (None, "pending") and not self.is_stray:
+        is_new = self.status is None and not self.was_ours
+        if not (is_new or self.status == "pending" or self.is_stray):
             return False
         before = dict(self.document)
         place = rank(self.document.get("temperature"))
@@ -198,7 +226,7 @@ class ModelLead:
             self._given_up(attempts=0, released=False)
             return Settled.INPUTS_CHANGED
         if refusal is not None:
-            self._ended(Failed({}, refusal), None)
+            self._ended(Failed({}, refusal), subject)
             return Settled.REFUSED
         self._ended(outcome, subject)
         return Settled.WRITTEN
@@ -233,6 +261,28 @@ class ModelLead:
         if data:
             self.document |= {"enriched_data": data, "updated_at": NOW}
 
+    def _keeps_nothing_of_others(self, subject: Subject) -> None:
+        data = self.document.get("enriched_data")
+        if not isinstance(data, dict):
+            return
+        beside = data.get("enrichment_metadata")
+        places = (
+            beside.get("subject") if isinstance(beside, dict) else None,
+            self.book.get("subject"),
+        )
+        known = next((each for each in places if isinstance(each, dict)), subject.document)
+        if all(known.get(half) == ours for half, ours in subject.document.items()):
+            return
+        nothing = metadata(
+            {}, now=datetime.now(UTC), order=(), completeness=completeness({}), subject=subject
+        )
+        self.document["enriched_data"] = {
+            **data,
+            **dict.fromkeys(SECTIONS),
+            "social_profiles": {},
+            "enrichment_metadata": nothing | {"enriched_at": WrittenNow()},
+        }
+
     def _queued(self, **values: Any) -> None:
         since = self.book.get("queued_at")
         self._note(queued_at=since if isinstance(since, datetime) else NOW, **values)
@@ -252,6 +302,8 @@ class ModelLead:
             self._forget("backfill", "refresh_since", "refresh_mark")
         self._forget("held_by")
         self._found(outcome.data)
+        if not outcome.data and subject is not None:
+            self._keeps_nothing_of_others(subject)
         if subject is not None:
             self._note(subject=subject.document)
         match outcome:

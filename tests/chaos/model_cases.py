@@ -112,7 +112,7 @@ FINDINGS = [
     Finding(
         lambda found: Retrying(found, _ANSWERED, "one failed", _SOON),
         {"refused": True},
-        UNWRITABLE.format(why="the collection's validator refuses it"),
+        UNWRITABLE.format(why='the collection\'s validator refuses it for "enriched_data.refused"'),
     ),
 ]
 

@@ -38,13 +38,23 @@ class MillisecondsSince:
         return isinstance(actual, int) and abs(timedelta(milliseconds=actual) - took) < _ENOUGH
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenNow:
+    """A moment as text, from a worker's clock in this step."""
+
+    def accepts(self, actual: Any, before: Any) -> bool:
+        if not isinstance(actual, str) or actual == before:
+            return False
+        return abs(datetime.fromisoformat(actual) - datetime.now(UTC)) < _ENOUGH
+
+
 NOW = FromNow()
 
 
 def filled_in(expected: Any, actual: Any, seen: Any) -> Any:
     """`expected`, with what stands in `actual` where that is as good as any."""
     match expected:
-        case FromNow() | MillisecondsSince():
+        case FromNow() | MillisecondsSince() | WrittenNow():
             return actual if expected.accepts(actual, seen) else expected
         case dict():
             return {
