@@ -45,6 +45,7 @@ _CHANGES: list[Document] = [
             "documentKey": 1,
             "wallTime": 1,
             "updateDescription.updatedFields": 1,
+            "updateDescription.truncatedArrays": 1,
             "fullDocument.enrichment_status": 1,
             "fullDocument.enrichment": 1,
         }
@@ -162,7 +163,7 @@ class Observer(Witness):
             self._begin_or_end(kind, key)
             return
         updated = event.get("updateDescription", {}).get("updatedFields")
-        fields = event.get("fullDocument", {}) if updated is None else updated
+        fields = event.get("fullDocument", {}) if updated is None else updated | _shortened(event)
         status, at = fields.get("enrichment_status"), _made_at(event)
         self.ledgers[key].note(status, fields, at)
         self.ended_so_far += status in ENDS
@@ -228,6 +229,12 @@ def _made_at(event: Document) -> float:
     """Seconds since the epoch. Servers before 6.0 do not tell; then it is now."""
     wall = event.get("wallTime")
     return float(wall.timestamp()) if isinstance(wall, datetime) else time.time()
+
+
+def _shortened(event: Document) -> Document:
+    """Lists from whose end something was taken: of a lead that is called back, the one of who held it."""
+    arrays = event.get("updateDescription", {}).get("truncatedArrays") or ()
+    return {array["field"]: [] for array in arrays}
 
 
 def _book(fields: Document) -> dict[str, Any]:
