@@ -209,7 +209,7 @@ def forget(
     Finds the address in any spelling, for which it reads all leads. The lead's own fields stay.
     """
     from enricher.commands import forget as forgetting  # noqa: PLC0415 - see run
-    from enricher.commands import suppressed  # noqa: PLC0415
+    from enricher.commands import suppressed  # noqa: PLC0415 - see run
 
     if list_ and (undo or email is not None):
         raise SettingsError(["forget: --list goes alone, without EMAIL and --undo"])

@@ -118,7 +118,7 @@ class Provider(ABC):
             return None
         return query.company_domain if self.kind is Kind.COMPANY else query.email_key or query.email
 
-    def wider(self, query: Query) -> str | None:  # noqa: ARG002 - for others
+    def wider(self, query: Query) -> str | None:  # noqa: ARG002 - for those who override it
         """A question whose kept answer serves as well, where this one asks for something narrower."""
         return None
 

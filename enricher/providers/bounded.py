@@ -80,5 +80,5 @@ class BoundedResponses(ResponseHandler):
 def bound(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
     """There is no public switch for it; a test over real sockets sees to it that it still works."""
     protocol = partial(BoundedResponses, loop=connector._loop)  # noqa: SLF001 - see above
-    connector._factory = protocol  # type: ignore[assignment]  # noqa: SLF001
+    connector._factory = protocol  # type: ignore[assignment]  # noqa: SLF001 - see above
     return connector
