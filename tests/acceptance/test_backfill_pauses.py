@@ -60,7 +60,7 @@ async def test_it_pauses_while_a_budget_is_used_up_and_a_later_one_goes_on(rig: 
 
 
 async def test_it_pauses_while_a_key_is_refused_and_goes_on_by_itself(rig: Rig) -> None:
-    many = 1_500  # a thousand are asked for before the first answer
+    many = 1_500  # at most a thousand are asked for before the first answer is in
     await _history(rig, [{"_id": n, "company_domain": domain()} for n in range(many)], "clearbit")
     fault = rig.simulator.inject("unauthorized")
     async with _command(rig, "clearbit") as command:
@@ -68,7 +68,7 @@ async def test_it_pauses_while_a_key_is_refused_and_goes_on_by_itself(rig: Rig) 
             await _says(command, "Paused: held are clearbit")
             parked = {"enrichment_status": "retrying", "enrichment.held_by": "clearbit"}
             await eventually(lambda: _some(rig, parked))
-            assert await _unasked(rig) == many - 1_000
+            assert await _unasked(rig) >= many - 1_000
         rig.simulator.faults.remove(fault)
         async with rig.daemon("clearbit"):  # which asks the vendor again
             await _says(command, "It goes on: no provider that it needs is held any more.")
