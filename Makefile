@@ -9,12 +9,13 @@ BIN    := $(VENV)/bin
 USABLE := $(VENV)/.usable
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench-ready
+PAGES  := $(VENV)/.docs-ready
 ARGS   ?=
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadfile
 LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make constraints"
 
-.PHONY: demo run test quick check redis bench chaos money packages constraints manifests pictures format clean
+.PHONY: demo run test quick check redis bench chaos money packages constraints manifests pictures reference docs format clean
 .DEFAULT_GOAL := test
 
 # The interpreter itself: what pyenv puts on the PATH answers only for the versions that are switched on.
@@ -52,6 +53,10 @@ $(BENCH): $(READY)
 	$(BIN)/python -m pip install --quiet --editable ".[embedded,test,bench]"
 	@touch $@
 
+$(PAGES): $(USABLE)
+	$(BIN)/python -m pip install --quiet --editable ".[embedded,docs]"
+	@touch $@
+
 redis:
 	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \
 	  apt-get -qq install -y redis-server; } || { echo "make bench needs redis-server: install it"; exit 1; }
@@ -81,6 +86,14 @@ manifests:
 	    printf 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: enricher-%s\nspec:\n' $$name; \
 	    sed 's/^\(.\)/  \1/' deploy/prometheus/$$name.yml; } > deploy/kubernetes/prometheus-operator/$$name.yaml; done
 
+# Settings, commands, series, events and the schema, from the code into docs/reference.
+reference: $(READY)
+	$(BIN)/python -m tests.reference
+
+# What people read, as a site in site/; a broken link fails. ARGS=serve shows it while it is written.
+docs: $(PAGES)
+	$(BIN)/zensical $(if $(ARGS),$(ARGS),build --clean --strict)
+
 pictures: $(READY)
 	$(BIN)/python -m tests.deploy $(ARGS)
 
@@ -89,4 +102,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

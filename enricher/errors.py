@@ -19,15 +19,16 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command (documented in the README)."""
+    """Exit codes of every command; the reference of the commands prints these texts."""
 
     OK = 0
+    """All is well."""
     UNEXPECTED = 1
-    """A bug: the traceback is in the log."""
+    """A bug: the traceback is in the log. Of `reenrich` and `explain`: there is no such lead."""
     SETTINGS = 2
     """A setting or an argument is wrong; one line for each says which."""
     DATABASE = 3
-    """MongoDB is unreachable, or not a replica set where one is needed."""
+    """MongoDB is unreachable, refuses the credentials or a privilege, or (`check` alone) is no replica set."""
     CHECK_FAILED = 4
     """`enricher check`: at least one line is not ok."""
 

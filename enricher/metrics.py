@@ -41,7 +41,8 @@ ADMITTED = counter(
 )
 UNMOVED = gauge(
     "enricher_leads_unmoved",
-    "Leads that nothing moves, by why: counted up to 10,000, the unwritable ones by each daemon.",
+    "Leads that nothing moves, by why: counted once a minute, up to 10,000 for each reason. Not a number"
+    " without the index for it (MongoDB before 6.0, no createIndex). Each daemon counts its own unwritable ones.",
     reason=label_sets.UNMOVED,
 )
 TAKEN_UP = counter(
@@ -147,12 +148,14 @@ WITH_COMPANY_DOMAIN = counter(
     "Leads worked on that have a company domain to go by.",
 )
 COMPANIES_FOUND = counter(
-    "enricher_companies_found_total", "Of these, those with a company's name."
+    "enricher_companies_found_total", "Of these, those whose company is known by name."
 )
 WITH_ADDRESS = counter(
     "enricher_leads_with_address_total", "Leads worked on that have an e-mail address to ask about."
 )
-VERDICTS_GIVEN = counter("enricher_verdicts_given_total", "Of these, those with a verdict.")
+VERDICTS_GIVEN = counter(
+    "enricher_verdicts_given_total", "Of these, those whose address has a verdict."
+)
 FIELDS_FILLED = counter(
     "enricher_fields_filled_total",
     "Fields of completed leads, by the provider whose value stands there.",
@@ -274,12 +277,14 @@ BUDGET_LIMIT = gauge(
     "period",
 )
 BUDGET_LEFT = gauge(
-    "enricher_budget_left_calls", "What the fleet has left of it.", "vendor", "period"
+    "enricher_budget_left_calls", "What the fleet has left of a budget.", "vendor", "period"
 )
 
 # -- stream, database and log ----------------------------------------------------------------
 
-STREAMING = gauge("enricher_stream_open", "1 while the change stream is open, 0 while polling.")
+STREAMING = gauge(
+    "enricher_stream_open", "1 while the change stream is open, 0 while leads are found by polling."
+)
 STREAM_OPENS = counter(
     "enricher_stream_opens_total",
     "Streams opened, by where they began: token, time or now (a gap that was searched).",

@@ -1,134 +1,145 @@
-"""The README knows every setting, metric, event of the log and command, and invents none."""
+"""What people read is true: the reference is the code's, links lead somewhere, and no name is invented."""
 
 from __future__ import annotations
 
-import ast
 import re
-import subprocess
-import sys
-from collections import defaultdict
-from collections.abc import Iterator
+import unicodedata
 from pathlib import Path
 
+import pytest
 from typer.main import get_command
 
 from enricher import metrics
 from enricher.cli import cli
-from enricher.errors import ExitCode
+from enricher.events import EVENTS
 from enricher.lead import Status
 from enricher.setting_names import OUR_PREFIXES
 from enricher.settings import documented
 from enricher.store.privileges import desired, required
+from tests.reference import ROOT, files, full_name, logged
 
-ROOT = Path(__file__).parent.parent
-CODE = ROOT / "enricher"
+MADE = files()
+
 README = (ROOT / "README.md").read_text("utf-8")
-CELL = re.compile(r"^\| `([^`]+)` \| (?:`(.*?)`|(none)) \|", re.MULTILINE)
-EVENT_ROW = re.compile(r"^\| `([a-z]+\.[a-z_]+)` \| (\w+) \|", re.MULTILINE)
-EVENT = re.compile(r"[a-z]+\.[a-z_]+")
-LEVELS = {
-    **{level: level for level in ("debug", "info", "warning", "error", "critical")},
-    "exception": "error",
-    "log": "any",
+DOCS = ROOT / "docs"
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text("utf-8")
+    for path in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "deploy").rglob("*.md")),
+        *sorted(DOCS.rglob("*.md")),
+    )
 }
-"""Method of the logger -> level as the README has it; `log` passes on what a library chose."""
-LABEL_ITEM = re.compile(r"^- `(\w+)`(.*(?:\n  .*)*)", re.MULTILINE)
-OPEN_LABELS = {"version", "provider", "le", "vendor", "bucket", "period", "window"}
-"""Their values are not ours to list (a version, the table of providers, the bounds of buckets), or
-come with the first value."""
+LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+BROUGHT_BY_OTHERS = re.compile(r"ACME_\w+")
+"""Settings of the example of a vendor from another package."""
+
+pages = pytest.mark.parametrize("page", PAGES)
 
 
 def _series() -> set[str]:
-    suffixes = {"counter": "_total", "info": "_info"}
     return {
-        family.name + suffixes.get(family.type, "")
+        full_name(family)
         for family in metrics.REGISTRY.collect()
         if family.name.startswith("enricher_")
     }
 
 
-def test_every_setting_is_in_the_readme_with_its_default() -> None:
-    rows = {name: default or none for name, default, none in CELL.findall(README)}
-    for name, default, _ in documented():
-        assert rows.get(name) == default, name
+@pytest.mark.parametrize("path", MADE, ids=lambda path: path.name)
+def test_the_reference_is_what_the_code_says(path: Path) -> None:
+    assert path.read_text("utf-8") == MADE[path], "run `make reference`"
 
 
-def test_no_setting_in_the_readme_is_invented() -> None:
+def test_every_event_that_is_logged_has_a_meaning_and_none_is_invented() -> None:
+    assert EVENTS.keys() == logged().keys(), "add what it means to enricher/events.py"
+
+
+def test_every_event_has_one_level() -> None:
+    assert {name: level for name, level in logged().items() if " or " in level} == {}
+
+
+@pages
+def test_no_setting_is_invented(page: str) -> None:
     known = {name for name, _, _ in documented()}
-    named = set(re.findall(rf"\b(?:{'|'.join(OUR_PREFIXES)}|MONGODB_|LEADS_)[A-Z_]+\b", README))
+    prefixes = "|".join((*OUR_PREFIXES, "MONGODB_", "LEADS_"))
+    named = set(re.findall(rf"(?<![<_])\b(?:{prefixes})[A-Z_]+\b", PAGES[page]))
     assert named <= known
 
 
-def test_every_metric_is_in_the_readme() -> None:
-    assert {name for name in _series() if f"`{name}`" not in README} == set()
+@pages
+def test_no_series_is_invented(page: str) -> None:
+    collections = {*required("leads"), *desired("leads"), "enricher_history_", "enricher_results_"}
+    suffixes = {f"{name}_{part}" for name in _series() for part in ("bucket", "sum", "count")}
+    named = set(re.findall(r"\benricher_[a-z_]+", PAGES[page])) - collections
+    assert named <= _series() | suffixes
 
 
-def test_no_metric_in_the_readme_is_invented() -> None:
-    collections = {*required("leads"), *desired("leads"), "enricher_history_"}
-    named = set(re.findall(r"\benricher_[a-z_]+", README)) - collections
-    assert named <= _series()
+@pages
+def test_no_event_is_invented(page: str) -> None:
+    subjects = {name.partition(".")[0] for name in EVENTS}
+    words = set(re.findall(r"`([a-z]+\.[a-z_]+)`", PAGES[page]))
+    named = {each for each in words if each.partition(".")[0] in subjects and each[-3:] != ".py"}
+    assert named <= EVENTS.keys()
 
 
-def test_the_values_of_all_labels_are_in_the_readme_and_none_is_invented() -> None:
-    known: dict[str, set[str]] = defaultdict(set)
-    for labels in re.findall(r"^enricher_\w+{(.*)}", _exposition(), re.MULTILINE):
-        for label, value in re.findall(r'(\w+)="([^"]*)"', labels):
-            known[label].add(value)
-    values = README.split("Values of the labels")[1].split("\n### ")[0]
-    listed = {
-        label: set(re.findall(r"`(\w+)`", text)) for label, text in LABEL_ITEM.findall(values)
-    }
-    known_to_us = {label: words for label, words in known.items() if label not in OPEN_LABELS}
-    assert {label: words - _series() for label, words in listed.items()} == known_to_us
-
-
-def _exposition() -> str:
-    """Of a process of its own: in this one, other tests count under labels of their own."""
-    program = (
-        "from prometheus_client import generate_latest\n"
-        "from enricher import metrics\n"
-        "metrics.initialise('0', ['local'])\n"
-        "print(generate_latest(metrics.REGISTRY).decode())\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    return ran.stdout
-
-
-def _events() -> Iterator[tuple[str, str]]:
-    """(event, level) of every call of the logger, also of one bound to fields before."""
-    for path in sorted(CODE.rglob("*.py")):
-        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
-                level = LEVELS.get(call.func.attr)
-                words = [a.value for a in call.args if isinstance(a, ast.Constant)]
-                names = [word for word in words if isinstance(word, str) and EVENT.fullmatch(word)]
-                yield from ((name, level) for name in names if level)
-
-
-def test_every_event_of_the_log_is_in_the_readme_with_its_level_and_none_is_invented() -> None:
-    assert sorted(EVENT_ROW.findall(README)) == sorted(set(_events()))
-
-
-def test_every_command_is_in_the_readme_and_none_is_invented() -> None:
+@pages
+def test_no_command_is_invented(page: str) -> None:
     commands = set(getattr(get_command(cli), "commands", {}))
-    assert set(re.findall(r"^\| `enricher ([a-z]+)`", README, re.MULTILINE)) == commands
+    fenced = "\n".join(FENCE.findall(PAGES[page]))
+    named = set(re.findall(r"`enricher ([a-z]+)", PAGES[page]))
+    named |= set(re.findall(r"^enricher ([a-z]+)", fenced, re.MULTILINE))
+    assert named <= commands
 
 
-def test_every_status_is_in_the_readme() -> None:
-    assert {status.value for status in Status if f"| `{status.value}` |" not in README} == set()
+@pages
+def test_every_file_that_is_named_is_there(page: str) -> None:
+    named = re.findall(r"`((?:enricher|tests|deploy|docs)/[\w./-]+)`", PAGES[page])
+    assert [each for each in named if not (ROOT / each).exists()] == []
+
+
+@pages
+def test_every_link_leads_somewhere(page: str) -> None:
+    here = ROOT / page
+    links = LINK.findall(FENCE.sub("", PAGES[page]))
+    broken = [link for link in links if "://" not in link and not _leads_somewhere(here, link)]
+    assert broken == []
+
+
+def _leads_somewhere(here: Path, link: str) -> bool:
+    file, _, anchor = link.partition("#")
+    path = (here.parent / file).resolve() if file else here
+    return path.exists() and (not anchor or anchor in _anchors(path))
+
+
+def _anchors(path: Path) -> set[str]:
+    text = FENCE.sub("", path.read_text("utf-8"))
+    return {_anchor(title) for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+
+
+def _anchor(title: str) -> str:
+    plain = unicodedata.normalize("NFKD", title.replace("`", "")).encode("ascii", "ignore").decode()
+    return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower())
+
+
+def test_no_page_of_the_site_leads_out_of_it() -> None:
+    """The site has `docs/` alone, so such a link would work on one and fail on the other."""
+    for page, text in PAGES.items():
+        if page.startswith("docs/"):
+            links = [link for link in LINK.findall(FENCE.sub("", text)) if "://" not in link]
+            assert all(
+                (ROOT / page).parent.joinpath(link).resolve().is_relative_to(DOCS) for link in links
+            )
+
+
+def test_every_status_is_in_the_contract() -> None:
+    text = README + "".join(text for page, text in PAGES.items() if page.startswith("docs/"))
+    assert {status.value for status in Status if f"| `{status.value}` |" not in text} == set()
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:
     assert re.findall(r"^make (\w+)", README, re.MULTILINE)[:2] == ["demo", "test"]
-
-
-def test_the_exit_codes_in_the_readme_are_those_of_the_code() -> None:
-    sentence = README.split("Exit codes:")[1].split(".\n")[0]
-    assert [int(code) for code in re.findall(r"\b\d\b", sentence)] == [
-        code.value for code in ExitCode
-    ]
 
 
 def test_the_changelog_has_something_to_say() -> None:

@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     (
         "pure",
         (
-            "lead label_sets answer fields hosts identity address domains wordlists texts storable amounts countries profiles"
+            "lead label_sets events answer fields hosts identity address domains wordlists texts storable amounts countries profiles"
             " desks desk_words own_words redirects sites wrappings"
             " field_types alternatives merge score schedule employer subject carried conclude origins explanation fleet throughput status errors"
         ),

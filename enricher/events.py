@@ -1,0 +1,65 @@
+"""PURE What each event of the log means, and what to do about it: one sentence or two for each.
+
+`docs/reference/events.md` is made from this table (`make reference`). The level stands where the event is
+logged; a test holds both together, so an event is added here and there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+EVENTS: Mapping[str, str] = {
+    "http.listening": "The status page, metrics and probes are served at `host` and `port`.",
+    "daemon.started": "Connected; names server, replica set, providers, and those without a key.",
+    "daemon.stopping": "The first signal: nothing more is claimed, leads in work finish.",
+    "drain.finished": "Nothing is in work any more; `released` leads went back as `pending`.",
+    "drain.not_released": "MongoDB took no lead back; they are due when their leases run out.",
+    "drain.cut_short": "Draining took 5 s longer than the grace period, and the process ends; leases run out.",
+    "daemon.stopped": "Everything is closed.",
+    "secret.wrapped": "The key of the hashes stands in the database no longer in clear: only `ENRICHER_HASH_KEY` opens it.",
+    "process.no_descriptors": "Calls to vendors wait, at no cost of an attempt: this process may open no more than `limit` files and sockets. Once a minute.",
+    "settings.exposed": "Everybody on the machine may read the keys in `file`: `chmod 600 .env`.",
+    "systemd.not_told": "systemd started the daemon, and does not take what it says; see `error`.",
+    "command.failed": "A bug ended the command, with exit code 1.",
+    "lead.settled": "A claim has ended: outcome, attempt, seconds, and its score, reason or error.",
+    "lead.not_written": "A result was dropped; `why` as above. A user's `pending` causes `lease_lost`.",
+    "lead.unwritable": "MongoDB refuses any write to this lead. Mend the document or the validator.",
+    "lead.broken": "A bug met by one lead, which becomes `failed`.",
+    "lead.abandoned": "A bug kept a lead from being settled; it is due when its lease runs out.",
+    "leads.called_back": "So many `leads` that a `provider` had no time for are due again, spread over the time that it takes for them.",
+    "lease.lost": "Work on a lead was stopped; `found_by` as above. Many: look at MongoDB and the CPU.",
+    "claim.unreadable": "A writer wrote into `enrichment` between a claim and the moment it was read back; the lead is claimed again when its lease runs out. Find the writer: that field is not for others.",
+    "claim.unknown": "MongoDB did not answer a claim; what it won is read back. Nothing to do.",
+    "progress.not_kept": "What one provider found was not stored early; the settle writes it again.",
+    "settle.refused": "MongoDB will never take this result; the lead becomes `failed` and says why.",
+    "provider.retry": "A try is repeated within the attempt.",
+    "provider.held": "Key refused, quota or budget used up, answers unreadable, too many objections; not asked for `seconds`. Mend it, then as told above.",
+    "provider.paused": "The vendor asked to wait for `asked_seconds`; it is believed for `seconds`. Many: see its limits.",
+    "provider.released": "The hold is over; it is asked again.",
+    "provider.unavailable": "No answer, several times in a row; leads are retried. See the vendor's status page.",
+    "provider.available": "It answers again, after `seconds`.",
+    "provider.circuit_opened": "Ten questions in a row got no answer; left alone for `seconds`, then tried one by one.",
+    "provider.unreadable": "An answer in no shape that we know; it counts as no answer. Please report it.",
+    "provider.schema_drift": "Records have `missing` keys, or `wrong` types in known ones; once an hour. Please report it.",
+    "provider.broken": "A bug in the code of a provider; it counts as no answer.",
+    "stream.opened": "New leads are seen at once from here on; `start` as above.",
+    "stream.ended": "The collection was dropped or renamed; the stream is opened again by itself.",
+    "stream.position_lost": "MongoDB no longer knows the position; the next best is tried, and a gap searched.",
+    "stream.unavailable": "Polling instead, for `reason`: standalone, no privilege, or turned off.",
+    "history.recording": "The first start writes down which leads stood there before it; new leads go on meanwhile.",
+    "history.recorded": "So many `leads` stood there without a status and are left alone.",
+    "history.lost": "The record of history was dropped. It is made anew: new leads of a gap count as history.",
+    "sweep.taken_up": "So many `leads` were left lying by a writer's save and were taken up again, for this `reason` (see `enricher_leads_taken_up_total`). Find the writer that saves `enrichment`.",
+    "search.found": "A search found `leads` to be admitted.",
+    "indexes.missing": "Indexes could not be made, and claims are slow. Grant `createIndex`.",
+    "indexes.unknown": "Indexes can neither be made nor looked at. Grant `createIndex` and `listIndexes`.",
+    "cache.refused": "MongoDB refuses to store an answer; it will have to be asked, and paid for, again.",
+    "cache.too_large": "An answer is too large to be stored; the same.",
+    "ledger.not_written": "MongoDB was away at the stop: the last calls that ended stay counted as charged. Nothing to do.",
+    "database.unavailable": "A loop waits for MongoDB, and tries again by itself.",
+    "database.available": "It answers again, after `seconds`.",
+    "presence.refused": "This daemon may not write `enricher_daemons`: it works, and nobody sees it. Grant what the role has.",
+    "http.check_failed": "A bug in a readiness check, which counts as not ready.",
+    "http.request_failed": "A bug while answering a request for metrics or probes.",
+    "library.said": "What a library logged, from its warnings up: `logger` and `text`.",
+}
