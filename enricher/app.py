@@ -46,6 +46,7 @@ from enricher.plans import Plans
 from enricher.presence import Teller
 from enricher.providers.base import Provider, Registered
 from enricher.releases import Releases
+from enricher.reporting import report
 from enricher.schedule import refresh_delay
 from enricher.settings import Settings
 from enricher.store import DatabaseTrouble, backlog, book, oplog, privileges, server, unmoved
@@ -61,6 +62,7 @@ from enricher.store.settle import Settler
 from enricher.sweep import Sweep
 from enricher.systemd import supervised
 from enricher.watcher import Watcher
+from enricher.waterfall import Waterfall
 from enricher.worker import Worker
 
 _POOL = 16
@@ -78,6 +80,7 @@ class Daemon:
 
     watcher: Watcher
     worker: Worker
+    waterfall: Waterfall
     heartbeat: Heartbeat
     books: Books
     releases: Releases
@@ -116,7 +119,7 @@ class Daemon:
                 working.create_task(self.census.run(self.stop), name="census")
                 working.create_task(self.sweep.run(self.stop), name="sweep")
                 working.create_task(self.plans.run(self.stop), name="plans")
-            await self.worker.enrichment.waterfall.close(self.worker.last_calls_seconds)
+            await self.waterfall.close(self.worker.last_calls_seconds)
             drained.set()
 
     def is_database_available(self) -> Check:
@@ -249,16 +252,17 @@ def _wire(
     )
     heartbeat = Heartbeat(leads)
     settler = Settler(collection, partial(refresh_delay, settings.work.refresh_days, Random()))
+    activity = Activity(daemons.clock.now)
     worker = Worker(
         leads,
         settler,
         Keeper(collection),
-        enrichment,
+        enrichment.work_on,
+        partial(report, activity),
         heartbeat,
         bell,
         settings.work,
         pressure=enrichment.waterfall.pressure,
-        activity=Activity(daemons.clock.now),
     )
     watcher = Watcher(
         leads=leads,
@@ -285,13 +289,21 @@ def _wire(
         partial(unmoved.count, collection),
         waits_for,
     )
-    teller = Teller(
-        daemons, holder, worker.activity, paid, lambda: watcher.lag_seconds, leads.aside
-    )
+    teller = Teller(daemons, holder, activity, paid, lambda: watcher.lag_seconds, leads.aside)
     plans = Plans([gate.provider for gate in paid])
     sweep = Sweep.beside(watcher, settings.work)
     return Daemon(
-        watcher, worker, heartbeat, books, releases, census, sweep, plans, teller, overview
+        watcher,
+        worker,
+        enrichment.waterfall,
+        heartbeat,
+        books,
+        releases,
+        census,
+        sweep,
+        plans,
+        teller,
+        overview,
     )
 
 

@@ -13,12 +13,21 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from enricher.store.objections import WINDOW_SECONDS, Objecting
-
+WINDOW_SECONDS = 600.0
 OBJECTIONS = "too many objections at once"
 OBJECTIONS_SECONDS = 86_400.0
 MOST_PERSONS = 5
 MOST_OF_ANSWERS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Objecting:
+    """What one more objection brought to light, within the fleet and of late."""
+
+    place: int
+    """Of this person among those who objected, from 1."""
+    persons: int
+    answers: int
 
 
 def is_too_many(objecting: Objecting) -> bool:

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__, metrics
+from enricher.brake import Objecting
 from enricher.conclude import RetryPolicy
 from enricher.enrichment import Enrichment
 from enricher.forgetting import Forgetting
@@ -36,7 +37,7 @@ from enricher.store.cache import Cache
 from enricher.store.erasure import Erasure
 from enricher.store.objections import Objections
 from enricher.store.secret import keyring
-from enricher.store.suppression import Suppressed
+from enricher.store.suppression import Suppressed, key_of
 from enricher.store.usage import Budget, Usage
 from enricher.waterfall import Waterfall
 
@@ -79,14 +80,23 @@ def open_usage(settings: Settings, database: AsyncDatabase[Document]) -> Usage:
 
 async def open_books(settings: Settings, database: AsyncDatabase[Document], holder: str) -> Books:
     """Where answers are kept and calls are counted. Makes the fleet's secret on the first start."""
+    ring = await keyring(database, settings.privacy.hash_key)
+    suppressed, objections = Suppressed(database), Objections(database)
+
+    async def is_suppressed(email_key: str) -> bool:
+        return await suppressed.has(key_of(ring, email_key))
+
+    async def note_objection(vendor: str, email_key: str, answers: int) -> Objecting:
+        return await objections.note(vendor, key_of(ring, email_key), answers)
+
     return Books(
         cache=Cache(database, holder, settings.work.lease_seconds),
         usage=open_usage(settings, database),
-        keyring=await keyring(database, settings.privacy.hash_key),
+        keyring=ring,
         found_lasts=timedelta(days=settings.cache.days),
         not_found_lasts=timedelta(days=settings.cache.negative_days),
-        suppressed=Suppressed(database),
-        objections=Objections(database),
+        is_suppressed=is_suppressed,
+        note_objection=note_objection,
     )
 
 

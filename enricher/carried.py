@@ -28,11 +28,11 @@ from enricher.conclude import FOUND
 from enricher.employer import MISMATCH, owners
 from enricher.fields import FIELDS
 from enricher.identity import Identity
-from enricher.lead import Document, Lead
+from enricher.lead import SUBJECT, Document, Lead, Subject
 from enricher.merge import BY_FIELD, FLAGS, METADATA, SOCIAL, flags_of
 from enricher.profiles import NETWORKS
 from enricher.storable import mapping
-from enricher.subject import SUBJECT, Subject, older_mark, read_subject
+from enricher.subject import older_mark, read_subject
 
 
 class _Proof(Enum):

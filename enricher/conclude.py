@@ -50,12 +50,12 @@ from enricher.lead import (
     Reason,
     Retrying,
     Skipped,
+    Subject,
 )
 from enricher.merge import FLAGS, METADATA, SOCIAL, flags_of, merge, metadata, without_sections
 from enricher.schedule import hold_delay, retry_delay, vendors_delay
 from enricher.score import completeness
 from enricher.storable import mapping
-from enricher.subject import Subject
 
 FOUND, NOT_FOUND, FAILED, USELESS = "found", "not_found", "failed", "useless"
 """Values of `answered`: what a provider said in this run. `failed` means: given up on it; `useless`: it was

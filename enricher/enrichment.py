@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 
+from loguru import logger
+
 from enricher import quality
 from enricher.carried import begins_anew, carry_over
 from enricher.conclude import (
@@ -19,14 +21,17 @@ from enricher.conclude import (
     progress,
 )
 from enricher.identity import Identity, identify
-from enricher.lead import Lead, Outcome, Progress, Reason
+from enricher.labels import label
+from enricher.lead import Failed, Lead, Outcome, Progress, Reason, Subject
+from enricher.log import trace_of
 from enricher.own_words import NO_WORDS, OwnWords
 from enricher.permission import Permission
 from enricher.store.secret import Keyring
-from enricher.subject import Subject, subject_of
+from enricher.subject import subject_of
 from enricher.waterfall import Findings, Waterfall
 
 _OVER_QUOTA = "over the plan's quota"
+_INTERNAL = "An internal error stopped the work on this lead: {name}."
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,11 +60,28 @@ class Enrichment:
 
     async def work_on(
         self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
-    ) -> tuple[Outcome, Subject]:
+    ) -> tuple[Outcome, Subject | None]:
         """The outcome of this attempt, and whom it is about.
 
-        `keep` gets what one provider found while another takes long.
+        `keep` gets what one provider found while another takes long. A bug that one lead meets is that
+        lead's outcome, and does not stop the others.
         """
+        try:
+            return await self._attempt(lead, keep)
+        except Exception as error:  # noqa: BLE001 - see above
+            logger.bind(lead=label(lead.id), **trace_of(error)).error("lead.broken")
+            return Failed({}, _INTERNAL.format(name=_name_of(error))), self._whose(lead)
+
+    def _whose(self, lead: Lead) -> Subject | None:
+        """Whom a lead is about on which something went wrong: that may be just what did."""
+        try:
+            return self.about(lead)
+        except Exception:  # noqa: BLE001 - it was told of already
+            return None
+
+    async def _attempt(
+        self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
+    ) -> tuple[Outcome, Subject]:
         case = self._case(lead)
         identity = case.identity
         if case.lead.attempt > self.policy.retries + 1:
@@ -137,3 +159,10 @@ class Enrichment:
             begins_anew=case.begins_anew,
             useless=frozenset(findings.useless),
         )
+
+
+def _name_of(error: Exception) -> str:
+    """The kinds are asked in a task group, which wraps what one of them raises."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return type(error).__name__

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from uuid import UUID
 
-from enricher.lead import LeadId
-from enricher.subject import Key
+from enricher.lead import Key, LeadId
 
 _HASH_DIGITS = 16
 _UUID_SUBTYPES = (3, 4)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
-
-from enricher.subject import Subject
 
 LeadId: TypeAlias = Any
 """`_id` of a lead: any BSON type."""
@@ -209,3 +207,30 @@ class Pressure:
 
 SOON_SECONDS = 1.0
 """Long enough that no limit goes unused while the next leads are claimed."""
+
+
+SUBJECT = "subject"
+"""Key of the metadata, and of the book-keeping."""
+
+Key: TypeAlias = Callable[[str, str], str]
+"""`Keyring.key`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom data is about, as keyed hashes (`subject.py`).
+
+    `None` for a half that there is not: a lead without an address, or without a company."""
+
+    mailbox: str | None = None
+    company: str | None = None
+
+    @property
+    def document(self) -> dict[str, str | None]:
+        """As it stands on the lead."""
+        return {"mailbox": self.mailbox, "company": self.company}
+
+    @property
+    def without_mailbox(self) -> Subject:
+        """For data from which everything about the person was taken."""
+        return replace(self, mailbox=None)

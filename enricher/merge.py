@@ -34,9 +34,9 @@ from typing import Any, NamedTuple
 from enricher.alternatives import THE_LEAD, alternatives
 from enricher.answer import FieldValues, Found, Kind
 from enricher.field_types import UNKNOWN, VERDICTS, confidence_of, says, type_of, typed
+from enricher.lead import SUBJECT, Subject
 from enricher.profiles import social_profiles
 from enricher.storable import is_blank, mapping
-from enricher.subject import SUBJECT, Subject
 
 SECTIONS = tuple(kind.section for kind in Kind)
 METADATA = "enrichment_metadata"

@@ -38,7 +38,7 @@ from enricher.answer import (
     Reply,
     Throttled,
 )
-from enricher.brake import OBJECTIONS, OBJECTIONS_SECONDS, Lately, is_too_many
+from enricher.brake import OBJECTIONS, OBJECTIONS_SECONDS, Lately, Objecting, is_too_many
 from enricher.gate import MOST_USELESS, Asking, Gate
 from enricher.outage import Outage
 from enricher.providers.base import Tried
@@ -46,9 +46,7 @@ from enricher.series import child
 from enricher.single_flight import SingleFlight
 from enricher.store import DatabaseTrouble
 from enricher.store.cache import Cache, Flight
-from enricher.store.objections import Objections
 from enricher.store.secret import Keyring
-from enricher.store.suppression import Suppressed, key_of
 from enricher.store.usage import Begun, Usage
 from enricher.useless import Row
 
@@ -72,8 +70,10 @@ class Books:
     keyring: Keyring
     found_lasts: timedelta = timedelta(days=7)
     not_found_lasts: timedelta = timedelta(days=1)
-    suppressed: Suppressed | None = None
-    objections: Objections | None = None
+    is_suppressed: Callable[[str], Awaitable[bool]] | None = None
+    """Of an `email_key`: whether the person asked not to be processed."""
+    note_objection: Callable[[str, str, int], Awaitable[Objecting]] | None = None
+    """(vendor, `email_key`, answers of late): one more person objected."""
     outage: Outage = field(default_factory=lambda: Outage("calls"))
 
     async def surely(self, write: Callable[[], Awaitable[Result]]) -> Result:
@@ -241,10 +241,10 @@ class PaidGate(Gate):
         """A call of the budget, or why there is none; `None` for what is paid for already."""
         if not asking.is_wanted:
             return _NOT_MADE.answer
-        entry = self._suppression_of(asking.query)
-        if entry is None:
+        mailbox = self._mailbox_of(asking.query)
+        if mailbox is None:
             return await self._begin(asking)
-        has_objected, begun = await asyncio.gather(self._has_objected(entry), self._begin(asking))
+        has_objected, begun = await asyncio.gather(self._has_objected(mailbox), self._begin(asking))
         if has_objected and isinstance(begun, Begun):
             self.books.usage.give_back(begun)
         return Objected() if has_objected else begun
@@ -258,16 +258,14 @@ class PaidGate(Gate):
             self._budget_hold, self._held_until = begun, time.monotonic() + begun.seconds
         return begun
 
-    def _suppression_of(self, query: Query) -> str | None:
-        """What would stand in the list if the person objected; `None` when no person is asked about."""
-        if query.email_key is None or self.provider.kind is Kind.COMPANY:
-            return None
-        return key_of(self.books.keyring, query.email_key)
+    def _mailbox_of(self, query: Query) -> str | None:
+        """Whose objection would count; `None` when no person is asked about."""
+        return None if self.provider.kind is Kind.COMPANY else query.email_key
 
-    async def _has_objected(self, entry: str) -> bool:
+    async def _has_objected(self, mailbox: str) -> bool:
         """Once more now that the question stands: who is forgotten from here on takes it away."""
-        suppressed = self.books.suppressed
-        return suppressed is not None and await self.books.surely(lambda: suppressed.has(entry))
+        is_suppressed = self.books.is_suppressed
+        return is_suppressed is not None and await self.books.surely(lambda: is_suppressed(mailbox))
 
     async def _sent(self, asking: Asking) -> Tried:
         """The call, unless it is not the moment any more: a stall must not end in a late burst.
@@ -292,11 +290,11 @@ class PaidGate(Gate):
 
     async def _braked(self, answer: Answer, asking: Asking) -> Answer:
         """An objection erases for good, so many at once are a fault until somebody has looked."""
-        objections, entry = self.books.objections, self._suppression_of(asking.query)
-        if objections is None or entry is None:
+        note, mailbox = self.books.note_objection, self._mailbox_of(asking.query)
+        if note is None or mailbox is None:
             return answer
-        note = partial(objections.note, self.provider.vendor, entry, self._lately.count())
-        if not is_too_many(await self.books.surely(note)):
+        noting = partial(note, self.provider.vendor, mailbox, self._lately.count())
+        if not is_too_many(await self.books.surely(noting)):
             return answer
         stop = Held(OBJECTIONS, OBJECTIONS_SECONDS)
         self.limiter.stop(self.name, stop)

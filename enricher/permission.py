@@ -12,11 +12,10 @@ from functools import partial
 
 from enricher.forgetting import Forgetting
 from enricher.identity import Identity
-from enricher.lead import Lead, Reason
+from enricher.lead import Lead, Reason, Subject
 from enricher.paid import Books
 from enricher.store.book import id_key
 from enricher.store.suppression import Suppressed, key_of
-from enricher.subject import Subject
 
 _OBJECTED = "the person objected at a vendor"
 

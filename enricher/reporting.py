@@ -14,7 +14,7 @@ from enricher.store.settle import Settled
 _REFUSED = "The result could not be written to this document."
 
 
-def report(lease: Lease, outcome: Outcome, settled: Settled, seconds: float, to: Activity) -> None:
+def report(to: Activity, lease: Lease, outcome: Outcome, settled: Settled, seconds: float) -> None:
     """After the settle; `seconds` since the claim."""
     if settled is not Settled.WRITTEN:
         _report_dropped(lease, settled)

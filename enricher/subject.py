@@ -13,35 +13,9 @@ which earlier versions wrote, could be guessed, and only serves to read what the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections.abc import Mapping
 
-from enricher.storable import mapping
-
-SUBJECT = "subject"
-"""Key of the metadata, and of the book-keeping."""
-
-Key: TypeAlias = Callable[[str, str], str]
-"""`Keyring.key`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """`None` for a half that there is not: a lead without an address, or without a company."""
-
-    mailbox: str | None = None
-    company: str | None = None
-
-    @property
-    def document(self) -> dict[str, str | None]:
-        """As it stands on the lead."""
-        return {"mailbox": self.mailbox, "company": self.company}
-
-    @property
-    def without_mailbox(self) -> Subject:
-        """For data from which everything about the person was taken."""
-        return replace(self, mailbox=None)
+from enricher.lead import Key, Subject
 
 
 def subject_of(key: Key, email_key: str | None, company_domain: str | None) -> Subject:
@@ -59,8 +33,7 @@ def read_subject(value: object) -> Subject | None:
     """What stands on a lead, which others may have written; `None` when it is no subject."""
     if not isinstance(value, Mapping):
         return None
-    halves = mapping(value)
-    mailbox, company = halves.get("mailbox"), halves.get("company")
+    mailbox, company = value.get("mailbox"), value.get("company")
     return Subject(
         mailbox if isinstance(mailbox, str) else None, company if isinstance(company, str) else None
     )

@@ -15,31 +15,27 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 from loguru import logger
 
 from enricher import metrics
-from enricher.activity import Activity
 from enricher.bell import Bell
-from enricher.enrichment import Enrichment
 from enricher.heartbeat import Heartbeat
 from enricher.labels import label
-from enricher.lead import SOON_SECONDS, Failed, Lead, LeadId, Lease, Outcome, Pressure
+from enricher.lead import SOON_SECONDS, Lead, LeadId, Lease, Outcome, Pressure, Progress, Subject
 from enricher.log import trace_of
 from enricher.outage import Outage, pause
-from enricher.reporting import report
 from enricher.schedule import lost_race_pause
 from enricher.settings import WorkSettings
 from enricher.store import DatabaseTrouble
 from enricher.store.keep import Keeper
 from enricher.store.leads import Claimed, Leads
-from enricher.store.settle import Settler
-from enricher.subject import Subject
+from enricher.store.settle import Settled, Settler
 
 _ROUND_TRIP_SHARE = 4
 """A claim costs three round trips: wait until a quarter of the slots is free, or"""
@@ -48,7 +44,13 @@ _SLOT_WAIT_SECONDS = 0.02
 _LOOK_SECONDS = 0.1
 """How often to look whether the leads in work still wait for a limit: nothing tells of that."""
 _RELEASE_SECONDS = 5.0
-_INTERNAL = "An internal error stopped the work on this lead: {name}."
+
+Keep: TypeAlias = Callable[[Progress], Awaitable[None]]
+"""Writes what one provider found while another takes long."""
+Work: TypeAlias = Callable[[Lead, Keep], Awaitable[tuple[Outcome, Subject | None]]]
+"""From a lead to its outcome, and whom that is about. Raises nothing: a bug is an outcome too."""
+Tell: TypeAlias = Callable[[Lease, Outcome, Settled, float], None]
+"""Told of each claim that ended, and how many seconds it took."""
 
 
 @dataclass(slots=True)
@@ -58,13 +60,13 @@ class Worker:
     leads: Leads
     settler: Settler
     keeper: Keeper
-    enrichment: Enrichment
+    work: Work
+    on_settled: Tell
     heartbeat: Heartbeat
     bell: Bell
     settings: WorkSettings
     pressure: Callable[[], Pressure] = Pressure
     """How the leads in work stand with the limits."""
-    activity: Activity = field(default_factory=Activity)
     outage: Outage = field(default_factory=lambda: Outage("worker"))
     random: Random = field(default_factory=Random)
     _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
@@ -223,30 +225,15 @@ class Worker:
 
     async def _work(self, lease: Lease) -> None:
         began = time.monotonic()
-        outcome: Outcome
-        subject: Subject | None
-        try:
-            keep = partial(self.keeper.keep, lease)
-            outcome, subject = await self.enrichment.work_on(lease.lead, keep)
-        except Exception as error:  # noqa: BLE001 - a bug met by one lead must not stop the others
-            logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.broken")
-            outcome = Failed({}, _INTERNAL.format(name=_name_of(error)))
-            subject = self._whose(lease.lead)
+        outcome, subject = await self.work(lease.lead, partial(self.keeper.keep, lease))
         self.heartbeat.let_go(lease)
         await _surely(self._settle(lease, outcome, subject, began))
-
-    def _whose(self, lead: Lead) -> Subject | None:
-        """Whom a lead is about on which something went wrong: that may be just what did."""
-        try:
-            return self.enrichment.about(lead)
-        except Exception:  # noqa: BLE001 - it was told of already
-            return None
 
     async def _settle(
         self, lease: Lease, outcome: Outcome, subject: Subject | None, began: float
     ) -> None:
         settled = await self.settler.settle(lease, outcome, subject)
-        report(lease, outcome, settled, time.monotonic() - began, self.activity)
+        self.on_settled(lease, outcome, settled, time.monotonic() - began)
 
     # -- draining --------------------------------------------------------------------------
 
@@ -284,13 +271,6 @@ class Worker:
             return None
         metrics.RELEASED.inc(released)
         return released
-
-
-def _name_of(error: Exception) -> str:
-    """The kinds are asked in a task group, which wraps what one of them raises."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return type(error).__name__
 
 
 async def _surely(settling: Coroutine[Any, Any, None]) -> None:

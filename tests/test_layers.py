@@ -28,9 +28,9 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ),
     (
         "calls",
-        "waterfall gate paid quality permission forgetting single_flight limits supply stops turns breaker retry useless brake waits holding",
+        "waterfall gate paid quality permission forgetting single_flight limits supply stops turns breaker retry useless waits holding",
     ),
-    ("edges", "store.* providers.* paces"),
+    ("edges", "store.* providers.* paces brake"),
     (
         "ground",
         "cores descriptors embedded settings setting_names setting_providers setting_types setting_vendors env_file signals labels systemd series process_metrics metrics log outage page",

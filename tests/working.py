@@ -7,17 +7,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
+from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.conclude import RetryPolicy
 from enricher.enrichment import Enrichment
 from enricher.gate import Gate
 from enricher.heartbeat import Heartbeat
 from enricher.lead import Document, Pressure
+from enricher.reporting import report
 from enricher.retry import Retries
 from enricher.settings import WorkSettings
 from enricher.store import book
@@ -86,7 +89,10 @@ async def working(
         leads=leads,
         settler=Settler(collection, lambda: None),
         keeper=Keeper(collection),
-        enrichment=Enrichment(Waterfall(gates, {}), KEYRING, RetryPolicy(), seconds_for_a_lead=60),
+        work=Enrichment(
+            Waterfall(gates, {}), KEYRING, RetryPolicy(), seconds_for_a_lead=60
+        ).work_on,
+        on_settled=partial(report, Activity()),
         heartbeat=heartbeat,
         bell=bell,
         settings=WorkSettings(

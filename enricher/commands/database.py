@@ -16,7 +16,7 @@ from enricher.lead import Document
 from enricher.outage import describe
 from enricher.schedule import outage_pause
 from enricher.settings import Settings
-from enricher.store import DatabaseTrouble, book, privileges, server
+from enricher.store import DatabaseTrouble, book, refusal, server
 from enricher.store.refusal import is_refusal
 
 Result = TypeVar("Result")
@@ -86,7 +86,7 @@ async def patiently(doing: str, attempt: Callable[[], Awaitable[Result]]) -> Res
 
 
 def _explanation(doing: str, error: Exception) -> DatabaseError:
-    if getattr(error, "code", None) == privileges.UNAUTHORIZED:
+    if getattr(error, "code", None) == refusal.UNAUTHORIZED:
         return DatabaseRefused(
             f"MongoDB refuses a privilege while {doing} (see the role in the README)"
         )

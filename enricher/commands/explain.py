@@ -20,7 +20,7 @@ from enricher.errors import ExitCode
 from enricher.explanation import Explanation, Kept, Source, Standing
 from enricher.explanation import explain as explain_lead
 from enricher.identity import Identity, identify
-from enricher.lead import Document, LeadId
+from enricher.lead import SUBJECT, Document, LeadId
 from enricher.providers.base import Provider, Registered
 from enricher.providers.guarded import question_of, unfit
 from enricher.providers.http import HttpProvider
@@ -33,7 +33,7 @@ from enricher.store.requests import Requests
 from enricher.store.secret import Keyring, keyring_if_made
 from enricher.store.standing import Leads
 from enricher.store.suppression import Suppressed, key_of
-from enricher.subject import SUBJECT, subject_of
+from enricher.subject import subject_of
 
 
 async def explain(settings: Settings, text: str, *, as_json: bool) -> ExitCode:

@@ -12,7 +12,7 @@ from enricher.identity import Identity, identify
 from enricher.lead import Document, Inputs
 from enricher.store.backfills import forget_positions
 from enricher.store.history import History
-from enricher.store.privileges import UNAUTHORIZED
+from enricher.store.refusal import UNAUTHORIZED
 
 _HAS_AT = re.compile(r"@|%40|\uff20", re.IGNORECASE)
 _PARTS = re.compile(r"[\s:;,/|#]+")

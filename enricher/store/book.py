@@ -52,9 +52,8 @@ from typing import Any
 
 import bson
 
-from enricher.lead import Document, LeadId, Status
+from enricher.lead import SUBJECT, Document, LeadId, Status
 from enricher.merge import METADATA
-from enricher.subject import SUBJECT
 
 Expression = Any
 Pipeline = list[dict[str, Any]]

@@ -24,7 +24,7 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from enricher.answer import Reply
 from enricher.lead import Document
 from enricher.outage import Outage
-from enricher.store import DatabaseTrouble, privileges
+from enricher.store import DatabaseTrouble, refusal
 from enricher.store.answers import COLLECTION, Standing, is_storable, pack, read
 from enricher.store.book import in_milliseconds
 from enricher.store.coalesce import Coalescer
@@ -77,7 +77,7 @@ class Cache:
                 [("expires_at", ASCENDING)], name=INDEX, expireAfterSeconds=0
             )
         except OperationFailure as error:
-            if error.code != privileges.UNAUTHORIZED and error.code not in _CONFLICTS:
+            if error.code != refusal.UNAUTHORIZED and error.code not in _CONFLICTS:
                 raise
             logger.bind(missing=INDEX, code=error.code).error("indexes.missing")
 

@@ -28,7 +28,7 @@ from pymongo.errors import OperationFailure
 
 from enricher.answer import Kind
 from enricher.employer import MISMATCH
-from enricher.lead import Document, LeadId, Reason, Status
+from enricher.lead import SUBJECT, Document, LeadId, Reason, Status
 from enricher.merge import BY_FIELD, FLAGS, METADATA, SOCIAL
 from enricher.score import completeness
 from enricher.storable import mapping
@@ -36,7 +36,6 @@ from enricher.store import book
 from enricher.store.inputs import INPUTS, same_email, text_or_null
 from enricher.store.refusal import is_refusal
 from enricher.store.requests import SCAN_SECONDS
-from enricher.subject import SUBJECT
 
 _PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
 _BATCH = 500

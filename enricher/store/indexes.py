@@ -21,7 +21,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, Status
-from enricher.store import privileges, undated, unmoved
+from enricher.store import refusal, undated, unmoved
 from enricher.store.book import EPOCH, FRESH, MAILBOX
 from enricher.store.collation import COLLATED, SIMPLE
 
@@ -153,7 +153,7 @@ class Indexes:
         try:
             return await self._leads.index_information()
         except OperationFailure as error:
-            if error.code != privileges.UNAUTHORIZED:
+            if error.code != refusal.UNAUTHORIZED:
                 raise
             return None
 

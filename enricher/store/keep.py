@@ -14,13 +14,12 @@ from loguru import logger
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
-from enricher.lead import Document, Lease, Progress
+from enricher.lead import SUBJECT, Document, Lease, Progress
 from enricher.outage import describe
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
 from enricher.store.collation import UpdateOne
 from enricher.store.leasing import unchanged
-from enricher.subject import SUBJECT
 
 _LARGEST_BATCH = 200
 

@@ -20,25 +20,15 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
+from enricher.brake import WINDOW_SECONDS, Objecting
 from enricher.lead import Document
 from enricher.storable import mapping
 from enricher.store.buckets import COLLECTION
 
-WINDOW_SECONDS = 600.0
 _MOST_PERSONS = 200
 _ENTRY_DIGITS = 16
 
 Expression = Any
-
-
-@dataclass(frozen=True, slots=True)
-class Objecting:
-    """What one more objection brought to light."""
-
-    place: int
-    """Of this person among those who objected lately, from 1."""
-    persons: int
-    answers: int
 
 
 @dataclass(slots=True)

@@ -25,7 +25,6 @@ from enricher.store import (
     usage,
 )
 
-UNAUTHORIZED = 13
 _SIDE_COLLECTION = ("find", "insert", "update")
 
 

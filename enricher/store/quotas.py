@@ -30,10 +30,9 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
-from enricher.lead import Document, LeadId
+from enricher.lead import Document, LeadId, Subject
 from enricher.setting_types import plan_key
 from enricher.store.coalesce import Coalescer
-from enricher.subject import Subject
 
 PREFIX = "quota/"
 _LARGEST_BATCH = 500

@@ -18,7 +18,8 @@ from pymongo.errors import (
     WriteError,
 )
 
-_PRIVILEGES = frozenset({11, 13, 18, 391, 8000})
+UNAUTHORIZED = 13
+_PRIVILEGES = frozenset({11, UNAUTHORIZED, 18, 391, 8000})
 _STATE_OF_THE_DATABASE = frozenset(
     {
         *(6, 7, 89, 279, 384, 9001),  # the network

@@ -32,7 +32,18 @@ from pymongo.errors import (
 )
 
 from enricher.labels import label
-from enricher.lead import Completed, Document, Failed, Lease, Outcome, Retrying, Skipped, Status
+from enricher.lead import (
+    SUBJECT,
+    Completed,
+    Document,
+    Failed,
+    Lease,
+    Outcome,
+    Retrying,
+    Skipped,
+    Status,
+    Subject,
+)
 from enricher.outage import Outage
 from enricher.store import book
 from enricher.store.coalesce import Coalescer
@@ -41,7 +52,6 @@ from enricher.store.leasing import fence, unchanged
 from enricher.store.reasons import sentence, sentences
 from enricher.store.refusal import is_refusal, is_unreadable
 from enricher.store.unproven import unless_about_others
-from enricher.subject import SUBJECT, Subject
 
 _LARGEST_BATCH = 200
 UNWRITABLE = "The result could not be written to this document: {why}."

@@ -10,10 +10,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from enricher.answer import Kind
+from enricher.lead import SUBJECT, Subject
 from enricher.merge import METADATA, SOCIAL, metadata
 from enricher.score import completeness
 from enricher.store import book
-from enricher.subject import SUBJECT, Subject
 
 _DATA = "$enriched_data"
 _BESIDE = f"{_DATA}.{METADATA}.{SUBJECT}"

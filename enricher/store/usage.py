@@ -27,7 +27,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Held
-from enricher.lead import Document, LeadId
+from enricher.lead import Document, LeadId, Subject
 from enricher.outage import Outage, pause
 from enricher.store import DatabaseTrouble
 from enricher.store.clock import ServerClock
@@ -36,7 +36,6 @@ from enricher.store.ledger import Ask, Begun, Ledger, has_room, spent_of
 from enricher.store.postings import Budget, document_id, months_between
 from enricher.store.quotas import Quotas
 from enricher.store.replies import reading
-from enricher.subject import Subject
 
 __all__ = ["COLLECTION", "Begun", "Budget", "BudgetLeft", "DayOfProvider", "Usage"]
 

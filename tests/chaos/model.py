@@ -27,12 +27,12 @@ from enricher.lead import (
     Progress,
     Retrying,
     Skipped,
+    Subject,
 )
 from enricher.merge import SECTIONS, metadata
 from enricher.score import completeness
 from enricher.store.book import BEHIND, EPOCH
 from enricher.store.settle import Settled
-from enricher.subject import Subject
 from tests.chaos.model_values import (
     NOW,
     FromNow,

@@ -14,9 +14,18 @@ from typing import Any
 from bson import Int64, ObjectId
 from hypothesis import strategies as st
 
-from enricher.lead import Completed, Document, Failed, LeadId, Outcome, Reason, Retrying, Skipped
+from enricher.lead import (
+    Completed,
+    Document,
+    Failed,
+    LeadId,
+    Outcome,
+    Reason,
+    Retrying,
+    Skipped,
+    Subject,
+)
 from enricher.store.settle import UNWRITABLE
-from enricher.subject import Subject
 
 PAST = datetime(2020, 2, 20, 20, 20, tzinfo=UTC)
 """Long ago, but a date: whoever writes it makes a lead that is due."""

@@ -27,10 +27,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from enricher.lead import Document, Lease, Progress
+from enricher.lead import Document, Lease, Progress, Subject
 from enricher.store.book import id_key
 from enricher.store.settle import Settled
-from enricher.subject import Subject
 from tests.chaos import model_cases as cases
 from tests.chaos.model import ModelLead
 from tests.chaos.model_cases import IDS, Finding

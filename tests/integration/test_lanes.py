@@ -9,13 +9,12 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.lead import Completed, Document, Lead, Retrying
+from enricher.lead import Completed, Document, Lead, Retrying, Subject
 from enricher.store import book
 from enricher.store.leads import Leads
 from enricher.store.refresh import wish
 from enricher.store.secret import Keyring
 from enricher.store.settle import Settler
-from enricher.subject import Subject
 from tests.integration.queueing import (
     FUTURE,
     HOUR,

@@ -15,10 +15,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from enricher.lead import Document
+from enricher.lead import Document, Subject
 from enricher.store import quotas, server
 from enricher.store.usage import COLLECTION, Usage
-from enricher.subject import Subject
 from tests.integration.faults import Faults
 from tests.integration.queueing import Commands
 

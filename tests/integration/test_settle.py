@@ -24,10 +24,10 @@ from enricher.lead import (
     Reason,
     Retrying,
     Skipped,
+    Subject,
 )
 from enricher.store.inputs import INPUTS, inputs_unchanged
 from enricher.store.settle import Settled, Settler
-from enricher.subject import Subject
 from tests.integration.faults import Faults
 from tests.integration.queueing import (
     HOUR,

@@ -231,6 +231,7 @@ async def test_who_objected_is_named_by_no_hash_any_more() -> None:
     outcome, about = await enrichment(provider("hunter", Objected(), Kind.EMAIL)).work_on(
         Lead(1, ADA), keep_nothing
     )
+    assert about is not None
     assert about.mailbox is None
     assert outcome.data["enrichment_metadata"]["subject"] == about.document
 
@@ -258,6 +259,7 @@ async def test_a_lead_is_worked_on_to_its_end_over_several_attempts() -> None:
     for attempt in (2, 3, 4):
         outcome, said = await enrichment(clearbit, hunter, third).work_on(lead, keep_nothing)
         outcomes.append(type(outcome))
+        assert said is not None
         answered = outcome.answered if isinstance(outcome, Retrying) else {}
         lead = Lead(1, ADA, outcome.data, answered, said.document, attempt)
     assert outcomes == [Retrying, Retrying, Completed]
