@@ -29,7 +29,7 @@ from loguru import logger
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher import __version__, calling, descriptors, labels, log, metrics, signals
+from enricher import __version__, calling, descriptors, labels, log, metrics, shortage, signals
 from enricher.activity import Activity
 from enricher.bell import Bell
 from enricher.census import Census
@@ -168,6 +168,7 @@ async def run(settings: Settings, uri: str) -> None:
         logger.bind(**daemon.introduction).info("daemon.started")
         await stack.enter_async_context(supervised(daemon.stop))
         _collect_less_garbage()
+        stack.enter_context(shortage.watched())
         await daemon.run()
     logger.info("daemon.stopped")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from loguru import logger
 
-from enricher import quality
+from enricher import quality, shortage
 from enricher.carried import begins_anew, carry_over
 from enricher.conclude import (
     RetryPolicy,
@@ -22,7 +22,7 @@ from enricher.conclude import (
 )
 from enricher.identity import Identity, identify
 from enricher.labels import label
-from enricher.lead import Failed, Lead, Outcome, Progress, Reason, Subject
+from enricher.lead import Failed, Lead, Outcome, Progress, Reason, Retrying, Subject
 from enricher.log import trace_of
 from enricher.own_words import NO_WORDS, OwnWords
 from enricher.permission import Permission
@@ -31,6 +31,8 @@ from enricher.subject import subject_of
 from enricher.waterfall import Findings, Waterfall
 
 _OVER_QUOTA = "over the plan's quota"
+_NO_MEMORY = "This lead waits: the process that worked on it could have no more memory."
+_NO_MEMORY_FOR = timedelta(seconds=60)
 _INTERNAL = "An internal error stopped the work on this lead: {name}."
 
 
@@ -69,8 +71,7 @@ class Enrichment:
         try:
             return await self._attempt(lead, keep)
         except Exception as error:  # noqa: BLE001 - see above
-            logger.bind(lead=label(lead.id), **trace_of(error)).error("lead.broken")
-            return Failed({}, _INTERNAL.format(name=_name_of(error))), self._whose(lead)
+            return _broken(lead, error), self._whose(lead)
 
     def _whose(self, lead: Lead) -> Subject | None:
         """Whom a lead is about on which something went wrong: that may be just what did."""
@@ -161,8 +162,18 @@ class Enrichment:
         )
 
 
-def _name_of(error: Exception) -> str:
+def _broken(lead: Lead, error: Exception) -> Outcome:
+    """What a lead comes to that met a bug, or that we had no memory for."""
+    first = _first_of(error)
+    if isinstance(first, MemoryError):
+        shortage.note_no_memory()
+        return Retrying({}, lead.answered, _NO_MEMORY, _NO_MEMORY_FOR, attempt_spent=False)
+    logger.bind(lead=label(lead.id), **trace_of(error)).error("lead.broken")
+    return Failed({}, _INTERNAL.format(name=type(first).__name__))
+
+
+def _first_of(error: Exception) -> Exception:
     """The kinds are asked in a task group, which wraps what one of them raises."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    return type(error).__name__
+    return error

@@ -18,6 +18,8 @@ EVENTS: Mapping[str, str] = {
     "daemon.stopped": "Everything is closed.",
     "secret.wrapped": "The key of the hashes stands in the database no longer in clear: only `ENRICHER_HASH_KEY` opens it.",
     "process.no_descriptors": "Calls to vendors wait, at no cost of an attempt: this process may open no more than `limit` files and sockets. Once a minute.",
+    "process.stalled": "This process stood still for `seconds`; the time counts against no vendor and no lead. Once a minute. Give it more CPU.",
+    "process.no_memory": "This process could have no more memory: what it worked on waits, at no cost of an attempt. Once a minute.",
     "settings.exposed": "Everybody on the machine may read the keys in `file`: `chmod 600 .env`.",
     "systemd.not_told": "systemd started the daemon, and does not take what it says; see `error`.",
     "command.failed": "A bug ended the command, with exit code 1.",

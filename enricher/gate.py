@@ -10,7 +10,6 @@ counted and waits its turn like the first.
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import time
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from random import Random
 
 from loguru import logger
 
-from enricher import metrics, waits
+from enricher import metrics, shortage, waits
 from enricher.answer import (
     Answer,
     Found,
@@ -35,7 +34,7 @@ from enricher.breaker import Breaker
 from enricher.fleet import Circuit
 from enricher.holding import Holding, cause_of
 from enricher.limits import Limiter
-from enricher.providers.base import Provider, Tried
+from enricher.providers.base import NO_MEMORY, Provider, Tried
 from enricher.providers.guarded import broken
 from enricher.retry import Retries, Retry, with_retries
 from enricher.series import child
@@ -55,7 +54,7 @@ class Asking:
 
     query: Query
     deadline: float
-    """`time.monotonic()` by which there must be an answer; infinite where another one holds."""
+    """`shortage.awake()` by which there must be an answer; infinite where another one holds."""
     lead: str
     urgency: float = 0.0
     newer_than: datetime | None = None
@@ -74,8 +73,19 @@ class Asking:
     """The question among all that were ever asked; empty for what is not kept."""
     has_turn: bool = False
     """It counts among those that are under way."""
+    outside_since: float | None = None
+    """`shortage.awake()` since when its answer is somebody else's to give: the vendor's, or a limit's that has no
+    room. `None` while only our own steps are left, or nothing is known yet."""
+    follows: Asking | None = None
+    """The one whose call it shares, of another lead."""
     useless: int = 0
     """Answers that it was charged for in this run of the lead, and that told nothing."""
+
+    @property
+    def outside_seconds(self) -> float:
+        """How long only somebody else has kept it from its answer."""
+        since = (self.follows or self).outside_since
+        return 0.0 if since is None else shortage.awake() - since
 
 
 @dataclass(slots=True)
@@ -131,7 +141,7 @@ class Gate:
             self._note_retry(asking.lead, retry)
 
         try:
-            async with _until(asking.deadline):
+            async with shortage.timeout(max(0.0, asking.deadline - shortage.awake())):
                 return await with_retries(
                     attempt, self.retries, asking.deadline, note_retry, self.random
                 )
@@ -147,7 +157,7 @@ class Gate:
         if held := self._hold_for(asking):
             return held
         paused = self.limiter.pause_left
-        if paused and time.monotonic() + paused >= asking.deadline:
+        if paused and shortage.awake() + paused >= asking.deadline:
             return Throttled(paused)  # do not keep a slot of the worker for a wait in vain
         given = await self._slot(asking)
         held = self._hold_for(asking) or self._breaker.admission(asking.query)
@@ -162,6 +172,7 @@ class Gate:
     async def _slot(self, asking: Asking) -> Slot | Held:
         """A slot of the limit, and a turn: no slot is kept from others meanwhile."""
         began = time.monotonic()
+        asking.outside_since = shortage.awake()
         try:
             given = await self.limiter.acquire(asking.urgency)
             while isinstance(given, Slot) and not (asking.has_turn or self._row.has_room):
@@ -170,6 +181,7 @@ class Gate:
                 given = await self.limiter.acquire(asking.urgency)
         finally:
             child(metrics.LIMIT_WAIT, self.name).inc(time.monotonic() - began)
+        asking.outside_since = None
         if isinstance(given, Slot) and not asking.has_turn:
             asking.has_turn = True
             self._row.begin()
@@ -220,6 +232,7 @@ class Gate:
 
     async def _call(self, asking: Asking) -> Tried:
         asking.standing = _CUT_SHORT
+        asking.outside_since = shortage.awake()
         began = time.perf_counter()
         tried = Tried(_CUT_SHORT, is_charged=None)  # one that we end ourselves may be charged
         try:
@@ -230,6 +243,9 @@ class Gate:
             if _is_cancelled():
                 raise
             tried = self._broken(error)
+        except MemoryError:
+            shortage.note_no_memory()
+            tried = Tried(NO_MEMORY, is_charged=None)
         except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
             tried = self._broken(error)
         finally:
@@ -289,11 +305,6 @@ class Gate:
             tries=retry.tries,
             wait_seconds=round(retry.wait, 3),
         ).info("provider.retry")
-
-
-def _until(deadline: float) -> asyncio.Timeout:
-    """By the monotonic clock; an infinite one costs no timer."""
-    return asyncio.timeout(None if deadline == math.inf else max(0.0, deadline - time.monotonic()))
 
 
 def _checked(tried: Tried) -> Tried:

@@ -19,13 +19,27 @@ from enricher.label_sets import (
     WAITS_FOR,
 )
 from enricher.lead import Reason, Status
-from enricher.process_metrics import DESCRIPTOR_SHORTAGES, HTTP_REFUSED, LOG_MESSAGES
+from enricher.process_metrics import (
+    DESCRIPTOR_SHORTAGES,
+    HTTP_REFUSED,
+    LOG_MESSAGES,
+    MEMORY_SHORTAGES,
+    STALLED_SECONDS,
+)
 from enricher.series import REGISTRY, counter, gauge, histogram, info
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
 
-__all__ = ["DESCRIPTOR_SHORTAGES", "HTTP_REFUSED", "LOG_MESSAGES", "REGISTRY", "initialise"]
+__all__ = [
+    "DESCRIPTOR_SHORTAGES",
+    "HTTP_REFUSED",
+    "LOG_MESSAGES",
+    "MEMORY_SHORTAGES",
+    "REGISTRY",
+    "STALLED_SECONDS",
+    "initialise",
+]
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60, 300, 1800)

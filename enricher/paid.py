@@ -19,13 +19,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Literal, TypeVar, cast
 
-from enricher import metrics
+from enricher import metrics, shortage
 from enricher.answer import (
     Answer,
     Found,
@@ -96,6 +96,8 @@ class PaidGate(Gate):
     _budget_hold: Held | None = None
     _held_until: float = 0.0
     _shared: SingleFlight[Answer] = field(default_factory=SingleFlight)
+    _asking: dict[Hashable, Asking] = field(default_factory=dict)
+    """Who was first to ask what is under way: what becomes of it shows there."""
     _row: Row = field(default_factory=Row)
     _lately: Lately = field(default_factory=Lately)
     _calls: set[asyncio.Task[Answer | Reply | None]] = field(default_factory=set)
@@ -111,14 +113,21 @@ class PaidGate(Gate):
         # Who is in a greater hurry must not wait in the queue at the place of who is not.
         same = (asking.key, asking.newer_than, asking.urgency, asking.query.wanted)
         is_shared = self._shared.is_under_way(same)
+        if is_shared:
+            asking.follows = self._asking.get(same)
+        else:
+            self._asking[same] = asking
         # Who joins may have more time than who was first. So the shared asking has no deadline of
         # its own: it is cancelled when the last one's time is up.
-        seconds, asking.deadline = asking.deadline - time.monotonic(), math.inf
+        seconds, asking.deadline = asking.deadline - shortage.awake(), math.inf
         try:
-            async with asyncio.timeout(max(0.0, seconds)):
+            async with shortage.timeout(max(0.0, seconds)):
                 answer = await self._shared.do(same, partial(self._answer, asking))
         except TimeoutError:
             return asking.standing
+        finally:
+            if not self._shared.is_under_way(same):
+                self._asking.pop(same, None)
         if is_shared and isinstance(answer, Found | NotFound):
             self._saved("coalescing")
         return answer
@@ -206,6 +215,7 @@ class PaidGate(Gate):
 
     async def _elsewhere(self, asking: Asking) -> Reply | None:
         """What the daemon that has the question in hand comes to."""
+        asking.outside_since = shortage.awake()
         waiting = partial(self.books.cache.wait, asking.key, asking.newer_than)
         return await self.books.surely(waiting)
 

@@ -14,6 +14,14 @@ DESCRIPTOR_SHORTAGES = counter(
     "enricher_descriptor_shortages_total",
     "Calls that were put off because this process may have no more files and sockets open.",
 )
+MEMORY_SHORTAGES = counter(
+    "enricher_memory_shortages_total",
+    "Leads and calls that were put off because this process could have no more memory.",
+)
+STALLED_SECONDS = counter(
+    "enricher_stalled_seconds_total",
+    "Time in which this process stood still, half a second or more at once; no vendor's failure.",
+)
 LOG_MESSAGES = counter(
     "enricher_log_messages_total", "Lines of the log, by severity.", level=LEVELS
 )

@@ -8,7 +8,6 @@ as it is; the lead's next attempt comes from the database.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from random import Random
@@ -17,6 +16,7 @@ from typing import cast
 import backoff
 from backoff.types import Details
 
+from enricher import shortage
 from enricher.answer import Answer, Preparing, Throttled, Unavailable
 
 
@@ -51,7 +51,7 @@ async def with_retries(
     on_retry: Callable[[Retry], None],
     random: Random,
 ) -> Answer:
-    """Call until the answer is final, the tries are used up, or `deadline` (monotonic) is too near."""
+    """Call until the answer is final, the tries are used up, or `deadline` (awake time) is too near."""
     first = await call()
     if not _is_passing(first):
         return (
@@ -94,7 +94,7 @@ def _waits(retries: Retries, deadline: float, random: Random) -> Generator[float
         polls += not isinstance(answer, Unavailable)
         wait = _wait(answer, failures + polls, retries, random)
         used_up = failures >= retries.tries or polls >= retries.polls or wait > retries.patience
-        if used_up or time.monotonic() + wait >= deadline:
+        if used_up or shortage.awake() + wait >= deadline:
             return
         answer = yield wait
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from enricher import shortage
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
 from enricher.conclude import FOUND, USELESS
 from enricher.employer import owners, without_job_elsewhere
@@ -37,6 +37,8 @@ class Findings:
 
     answers: dict[str, Answer] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    under_way: dict[asyncio.Task[None] | None, Asking] = field(default_factory=dict)
+    """What each kind asks now, or asked last."""
     useless: set[str] = field(default_factory=set)
     """Providers that were paid for an answer that could not be read."""
 
@@ -112,13 +114,13 @@ class Waterfall:
         `keep` gets what was found so far, once, when one kind is done and another takes long.
         """
         findings = Findings(skipped=dict(self._without_key))
-        deadline = time.monotonic() + seconds
+        deadline = shortage.awake() + seconds
         async with asyncio.TaskGroup() as group:
             falls = [
                 group.create_task(self._fall(gates, lead, query, deadline, findings))
                 for gates in self._by_kind
             ]
-            if await _takes_long(falls) and self._is_worth_keeping(findings):
+            if await _takes_long(falls, findings) and self._is_worth_keeping(findings):
                 await keep(findings)
         return findings
 
@@ -130,7 +132,7 @@ class Waterfall:
     async def ask_free(self, lead: Lead, query: Query, seconds: float, why: str) -> Findings:
         """Only what costs nothing, for a lead that no paid call is worth or allowed for: `why`."""
         findings = Findings(skipped=dict(self._without_key))
-        deadline = time.monotonic() + seconds
+        deadline = shortage.awake() + seconds
         for gate in self._gates:
             reason = unfit(gate.provider, query) if gate.provider.is_free else why
             if reason is not None:
@@ -152,6 +154,7 @@ class Waterfall:
                 continue
             asking = _asking(lead, _wanting(query, gate, known), deadline)
             asking.useless = int(gate.name in lead.answered)
+            findings.under_way[asyncio.current_task()] = asking
             answer = await gate.ask(asking)
             findings.answers[gate.name] = answer
             if asking.useless:
@@ -175,14 +178,20 @@ def _asking(lead: Lead, query: Query, deadline: float) -> Asking:
     return Asking(query, deadline, label(lead.id), urgency, lead.newer_than)
 
 
-async def _takes_long(falls: Sequence[asyncio.Task[None]]) -> bool:
-    """True when some are done and the others still not, after a moment of patience."""
+async def _takes_long(falls: Sequence[asyncio.Task[None]], findings: Findings) -> bool:
+    """True when some are done and others still not, after a moment of patience, because a vendor is late.
+
+    While it is we who are, every lead would cost a write more, just when there is most to do.
+    """
     if not falls:
         return False
-    done, waiting = await asyncio.wait(falls, return_when=asyncio.FIRST_COMPLETED)
-    if waiting:
+    _, waiting = await asyncio.wait(falls, return_when=asyncio.FIRST_COMPLETED)
+    while waiting:
         _, waiting = await asyncio.wait(waiting, timeout=_PATIENCE_SECONDS)
-    return bool(done and waiting)
+        asked = (findings.under_way.get(fall) for fall in waiting)
+        if any(each and each.outside_seconds >= _PATIENCE_SECONDS for each in asked):
+            return True
+    return False
 
 
 def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:

@@ -15,12 +15,15 @@ from typing import ClassVar, Literal
 
 from pydantic import SecretStr
 
-from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply, Unavailable
+from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply, Throttled, Unavailable
 
 _OK = 200
 _NOT_FOUND = 404
 _BESIDES = ("confidence", "employers", "unsure")
 """What stands beside the sections of an answer that is kept."""
+
+NO_MEMORY = Throttled(reason="this process could have no more memory")
+"""Not the vendor's failure, and no attempt of a lead's."""
 
 
 @dataclass(frozen=True, slots=True)

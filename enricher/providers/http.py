@@ -38,7 +38,7 @@ import aiohttp
 from loguru import logger
 from yarl import URL
 
-from enricher import descriptors, metrics
+from enricher import descriptors, metrics, shortage
 from enricher.answer import (
     Answer,
     Found,
@@ -52,9 +52,9 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.providers import hints, reading
-from enricher.providers.base import Access, Provider, Request, Tried, Window
+from enricher.providers.base import NO_MEMORY, Access, Provider, Request, Tried, Window
 from enricher.providers.shape import Sends, drift
-from enricher.providers.transport import Client, failure, is_our_own, was_sent
+from enricher.providers.transport import Client, failure, is_corrected, is_our_own, was_sent
 
 REFUSED_KEY = "the key is refused"
 USED_UP = "the quota is used up"
@@ -70,6 +70,9 @@ _HOUR = 3600.0
 _UNREADABLE = Unavailable("the answer could not be read")
 _NO_DESCRIPTOR = Unavailable("this process may open no more connections", was_sent=False)
 """Not the vendor's failure, and no attempt of a lead's: it waits until others have ended."""
+_STALLED = Unavailable("this process stood still")
+_NEVER_CALLED = Unavailable("this process stood still", was_sent=False)
+_OURS = (_NO_DESCRIPTOR, _STALLED, _NEVER_CALLED)
 _SAFE_IN_A_PATH = "/?%:@!$&'()*+,;=~"
 
 
@@ -153,18 +156,19 @@ class HttpProvider(Provider):
     def recall(self, reply: Reply, query: Query) -> Answer | None:
         answer = self._judge(reply, query)
         # One that cannot be read is paid for all the same: a mended daemon will read it.
-        return answer if isinstance(answer, Found | NotFound) or answer == _UNREADABLE else None
+        is_kept = isinstance(answer, Found | NotFound) or answer in (_UNREADABLE, NO_MEMORY)
+        return answer if is_kept else None
 
     def _tried(self, reply: Reply | Unavailable, answer: Answer | None = None) -> Tried:
         """What a reply is worth; `answer` when more than the reply itself was needed to tell."""
-        if reply is _NO_DESCRIPTOR:
-            return Tried(Throttled(reason=_NO_DESCRIPTOR.reason), is_charged=False)
         if isinstance(reply, Unavailable):
-            return Tried(reply, is_charged=None if reply.was_sent else False)
+            is_ours = any(reply is each for each in _OURS)
+            said = Throttled(reason=reply.reason) if is_ours else reply
+            return Tried(said, is_charged=None if reply.was_sent else False)
         answer = answer or self._judge(reply)
         if reply.status == _OK and self.sends:
             self._compare(reply)
-        keep = isinstance(answer, Found | NotFound) or answer == _UNREADABLE
+        keep = isinstance(answer, Found | NotFound) or answer in (_UNREADABLE, NO_MEMORY)
         pause = hints.spent(reply.headers, hints.answered_at(reply.headers), self.left)
         return Tried(
             answer,
@@ -185,22 +189,29 @@ class HttpProvider(Provider):
                 return Unavailable(NOT_OWN.format(reply.status))
             if isinstance(answer, Found) and query is not None:
                 answer = self.vetted(answer, reply, query)
+        except MemoryError:
+            shortage.note_no_memory()
+            return NO_MEMORY  # it is paid for, and kept: it can be read when there is memory again
         except Exception as error:  # noqa: BLE001 - a vendor's surprise must not end a lead's run
             logger.bind(provider=self.name, error=type(error).__name__).error("provider.unreadable")
             return _UNREADABLE
         return answer
 
     async def _fetch(self, request: Request) -> Reply | Unavailable:
+        stood_before, seconds = shortage.stood_still(), self._access.timeout
         try:
             url = _url(self._access.base_url, request)
-            return await self._http.fetch(request.method, url, self.headers(), self._access.timeout)
-        except TimeoutError as error:
-            return Unavailable("timed out", was_sent(error))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return await self._http.fetch(request.method, url, self.headers(), seconds)
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # a time-out is an OSError
             if is_our_own(error):
                 descriptors.note_shortage()
                 return _NO_DESCRIPTOR
-            return Unavailable(failure(error), was_sent(error))
+            if is_corrected(error):  # it had all its time, however long we stood still
+                return Unavailable("timed out")
+            if shortage.is_to_blame(stood_before, seconds):
+                return _STALLED if was_sent(error) else _NEVER_CALLED
+            is_late = isinstance(error, TimeoutError)
+            return Unavailable("timed out" if is_late else failure(error), was_sent(error))
 
 
 def complaint(reply: Reply, answer: Answer) -> str:

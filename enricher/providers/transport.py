@@ -11,13 +11,12 @@
 * It queues what exceeds a number of connections: calls whose moment has come would leave later, all at
   once. The leads in work bound the connections.
 
-The caller's time limit holds for the whole try. That for a connection is a little shorter, so that a
+The caller's time limit holds for the whole try, in time in which our own loop came round. That for a connection is a little shorter, so that a
 vendor who was never reached is known not to have been.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import socket
@@ -34,7 +33,7 @@ import aiohttp
 import certifi
 from yarl import URL
 
-from enricher import descriptors
+from enricher import descriptors, shortage
 from enricher.answer import Reply
 from enricher.errors import SettingsError
 from enricher.providers import hints
@@ -90,7 +89,7 @@ class Client:
         replied: aiohttp.ClientResponse | None = None
         body, flaw = b"", _CUT_OFF
         try:
-            async with asyncio.timeout(seconds), asking as response:
+            async with shortage.timeout(seconds), asking as response:
                 replied = response
                 body, flaw = await _body_of(response)
                 if flaw:
@@ -214,6 +213,12 @@ def failure(error: BaseException) -> str:
 def is_our_own(error: BaseException) -> bool:
     """True when it is this process that can have no more connections: nobody was reached."""
     return any(descriptors.is_shortage(each) for each in _causes(error))
+
+
+def is_corrected(error: BaseException) -> bool:
+    """True for the end of the time for the whole try, which does not run while our loop stands still; the
+    library's own limits do."""
+    return isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ServerTimeoutError)
 
 
 def was_sent(error: BaseException) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from random import Random
 from typing import Any
 
 import pytest
 
+from enricher import shortage
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Unavailable
 from enricher.gate import Gate
 from enricher.lead import Inputs, Lead
@@ -299,6 +301,44 @@ async def test_providers_that_answer_together_cost_no_extra_write() -> None:
         provider("clearbit", ACME),
     )
     await waterfall(hunter, clearbit).ask(a_lead(), QUERY, 30, keep)
+
+
+async def test_what_our_own_loop_takes_long_for_costs_no_extra_write() -> None:
+    """Many short steps, as when there is more to do than one CPU can."""
+
+    async def keep(_: Findings) -> None:
+        raise AssertionError("no vendor took long")
+
+    async def busy(_: Query) -> Answer:
+        for _step in range(12):
+            await asyncio.sleep(0)
+            time.sleep(_PATIENCE_SECONDS / 4)  # noqa: ASYNC251 - the loop is to stand still
+        return verdict(status="valid")
+
+    asked = waterfall(provider("hunter", busy, Kind.EMAIL), provider("clearbit", ACME))
+    with shortage.watched():
+        findings = await asked.ask(a_lead(), QUERY, 30, keep)
+    assert set(findings.found) == {"clearbit", "hunter"}
+
+
+async def test_a_vendor_that_is_late_is_seen_in_a_busy_loop_too() -> None:
+    door, kept = Door(verdict(status="valid")), asyncio.Event()
+
+    async def keep(_: Findings) -> None:
+        kept.set()
+        door.opened.set()
+
+    async def be_busy() -> None:
+        while not kept.is_set():
+            await asyncio.sleep(0.01)
+            time.sleep(0.03)  # noqa: ASYNC251 - the loop is to be late
+
+    asked = waterfall(provider("hunter", door, Kind.EMAIL), provider("clearbit", ACME))
+    with shortage.watched():
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            group.create_task(be_busy())
+            group.create_task(asked.ask(a_lead(), QUERY, 30, keep))
+    assert kept.is_set()
 
 
 async def test_after_an_objection_nothing_is_kept_before_the_end() -> None:
