@@ -217,7 +217,14 @@ _PLACE = {TEXT: "location timezone city state", COUNTRY: "country", COUNTRY_CODE
 TYPES: Mapping[str, Mapping[str, FieldType]] = {
     COMPANY: {
         **_types({TEXT: "name sector industry_group industry sub_industry company_type ticker"}),
-        **_types({TEXT: "clearbit_id", DOMAIN: "domain", LOGO: "logo_url", PROSE: "description"}),
+        **_types(
+            {
+                TEXT: "clearbit_id pdl_id apollo_id",
+                DOMAIN: "domain",
+                LOGO: "logo_url",
+                PROSE: "description",
+            }
+        ),
         **_types({COUNT: "employee_count annual_revenue raised alexa_rank twitter_followers"}),
         **_types({YEAR: "founded_year", RANGE: "employee_range"}),
         **_types({ESTIMATE: "estimated_annual_revenue", TEXTS: "tags tech_stack", PHONE: "phone"}),
@@ -226,6 +233,7 @@ TYPES: Mapping[str, Mapping[str, FieldType]] = {
     },
     PERSON: {
         **_types({TEXT: "full_name first_name last_name job_title role seniority", PROSE: "bio"}),
+        **_types({TEXT: "pdl_id apollo_id"}),
         **_types({URL: "avatar_url", PHONE: "phone"}),
         **_types(_PLACE),
         **_handles(Kind.PERSON),
