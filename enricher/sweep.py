@@ -19,9 +19,10 @@ from loguru import logger
 
 from enricher import metrics
 from enricher.bell import Bell
+from enricher.lead import Status
 from enricher.outage import Outage, pause
 from enricher.settings import WorkSettings
-from enricher.store import DatabaseTrouble, undated
+from enricher.store import DatabaseTrouble, book, undated, unmoved
 from enricher.store.checkpoints import Checkpoints
 from enricher.store.history import History
 from enricher.store.leads import Leads
@@ -50,6 +51,8 @@ class Sweep:
     every_seconds: float = _EVERY_SECONDS
     outage: Outage = field(default_factory=lambda: Outage("sweep"))
     random: Random = field(default_factory=Random)
+    _late: dict[tuple[bytes, str, str], float] = field(default_factory=dict)
+    """Leases that end later than they could have been given for, as they were seen first."""
 
     @classmethod
     def beside(cls, watcher: Watcher, settings: WorkSettings) -> Sweep:
@@ -79,8 +82,10 @@ class Sweep:
         began = time.monotonic()
         try:
             await self._take_up_strays(stop)
+            await self._take_up_late()
             await self._date_anew(stop)
         except DatabaseTrouble as error:
+            self._late.clear()  # nobody could renew a lease meanwhile, or nothing was seen of it
             return max(self.outage.failed(error), self.every_seconds / _SHARE)
         self.outage.succeeded()
         every = self.every_seconds * (0.8 + 0.2 * self.random.random())
@@ -97,6 +102,24 @@ class Sweep:
         self._tell("stray", taken_up)
         if taken_up:
             self.bell.ring()
+
+    async def _take_up_late(self) -> None:
+        """A server's clock that was set back makes all leases end late. Who lives renews his, and that is
+        seen: one that stands as it was for two leases is over. A daemon whose lease is more than six times ours
+        may lose its own that way."""
+        now, longest = time.monotonic(), (_LEASES * self.leads.lease).total_seconds()
+        seen = {
+            (book.id_key(each["_id"]), str(each.get("claim_id")), str(each["due_at"])): each
+            for each in await unmoved.late_leases(self.leads.collection, self.leads.lease)
+        }
+        self._late = {mark: self._late.get(mark, now) for mark in seen}
+        over = [seen[mark] for mark, since in self._late.items() if now - since > longest]
+        if not over:
+            return
+        as_seen = {"enrichment.due_at": {"$in": [each["due_at"] for each in over]}}
+        only = {"enrichment_status": Status.PROCESSING, **as_seen}
+        self._tell("stray", await self.leads.take_up([each["_id"] for each in over], only))
+        self.bell.ring()
 
     async def _date_anew(self, stop: asyncio.Event) -> None:
         since = await self.checkpoints.started_at()

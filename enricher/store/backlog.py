@@ -180,16 +180,17 @@ def _questions(now: datetime, providers: Iterable[str], most: int = MOST) -> _Qu
     """A range with a fixed end is counted by its keys alone; `$$NOW` would have every lead read."""
     pending: Document = {"enrichment_status": Status.PENDING}
     fresh = {**pending, **book.FRESH}
+    believable = {"$gt": now - book.LONGEST_WAIT, "$lte": now}
     asked = {
         Lane.FRESH: _count(Lane.FRESH, fresh, most),
-        f"{Lane.FRESH} since": _first(Lane.FRESH, fresh, "enrichment.queued_at", _DATES),
-        Lane.BACKFILL: _behind(pending, most),
+        f"{Lane.FRESH} since": _first(Lane.FRESH, fresh, "enrichment.queued_at", believable),
+        Lane.BACKFILL: _behind(pending, most, believable),
     }
     for lane, status in _DUE.items():
         until = {**_DATES, "$lte": now}
         due = {"enrichment_status": status, "enrichment.due_at": until}
         asked[lane] = _count(lane, due, most)
-        asked[f"{lane} since"] = _first(lane, due, "enrichment.due_at", until)
+        asked[f"{lane} since"] = _first(lane, due, "enrichment.due_at", believable)
     for status in (Status.PROCESSING, Status.RETRYING):
         waiting = {"enrichment_status": status, "enrichment.due_at": _DATES}
         asked[status] = _count(status, waiting, most)
@@ -221,10 +222,12 @@ def _first(lane: Lane, match: Document, field_: str, dates: Document) -> list[Do
     ]
 
 
-def _behind(pending: Document, most: int) -> list[Document]:
+def _behind(pending: Document, most: int, dates: Document) -> list[Document]:
     """No index has them by age; but a backfill has a thousand at most pending at a time."""
     queued_at = "$enrichment.queued_at"
-    since = {"$cond": [book.is_type(queued_at, "date"), queued_at, None]}
+    within = [{name: [queued_at, date]} for name, date in dates.items()]
+    is_date = book.is_type(queued_at, "date")
+    since = {"$cond": [{"$and": [is_date, *within]}, queued_at, None]}
     return [
         {"$match": {**pending, "enrichment.priority": {"$not": book.FRESH["enrichment.priority"]}}},
         {"$limit": most + 1},

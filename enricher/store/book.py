@@ -95,9 +95,22 @@ INTERRUPTIONS: Expression = {
 }
 """As a claim would find them."""
 
-QUEUED_AT: Expression = {
-    "$cond": [is_type("$enrichment.queued_at", "date"), "$enrichment.queued_at", "$$NOW"]
+LONGEST_WAIT = timedelta(days=366)
+"""A lead that says it has been work for longer says nothing: somebody made the date up."""
+_LONGEST_AGO: Expression = {"$subtract": ["$$NOW", LONGEST_WAIT // timedelta(milliseconds=1)]}
+
+
+def _is_believable(path: Expression) -> Expression:
+    return {"$and": [{"$eq": [{"$type": path}, "date"]}, {"$gt": [path, _LONGEST_AGO]}]}
+
+
+_IS_QUEUED = {
+    "$and": [
+        _is_believable("$enrichment.queued_at"),
+        {"$lte": ["$enrichment.queued_at", "$$NOW"]},
+    ]
 }
+QUEUED_AT: Expression = {"$cond": [_IS_QUEUED, "$enrichment.queued_at", "$$NOW"]}
 """Since when it has been work; from now on if that is not known."""
 
 
@@ -259,7 +272,8 @@ def claiming(
     is_pending = {"$eq": ["$enrichment_status", Status.PENDING]}
     fresh = {"$and": [is_pending, {"$ne": ["$enrichment.released", True]}]}
     since = {"$cond": [is_pending, "$enrichment.queued_at", "$enrichment.due_at"]}
-    waited = {"$cond": [{"$eq": [{"$type": since}, "date"]}, {"$subtract": ["$$NOW", since]}, None]}
+    passed = {"$subtract": ["$$NOW", {"$min": [since, "$$NOW"]}]}
+    waited = {"$cond": [_is_believable(since), passed, None]}
     claimed = {
         "token": {"$add": [{"$ifNull": [TOKEN, 0]}, 1]},
         "claim_id": claim_id,

@@ -7,6 +7,10 @@ reading it again and again without a gap, has seen no beat for a while. After an
 looks old, so a failed or a late read begins the observation anew, and a living holder has that
 while to beat.
 
+A server's clock may be set back, or that of the next primary be behind: then the last beat lies ahead, and looks
+young for as long as the clock went back. Of such a flight an observer's own watch is all there is to go by,
+and it has to last for a whole lease.
+
 A wrong judgement costs the price of one call and no more: a flight is replaced by compare-and-set
 on the beat that was seen, and a late answer is stored all the same.
 """
@@ -86,7 +90,8 @@ class Vigil:
 
     It is abandoned when it has been silent for a whole lease by the server's clock, and the observer
     has seen for himself, without a gap, that no beat came for a while. Silence alone proves
-    nothing: after an outage every living holder has been silent.
+    nothing: after an outage every living holder has been silent. Where the clock went back, he has to see
+    all of the lease himself.
     """
 
     lease: float
@@ -99,8 +104,12 @@ class Vigil:
         if beat is None or beat != self._beat or now - self._last > self.lease / _GAPS_PER_LEASE:
             self._beat, self._since = beat, now
         self._last = now
+        if beat is None:
+            return False
+        if beat.silent < 0:
+            return now - self._since >= self.lease
         watched = min(_WATCHED_SECONDS, self.lease / _WATCHES_PER_LEASE)
-        return beat is not None and beat.silent >= self.lease and now - self._since >= watched
+        return beat.silent >= self.lease and now - self._since >= watched
 
 
 class Flights:

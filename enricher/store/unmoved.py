@@ -16,7 +16,7 @@ should: so looking for them costs the same whatever there is besides. A count st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import Any
@@ -126,6 +126,16 @@ def far_ahead(now: datetime, longest_lease: timedelta) -> list[Document]:
         {_STATUS: Status.PROCESSING, _DUE_AT: {"$gt": now + longest_lease}},
         {_STATUS: Status.RETRYING, _DUE_AT: {"$gt": now + LONGEST_HOLD}},
     ]
+
+
+async def late_leases(leads: AsyncCollection[Document], lease: timedelta) -> list[Document]:
+    """Leads in work, up to `MOST`, whose lease ends later than one that was given now would: id, claim and
+    end of each. They are few, unless the server's clock was just set back. Raises DatabaseTrouble."""
+    hello = await leads.database.client.admin.command("hello")
+    ends = hello["localTime"].replace(tzinfo=UTC) + lease
+    match = {_STATUS: Status.PROCESSING, _DUE_AT: {"$gt": ends}}
+    fields = {"claim_id": "$enrichment.claim_id", "due_at": f"${_DUE_AT}"}
+    return await leads.find(match, fields).limit(MOST).to_list()
 
 
 async def count(leads: AsyncCollection[Document]) -> Mapping[str, int] | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from enricher.lead import (
     Completed,
@@ -57,6 +57,11 @@ _ASKED_ABOUT = ("email", "company_domain", "website")
 
 def _is_date(value: object) -> bool:
     return isinstance(value, FromNow) or (isinstance(value, datetime) and value > EPOCH)
+
+
+def _is_believable(since: object) -> TypeGuard[datetime]:
+    """No lead has been work for longer than a year."""
+    return isinstance(since, datetime) and since > datetime.now(UTC) - timedelta(days=366)
 
 
 @dataclass(slots=True)
@@ -186,7 +191,7 @@ class ModelLead:
             claim_id=lease.claim_id,
             holder=holder,
             due_at=FromNow(LEASE),
-            waited_ms=MillisecondsSince(since) if isinstance(since, datetime) else None,
+            waited_ms=MillisecondsSince(since) if _is_believable(since) else None,
             attempts=1 if is_fresh else self._attempts + 1,
             interruptions=self._interruptions + 1 if self.status == "processing" else 0,
             answered={} if is_fresh or not isinstance(answered, dict) else answered,
@@ -285,7 +290,7 @@ class ModelLead:
 
     def _queued(self, **values: Any) -> None:
         since = self.book.get("queued_at")
-        self._note(queued_at=since if isinstance(since, datetime) else NOW, **values)
+        self._note(queued_at=since if _is_believable(since) else NOW, **values)
         self.document["enrichment_status"] = "pending"
 
     def _given_up(self, **values: Any) -> None:

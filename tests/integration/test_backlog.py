@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
@@ -31,7 +32,7 @@ def pending(since: object = PAST, priority: object = 0) -> Document:
     }
 
 
-def due(status: str, at: datetime, **book_keeping: Any) -> Document:
+def due(status: str, at: object, **book_keeping: Any) -> Document:
     return {"enrichment_status": status, "enrichment": {"due_at": at, **book_keeping}}
 
 
@@ -106,6 +107,34 @@ async def test_garbage_in_the_book_keeping_is_counted_and_breaks_nothing(
     found = await backlog.look(ours, PROVIDERS)
     assert found.pending == 3
     assert all(queue.since is None for queue in found.lanes.values())
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(1970, 1, 2, tzinfo=UTC),
+        PAST - timedelta(days=400),
+        datetime(9999, 12, 31, tzinfo=UTC),
+        DatetimeMS(-(2**63)),
+        DatetimeMS(2**63 - 1),
+        "yesterday",
+    ],
+    ids=str,
+)
+async def test_no_lead_has_waited_since_a_date_that_is_invented(
+    ours: AsyncCollection[Document], forged: object
+) -> None:
+    """It counts, and the age of the oldest is that of an honest one."""
+    honest = [pending(PAST), pending(PAST - HOUR, priority=BEHIND)]
+    honest += [due(status, PAST) for status in ("retrying", "processing", "completed")]
+    forgeries = [pending(since=forged), pending(since=forged, priority=BEHIND)]
+    forgeries += [due(status, forged) for status in ("retrying", "processing", "completed")]
+    await ours.insert_many([*honest, *forgeries])
+    found = await backlog.look(ours)
+    assert found.pending == 4
+    since = {lane: queue.since for lane, queue in found.lanes.items()}
+    assert since == dict.fromkeys(Lane, PAST) | {Lane.BACKFILL: PAST - HOUR}
 
 
 async def test_leads_that_ended_are_counted_by_status(ours: AsyncCollection[Document]) -> None:

@@ -187,7 +187,12 @@ async def test_a_released_lead_goes_on_with_its_run(ours: AsyncCollection[Docume
         ("pending", {}, None),
         ("pending", {"queued_at": "yesterday"}, None),
         ("pending", {"queued_at": FUTURE}, 0),
-        ("pending", {"queued_at": DatetimeMS(-(2**63))}, 0),
+        ("pending", {"queued_at": DatetimeMS(2**63 - 1)}, 0),
+        ("pending", {"queued_at": DatetimeMS(-(2**63))}, None),
+        ("pending", {"queued_at": datetime(1, 1, 1, tzinfo=UTC)}, None),
+        ("pending", {"queued_at": PAST - timedelta(days=400)}, None),
+        ("pending", {"queued_at": datetime(9999, 12, 31, tzinfo=UTC)}, 0),
+        ("retrying", {"due_at": datetime(1970, 1, 2, tzinfo=UTC)}, None),
     ],
 )
 async def test_a_lease_knows_how_long_the_lead_had_been_work(

@@ -312,6 +312,42 @@ def test_what_has_been_silent_for_less_than_a_lease_is_not_abandoned() -> None:
     assert not any(_judged(*_every(0.5, fresh, 100.0, 110.0)))
 
 
+def test_a_beat_that_lies_ahead_is_judged_by_the_watch_alone() -> None:
+    """The server's clock went back an hour: by it the beat is still to come."""
+    ahead = Beat("x", 1, silent=-3600)
+    assert _judged(*_every(0.5, ahead, 100.0, 106.0)) == [False] * 12 + [True]
+    beating = [(100.0 + n, Beat("x", n, silent=-3600)) for n in range(20)]
+    assert not any(_judged(*beating))
+
+
+async def test_a_dead_holder_is_replaced_also_when_the_servers_clock_goes_back_an_hour(
+    database: Database, ours: Cache, theirs: Cache
+) -> None:
+    async with running(ours) as life:
+        await taken(ours)
+        life.cancel()
+    await clock_goes_back(database)
+    assert await theirs.wait(KEY) is None
+    assert (await taken(theirs)).took_over
+
+
+async def test_a_living_holder_is_not_when_the_servers_clock_goes_back(
+    database: Database, ours: Cache, theirs: Cache
+) -> None:
+    async with running(ours):
+        await taken(ours)
+        await clock_goes_back(database)
+        async with waiting(theirs) as wait:
+            await eventually(lambda: has_beaten(database, more_than=10), within=15)
+            assert not wait.done()
+
+
+async def clock_goes_back(database: Database) -> None:
+    """To the database it is the same: all that is stored moves ahead by an hour."""
+    later = {"$add": ["$flight.at", 3_600_000]}
+    await database[COLLECTION].update_many({}, [{"$set": {"flight.at": later}}])
+
+
 def test_a_beat_begins_the_watch_anew() -> None:
     seen = [*_every(0.5, BEAT, 100.0, 101.0), *_every(0.5, NEXT, 101.5, 103.0)]
     assert _judged(*seen) == [False] * 6 + [True]

@@ -18,6 +18,7 @@ from enricher.store.unmoved import Reason
 from enricher.sweep import Sweep
 from tests.integration.queueing import FUTURE, HOUR, PAST, insert, queue, read
 from tests.observing import counted
+from tests.waiting import eventually
 
 Leads = AsyncCollection[Document]
 PERIOD = timedelta(days=90)
@@ -96,10 +97,48 @@ async def test_who_is_in_work_and_held_by_nobody_is_work_again(
     assert (await read(fresh))["enrichment_status"] == "pending"
 
 
+AN_HOUR_LATE = datetime.now(UTC) + timedelta(minutes=59)
+
+
+async def test_a_lease_that_ends_late_and_is_not_renewed_is_over(fresh: Leads) -> None:
+    """Its daemon died, and the server's clock was set back an hour."""
+    await insert(fresh, enrichment_status="processing", enrichment=soon(due_at=AN_HOUR_LATE))
+    watcher = Sweep(
+        queue(fresh, timedelta(seconds=0.5)),
+        History(fresh),
+        Checkpoints(fresh.database, fresh.name, "a pipeline"),
+        Bell(),
+        lambda: True,
+        PERIOD,
+        every_seconds=0.2,
+    )
+    stop = asyncio.Event()
+    sweeping = asyncio.create_task(watcher.run(stop))
+
+    async def is_work() -> bool:
+        return bool((await read(fresh))["enrichment_status"] == "pending")
+
+    await eventually(is_work, within=15)
+    stop.set()
+    await sweeping
+
+
+async def test_a_lease_that_is_renewed_is_not_over_however_late_it_ends(fresh: Leads) -> None:
+    await insert(fresh, enrichment_status="processing", enrichment=soon(due_at=AN_HOUR_LATE))
+    watcher = sweep(fresh)
+    watcher.leads.lease = timedelta(0)
+    for minute in range(5):
+        await watcher._sweep(asyncio.Event())
+        renewed = {"enrichment.due_at": AN_HOUR_LATE - timedelta(minutes=minute + 1)}
+        await fresh.update_one({}, {"$set": renewed})
+    assert (await read(fresh))["enrichment_status"] == "processing"
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"enrichment_status": "processing", "enrichment": soon()},
+        {"enrichment_status": "processing", "enrichment": soon(due_at=AN_HOUR_LATE)},
         {"enrichment_status": "processing", "enrichment": {**OURS, "due_at": PAST}},
         {"enrichment_status": "retrying", "enrichment": {**OURS, "holder": None}},
         {"enrichment_status": "retrying", "enrichment": {"due_at": PAST + 30 * 24 * HOUR}},
