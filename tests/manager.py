@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from tests.waiting import patience
+
 
 class Manager:
     """Listens at `name`: a path, or `@name` in the abstract space."""
@@ -20,7 +22,7 @@ class Manager:
 
     async def hears(self, within: float = 10.0) -> str:
         """The next thing that it is told."""
-        async with asyncio.timeout(within):
+        async with patience(within):
             return (await asyncio.get_running_loop().sock_recv(self._socket, 100)).decode()
 
     async def hears_until(self, last: str) -> list[str]:

@@ -11,17 +11,23 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.waiting import patience
+
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
 """All that a process sees of our environment: no setting leaks in from outside."""
 
 Line = dict[str, Any]
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - within it a directory of our own
+_PLENTY = 6 * 2**30
 
 _CONSOLE = re.compile(r"[\d:.]{12} [A-Z]+ +(?P<event>[a-z]+\.[a-z_]+)(?P<fields>(?: .*)?)")
 _FIELD = re.compile(r" ([\w.]+)=([^\s\"]+)")
@@ -34,6 +40,19 @@ def bound_to_us() -> tuple[str, ...]:
     """
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "KILL") if setpriv else ()
+
+
+@contextmanager
+def server_directory() -> Iterator[Path]:
+    """For the data of a `mongod`: in memory where there is plenty, for a disk makes each write wait."""
+    with tempfile.TemporaryDirectory(prefix="enricher-mongod-", dir=_in_memory()) as directory:
+        yield Path(directory)
+
+
+def _in_memory() -> Path | None:
+    """None where somebody chose a place, and where several servers of 0.5 GB each may not fit."""
+    is_free = "TMPDIR" not in os.environ and _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK)
+    return _MEMORY if is_free and shutil.disk_usage(_MEMORY).free > _PLENTY else None
 
 
 def free_port() -> int:
@@ -134,7 +153,7 @@ class Daemon:
         """The exit code, once it has ended and all it wrote has been read."""
         __tracebackhide__ = True
         try:
-            async with asyncio.timeout(within):
+            async with patience(within):
                 await asyncio.wait(self._readers)  # unlike `gather`, leaves them be when time is up
                 return await self.process.wait()
         except TimeoutError:
@@ -149,7 +168,7 @@ class Daemon:
         """The first line of this event, past or to come; fails at once when the process ends."""
         __tracebackhide__ = True
         try:
-            async with asyncio.timeout(within), self._news:
+            async with patience(within), self._news:
                 while not (found := self.events(name, **fields)):
                     assert not self._is_over, f"ended before {name} {fields}\n{self._tail()}"
                     await self._news.wait()

@@ -29,6 +29,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.demo.simulator import Simulator
 from enricher.lead import Document, LeadId
 from tests.processes import Daemon
+from tests.waiting import patience
 
 ENDS = ("completed", "failed", "skipped")
 SETTLED = (*ENDS, "retrying")
@@ -135,7 +136,7 @@ class Witness:
         """Wait for the leads: `holds` is asked again after each change."""
         __tracebackhide__ = True
         try:
-            async with asyncio.timeout(within), self._news:
+            async with patience(within), self._news:
                 await self._news.wait_for(holds)
         except TimeoutError:
             seen = Counter(steps[-1].status for steps in self.steps.values() if steps)

@@ -30,6 +30,7 @@ from enricher.store.settle import Settler
 from enricher.waterfall import Waterfall
 from enricher.worker import Worker
 from tests.scripted import KEYRING, Scripted
+from tests.waiting import patience
 
 MINUTE = timedelta(minutes=1)
 
@@ -59,7 +60,7 @@ class Working:
     async def drained(self, within: float = 10) -> None:
         """Stop, and wait until all is drained."""
         self.stop.set()
-        async with asyncio.timeout(within):
+        async with patience(within):
             await self._tasks[0]
 
     async def killed(self) -> None:

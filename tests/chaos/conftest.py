@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from tests.chaos.replica_set import ReplicaSet
-from tests.chaos.report import VERDICTS, table
+from tests.chaos.report import VERDICTS, Verdict, table
+from tests.processes import server_directory
 
 
 @pytest.fixture(scope="session")
 def three_nodes(mongod: Path) -> Iterator[ReplicaSet]:
     """One set for the whole run: to form it takes seconds."""
-    with tempfile.TemporaryDirectory(prefix="enricher-chaos-") as directory:
-        servers = ReplicaSet(Path(directory), mongod)
+    with server_directory() as directory:
+        servers = ReplicaSet(directory, mongod)
         try:
             asyncio.run(servers.start())
             yield servers
@@ -32,6 +34,19 @@ async def servers(three_nodes: ReplicaSet) -> AsyncIterator[ReplicaSet]:
     await three_nodes.whole()
     yield three_nodes
     await three_nodes.whole()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands over what it saw."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["verdicts"] = [asdict(verdict) for verdict in VERDICTS]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Workers end in any order; one that died has left nothing."""
+    verdicts = getattr(node, "workeroutput", {}).get("verdicts", ())
+    VERDICTS.extend(Verdict(**verdict) for verdict in verdicts)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,7 +17,7 @@ from enricher.store.checkpoints import COLLECTION
 from enricher.store.history import collection_name
 from tests.chaos.replica_set import ReplicaSet, lone_node
 from tests.chaos.world import World, open_world
-from tests.processes import Daemon
+from tests.processes import Daemon, server_directory
 from tests.rig import Rig, address, open_rig
 from tests.waiting import eventually
 
@@ -34,8 +33,8 @@ _NOISE: Document = {"noise": "x" * 100_000}
 @pytest.fixture(scope="module")
 def nodes(mongod: Path) -> Iterator[list[ReplicaSet]]:
     """Two clusters of one node, each started by the test that first needs it."""
-    with tempfile.TemporaryDirectory(prefix="enricher-oplog-") as directory:
-        both = [lone_node(Path(directory) / name, mongod, OPLOG_MB) for name in ("one", "other")]
+    with server_directory() as directory:
+        both = [lone_node(directory / name, mongod, OPLOG_MB) for name in ("one", "other")]
         try:
             yield both
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +16,7 @@ import pytest_asyncio
 from enricher.lead import Document
 from tests.chaos.replica_set import GuardedSet
 from tests.chaos.world import World, open_world
-from tests.processes import Daemon
+from tests.processes import Daemon, server_directory
 from tests.roles import documented
 from tests.waiting import eventually
 
@@ -29,8 +28,8 @@ LINE_EVERY_SECONDS = 10
 
 @pytest.fixture(scope="module")
 def guarded_node(mongod: Path) -> Iterator[GuardedSet]:
-    with tempfile.TemporaryDirectory(prefix="enricher-guarded-") as directory:
-        servers = GuardedSet(Path(directory), mongod)
+    with server_directory() as directory:
+        servers = GuardedSet(directory, mongod)
         try:
             yield servers
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from enricher.store import server
 from enricher.store.history import collection_name
 from enricher.store.indexes import Indexes
 from tests.integration.faults import Faults
+from tests.processes import server_directory
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def shared_database(mongodb_uri: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def faulty_uri(mongod: Path) -> Iterator[str]:
     """A replica set with fail points. Always an embedded one: others do not allow them."""
-    with tempfile.TemporaryDirectory(prefix="enricher-mongod-") as directory:
+    with server_directory() as directory:
         server = EmbeddedServer(
-            Path(directory), binary=mongod, extra_args=["--setParameter=enableTestCommands=1"]
+            directory, binary=mongod, extra_args=["--setParameter=enableTestCommands=1"]
         )
         asyncio.run(server.start())
         try:

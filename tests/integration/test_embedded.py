@@ -21,7 +21,7 @@ from enricher.embedded import EmbeddedServer, find_mongod
 from enricher.errors import EmbeddedServerError
 from enricher.lead import Document
 from tests.processes import bound_to_us
-from tests.waiting import eventually
+from tests.waiting import eventually, patience
 
 OWNER = """
 import asyncio, sys
@@ -80,7 +80,7 @@ async def _killed_owner(data_dir: Path) -> AsyncIterator[int]:
         stdout=asyncio.subprocess.PIPE,
     )
     assert owner.stdout is not None
-    async with asyncio.timeout(30):
+    async with patience(30):
         assert await owner.stdout.readline() == b"up\n"
     owner.kill()
     await owner.communicate()

@@ -24,7 +24,7 @@ from tests.cable import Cable, cable_to, client_over
 from tests.integration.faults import Faults
 from tests.integration.queueing import Commands, server_time
 from tests.integration.test_cache import DAY, INTERRUPTED, KEY, OTHER, REPLY, stored, taken
-from tests.waiting import eventually
+from tests.waiting import eventually, patience
 
 Database = AsyncDatabase[Document]
 
@@ -53,7 +53,7 @@ async def running(cache: Cache) -> AsyncIterator[asyncio.Task[None]]:
         yield task
     finally:
         stop.set()
-        async with asyncio.timeout(10):
+        async with patience(10):
             await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled() or task.exception() is None
 
@@ -135,7 +135,7 @@ async def test_an_answer_reaches_those_who_wait(ours: Cache, theirs: Cache) -> N
     async with waiting(theirs) as first, waiting(theirs) as second:
         await asyncio.sleep(0)
         await ours.keep(flight, REPLY, DAY)
-        async with asyncio.timeout(5):
+        async with patience(5):
             assert [await first, await second] == [REPLY, REPLY]
 
 
@@ -401,7 +401,7 @@ async def test_an_outage_longer_than_the_lease_makes_no_living_holder_look_dead(
                 assert not wait.done()
                 assert await observer.take(KEY, "acme") is None
                 await holder.keep(flight, REPLY, DAY)
-                async with asyncio.timeout(10):
+                async with patience(10):
                     assert await wait == REPLY
 
 
@@ -415,7 +415,7 @@ async def test_a_holder_that_died_during_an_outage_is_replaced_after_it(
             await asyncio.sleep(1.5 * LEASE)
             assert not wait.done()
             cable.mend()
-            async with asyncio.timeout(20):
+            async with patience(20):
                 assert await wait is None
         assert (await taken(observer)).took_over
 
@@ -524,7 +524,7 @@ async def test_a_write_that_lost_a_race_is_no_outage_and_takes_nothing_from_the_
 
 
 async def test_a_heartbeat_of_flights_ends_at_once_when_told_to(ours: Cache) -> None:
-    async with asyncio.timeout(2), running(ours):
+    async with patience(2), running(ours):
         await asyncio.sleep(0)
 
 

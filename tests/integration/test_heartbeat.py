@@ -17,7 +17,7 @@ from enricher.store.leads import Leads
 from tests.cable import Cable, cable_to, client_over
 from tests.observing import counted, events, logged
 from tests.scripted import Door, company, provider
-from tests.waiting import eventually
+from tests.waiting import eventually, patience
 from tests.working import queue, working
 
 Collection = AsyncCollection[Document]
@@ -61,7 +61,7 @@ async def beating(heartbeat: Heartbeat) -> AsyncIterator[asyncio.Event]:
         yield stop
     finally:
         stop.set()
-        async with asyncio.timeout(5):
+        async with patience(5):
             await running
 
 
@@ -78,7 +78,7 @@ async def _for_ever() -> None:
 
 
 async def cancelled(work: asyncio.Task[None], within: float = 5) -> None:
-    async with asyncio.timeout(within):
+    async with patience(within):
         await asyncio.gather(work, return_exceptions=True)
     assert work.cancelled()
 
@@ -143,9 +143,8 @@ def _is_past(lease: Lease) -> bool:
 
 
 async def test_a_heartbeat_ends_at_once_when_told_to(leads: Collection) -> None:
-    async with asyncio.timeout(2):
-        async with beating(Heartbeat(queue(leads))):
-            await asyncio.sleep(0)
+    async with patience(2), beating(Heartbeat(queue(leads))):
+        await asyncio.sleep(0)
 
 
 # -- lost ------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from tests.integration.queueing import (
     read,
     server_time,
 )
-from tests.waiting import eventually
+from tests.waiting import eventually, patience
 
 INTERRUPTED, SHUTDOWN, HOST_UNREACHABLE = 11601, 91, 6
 LARGEST = 16 * 1024 * 1024
@@ -586,7 +586,7 @@ async def test_a_lead_that_cannot_be_written_at_all_holds_up_nobody(
         await ours.update_one({"_id": 0}, {"$set": {"email": "new@quokka-freight.com"}})
     settles = settler(ours)
 
-    async with asyncio.timeout(5):
+    async with patience(5):
         settled = await asyncio.gather(*(settles.settle(lease, COMPLETED) for lease in leases))
 
     assert settled == [Settled.UNWRITABLE, Settled.WRITTEN]

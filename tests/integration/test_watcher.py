@@ -26,7 +26,7 @@ from enricher.watcher import Watcher
 from tests.integration.faults import Faults
 from tests.integration.queueing import PAST, insert, queue, read
 from tests.observing import counted, events, logged
-from tests.waiting import eventually
+from tests.waiting import eventually, patience
 
 INTERRUPTED, HISTORY_LOST = 11601, 286
 LIMIT = 10_000
@@ -90,7 +90,7 @@ async def watching(
         yield watcher
     finally:
         watcher.stop.set()
-        async with asyncio.timeout(5):
+        async with patience(5):
             await task
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from enricher.bell import Bell
+from tests.waiting import patience
 
 
 async def test_a_ring_wakes_who_waits() -> None:
@@ -13,14 +14,14 @@ async def test_a_ring_wakes_who_waits() -> None:
     waiting = asyncio.create_task(bell.wait(60))
     await asyncio.sleep(0)
     bell.ring()
-    async with asyncio.timeout(1):
+    async with patience(1):
         await waiting
 
 
 async def test_a_ring_that_came_before_is_not_lost() -> None:
     bell = Bell()
     bell.ring()
-    async with asyncio.timeout(1):
+    async with patience(1):
         await bell.wait(60)
 
 
@@ -44,5 +45,5 @@ async def test_a_ring_after_the_wait_is_kept_for_the_next() -> None:
     bell = Bell()
     await bell.wait(0)
     bell.ring()
-    async with asyncio.timeout(1):
+    async with patience(1):
         await bell.wait(60)

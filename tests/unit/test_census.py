@@ -17,7 +17,7 @@ from enricher.metrics import REGISTRY
 from enricher.store.backlog import Backlog, Ended, Lane, Queue
 from enricher.store.usage import BudgetLeft
 from tests.observing import counted
-from tests.waiting import eventually
+from tests.waiting import eventually, patience
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 NOTHING = dict.fromkeys(Lane, Queue())
@@ -94,7 +94,7 @@ async def counting(
         yield census
     finally:
         stop.set()
-        async with asyncio.timeout(2):
+        async with patience(2):
             await running
 
 

@@ -23,6 +23,7 @@ from enricher.providers.base import Window
 from enricher.retry import Retries
 from tests.observing import counted, events, logged
 from tests.scripted import Door, Scripted, company, in_turn, provider
+from tests.waiting import patience
 
 QUERY = Query(company_domain="acme.example")
 ACME = company(name="Acme")
@@ -159,7 +160,7 @@ async def test_nobody_waits_for_a_pause_that_is_longer_than_there_is_time() -> N
     asked = provider("acme", in_turn(Throttled(60), ACME))
     gate = gate_to(asked)
     assert await ask(gate, 5) == Throttled(60)
-    async with asyncio.timeout(1):
+    async with patience(1):
         answer = await ask(gate, 5)
     assert isinstance(answer, Throttled)
     assert answer.retry_after is not None

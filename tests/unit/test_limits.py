@@ -22,6 +22,7 @@ from enricher.paces import SLACK as FLEET_SLACK
 from enricher.paces import paces
 from enricher.providers.base import Window
 from tests.integration.callers import most_within
+from tests.waiting import patience
 
 SLACK = 0.25
 TOGETHER = 40
@@ -144,7 +145,7 @@ def test_no_pause_is_longer_than_a_day(seconds: float) -> None:
 
 async def test_without_windows_nobody_waits() -> None:
     callers = Callers(())
-    async with asyncio.timeout(1):
+    async with patience(1):
         await asyncio.gather(*(callers.one() for _ in range(1000)))
     assert len(callers.times) == 1000
 
@@ -173,7 +174,7 @@ async def test_while_a_hold_stands_callers_get_the_hold_and_no_slot() -> None:
     await asyncio.sleep(0)
     limiter.hold(Held("key refused", 60))
     limiter.hold(Held("quota", 5))
-    async with asyncio.timeout(5):
+    async with patience(5):
         for told in (await waiting, await limiter.acquire()):
             assert isinstance(told, Held)
             assert told.reason == "key refused"
@@ -189,7 +190,7 @@ async def test_whoever_gives_up_leaves_the_slot_to_those_who_come_later() -> Non
     await asyncio.sleep(0.05)
     await end([gone])
     await asyncio.sleep(0.6)  # its slot would have come and gone
-    async with asyncio.timeout(0.2):
+    async with patience(0.2):
         await limiter.acquire()
 
 
@@ -207,7 +208,7 @@ async def test_those_who_wait_when_it_is_closed_are_told() -> None:
 async def test_many_thousands_may_wait_and_leave() -> None:
     limiter = Limiter((Window(1, 60),))
     await limiter.acquire()
-    async with asyncio.timeout(20):
+    async with patience(20):
         for urgency in range(5):
             waiting = [asyncio.create_task(limiter.acquire(urgency)) for _ in range(4_000)]
             await asyncio.sleep(0)
@@ -287,7 +288,7 @@ async def test_a_long_pause_is_not_sat_out_with_a_lead_in_hand() -> None:
     limiter = Limiter((Window(100, 1),))
     waiting = asyncio.create_task(limiter.acquire())
     limiter.pause(40)
-    async with asyncio.timeout(5):
+    async with patience(5):
         for given in (await waiting, await limiter.acquire()):
             assert isinstance(given, Held)
             assert 30 < given.seconds <= 40

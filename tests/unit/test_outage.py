@@ -11,6 +11,7 @@ from pymongo.errors import AutoReconnect, OperationFailure
 
 from enricher.outage import Outage, describe, pause
 from tests.observing import counted, events, logged
+from tests.waiting import patience
 
 GONE = AutoReconnect("connection to db-1.internal closed, document {'email': 'ada@acme.example'}")
 
@@ -75,7 +76,7 @@ def test_an_error_is_described_without_what_it_quotes() -> None:
 @pytest.mark.parametrize("seconds", [0.02, 0, -1])
 async def test_a_pause_ends_by_itself(seconds: float) -> None:
     began = time.monotonic()
-    async with asyncio.timeout(5):
+    async with patience(5):
         await pause(asyncio.Event(), seconds)
     assert time.monotonic() - began >= seconds
 
@@ -85,7 +86,7 @@ async def test_a_pause_ends_at_once_when_it_is_time_to_stop() -> None:
     pausing = asyncio.create_task(pause(stop, 60))
     await asyncio.sleep(0)
     stop.set()
-    async with asyncio.timeout(1):
+    async with patience(1):
         await pausing
 
 

@@ -15,7 +15,7 @@ from enricher.providers.hunter_enrichment import HunterCompany
 from tests.observing import counted, events, logged
 from tests.scripted import Scripted, company, provider
 from tests.unit import vendor_case
-from tests.waiting import eventually
+from tests.waiting import eventually, patience
 
 ACCOUNT = {
     "verifications": {"used": 40, "available": 100},
@@ -94,7 +94,7 @@ async def test_a_stop_does_not_wait_for_a_vendor() -> None:
         return None
 
     running = asyncio.create_task(Plans([telling("slow", takes_its_time)], 0.01).run(stop))
-    async with asyncio.timeout(5):
+    async with patience(5):
         await is_asked.wait()
         stop.set()
         await running

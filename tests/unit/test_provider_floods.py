@@ -16,6 +16,7 @@ from enricher.providers.bounded import MOST_OF_ALL, MOST_OF_HEAD
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.transport import open_client
 from tests.floods import FLOODS, flooding
+from tests.waiting import patience
 
 QUERY = Query(company_domain="acme.example")
 BUFFERS = 12 * 1024 * 1024
@@ -64,7 +65,7 @@ async def test_an_answer_that_drips_ends_with_the_time(name: str) -> None:
     with flooding(name, seconds=0.05) as flood:
         async with open_client() as http:
             provider = ClearbitCompany(http, Access(SecretStr("key"), flood.url, timeout=0.6))
-            async with asyncio.timeout(5):
+            async with patience(5):
                 answer = await provider.ask(QUERY)
     assert isinstance(answer, Unavailable)
     assert flood.sent < MOST_OF_HEAD

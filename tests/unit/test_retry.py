@@ -21,6 +21,7 @@ from enricher.answer import (
 )
 from enricher.retry import Retries, Retry, with_retries
 from tests.scripted import Script, company, in_turn
+from tests.waiting import patience
 
 QUICK = Retries(tries=3, polls=5, first_wait=0.001, longest_wait=0.004)
 DOWN = Unavailable("503")
@@ -102,7 +103,7 @@ async def test_a_vendors_time_shorter_than_ours_does_not_hurry_us() -> None:
 @pytest.mark.parametrize("passing", [Throttled(10), Preparing(10), Throttled(float("inf"))])
 async def test_there_is_no_wait_that_would_not_end_before_the_deadline(passing: Answer) -> None:
     call = Call(passing)
-    async with asyncio.timeout(5):
+    async with patience(5):
         assert await call.outcome(seconds=9) == passing
     assert (call.tries, call.retries) == (1, [])
 

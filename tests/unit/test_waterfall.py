@@ -17,7 +17,7 @@ from enricher.retry import Retries
 from enricher.waterfall import _PATIENCE_SECONDS, Findings, Waterfall
 from tests.observing import counted
 from tests.scripted import Door, Scripted, company, keep_nothing, person, provider, verdict
-from tests.waiting import eventually
+from tests.waiting import eventually, patience
 
 QUERY = Query(email="ada@acme.example", company_domain="acme.example")
 ONE_TRY = Retries(tries=1)
@@ -44,7 +44,7 @@ async def test_the_kinds_are_asked_at_the_same_time() -> None:
     doors = [Door(ACME), Door(person(full_name="Ada")), Door(verdict(status="valid"))]
     made = [provider(kind, door, kind) for kind, door in zip(Kind, doors, strict=True)]
     asking = asyncio.create_task(ask(*made))
-    async with asyncio.timeout(5):
+    async with patience(5):
         await asyncio.gather(*(door.entered.wait() for door in doors))
     for door in doors:
         door.opened.set()
