@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -145,9 +145,14 @@ class Daemon:
         self.send(signal.SIGKILL)
 
     def send(self, number: signal.Signals) -> None:
-        """A signal to this process alone, by its pid; none when it is over."""
+        """A signal to this process alone, by its pid; none when it is over.
+
+        Not asyncio's own `send_signal`: that polls first, and when it finds the process dead its exit code
+        is lost to who waits for it.
+        """
         if self.process.returncode is None:
-            self.process.send_signal(number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     async def wait(self, within: float = 30.0) -> int:
         """The exit code, once it has ended and all it wrote has been read."""

@@ -21,7 +21,7 @@ from enricher.demo.simulator import VENDORS
 from enricher.lead import Document
 from enricher.providers.registry import VENDORS_PROVIDERS
 from tests.rig import KEYS, Rig, open_rig
-from tests.waiting import eventually
+from tests.waiting import business, eventually
 
 _ALL = tuple(each.name for each in VENDORS_PROVIDERS)
 _VENDORS = tuple(each.name for each in VENDORS)
@@ -48,6 +48,7 @@ async def open_world(
     off = json.dumps([name for name in _ALL if name not in only])
     async with open_rig(uri, **{**terms, **vendors}) as rig:
         wished = _PLAIN | {"ENRICHER_PROVIDERS_OFF": off} | dict(given or {})
+        wished["ENRICHER_LEAD_TIMEOUT_SECONDS"] *= business()
         environment = rig.environment() | {name: str(value) for name, value in wished.items()}
         async with app.build(settings.load(environment, None), uri) as daemon:
             running = asyncio.create_task(daemon.run(), name="daemon")

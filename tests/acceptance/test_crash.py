@@ -12,7 +12,7 @@ import pytest
 from enricher.lead import Document
 from tests.processes import Daemon
 from tests.rig import Rig, address, domain
-from tests.waiting import eventually
+from tests.waiting import business, eventually
 
 LEADS = 200
 LEASE_SECONDS = 2
@@ -62,7 +62,7 @@ async def test_a_process_beside_a_killed_one_finishes_its_leads(rig: Rig) -> Non
         killed_at = await kill_in_the_middle(rig, killed, leads)
         await rig.witness.all_ended(lead["_id"] for lead in leads)
         assert await other.metric("enricher_leases_lost_total") == 0
-    assert rig.witness.last_settle_at() < killed_at + LEASE_SECONDS + 2
+    assert rig.witness.last_settle_at() < killed_at + LEASE_SECONDS + 2 * business()
     assert settled_once(rig, leads)
 
 
@@ -78,7 +78,7 @@ async def test_a_restarted_process_finishes_what_the_killed_one_had_begun(rig: R
         up_at = time.monotonic()
         await rig.witness.all_ended(lead["_id"] for lead in leads)
     # Besides what was begun it has all the rest to do, alone.
-    assert rig.witness.last_settle_at() < max(killed_at + LEASE_SECONDS, up_at) + 6
+    assert rig.witness.last_settle_at() < max(killed_at + LEASE_SECONDS, up_at) + 6 * business()
     assert settled_once(rig, leads)
 
 

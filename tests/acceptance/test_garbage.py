@@ -23,6 +23,7 @@ from enricher.lead import Document
 from tests.personal import Personal, as_said
 from tests.processes import Daemon
 from tests.rig import KEYS, Rig, address, domain, open_rig
+from tests.waiting import business
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -78,7 +79,8 @@ class Bin:
 
 @asynccontextmanager
 async def open_bin(mongodb_uri: str) -> AsyncIterator[Bin]:
-    settings = {"ENRICHER_MAX_ATTEMPTS": 0, "ENRICHER_LEAD_TIMEOUT_SECONDS": 0.6}
+    # On a busy machine no lead would be done in so little time.
+    settings = {"ENRICHER_MAX_ATTEMPTS": 0, "ENRICHER_LEAD_TIMEOUT_SECONDS": 0.6 * business()}
     async with open_rig(mongodb_uri) as rig, rig.daemon(**settings) as daemon:
         await daemon.wait_for_event("history.recorded")
         yield Bin(rig, daemon)
