@@ -42,6 +42,7 @@ from enricher.brake import OBJECTIONS, OBJECTIONS_SECONDS, Lately, Objecting, is
 from enricher.gate import MOST_USELESS, Asking, Gate
 from enricher.outage import Outage
 from enricher.providers.base import Tried
+from enricher.providers.room import ROOM, one_answer
 from enricher.series import child
 from enricher.single_flight import SingleFlight
 from enricher.store import DatabaseTrouble
@@ -232,6 +233,10 @@ class PaidGate(Gate):
 
     async def _call_and_count(self, asking: Asking, flight: Flight | None) -> Answer:
         """One call: kept first, then settled. Who dies in between leaves it as ambiguous."""
+        with one_answer(ROOM):
+            return await self._call_and_keep(asking, flight)
+
+    async def _call_and_keep(self, asking: Asking, flight: Flight | None) -> Answer:
         tried, permit = _NOT_MADE, None
         try:
             permit = await self._permit(asking)

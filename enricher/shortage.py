@@ -86,18 +86,41 @@ def awake() -> float:
     return time.monotonic() - stood_still()
 
 
+class Clock:
+    """Of one time limit."""
+
+    def __init__(self) -> None:
+        self._stood = 0.0
+        self._stands_since: float | None = None
+
+    @property
+    def stood(self) -> float:
+        """Awake seconds that do not count."""
+        return self._stood + (0.0 if self._stands_since is None else awake() - self._stands_since)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """While we wait for something of our own."""
+        self._stands_since = awake()
+        try:
+            yield
+        finally:
+            self._stood, self._stands_since = self.stood, None
+
+
 @asynccontextmanager
-async def timeout(seconds: float) -> AsyncIterator[None]:
+async def timeout(seconds: float) -> AsyncIterator[Clock]:
     """As `asyncio.timeout`, for what somebody else does: in awake time. An infinite one costs no timer."""
+    clock = Clock()
     if seconds == math.inf:
-        yield
+        yield clock
         return
     loop, ends = asyncio.get_running_loop(), awake() + seconds
     async with asyncio.timeout(None) as limit:
         timers: list[asyncio.TimerHandle] = []
 
         def look() -> None:
-            left = ends - awake()
+            left = ends + clock.stood - awake()
             if left > 0:
                 timers[:] = [loop.call_later(left, look)]
             else:
@@ -105,7 +128,7 @@ async def timeout(seconds: float) -> AsyncIterator[None]:
 
         timers.append(loop.call_later(max(0.0, seconds), look))
         try:
-            yield
+            yield clock
         finally:
             timers[0].cancel()
 

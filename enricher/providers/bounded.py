@@ -52,6 +52,9 @@ class BoundedResponses(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """No further than it may go: what is read at once may be a thousand interim answers."""
+        if not data:  # reading goes on after a pause: the parser has kept what came before it
+            super().data_received(data)
+            return
         if not self._has_head:
             room = MOST_OF_HEAD - self._received
             head, data = data[:room], data[room:]

@@ -1,4 +1,4 @@
-"""The HTTP client that all providers share: aiohttp, with six habits turned off.
+"""The HTTP client that all providers share: aiohttp, with seven habits turned off.
 
 * It sends an idempotent request a second time, on its own and at once, when a kept-alive connection
   turns out to be closed. Neither the limiter nor the budget would know of that second call, and the
@@ -7,6 +7,7 @@
 * It keeps cookies, and would carry a vendor's from one lead's question to the next.
 * It follows redirects, with a key in a header of the vendor's own naming to whatever host.
 * It unpacks a body whatever its size becomes; here that ends at `MAX_BODY_BYTES`.
+* It reads as many bodies at once as are there, whatever that comes to (`room.py`).
 * It reads what stands around a body without an end (`bounded.py`).
 * It queues what exceeds a number of connections: calls whose moment has come would leave later, all at
   once. The leads in work bound the connections.
@@ -24,6 +25,7 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import cache
@@ -38,6 +40,7 @@ from enricher.answer import Reply
 from enricher.errors import SettingsError
 from enricher.providers import hints
 from enricher.providers.bounded import Endless, bound
+from enricher.providers.room import ROOM, SMALL, Room, Share, share_of
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """No vendor documents answers above 1 MB (PDL caps at 1 MB); more is a fault, not data."""
@@ -69,8 +72,9 @@ class Session(Protocol):
 class Client:
     """Sends a request and reads the reply."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, room: Room = ROOM) -> None:
         self._session = session
+        self._room = room
 
     async def fetch(
         self, method: str, url: URL, headers: Mapping[str, str], seconds: float = 10.0
@@ -89,9 +93,10 @@ class Client:
         replied: aiohttp.ClientResponse | None = None
         body, flaw = b"", _CUT_OFF
         try:
-            async with shortage.timeout(seconds), asking as response:
+            async with shortage.timeout(seconds) as clock, asking as response:
                 replied = response
-                body, flaw = await _body_of(response)
+                with share_of(self._room) as share:
+                    body, flaw = await _Body(response, clock, share).read()
                 if flaw:
                     response.close()  # there may be any amount of it still to come
         except TimeoutError:
@@ -152,19 +157,49 @@ def _tls() -> ssl.SSLContext:
 # -- a reply ---------------------------------------------------------------------------------
 
 
-async def _body_of(response: aiohttp.ClientResponse) -> tuple[bytes, str]:
-    """The body, and why it could not be had."""
-    body = bytearray()
-    while chunk := await response.content.readany():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return b"", _TOO_LARGE
-    for coding in _codings(response.headers.getall("Content-Encoding", ())):
-        unpacked = _unpacked(body, coding)
-        if len(unpacked) > MAX_BODY_BYTES:
-            return b"", _TOO_LARGE
-        body = bytearray(unpacked)
-    return bytes(body), ""
+@dataclass(slots=True)
+class _Body:
+    """Reads a body, as far as there is room for it."""
+
+    response: aiohttp.ClientResponse
+    clock: shortage.Clock
+    share: Share
+
+    async def read(self) -> tuple[bytes, str]:
+        """The body, and why it could not be had."""
+        body = await self._as_it_comes()
+        for coding in _codings(self.response.headers.getall("Content-Encoding", ())):
+            if len(body) > MAX_BODY_BYTES:
+                break
+            body = await self._unpacked(body, coding)
+        is_too_large = len(body) > MAX_BODY_BYTES
+        self.share.shrink(len(body) if len(body) > SMALL and not is_too_large else 0)
+        return (b"", _TOO_LARGE) if is_too_large else (bytes(body), "")
+
+    async def _as_it_comes(self) -> bytes | bytearray:
+        """A little more than is allowed at most."""
+        body = bytearray()
+        while chunk := await self.response.content.readany():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                break
+            if len(body) > SMALL:
+                await self._make_room()
+        return body
+
+    async def _unpacked(self, body: bytes | bytearray, coding: str) -> bytes:
+        unpacked = _unpacked(body, coding, SMALL)
+        if len(unpacked) <= SMALL:
+            return unpacked
+        del unpacked
+        await self._make_room()
+        return _unpacked(body, coding, MAX_BODY_BYTES)
+
+    async def _make_room(self) -> None:
+        """For the longest body, once; the call's clock stands still."""
+        if self.share.may_grow:
+            with self.clock.standing_still():
+                await self.share.take(MAX_BODY_BYTES)
 
 
 def _codings(headers: Sequence[str]) -> list[str]:
@@ -174,15 +209,15 @@ def _codings(headers: Sequence[str]) -> list[str]:
     return [each for each in reversed(words) if each in _ZLIB][:_MOST_LAYERS]
 
 
-def _unpacked(body: bytearray, coding: str) -> bytes:
-    """At most a byte more than is allowed; what is not packed after all stays as it is.
+def _unpacked(body: bytes | bytearray, coding: str, most: int) -> bytes:
+    """At most a byte more than `most`; what is not packed after all stays as it is.
 
     What was cut off is for the reader to judge: it is paid for, and perhaps only a checksum.
     """
     is_bare = coding == "deflate" and not body.startswith(_GZIP_MAGIC)
     for wrapping in (_GZIP_OR_ZLIB, _BARE) if is_bare else (_GZIP_OR_ZLIB,):
         try:
-            return zlib.decompressobj(wrapping).decompress(body, MAX_BODY_BYTES + 1)
+            return zlib.decompressobj(wrapping).decompress(body, most + 1)
         except zlib.error:
             continue
     return bytes(body)
