@@ -33,6 +33,7 @@ from enricher.waterfall import Findings, Waterfall
 _OVER_QUOTA = "over the plan's quota"
 _NO_MEMORY = "This lead waits: the process that worked on it could have no more memory."
 _NO_MEMORY_FOR = timedelta(seconds=60)
+_DOUBLED = "The enriched data holds a field more than once."
 _INTERNAL = "An internal error stopped the work on this lead: {name}."
 
 
@@ -68,6 +69,8 @@ class Enrichment:
         `keep` gets what one provider found while another takes long. A bug that one lead meets is that
         lead's outcome, and does not stop the others.
         """
+        if lead.is_doubled:
+            return Failed({}, _DOUBLED), None  # so the settle leaves the data alone
         try:
             return await self._attempt(lead, keep)
         except Exception as error:  # noqa: BLE001 - see above

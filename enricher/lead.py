@@ -110,6 +110,10 @@ class Lead:
     plan: str | None = None
     newer_than: datetime | None = None
     """Cached answers that are older do not count."""
+    data_bytes: int = 0
+    """The size of `enriched_data` in the database."""
+    is_doubled: bool = False
+    """Something in `enriched_data` stands there twice: to write over it would end the server."""
     job_title: str | None = None
     """As the lead's writer has it: shown beside what vendors say, never in place of it."""
 

@@ -122,7 +122,7 @@ async def timeout(seconds: float) -> AsyncIterator[Clock]:
         def look() -> None:
             left = ends + clock.stood - awake()
             if left > 0:
-                timers[:] = [loop.call_later(left, look)]
+                timers[:] = [loop.call_later(max(left, 0.001), look)]
             else:
                 limit.reschedule(loop.time())
 

@@ -44,6 +44,8 @@ _SLOT_WAIT_SECONDS = 0.02
 _LOOK_SECONDS = 0.1
 """How often to look whether the leads in work still wait for a limit: nothing tells of that."""
 _RELEASE_SECONDS = 5.0
+_MUCH_DATA = 64 * 1024
+"""Bytes: others may wait for the memory that such a lead takes."""
 
 Keep: TypeAlias = Callable[[Progress], Awaitable[None]]
 """Writes what one provider found while another takes long."""
@@ -112,7 +114,8 @@ class Worker:
         above = pressure.urgency if pressure.is_high else None
         try:
             has_suspect = any(self.leads.is_suspect(lease.lead) for lease in self._tasks.values())
-            claimed = await self.leads.claim(room, above, suspects=0 if has_suspect else 1)
+            data = sum(lease.lead.data_bytes for lease in self._tasks.values())
+            claimed = await self.leads.claim(room, above, 0 if has_suspect else 1, data)
         except DatabaseTrouble as error:
             await pause(stop, self.outage.failed(error))
             return
@@ -145,7 +148,7 @@ class Worker:
         lease = self._tasks.pop(task)
         self.heartbeat.let_go(lease)
         self._slot_freed.set()
-        if self.leads.is_suspect(lease.lead):
+        if self.leads.is_suspect(lease.lead) or lease.lead.data_bytes > _MUCH_DATA:
             self.bell.ring()  # the next one may be claimed
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.abandoned")

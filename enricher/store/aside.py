@@ -37,9 +37,10 @@ class Aside:
     def put(self, id_: LeadId, code: int | None, step: str) -> None:
         """The database refused it, with this code, at this step."""
         self.until[book.id_key(id_)] = time.monotonic() + SECONDS
-        self._tell(id_, code, step)
+        self.tell(id_, code, step)
 
-    def _tell(self, id_: LeadId, code: int | None, step: str) -> None:
+    def tell(self, id_: LeadId, code: int | None, step: str) -> None:
+        """Of one that cannot be written."""
         self._show()
         metrics.UNWRITABLE.inc()
         logger.bind(lead=label(id_), code=code, step=step).error("lead.unwritable")
@@ -61,7 +62,7 @@ class Aside:
         there = {book.id_key(each["_id"]) for each in found} | self._unreadable
         for key in [*(broken.keys() - there)][: _MOST_UNREADABLE - len(self._unreadable)]:
             self._unreadable.add(key)
-            self._tell(broken[key], None, "admit")
+            self.tell(broken[key], None, "admit")
 
     def _show(self) -> None:
         metrics.UNMOVED.labels("unwritable").set(self.leads)

@@ -67,12 +67,17 @@ LONGEST_TEXT_BYTES = 1024
 MAILBOX = f"enriched_data.{METADATA}.{SUBJECT}.mailbox"
 """Where the data says whose it is."""
 
-BOOK: Expression = {"$cond": [{"$eq": [{"$type": "$enrichment"}, "object"]}, "$enrichment", {}]}
-
 
 def is_type(path: str, name: str) -> Expression:
     """True when the field has that BSON type."""
     return {"$eq": [{"$type": path}, name]}
+
+
+DATA: Expression = {"$cond": [is_type("$enriched_data", "object"), "$enriched_data", None]}
+DATA_BYTES: Expression = {"$ifNull": [{"$bsonSize": DATA}, 0]}
+"""Of what the lead has so far; 0 where that is nothing."""
+
+BOOK: Expression = {"$cond": [{"$eq": [{"$type": "$enrichment"}, "object"]}, "$enrichment", {}]}
 
 
 def count(path: str) -> Expression:
@@ -141,6 +146,20 @@ def within_one_command(candidates: list[Document]) -> list[Document]:
         room -= len(id_key(candidate["_id"]))
         if room < 0:
             return candidates[: max(1, position)]
+    return candidates
+
+
+MOST_DATA_BYTES = 16 * 1024 * 1024
+"""Of what leads in work have so far: each is held in memory as it was read, and as it is written."""
+
+
+def within_room(candidates: list[Document], in_work: int) -> list[Document]:
+    """As many as there is memory for; a lone one in any case."""
+    left = MOST_DATA_BYTES - in_work
+    for position, candidate in enumerate(candidates):
+        left -= candidate["bytes"]
+        if left < 0:
+            return candidates[: position if in_work else max(1, position)]
     return candidates
 
 

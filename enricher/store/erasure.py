@@ -33,6 +33,7 @@ from enricher.merge import BY_FIELD, FLAGS, METADATA, SOCIAL
 from enricher.score import completeness
 from enricher.storable import mapping
 from enricher.store import book
+from enricher.store.doubled import ERASABLE
 from enricher.store.inputs import INPUTS, same_email, text_or_null
 from enricher.store.refusal import is_refusal
 from enricher.store.requests import SCAN_SECONDS
@@ -127,7 +128,7 @@ class Erasure:
     async def _write(self, id_: LeadId, pipeline: book.Pipeline, only: Document) -> Erased:
         try:
             erased = await self._leads.find_one_and_update(
-                {"_id": {"$eq": id_}, **only},
+                {"_id": {"$eq": id_}, **only, **ERASABLE},
                 pipeline,
                 projection=_AFTERWARDS,
                 return_document=ReturnDocument.AFTER,
@@ -137,7 +138,9 @@ class Erasure:
                 raise
             return Erased.REFUSED
         if erased is None:
-            return Erased.CHANGED
+            same = {"_id": {"$eq": id_}, **only}
+            is_doubled = await self._leads.find_one(same, {"_id": 1}) is not None
+            return Erased.REFUSED if is_doubled else Erased.CHANGED
         await self._score(erased)
         return Erased.DONE
 

@@ -19,6 +19,7 @@ from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 
 from enricher.lead import Document, LeadId, Reason, Status
 from enricher.store.book import EPOCH, id_key
+from enricher.store.doubled import ONCE
 from enricher.store.unmoved import NEW, OF_OURS, STRAY, by_index, far_ahead
 
 _BATCH = 1000
@@ -85,7 +86,7 @@ class History:
             "enrichment_error": Reason.SUPPRESSED.sentence,
             "updated_at": "$$NOW",
         }
-        still_history = {"_id": {"$eq": id_}, **_WITHOUT_STATUS}
+        still_history = {"_id": {"$eq": id_}, **_WITHOUT_STATUS, **ONCE}
         await self._leads.update_one(still_history, [{"$set": skipped}])
         # The record must not be empty: that would say that somebody dropped it.
         stays = {"_id": {"struck": True}}

@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, WriteError
 from enricher.lead import Document, LeadId, Status
 from enricher.store import book
 from enricher.store.collation import UpdateOne
+from enricher.store.doubled import ONCE
 from enricher.store.refusal import is_refusal, refusals
 
 _MOST_BANDS = 20
@@ -51,6 +52,7 @@ async def bring_back(
         "enrichment_status": Status.RETRYING,
         "enrichment.held_by": provider,
         "enrichment.due_at": {"$gt": book.EPOCH},
+        **ONCE,
     }
     bands = await _bands(collection, held)
     if not bands:

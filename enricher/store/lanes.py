@@ -30,6 +30,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, Status
 from enricher.store import book
+from enricher.store.doubled import DOUBLED_NAMES
 
 OLDEST = "oldest"
 """The lane of a lead that is taken for its age, ahead of more urgent ones."""
@@ -220,6 +221,8 @@ def _lane(name: str, match: Document, sort: Document, window: int) -> _Lane:
         "priority": book.PRIORITY,
         "interruptions": book.INTERRUPTIONS,
         "lane": {"$literal": name},
+        "names": DOUBLED_NAMES,
+        "bytes": book.DATA_BYTES,
     }
     return [{"$match": match}, {"$sort": sort}, {"$limit": window}, {"$project": project}]
 

@@ -60,6 +60,7 @@ from enricher.lead import Document, Lead, LeadId, Lease, Status
 from enricher.store import book
 from enricher.store.aside import Aside
 from enricher.store.collation import UpdateOne
+from enricher.store.doubled import ONCE, Doubles
 from enricher.store.indexes import BY_ID
 from enricher.store.inputs import INPUTS
 from enricher.store.lanes import CLAIMABLE, OLDEST, Lanes
@@ -86,6 +87,14 @@ class Claimed:
         return len(self.leases) + self.lost >= self.asked > 0
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Of how many leads it held still, and how many of them changed."""
+
+    matched: int
+    changed: int
+
+
 @dataclass(slots=True)
 class Leads:
     """The leads collection as a queue. One instance per process; it remembers contention."""
@@ -109,8 +118,10 @@ class Leads:
     """Name of the index by which a lead is found, from `Indexes`."""
     is_sharded: bool = False
     """By another key than the id: then a lone lead is claimed as several are."""
+    doubles: Doubles = field(init=False)
 
     def __post_init__(self) -> None:
+        self.doubles = Doubles(self.collection, self.aside)
         self.lanes = Lanes(self.collection, self.random, self.suspect_after)
 
     def is_suspect(self, lead: Lead) -> bool:
@@ -127,36 +138,45 @@ class Leads:
         """
         if not ids:
             return 0
-        admitted = await self._write(list(ids), UNADMITTED, book.admission(self.rank), "admit")
+        only = {"$and": [UNADMITTED, ONCE]}
+        admitted = await self._write(list(ids), only, book.admission(self.rank), "admit")
+        if admitted.matched < len(ids):
+            await self.doubles.look(ids)
         await self.aside.put_unreadable(self.collection, ids)
-        return admitted
+        return admitted.changed
 
     async def take_up(
         self, ids: Collection[LeadId], only: Document, how: book.Pipeline | None = None
     ) -> int:
         """Leads that nobody moves, as far as they still match `only`: work again, unless `how` says."""
         how = how or book.admission(self.rank)
-        return await self._write(list(ids), only, how, "sweep") if ids else 0
+        if not ids:
+            return 0
+        return (await self._write(list(ids), {"$and": [only, ONCE]}, how, "sweep")).changed
 
     async def claim_new(self, id_: LeadId) -> Lease | None:
         """One that was just admitted for the first time, without a search: for when there is no other
         work, so that no order has to be kept. `None` when it must go the usual way."""
-        taken = await self._take_one(id_, book.NEW, uuid.uuid4().hex, time.monotonic())
+        taken = await self._take_one(id_, {**book.NEW, **ONCE}, uuid.uuid4().hex, time.monotonic())
         leases = taken[1] if taken else []
         return next((lease for lease in leases if lease.deadline > time.monotonic()), None)
 
     # -- claiming --------------------------------------------------------------------------
 
-    async def claim(self, slots: int, above: float | None = None, suspects: int = 1) -> Claimed:
+    async def claim(
+        self, slots: int, above: float | None = None, suspects: int = 1, data_in_work: int = 0
+    ) -> Claimed:
         """Claim up to `slots` leads: see the page above. At most so many `suspects` are among them.
 
         With `above`, the urgency of those that wait for a limit, only what is more urgent; now and
-        then the oldest lead comes with them, and counts as being that urgent.
+        then the oldest lead comes with them, and counts as being that urgent. `data_in_work`: bytes of
+        data that the leads in work have, which leave that much less room for others.
         """
         self.aside.end()
-        candidates = book.within_one_command(
-            await self.lanes.next(slots, above, self.aside, suspects)
-        )
+        found = await self.lanes.next(slots, above, self.aside, suspects)
+        found = await self.doubles.without(found)
+        candidates = book.within_one_command(book.within_room(found, data_in_work))
+        slots = len(candidates) if candidates and len(candidates) < len(found) else slots
         if not candidates:
             return Claimed([], asked=slots)
         claim_id = uuid.uuid4().hex
@@ -250,8 +270,8 @@ class Leads:
 
     async def _write(
         self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
-    ) -> int:
-        """Write to those of these leads for which `only` holds still; returns how many changed."""
+    ) -> Written:
+        """Write to those of these leads for which `only` holds still."""
         these = {"_id": {"$in": ids}, **only}
         try:
             done = await self.collection.update_many(these, pipeline, hint=self.by_id)
@@ -259,21 +279,22 @@ class Leads:
             if not may_do_one_by_one(error):
                 raise
             return await self._one_by_one(ids, only, pipeline, step)
-        return done.modified_count
+        return Written(done.matched_count, done.modified_count)
 
     async def _one_by_one(
         self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
-    ) -> int:
+    ) -> Written:
         """One of them cannot be written, or the connection broke, or the ids are too long for one
         command: what the driver tries again and divides, and what tells which one it is. Leads that
         are written by now stay as they are: `only` no longer holds for them."""
         updates = [UpdateOne({"_id": id_, **only}, pipeline) for id_ in ids]
         try:
-            return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+            done = await self.collection.bulk_write(updates, ordered=False)
         except BulkWriteError as error:
             for refusal in refusals(error):
                 self.aside.put(ids[refusal.position], refusal.code, step)
-            return int(error.details["nModified"])
+            return Written(int(error.details["nMatched"]), int(error.details["nModified"]))
+        return Written(done.matched_count, done.modified_count)
 
     # -- leases ----------------------------------------------------------------------------
 

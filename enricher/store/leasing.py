@@ -7,6 +7,7 @@ from loguru import logger
 from enricher.labels import label
 from enricher.lead import Document, Lead, Lease, Status
 from enricher.store import book
+from enricher.store.doubled import is_doubled
 from enricher.store.inputs import inputs_unchanged, read_inputs, text_or_null
 from enricher.store.lanes import rank_of
 from enricher.store.refresh import wished
@@ -26,7 +27,8 @@ CLAIMED = {
     "newer_than": book.REFRESH_SINCE,
     "refresh_mark": "$enrichment.refresh_mark",
     "job_title": text_or_null("$job_title"),
-    "enriched_data": {"$cond": [book.is_type("$enriched_data", "object"), "$enriched_data", None]},
+    "enriched_data": book.DATA,
+    "data_bytes": book.DATA_BYTES,
 }
 """What is read of a lead that was claimed, beside `account` and `plan`."""
 
@@ -50,11 +52,14 @@ def lease_of(
 
 def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring | None) -> Lease:
     since, mark = document["newer_than"], document.get("refresh_mark")
+    data, data_bytes = document["enriched_data"] or {}, int(document["data_bytes"])
     waited = document.get("waited_ms")
     lead = Lead(
         id=document["_id"],
         inputs=read_inputs(document["inputs"]),
-        enriched_data=document["enriched_data"] or {},
+        enriched_data=data,
+        data_bytes=data_bytes,
+        is_doubled=is_doubled(data, data_bytes),
         answered=dict(document["answered"]),
         job_title=document["job_title"],
         subject=document.get("subject"),

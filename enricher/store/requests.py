@@ -25,7 +25,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from enricher.lead import Document, LeadId, Status
-from enricher.store import book
+from enricher.store import book, doubled
 from enricher.store.refresh import wish
 from enricher.store.refusal import refusals
 from enricher.store.secret import Keyring
@@ -41,7 +41,7 @@ class Asked:
 
     set: int = 0
     refused: int = 0
-    """MongoDB will never take the write (too large, a validator)."""
+    """MongoDB will never take the write (too large, a validator, one of our fields stands there twice)."""
 
     def __add__(self, other: Asked) -> Asked:
         return Asked(self.set + other.set, self.refused + other.refused)
@@ -79,12 +79,15 @@ class Requests:
             batch = ids[first : first + _BATCH]
             updates = [
                 UpdateOne(
-                    {"$and": [{"_id": {"$eq": id_}}, *guards]},
+                    {"$and": [{"_id": {"$eq": id_}}, *guards, doubled.ONCE]},
                     self._asking(id_, refresh, backfill),
                 )
                 for id_ in batch
             ]
-            asked += await self._write(updates)
+            written = await self._write(updates)
+            asked += written
+            if written.set + written.refused < len(batch):
+                asked += Asked(refused=len(await doubled.find(self._leads, batch, only or {})))
         return asked
 
     async def _write(self, updates: list[UpdateOne]) -> Asked:

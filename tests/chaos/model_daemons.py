@@ -35,11 +35,13 @@ class InterruptedLeads(Leads):
 
     meanwhile: Callable[[], Awaitable[None]] | None = None
 
-    async def claim(self, slots: int, above: float | None = None, suspects: int = 1) -> Claimed:
+    async def claim(
+        self, slots: int, above: float | None = None, suspects: int = 1, data_in_work: int = 0
+    ) -> Claimed:
         """After ten minutes: leads here are put back just as they were, again and again, until they
         look like ones that can never be taken and are set aside."""
         self.aside.until.clear()
-        return await super().claim(slots, above, suspects=max(suspects, slots))
+        return await super().claim(slots, above, max(suspects, slots), data_in_work)
 
     async def _take(
         self, ids: Sequence[LeadId], claim_id: str, sent: float

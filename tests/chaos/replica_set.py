@@ -55,6 +55,11 @@ class Node:
     def address(self) -> str:
         return f"{HOST}:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of its life now, or the last."""
+        return self._process.pid if self._process else 0
+
     def start(self) -> None:
         """Launch it; it answers some time later."""
         self.directory.mkdir(parents=True, exist_ok=True)

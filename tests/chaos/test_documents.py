@@ -6,11 +6,14 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
+from pymongo import WriteConcern
 
 from enricher.lead import LeadId
+from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.world import World, open_world
+from tests.doubling import DUE, IN_THE_DATA, NEW, UNSAYABLE, doubled
 from tests.processes import Daemon
-from tests.rig import ENDS, key_of
+from tests.rig import ENDS, domain, key_of, open_rig
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
@@ -53,6 +56,23 @@ async def rewrite(world: World, large: LeadId) -> None:
     """An event of such a change cannot carry the document as well, nor what stood there before."""
     for letter in "yz":
         await world.rig.leads.update_one({"_id": large}, {"$set": {"notes": letter * ALMOST_16_MB}})
+
+
+async def test_documents_with_a_field_twice_end_none_of_three_servers(servers: ReplicaSet) -> None:
+    """Nor do the secondaries stumble over what we write to say so."""
+    pids = [node.pid for node in servers.nodes]
+    async with open_rig(servers.uri) as rig, rig.daemon() as daemon:
+        await daemon.wait_for_event("history.recorded")
+        told = {**NEW, **DUE, **IN_THE_DATA}
+        for name, fields in {**told, **UNSAYABLE}.items():
+            await rig.leads.insert_one(
+                doubled(("_id", name), ("company_domain", domain()), *fields)
+            )
+        await rig.witness.all_ended(told, within=30)
+        majority = rig.leads.with_options(write_concern=WriteConcern(w=len(pids), wtimeout=10_000))
+        await majority.insert_one({"_id": "honest", "company_domain": domain()})
+        assert await rig.witness.end_of("honest") == "completed"
+    assert [node.pid for node in servers.nodes if node.is_running] == pids
 
 
 async def test_a_lead_that_kills_whoever_touches_it_fails_and_takes_no_other_with_it(

@@ -1,0 +1,94 @@
+"""What others make large, the daemon does not hold all at once: vendors' answers, leads, their ids."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from aiohttp import web
+
+from tests.benchmarks.machine import resident_mb
+from tests.rig import Rig, address, domain
+
+LEADS = 64
+MOST_MB = 256
+"""A daemon that has just started takes about 70."""
+
+
+def text_of(size: int) -> str:
+    """Which no compression makes much smaller."""
+    return base64.b64encode(os.urandom(size * 3 // 4)).decode()
+
+
+def in_one_piece(size: int) -> object:
+    return text_of(size)
+
+
+def in_many_pieces(size: int) -> object:
+    return [{"a": number} for number in range(size // 16)]
+
+
+@dataclass(slots=True)
+class Vendor:
+    """Answers about every company at length."""
+
+    url: str = ""
+    calls: int = 0
+    body: bytes = b""
+
+    async def answer(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
+        self.calls += 1
+        return web.Response(body=self.body, content_type="application/json")
+
+
+@asynccontextmanager
+async def vendor_of(body: object) -> AsyncIterator[Vendor]:
+    vendor = Vendor(body=json.dumps(body).encode())
+    app = web.Application()
+    app.router.add_get("/{path:.*}", vendor.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        vendor.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield vendor
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("junk", [in_one_piece, in_many_pieces])
+async def test_large_answers_wait_for_room(rig: Rig, junk: Callable[[int], object]) -> None:
+    company = {"name": "Acme", "domain": "acme.com", "junk": junk(1_600_000)}
+    async with vendor_of(company) as vendor:
+        settings = {"CLEARBIT_BASE_URL": vendor.url, "ENRICHER_MAX_ATTEMPTS": 0}
+        async with rig.daemon("clearbit", **settings) as daemon:
+            await daemon.wait_for_event("stream.opened")
+            ids = list(range(LEADS))
+            await rig.leads.insert_many([{"_id": id_, "company_domain": domain()} for id_ in ids])
+            await rig.witness.all_ended(ids, within=90)
+            assert resident_mb(daemon.pid, peak=True) < MOST_MB
+        assert vendor.calls == LEADS  # nobody's attempt was spent by waiting
+    assert await rig.leads.count_documents({"enrichment_status": "completed"}) == LEADS
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("leads", "size"), [(40, 4_000_000), (5, 12_000_000)])
+async def test_leads_with_much_data_are_taken_a_few_at_a_time(
+    rig: Rig, leads: int, size: int
+) -> None:
+    for number in range(leads):
+        data = {"company_data": {"name": "Acme"}, "of_a_writer": text_of(size)}
+        lead = {"_id": number, "email": address(), "enriched_data": data}
+        await rig.leads.insert_one({**lead, "enrichment_status": "pending"})
+    await rig.leads.insert_one({"_id": "small", "email": address(), "enrichment_status": "pending"})
+    async with rig.daemon() as daemon:
+        await rig.witness.all_ended([*range(leads), "small"], within=90)
+        assert resident_mb(daemon.pid, peak=True) < MOST_MB
+    kept = await rig.leads.count_documents({"enriched_data.of_a_writer": {"$type": "string"}})
+    assert kept == leads
