@@ -19,7 +19,7 @@ PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SPREAD := -n $(if $(filter 1,$(WORKERS)),1,3) --dist loadgroup --no-loadscope-reorder
 LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make constraints"
 
-.PHONY: interpreter demo run test quick check redis bench chaos money packages constraints manifests pictures reference docs format clean
+.PHONY: interpreter demo run test quick check redis bench chaos soak money packages constraints manifests pictures reference docs format clean
 .DEFAULT_GOAL := test
 
 # The interpreter itself: what pyenv puts on the PATH answers only for the versions that are switched on.
@@ -75,6 +75,9 @@ bench: $(BENCH) redis
 
 chaos: $(READY)
 	$(BIN)/python -m pytest $(SPREAD) -m chaos tests/chaos $(ARGS)
+
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak -s tests/chaos $(ARGS)
 
 money: $(READY)
 	$(BIN)/python -m pytest -m money -rP tests/chaos $(ARGS)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from bson import DBRef
 from loguru import logger
 
 from enricher.labels import label
 from enricher.lead import Document, Lead, Lease, Status
+from enricher.storable import mapping
 from enricher.store import book
 from enricher.store.doubled import is_doubled
 from enricher.store.inputs import inputs_unchanged, read_inputs, text_or_null
@@ -52,15 +56,15 @@ def lease_of(
 
 def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring | None) -> Lease:
     since, mark = document["newer_than"], document.get("refresh_mark")
-    data, data_bytes = document["enriched_data"] or {}, int(document["data_bytes"])
+    data, data_bytes = document["enriched_data"], int(document["data_bytes"])
     waited = document.get("waited_ms")
     lead = Lead(
         id=document["_id"],
         inputs=read_inputs(document["inputs"]),
-        enriched_data=data,
+        enriched_data=mapping(data),
         data_bytes=data_bytes,
-        is_doubled=is_doubled(data, data_bytes),
-        answered=dict(document["answered"]),
+        is_doubled=is_doubled(_whole(data), data_bytes),
+        answered=mapping(document["answered"]),
         job_title=document["job_title"],
         subject=document.get("subject"),
         attempt=int(document["attempts"]),
@@ -72,6 +76,11 @@ def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring 
         newer_than=since and wished(keyring, document["_id"], since, mark),
     )
     return Lease(lead, int(document["token"]), claim_id, deadline)
+
+
+def _whole(value: object) -> dict[str, Any]:
+    """All of it: of an object with `$ref` in it the driver makes a `DBRef`, which is no mapping and no data."""
+    return mapping(value.as_doc() if isinstance(value, DBRef) else value)
 
 
 def fence(lease: Lease) -> Document:

@@ -20,6 +20,8 @@ HOUR = timedelta(hours=1)
 LONG_AGO, NEVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 HUGE = 2**53 - 1
 PROVIDERS = ["clearbit", "hunter"]
+REFERENCE = {"$ref": "leads", "$id": 1}
+"""The driver reads such an object as a `DBRef`, which is no mapping."""
 
 FORGED: dict[str, Any] = {
     "token": [HUGE, -5, 2**62, 1e308, "7", None],
@@ -35,11 +37,17 @@ FORGED: dict[str, Any] = {
     "held_by": [PROVIDERS, ["nobody"] * 1000, "hunter", [None, 7]],
     "attempts": [HUGE, -HUGE, 0, 1e308, "3", 4],
     "interruptions": [HUGE, -1, 3, 1e308, "many", 100],
-    "answered": [dict.fromkeys(PROVIDERS, "failed"), {"hunter": 7}, ["hunter"], {"$x": "found"}],
+    "answered": [
+        dict.fromkeys(PROVIDERS, "failed"),
+        {"hunter": 7},
+        ["hunter"],
+        {"$x": "found"},
+        REFERENCE,
+    ],
     "released": [True, "yes"],
     "waited_ms": [1e308, -1e308, "long"],
-    "subject": ["forged", 7, None, ["forged"]],
-    "inputs": [{"email": ADA}, "none", {"email": {"malformed": "so"}}],
+    "subject": ["forged", 7, None, ["forged"], REFERENCE],
+    "inputs": [{"email": ADA}, "none", {"email": {"malformed": "so"}}, REFERENCE],
 }
 """Field of `enrichment` -> what a writer might put there."""
 STATUSES = (None, "pending", "retrying", "processing", "completed")

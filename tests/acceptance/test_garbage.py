@@ -29,6 +29,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LARGEST_DOCUMENT = 16 * 1024 * 1024
 NAME = "Zbigniew Przybyszewski"
+REFERENCE = {"$ref": "leads", "$id": 1}
+"""The driver reads such an object as a `DBRef`, which is no mapping."""
 
 NOTHING_TO_GO_BY = "There is nothing to go by: no e-mail address, company domain or website."
 NOT_VALID = "The e-mail address is not valid."
@@ -249,6 +251,7 @@ BOOK_KEEPING = (
     {"token": float("nan"), "attempts": -1e300, "queued_at": "now", "released": "no"},
     {"token": Int64(2**63 - 1), "attempts": Int64(2**63 - 1), "claim_id": 5, "subject": []},
     {"inputs": {"email": "$email"}, "answered": {"clearbit": "found", "a.b": 1}},
+    REFERENCE, {"$ref": "leads", "$id": 1, "answered": REFERENCE, "subject": REFERENCE},
 )  # fmt: skip
 
 
@@ -265,12 +268,17 @@ OLDER_DATA = (
     5, "text", [1, 2], {"company_data": 7, "enrichment_metadata": "x", "social_profiles": []},
     {"company_data": {"name": {"$gt": 1}, "a.b": 1, "$x": "$y"}, "mine": {"$literal": 1}},
     {"company_data": nested(60), "person_data": [[[]]], "email_verification": float("inf")},
+    REFERENCE, {"$ref": "leads", "company_data": REFERENCE, "mine": [REFERENCE]},
+    *({"enrichment_metadata": value} for value in (REFERENCE, {"subject": REFERENCE})),
+    *({"enrichment_metadata": {name: REFERENCE}} for name in ("provenance", "flags", "sources_used")),
+    dict.fromkeys(("company_data", "person_data", "email_verification", "social_profiles"), REFERENCE),
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("value", OLDER_DATA, ids=lambda value: ascii(value)[:40])
 async def test_garbage_in_older_data_does_not_keep_new_data_out(bin_: Bin, value: Any) -> None:
-    ended = await bin_.end_of({"company_domain": domain(), "enriched_data": value})
+    again = {"enriched_data": value, "enrichment_status": "pending"}
+    ended = await bin_.end_of({"company_domain": domain(), **again})
     assert ended["enrichment_status"] == "completed"
     assert ended["enriched_data"]["company_data"]["domain"].startswith("quokka-")
     assert ended["enriched_data"]["enrichment_metadata"]["sources_used"]
