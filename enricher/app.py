@@ -101,6 +101,7 @@ class Daemon:
         await self.watcher.indexes.ensure()
         self.worker.leads.by_id = self.watcher.indexes.by_id
         await self.books.cache.ensure()
+        await self.books.usage.ensure()
         reopening = calling.Reopening(database, self.books.usage)
         self.releases.call_back(await reopening.run(providers))
 

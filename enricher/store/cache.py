@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from loguru import logger
-from pymongo import ASCENDING, DeleteOne, UpdateOne
+from pymongo import DeleteOne, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError
 
 from enricher.answer import Reply
 from enricher.lead import Document
 from enricher.outage import Outage
-from enricher.store import DatabaseTrouble, refusal
+from enricher.store import DatabaseTrouble, expiry
 from enricher.store.answers import COLLECTION, Standing, is_storable, pack, read
 from enricher.store.book import in_milliseconds
 from enricher.store.coalesce import Coalescer
@@ -36,8 +36,6 @@ __all__ = ["COLLECTION", "Cache", "Flight"]
 INDEX = "enricher_answers_expiry"
 _LONGEST_LEASE_SECONDS = 5.0
 _LARGEST_BATCH = 200
-_CONFLICTS = (67, 85, 86)
-"""Another index stands in the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +70,7 @@ class Cache:
 
     async def ensure(self) -> None:
         """Have expired answers deleted. A user who may not is told so; the work goes on."""
-        try:
-            await self._collection.create_index(
-                [("expires_at", ASCENDING)], name=INDEX, expireAfterSeconds=0
-            )
-        except OperationFailure as error:
-            if error.code != refusal.UNAUTHORIZED and error.code not in _CONFLICTS:
-                raise
-            logger.bind(missing=INDEX, code=error.code).error("indexes.missing")
+        await expiry.ensure(self._collection, INDEX)
 
     async def look(self, key: str, newer_than: datetime | None = None) -> Reply | None:
         """The stored reply, if it is still good and came after `newer_than`."""

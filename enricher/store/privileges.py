@@ -48,6 +48,7 @@ def desired(leads: str) -> dict[str, Sequence[str]]:
         leads: ("changeStream", "createIndex", "listIndexes"),
         history.collection_name(leads): ("remove",),
         answers.COLLECTION: ("createIndex",),
+        usage.COLLECTION: ("createIndex",),
         daemons.COLLECTION: (*_SIDE_COLLECTION, "createIndex"),
     }
 

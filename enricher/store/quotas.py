@@ -5,6 +5,8 @@ One document for each account that has leads of a plan with a quota:
     _id       "quota/" and a hash of the account
     month     "2026-08", by the server's clock
     leads     hashes of what was counted in that month: a lead's id and its subject
+    expires_at  when it goes (TTL index): a month after its own, for an older version that takes it over for the
+              next one does not move it
 
 A lead is counted by its id and by whom it is about, so it counts once however often it is asked for,
 also when whoever asked died before the answer, and once more for each other person or company that
@@ -39,6 +41,7 @@ _LARGEST_BATCH = 500
 _HASH_BYTES = 12
 _DUPLICATE_KEY = 11000
 _MONTH = "%Y-%m"
+_IS_TEXT = {"$eq": [{"$type": "$month"}, "string"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,15 @@ class Quotas:
         lead = _hash([lead_id, subject.mailbox, subject.company], b"lead and subject")
         asked = _Asked(_account_key(account), lead, _hash(lead_id), most)
         return await self._coalescer.submit(asked)
+
+    async def give_ends(self) -> bool:
+        """A batch of those that an older version wrote; False when there was none. Raises DatabaseTrouble."""
+        endless = {"_id": {"$gte": PREFIX, "$lt": f"{PREFIX}~"}, "expires_at": None}
+        found = await self._collection.find(endless, {"_id": 1}).limit(_LARGEST_BATCH).to_list()
+        if found:
+            these = {"_id": {"$in": [each["_id"] for each in found]}, "expires_at": None}
+            await self._collection.update_many(these, [{"$set": {"expires_at": _ENDS}}])
+        return bool(found)
 
     async def _admit(self, asked: Sequence[_Asked]) -> Sequence[bool]:
         verdicts: dict[_Asked, bool] = {}
@@ -132,7 +144,19 @@ def _pipeline(asked: Sequence[_Asked], most: int) -> list[Document]:
         {"$set": {"_room": room, "_fresh": fresh}},
         {"$set": {"leads": {"$cond": [{"$gt": ["$_room", 0]}, _joined(), "$leads"]}}},
         {"$unset": ["_month", "_room", "_fresh"]},
+        {"$set": {"expires_at": _ENDS}},
     ]
+
+
+_BEGAN = {
+    "$dateFromString": {
+        "dateString": {"$concat": [{"$cond": [_IS_TEXT, "$month", ""]}, "-01"]},
+        "format": "%Y-%m-%d",
+        "onError": "$$NOW",
+        "onNull": "$$NOW",
+    }
+}
+_ENDS = {"$dateAdd": {"startDate": _BEGAN, "unit": "month", "amount": 2}}
 
 
 def _taking_over(asked: Sequence[_Asked]) -> list[Document]:

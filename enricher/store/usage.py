@@ -29,7 +29,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.answer import Held
 from enricher.lead import Document, LeadId, Subject
 from enricher.outage import Outage, pause
-from enricher.store import DatabaseTrouble
+from enricher.store import DatabaseTrouble, expiry
 from enricher.store.clock import ServerClock
 from enricher.store.coalesce import Coalescer
 from enricher.store.ledger import Ask, Begun, Ledger, has_room, spent_of
@@ -40,6 +40,7 @@ from enricher.store.replies import reading
 __all__ = ["COLLECTION", "Begun", "Budget", "BudgetLeft", "DayOfProvider", "Usage"]
 
 COLLECTION = "enricher_usage"
+INDEX = "enricher_usage_expiry"
 _LARGEST_BATCH = 256
 _FLUSH_SECONDS = 1.0
 _LAST_TRIES_SECONDS = 2.0
@@ -171,12 +172,20 @@ class Usage:
         """
         return await self._quotas.admit(account, plan, lead_id, subject)
 
+    async def ensure(self) -> None:
+        """Have the counts of months that are over deleted."""
+        await expiry.ensure(self._collection, INDEX)
+
     # The loop
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write what has ended once a second, and at the end. To be stopped after the last call."""
+        has_more = True  # of what an older version left without an end
         while not stop.is_set():
-            await pause(stop, await self._flush() or _FLUSH_SECONDS)
+            wait = await self._flush()
+            if has_more and not wait:
+                has_more = await self._has_endless()
+            await pause(stop, wait or _FLUSH_SECONDS)
         try:
             async with asyncio.timeout(_LAST_TRIES_SECONDS):
                 while self._is_waiting:
@@ -187,6 +196,13 @@ class Usage:
     @property
     def _is_waiting(self) -> bool:
         return any(account.ledger.is_waiting for account in self._accounts.values())
+
+    async def _has_endless(self) -> bool:
+        try:
+            return await self._quotas.give_ends()
+        except DatabaseTrouble as error:
+            self.outage.failed(error)
+            return True
 
     async def _flush(self) -> float:
         """Returns the seconds to wait when MongoDB is away, else 0."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
@@ -17,11 +18,13 @@ from pymongo.errors import PyMongoError
 
 from enricher.lead import Document, Subject
 from enricher.store import quotas, server
-from enricher.store.usage import COLLECTION, Usage
+from enricher.store.usage import COLLECTION, INDEX, Usage
 from tests.integration.faults import Faults
 from tests.integration.queueing import Commands
+from tests.waiting import eventually
 
 Database = AsyncDatabase[Document]
+NEVER = datetime.max.replace(tzinfo=UTC)
 QUOTAS = {"free": 10, "team": 15, "none": 0}
 
 
@@ -109,7 +112,7 @@ async def test_what_an_older_version_counted_keeps_its_place_and_no_more(
     stored = await book.find_one({})
     assert stored is not None
     assert len(stored["leads"]) == 10
-    assert set(stored) == {"_id", "month", "leads"}
+    assert set(stored) == {"_id", "month", "leads", "expires_at"}
 
 
 async def test_three_processes_at_once_admit_exactly_the_quota(fleet: list[Usage]) -> None:
@@ -150,6 +153,64 @@ async def test_a_month_that_has_begun_stays_when_the_next_primarys_clock_is_behi
     assert len(await admitted(ours, "acme", range(10))) == 10
     await book.update_one({}, {"$set": {"month": "2999-01"}})
     assert await ours.admit("acme", "free", 11)
+
+
+async def test_an_accounts_document_goes_a_month_after_its_own(
+    database: Database, book: AsyncCollection[Document]
+) -> None:
+    """Not sooner: an older version that takes it over for the next month knows no end of it."""
+    ours = usage(database)
+    await ours.ensure()
+    await ours.ensure()
+    index = (await book.index_information())[INDEX]
+    assert (index["key"], index["expireAfterSeconds"]) == ([("expires_at", 1)], 0)
+    await admitted(ours, "acme", range(3))
+    document = await book.find_one({"_id": {"$regex": "^quota/"}})
+    assert document is not None
+    assert document["expires_at"] == months_after(document["month"], 2)
+
+
+def months_after(month: str, months: int) -> datetime:
+    year, number = map(int, month.split("-"))
+    total = year * 12 + number - 1 + months
+    return datetime(total // 12, total % 12 + 1, 1, tzinfo=UTC)
+
+
+async def test_documents_of_an_older_version_get_an_end_and_what_is_counted_stays(
+    database: Database, book: AsyncCollection[Document]
+) -> None:
+    """Ledgers are kept for good, and what is none of ours is left alone."""
+    ours = usage(database)
+    assert len(await admitted(ours, "acme", range(10))) == 10
+    await book.update_many({}, {"$unset": {"expires_at": 1}})
+    this_month = (await book.find_one({}) or {})["month"]
+    old: list[Document] = [
+        {"_id": "quota/one", "month": "2020-01", "leads": [b"x"]},
+        {"_id": "quota/two", "month": "no month", "leads": []},
+        {"_id": "quota/three"},
+        {"_id": "quota/four", "month": 7, "leads": "x"},
+    ]
+    await book.insert_many([*old, {"_id": "ledger/2020-01/hunter", "spent": 3}])
+    stop = asyncio.Event()
+    running = asyncio.create_task(ours.run(stop))
+
+    async def all_have_an_end() -> bool:
+        lacking = {"_id": {"$regex": "^quota/"}, "expires_at": None}
+        return await book.count_documents(lacking) == 0
+
+    await eventually(all_have_an_end)
+    stop.set()
+    await running
+    ends = {each["_id"]: each.get("expires_at") async for each in book.find({})}
+    assert ends["quota/one"] == datetime(2020, 3, 1, tzinfo=UTC)
+    assert ends["ledger/2020-01/hunter"] is None
+    for name in ("quota/two", "quota/three", "quota/four"):
+        assert datetime.now(UTC) < (ends[name] or NEVER) < NEVER, "it is not known to be old"
+    again = usage(database)
+    assert not await again.admit("acme", "free", 11), "the month's leads are used up"
+    document = await book.find_one({"month": this_month})
+    assert document is not None
+    assert len(document["leads"]) == 10
 
 
 async def test_a_plan_without_a_quota_and_a_lead_without_a_plan_are_not_limited(
