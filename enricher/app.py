@@ -253,12 +253,13 @@ def _wire(
         suspect_after=max(1, settings.work.max_attempts),
     )
     heartbeat = Heartbeat(leads)
-    settler = Settler(collection, partial(refresh_delay, settings.work.refresh_days, Random()))
+    refresh_after = partial(refresh_delay, settings.work.refresh_days, Random())
+    settler = Settler(collection, refresh_after, apart=leads.apart)
     activity = Activity(daemons.clock.now)
     worker = Worker(
         leads,
         settler,
-        Keeper(collection),
+        Keeper(collection, leads.apart),
         enrichment.work_on,
         partial(report, activity),
         heartbeat,
@@ -278,7 +279,7 @@ def _wire(
     )
     releases = Releases(
         enrichment.waterfall.paid,
-        partial(bring_back, collection),
+        partial(bring_back, collection, apart=leads.apart),
         settings.work.lead_timeout_seconds,
     )
     paid = enrichment.waterfall.paid

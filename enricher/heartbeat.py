@@ -67,17 +67,19 @@ class Heartbeat:
             await pause(stop, self.leads.lease.total_seconds() / _CHECKS_PER_LEASE)
 
     async def _beat(self) -> bool:
+        """False when it is to be repeated soon."""
         if not self._held:
             self.outage.forget()  # nothing waits for the database here any more
             return True
+        beating = list(self._held)
         try:
-            lost = await self.leads.renew(list(self._held))
+            lost = await self.leads.renew(beating)
         except DatabaseTrouble as error:
             self.outage.failed(error)
             return False
         self.outage.succeeded()
         self._lose(lost, "heartbeat")
-        return True
+        return not self.leads.is_held_up(beating)
 
     def _stop_overdue(self) -> None:
         now = time.monotonic()

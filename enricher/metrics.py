@@ -68,6 +68,10 @@ UNWRITABLE = counter(
     "enricher_leads_unwritable_total",
     "Leads the database refuses to write when they are admitted or claimed (too large, a validator).",
 )
+BLOCKED = counter(
+    "enricher_leads_blocked_total",
+    "Times that a lead was written apart, because a writer's open transaction held it up.",
+)
 
 # -- wait ------------------------------------------------------------------------------------
 

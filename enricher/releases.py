@@ -41,7 +41,7 @@ class Releases:
     def call_back(self, providers: Iterable[str]) -> None:
         """The leads that these held, as soon as it runs."""
         now = time.monotonic()
-        self._due |= {name: [now] for name in providers}
+        self._due |= {name: [now, now + self.lead_seconds] for name in providers}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop."""

@@ -48,6 +48,7 @@ _ADMIT_AT_ONCE = 1_000
 _SAVE_EVERY_SECONDS = 1.0
 _SAVE_IDLE_EVERY_SECONDS = 10.0
 _PROBE_EVERY_SECONDS = 300.0
+_BLOCKED_EVERY_SECONDS = 1.0
 _USUAL_READ_SECONDS = 1.5
 """A read waits for a second in the server when there is nothing to tell."""
 
@@ -102,6 +103,7 @@ class Watcher:
             admitting = self._admit_until(reading_ended)
             group.create_task(admitting, name="watcher-admit")
             group.create_task(self._wake_to_stop(stop), name="watcher-stop")
+            group.create_task(self._admit_blocked(stop), name="watcher-blocked")
             catching_up = group.create_task(self._catch_up_until(stop), name="watcher-catch-up")
             stalled = group.create_task(self._search_while_stalled(stop), name="watcher-stalled")
             try:
@@ -293,10 +295,21 @@ class Watcher:
         if not (offer and self.take_at_once and await self.take_at_once(ids[0])):
             self.bell.ring()
 
+    async def _admit_blocked(self, stop: asyncio.Event) -> None:
+        """What somebody's transaction holds, once it has ended; what is left at a stop is read again."""
+        while not stop.is_set():
+            await pause(stop, _BLOCKED_EVERY_SECONDS)
+            if not self.leads.unadmitted:
+                continue
+            with suppress(*DatabaseTrouble):  # the other admissions say so
+                metrics.ADMITTED.labels("stream").inc(await self.leads.admit_blocked())
+                self.bell.ring()
+
     async def _save(self, token: dict[str, object] | None, moved: bool, *, final: bool) -> None:
         every = _SAVE_EVERY_SECONDS if moved else _SAVE_IDLE_EVERY_SECONDS
         now = time.monotonic()
-        is_sure = self._searched >= self._gap and not self._replaced
+        is_open = bool(self._replaced or self.leads.unadmitted)
+        is_sure = self._searched >= self._gap and not is_open
         if token is None or not is_sure or not (final or now - self._saved_at >= every):
             return
         await self.checkpoints.save(token)
@@ -337,7 +350,8 @@ class Watcher:
             await self._search("stream", stop)
             if not stop.is_set():
                 self._searched = wanted
-                await self.checkpoints.was_searched()
+                if not self.leads.unadmitted:  # else only another search would find them again
+                    await self.checkpoints.was_searched()
 
     async def _wait_for_the_stream(self) -> None:
         """Unless a gap makes the search urgent, or it is time to stop."""

@@ -222,7 +222,9 @@ class Worker:
 
     @property
     def _free(self) -> int:
-        return self.settings.concurrency - len(self._tasks) - self._taking
+        """A lead that is only waiting for somebody's transaction takes no slot, within reason."""
+        late = min(self.settler.late, self.settings.concurrency)
+        return self.settings.concurrency - len(self._tasks) - self._taking + late
 
     # -- one lead --------------------------------------------------------------------------
 

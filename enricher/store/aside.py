@@ -1,4 +1,7 @@
-"""Leads that cannot be taken, each for ten minutes: they would hold the head of the queue for ever."""
+"""Leads that cannot be taken: they would hold the head of the queue for ever.
+
+For ten minutes, where the database refuses them; for a moment, where a writer's transaction holds them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from enricher.lead import Document, LeadId
 from enricher.store import book
 
 SECONDS = 600.0
+_HELD_SECONDS = 3.0
 _BROKEN = "\ufffd".encode()
 _MOST_UNREADABLE = 10_000
 
@@ -25,14 +29,20 @@ class Aside:
 
     until: dict[bytes, float] = field(default_factory=dict)
     """Monotonic times."""
+    _held: dict[bytes, float] = field(default_factory=dict)
+    """As `until`."""
     _unreadable: set[bytes] = field(default_factory=set)
     _lost_before: set[tuple[bytes, str]] = field(default_factory=set)
 
     def __contains__(self, key: object) -> bool:
-        return key in self.until
+        return key in self.until or key in self._held
 
     def __len__(self) -> int:
-        return len(self.until)
+        return len(self.until) + len(self._held)
+
+    def put_off(self, ids: Collection[LeadId]) -> None:
+        """A transaction that has not ended holds them."""
+        self._held |= dict.fromkeys(map(book.id_key, ids), time.monotonic() + _HELD_SECONDS)
 
     def put(self, id_: LeadId, code: int | None, step: str) -> None:
         """The database refused it, with this code, at this step."""
@@ -73,6 +83,8 @@ class Aside:
         for key in [key for key, until in self.until.items() if until <= now]:
             del self.until[key]
             self._show()
+        for key in [key for key, until in self._held.items() if until <= now]:
+            del self._held[key]
 
     def give_up_on_stuck(self, lost: Sequence[Document]) -> None:
         """A lead that others took has changed by the next claim. One that is lost again as it was can

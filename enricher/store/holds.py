@@ -18,6 +18,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, WriteError
 
 from enricher.lead import Document, LeadId, Status
 from enricher.store import book
+from enricher.store.apart import Apart, Step
 from enricher.store.collation import UpdateOne
 from enricher.store.doubled import ONCE
 from enricher.store.refusal import is_refusal, refusals
@@ -42,11 +43,13 @@ async def bring_back(
     provider: str,
     per_second: float,
     stop: asyncio.Event | None = None,
+    apart: Apart | None = None,
 ) -> int:
     """Leads held by `provider` are due within the time that it takes for them; returns how many.
 
     They no longer count as held by it: of several daemons that notice, one brings each back. Ends
-    early at `stop`; the others are due when they were. Raises DatabaseTrouble, and is safe to repeat.
+    early at `stop`; the others are due when they were, and so is one that somebody's transaction holds.
+    Raises DatabaseTrouble, and is safe to repeat.
     """
     held = {
         "enrichment_status": Status.RETRYING,
@@ -58,21 +61,31 @@ async def bring_back(
     if not bands:
         return 0
     update = _spread(bands, provider, 1000 / max(per_second, _SLOWEST))
+
+    async def write(ids: Sequence[LeadId]) -> int:
+        return await _write(collection, ids, held, update)
+
+    step = Step("call_back", collection, write, lambda id_: id_)
+    apart = apart or Apart()
     brought = 0
     async with collection.find(held, {"_id": 1}, batch_size=_BATCH) as found:
         while (batch := await found.to_list(_BATCH)) and not (stop and stop.is_set()):
             ids = [each["_id"] for each in batch]
-            brought += await _write(collection, ids, held, update)
+            written = await apart.write(step, ids)
+            brought += sum(changed for _, changed in written.parts)
     return brought
 
 
 async def _write(
-    collection: AsyncCollection[Document], ids: list[LeadId], held: Document, update: book.Pipeline
+    collection: AsyncCollection[Document],
+    ids: Sequence[LeadId],
+    held: Document,
+    update: book.Pipeline,
 ) -> int:
     """Returns how many changed. One that the database refuses stays as it is, and holds up no other."""
     updates = [UpdateOne({"_id": id_, **held}, update) for id_ in ids]
     try:
-        these = {"_id": {"$in": ids}, **held}
+        these = {"_id": {"$in": list(ids)}, **held}
         return (await collection.update_many(these, update)).modified_count
     except (DocumentTooLarge, WriteError) as error:
         if isinstance(error, WriteError) and not is_refusal(error):

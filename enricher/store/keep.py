@@ -14,34 +14,45 @@ from loguru import logger
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
-from enricher.lead import SUBJECT, Document, Lease, Progress
+from enricher.lead import SUBJECT, Document, LeadId, Lease, Progress
 from enricher.outage import describe
 from enricher.store import book
+from enricher.store.apart import Apart, Step
 from enricher.store.coalesce import Coalescer
 from enricher.store.collation import UpdateOne
 from enricher.store.leasing import unchanged
 
 _LARGEST_BATCH = 200
+_Kept = tuple[Lease, Progress]
 
 
 class Keeper:
     """Concurrent calls share one round trip."""
 
-    def __init__(self, collection: AsyncCollection[Document]) -> None:
+    def __init__(self, collection: AsyncCollection[Document], apart: Apart | None = None) -> None:
         self._collection = collection
+        self._apart = apart or Apart()
+        self._step = Step("keep", collection, self._write, _lead_of)
         self._coalescer = Coalescer("keep", self._flush, _LARGEST_BATCH)
 
     async def keep(self, lease: Lease, progress: Progress) -> None:
         """Write it while the lease is ours and the inputs are the same. Never raises."""
         await self._coalescer.submit((lease, progress))
 
-    async def _flush(self, batch: Sequence[tuple[Lease, Progress]]) -> Sequence[None]:
-        updates = [_update(lease, progress) for lease, progress in batch]
+    async def _flush(self, batch: Sequence[_Kept]) -> Sequence[None]:
         try:
-            await self._collection.bulk_write(updates, ordered=False)
+            await self._apart.write(self._step, batch)
         except (PyMongoError, BSONError, ValueError, OverflowError, RecursionError) as error:
             logger.bind(leads=len(batch), error=describe(error)).warning("progress.not_kept")
         return [None] * len(batch)
+
+    async def _write(self, batch: Sequence[_Kept]) -> None:
+        updates = [_update(lease, progress) for lease, progress in batch]
+        await self._collection.bulk_write(updates, ordered=False)
+
+
+def _lead_of(kept: _Kept) -> LeadId:
+    return kept[0].lead_id
 
 
 def _update(lease: Lease, progress: Progress) -> UpdateOne:

@@ -58,6 +58,7 @@ from pymongo.errors import (
 
 from enricher.lead import Document, Lead, LeadId, Lease, Status
 from enricher.store import book
+from enricher.store.apart import Apart, Parted, Step
 from enricher.store.aside import Aside
 from enricher.store.collation import UpdateOne
 from enricher.store.doubled import ONCE, Doubles
@@ -114,6 +115,9 @@ class Leads:
     retries, so that this is its last attempt."""
     lanes: Lanes = field(init=False)
     aside: Aside = field(default_factory=Aside)
+    apart: Apart = field(default_factory=Apart)
+    unadmitted: dict[bytes, LeadId] = field(default_factory=dict)
+    """Key -> new leads that somebody's transaction keeps from being admitted."""
     by_id: str = BY_ID
     """Name of the index by which a lead is found, from `Indexes`."""
     is_sharded: bool = False
@@ -134,16 +138,29 @@ class Leads:
         """Missing status -> `pending`, and the priority computed. Idempotent.
 
         Returns how many leads changed, or fewer where one of them cannot be written (too large,
-        refused by a validator): that one is logged and left alone, the others are admitted.
+        refused by a validator): that one is logged and left alone, the others are admitted. Nor does
+        one that is blocked hold up the others: it stays in `unadmitted`, for `admit_blocked`.
         """
         if not ids:
             return 0
+        return _total(await self._admit(ids)).changed
+
+    async def _admit(self, ids: Collection[LeadId]) -> Parted[LeadId, Written]:
         only = {"$and": [UNADMITTED, ONCE]}
-        admitted = await self._write(list(ids), only, book.admission(self.rank), "admit")
-        if admitted.matched < len(ids):
+        parted = await self._write(list(ids), only, book.admission(self.rank), "admit")
+        self.unadmitted |= {book.id_key(id_): id_ for id_ in parted.blocked}
+        if _total(parted).matched + len(parted.blocked) < len(ids):
             await self.doubles.look(ids)
         await self.aside.put_unreadable(self.collection, ids)
-        return admitted.changed
+        return parted
+
+    async def admit_blocked(self) -> int:
+        """Once more those that were blocked."""
+        trying = dict(self.unadmitted)
+        parted = await self._admit(list(trying.values()))
+        for key in trying.keys() - set(map(book.id_key, parted.blocked)):
+            self.unadmitted.pop(key, None)
+        return _total(parted).changed
 
     async def take_up(
         self, ids: Collection[LeadId], only: Document, how: book.Pipeline | None = None
@@ -152,7 +169,7 @@ class Leads:
         how = how or book.admission(self.rank)
         if not ids:
             return 0
-        return (await self._write(list(ids), {"$and": [only, ONCE]}, how, "sweep")).changed
+        return _total(await self._write(list(ids), {"$and": [only, ONCE]}, how, "sweep")).changed
 
     async def claim_new(self, id_: LeadId) -> Lease | None:
         """One that was just admitted for the first time, without a search: for when there is no other
@@ -215,14 +232,18 @@ class Leads:
     ) -> tuple[bool, list[Lease]] | None:
         """As `_take`; `None` when the server refused. Who inserts a lead into an idle system waits for
         each round trip: this saves one."""
-        try:
-            document = await self.collection.find_one_and_update(
+
+        async def take(_: Sequence[LeadId]) -> Document | None:
+            return await self.collection.find_one_and_update(
                 {"_id": id_, **only},
                 self._claiming(claim_id),
                 self._of_a_lease,
                 hint=self.by_id,
                 return_document=ReturnDocument.AFTER,
             )
+
+        try:
+            written = await self.apart.write(Step("claim", self.collection, take, _same), [id_])
         except PyMongoError as error:
             if is_denied(error):
                 raise
@@ -230,6 +251,10 @@ class Leads:
                 return None
             _tell_unknown(error)  # to try it again would take as long again
             return False, await self._read_back([id_], claim_id, sent)
+        if written.blocked:
+            self.aside.put_off(written.blocked)
+            return False, await self._read_back([id_], claim_id, sent)
+        document = written.parts[0][1]
         if document is None:
             return True, []
         if document.get("claim_id") != claim_id:
@@ -240,13 +265,14 @@ class Leads:
     async def _compare_and_set(self, ids: Sequence[LeadId], claiming: book.Pipeline) -> bool:
         """True when the server answered for each lead; False when the outcome is open."""
         try:
-            await self._write(ids, CLAIMABLE, claiming, "claim")
+            written = await self._write(ids, CLAIMABLE, claiming, "claim")
         except PyMongoError as error:
             if is_denied(error):
                 raise
             _tell_unknown(error)
             return False
-        return True
+        self.aside.put_off(written.blocked)
+        return not written.blocked
 
     async def _read_back(self, ids: Iterable[LeadId], claim_id: str, sent: float) -> list[Lease]:
         ours = {
@@ -270,8 +296,17 @@ class Leads:
 
     async def _write(
         self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
-    ) -> Written:
+    ) -> Parted[LeadId, Written]:
         """Write to those of these leads for which `only` holds still."""
+
+        async def write(some: Sequence[LeadId]) -> Written:
+            return await self._write_together(some, only, pipeline, step)
+
+        return await self.apart.write(Step(step, self.collection, write, _same), ids)
+
+    async def _write_together(
+        self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
+    ) -> Written:
         these = {"_id": {"$in": ids}, **only}
         try:
             done = await self.collection.update_many(these, pipeline, hint=self.by_id)
@@ -306,20 +341,31 @@ class Leads:
         if not leases:
             return []
         sent = time.monotonic()
+        step = Step("renew", self.collection, self._renew, _lead_of)
+        written = await self.apart.write(step, leases)
+        renewed = {id(lease): lease for part, _ in written.parts for lease in part}
+        matched = sum(matched for _, (matched, _) in written.parts)
+        lost = [] if matched == len(leases) else await self._not_ours(leases)
+        refused = [lease for _, (_, refused) in written.parts for lease in refused]
+        for lease in [*lost, *refused]:
+            renewed.pop(id(lease), None)
+        for lease in renewed.values():
+            lease.deadline = sent + self.lease.total_seconds()
+        return lost
+
+    async def _renew(self, leases: Sequence[Lease]) -> tuple[int, Sequence[Lease]]:
+        """How many were ours, and those that the database refuses to write."""
         renewal = book.renewal(self.lease)
         updates = [UpdateOne(fence(lease), renewal) for lease in leases]
-        refused: set[int] = set()
         try:
-            matched = (await self.collection.bulk_write(updates, ordered=False)).matched_count
+            return (await self.collection.bulk_write(updates, ordered=False)).matched_count, []
         except BulkWriteError as error:
-            refused = {refusal.position for refusal in refusals(error)}
-            matched = error.details["nMatched"]
-        lost = [] if matched == len(leases) else await self._not_ours(leases)
-        gone = {id(lease) for lease in lost}
-        for position, lease in enumerate(leases):
-            if id(lease) not in gone and position not in refused:
-                lease.deadline = sent + self.lease.total_seconds()
-        return lost
+            refused = [leases[refusal.position] for refusal in refusals(error)]
+            return error.details["nMatched"], refused
+
+    def is_held_up(self, leases: Iterable[Lease]) -> bool:
+        """Whether one of them was blocked at the last beat."""
+        return bool(self.apart.among(leases, lambda lease: book.id_key(lease.lead_id)))
 
     async def _not_ours(self, leases: Sequence[Lease]) -> list[Lease]:
         ids = [lease.lead_id for lease in leases]
@@ -333,9 +379,26 @@ class Leads:
         """Give leads back unworked: `pending` at once, and the attempt does not count."""
         if not leases:
             return 0
+        step = Step("release", self.collection, self._give_back, _lead_of)
+        return sum(released for _, released in (await self.apart.write(step, leases)).parts)
+
+    async def _give_back(self, leases: Sequence[Lease]) -> int:
         giving_back = book.requeueing(released=True)
         updates = [UpdateOne(fence(lease), giving_back) for lease in leases]
         return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+
+
+def _same(id_: LeadId) -> LeadId:
+    return id_
+
+
+def _lead_of(lease: Lease) -> LeadId:
+    return lease.lead_id
+
+
+def _total(parted: Parted[LeadId, Written]) -> Written:
+    written = [each for _, each in parted.parts]
+    return Written(sum(each.matched for each in written), sum(each.changed for each in written))
 
 
 def _tell_unknown(error: PyMongoError) -> None:

@@ -10,11 +10,13 @@ is fenced out and says so. The lead is admitted by the same write, so it has its
 and nobody has to see the change.
 
 Each lead is written by a guarded update of its own in an unordered bulk: unlike `update_many` the
-driver can retry it, and one lead that cannot be written does not hold up the others.
+driver can retry it, and one lead that cannot be written does not hold up the others. One that somebody's
+transaction holds is waited for once the others of its batch are written.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,11 +28,13 @@ from pymongo.errors import BulkWriteError
 
 from enricher.lead import Document, LeadId, Status
 from enricher.store import book, doubled
+from enricher.store.apart import Apart, Step
 from enricher.store.refresh import wish
 from enricher.store.refusal import refusals
 from enricher.store.secret import Keyring
 
 _BATCH = 500
+_PAUSE_SECONDS = 1.0
 SCAN_SECONDS = 3600.0
 """In place of the usual bound on an operation: here the server may read every lead."""
 
@@ -47,6 +51,12 @@ class Asked:
         return Asked(self.set + other.set, self.refused + other.refused)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    id: LeadId
+    update: UpdateOne
+
+
 class Requests:
     """Asks for enrichment of leads in one collection. `rank` is `book.priority(...)`."""
 
@@ -54,6 +64,7 @@ class Requests:
         self._leads = leads
         self._rank = rank
         self._since: datetime | None = None
+        self._apart = Apart()
 
     async def ask(
         self,
@@ -78,19 +89,33 @@ class Requests:
         for first in range(0, len(ids), _BATCH):
             batch = ids[first : first + _BATCH]
             updates = [
-                UpdateOne(
-                    {"$and": [{"_id": {"$eq": id_}}, *guards, doubled.ONCE]},
-                    self._asking(id_, refresh, backfill),
+                _Asking(
+                    id_,
+                    UpdateOne(
+                        {"$and": [{"_id": {"$eq": id_}}, *guards, doubled.ONCE]},
+                        self._asking(id_, refresh, backfill),
+                    ),
                 )
                 for id_ in batch
             ]
-            written = await self._write(updates)
+            written = await self._write_all(updates)
             asked += written
             if written.set + written.refused < len(batch):
                 asked += Asked(refused=len(await doubled.find(self._leads, batch, only or {})))
         return asked
 
-    async def _write(self, updates: list[UpdateOne]) -> Asked:
+    async def _write_all(self, updates: Sequence[_Asking]) -> Asked:
+        asked = Asked()
+        step = Step("ask", self._leads, self._write, lambda each: each.id)
+        while updates:
+            written = await self._apart.write(step, updates)
+            asked = sum((each for _, each in written.parts), asked)
+            if updates := written.blocked:
+                await asyncio.sleep(_PAUSE_SECONDS)
+        return asked
+
+    async def _write(self, asking: Sequence[_Asking]) -> Asked:
+        updates = [each.update for each in asking]
         try:
             return Asked((await self._leads.bulk_write(updates, ordered=False)).matched_count)
         except BulkWriteError as error:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from itertools import count
 from typing import Any
 
 from bson.errors import BSONError
@@ -46,6 +47,7 @@ from enricher.lead import (
 )
 from enricher.outage import Outage
 from enricher.store import book
+from enricher.store.apart import Apart, Step
 from enricher.store.coalesce import Coalescer
 from enricher.store.collation import UpdateOne
 from enricher.store.leasing import fence, unchanged
@@ -54,6 +56,7 @@ from enricher.store.refusal import is_refusal, is_unreadable
 from enricher.store.unproven import unless_about_others
 
 _LARGEST_BATCH = 200
+_LATE_PAUSE_SECONDS = 0.5
 UNWRITABLE = "The result could not be written to this document: {why}."
 
 
@@ -91,7 +94,10 @@ class Settler:
     refresh_after: Callable[[], timedelta | None]
     """When a completed lead is due again; `None` for never. Called for each lead: it has jitter."""
     outage: Outage = field(default_factory=lambda: Outage("settle"))
-    _coalescer: Coalescer[Settlement, Settled] | None = None
+    apart: Apart = field(default_factory=Apart)
+    late: int = 0
+    """Settles that wait for somebody's transaction to end."""
+    _coalescer: Coalescer[Settlement, Settled | None] | None = None
 
     async def settle(
         self, lease: Lease, outcome: Outcome, subject: Subject | None = None
@@ -99,17 +105,41 @@ class Settler:
         """Write the outcome, unless the lease was lost. Raises nothing that the database does."""
         if self._coalescer is None:
             self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
-        return await self._coalescer.submit(Settlement(lease, outcome, subject))
+        settlement = Settlement(lease, outcome, subject)
+        settled = await self._coalescer.submit(settlement)
+        return await self._settle_late(settlement) if settled is None else settled
 
-    async def _flush(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+    async def _settle_late(self, settlement: Settlement) -> Settled:
+        """Beside all batches, for as long as somebody's transaction holds the lead."""
+        self.late += 1
+        try:
+            for tries in count():
+                await asyncio.sleep(_LATE_PAUSE_SECONDS)
+                if written := await self.apart.again(self._step, settlement, tries):
+                    return written[0][0]
+        finally:
+            self.late -= 1
+        raise AssertionError  # pragma: no cover - `count` does not end
+
+    @property
+    def _step(self) -> Step[Settlement, Sequence[Settled]]:
+        return Step("settle", self.collection, self._write, lambda it: it.lease.lead_id)
+
+    async def _flush(self, batch: Sequence[Settlement]) -> Sequence[Settled | None]:
+        """`None` for each that is blocked."""
         while True:
             try:
-                settled = await self._write(batch)
+                written = await self.apart.write(self._step, batch)
             except PyMongoError as error:
                 await asyncio.sleep(self.outage.failed(error))
             else:
                 self.outage.succeeded()
-                return settled
+                settled = {
+                    id(settlement): each
+                    for part, results in written.parts
+                    for settlement, each in zip(part, results, strict=True)
+                }
+                return [settled.get(id(settlement)) for settlement in batch]
 
     async def _write(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
         updates = [self._update(settlement) for settlement in batch]
