@@ -27,6 +27,8 @@ class Good:
     id_: ObjectId
     domain: str
     inserted: float
+    written: float = 0.0
+    """Seconds that the insert took: the server alone."""
     took: float | None = None
     """Seconds from the insert to `completed`."""
     disturbed: bool = False
@@ -67,6 +69,7 @@ class Honest:
             async with self._writes:
                 one.inserted = time.monotonic()
                 await self.leads.insert_one({"_id": one.id_, "email": one.email})
+                one.written = time.monotonic() - one.inserted
                 self._open[one.id_] = one
             self.good.append(one)
             await asyncio.sleep(self.dice.uniform(*_EVERY))
@@ -95,6 +98,11 @@ class Honest:
     def seconds(self) -> list[float]:
         """How long each took, in order; those that were disturbed are not to be judged by it."""
         return sorted(each.took for each in self.good if each.took and not each.disturbed)
+
+    @property
+    def inserts(self) -> list[float]:
+        """How long each insert took, in order: what the machine and the server allow."""
+        return sorted(each.written for each in self.good)
 
     def by_time(self, seconds: float) -> list[float]:
         """The longest of each so many seconds, by when they were written."""

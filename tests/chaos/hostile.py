@@ -47,6 +47,9 @@ STALE = "somebody else"
 """`about` whom a lead is whose inputs changed and that nobody asked to be enriched again."""
 _KNOWN = 3000
 _LARGEST_ID = 2000
+_LARGE = 1_000_000
+_LARGE_SECONDS = 15.0
+"""A lead of megabytes is taken away after so long: a small server is not to be judged by its cache."""
 _BURST = 60
 _HELD_SECONDS = (2.0, 10.0, 25.0)
 
@@ -118,8 +121,15 @@ class Hostile:
         await self.leads.insert_one(lead)
         with suppress(BSONError):
             id_ = lead["_id"]
+            if len(bson.encode(lead)) > _LARGE:
+                self._behind(self._take_away(id_))
             if len(bson.encode({"": id_})) < _LARGEST_ID:
                 self._ids.append(id_)
+
+    async def _take_away(self, id_: Any) -> None:
+        await asyncio.sleep(_LARGE_SECONDS)
+        with suppress(PyMongoError):
+            await self.leads.delete_one({"_id": {"$eq": id_}})
 
     # -- what stands there -------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from bson.raw_bson import RawBSONDocument
 from enricher.lead import Document
 from tests.chaos.hostile_vendors import WORDS
 
-HAS_DOUBLED_FIELDS = False
+HAS_DOUBLED_FIELDS = True
 """Documents that hold one of our fields twice, which the server aborts on."""
 HAS_HUGE_IDS = False
 """`_id`s of megabytes."""

@@ -25,11 +25,11 @@ ENDS: Mapping[str, str] = {
     "enricher_checkpoints": "one for each leads collection, one for each query of a backfill",
     "enricher_history_leads": "the leads that stood there before the first start",
     "enricher_limits": "one for each provider's limits, stop and objections",
-    "enricher_usage": "one for each vendor and month, one for each account with a quota and month",
+    "enricher_usage": "one for each vendor and month; TTL: an account's count of leads, a month after its own",
     "enricher_secrets": "one",
     "enricher_suppressed": "one for each person who is to be forgotten",
 }
-WITH_TTL = ("enricher_answers", "enricher_daemons")
+WITH_TTL = ("enricher_answers", "enricher_daemons", "enricher_usage")
 
 
 @dataclass(frozen=True, slots=True)
