@@ -74,6 +74,14 @@ class Aside:
             self._unreadable.add(key)
             self.tell(broken[key], None, "admit")
 
+    def tell_too_long(self, leads: int, step: str) -> None:
+        """Of so many whose `_id` is too long, and so is not even shown."""
+        if leads:
+            metrics.UNWRITABLE.inc(leads)
+            logger.bind(lead=f"{leads} with too long an _id", code=None, step=step).error(
+                "lead.unwritable"
+            )
+
     def _show(self) -> None:
         metrics.UNMOVED.labels("unwritable").set(self.leads)
 

@@ -61,6 +61,7 @@ Pipeline = list[dict[str, Any]]
 _MOST_ID_BYTES = 8 * 1024 * 1024
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_LARGEST_VALUE_BYTES = 64 * 1024
 LONGEST_TEXT_BYTES = 1024
 """An address has at most 254 characters and a URL we can use is not longer either."""
 
@@ -149,6 +150,17 @@ def within_one_command(candidates: list[Document]) -> list[Document]:
     return candidates
 
 
+LONGEST_ID_BYTES = 4096
+"""Of a lead that is worked on: ids go into events, batches, logs and other collections by the thousand."""
+_ID_FITS: Expression = {"$lte": [{"$bsonSize": {"_id": "$_id"}}, LONGEST_ID_BYTES]}
+WITH_FITTING_ID: Document = {"$expr": _ID_FITS}
+WITH_TOO_LONG_ID: Document = {"$expr": {"$not": [_ID_FITS]}}
+ID_OR_WHY_NOT: Document = {
+    "_id": {"$cond": [_ID_FITS, "$_id", None]},
+    "too_long": {"$cond": [_ID_FITS, "$$REMOVE", True]},
+}
+"""To be read in place of an `_id`: one of megabytes does not leave the database."""
+
 MOST_DATA_BYTES = 16 * 1024 * 1024
 """Of what leads in work have so far: each is held in memory as it was read, and as it is written."""
 
@@ -224,6 +236,12 @@ def account(field: str) -> Expression:
     """Whose lead it is, of any type; `None` when that would be longer than an id can be."""
     fits = {"$lte": [{"$bsonSize": {"account": f"${field}"}}, LONGEST_TEXT_BYTES]}
     return {"$cond": [fits, f"${field}", None]}
+
+
+def bounded(path: str, otherwise: Expression = None) -> Expression:
+    """What may be of any size where others have written it."""
+    fits = {"$lte": [{"$bsonSize": {"value": path}}, _LARGEST_VALUE_BYTES]}
+    return {"$cond": [fits, path, otherwise]}
 
 
 def plan(field: str) -> Expression:

@@ -43,6 +43,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure, PyMongoError
 
 from enricher.lead import Document, LeadId, Status
+from enricher.store.book import LONGEST_ID_BYTES
 from enricher.store.checkpoints import Checkpoint
 from enricher.store.refusal import is_refusal
 
@@ -60,7 +61,9 @@ PIPELINE: list[Document] = [
                     "updateDescription.updatedFields.enrichment_status": Status.PENDING.value,
                     "updateDescription.updatedFields.enrichment": {"$exists": False},
                 },
-            ]
+            ],
+            # The token of an event holds the key once more, and both come with each of them.
+            "$expr": {"$lte": [{"$bsonSize": "$documentKey"}, LONGEST_ID_BYTES]},
         }
     },
     {"$project": {"_id": 1, "operationType": 1, "documentKey": 1}},

@@ -18,7 +18,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 
 from enricher.lead import Document, LeadId, Reason, Status
-from enricher.store.book import EPOCH, id_key
+from enricher.store.book import EPOCH, WITH_FITTING_ID, id_key
 from enricher.store.doubled import ONCE
 from enricher.store.unmoved import NEW, OF_OURS, STRAY, by_index, far_ahead
 
@@ -134,7 +134,7 @@ class History:
             "as": "record",
         }
         return [
-            {"$match": match},
+            {"$match": {"$and": [match, WITH_FITTING_ID]}},
             {"$project": {"key": _KEY}},
             {"$lookup": on_record},
             {"$match": {"record": []}},
@@ -170,4 +170,4 @@ _NEVER_RANKED: Document = {
 
 
 def _found(match: Document) -> list[Document]:
-    return [{"$match": match}, {"$project": {"_id": 1}}]
+    return [{"$match": {"$and": [match, WITH_FITTING_ID]}}, {"$project": {"_id": 1}}]

@@ -92,6 +92,8 @@ class Lanes:
     """Claims in a row that lost (nearly) nothing."""
     waiting_suspects: int = 0
     """That the last read saw and left out: the next one reads past them."""
+    too_long: int = 0
+    """Leads that the last read saw whose `_id` is too long; the next one reads past them."""
     ahead: int = 0
     """Leads taken under pressure since the oldest had a turn."""
 
@@ -104,7 +106,7 @@ class Lanes:
         among them: leads that were in work each time when their process died, `suspect_after` times.
         """
         # Twice, so that a few reads get past any number of them.
-        window = self._window(slots) + len(aside) + 2 * self.waiting_suspects
+        window = self._window(slots) + len(aside) + 2 * (self.waiting_suspects + self.too_long)
         if above is None:
             self.claims += 1
             found = self._few_suspects(await self._read(self._all(window), aside), suspects)
@@ -141,7 +143,9 @@ class Lanes:
         unions = [{"$unionWith": {"coll": name, "pipeline": lane}} for lane in others]
         cursor = await self.collection.aggregate([*first, *unions], batchSize=_ONE_BATCH)
         found: list[Document] = await cursor.to_list()
-        return [each for each in found if book.id_key(each["_id"]) not in aside]
+        fitting = [each for each in found if "too_long" not in each]
+        self.too_long = len(found) - len(fitting)
+        return [each for each in fitting if book.id_key(each["_id"]) not in aside]
 
     # -- in ordinary times -----------------------------------------------------------------
 
@@ -215,6 +219,7 @@ def _oldest(window: int) -> list[_Lane]:
 def _lane(name: str, match: Document, sort: Document, window: int) -> _Lane:
     since = f"${next(reversed(sort))}"
     project = {
+        **book.ID_OR_WHY_NOT,
         "since": {"$convert": {"input": since, "to": "long", "onError": 0, "onNull": 0}},
         "token": book.TOKEN,
         "status": "$enrichment_status",

@@ -37,6 +37,7 @@ at random, within equal priority; after some claims in peace it takes exactly th
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Collection, Iterable, Sequence
@@ -63,7 +64,7 @@ from enricher.store.aside import Aside
 from enricher.store.collation import UpdateOne
 from enricher.store.doubled import ONCE, Doubles
 from enricher.store.indexes import BY_ID
-from enricher.store.inputs import INPUTS
+from enricher.store.inputs import INPUTS, text_or_null
 from enricher.store.lanes import CLAIMABLE, OLDEST, Lanes
 from enricher.store.leasing import CLAIMED, fence, lease_of
 from enricher.store.refusal import is_denied, is_refusal, may_do_one_by_one, refusals
@@ -72,6 +73,9 @@ from enricher.store.unmoved import UNADMITTED
 
 _NOTHING: Document = {"$literal": None}
 _NO_SHARD_KEY = 61
+_LOOK_FOR_TOO_LONG_SECONDS = 10.0
+"""It reads all that is work."""
+_TOO_LONG = f"The _id is longer than {book.LONGEST_ID_BYTES:,} bytes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ class Leads:
     is_sharded: bool = False
     """By another key than the id: then a lone lead is claimed as several are."""
     doubles: Doubles = field(init=False)
+    _next_look_for_too_long: float = -math.inf
 
     def __post_init__(self) -> None:
         self.doubles = Doubles(self.collection, self.aside)
@@ -191,6 +196,7 @@ class Leads:
         """
         self.aside.end()
         found = await self.lanes.next(slots, above, self.aside, suspects)
+        await self._fail_too_long()
         found = await self.doubles.without(found)
         candidates = book.within_one_command(book.within_room(found, data_in_work))
         slots = len(candidates) if candidates and len(candidates) < len(found) else slots
@@ -208,6 +214,21 @@ class Leads:
         if above is not None:
             _bring_forward([c for c in candidates if c["lane"] == OLDEST], won, above)
         return Claimed(leases, len(lost), slots)
+
+    async def _fail_too_long(self) -> None:
+        """Leads in the queue whose `_id` is too long: said on themselves, by an update that names none."""
+        now = time.monotonic()
+        if not self.lanes.too_long or now < self._next_look_for_too_long:
+            return
+        self._next_look_for_too_long = now + _LOOK_FOR_TOO_LONG_SECONDS
+        update = {
+            "$set": {"enrichment_status": Status.FAILED, "enrichment_error": _TOO_LONG},
+            "$unset": {"enrichment.due_at": ""},
+            "$currentDate": {"updated_at": True},
+        }
+        these = {"$and": [CLAIMABLE, book.WITH_TOO_LONG_ID, ONCE]}
+        failed = await self.collection.update_many(these, update)
+        self.aside.tell_too_long(failed.modified_count, "claim")
 
     async def _take(
         self, ids: Sequence[LeadId], claim_id: str, sent: float
@@ -370,7 +391,9 @@ class Leads:
     async def _not_ours(self, leases: Sequence[Lease]) -> list[Lease]:
         ids = [lease.lead_id for lease in leases]
         held = {"_id": {"$in": ids}, "enrichment_status": Status.PROCESSING}
-        found = await self.collection.find(held, {"claim_id": "$enrichment.claim_id"}).to_list()
+        found = await self.collection.find(
+            held, {"claim_id": text_or_null("$enrichment.claim_id")}
+        ).to_list()
         # As text: what a writer put in place of our book-keeping may be of any type.
         ours = {(book.id_key(lead["_id"]), str(lead.get("claim_id"))) for lead in found}
         return [each for each in leases if (book.id_key(each.lead_id), each.claim_id) not in ours]

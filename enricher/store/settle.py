@@ -50,6 +50,7 @@ from enricher.store import book
 from enricher.store.apart import Apart, Step
 from enricher.store.coalesce import Coalescer
 from enricher.store.collation import UpdateOne
+from enricher.store.inputs import text_or_null
 from enricher.store.leasing import fence, unchanged
 from enricher.store.reasons import sentence, sentences
 from enricher.store.refusal import is_refusal, is_unreadable
@@ -247,10 +248,10 @@ class Settler:
 
 
 _STANDING = {
-    "status": "$enrichment_status",
-    "claim_id": "$enrichment.claim_id",
-    "token": "$enrichment.token",
-    "inputs": "$enrichment.inputs",
+    "status": text_or_null("$enrichment_status"),
+    "claim_id": text_or_null("$enrichment.claim_id"),
+    "token": book.TOKEN,
+    "inputs": {"$cond": [{"$eq": [{"$type": "$enrichment.inputs"}, "missing"]}, "$$REMOVE", True]},
 }
 
 _REQUALIFIED: dict[str, Any] = {

@@ -8,14 +8,24 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from enricher.embedded import EmbeddedServer
+from enricher.lead import Document
 from tests.benchmarks.machine import resident_mb
-from tests.rig import Rig, address, domain
+from tests.rig import Rig, address, domain, open_rig
+from tests.waiting import eventually
 
 LEADS = 64
+DUE: Document = {
+    "enrichment_status": "retrying",
+    "enrichment": {"token": 1, "due_at": datetime(2026, 1, 1, tzinfo=UTC)},
+}
+TOO_LONG = "The _id is longer than 4,096 bytes."
 MOST_MB = 256
 """A daemon that has just started takes about 70."""
 
@@ -92,3 +102,32 @@ async def test_leads_with_much_data_are_taken_a_few_at_a_time(
         assert resident_mb(daemon.pid, peak=True) < MOST_MB
     kept = await rig.leads.count_documents({"enriched_data.of_a_writer": {"$type": "string"}})
     assert kept == leads
+
+
+@pytest.mark.timeout(180)
+async def test_ids_of_megabytes_stay_in_the_database(mongod: Path, tmp_path: Path) -> None:
+    # Somewhat longer ones would end the stream of the test itself.
+    long = [f"{number:02}" + "x" * 2_900_000 for number in range(40)]
+    async with (
+        EmbeddedServer(tmp_path / "server", binary=mongod) as server,
+        open_rig(server.uri) as rig,
+    ):
+        for number, id_ in enumerate(long[:20]):
+            status = {"enrichment_status": "pending"} if number % 2 else DUE
+            await rig.leads.insert_one({"_id": id_, "email": address(), **status})
+        await rig.leads.insert_one({"_id": 1, "email": address(), "enrichment_status": "pending"})
+        async with rig.daemon() as daemon:
+            await daemon.wait_for_event("history.recorded")
+            for id_ in long[20:]:
+                await rig.leads.insert_one({"_id": id_, "email": address()})
+            await rig.leads.insert_one({"_id": 2, "email": address()})
+
+            async def is_done() -> bool:
+                return await rig.leads.count_documents({"enrichment_status": "completed"}) == 2
+
+            await eventually(is_done, within=60)
+            assert resident_mb(daemon.pid, peak=True) < MOST_MB
+            failed = {"enrichment_status": "failed", "enrichment_error": TOO_LONG}
+            assert await rig.leads.count_documents(failed) == 20
+            assert await daemon.metric("enricher_leads_unwritable_total") == 20
+            assert not daemon.events("stream.position_lost")

@@ -773,16 +773,15 @@ async def _keys_examined(ours: AsyncCollection[Document], pipeline: list[Documen
     return int(stats["totalKeysExamined"])
 
 
-async def test_ids_of_megabytes_are_claimed_in_commands_that_the_server_takes(
+async def test_leads_whose_ids_are_megabytes_are_failed_and_the_others_claimed(
     ours: AsyncCollection[Document],
 ) -> None:
-    ids = [str(number) * 6_500_000 for number in (1, 2, 3)]
-    for id_ in ids:
+    ids: list[Any] = [str(number) * 6_500_000 for number in (1, 2, 3)]
+    leads = queue(ours)
+    for id_ in [*ids, "x" * 4000]:
         await insert(ours, id_)
-        await queue(ours).admit([id_])
-    claimed: list[Lease] = []
-    while len(claimed) < len(ids):
-        leases = (await queue(ours).claim(10)).leases
-        assert leases, "the rest was never claimed"
-        claimed += leases
-    assert {lease.lead_id[0] for lease in claimed} == {"1", "2", "3"}
+        await leads.admit([id_])
+    claimed = [*(await leads.claim(1)).leases, *(await leads.claim(1)).leases]
+    assert [lease.lead_id for lease in claimed] == ["x" * 4000]
+    failed = {"enrichment_status": "failed", "enrichment_error": {"$regex": "^The _id is longer"}}
+    assert await ours.count_documents(failed) == len(ids)
