@@ -32,8 +32,12 @@ async def serve(host: str, port: int, *, seed: int, latency: float, jitter: floa
     except OSError as error:
         raise SettingsError([_complaint(error, host, port)]) from error
     try:
-        typer.echo("\n".join(["# Simulated vendors; Ctrl-C ends them.", *settings_for(simulator)]))
-        with signals.heeding(lambda _: stop.set()):
+        with signals.heeding(
+            lambda _: stop.set()
+        ):  # first: whoever reads a line may signal at once
+            typer.echo(
+                "\n".join(["# Simulated vendors; Ctrl-C ends them.", *settings_for(simulator)])
+            )
             await stop.wait()
     finally:
         await simulator.stop()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from tests.waiting import business
+
 HEADINGS = (
     "scenario", "faults", "leads", "lost", "failed", "settled twice", "stale writes", "leases starved",
     "paid twice", "recovery p50", "max", "required",
@@ -13,7 +15,7 @@ HEADINGS = (
 
 
 _ROOM = 3
-"""A busy machine may take so many times as long."""
+"""A busy machine may take so many times as long, and one that is busier yet as much as it is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Verdict:
     def is_soon_enough(self) -> bool:
         if self.required is None or not self.recoveries:
             return True
-        return max(self.recoveries) <= _ROOM * self.required
+        return max(self.recoveries) <= max(_ROOM, business()) * self.required
 
     def cells(self) -> tuple[str, ...]:
         leads = (self.leads, self.lost, self.failed)

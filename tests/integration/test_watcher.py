@@ -26,7 +26,7 @@ from enricher.watcher import Watcher
 from tests.integration.faults import Faults
 from tests.integration.queueing import PAST, insert, queue, read
 from tests.observing import counted, events, logged
-from tests.waiting import eventually, patience
+from tests.waiting import business, eventually, patience
 
 INTERRUPTED, HISTORY_LOST = 11601, 286
 LIMIT = 10_000
@@ -202,11 +202,10 @@ async def test_a_lead_is_admitted_within_a_second_however_it_was_written(
         for write in WRITERS:
             await fresh.delete_many({})
             await watcher.bell.wait(0)
-            began = time.monotonic()
             await write(fresh)
-            await watcher.bell.wait(5)
+            async with patience(4):
+                await watcher.bell.wait(600)
             await admitted(fresh, 1)
-            assert time.monotonic() - began < 4, write.__name__
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
@@ -755,4 +754,4 @@ async def test_it_stops_whenever_it_is_told_to(
     began = time.monotonic()
     async with watching(fresh):
         await asyncio.sleep(after)
-    assert time.monotonic() - began < after + 10
+    assert time.monotonic() - began < after + 10 * business()
