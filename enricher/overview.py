@@ -156,7 +156,7 @@ class _Parts:
         try:
             return await reading
         except DatabaseTrouble as error:
-            denied = "a privilege is missing (see the role in the README)"
+            denied = "a privilege is missing (deploy/mongodb/role.js grants it)"
             self.unknown[name] = denied if is_denied(error) else describe(error)
             return otherwise
 

@@ -66,6 +66,6 @@ def full(**more: Any) -> Status:
             Ended(NOW, lead, outcome, 2, 1.5, None, "Nobody answered. " * 12)
             for outcome, lead in leads.items()
         ],
-        unknown={"holds": "a privilege is missing (see the role in the README)"},
+        unknown={"holds": "a privilege is missing (deploy/mongodb/role.js grants it)"},
     )  # fmt: skip
     return replace(status, **more)

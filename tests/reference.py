@@ -14,12 +14,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from prometheus_client.metrics import MetricWrapperBase
 from typer.main import get_command
 
 from enricher import field_types as types
-from enricher import metrics
+from enricher import metrics, process_metrics
 from enricher.answer import Kind
 from enricher.cli import cli
 from enricher.events import EVENTS
@@ -160,20 +162,31 @@ def _value(node: ast.expr) -> object:
 
 # Series
 
+_INFO = {"enricher_build": ("version",)}
+"""Labels that come with the value."""
+
 
 def series() -> str:
-    families = [each for each in metrics.REGISTRY.collect() if each.name.startswith("enricher_")]
-    known = label_values()
+    """All of them as they are declared, those about the process itself last."""
+    collected = {each.name: each for each in metrics.REGISTRY.collect()}
+    of_process = _declared(process_metrics)
+    others = {name: of for name, of in _declared(metrics).items() if name not in of_process}
     rows = [
-        (f"`{full_name(each)}`", _code(sorted(known[full_name(each)])), each.documentation)
-        for each in families
+        (f"`{full_name(each)}`", each.type, _code(labels), each.documentation)
+        for each, labels in ((collected[name], of) for name, of in (others | of_process).items())
     ]
     return (
-        _table(("series", "labels", "meaning"), *rows)
+        _table(("series", "type", "labels", "meaning"), *rows)
         + "\n## Values of the labels\n\n"
-        + "\n".join(_values(known))
+        + "\n".join(_values(label_values()))
         + "\n"
     )
+
+
+def _declared(module: ModuleType) -> dict[str, Sequence[str]]:
+    """Series -> labels, in the order in which the module names them."""
+    made = [each for each in vars(module).values() if isinstance(each, MetricWrapperBase)]
+    return {each._name: each._labelnames or _INFO.get(each._name, ()) for each in made}
 
 
 def full_name(family: Any) -> str:

@@ -9,14 +9,14 @@ from pathlib import Path
 from enricher.lead import Document
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "operations" / "running.md"
 SCRIPT = ROOT / "deploy" / "mongodb" / "role.js"
 _PRIVILEGE = re.compile(r"{ resource: {.*?},\s*actions: \[.*?\] }")
 
 
 def documented(database: str) -> list[Document]:
-    """The privileges of the role in the README, for a database of another name."""
-    return _privileges(re.sub(r'\bdb: "crm"', f'db: "{database}"', README.read_text("utf-8")))
+    """The privileges of the documented role, for a database of another name."""
+    return _privileges(re.sub(r'\bdb: "crm"', f'db: "{database}"', PAGE.read_text("utf-8")))
 
 
 def scripted(database: str) -> list[Document]:

@@ -33,8 +33,7 @@ PAGES = {
 }
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-BROUGHT_BY_OTHERS = re.compile(r"ACME_\w+")
-"""Settings of the example of a vendor from another package."""
+LONGEST_README = 200
 
 pages = pytest.mark.parametrize("page", PAGES)
 
@@ -50,6 +49,12 @@ def _series() -> set[str]:
 @pytest.mark.parametrize("path", MADE, ids=lambda path: path.name)
 def test_the_reference_is_what_the_code_says(path: Path) -> None:
     assert path.read_text("utf-8") == MADE[path], "run `make reference`"
+
+
+def test_every_series_is_in_the_reference() -> None:
+    """Wherever it is declared."""
+    page = PAGES["docs/reference/series.md"]
+    assert {name for name in _series() if f"| `{name}` |" not in page} == set()
 
 
 def test_every_event_that_is_logged_has_a_meaning_and_none_is_invented() -> None:
@@ -123,6 +128,11 @@ def _anchor(title: str) -> str:
     return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower())
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    listed = re.findall(r"(\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+
+
 def test_no_page_of_the_site_leads_out_of_it() -> None:
     """The site has `docs/` alone, so such a link would work on one and fail on the other."""
     for page, text in PAGES.items():
@@ -133,9 +143,15 @@ def test_no_page_of_the_site_leads_out_of_it() -> None:
             )
 
 
-def test_every_status_is_in_the_contract() -> None:
-    text = README + "".join(text for page, text in PAGES.items() if page.startswith("docs/"))
-    assert {status.value for status in Status if f"| `{status.value}` |" not in text} == set()
+@pytest.mark.parametrize("page", ["README.md", "docs/contract.md"])
+def test_every_status_is_in_the_contract(page: str) -> None:
+    assert {
+        status.value for status in Status if f"| `{status.value}` |" not in PAGES[page]
+    } == set()
+
+
+def test_the_readme_is_short() -> None:
+    assert README.count("\n") <= LONGEST_README
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:

@@ -1,4 +1,4 @@
-"""One role in three places: the README, the script that makes it, and what the daemon asks for."""
+"""One role in three places: the documentation, the script that makes it, and what the daemon asks for."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def asked_for() -> dict[str, set[str]]:
     return {name: {*needed.get(name, ()), *wished.get(name, ())} for name in {*needed, *wished}}
 
 
-def test_the_role_in_the_readme_grants_what_the_daemon_asks_for_and_nothing_else() -> None:
+def test_the_documented_role_grants_what_the_daemon_asks_for_and_nothing_else() -> None:
     assert by_collection(documented("crm")) == asked_for() | LISTING
 
 
-def test_the_script_makes_the_role_of_the_readme() -> None:
+def test_the_script_makes_the_documented_role() -> None:
     assert scripted("crm") == documented("crm")

@@ -3,7 +3,7 @@
 //   mongosh "mongodb://admin@db1.internal/?replicaSet=rs0&authSource=admin" --file deploy/mongodb/role.js
 //
 // Asks for the user's password unless PASSWORD holds it. Other names than crm and leads are taken from the variables
-// that the daemon takes them from. tests/test_role.py compares with the README and with what the daemon asks for.
+// that the daemon takes them from. tests/test_role.py compares with docs/operations/running.md and with what the daemon asks for.
 
 const crm = process.env.MONGODB_DATABASE || "crm"
 const leads = process.env.LEADS_COLLECTION || "leads"

@@ -88,6 +88,6 @@ async def patiently(doing: str, attempt: Callable[[], Awaitable[Result]]) -> Res
 def _explanation(doing: str, error: Exception) -> DatabaseError:
     if getattr(error, "code", None) == refusal.UNAUTHORIZED:
         return DatabaseRefused(
-            f"MongoDB refuses a privilege while {doing} (see the role in the README)"
+            f"MongoDB refuses a privilege while {doing} (deploy/mongodb/role.js grants it)"
         )
     return DatabaseUnreachable(f"MongoDB failed while {doing}: {describe(error)}")

@@ -90,8 +90,8 @@ def _providers(settings: Settings) -> tuple[Provider, ...]:
 def _report_ids(console: Console, struck: int | None) -> None:
     if struck is None:
         console.print(
-            "ids that are this address stay on the record of history: grant remove on it (see the"
-            " role in the README) and repeat this command"
+            "ids that are this address stay on the record of history: grant remove on it"
+            " (deploy/mongodb/role.js does) and repeat this command"
         )
     elif struck:
         console.print(f"ids with this address struck from the record of history: {struck:,}")

@@ -57,7 +57,7 @@ async def require(client: AsyncMongoClient[Document], database: str, leads: str)
     """Raises DatabaseRefused when something that is required is not granted."""
     if lacking := await missing(client, database, required(leads)):
         raise DatabaseRefused(
-            f"MongoDB refuses a privilege (see the role in the README): {', '.join(lacking)}"
+            f"MongoDB refuses a privilege (deploy/mongodb/role.js grants it): {', '.join(lacking)}"
         )
 
 

@@ -111,7 +111,7 @@ def _refusal(error: OperationFailure) -> str:
     if error.code == _UNAUTHORIZED and "requires authentication" in str(error):
         return "MongoDB asks for credentials, and MONGODB_URI has none"
     if error.code == _UNAUTHORIZED:
-        return "MongoDB refuses a privilege (see the role in the README): find on the leads"
+        return "MongoDB refuses a privilege (deploy/mongodb/role.js grants it): find on the leads"
     if error.code in _BAD_CREDENTIALS:
         return f"MongoDB refuses the credentials in MONGODB_URI (code {error.code})"
     return f"MongoDB refuses to answer (code {error.code})"

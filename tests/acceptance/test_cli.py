@@ -307,9 +307,9 @@ Grants: TypeAlias = list[tuple[str, list[str]]]
 
 
 def _documented() -> Grants:
-    """The role in the README."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    found = re.findall(r'collection: "(\w*)" \},\s*actions: (\[.*?\])', readme)
+    """The role of `docs/operations/running.md`."""
+    page = (Path(__file__).parents[2] / "docs/operations/running.md").read_text()
+    found = re.findall(r'collection: "(\w*)" \},\s*actions: (\[.*?\])', page)
     return [(collection, json.loads(actions)) for collection, actions in found]
 
 

@@ -67,7 +67,7 @@ def place(mongod: Path) -> Iterator[Place]:
 
 @pytest_asyncio.fixture
 async def rig(place: Place) -> AsyncIterator[Rig]:
-    """As for the other tests, with the user that the README tells to make."""
+    """As for the other tests, with the documented user."""
     if not place.servers.nodes[0].is_running:
         await place.servers.start()
     async with open_rig(place.servers.uri) as opened:

@@ -50,8 +50,8 @@ async def main(given: argparse.Namespace) -> None:
         report.show(console, section)
     if given.write:
         given.write.write_text(report.markdown(given.command, facts, sections))
-    if given.readme:
-        report.put_into_readme(given.command, facts, sections)
+    if given.docs:
+        report.put_into_page(given.command, facts, sections)
 
 
 async def _rounds(console: Console, place: World, figures: Mapping[str, Figure]) -> set[str]:
@@ -99,9 +99,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--million", type=int, default=1_000_000, help="leads that are done with")
     parser.add_argument("--of", nargs="+", default=[], help="contestants of the drain, all if none")
     parser.add_argument("--write", type=Path, help="where to; a whole run: RESULTS.md")
-    parser.add_argument("--readme", action="store_true", help="put the figures into the README too")
+    parser.add_argument(
+        "--docs", action="store_true", help="put the figures into docs/figures.md too"
+    )
     given = parser.parse_args(arguments)
-    told = shlex.join(each for each in arguments if each != "--readme")
+    told = shlex.join(each for each in arguments if each != "--docs")
     given.command = f"make bench ARGS={shlex.quote(told)}" if told else "make bench"
     if given.only == names and not given.of:
         given.write = given.write or report.RESULTS

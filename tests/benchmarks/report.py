@@ -13,7 +13,7 @@ from rich.table import Table
 from tests.benchmarks.rig import World
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "figures.md"
 BEGIN, END = "<!-- make bench writes from here -->\n", "<!-- to here -->\n"
 
 
@@ -75,17 +75,17 @@ def markdown(command: str, facts: Mapping[str, str], sections: Sequence[Section]
     return "\n".join(parts)
 
 
-def put_into_readme(command: str, facts: Mapping[str, str], sections: Sequence[Section]) -> None:
+def put_into_page(command: str, facts: Mapping[str, str], sections: Sequence[Section]) -> None:
     """Replace what stands between the two comments."""
-    before, _, rest = README.read_text().partition(BEGIN)
+    before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    assert after, f"the README has no {BEGIN} ... {END}"
+    assert after, f"{PAGE} has no {BEGIN} ... {END}"
     goals = [goal for section in sections for goal in section.goals]
     machine = "; ".join(facts[name] for name in ("machine", "system", "when"))
     loads = f"Load before the run: {facts['load before the run']}."
     first = _table(sections[0].columns, sections[0].rows)
     parts = [f"```sh\n{command}\n```\n", f"{machine}. {loads}\n", summary(goals), first]
-    README.write_text(before + BEGIN + "\n" + "\n".join(parts) + "\n" + END + after)
+    PAGE.write_text(before + BEGIN + "\n" + "\n".join(parts) + "\n" + END + after)
 
 
 def summary(goals: Sequence[Goal]) -> str:

@@ -45,7 +45,7 @@ async def guarded(guarded_node: GuardedSet) -> GuardedSet:
 
 @dataclass(slots=True)
 class Account:
-    """The daemon's user, made as the README says."""
+    """The daemon's user, made as documented."""
 
     world: World
     uri: str

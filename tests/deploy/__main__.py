@@ -1,6 +1,6 @@
 """Draws the dashboards of a fleet at work: `make pictures ARGS="--seconds 240"`. Figures, not verdicts.
 
-The pictures of the README are made by it.
+The pictures of the documentation are made by it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def _let_it_run(fleet: Fleet, seconds: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=240)
-    parser.add_argument("--into", type=Path, default=DEPLOY / "pictures")
+    parser.add_argument("--into", type=Path, default=DEPLOY.parent / "docs" / "pictures")
     arguments = parser.parse_args()
     arguments.into.mkdir(parents=True, exist_ok=True)
     asyncio.run(main(arguments.seconds, arguments.into))

@@ -63,5 +63,5 @@ def _check_that_it_helps(told: dict[str, Any]) -> None:
     assert told["labels"]["job"] == "enricher"
     page, _, section = said["runbook_url"].partition("#")
     assert page.endswith("/runbooks.md")
-    assert f"\n## {name}\n" in (DEPLOY / "runbooks.md").read_text("utf-8")
+    assert f"\n## {name}\n" in (DEPLOY.parent / "docs/operations/runbooks.md").read_text("utf-8")
     assert section == name.lower()

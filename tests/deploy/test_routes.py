@@ -149,10 +149,12 @@ async def _are_silenced(manager: Alertmanager, names: set[str]) -> bool:
     return True
 
 
-async def test_the_drill_of_the_readme_pages(
+async def test_the_drill_that_is_documented_pages(
     alertmanager: str, amtool: str, tmp_path: Path
 ) -> None:
-    [drill] = re.findall(r"`amtool (alert add .+?)`", (DEPLOY.parent / "README.md").read_text())
+    [drill] = re.findall(
+        r"`amtool (alert add .+?)`", (DEPLOY.parent / "docs/operations/seeing.md").read_text()
+    )
     async with _judged(alertmanager, tmp_path, []) as manager:
         words = drill.replace("http://127.0.0.1:9093", manager.url).split()
         await asyncio.to_thread(subprocess.run, [amtool, *words], check=True)
