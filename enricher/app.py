@@ -98,8 +98,7 @@ class Daemon:
     ) -> None:
         """What must be in the database before work begins. Raises DatabaseTrouble."""
         await self.watcher.checkpoints.begin()  # what is inserted from here on is new
-        await self.watcher.indexes.ensure()
-        self.worker.leads.by_id = self.watcher.indexes.by_id
+        await self.watcher.building.begin()
         await self.books.cache.ensure()
         await self.books.usage.ensure()
         reopening = calling.Reopening(database, self.books.usage)
@@ -281,6 +280,7 @@ def _wire(
         enrichment.waterfall.paid,
         partial(bring_back, collection, apart=leads.apart),
         settings.work.lead_timeout_seconds,
+        can_search=lambda: not watcher.indexes.are_coming,
     )
     paid = enrichment.waterfall.paid
     waits_for = {gate.name: gate.waits_for for gate in paid}
@@ -291,8 +291,17 @@ def _wire(
         partial(oplog.window_seconds, database.client),
         partial(unmoved.count, collection),
         waits_for,
+        can_count=lambda: not watcher.indexes.are_coming,
     )
-    teller = Teller(daemons, holder, activity, paid, lambda: watcher.lag_seconds, leads.aside)
+    teller = Teller(
+        daemons,
+        holder,
+        activity,
+        paid,
+        lambda: watcher.lag_seconds,
+        leads.aside,
+        watcher.preparing,
+    )
     plans = Plans([gate.provider for gate in paid])
     sweep = Sweep.beside(watcher, settings.work)
     return Daemon(

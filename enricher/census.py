@@ -42,6 +42,8 @@ class Census:
     """Provider -> what keeps it from asking now."""
     every_seconds: float = 10.0
     rare_seconds: float = 60.0
+    can_count: Callable[[], bool] = lambda: True
+    """False while the indexes are being built: each question would read every lead."""
     outage: Outage = field(default_factory=lambda: Outage("census"))
     random: Random = field(default_factory=Random)
     _ended_at: float = float("-inf")
@@ -67,6 +69,10 @@ class Census:
     async def _count(self) -> float:
         """Returns the seconds to wait because of an error."""
         try:
+            if not self.can_count():
+                _show_nothing(self.waits_for)
+                _show_budgets(await self.budgets())
+                return 0.0
             backlog = await self.look()
             self._has_counted = True
             _show(backlog)

@@ -49,6 +49,18 @@ class GateState:
 
 
 @dataclass(frozen=True, slots=True)
+class Preparing:
+    """What a large collection makes long, and a daemon does beside its work."""
+
+    building_seconds: float | None = None
+    """For how long it has been having the indexes built; `None` when it does not."""
+    are_indexes_coming: bool = False
+    """Those that a search for work goes by are among them."""
+    on_record: int | None = None
+    """Leads from before the first start that it has written down so far; `None` when it does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a daemon says of itself at one moment."""
 
@@ -62,6 +74,10 @@ class Report:
     gates: Sequence[GateState] = ()
     set_aside: int = 0
     """Leads that it cannot write."""
+    building_seconds: float | None = None
+    are_indexes_coming: bool = False
+    on_record: int | None = None
+    """As `Preparing`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ ANSWERS = (
 )  # fmt: skip
 LOOPS = (
     "watcher", "admission", "search", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
-    "limits", "holds", "census", "presence", "sweep",
+    "limits", "holds", "census", "presence", "sweep", "indexes",
 )  # fmt: skip
+PREPARATIONS = ("indexes", "history", "search")
 HTTP_REFUSALS = ("host", "malformed", "room")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 SECTIONS = ("company_data", "person_data", "email_verification")

@@ -53,6 +53,11 @@ ADMITTED = counter(
     "Leads that became pending, by what saw them first: the change stream, or a search.",
     source=("stream", "polling"),
 )
+PREPARING = gauge(
+    "enricher_preparing",
+    "1 while this daemon does what a large collection makes long, beside the work: by what it is.",
+    step=label_sets.PREPARATIONS,
+)
 UNMOVED = gauge(
     "enricher_leads_unmoved",
     "Leads that nothing moves, by why: counted once a minute, up to 10,000 for each reason. Not a number"

@@ -78,16 +78,16 @@ class Overview:
         parts = _Parts()
         leads = self.database[self.settings.mongo.collection]
         buckets = [provider.bucket for provider in self._paid]
-        waiting, seen, stops, days, position = await asyncio.gather(
-            parts.read("backlog", self._backlog(leads), None),
-            parts.read("daemons", Daemons(self.database, leads.name).seen(), []),
+        seen = await parts.read("daemons", Daemons(self.database, leads.name).seen(), [])
+        daemons = [_daemon(each, now) for each in seen]
+        alive = [each for each, shown in zip(seen, daemons, strict=True) if _is_alive(shown)]
+        waiting, stops, days, position = await asyncio.gather(
+            self._counted(parts, leads, alive),
             parts.read("holds", stopped(self.database, buckets, now), {}),
             parts.read("calls", Usage(self.database, {}, {}).days(_DAYS), []),
             parts.read("stream", saved_at(self.database, leads.name), None),
         )
         this_month = [day for day in days if (day.day.year, day.day.month) == (now.year, now.month)]
-        daemons = [_daemon(each, now) for each in seen]
-        alive = [each for each, shown in zip(seen, daemons, strict=True) if _is_alive(shown)]
         return Status(
             at=now,
             leads=f"{self.database.name}.{leads.name}",
@@ -101,6 +101,15 @@ class Overview:
             last=latest(each.last for each in seen),
             unknown=parts.unknown,
         )
+
+    async def _counted(
+        self, parts: _Parts, leads: AsyncCollection[Document], alive: Sequence[Daemon]
+    ) -> BacklogStatus | None:
+        """Without its indexes each count would read every lead, and end without an answer."""
+        if any(each.report.are_indexes_coming for each in alive):
+            parts.unknown["backlog"] = "the indexes are being built"
+            return None
+        return await parts.read("backlog", self._backlog(leads), None)
 
     async def _backlog(self, leads: AsyncCollection[Document]) -> BacklogStatus:
         """How the others ended is dear to count where they are many."""
@@ -231,6 +240,12 @@ def _stream(alive: Sequence[Daemon], position: datetime | None) -> Stream:
         open=sum(each.report.is_stream_open for each in alive),
         lag_seconds=max(lags, default=None),
         position_saved_at=position,
+        building_seconds=max(
+            (s for each in alive if (s := each.report.building_seconds) is not None), default=None
+        ),
+        on_record=max(
+            (n for each in alive if (n := each.report.on_record) is not None), default=None
+        ),
     )
 
 

@@ -10,14 +10,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from random import Random
 
 from loguru import logger
 
 from enricher import __version__, metrics
 from enricher.activity import Activity
-from enricher.fleet import GateState, Presence, Report
+from enricher.fleet import GateState, Preparing, Presence, Report
 from enricher.gate import Gate
 from enricher.outage import Outage, pause
 from enricher.readings import by_provider, value
@@ -61,6 +61,8 @@ class Teller:
     lag: Callable[[], float]
     """Of the stream, in seconds."""
     aside: Aside = field(default_factory=Aside)
+    preparing: Callable[[], Preparing] = Preparing
+    """What a large collection makes long, as far as it is now."""
     every_seconds: float = EVERY_SECONDS
     outage: Outage = field(default_factory=lambda: Outage("presence"))
     random: Random = field(default_factory=Random)
@@ -131,6 +133,7 @@ class Teller:
             stream_lag_seconds=round(self.lag(), 3) if is_open else None,
             gates=self._gates(),
             set_aside=self.aside.leads,
+            **asdict(self.preparing()),
         )
 
     def _gates(self) -> list[GateState]:

@@ -32,6 +32,8 @@ class Releases:
     bring_back: Callable[[str, float, asyncio.Event], Awaitable[int]]
     lead_seconds: float
     """The longest that a lead may be in work."""
+    can_search: Callable[[], bool] = lambda: True
+    """False while the indexes are being built: who is held could be found only by reading every lead."""
     look_seconds: float = 1.0
     outage: Outage = field(default_factory=lambda: Outage("holds"))
     _held: set[str] = field(default_factory=set)
@@ -62,7 +64,7 @@ class Releases:
 
     async def _serve(self, now: float, stop: asyncio.Event) -> float:
         """Returns the seconds to wait before the next look."""
-        due = [gate for gate in self.gates if self._is_due(gate.name, now)]
+        due = [gate for gate in self.gates if self._is_due(gate.name, now) and self.can_search()]
         if not due:
             self.outage.forget()
             return self.look_seconds

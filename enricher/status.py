@@ -91,6 +91,10 @@ class Stream:
     lag_seconds: float | None
     """Of the daemon that is furthest behind; `None` when no stream is open."""
     position_saved_at: datetime | None
+    building_seconds: float | None = None
+    """For how long the indexes of the leads are being built; `None` when they are not."""
+    on_record: int | None = None
+    """Leads from before the first start that are written down so far; `None` when none are just now."""
 
 
 @dataclass(frozen=True, slots=True)

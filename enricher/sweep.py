@@ -44,8 +44,8 @@ class Sweep:
     history: History
     checkpoints: Checkpoints
     bell: Bell
-    is_history_known: Callable[[], bool]
-    """Until then everything may be history."""
+    may_begin: Callable[[], bool]
+    """Until it is known which leads are history everything may be; without indexes all would be read."""
     refresh_period: timedelta
     """Zero: nothing is refreshed."""
     every_seconds: float = _EVERY_SECONDS
@@ -62,7 +62,7 @@ class Sweep:
             watcher.history,
             watcher.checkpoints,
             watcher.bell,
-            lambda: watcher.is_history_known,
+            lambda: watcher.is_history_known and not watcher.indexes.are_coming,
             timedelta(days=settings.refresh_days),
             min(_EVERY_SECONDS, settings.lease_seconds),
         )
@@ -77,7 +77,7 @@ class Sweep:
 
     async def _sweep(self, stop: asyncio.Event) -> float:
         """Returns the seconds to rest."""
-        if not self.is_history_known():
+        if not self.may_begin():
             return min(1.0, self.every_seconds)
         began = time.monotonic()
         try:

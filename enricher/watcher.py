@@ -25,15 +25,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from loguru import logger
 
 from enricher import metrics
 from enricher.bell import Bell
-from enricher.lead import LeadId
+from enricher.building import Building
+from enricher.fleet import Preparing
+from enricher.lead import Document, LeadId
 from enricher.outage import Outage, pause
 from enricher.settings import WorkSettings
 from enricher.store import DatabaseTrouble
@@ -49,6 +51,8 @@ _SAVE_EVERY_SECONDS = 1.0
 _SAVE_IDLE_EVERY_SECONDS = 10.0
 _PROBE_EVERY_SECONDS = 300.0
 _BLOCKED_EVERY_SECONDS = 1.0
+_LINE_EVERY_SECONDS = 10.0
+"""Of what takes minutes on a large collection."""
 _USUAL_READ_SECONDS = 1.5
 """A read waits for a second in the server when there is nothing to tell."""
 
@@ -92,9 +96,15 @@ class Watcher:
     _to_catch_up: asyncio.Event = field(default_factory=asyncio.Event)
     _replaced: list[LeadId] = field(default_factory=list)
     """Leads that were replaced before it was known which are history."""
-    _is_without_indexes: bool = False
+    building: Building = field(init=False)
+    on_record: int | None = None
+    """Leads whose ids are written down by now, while that goes on."""
+    _told_at: float = float("-inf")
     _unanswered_since: float | None = None
     """Since when the stream owes an answer, over all tries; `None` while it is not being asked."""
+
+    def __post_init__(self) -> None:
+        self.building = Building(self.indexes, self.leads, self.bell)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until told to stop; then admit what has been read and save the position."""
@@ -106,11 +116,16 @@ class Watcher:
             group.create_task(self._admit_blocked(stop), name="watcher-blocked")
             catching_up = group.create_task(self._catch_up_until(stop), name="watcher-catch-up")
             stalled = group.create_task(self._search_while_stalled(stop), name="watcher-stalled")
+            building = group.create_task(self.building.run(stop), name="watcher-indexes")
             try:
                 await self._read_until(stop)
             finally:
                 stalled.cancel()
-                catching_up.cancel()  # the record of a large collection takes longer than a stop may
+                for long in (
+                    catching_up,
+                    building,
+                ):  # on a large collection, longer than a stop may
+                    long.cancel()
                 reading_ended.set()
                 self._arrived.set()
 
@@ -169,14 +184,44 @@ class Watcher:
         """False when it was not known until now."""
         is_known = checkpoint.history_known and not await self._has_lost_history(checkpoint)
         if not is_known:
-            logger.info("history.recording")
-            leads = await self.history.record()
-            await self.checkpoints.history_is_known(leads)
-            logger.bind(leads=leads).info("history.recorded")
+            with self._preparing("history"):
+                try:
+                    await self._record_history(checkpoint)
+                finally:
+                    self.on_record = None
         elif not checkpoint.strays_known:
             await self.checkpoints.history_is_known(await self.history.record_strays())
         self.is_history_known = True
         return is_known
+
+    async def _record_history(self, checkpoint: Checkpoint) -> None:
+        begin = None if await self.history.is_gone() else checkpoint.history_from
+        self.on_record = 0
+        logger.bind(leads=0).info("history.recording")
+        leads = await self.history.record(begin, self._tell_of_history)
+        await self.checkpoints.history_is_known(leads)
+        logger.bind(leads=leads).info("history.recorded")
+
+    async def _tell_of_history(self, leads: int, begin: Document) -> None:
+        await self.checkpoints.history_goes_on(begin)
+        self.on_record = leads
+        if self._is_time_to_tell():
+            logger.bind(leads=leads).info("history.recording")
+
+    def _is_time_to_tell(self) -> bool:
+        now = time.monotonic()
+        is_time = now - self._told_at >= _LINE_EVERY_SECONDS
+        self._told_at = now if is_time else self._told_at
+        return is_time
+
+    @contextmanager
+    def _preparing(self, step: str) -> Iterator[None]:
+        metrics.PREPARING.labels(step).set(1)
+        self._told_at = time.monotonic()
+        try:
+            yield
+        finally:
+            metrics.PREPARING.labels(step).set(0)
 
     async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
         """Somebody dropped the record: without it a search would take all of history for new leads."""
@@ -204,11 +249,7 @@ class Watcher:
             await self._put(change, stop)
         if not stop.is_set():
             logger.warning("stream.ended")
-            await self._ensure_indexes()
-
-    async def _ensure_indexes(self) -> None:
-        self._is_without_indexes = not await self.indexes.ensure_if_collection_exists()
-        self.leads.by_id = self.indexes.by_id
+            self.building.want()
 
     def _note_end(self) -> None:
         """Before the position after it can be saved: another collection may stand there now."""
@@ -240,6 +281,13 @@ class Watcher:
             await self.changes.close()
         except DatabaseTrouble as error:
             self.reading.failed(error)
+
+    def preparing(self) -> Preparing:
+        """What goes on beside the stream."""
+        seconds = self.building.seconds
+        return Preparing(
+            None if seconds is None else round(seconds, 1), self.indexes.are_coming, self.on_record
+        )
 
     @property
     def lag_seconds(self) -> float:
@@ -288,8 +336,8 @@ class Watcher:
         await self._admit_ids(ids, "stream", offer=len(ids) == 1)
 
     async def _admit_ids(self, ids: list[LeadId], source: str, *, offer: bool = False) -> None:
-        if self._is_without_indexes:  # a new collection has taken the place of a dropped one
-            await self._ensure_indexes()
+        if self.building.waits_for_collection:  # a new one has taken the place of a dropped one
+            self.building.want()
         admitted = await self.leads.admit(ids)
         metrics.ADMITTED.labels(source).inc(admitted)
         if not (offer and self.take_at_once and await self.take_at_once(ids[0])):
@@ -347,7 +395,8 @@ class Watcher:
             await self._wait_for_the_stream()
         while self._searched < self._searches and not stop.is_set():
             wanted = self._searches
-            await self._search("stream", stop)
+            with self._preparing("search"):
+                await self._search("stream", stop)
             if not stop.is_set():
                 self._searched = wanted
                 if not self.leads.unadmitted:  # else only another search would find them again
@@ -368,11 +417,13 @@ class Watcher:
 
     async def _search(self, source: str, stop: asyncio.Event) -> None:
         """Admit every lead that should have been admitted and was not, or as many until `stop`."""
-        found = 0
+        found, self._told_at = 0, time.monotonic()
         async with aclosing(self.history.unadmitted()) as batches:
             async for ids in batches:
                 await self._admit_ids(ids, source)
                 found += len(ids)
+                if self._is_time_to_tell():
+                    logger.bind(leads=found, source=source).info("search.going_on")
                 if stop.is_set():
                     break
         if found:

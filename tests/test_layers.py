@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     (
         "loops",
         (
-            "census sweep plans watcher worker heartbeat releases http http_guard enrichment bell activity presence readings"
+            "census sweep plans building watcher worker heartbeat releases http http_guard enrichment bell activity presence readings"
             " reporting"
         ),
     ),

@@ -425,7 +425,8 @@ GROUND = Row(
     [
         Panel(
             "Stream open",
-            "1 while new leads are seen at once, 0 while they are found by polling; and how streams began.",
+            "1 while new leads are seen at once, 0 while they are found by polling; how streams began; and what a large "
+            "collection makes long.",
             "short",
             [
                 Query(f"min({series('enricher_stream_open')})", "open"),
@@ -433,6 +434,7 @@ GROUND = Row(
                     increase("enricher_stream_opens_total", by="start", window="[5m]"),
                     "opened by {{start}}",
                 ),
+                Query(f"max by (step) ({series('enricher_preparing')})", "under way: {{step}}"),
             ],
         ),
         Panel(

@@ -18,6 +18,7 @@ from enricher.status import (
     ProviderStatus,
     State,
     Status,
+    Stream,
     duration,
 )
 from enricher.throughput import Ended
@@ -91,6 +92,7 @@ def _named(status: Status) -> Iterator[tuple[str, str]]:
         if backlog.unmoved:
             yield "moved by nobody", ", ".join(f"{why} {n:,}" for why, n in backlog.unmoved.items())
     yield "change stream", _stream(status)
+    yield from _preparing(status.stream)
     yield from _hour(status.hour)
 
 
@@ -101,6 +103,13 @@ def _stream(status: Status) -> str:
         return "closed: leads are found by polling"
     lag = duration(status.stream.lag_seconds)
     return f"open at {status.stream.open} of {len(status.alive)}, lag {lag}"
+
+
+def _preparing(stream: Stream) -> Iterator[tuple[str, str]]:
+    if stream.building_seconds is not None:
+        yield "indexes", f"being built for {duration(stream.building_seconds)}; new leads go on"
+    if stream.on_record is not None:
+        yield "history", f"{stream.on_record:,} leads written down so far; new leads go on"
 
 
 def _hour(hour: Sequence[MinuteStatus]) -> Iterator[tuple[str, str]]:

@@ -46,6 +46,8 @@ class Checkpoint:
     """So are those that stood there in work; an earlier version did not write them down."""
     history_leads: int = 0
     """How many were put on record."""
+    history_from: Document | None = None
+    """Where the record is to go on, when it is half done: `{"of": id}`."""
     is_foreign: bool = False
     """What was saved is the position of another collection of this name, and means nothing here."""
     origin: Timestamp | None = None
@@ -131,10 +133,16 @@ class Checkpoints:
             history_known=bool(document.get("history_known")),
             strays_known=bool(document.get("strays_known")),
             history_leads=whole_number(document.get("history_leads")),
+            history_from=self._begin_of(document.get("history_from")),
             is_foreign=not is_ours,
             searched_at=date_or_none(document.get("searched_at")) if is_ours else None,
             origin=_timestamp(document.get("origin")) if is_ours else None,
         )
+
+    def _begin_of(self, stored: object) -> Document | None:
+        position = mapping(stored)
+        is_ours = "of" in position and position.get("uuid") == self._uuid
+        return {"of": position["of"]} if is_ours else None
 
     async def started_at(self) -> datetime | None:
         """The first start of any daemon on this collection; `None` before it."""
@@ -171,10 +179,16 @@ class Checkpoints:
         searched = {"$currentDate": {"searched_at": True}}
         await self._collection.update_one({"_id": self._id}, searched)
 
+    async def history_goes_on(self, begin: Document) -> None:
+        """All before this is on record."""
+        position = {**begin, "uuid": self._uuid}
+        await self._collection.update_one({"_id": self._id}, {"$set": {"history_from": position}})
+
     async def history_is_known(self, leads: int) -> None:
         """The leads that stood there before the first start, so many of them, are on record."""
         known = {"history_known": True, "strays_known": True, "history_leads": leads}
-        await self._collection.update_one({"_id": self._id}, {"$set": known})
+        done = {"$set": known, "$unset": {"history_from": 1}}  # an id may be an address
+        await self._collection.update_one({"_id": self._id}, done)
 
 
 def _timestamp(stored: object) -> Timestamp | None:

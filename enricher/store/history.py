@@ -5,27 +5,36 @@ where there is no such event (a gap in the stream, no stream at all, a whole doc
 two look alike. So the ids of the leads without a status are put on record once, at the first
 start, by the server itself; the leads are not touched. Any other test would guess: not every `_id`
 holds a time, and one that does holds the clock of whoever made it.
+
+A million ids take the server half a minute or more, so they are written down range by range, in the order
+of the ids: whoever makes the record knows how far it is, and after a kill it goes on where it was. Two
+who make it at once write down the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import aclosing
 from datetime import UTC, timedelta
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
+from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, LeadId, Reason, Status
 from enricher.store.book import EPOCH, WITH_FITTING_ID, id_key
 from enricher.store.doubled import ONCE
+from enricher.store.refusal import is_refusal
 from enricher.store.unmoved import NEW, OF_OURS, STRAY, by_index, far_ahead
 
 _BATCH = 1000
+_RANGE = 20_000
+"""Ids that are written down at once, within a second or two."""
 _SEARCH_SECONDS = 3600.0
 """In place of the usual bound on an operation: here the server reads every lead without a status."""
 _WITHOUT_STATUS: Document = {"enrichment_status": None}
+_BY_ID = [("_id", pymongo.ASCENDING)]
 _KEY = {"of": "$_id"}
 """On record an id stands inside a document: by itself it may be null, which `$merge` refuses."""
 
@@ -38,14 +47,43 @@ def collection_name(leads: str) -> str:
 class History:
     """The record, and the search for leads that are neither on it nor admitted."""
 
-    def __init__(self, leads: AsyncCollection[Document]) -> None:
+    def __init__(self, leads: AsyncCollection[Document], range_: int = _RANGE) -> None:
         self._leads = leads
+        self._range = range_
         self._record = leads.database[collection_name(leads.name)]
 
-    async def record(self) -> int:
+    async def record(
+        self,
+        begin: Document | None = None,
+        tell: Callable[[int, Document], Awaitable[None]] | None = None,
+    ) -> int:
         """Write down every lead without a status, and those that others left half-way: `processing`, and
-        held by none of ours. Returns how many are on record."""
-        return await self._write_down({"$or": [_WITHOUT_STATUS, STRAY]})
+        held by none of ours. Returns how many are on record.
+
+        `tell` hears after each range how many are, and where the next one begins: `{"of": id}`, which is
+        what a later call may `begin` with.
+        """
+        match: Document = {"$or": [_WITHOUT_STATUS, STRAY]}
+        while (end := await self._end_of_range(begin)) is not None:
+            leads = await self._write_down({**_between(begin, end), **match})
+            begin = end
+            if tell is not None:
+                await tell(leads, begin)
+        return await self._write_down({**_between(begin, None), **match})
+
+    async def _end_of_range(self, begin: Document | None) -> Document | None:
+        """`None` when it is the last one, and under a collation, where ids are in another order."""
+        fitting = self._leads.find(WITH_FITTING_ID, {"_id": 1})
+        found = fitting.hint(_BY_ID).skip(self._range).limit(1)
+        if begin is not None:
+            found = found.min([("_id", begin["of"])])
+        try:
+            ends = await found.to_list()
+        except OperationFailure as error:
+            if not is_refusal(error):
+                raise
+            return None
+        return {"of": ends[0]["_id"]} if ends else None
 
     async def record_strays(self) -> int:
         """For a record that an earlier version made, without those in work: write down the ones that show
@@ -140,6 +178,16 @@ class History:
             {"$match": {"record": []}},
             {"$project": {"_id": 1}},
         ]
+
+
+def _between(begin: Document | None, end: Document | None) -> Document:
+    """As expressions, for a query compares only values of one type."""
+    bounds: list[Document] = []
+    if begin is not None:
+        bounds.append({"$gte": ["$_id", {"$literal": begin["of"]}]})
+    if end is not None:
+        bounds.append({"$lt": ["$_id", {"$literal": end["of"]}]})
+    return {"$expr": {"$and": bounds}} if bounds else {}
 
 
 def texts_in(value: object) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """Every index, in one place: ensured at start, verified by `enricher check`.
 
+On a large collection that takes minutes, and goes on beside the work (`enricher/building.py`).
+
 The claim query reads keys only for leads that are work: `pending` leads stand in partial indexes
 that a settled lead leaves, and the due index is read from its beginning to now. A single key that
 is part of an array would turn that bound off for the whole index, so garbage must not get into it:
@@ -24,9 +26,12 @@ from enricher.lead import Document, Status
 from enricher.store import refusal, undated, unmoved
 from enricher.store.book import EPOCH, FRESH, MAILBOX
 from enricher.store.collation import COLLATED, SIMPLE
+from enricher.store.refusal import is_denied, is_refusal
 
 _BUILD_SECONDS = 6 * 3600.0
 """In place of the usual bound on an operation: an index on millions of leads takes a while."""
+_SOON_MADE = 10_000
+"""Documents: to read them takes a fraction of a second."""
 _ONLY_PENDING = {"enrichment_status": Status.PENDING.value}
 
 LEADS = (
@@ -89,6 +94,13 @@ LEADS = (
 )
 
 
+_OF_A_CLAIM: Mapping[str, Document] = {
+    "enricher_pending_by_priority": _ONLY_PENDING,
+    "enricher_fresh_by_age": {**_ONLY_PENDING, **FRESH},
+    "enricher_due": {"enrichment.due_at": {"$gt": EPOCH}},
+}
+"""Without which whoever looks for work reads every lead; and a question that each can answer."""
+
 BY_ID = "_id_"
 _BY_TEXT = IndexModel(
     [("_id", ASCENDING), ("enrichment_status", ASCENDING)], name="enricher_by_id", collation=SIMPLE
@@ -102,19 +114,65 @@ class Indexes:
         self._leads = leads
         self.by_id = BY_ID
         """Name of the index by which a lead is found, as far as is known."""
+        self.are_coming = False
+        """Whoever looked for work now would read every lead, and need not for long."""
 
-    async def ensure(self) -> None:
-        """Create what is missing. A user who may not is told so once; the work goes on, slowly."""
+    async def are_soon_made(self) -> bool:
+        """As far as that can be told."""
+        try:
+            return await self._leads.estimated_document_count() <= _SOON_MADE
+        except OperationFailure as error:
+            if not is_denied(error):
+                raise
+            return False
+
+    async def look(self) -> None:
+        """Whether the claims have theirs. A list of indexes would not tell: it names those that are
+        still being built as well."""
+        wanted = [_name(index) for index in _wanted(await self._present() or {})]
+        ending = "" if wanted == [_name(index) for index in LEADS] else COLLATED
+        are_there = [
+            await self._answers(f"{name}{ending}", question)
+            for name, question in _OF_A_CLAIM.items()
+        ]
+        self.are_coming = not all(are_there)
+
+    async def _answers(self, name: str, question: Document) -> bool:
+        try:
+            await self._leads.find_one(question, {"_id": 1}, hint=name)
+        except OperationFailure as error:
+            if not is_refusal(error):
+                raise
+            return False
+        return True
+
+    async def ensure_by_id(self) -> None:
+        """Under a collation no lead is found by its id without it, so nothing can be done before it."""
+        if _BY_TEXT in _wanted(await self._present() or {}):
+            with suppress(OperationFailure), pymongo.timeout(_BUILD_SECONDS):
+                await self._leads.create_indexes([_BY_TEXT])
+            await self._note_by_id()
+
+    async def ensure(self) -> bool:
+        """Create what is missing. A user who may not is told so once; the work goes on, slowly. True when
+        they are all there."""
+        are_there = True
         wanted = _wanted(await self._present() or {})
         try:
             with pymongo.timeout(_BUILD_SECONDS):
                 await self._create(wanted)
         except OperationFailure as error:
+            are_there = False
             missing = await self.missing()
             if missing is None:
                 logger.bind(lacking="createIndex, listIndexes").error("indexes.unknown")
             elif missing:
                 logger.bind(missing=", ".join(missing), code=error.code).error("indexes.missing")
+        self.are_coming = False
+        await self._note_by_id()
+        return are_there
+
+    async def _note_by_id(self) -> None:
         by_text = _name(_BY_TEXT)
         self.by_id = by_text if by_text in (await self._present() or {}) else BY_ID
 
@@ -128,14 +186,12 @@ class Indexes:
                     await self._leads.create_indexes([index])
             raise
 
-    async def ensure_if_collection_exists(self) -> bool:
+    async def collection_exists(self) -> bool:
         """After a drop or rename: creating the collection would stand in somebody's way."""
         names = await self._leads.database.list_collection_names(
             filter={"name": self._leads.name},
             authorizedCollections=True,  # or it takes a privilege on the whole database
         )
-        if names:
-            await self.ensure()
         return bool(names)
 
     async def missing(self) -> list[str] | None:

@@ -15,7 +15,8 @@ them. For each nine leads that go ahead that way, the oldest is taken as well.
 **A lead that may kill its process** is worked on one at a time: the others that were in work with it
 each time would else use up their attempts for its sake.
 
-Each lane reads keys of leads that are work, and of no more than it may take.
+Each lane reads keys of leads that are work, and of no more than it may take. While the indexes are
+being built there is one lane, of the leads that were heard of (`heard.py`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from enricher.lead import Document, Status
 from enricher.store import book
 from enricher.store.doubled import DOUBLED_NAMES
+from enricher.store.heard import Heard
 
 OLDEST = "oldest"
 """The lane of a lead that is taken for its age, ahead of more urgent ones."""
@@ -62,6 +64,9 @@ _DUE: Document = {
     **_DUE_NOW,
 }
 _REFRESH: Document = {"enrichment_status": Status.COMPLETED, **_DUE_NOW}
+_TO_COME: Document = {
+    "enrichment_status": {"$in": [Status.PENDING, Status.PROCESSING, Status.RETRYING]}
+}
 CLAIMABLE: Document = {"$or": [_PENDING, _DUE, _REFRESH]}
 """A lead that is work, by the server's clock: what every lane reads some of, and a claim insists on."""
 
@@ -96,6 +101,8 @@ class Lanes:
     """Leads that the last read saw whose `_id` is too long; the next one reads past them."""
     ahead: int = 0
     """Leads taken under pressure since the oldest had a turn."""
+    heard: Heard | None = None
+    """In place of the indexes, while these are being built."""
 
     async def next(
         self, slots: int, above: float | None, aside: SetAside, suspects: int = 1
@@ -107,6 +114,9 @@ class Lanes:
         """
         # Twice, so that a few reads get past any number of them.
         window = self._window(slots) + len(aside) + 2 * (self.waiting_suspects + self.too_long)
+        if self.heard is not None:
+            found = await self._read_heard(self.heard, window, above, aside)
+            return self._in_order(self._few_suspects(found, suspects))[:slots]
         if above is None:
             self.claims += 1
             found = self._few_suspects(await self._read(self._all(window), aside), suspects)
@@ -146,6 +156,22 @@ class Lanes:
         fitting = [each for each in found if "too_long" not in each]
         self.too_long = len(found) - len(fitting)
         return [each for each in fitting if book.id_key(each["_id"]) not in aside]
+
+    async def _read_heard(
+        self, heard: Heard, window: int, above: float | None, aside: SetAside
+    ) -> list[Document]:
+        found: list[Document] = []
+        for ids in heard.glances():
+            these: Document = {"_id": {"$in": ids}}
+            lane = _lane("pending", {**these, **CLAIMABLE}, _BY_PRIORITY, window)
+            read = await self._read([lane], aside)
+            found += [each for each in read if above is None or rank_of(each) > above]
+            if len(found) >= window:
+                break
+            open_ = await self.collection.find({**these, **_TO_COME}, {"_id": 1}).to_list()
+            heard.keep(ids, {book.id_key(each["_id"]) for each in [*read, *open_]})
+        found.sort(key=rank_of, reverse=True)
+        return found[:window]
 
     # -- in ordinary times -----------------------------------------------------------------
 

@@ -63,6 +63,7 @@ from enricher.store.apart import Apart, Parted, Step
 from enricher.store.aside import Aside
 from enricher.store.collation import UpdateOne
 from enricher.store.doubled import ONCE, Doubles
+from enricher.store.heard import Heard
 from enricher.store.indexes import BY_ID
 from enricher.store.inputs import INPUTS, text_or_null
 from enricher.store.lanes import CLAIMABLE, OLDEST, Lanes
@@ -137,6 +138,13 @@ class Leads:
         """Its process died with it each time: it may be the cause."""
         return lead.interruptions >= self.suspect_after
 
+    def go_by_what_is_heard(self, is_without_indexes: bool) -> None:
+        """To search without the indexes would read every lead."""
+        if not is_without_indexes:
+            self.lanes.heard = None
+        elif self.lanes.heard is None:
+            self.lanes.heard = Heard()
+
     # -- admission -------------------------------------------------------------------------
 
     async def admit(self, ids: Collection[LeadId]) -> int:
@@ -156,6 +164,8 @@ class Leads:
         self.unadmitted |= {book.id_key(id_): id_ for id_ in parted.blocked}
         if _total(parted).matched + len(parted.blocked) < len(ids):
             await self.doubles.look(ids)
+        if self.lanes.heard is not None:
+            self.lanes.heard.add(ids)
         await self.aside.put_unreadable(self.collection, ids)
         return parted
 

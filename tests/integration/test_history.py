@@ -118,6 +118,61 @@ async def test_ids_of_any_type_are_told_apart(fresh: AsyncCollection[Document]) 
     assert await history.without([*recorded, "new"]) == ["new"]
 
 
+async def test_the_record_is_made_range_by_range_whatever_the_ids_are(
+    fresh: AsyncCollection[Document],
+) -> None:
+    ids: list[LeadId] = [*IDS, *range(100, 130), *(f"text {n}" for n in range(30))]
+    ids += [{"an": n} for n in range(5)]
+    for id_ in ids:
+        await insert(fresh, id_)
+    told: list[tuple[int, Document]] = []
+
+    async def tell(leads: int, begin: Document) -> None:
+        told.append((leads, begin))
+
+    assert await History(fresh, range_=7).record(None, tell) == len(ids)
+
+    assert [leads for leads, _ in told] == [7 * n for n in range(1, 1 + (len(ids) - 1) // 7)]
+    assert await unadmitted(History(fresh)) == []
+
+
+async def test_a_record_goes_on_where_an_earlier_one_ended(
+    fresh: AsyncCollection[Document],
+) -> None:
+    await fresh.insert_many([{"_id": number} for number in range(50)])
+
+    class KilledError(Exception):
+        pass
+
+    begins: list[Document] = []
+
+    async def killed(leads: int, begin: Document) -> None:
+        begins.append(begin)
+        if leads == 20:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        await History(fresh, range_=10).record(None, killed)
+    await fresh.insert_one({"_id": 5.5})  # before the position: whoever comes later is not history
+
+    assert await History(fresh, range_=10).record(begins[-1]) == 50
+    assert await unadmitted(History(fresh)) == [5.5]
+
+
+async def test_under_a_collation_the_record_is_made_at_once(
+    fresh: AsyncCollection[Document],
+) -> None:
+    leads = await fresh.database.create_collection(
+        f"{fresh.name}_collated", collation={"locale": "en", "strength": 1}
+    )
+    collated = fresh.database[leads.name]
+    await collated.insert_many([{"_id": id_} for id_ in ("b", "C", "a", 1, 2)])
+    assert await History(collated, range_=2).record() == 5
+    assert await unadmitted(History(collated)) == []
+    await collated.drop()
+    await fresh.database.drop_collection(collection_name(collated.name))
+
+
 async def test_many_are_found_in_batches(fresh: AsyncCollection[Document]) -> None:
     history = History(fresh)
     await fresh.insert_many([{"_id": number} for number in range(3000)])

@@ -75,14 +75,15 @@ async def test_a_collection_that_was_dropped_is_not_made_by_us(
 ) -> None:
     await fresh.drop()
 
-    assert await Indexes(fresh).ensure_if_collection_exists() is False
+    assert await Indexes(fresh).collection_exists() is False
 
     assert fresh.name not in await fresh.database.list_collection_names()
 
 
 async def test_a_new_collection_gets_its_indexes(leads: AsyncCollection[Document]) -> None:
     await insert(leads)
-    assert await Indexes(leads).ensure_if_collection_exists() is True
+    assert await Indexes(leads).collection_exists()
+    assert await Indexes(leads).ensure()
     assert await Indexes(leads).missing() == []
 
 

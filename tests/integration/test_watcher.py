@@ -56,10 +56,10 @@ class SlowHistory(History):
 class SlowRecord(SlowHistory):
     """Nothing is written down until the door is open."""
 
-    async def record(self) -> int:
+    async def record(self, *how: Any) -> int:
         self.is_asked.set()
         await self.door.wait()
-        return await super().record()
+        return await super().record(*how)
 
 
 @asynccontextmanager
@@ -431,7 +431,7 @@ async def test_a_dropped_collection_is_watched_again_and_gets_its_indexes(
             assert fresh.name not in await fresh.database.list_collection_names()
             await insert(fresh, "new")
             await admitted(fresh, "new")
-            assert await Indexes(fresh).missing() == []
+            await eventually(lambda: _has_indexes(fresh))
             await asyncio.sleep(0.5)
     assert len(events(lines, "stream.ended")) == 1
 
@@ -444,8 +444,12 @@ async def test_a_collection_that_takes_the_place_of_a_renamed_one_is_watched(
         await fresh.rename(old.name)
         await insert(fresh, "new")
         await admitted(fresh, "new")
-        assert await Indexes(fresh).missing() == []
+        await eventually(lambda: _has_indexes(fresh))
     await old.drop()
+
+
+async def _has_indexes(leads: AsyncCollection[Document]) -> bool:
+    return await Indexes(leads).missing() == []
 
 
 # -- outages -----------------------------------------------------------------------------------

@@ -246,3 +246,27 @@ async def test_more_than_is_counted_is_shown_as_one_more_and_what_hangs_on_it_as
     async with counting(Database(Backlog(NOW, lanes, most=most))):
         await eventually(lambda: counted("enricher_pending_leads", lane="fresh") == 101)
         await eventually(lambda: not _is_number("enricher_leads", {"status": "completed"}))
+
+
+async def test_while_the_indexes_are_built_nothing_is_counted_and_the_figures_are_no_numbers() -> (
+    None
+):
+    database = Database()
+    stop, can_count = asyncio.Event(), asyncio.Event()
+    census = Census(
+        database.look,
+        database.ended,
+        database.budgets,
+        database.oplog_seconds,
+        database.unmoved,
+        {"hunter": lambda: "budget"},
+        every_seconds=0.01,
+        can_count=can_count.is_set,
+    )
+    task = asyncio.create_task(census.run(stop))
+    await eventually(lambda: math.isnan(counted("enricher_pending_leads", lane="fresh")))
+    assert database.looks == 0
+    can_count.set()
+    await eventually(lambda: counted("enricher_pending_leads", lane="fresh") == 7)
+    stop.set()
+    await task

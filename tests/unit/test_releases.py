@@ -110,3 +110,18 @@ async def test_a_restart_calls_back_those_whose_hold_it_ended_once_the_work_runs
     stop.set()
     await running
     assert queue.calls == [("acme", 5.0)]
+
+
+async def test_while_the_indexes_are_built_nobody_is_called_back_and_all_are_afterwards() -> None:
+    queue, held, stop, can_search = Queue(), gate("acme"), asyncio.Event(), asyncio.Event()
+    releases = Releases(
+        [held], queue.bring_back, 60, can_search=can_search.is_set, look_seconds=0.01
+    )
+    releases.call_back(["acme"])
+    running = asyncio.create_task(releases.run(stop))
+    await asyncio.sleep(0.1)
+    assert queue.calls == []
+    can_search.set()
+    await eventually(lambda: queue.calls)
+    stop.set()
+    await running

@@ -164,3 +164,10 @@ def test_a_backlog_that_could_not_be_counted_is_unknown_and_never_idle() -> None
     assert due.split() == ["due", "now", "unknown"]
     quiet = full(backlog=None, hour=[], providers=[])
     assert quiet.verdict.state is not State.IDLE
+
+
+def test_what_a_large_collection_makes_long_is_printed_with_how_far_it_is() -> None:
+    text = _printed(stream=Stream(1, 0.2, None, building_seconds=125.0, on_record=1_234_000))
+    assert "being built for 2 min" in text
+    assert "1,234,000 leads written down so far" in text
+    assert "written down" not in _printed()
