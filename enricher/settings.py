@@ -98,7 +98,7 @@ class WorkSettings(Section):
         le=36_500,
     )
     poll_seconds: float = seconds(
-        "ENRICHER_POLL_SECONDS", 1, "How often due leads are looked for when no change rings."
+        "ENRICHER_POLL_SECONDS", 1, "How often to look for due leads when no change rings."
     )
     shutdown_grace_seconds: float = seconds(
         "ENRICHER_SHUTDOWN_GRACE_SECONDS", 25, "Time for leads in work to finish at a stop.", ge=0
@@ -115,7 +115,7 @@ class PrioritySettings(Section):
     order: Strings = setting(
         "ENRICHER_PRIORITY_ORDER",
         ("hot", "warm", "cold"),
-        "Values of that field, most urgent first; a number, higher first, goes before no first value.",
+        "Values of that field, most urgent first. A number counts as itself, but never goes before the first.",
     )
 
 
@@ -123,18 +123,18 @@ class IdentitySettings(Section):
     internal_domains: Domains = setting(
         "ENRICHER_INTERNAL_DOMAINS",
         (),
-        "Domains whose leads are skipped: our own, and whoever else nobody is to be paid for.",
+        "Domains whose leads are skipped: your own, and others that are never worth a call.",
     )
     role_names: RoleNames = setting(
         "ENRICHER_ROLE_NAMES",
         (),
-        "Local parts that a desk reads, besides those we know; one with `-` in front is a person's.",
+        "Local parts of role addresses, besides the built-in ones; `-` in front takes one away.",
     )
     platform_domains: PlatformDomains = setting(
         "ENRICHER_PLATFORM_DOMAINS",
         (),
-        "Domains whose sub-domains and pages are other companies', besides those we know;"
-        " one with `-` in front is a company's own.",
+        "Domains whose sub-domains and pages are other companies', besides the built-in ones;"
+        " `-` in front takes one away.",
     )
     mx_lookup: bool = setting(
         "ENRICHER_MX_LOOKUP", False, "Ask the DNS whether the domain of an address takes mail."
@@ -145,13 +145,15 @@ class PrivacySettings(Section):
     hash_key: HashKey = setting(
         "ENRICHER_HASH_KEY",
         None,
-        "Key that addresses are hashed with, of at least 32 characters; without it the database holds one.",
+        "Key of the hashes of addresses, at least 32 characters; without it the database holds one.",
     )
 
 
 class CacheSettings(Section):
     days: float = in_days(
-        "ENRICHER_CACHE_DAYS", 7, "How long what a vendor answered stands for asking it again."
+        "ENRICHER_CACHE_DAYS",
+        7,
+        "How long a vendor's answer is kept, and used in place of a new call.",
     )
     negative_days: float = in_days(
         "ENRICHER_NEGATIVE_CACHE_DAYS", 1, "The same for an answer that nothing is known."
@@ -160,7 +162,7 @@ class CacheSettings(Section):
 
 class QuotaSettings(Section):
     account_field: Annotated[str, AfterValidator(field_path)] = setting(
-        "ENRICHER_ACCOUNT_FIELD", "account_id", "Field of a lead that says whose it is."
+        "ENRICHER_ACCOUNT_FIELD", "account_id", "Field of a lead that names its account."
     )
     plan_field: Annotated[str, AfterValidator(field_path)] = setting(
         "ENRICHER_PLAN_FIELD", "plan", "Field of a lead that names the plan of its account."
@@ -188,7 +190,7 @@ class HttpSettings(Section):
     allowed_hosts: Domains = setting(
         "ENRICHER_HTTP_ALLOWED_HOSTS",
         (),
-        "Public names under which they are asked for; addresses and names of one's own network always are.",
+        "Public names that are answered, besides addresses and names of your own network.",
     )
 
 
