@@ -34,9 +34,9 @@ def read_env_file(
     path: Path, is_ours: Callable[[str], bool], problems: list[str]
 ) -> dict[str, str]:
     """The file as python-dotenv reads it, {} when there is none. Adds to `problems`."""
-    if not _is_there(path):
-        return {}
     try:
+        if not _is_there(path):
+            return {}
         text = _text(path)
         source = DotEnvSettingsSource(Section, path, "utf-8-sig", case_sensitive=True)
         values = source.env_vars if text else {}

@@ -223,6 +223,21 @@ class Watcher:
         finally:
             metrics.PREPARING.labels(step).set(0)
 
+    async def _know_history_until(self, checkpoint: Checkpoint, stop: asyncio.Event) -> bool:
+        """False when it is time to stop: the record of a large collection takes longer than that may."""
+        knowing = asyncio.create_task(self._know_history(checkpoint), name="watcher-history")
+        stopping = asyncio.create_task(stop.wait(), name="watcher-history-stop")
+        both = {knowing, stopping}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if knowing.done():
+                knowing.result()
+            return knowing.done()
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+
     async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
         """Somebody dropped the record: without it a search would take all of history for new leads."""
         lost = await self._is_history_gone(checkpoint)
@@ -432,7 +447,8 @@ class Watcher:
     async def _poll(self, checkpoint: Checkpoint, stop: asyncio.Event) -> None:
         """In place of a stream."""
         self._unanswered_since = None
-        await self._know_history(checkpoint)
+        if not await self._know_history_until(checkpoint, stop):
+            return
         self.is_watching = True
         until = time.monotonic() + _PROBE_EVERY_SECONDS
         while not stop.is_set() and (time.monotonic() < until or not self.settings.stream):

@@ -4,13 +4,15 @@ It is made once, by whichever daemon comes first, and never replaced: what was s
 made with it (who must never be asked about again, above all) would silently be lost. So a
 fingerprint of it stands beside the suppression entries, and nothing begins with another secret.
 
-    enricher_secrets     {_id: "keys", secret: bytes}                     it stands in the database
+    enricher_secrets     {_id: "keys", marked: true, ...}                 the fingerprint was written
+                         {_id: "keys", secret: bytes}                     it stands in the database
                          {_id: "keys", nonce, wrapped, seal: bytes}       only ENRICHER_HASH_KEY opens it
                          {_id: "keys", derived: true}                     it is made of ENRICHER_HASH_KEY
     enricher_suppressed  {_id: "fingerprint", of: str, derived: bool}
 
 That one document of `enricher_secrets` decides between starts at the same moment; the fingerprint
-is written after it, and every entry after the fingerprint. A database that has a secret keeps it when
+is written after it, and every entry after the fingerprint. Once that is known of a database, none of it is made
+anew: where the fingerprint is gone, so are the entries, and who must never be asked about again would be. A database that has a secret keeps it when
 ENRICHER_HASH_KEY is given for the first time: it is wrapped, so everything stored keeps its meaning.
 A version that knows nothing of this finds no `secret` there, and refuses to start.
 """
@@ -41,6 +43,10 @@ _KEY_DIGITS = 40
 _LOST = (
     f"the secret of this database is gone although {ENTRIES} was made with it: restore {COLLECTION}"
     " from the same backup"
+)
+_NO_ENTRIES = (
+    f"{ENTRIES} is gone, with all who must never be asked about again: restore it from a backup; or, if nobody"
+    f' is to be left alone any more: db.{COLLECTION}.updateOne({{_id: "keys"}}, {{$unset: {{marked: ""}}}})'
 )
 _MISSING = (
     "ENRICHER_HASH_KEY: not set, but this database was opened with it before: give the same key"
@@ -94,7 +100,7 @@ async def keyring_if_made(
             raise _gone(mark, hash_key)
         return None if mark is None else _derived(hash_key)
     ring = _keyring(document, hash_key)
-    _compare(ring, document, mark)
+    _compare(ring, document, await _mark_still_there(database, document, mark))
     return ring
 
 
@@ -105,6 +111,7 @@ async def _open(database: AsyncDatabase[Document], hash_key: SecretStr | None) -
     if document is None:
         raise _gone(mark or {}, hash_key)
     ring = _keyring(document, hash_key)
+    await _mark_still_there(database, document, mark)
     _compare(ring, document, await _marked(database, ring, document))
     if hash_key is not None and "secret" in document:
         await _wrap(database, ring, hash_key)
@@ -119,17 +126,31 @@ async def _mark(database: AsyncDatabase[Document]) -> Document | None:
     return mark
 
 
+async def _mark_still_there(
+    database: AsyncDatabase[Document], document: Document, mark: Document | None
+) -> Document | None:
+    """The mark. Raises SettingsError where there was one and it is gone, with every entry."""
+    if mark is None and document.get("marked"):
+        mark = await _mark(database)  # a daemon that started together with us was quicker
+        if mark is None:
+            raise SettingsError([_NO_ENTRIES])
+    return mark
+
+
 async def _marked(
     database: AsyncDatabase[Document], ring: Keyring, document: Document
 ) -> Document | None:
     """The fingerprint as it stands once everybody has one."""
     values = {"of": ring.fingerprint, "derived": "derived" in document}
-    return await database[ENTRIES].find_one_and_update(
+    mark: Document | None = await database[ENTRIES].find_one_and_update(
         {"_id": FINGERPRINT},
         {"$setOnInsert": values},
         upsert=True,
         return_document=ReturnDocument.AFTER,
     )
+    if not document.get("marked"):
+        await database[COLLECTION].update_one({"_id": _ID}, {"$set": {"marked": True}})
+    return mark
 
 
 def _compare(ring: Keyring, document: Document, mark: Document | None) -> None:

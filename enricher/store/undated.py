@@ -1,7 +1,7 @@
 """Gives completed leads a date for their refresh again, where a writer's save has taken it away.
 
-Only leads that we have enriched ourselves: what was completed before the first daemon started here is
-nobody's work. The date is what it would have been; where that is past, it lies within the next tenth
+Only leads that we have enriched ourselves, as their metadata or a claim shows: what was completed before the
+first daemon started here is nobody's work, and what others complete is theirs. The date is what it would have been; where that is past, it lies within the next tenth
 of the period, at random, so that a save of all leads is no peak and no bill of one day.
 """
 
@@ -13,7 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, LeadId, Status
 from enricher.store import book
-from enricher.store.unmoved import UNDATED, by_index
+from enricher.store.unmoved import BY_US, UNDATED, by_index
 
 _BATCH = 1000
 _JITTER = 0.1
@@ -39,9 +39,10 @@ def dating(period: timedelta) -> book.Pipeline:
 async def find(leads: AsyncCollection[Document], since: datetime) -> list[LeadId]:
     """Up to a batch of those completed `since` then. Raises DatabaseTrouble."""
     said = since.isoformat()
+    ours = {**_WITHOUT_DATE, "$or": list(BY_US)}
     queries: tuple[Document, ...] = (
-        {**_WITHOUT_DATE, "enriched_at": {"$gt": since}},
-        {**_WITHOUT_DATE, "enriched_at": {"$gt": said}},  # as a form saves it that reads JSON
+        {**ours, "enriched_at": {"$gt": since}},
+        {**ours, "enriched_at": {"$gt": said}},  # as a form saves it that reads JSON
         {**_WITHOUT_DATE, "enriched_at": None, _SAID_AT: {"$gt": said}},
     )
     found: list[Document] = []

@@ -66,10 +66,15 @@ def _between_ours() -> list[Document]:
     ]
 
 
-OF_OURS: Sequence[Document] = (
-    {"enriched_at": {"$gt": EPOCH}},
+BY_US: Sequence[Document] = (
     {_METADATA: {"$type": "object"}},
     {"enrichment.token": {"$gt": 0, "$lt": 2**53}, "enrichment.claim_id": {"$gt": ""}},
+)
+"""What no other program writes: results of ours, a claim."""
+
+OF_OURS: Sequence[Document] = (
+    {"enriched_at": {"$gt": EPOCH}},
+    *BY_US,
     {"enrichment.queued_at": {"$gt": EPOCH}, "enrichment.priority": {"$type": "number"}},
 )
 """What shows that we have had a lead, whatever its status says: results, a claim, an admission."""

@@ -104,7 +104,7 @@ async def test_a_key_given_later_keeps_what_was_stored_before(rig: Rig) -> None:
 async def test_a_fresh_database_holds_no_key_when_one_is_given(rig: Rig) -> None:
     await _forget(rig, **{NAME: KEY})
     [document] = await rig.database[COLLECTION].find().to_list()
-    assert set(document) == {"_id", "derived", "read_at"}
+    assert set(document) == {"_id", "derived", "marked", "read_at"}
     await rig.database[COLLECTION].drop()
     await _is_left_alone(rig, {NAME: KEY})
     await _all_refuse(rig, f"{NAME}: not set")

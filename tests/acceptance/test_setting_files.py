@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ async def test_a_fifo_for_an_env_file_holds_up_nobody() -> None:
     async with daemon:
         assert await daemon.wait(within=10) == ExitCode.SETTINGS
     assert _text(daemon) == [".env: expected a readable UTF-8 file (a FIFO)"]
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, to be less"
+)
+@pytest.mark.parametrize("command", ["run", "check", "status"])
+async def test_an_env_file_that_nobody_lets_us_look_for_is_one_line(command: str) -> None:
+    """In a directory of somebody else's: whether there is one cannot be told."""
+    nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
+    async with Daemon(command, before=nobody) as daemon:
+        assert await daemon.wait(within=20) == ExitCode.SETTINGS
+    assert _text(daemon) == [".env: expected a readable UTF-8 file (PermissionError)"]
 
 
 async def test_a_fifo_among_the_credentials_holds_up_nobody(tmp_path: Path) -> None:

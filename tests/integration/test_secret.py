@@ -66,6 +66,29 @@ async def test_a_secret_that_is_gone_is_not_replaced(database: Database) -> None
     assert await _secret(database) == {}
 
 
+async def test_entries_that_are_gone_are_told_and_not_begun_anew(database: Database) -> None:
+    """Who was forgotten would be asked about again, and nobody would know."""
+    ring = await keyring(database)
+    await database[ENTRIES].drop()
+    for opened in (keyring, keyring_if_made):
+        with pytest.raises(SettingsError, match=f"{ENTRIES} is gone"):
+            await opened(database)
+    assert await database[ENTRIES].count_documents({}) == 0
+    await database[COLLECTION].update_one({"_id": "keys"}, {"$unset": {"marked": ""}})
+    assert (await keyring(database)).key(ADDRESS) == ring.key(ADDRESS)
+
+
+@pytest.mark.parametrize("hash_key", [None, KEY], ids=["no key", "a key"])
+async def test_entries_of_a_wrapped_or_derived_secret_are_missed_as_well(
+    database: Database, hash_key: SecretStr | None
+) -> None:
+    await keyring(database, hash_key)
+    await keyring(database, KEY)
+    await database[ENTRIES].drop()
+    with pytest.raises(SettingsError, match=f"{ENTRIES} is gone"):
+        await keyring(database, KEY)
+
+
 async def test_entries_without_secret_and_fingerprint_are_not_given_another_secret(
     database: Database,
 ) -> None:

@@ -196,11 +196,11 @@ METADATA = {"enrichment_metadata": {"enriched_at": (NOW + HOUR).isoformat()}}
 @pytest.mark.parametrize(
     "fields",
     [
-        {"enriched_at": NOW + HOUR},
-        {"enriched_at": NOW + HOUR, "enrichment": None},
+        {"enriched_at": NOW + HOUR, "enriched_data": METADATA},
+        {"enriched_at": NOW + HOUR, "enriched_data": METADATA, "enrichment": None},
         {"enriched_at": NOW + HOUR, "enrichment": {**OURS, "due_at": None}},
         {"enriched_at": NOW + HOUR, "enrichment": {**OURS, "due_at": "2027-02-27T00:00:00Z"}},
-        {"enriched_at": (NOW + HOUR).isoformat()},
+        {"enriched_at": (NOW + HOUR).isoformat(), "enriched_data": METADATA},
         {"enriched_data": METADATA},
         {"enriched_at": None, "enriched_data": METADATA},
     ],
@@ -236,8 +236,31 @@ async def test_what_was_completed_before_the_first_start_is_nobodys_work(
     assert await read(fresh) == before
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"enrichment": {}},
+        {"enrichment": {"token": 0, "claim_id": ""}},
+        {"enrichment": {"priority": 5}},
+        {"enriched_data": {"company_data": {"name": "Acme"}}},
+        {"enriched_data": {"enrichment_metadata": "by hand"}},
+        {"enriched_data": None},
+    ],
+)
+@pytest.mark.parametrize("date", [NOW + HOUR, (NOW + HOUR).isoformat()], ids=["date", "text"])
+async def test_what_another_program_completes_is_its_own_business(
+    fresh: Leads, fields: Document, date: object
+) -> None:
+    """A refresh of it would be a bill that nobody asked for."""
+    await insert(fresh, **COMPLETED, enriched_at=date, **fields)
+    before = await read(fresh)
+    await swept(fresh)
+    assert await read(fresh) == before
+
+
 async def test_without_a_refresh_no_lead_gets_a_date(fresh: Leads) -> None:
-    await insert(fresh, **COMPLETED, enriched_at=NOW + HOUR)
+    await insert(fresh, **COMPLETED, enriched_at=NOW + HOUR, enriched_data=METADATA)
     await swept(fresh, period=timedelta())
     assert "enrichment" not in await read(fresh)
 
@@ -247,7 +270,8 @@ async def test_many_leads_that_are_overdue_are_spread_in_time(fresh: Leads) -> N
     long_ago = NOW - timedelta(days=500)
     await collection.update_one({"_id": fresh.name}, {"$set": {"started_at": long_ago}})
     enriched_at = NOW - timedelta(days=400)
-    await fresh.insert_many([{**COMPLETED, "enriched_at": enriched_at} for _ in range(2500)])
+    ours = {**COMPLETED, "enriched_at": enriched_at, "enriched_data": METADATA}
+    await fresh.insert_many([dict(ours) for _ in range(2500)])
     await swept(fresh)
     days = sorted([_days(lead) async for lead in fresh.find()])
     assert len(days) == 2500

@@ -742,11 +742,12 @@ async def _knows_history(watcher: Watcher) -> bool:
 # -- stopping ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "polling"])
 async def test_it_stops_while_the_history_is_written_down(
-    fresh: AsyncCollection[Document],
+    fresh: AsyncCollection[Document], *, stream: bool
 ) -> None:
     history = SlowRecord(fresh)
-    async with watching(fresh, history):
+    async with watching(fresh, history, stream=stream):
         await history.is_asked.wait()
     assert not await _is_known(fresh)
 
