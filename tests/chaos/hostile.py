@@ -40,9 +40,6 @@ from tests.chaos.hostile_leads import (
     place,
 )
 
-HOLDS_TRANSACTIONS = False
-"""Leads that stay locked for seconds."""
-
 STALE = "somebody else"
 """`about` whom a lead is whose inputs changed and that nobody asked to be enriched again."""
 _KNOWN = 3000
@@ -233,9 +230,9 @@ class Hostile:
             await (session.commit_transaction() if ends_well else session.abort_transaction())
 
     async def lock_in_a_transaction(self) -> None:
-        if HOLDS_TRANSACTIONS:
-            held, chosen = self.dice.choice(_HELD_SECONDS), [self._one() for _ in range(5)]
-            self._behind(self._lock(chosen, held))
+        """Leads of its own stay locked for seconds, in work, due or new."""
+        held, chosen = self.dice.choice(_HELD_SECONDS), [self._one() for _ in range(5)]
+        self._behind(self._lock(chosen, held))
 
     async def _lock(self, chosen: list[Document], seconds: float) -> None:
         with suppress(PyMongoError):

@@ -18,11 +18,6 @@ from bson.raw_bson import RawBSONDocument
 from enricher.lead import Document
 from tests.chaos.hostile_vendors import WORDS
 
-HAS_DOUBLED_FIELDS = True
-"""Documents that hold one of our fields twice, which the server aborts on."""
-HAS_HUGE_IDS = False
-"""`_id`s of megabytes."""
-
 MEGABYTE = 1_000_000
 
 Kind: TypeAlias = Callable[[Random, int], Any]
@@ -327,8 +322,8 @@ _WEIGHTS: Mapping[Kind, int] = {
     not_utf8: 6,
     large: 2,
     almost_full: 1,
-    doubled: 4 * HAS_DOUBLED_FIELDS,
-    huge_id: 1 * HAS_HUGE_IDS,
+    doubled: 4,
+    huge_id: 3,
 }
 
 

@@ -33,7 +33,7 @@ from tests.processes import Daemon, Line
 from tests.rig import Rig, open_rig
 from tests.waiting import eventually
 
-SHORT_MINUTES = float(os.environ.get("HOSTILE_SHORT", "2"))
+SHORT_MINUTES = 2.0
 LONG_MINUTES = float(os.environ.get("HOSTILE_MINUTES", "10"))
 LOG = os.environ.get("HOSTILE_LOG", "")
 """A file for all that the daemons said."""
