@@ -20,6 +20,7 @@ from enricher.store import book
 from enricher.store.apart import Apart, Step
 from enricher.store.coalesce import Coalescer
 from enricher.store.collation import UpdateOne
+from enricher.store.doubled import ONCE
 from enricher.store.leasing import unchanged
 
 _LARGEST_BATCH = 200
@@ -63,4 +64,4 @@ def _update(lease: Lease, progress: Progress) -> UpdateOne:
     values: Document = {"enrichment": book.book_with(known)}
     if progress.data:
         values |= {"enriched_data": {"$literal": progress.data}, "updated_at": "$$NOW"}
-    return UpdateOne(unchanged(lease), [{"$set": values}])
+    return UpdateOne({**unchanged(lease), "$and": [ONCE]}, [{"$set": values}])

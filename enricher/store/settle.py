@@ -50,6 +50,7 @@ from enricher.store import book
 from enricher.store.apart import Apart, Step
 from enricher.store.coalesce import Coalescer
 from enricher.store.collation import UpdateOne
+from enricher.store.doubled import ONCE
 from enricher.store.inputs import text_or_null
 from enricher.store.leasing import fence, unchanged
 from enricher.store.reasons import sentence, sentences
@@ -203,7 +204,9 @@ class Settler:
     async def _requeue(self, settlement: Settlement) -> Settled:
         requeueing = book.requeueing(released=False)
         try:
-            written = await self.collection.update_one(fence(settlement.lease), requeueing)
+            written = await self.collection.update_one(
+                _writable(fence(settlement.lease)), requeueing
+            )
         except WriteError as error:
             return self._refused_again(settlement, error)
         return Settled.INPUTS_CHANGED if written.matched_count else Settled.LEASE_LOST
@@ -213,7 +216,9 @@ class Settler:
         failed = Failed({}, UNWRITABLE.format(why=why))
         ending = self._ending(Settlement(settlement.lease, failed, settlement.subject))
         try:
-            written = await self.collection.update_one(unchanged(settlement.lease), ending)
+            written = await self.collection.update_one(
+                _writable(unchanged(settlement.lease)), ending
+            )
         except WriteError as error:
             return self._refused_again(settlement, error)
         if not written.matched_count:
@@ -232,7 +237,7 @@ class Settler:
     # -- the write itself ------------------------------------------------------------------
 
     def _update(self, settlement: Settlement) -> UpdateOne:
-        return UpdateOne(unchanged(settlement.lease), self._ending(settlement))
+        return UpdateOne(_writable(unchanged(settlement.lease)), self._ending(settlement))
 
     def _ending(self, settlement: Settlement) -> book.Pipeline:
         outcome, subject = settlement.outcome, settlement.subject
@@ -245,6 +250,11 @@ class Settler:
                 return _ending(outcome, subject, None, Status.FAILED)
             case Skipped():
                 return _ending(outcome, subject, None, Status.SKIPPED)
+
+
+def _writable(only: Document) -> Document:
+    """It may have been replaced since the claim, by a document that must not be written."""
+    return {**only, "$and": [ONCE]}
 
 
 _STANDING = {
