@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -30,6 +31,10 @@ from tests.processes import bound_to_us, server_directory
 from tests.waiting import business
 
 MONGODB_IMAGE = "mongo:7.0"
+
+if not os.environ.get("CI"):  # there hypothesis has a profile of its own, which does this and more
+    settings.register_profile("laptop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("laptop")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

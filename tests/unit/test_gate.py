@@ -23,7 +23,7 @@ from enricher.providers.base import Window
 from enricher.retry import Retries
 from tests.observing import counted, events, logged
 from tests.scripted import Door, Scripted, company, in_turn, provider
-from tests.waiting import patience
+from tests.waiting import business, patience
 
 QUERY = Query(company_domain="acme.example")
 ACME = company(name="Acme")
@@ -100,21 +100,22 @@ def test_every_answer_has_a_word() -> None:
 
 
 async def test_a_provider_that_is_held_is_not_asked_until_the_hold_is_over() -> None:
-    asked = provider("held_one", in_turn(Held("the quota is used up", 0.1), ACME))
+    seconds = round(0.2 * business(), 1)
+    asked = provider("held_one", in_turn(Held("the quota is used up", seconds), ACME))
     gate = gate_to(asked)
     with logged() as lines:
-        assert await ask(gate) == Held("the quota is used up", 0.1)
+        assert await ask(gate) == Held("the quota is used up", seconds)
         assert counted("enricher_provider_held", provider="held_one") == 1
         held = await ask(gate)
         assert isinstance(held, Held)
-        assert 0 < held.seconds < 0.1
+        assert 0 < held.seconds < seconds
         assert len(asked.asked) == 1
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(seconds)
         assert await ask(gate) is ACME
     assert counted("enricher_provider_held", provider="held_one") == 0
     assert len(events(lines, "provider.held")) == len(events(lines, "provider.released")) == 1
     held_line = events(lines, "provider.held")[0].fields
-    assert (held_line["reason"], held_line["seconds"]) == ("the quota is used up", 0.1)
+    assert (held_line["reason"], held_line["seconds"]) == ("the quota is used up", seconds)
     assert 'enrichment_status is set to "pending"' in held_line["hint"]
 
 

@@ -41,6 +41,7 @@ from enricher.retry import Retries
 from enricher.settings import load
 from enricher.waterfall import Waterfall
 from tests.scripted import KEYRING, keep_nothing, provider, verdict
+from tests.waiting import business
 
 ZONE: Mapping[str, Mapping[str, str]] = {
     "quokka.com": {"MX": "10 mx.quokka.com."},
@@ -98,7 +99,7 @@ async def served() -> AsyncIterator[tuple[NameServer, Resolver]]:
     resolver = Resolver(configure=False)
     resolver.nameservers = ["127.0.0.1"]
     resolver.port = transport.get_extra_info("sockname")[1]
-    resolver.timeout = resolver.lifetime = 0.2
+    resolver.timeout = resolver.lifetime = 0.2 * business()
     try:
         yield server, resolver
     finally:
