@@ -7,7 +7,7 @@ ends again after each restart, and so does the next primary, for the driver repe
 
 So no pipeline of ours reaches such a document. It costs an expression of 4 us a lead at admission and
 another where candidates are read (a document of 15 fields, MongoDB 6.0; 0.6 ms with an array of 10,000
-documents in it), and once more at a settle, for the lead may have been replaced meanwhile. Updates by plain operators are safe as long as the fields they name stand there
+documents in it), and once more at each later write, for the lead may have been replaced meanwhile. Updates by plain operators are safe as long as the fields they name stand there
 once: they say on the lead that it `failed`, and why. Where even the status stands there twice, it is
 put aside.
 """

@@ -387,7 +387,7 @@ class Leads:
     async def _renew(self, leases: Sequence[Lease]) -> tuple[int, Sequence[Lease]]:
         """How many were ours, and those that the database refuses to write."""
         renewal = book.renewal(self.lease)
-        updates = [UpdateOne(fence(lease), renewal) for lease in leases]
+        updates = [UpdateOne({**fence(lease), **ONCE}, renewal) for lease in leases]
         try:
             return (await self.collection.bulk_write(updates, ordered=False)).matched_count, []
         except BulkWriteError as error:
@@ -417,7 +417,7 @@ class Leads:
 
     async def _give_back(self, leases: Sequence[Lease]) -> int:
         giving_back = book.requeueing(released=True)
-        updates = [UpdateOne(fence(lease), giving_back) for lease in leases]
+        updates = [UpdateOne({**fence(lease), **ONCE}, giving_back) for lease in leases]
         return (await self.collection.bulk_write(updates, ordered=False)).modified_count
 
 

@@ -103,8 +103,11 @@ async def test_commands_do_not_end_the_server_either(mongod: Path, tmp_path: Pat
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "more", [[("updated_at", 1), ("updated_at", 2)], [("enrichment", {})]], ids=["date", "book"]
+)
 async def test_a_lead_that_becomes_such_a_document_while_it_is_in_work(
-    mongod: Path, tmp_path: Path
+    mongod: Path, tmp_path: Path, more: list[tuple[str, Any]]
 ) -> None:
     async with own_server(mongod, tmp_path) as server, open_rig(server.uri) as rig:
         rig.simulator.inject("latency", seconds=2)
@@ -112,7 +115,7 @@ async def test_a_lead_that_becomes_such_a_document_while_it_is_in_work(
             await daemon.wait_for_event("history.recorded")
             await rig.leads.insert_one({"_id": "deadly", "email": address()})
             await rig.witness.until(lambda: "processing" in rig.witness.statuses("deadly"))
-            fields = [*(await rig.lead("deadly")).items(), ("updated_at", 1), ("updated_at", 2)]
+            fields = [*(await rig.lead("deadly")).items(), *more]
             await rig.leads.replace_one({"_id": "deadly"}, doubled(*fields))
             await daemon.wait_for_event("lead.not_written", lead="deadly", within=60)
             assert await rig.witness.end_of("deadly", within=60) == "failed"
