@@ -23,7 +23,7 @@ LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-ur
 .DEFAULT_GOAL := test
 
 # The interpreter itself: what pyenv puts on the PATH answers only for the versions that are switched on.
-FIND_PYTHON = for each in "$(PYTHON)" $(HOME)/.pyenv/versions/*/bin/"$(PYTHON)"; do \
+FIND_PYTHON = found=; for each in "$(PYTHON)" $(HOME)/.pyenv/versions/*/bin/"$(PYTHON)"; do \
   "$$each" -c '' 2>/dev/null && found="$$each" && break; done; \
   [ -n "$$found" ] || { echo "$(PYTHON) is not installed" >&2; exit 1; }
 
