@@ -45,9 +45,12 @@ class Aside:
         self._held |= dict.fromkeys(map(book.id_key, ids), time.monotonic() + _HELD_SECONDS)
 
     def put(self, id_: LeadId, code: int | None, step: str) -> None:
-        """The database refused it, with this code, at this step."""
-        self.until[book.id_key(id_)] = time.monotonic() + SECONDS
-        self.tell(id_, code, step)
+        """The database refused it, with this code, at this step. Each search meets it again: no news then."""
+        key = book.id_key(id_)
+        is_news = key not in self.until
+        self.until[key] = time.monotonic() + SECONDS
+        if is_news:
+            self.tell(id_, code, step)
 
     def tell(self, id_: LeadId, code: int | None, step: str) -> None:
         """Of one that cannot be written."""
