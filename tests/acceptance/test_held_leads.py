@@ -235,3 +235,14 @@ async def test_a_lead_that_is_refused_and_one_that_is_held_share_a_batch_with_ot
             await rig.witness.all_ended(range(1, 6), within=SOON)
             assert rig.witness.statuses(1)[-1] == "failed"
         assert await rig.witness.end_of(0) == "completed"
+
+
+async def test_a_backfill_goes_on_beside_a_lead_that_is_held(rig: Rig) -> None:
+    await rig.leads.insert_many([lead(number) for number in range(20)])
+    others = [number for number in range(20) if number != 7]
+    async with rig.daemon() as daemon:
+        await daemon.wait_for_event("history.recorded")
+        command = Daemon("backfill", "--query", "{}", "--yes", env=rig.environment())
+        async with held(rig.leads, 7), command:
+            await rig.witness.all_ended(others, within=2 * SOON)
+            assert rig.witness.statuses(7) == []
