@@ -94,11 +94,14 @@ class Daemon:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def prepare(
-        self, database: AsyncDatabase[Document], providers: Sequence[Provider]
+        self,
+        database: AsyncDatabase[Document],
+        providers: Sequence[Provider],
+        found: server.Server,
+        began: float | None,
     ) -> None:
         """What must be in the database before work begins. Raises DatabaseTrouble."""
-        await self.watcher.checkpoints.begin()  # what is inserted from here on is new
-        await self.watcher.building.begin()
+        await self.watcher.begin(began, found)
         await self.books.cache.ensure()
         await self.books.usage.ensure()
         reopening = calling.Reopening(database, self.books.usage)
@@ -148,11 +151,12 @@ class Daemon:
         return Check(not self.stop.is_set(), "stopping" if self.stop.is_set() else "")
 
 
-async def run(settings: Settings, uri: str) -> None:
-    """The whole life of the daemon. Raises DatabaseError when it cannot begin."""
+async def run(settings: Settings, uri: str, began: float | None = None) -> None:
+    """The whole life of the daemon, which `began` at this moment of `time.monotonic()`. Raises DatabaseError
+    when it cannot begin."""
     descriptors.raise_limit()
     async with AsyncExitStack() as stack:
-        daemon = await stack.enter_async_context(build(settings, uri))
+        daemon = await stack.enter_async_context(build(settings, uri, began))
         longest = settings.work.shutdown_grace_seconds + CLOSING_SECONDS
         stack.enter_context(_stopped_by_signals(daemon.stop, longest))
         await _end_if_told_while_starting()
@@ -188,8 +192,9 @@ def _collect_less_garbage() -> None:
 
 
 @asynccontextmanager
-async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
-    """Everything connected and in place, nothing running yet."""
+async def build(settings: Settings, uri: str, began: float | None = None) -> AsyncIterator[Daemon]:
+    """Everything connected and in place, nothing running yet. What was inserted since the process `began`
+    counts as new, also at a first start."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(server.connect(uri, _POOL))
         streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL))
@@ -204,7 +209,7 @@ async def build(settings: Settings, uri: str) -> AsyncIterator[Daemon]:
             enrichment = calling.enrichment(settings, database, books, providers)
             overview = Overview(settings, database, providers)
             daemon = _wire(overview, streaming, enrichment, books, holder, found.after)
-            await daemon.prepare(database, providers.providers)
+            await daemon.prepare(database, providers.providers, found, began)
         identify(Inputs(email="warm@up.com"))  # reads the word lists, which takes some 50 ms
         daemon.introduction = _introduction(found, providers)
         yield daemon

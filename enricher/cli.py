@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from enricher.beginning import BEGAN
+
+# isort: split
+
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
@@ -74,7 +78,7 @@ async def _daemon(settings: Settings) -> None:
 
     async with AsyncExitStack() as stack:
         uri = settings.mongo.uri and settings.mongo.uri.get_secret_value()
-        await app.run(settings, uri or await _embedded(stack))
+        await app.run(settings, uri or await _embedded(stack), BEGAN)
 
 
 async def _embedded(stack: AsyncExitStack) -> str:

@@ -41,9 +41,11 @@ from enricher.settings import WorkSettings
 from enricher.store import DatabaseTrouble
 from enricher.store.changes import Change, Changes, Start, StreamUnavailable
 from enricher.store.checkpoints import Checkpoint, Checkpoints
+from enricher.store.early import inserted_since
 from enricher.store.history import History
 from enricher.store.indexes import Indexes
 from enricher.store.leads import Leads
+from enricher.store.server import Server
 
 _INBOX_LIMIT = 10_000
 _ADMIT_AT_ONCE = 1_000
@@ -296,6 +298,19 @@ class Watcher:
             await self.changes.close()
         except DatabaseTrouble as error:
             self.reading.failed(error)
+
+    async def begin(self, began: float | None, server: Server) -> None:
+        """Before all work: from here on nothing that is inserted is history. `began` is the first moment of
+        the process, by the monotonic clock. Raises DatabaseTrouble."""
+        early: list[LeadId] = []
+        if began is not None and self.settings.stream and not await self.checkpoints.started_at():
+            early = await inserted_since(self.leads.collection, began, server)
+            for first in range(0, len(early), _ADMIT_AT_ONCE):
+                admitted = await self.leads.admit(early[first : first + _ADMIT_AT_ONCE])
+                metrics.ADMITTED.labels("stream").inc(admitted)
+        await self.checkpoints.begin()
+        await self.building.begin()
+        self.leads.hear_of(early)
 
     def preparing(self) -> Preparing:
         """What goes on beside the stream."""

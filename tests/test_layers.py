@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("edges", "store.* providers.* paces brake"),
     (
         "ground",
-        "cores descriptors shortage embedded settings setting_names setting_providers setting_types setting_vendors env_file signals labels systemd series process_metrics metrics log outage page",
+        "beginning cores descriptors shortage embedded settings setting_names setting_providers setting_types setting_vendors env_file signals labels systemd series process_metrics metrics log outage page",
     ),
     (
         "pure",

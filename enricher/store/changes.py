@@ -31,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -138,12 +138,8 @@ class Changes:
 
     @property
     def position_seconds(self) -> float:
-        """The moment of the position, as seconds since 1970; 0 before the first reply.
-
-        A token is a key string, and begins with the type of a timestamp and its seconds.
-        """
-        data = self._token["_data"] if self._token else ""
-        return float(int(data[2:10], 16)) if _TIMED_TOKEN.match(data) else 0.0
+        """The moment of the position, as seconds since 1970; 0 before the first reply."""
+        return seconds_of(self._token)
 
     async def open(self, checkpoint: Checkpoint) -> Start:
         """Open at the best position there is. Raises StreamUnavailable, or what the driver raises."""
@@ -240,6 +236,13 @@ class Changes:
         stream, self._stream = self._stream, None
         if stream is not None:
             await stream.close()
+
+
+def seconds_of(token: Mapping[str, Any] | None) -> float:
+    """PURE The moment of a position. A token is a key string, and begins with the type of a timestamp and
+    its seconds."""
+    data = token["_data"] if token else ""
+    return float(int(data[2:10], 16)) if _TIMED_TOKEN.match(data) else 0.0
 
 
 def _change(event: Document) -> Change:

@@ -145,6 +145,11 @@ class Leads:
         elif self.lanes.heard is None:
             self.lanes.heard = Heard()
 
+    def hear_of(self, ids: Collection[LeadId]) -> None:
+        """They may be work; of use only without indexes."""
+        if self.lanes.heard is not None:
+            self.lanes.heard.add(ids)
+
     # -- admission -------------------------------------------------------------------------
 
     async def admit(self, ids: Collection[LeadId]) -> int:
@@ -164,8 +169,7 @@ class Leads:
         self.unadmitted |= {book.id_key(id_): id_ for id_ in parted.blocked}
         if _total(parted).matched + len(parted.blocked) < len(ids):
             await self.doubles.look(ids)
-        if self.lanes.heard is not None:
-            self.lanes.heard.add(ids)
+        self.hear_of(ids)
         await self.aside.put_unreadable(self.collection, ids)
         return parted
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
@@ -14,6 +15,7 @@ from enricher.errors import DatabaseUnreachable
 from enricher.lead import Document
 from enricher.settings import MongoSettings, Settings
 from tests.integration.faults import Faults
+from tests.rig import domain, open_rig
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,41 @@ async def test_a_start_that_is_cancelled_ends_at_whatever_it_is(
         start.cancel()
         await asyncio.wait({start})
         gc.collect()  # here, and not in the middle of another test
+
+
+async def test_what_was_inserted_while_a_first_process_began_is_new_and_what_stood_there_is_not(
+    faulty_uri: str,
+) -> None:
+    """Under load it takes seconds to get as far as MongoDB."""
+    async with open_rig(faulty_uri) as rig:
+        await rig.leads.insert_many([{"_id": f"old {n}"} for n in range(50)])
+        began = time.monotonic()
+        await asyncio.sleep(0.2)  # of what is told of the server's clock, the way to us is unknown
+        await rig.leads.insert_many([{"_id": n, "company_domain": domain()} for n in range(50)])
+        await rig.leads.database["others"].insert_one({})
+        configured = settings.load(rig.environment("clearbit"), None)
+        async with app.build(configured, faulty_uri, began) as daemon:
+            running = asyncio.create_task(daemon.run())
+            await rig.witness.all_ended(range(50))
+            daemon.stop.set()
+            await running
+        assert rig.witness.settled_more_than_once() == {}
+        assert await rig.leads.count_documents({"enrichment_status": None}) == 50
+        # It is for a first start alone: later ones know by the stream's position what is new.
+        await rig.leads.insert_one({"_id": "meanwhile", "company_domain": domain()})
+        async with app.build(configured, faulty_uri, time.monotonic()) as second:
+            running = asyncio.create_task(second.run())
+            assert await rig.witness.end_of("meanwhile") == "completed"
+            second.stop.set()
+            await running
+
+
+async def test_without_a_stream_a_first_start_goes_on_all_the_same(
+    faults: Faults, faulty_uri: str
+) -> None:
+    configured = Settings(mongo=MongoSettings(collection=faults.leads.name))
+    await faults.plain.insert_one({"_id": 1})
+    refused = faults.fail("aggregate", errorCode=13, times=1)
+    async with refused, app.build(configured, faulty_uri, time.monotonic() - 1):
+        pass
+    assert "enrichment_status" not in (await faults.plain.find_one({"_id": 1}) or {})
