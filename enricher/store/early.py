@@ -9,9 +9,12 @@ tells the time of an event (before MongoDB 6.0), they stay history.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from bson import Timestamp
+from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
@@ -63,20 +66,37 @@ async def _read(
         "$expr": {"$lte": [{"$bsonSize": "$documentKey"}, LONGEST_ID_BYTES]},
     }
     stages: list[Document] = [
-        {"$match": inserts},
+        {"$match": {"$or": [inserts, {"operationType": "invalidate"}]}},
         {"$project": {"_id": 1, "operationType": 1, "documentKey": 1}},
     ]
-    start = Timestamp(int(since.timestamp()), 0)
+    where: Mapping[str, Any] = {"start_at_operation_time": Timestamp(int(since.timestamp()), 0)}
     found: list[LeadId] = []
     ends_at = time.monotonic() + _LONGEST_SECONDS
-    async with await leads.watch(
-        stages, start_at_operation_time=start, max_await_time_ms=_WAIT_MS, comment="enricher: early"
-    ) as stream:
-        while stream.alive and len(found) < _MOST and time.monotonic() < ends_at:
-            event = await stream.try_next()
-            if event is not None:
-                found.append(event["documentKey"]["_id"])
-            position = seconds_of(stream.resume_token)
-            if position > until.time or (event is None and position >= until.time):
+    while len(found) < _MOST and time.monotonic() < ends_at:
+        async with await leads.watch(
+            stages, **where, max_await_time_ms=_WAIT_MS, comment="enricher: early"
+        ) as stream:
+            if await _read_on(stream, until, found, ends_at):
                 break
+            # The collection was renamed or dropped: what came afterwards is in the next one.
+            where = {"start_after": stream.resume_token}
     return found
+
+
+async def _read_on(
+    stream: AsyncChangeStream[Document],
+    until: Timestamp,
+    found: list[LeadId],
+    ends_at: float,
+) -> bool:
+    """Whether all was read; False when the stream has ended before."""
+    while stream.alive and len(found) < _MOST and time.monotonic() < ends_at:
+        event = await stream.try_next()
+        if event is not None:
+            if event["operationType"] != "insert":  # "invalidate": the driver would resume in vain
+                return False
+            found.append(event["documentKey"]["_id"])
+        position = seconds_of(stream.resume_token)
+        if position > until.time or (event is None and position >= until.time):
+            return True
+    return stream.alive

@@ -15,7 +15,8 @@ from enricher.errors import DatabaseUnreachable
 from enricher.lead import Document
 from enricher.settings import MongoSettings, Settings
 from tests.integration.faults import Faults
-from tests.rig import domain, open_rig
+from tests.rig import Rig, domain, open_rig
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,31 @@ async def test_what_was_inserted_while_a_first_process_began_is_new_and_what_sto
             assert await rig.witness.end_of("meanwhile") == "completed"
             second.stop.set()
             await running
+
+
+async def test_what_comes_after_the_collection_was_replaced_while_a_first_process_began_is_new(
+    faulty_uri: str,
+) -> None:
+    """`$out` renames another collection over the leads: their stream ends with it."""
+    async with open_rig(faulty_uri) as rig:
+        staging = rig.leads.database["staging"]
+        await staging.insert_many([{"_id": f"old {n}"} for n in range(50)])
+        await rig.leads.insert_one({"_id": "replaced"})
+        began = time.monotonic()
+        await asyncio.sleep(0.2)  # as above
+        await (await staging.aggregate([{"$out": rig.leads.name}])).to_list()
+        await rig.leads.insert_many([{"_id": n, "company_domain": domain()} for n in range(10)])
+        configured = settings.load(rig.environment("clearbit"), None)
+        async with app.build(configured, faulty_uri, began) as daemon:
+            running = asyncio.create_task(daemon.run())
+            await eventually(lambda: _completed(rig, 10))
+            daemon.stop.set()
+            await running
+        assert await rig.leads.count_documents({"enrichment_status": None}) == 50
+
+
+async def _completed(rig: Rig, count: int) -> bool:
+    return await rig.leads.count_documents({"enrichment_status": "completed"}) == count
 
 
 async def test_without_a_stream_a_first_start_goes_on_all_the_same(
