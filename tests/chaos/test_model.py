@@ -238,7 +238,7 @@ class StoreMachine(RuleBasedStateMachine):
             key = id_key(lease.lead_id)
             self.copies[key] = copy.deepcopy(known)
             known.claimed(lease, daemon.holder)
-            assert replace(lease.lead, waited_seconds=None) == known.as_leased
+            assert replace(lease.lead, waited_seconds=None, data_bytes=0) == known.as_leased
             self.leases[key].append((daemon, lease))
 
     async def _replace(self, lead: int, new: ModelLead) -> None:
