@@ -102,6 +102,7 @@ class Daemon:
     ) -> None:
         """What must be in the database before work begins. Raises DatabaseTrouble."""
         await self.watcher.begin(began, found)
+        await self.worker.leads.look_for_fatal()
         await self.books.cache.ensure()
         await self.books.usage.ensure()
         reopening = calling.Reopening(database, self.books.usage)

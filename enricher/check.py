@@ -30,7 +30,7 @@ from enricher.outage import describe
 from enricher.providers.base import Provider
 from enricher.providers.guarded import broken
 from enricher.settings import Settings
-from enricher.store import DatabaseTrouble, privileges, server, unmoved
+from enricher.store import DatabaseTrouble, fatal, privileges, server, unmoved
 from enricher.store.changes import Changes, StreamUnavailable
 from enricher.store.checkpoints import Checkpoint
 from enricher.store.indexes import Indexes
@@ -196,7 +196,12 @@ _UNMOVED = {
 
 
 async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
-    """A status is its writer's business, so none of this is a failure."""
+    """A status is its writer's business, so none of the rest is a failure."""
+    if deadly := await fatal.count(client[database][leads]):
+        return (
+            State.FAILED,
+            f"{deadly:,} ended the server and are written no more: see enricher_fatal",
+        )
     found = await unmoved.count(client[database][leads])
     if found is None:
         return State.OK, "those that nothing moves are counted once the indexes are there"

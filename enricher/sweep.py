@@ -81,6 +81,7 @@ class Sweep:
             return min(1.0, self.every_seconds)
         began = time.monotonic()
         try:
+            await self.leads.look_for_fatal()
             await self._take_up_strays(stop)
             await self._take_up_late()
             await self._date_anew(stop)

@@ -81,7 +81,11 @@ class Cable:
         if self._is_cut:
             writer.transport.abort()
             return
-        there, back = await asyncio.open_connection(self.host, self.port)
+        try:
+            there, back = await asyncio.open_connection(self.host, self.port)
+        except ConnectionError:  # nobody is there
+            writer.transport.abort()
+            return
         self._ends |= {writer, back}
         try:
             async with asyncio.TaskGroup() as group:

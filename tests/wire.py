@@ -60,15 +60,17 @@ class Wire(Cable):
                 if len(pending) < length:
                     return
                 if kind == _OP_MSG:
-                    self.requests[_read(bytes(pending[_FIRST:length]))] += 1
+                    self.requests[command_of(bytes(pending[:length]))] += 1
                 del pending[:length]
 
         return count
 
 
-def _read(elements: bytes) -> Request:
+def command_of(message: bytes) -> Request:
+    """Of an `OP_MSG` of which the beginning is here."""
+    elements = message[_FIRST:]
     name, _, value = elements[1:].partition(b"\0")
-    if elements[0] != _STRING:
+    if not elements or elements[0] != _STRING:
         return name.decode(), ""
     (length,) = _LENGTH.unpack_from(value)
     return name.decode(), value[_LENGTH.size : _LENGTH.size + length - 1].decode()

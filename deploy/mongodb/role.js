@@ -24,6 +24,8 @@ const privileges = [
     actions: ["find", "insert", "update", "remove"] },
   { resource: { db: crm, collection: "enricher_daemons" },
     actions: ["find", "insert", "update", "createIndex"] },
+  { resource: { db: crm, collection: "enricher_fatal" },
+    actions: ["find", "insert", "update", "remove"] },
   { resource: { db: crm, collection: "" }, actions: ["listCollections"] },
 ]
 

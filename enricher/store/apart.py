@@ -33,6 +33,7 @@ from enricher import metrics
 from enricher.labels import label
 from enricher.lead import Document, LeadId
 from enricher.store import book
+from enricher.store.fatal import Fatal, is_loss
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -107,6 +108,8 @@ class Apart:
     limit_seconds: float = _FIRST_SECONDS
     alone_seconds: float = _LEAST_ALONE_SECONDS
     """For one lead: several times what the server takes for a write."""
+    fatal: Fatal | None = None
+    """Leads that may end the server: written alone, or not at all."""
     _blocked: dict[bytes, float] = field(default_factory=dict)
     """Key -> until when (monotonic) it is remembered."""
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
@@ -114,6 +117,45 @@ class Apart:
 
     async def write(self, step: Step[Item, Result], items: Sequence[Item]) -> Parted[Item, Result]:
         """Raises what the write raises, and its time-out when the server itself does not answer."""
+        if self.fatal is None or not (suspects := await self.fatal.among(items, step.id_of)):
+            return await self._write(step, items)
+        keys = {step.key_of(each) for each in suspects}
+        others = [each for each in items if step.key_of(each) not in keys]
+        written: Parted[Item, Result] = Parted()
+        if others:
+            written = await self._write(step, others)
+        for item in suspects:
+            written += await self._write_suspect(self.fatal, step, item)
+        return written
+
+    async def _write_suspect(
+        self, fatal: Fatal, step: Step[Item, Result], item: Item
+    ) -> Parted[Item, Result]:
+        """Alone. One that is written no more counts as blocked."""
+        id_ = step.id_of(item)
+        if not await fatal.may_be_written(id_, step.name):
+            return Parted([], [item])
+        try:
+            written = await self._write(step, [item])
+        except PyMongoError as error:
+            if not error.timeout and not is_loss(error):
+                await fatal.survived(id_)
+            raise
+        await fatal.survived(id_)
+        return written
+
+    async def _send(self, step: Step[Item, Result], items: Sequence[Item]) -> Result:
+        """Every write passes here: what loses the server is noted."""
+        if self.fatal is None:
+            return await step.write(items)
+        process = self.fatal.process
+        try:
+            return await step.write(items)
+        except PyMongoError as error:
+            self.fatal.note(error, process, [step.id_of(item) for item in items])
+            raise
+
+    async def _write(self, step: Step[Item, Result], items: Sequence[Item]) -> Parted[Item, Result]:
         held = self.among(items, step.key_of)
         if not held:
             return await self._together(step, items)
@@ -128,12 +170,18 @@ class Apart:
         """One that is blocked, once more; nothing while it still is, or the database is away."""
         async with self._late_turns:
             try:
+                if self.fatal is not None and self.fatal.is_suspect(step.id_of(item)):
+                    return [result for _, result in (await self.write(step, [item])).parts]
                 with pymongo.timeout(min(self.limit_seconds, self.alone_seconds * 1.2**tries)):
-                    result = await step.write([item])
+                    result = await self._send(step, [item])
             except PyMongoError:
                 return []
         self._blocked.pop(step.key_of(item), None)
         return [result]
+
+    def is_written_off(self, id_: LeadId) -> bool:
+        """It ended the server each time: nobody writes it any more."""
+        return self.fatal is not None and self.fatal.is_written_off(id_)
 
     def among(self, items: Iterable[Item], key_of: Callable[[Item], bytes]) -> list[Item]:
         """Those of them that were blocked a moment ago."""
@@ -151,12 +199,12 @@ class Apart:
         limit = min(self.limit_seconds + len(items) * _SECONDS_EACH, longest)
         try:
             with pymongo.timeout(limit):
-                result = await step.write(items)
+                result = await self._send(step, items)
         except PyMongoError as error:
             took = time.monotonic() - began
             if took < limit / 2:
                 raise  # not for the limit that was set here
-            if _is_without_server(error) and took < longest:
+            if (_is_without_server(error) or is_loss(error)) and took < longest:
                 return await self._patiently(step, items, longest - took)
             if not error.timeout:
                 raise
@@ -175,7 +223,9 @@ class Apart:
     ) -> Parted[Item, Result]:
         """An election takes longer than a write."""
         with pymongo.timeout(seconds):
-            return Parted([(items, await step.write(items))])
+            if self.fatal is not None and await self.fatal.among(items, step.id_of):
+                return await self.write(step, items)
+            return Parted([(items, await self._send(step, items))])
 
     async def _ask_the_server(
         self, leads: AsyncCollection[Document], error: PyMongoError, limit: float
@@ -229,9 +279,9 @@ class Apart:
                 return []
             try:
                 with pymongo.timeout(self.alone_seconds):
-                    result = await step.write([item])
+                    result = await self._send(step, [item])
             except PyMongoError as error:
-                if not error.timeout:
+                if not error.timeout or is_loss(error):
                     raise
                 this.is_any_blocked = True
                 return []

@@ -5,6 +5,7 @@ For ten minutes, where the database refuses them; for a moment, where a writer's
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,16 @@ class Aside:
         self.until[key] = time.monotonic() + SECONDS
         if is_news:
             self.tell(id_, code, step)
+
+    def put_for_good(self, key: bytes) -> None:
+        """Until `take_back`. It is told elsewhere."""
+        self.until[key] = math.inf
+        self._show()
+
+    def take_back(self, key: bytes) -> None:
+        """It may be tried again."""
+        self.until.pop(key, None)
+        self._show()
 
     def tell(self, id_: LeadId, code: int | None, step: str) -> None:
         """Of one that cannot be written."""

@@ -63,6 +63,7 @@ from enricher.store.apart import Apart, Parted, Step
 from enricher.store.aside import Aside
 from enricher.store.collation import UpdateOne
 from enricher.store.doubled import ONCE, Doubles
+from enricher.store.fatal import Fatal
 from enricher.store.heard import Heard
 from enricher.store.indexes import BY_ID
 from enricher.store.inputs import INPUTS, text_or_null
@@ -128,10 +129,12 @@ class Leads:
     is_sharded: bool = False
     """By another key than the id: then a lone lead is claimed as several are."""
     doubles: Doubles = field(init=False)
+    fatal: Fatal = field(init=False)
     _next_look_for_too_long: float = -math.inf
 
     def __post_init__(self) -> None:
         self.doubles = Doubles(self.collection, self.aside)
+        self.fatal = self.apart.fatal = Fatal(self.collection, self.aside)
         self.lanes = Lanes(self.collection, self.random, self.suspect_after)
 
     def is_suspect(self, lead: Lead) -> bool:
@@ -166,18 +169,25 @@ class Leads:
     async def _admit(self, ids: Collection[LeadId]) -> Parted[LeadId, Written]:
         only = {"$and": [UNADMITTED, ONCE]}
         parted = await self._write(list(ids), only, book.admission(self.rank), "admit")
-        self.unadmitted |= {book.id_key(id_): id_ for id_ in parted.blocked}
+        blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
+        self.unadmitted |= {book.id_key(id_): id_ for id_ in blocked}
         if _total(parted).matched + len(parted.blocked) < len(ids):
             await self.doubles.look(ids)
         self.hear_of(ids)
         await self.aside.put_unreadable(self.collection, ids)
         return parted
 
+    async def look_for_fatal(self) -> None:
+        """What is on record of leads that end the server. Who was taken back may never have been admitted."""
+        taken_back = await self.fatal.look()
+        self.unadmitted |= {book.id_key(id_): id_ for id_ in taken_back}
+
     async def admit_blocked(self) -> int:
         """Once more those that were blocked."""
         trying = dict(self.unadmitted)
         parted = await self._admit(list(trying.values()))
-        for key in trying.keys() - set(map(book.id_key, parted.blocked)):
+        blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
+        for key in trying.keys() - set(map(book.id_key, blocked)):
             self.unadmitted.pop(key, None)
         return _total(parted).changed
 

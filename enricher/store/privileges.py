@@ -19,6 +19,7 @@ from enricher.store import (
     buckets,
     checkpoints,
     daemons,
+    fatal,
     history,
     secret,
     suppression,
@@ -50,6 +51,7 @@ def desired(leads: str) -> dict[str, Sequence[str]]:
         answers.COLLECTION: ("createIndex",),
         usage.COLLECTION: ("createIndex",),
         daemons.COLLECTION: (*_SIDE_COLLECTION, "createIndex"),
+        fatal.COLLECTION: (*_SIDE_COLLECTION, "remove"),
     }
 
 

@@ -29,6 +29,8 @@ from pymongo.errors import BulkWriteError
 from enricher.lead import Document, LeadId, Status
 from enricher.store import book, doubled
 from enricher.store.apart import Apart, Step
+from enricher.store.aside import Aside
+from enricher.store.fatal import Fatal
 from enricher.store.refresh import wish
 from enricher.store.refusal import refusals
 from enricher.store.secret import Keyring
@@ -64,7 +66,8 @@ class Requests:
         self._leads = leads
         self._rank = rank
         self._since: datetime | None = None
-        self._apart = Apart()
+        self._fatal = Fatal(leads, Aside())
+        self._apart = Apart(fatal=self._fatal)
 
     async def ask(
         self,
@@ -81,6 +84,7 @@ class Requests:
         alone, so the same page may be asked for again after an interruption.
         """
         asked = Asked()
+        await self._fatal.look()
         if refresh is not None and self._since is None:
             # One moment for all: answers that come while this goes on are new enough for the rest.
             hello = await self._leads.database.client.admin.command("hello")
@@ -110,7 +114,9 @@ class Requests:
         while updates:
             written = await self._apart.write(step, updates)
             asked = sum((each for _, each in written.parts), asked)
-            if updates := written.blocked:
+            updates = [each for each in written.blocked if not self._fatal.is_written_off(each.id)]
+            asked += Asked(refused=len(written.blocked) - len(updates))
+            if updates:
                 await asyncio.sleep(_PAUSE_SECONDS)
         return asked
 

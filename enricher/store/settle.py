@@ -116,6 +116,8 @@ class Settler:
         self.late += 1
         try:
             for tries in count():
+                if self.apart.is_written_off(settlement.lease.lead_id):
+                    return Settled.UNWRITABLE
                 await asyncio.sleep(_LATE_PAUSE_SECONDS)
                 if written := await self.apart.again(self._step, settlement, tries):
                     return written[0][0]

@@ -24,6 +24,7 @@ ENDS: Mapping[str, str] = {
     "enricher_daemons": "TTL: an hour after the last sign of life",
     "enricher_checkpoints": "one for each leads collection, one for each query of a backfill",
     "enricher_history_leads": "the leads that stood there before the first start",
+    "enricher_fatal": "none, unless a lead ends the server",
     "enricher_limits": "one for each provider's limits, stop and objections",
     "enricher_usage": "one for each vendor and month; TTL: an account's count of leads, a month after its own",
     "enricher_secrets": "one",

@@ -1,0 +1,59 @@
+"""Servers that die, and somebody who starts them again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from enricher.embedded import HOST, EmbeddedServer
+from tests.cable import Cable, serving
+from tests.wire import command_of
+
+_WRITES = {("update", "leads"), ("findAndModify", "leads")}
+
+
+@asynccontextmanager
+async def started_again(server: EmbeddedServer) -> AsyncIterator[list[float]]:
+    """Somebody starts the server whenever it has died; yields when that was."""
+    deaths: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            if not server._is_running():
+                deaths.append(time.monotonic())
+                await server.stop()
+                await server.start()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield deaths
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+@dataclass
+class DeadlyCable(Cable):
+    """A write to leads with these words in it ends the server before it is answered."""
+
+    server: EmbeddedServer | None = None
+    words: bytes = b""
+
+    async def _request_may_pass(self, chunk: bytes) -> None:
+        await super()._request_may_pass(chunk)
+        if self.server and self.words in chunk and command_of(chunk) in _WRITES:
+            os.kill(self.server.pid, signal.SIGKILL)
+            raise ConnectionResetError
+
+
+@asynccontextmanager
+async def deadly_cable(server: EmbeddedServer, words: bytes) -> AsyncIterator[DeadlyCable]:
+    """A cable to this server, for daemons that must not know what it is that kills."""
+    async with serving(DeadlyCable(HOST, server.port, server=server, words=words)) as cable:
+        yield cable
