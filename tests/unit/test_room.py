@@ -71,7 +71,9 @@ async def test_a_large_answer_waits_for_room_and_its_time_stands_still(packed: b
     assert (len(reply.body), reply.flaw) == (LARGE, "")
 
 
-@pytest.mark.parametrize("body", [b"x" * SMALL, gzip.compress(b"x" * SMALL)])
+@pytest.mark.parametrize(
+    "body", [b"x" * SMALL, gzip.compress(b"x" * SMALL)], ids=["plain", "packed"]
+)
 async def test_a_small_answer_never_waits(body: bytes) -> None:
     room = Room()
     await room.take(BYTES)
@@ -90,7 +92,9 @@ async def test_the_room_is_kept_until_the_answer_is_stored() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"x" * (MAX_BODY_BYTES + 1), gzip.compress(b"x" * (MAX_BODY_BYTES + 1))]
+    "body",
+    [b"x" * (MAX_BODY_BYTES + 1), gzip.compress(b"x" * (MAX_BODY_BYTES + 1))],
+    ids=["plain", "packed"],
 )
 async def test_what_is_larger_than_any_answer_takes_none(body: bytes) -> None:
     room = Room()
