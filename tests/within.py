@@ -19,6 +19,7 @@ from typing import Any
 from enricher import app, settings
 from enricher.demo.simulator import VENDORS
 from enricher.lead import Document
+from enricher.providers.hunter_refusals import FIRST_REFUSAL_SECONDS
 from enricher.providers.registry import VENDORS_PROVIDERS
 from tests.rig import KEYS, Rig, open_rig
 from tests.waiting import business, eventually
@@ -48,7 +49,9 @@ async def open_world(
     off = json.dumps([name for name in _ALL if name not in only])
     async with open_rig(uri, **{**terms, **vendors}) as rig:
         wished = _PLAIN | {"ENRICHER_PROVIDERS_OFF": off} | dict(given or {})
-        wished["ENRICHER_LEAD_TIMEOUT_SECONDS"] *= business()
+        wished["ENRICHER_LEAD_TIMEOUT_SECONDS"] = _with_time(
+            wished["ENRICHER_LEAD_TIMEOUT_SECONDS"]
+        )
         environment = rig.environment() | {name: str(value) for name, value in wished.items()}
         async with app.build(settings.load(environment, None), uri) as daemon:
             running = asyncio.create_task(daemon.run(), name="daemon")
@@ -58,3 +61,12 @@ async def open_world(
             finally:
                 daemon.stop.set()
                 await running
+
+
+def _with_time(seconds: float) -> float:
+    """More on a busy machine; who is given little stays below the shortest pause that follows a refusal."""
+    return (
+        seconds * business()
+        if seconds > FIRST_REFUSAL_SECONDS
+        else min(seconds * business(), FIRST_REFUSAL_SECONDS - 1)
+    )

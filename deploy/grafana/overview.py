@@ -204,8 +204,9 @@ STUCK = Row(
         ),
         Panel(
             "Lost, dropped, given back",
-            "Leases lost, results that could not be written, leads that cannot be written at all, and leads "
-            "given back at a stop. A user's pending during the work causes lease_lost.",
+            "Leases lost, results that could not be written, leads that cannot be written at all or are held "
+            "by a writer's transaction, and leads given back at a stop. A user's pending during the work "
+            "causes lease_lost.",
             "short",
             [
                 Query(
@@ -217,6 +218,7 @@ STUCK = Row(
                     "dropped: {{why}}",
                 ),
                 Query(increase("enricher_leads_unwritable_total", window="[5m]"), "unwritable"),
+                Query(increase("enricher_leads_blocked_total", window="[5m]"), "held by a writer"),
                 Query(increase("enricher_leads_released_total", window="[5m]"), "given back"),
             ],
         ),

@@ -207,8 +207,8 @@ async def test_a_lease_knows_how_long_the_lead_had_been_work(
     else:
         assert waited is not None
         assert waited >= seconds
-        # The dates are of the moment when the tests were read, which may be long ago.
-        assert waited < seconds + 24 * 3600 or seconds == 0
+        # The dates are of the day on which the tests were read, which may be over by now.
+        assert waited < seconds + 48 * 3600 or seconds == 0
 
 
 async def test_a_lease_carries_what_was_found_so_far(ours: AsyncCollection[Document]) -> None:
