@@ -116,15 +116,25 @@ class Daemon:
             keeping.create_task(self.books.cache.run(drained), name="flights")
             keeping.create_task(self.books.usage.run(drained), name="ledger")
             keeping.create_task(self.teller.run(drained, self.stop), name="presence")
-            async with asyncio.TaskGroup() as working:
-                working.create_task(self.watcher.run(self.stop), name="watcher")
-                working.create_task(self.worker.run(self.stop), name="worker")
-                working.create_task(self.releases.run(self.stop), name="releases")
-                working.create_task(self.census.run(self.stop), name="census")
-                working.create_task(self.sweep.run(self.stop), name="sweep")
-                working.create_task(self.plans.run(self.stop), name="plans")
-            await self.waterfall.close(self.worker.last_calls_seconds)
-            drained.set()
+            try:
+                async with asyncio.TaskGroup() as working:
+                    working.create_task(self.watcher.run(self.stop), name="watcher")
+                    working.create_task(self.worker.run(self.stop), name="worker")
+                    working.create_task(self.releases.run(self.stop), name="releases")
+                    working.create_task(self.census.run(self.stop), name="census")
+                    working.create_task(self.sweep.run(self.stop), name="sweep")
+                    working.create_task(self.plans.run(self.stop), name="plans")
+                    await self._until_stopped()
+                await self.waterfall.close(self.worker.last_calls_seconds)
+            finally:
+                drained.set()
+
+    async def _until_stopped(self) -> None:
+        """However it ends, all loops are told: the driver may swallow the cancellation of one."""
+        try:
+            await self.stop.wait()
+        finally:
+            self.stop.set()
 
     def is_database_available(self) -> Check:
         """Readiness: every loop's last round trip succeeded."""

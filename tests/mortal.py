@@ -7,10 +7,11 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from enricher.embedded import HOST, EmbeddedServer
+from enricher.errors import DatabaseError
 from tests.cable import Cable, serving
 from tests.wire import command_of
 
@@ -28,7 +29,8 @@ async def started_again(server: EmbeddedServer) -> AsyncIterator[list[float]]:
             if not server._is_running():
                 deaths.append(time.monotonic())
                 await server.stop()
-                await server.start()
+                with suppress(DatabaseError):  # killed once more before it was up
+                    await server.start()
 
     watching = asyncio.create_task(watch())
     try:
