@@ -50,7 +50,8 @@ class DeadlyCable(Cable):
     async def _request_may_pass(self, chunk: bytes) -> None:
         await super()._request_may_pass(chunk)
         if self.server and self.words in chunk and command_of(chunk) in _WRITES:
-            os.kill(self.server.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it is dead, and not up again
+                os.kill(self.server.pid, signal.SIGKILL)
             raise ConnectionResetError
 
 

@@ -226,6 +226,15 @@ async def test_one_that_is_tried_beside_the_batches_ends_no_more_servers_either(
         assert len(deaths) == before
 
 
+def is_struck(server: EmbeddedServer) -> bool:
+    """False while it is on its way up, and has the pid of the one before."""
+    try:
+        os.kill(server.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.mark.timeout(120)
 async def test_a_server_that_somebody_kills_under_ordinary_leads_blames_nobody(
     mongod: Path, tmp_path: Path
@@ -243,7 +252,7 @@ async def test_a_server_that_somebody_kills_under_ordinary_leads_blames_nobody(
 
         working = asyncio.create_task(work())
         for killed in range(2):
-            os.kill(server.pid, signal.SIGKILL)
+            await eventually(lambda: is_struck(server), within=30)
 
             async def is_back(killed: int = killed) -> bool:
                 return len(deaths) > killed and server._is_running() and bool(fatal.process)
