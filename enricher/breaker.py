@@ -7,15 +7,18 @@
 
 It opens when ten different questions in a row got no answer, over 20 seconds at least. Questions and
 not tries, because one question that the vendor chokes on, tried again and again, says nothing about
-the others; and not at once, because a vendor that is restarted is back before that. While it is
-not closed a failure is no fault of the lead's: it is `Held`, which spends no attempt, so that a
+the others; and not at once, because a vendor that is restarted is back before that. Nor does a question
+count that failed again and again while others were answered: in a quiet hour such questions may be all that is
+asked, and they say nothing about the vendor. While it is not closed a failure is no fault of the lead's: it is `Held`, which spends no attempt, so that a
 vendor may be away for days and no lead ends as failed because of it.
 
 The best probe is a question that has not failed yet. There may be leads whose question the vendor can never
 answer; in a quiet hour they would be most of what is tried, and their failures would keep the circuit open
 for everybody else. So in each half-open circuit such a question has to wait for a while for a better one, and
 when only such questions failed the pause does not grow. Once the vendor has answered others since a
-question failed, its next failure is its own and spends an attempt, whatever the circuit is.
+question failed, its next failure spends an attempt, whatever the circuit is.
+
+Seconds are those in which this process ran: one that is stopped sees no answers, whoever gives them.
 
 The log hears of failures that last (three in a row, then a line for every ten seconds), of the
 circuit's opening, and of the end of both.
@@ -24,13 +27,12 @@ circuit's opening, and of the end of both.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from loguru import logger
 
-from enricher import metrics
+from enricher import metrics, shortage
 from enricher.answer import Answer, Held, Throttled, Unavailable
 from enricher.fleet import Circuit
 
@@ -46,6 +48,9 @@ PROBES = 3
 """Failures in a half-open circuit that open it again."""
 BETTER_PROBE_SECONDS = 10.0
 """How long a half-open circuit waits for a question that has not failed yet."""
+_OWN_AFTER = 3
+"""Times that a question failed again after others had been answered: as many as a lead's run has retries.
+A vendor that fails every second time seldom does that to the same one."""
 _MOST_REMEMBERED = 1000
 """Questions that failed; of more than that the oldest are forgotten."""
 _PROBE_SECONDS = 15.0
@@ -56,19 +61,38 @@ _LINE_EVERY_SECONDS = 10.0
 
 
 @dataclass(slots=True)
+class _Bad:
+    """A question that failed and was not answered since. In answers to others, ever."""
+
+    first: int
+    """When it failed first."""
+    last: int
+    beside_others: int = 0
+    """Times that it failed again after others had been answered."""
+
+    @property
+    def is_cause(self) -> bool:
+        """It fails by itself, not with the vendor."""
+        return self.beside_others >= _OWN_AFTER
+
+    def fail_again(self, answers: int) -> None:
+        self.beside_others += answers > self.last
+        self.last = answers
+
+
+@dataclass(slots=True)
 class Breaker:
     """One provider's row of failures, and what follows from it."""
 
     provider: str
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = shortage.awake
     _failed: set[object] = field(default_factory=set)
     """Questions without an answer since the last answer to anybody."""
     _failures: int = 0
     _began: float = 0.0
     _said: float = -math.inf
     _is_told: bool = False
-    _bad: dict[object, int] = field(default_factory=dict)
-    """Questions that failed and were not answered since, with `_answers` as it was at the first time."""
+    _bad: dict[object, _Bad] = field(default_factory=dict)
     _answers: int = 0
     """To any question."""
     _probes_left: int = 0
@@ -117,18 +141,20 @@ class Breaker:
 
     def _failed_again(self, question: object, answer: Unavailable) -> Answer:
         was_bad = question in self._bad
-        answers_then = self._remember(question)
-        self._count(question, answer)
+        bad = self._remember(question)
+        if not bad.is_cause:
+            self._count(question, answer)
         if self.is_closed:
             return answer
         held = self._failed_probe(answer, was_bad=was_bad)
-        return answer if self._answers > answers_then else held
+        return answer if self._answers > bad.first else held
 
-    def _remember(self, question: object) -> int:
-        """How many had been answered when it failed first."""
+    def _remember(self, question: object) -> _Bad:
         if question not in self._bad and len(self._bad) >= _MOST_REMEMBERED:
             del self._bad[next(iter(self._bad))]
-        return self._bad.setdefault(question, self._answers)
+        bad = self._bad.setdefault(question, _Bad(self._answers, self._answers))
+        bad.fail_again(self._answers)
+        return bad
 
     def _count(self, question: object, answer: Unavailable) -> None:
         now = self.clock()
@@ -142,16 +168,17 @@ class Breaker:
             logger.bind(**fields, reason=answer.reason).warning("provider.unavailable")
         has_lasted = now - self._began >= OPENS_AFTER_SECONDS
         if self.is_closed and has_lasted and len(self._failed) >= OPENS_AFTER:
-            self._open(FIRST_PAUSE_SECONDS)
+            self._open(FIRST_PAUSE_SECONDS, answer.reason)
 
-    def _open(self, seconds: float) -> None:
+    def _open(self, seconds: float, reason: str) -> None:
         was_closed, self._pause = self.is_closed, seconds
         self._open_until, self._probing_until = self.clock() + seconds, 0.0
         self._probes_left, self._has_better_failed = PROBES, False
         self._failed.clear()
         if was_closed:
             metrics.CIRCUIT.labels(self.provider).set(1)
-            logger.bind(provider=self.provider, seconds=seconds).error("provider.circuit_opened")
+            fields = {"provider": self.provider, "seconds": seconds, "reason": reason}
+            logger.bind(**fields).error("provider.circuit_opened")
 
     def _failed_probe(self, answer: Unavailable, *, was_bad: bool) -> Held:
         """A failure while it is not closed: only one after the pause is a probe's."""
@@ -162,7 +189,7 @@ class Breaker:
             self._has_better_failed |= not was_bad
             if not self._probes_left:
                 growth = 2 if self._has_better_failed else 1
-                self._open(min(LONGEST_PAUSE_SECONDS, growth * self._pause))
+                self._open(min(LONGEST_PAUSE_SECONDS, growth * self._pause), answer.reason)
         seconds = max(self._open_until - now, BETTER_PROBE_SECONDS)
         return Held(f"{REASON}: {answer.reason}", seconds)
 

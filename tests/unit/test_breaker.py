@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from enricher import shortage
 from enricher.answer import Answer, Held, NotFound, Throttled, Unavailable
 from enricher.breaker import (
     BETTER_PROBE_SECONDS,
@@ -67,7 +69,8 @@ def test_it_opens_when_so_many_different_questions_in_a_row_got_no_answer(
         breaker.note("another", DOWN)
     assert breaker.admission("new") == Held(REASON, FIRST_PAUSE_SECONDS)
     assert counted("enricher_provider_circuit_open", provider="acme") == 1
-    assert len(events(lines, "provider.circuit_opened")) == 1
+    (opening,) = events(lines, "provider.circuit_opened")
+    assert opening.fields["reason"] == "503"
     breaker.note("end", ACME)
     assert counted("enricher_provider_circuit_open", provider="acme") == 0
 
@@ -224,6 +227,73 @@ def test_a_quiet_hour_with_questions_that_nobody_can_answer_holds_up_no_other(
     assert len(ended) == 12
     assert max(ended.values()) <= FIRST_PAUSE_SECONDS + BETTER_PROBE_SECONDS
     breaker.note("end", ACME)
+
+
+def fail_beside_others(breaker: Breaker, times: int) -> None:
+    """So often, while others are answered."""
+    for _ in range(times):
+        fail(breaker, 2 * OPENS_AFTER)
+        breaker.note("well", ACME)
+
+
+def fail_for_long(breaker: Breaker, clock: Clock) -> None:
+    """Again and again, and nobody else is there to be answered."""
+    for _ in range(20):
+        clock.now += 3
+        fail(breaker, 2 * OPENS_AFTER)
+
+
+def test_questions_that_only_ever_failed_beside_others_open_it_for_nobody(
+    breaker: Breaker, clock: Clock
+) -> None:
+    """They are all that is left when it grows quiet: that says nothing about the vendor."""
+    fail_beside_others(breaker, 4)
+    with logged() as lines:
+        fail_for_long(breaker, clock)
+    assert breaker.is_closed
+    assert not lines
+
+
+def test_beside_such_questions_a_vendor_that_goes_away_is_noticed_by_the_others(
+    breaker: Breaker, clock: Clock
+) -> None:
+    fail_beside_others(breaker, 4)
+    for number in range(OPENS_AFTER):
+        assert breaker.is_closed
+        clock.now += 1 + OPENS_AFTER_SECONDS / OPENS_AFTER
+        fail(breaker, 2 * OPENS_AFTER)
+        breaker.note(f"new {number}", DOWN)
+    assert not breaker.is_closed
+    breaker.note("end", ACME)
+
+
+def test_a_vendor_that_is_weak_before_it_goes_away_is_noticed(
+    breaker: Breaker, clock: Clock
+) -> None:
+    """A question may fail now and then without being the cause."""
+    fail_beside_others(breaker, 2)
+    fail_for_long(breaker, clock)
+    assert not breaker.is_closed
+    breaker.note("end", ACME)
+
+
+def test_a_question_that_is_answered_at_last_counts_like_any_other(
+    breaker: Breaker, clock: Clock
+) -> None:
+    fail_beside_others(breaker, 4)
+    for number in range(2 * OPENS_AFTER):
+        breaker.note(f"question {number}", ACME)
+    fail_for_long(breaker, clock)
+    assert not breaker.is_closed
+    breaker.note("end", ACME)
+
+
+async def test_time_in_which_this_process_stands_still_is_no_outage_of_the_vendors() -> None:
+    breaker = Breaker("acme")
+    with shortage.watched():
+        began = breaker.clock()
+        time.sleep(0.5)  # noqa: ASYNC251 - that is what a process does that is stopped
+        assert breaker.clock() - began < 0.2
 
 
 def test_it_remembers_only_so_many_questions(breaker: Breaker) -> None:
