@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from loguru import logger
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import PyMongoError
 
 from enricher import metrics
 from enricher.labels import label
@@ -22,6 +23,8 @@ SECONDS = 600.0
 _HELD_SECONDS = 3.0
 _BROKEN = "\ufffd".encode()
 _MOST_UNREADABLE = 10_000
+_MOST_LOST = 10
+"""Another lead may have the `_id` as which it reaches us."""
 
 
 @dataclass(slots=True)
@@ -33,7 +36,8 @@ class Aside:
     _held: dict[bytes, float] = field(default_factory=dict)
     """As `until`."""
     _unreadable: set[bytes] = field(default_factory=set)
-    _lost_before: set[tuple[bytes, str]] = field(default_factory=set)
+    _lost: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    """How many claims in a row lost it, as it was."""
 
     def __contains__(self, key: object) -> bool:
         return key in self.until or key in self._held
@@ -108,10 +112,27 @@ class Aside:
         for key in [key for key, until in self._held.items() if until <= now]:
             del self._held[key]
 
-    def give_up_on_stuck(self, lost: Sequence[Document]) -> None:
-        """A lead that others took has changed by the next claim. One that is lost again as it was can
-        never be won: its `_id` is not valid UTF-8, say, and reaches us as another one."""
+    async def give_up_on_stuck(
+        self, leads: AsyncCollection[Document], lost: Sequence[Document]
+    ) -> None:
+        """Of the candidates that a claim did not win. One that others took has changed by the next claim, unless
+        a writer put it back as it was. One that is lost again as it was and that nobody finds by its `_id` can
+        never be won: the `_id` is not valid UTF-8, say, and reaches us as another one."""
         as_it_was = {(book.id_key(c["_id"]), f"{c['token']} {c['status']}"): c for c in lost}
-        for key in as_it_was.keys() & self._lost_before:
-            self.put(as_it_was[key]["_id"], None, "claim")
-        self._lost_before = set(as_it_was)
+        self._lost = {key: self._lost.get(key, 0) + 1 for key in as_it_was}
+        again = [key for key, times in self._lost.items() if times > 1]
+        there = await _known(leads, [as_it_was[key]["_id"] for key in again])
+        for key in again:
+            if key[0] not in there or self._lost[key] >= _MOST_LOST:
+                self.put(as_it_was[key]["_id"], None, "claim")
+
+
+async def _known(leads: AsyncCollection[Document], ids: Sequence[LeadId]) -> set[bytes]:
+    """Keys of those that there are; of all when it cannot be said: what was won must not be lost for that."""
+    if not ids:
+        return set()
+    try:
+        found = await leads.find({"_id": {"$in": ids}}, {"_id": 1}).to_list()
+    except PyMongoError:
+        return {book.id_key(id_) for id_ in ids}
+    return {book.id_key(each["_id"]) for each in found}

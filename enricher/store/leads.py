@@ -234,7 +234,7 @@ class Leads:
         won = {book.id_key(lease.lead_id): lease for lease in leases}
         lost = [c for c in candidates if book.id_key(c["_id"]) not in won]
         self.lanes.contended(len(lost), len(candidates))
-        self.aside.give_up_on_stuck(lost if was_answered else [])
+        await self.aside.give_up_on_stuck(self.collection, lost if was_answered else [])
         if above is not None:
             _bring_forward([c for c in candidates if c["lane"] == OLDEST], won, above)
         return Claimed(leases, len(lost), slots)
@@ -277,8 +277,11 @@ class Leads:
     ) -> tuple[bool, list[Lease]] | None:
         """As `_take`; `None` when the server refused. Who inserts a lead into an idle system waits for
         each round trip: this saves one."""
+        tries = 0
 
         async def take(_: Sequence[LeadId]) -> Document | None:
+            nonlocal tries
+            tries += 1
             return await self.collection.find_one_and_update(
                 {"_id": id_, **only},
                 self._claiming(claim_id),
@@ -300,10 +303,11 @@ class Leads:
             self.aside.put_off(written.blocked)
             return False, await self._read_back([id_], claim_id, sent)
         document = written.parts[0][1]
-        if document is None:
+        if document is None and tries == 1:
             return True, []
-        if document.get("claim_id") != claim_id:
-            # What the driver had to send twice is answered with the lead as it stands, not as asked.
+        if document is None or document.get("claim_id") != claim_id:
+            # An earlier try whose answer came too late may have taken it. And what the driver had to send
+            # twice is answered with the lead as it stands, not as asked.
             return True, await self._read_back([id_], claim_id, sent)
         return True, self._leased([document], claim_id, sent)
 

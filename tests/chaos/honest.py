@@ -49,6 +49,7 @@ class Honest:
     good: list[Good] = field(default_factory=list)
     _open: dict[ObjectId, Good] = field(default_factory=dict)
     _writes: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _looks: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def any_address(self, dice: Random) -> str | None:
         """Of one that was written lately."""
@@ -56,11 +57,14 @@ class Honest:
 
     @asynccontextmanager
     async def at_rest(self) -> AsyncIterator[None]:
-        """Nothing is written, and what is under way is disturbed."""
-        async with self._writes:
-            yield
-            for one in self._open.values():
-                one.disturbed = True
+        """Nothing is written, and what is under way is disturbed. Nor is it looked at: what comes to its end
+        meanwhile may be put back to what it was, and has to come to its end once more."""
+        async with self._writes, self._looks:
+            try:
+                yield
+            finally:
+                for one in self._open.values():
+                    one.disturbed = True
 
     async def write(self, stop: asyncio.Event) -> None:
         """Until told to stop."""
@@ -77,7 +81,8 @@ class Honest:
     async def look(self) -> None:
         """Until cancelled."""
         while True:
-            await self._look_once()
+            async with self._looks:
+                await self._look_once()
             await asyncio.sleep(_GLANCE)
 
     async def _look_once(self) -> None:

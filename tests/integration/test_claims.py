@@ -540,6 +540,25 @@ async def test_a_claim_of_several_that_nobody_answers_is_not_sent_again(
         assert cable.held == 2
 
 
+async def test_a_lone_claim_whose_answer_comes_too_late_is_ours(
+    mongodb_uri: str, ours: AsyncCollection[Document]
+) -> None:
+    """It is asked for once more, and then there is nothing left to take."""
+    await _pending(ours, 1)
+    async with cable_to(mongodb_uri) as cable, client_over(cable, patience_seconds=10) as client:
+        leads = queue(client[ours.database.name][ours.name])
+        await leads.claim(1, above=1e9)  # it is connected
+        leads.apart.limit_seconds = 0.5
+        cable.delay(0.4)
+        claiming = asyncio.create_task(leads.claim(1))
+        await eventually(lambda: ours.find_one({"enrichment_status": "processing"}))
+        cable.delay(0.0)
+
+        claimed = await claiming
+
+    assert [lease.lead_id for lease in claimed.leases] == [1]
+
+
 async def test_a_claim_that_was_not_written_is_simply_not_ours(faults: Faults) -> None:
     for id_ in range(4):
         await _pending(faults.plain, id_)
@@ -663,6 +682,40 @@ async def test_leads_that_can_never_be_won_do_not_block_the_head(
 
     assert [lease.lead_id for batch in claimed for lease in batch.leases] == ["good"]
     assert claimed[-1].lost == 0
+
+
+async def test_a_lead_that_reaches_us_as_another_one_that_exists_does_not_block_the_head(
+    ours: AsyncCollection[Document],
+) -> None:
+    lead = {"_id": "id", "enrichment_status": "pending", "enrichment": {"priority": 9}}
+    await ours.insert_one(with_invalid_utf8(lead, "id"))
+    await ours.insert_one({"_id": "\ufffd\ufffd", "enrichment_status": "completed"})
+    await _pending(ours, "good")
+    leads = queue(ours)
+
+    async def good_is_won() -> bool:
+        return "good" in await _ids(leads, 1)
+
+    await eventually(good_is_won)
+    assert (await read(ours, "\ufffd\ufffd"))["enrichment_status"] == "completed"
+
+
+async def test_a_lead_that_others_were_quicker_to_take_twice_can_still_be_won(
+    faults: Faults,
+) -> None:
+    """Each time a writer put it back as it stood: a copy of the collection, an old document."""
+    await _pending(faults.plain, 1)
+    as_it_was = await read(faults.plain, 1)
+    slow, quick = queue(faults.leads, holder="slow"), queue(faults.plain, holder="quick")
+    for _ in range(3):
+        async with faults.fail("findAndModify", times=1, blockConnection=True, blockTimeMS=500):
+            losing = asyncio.create_task(slow.claim(1))
+            await asyncio.sleep(0.25)  # by now it has read its candidate, and its claim is held up
+            await claim_one(quick)
+            assert (await losing).lost == 1
+        await faults.plain.replace_one({"_id": 1}, as_it_was)
+
+    assert await _ids(slow, 1) == [1]
 
 
 async def test_a_lead_that_was_set_aside_is_tried_again_later(
