@@ -110,9 +110,11 @@ class Honest:
         return sorted(each.written for each in self.good)
 
     def by_time(self, seconds: float) -> list[float]:
-        """The longest of each so many seconds, by when they were written."""
+        """The longest of each so many seconds, by when they were written, of those that were not disturbed."""
         longest: dict[int, float] = {}
         for each in self.good:
+            if each.disturbed:
+                continue
             place = int((each.inserted - self.good[0].inserted) / seconds)
             longest[place] = max(longest.get(place, 0.0), each.took or float("inf"))
         return [round(longest[place], 1) for place in sorted(longest)]
