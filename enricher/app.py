@@ -29,41 +29,44 @@ from loguru import logger
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher import __version__, calling, descriptors, labels, log, metrics, shortage, signals
-from enricher.activity import Activity
-from enricher.bell import Bell
-from enricher.census import Census
-from enricher.enrichment import Enrichment
+from enricher import __version__, privileges, wiring
+from enricher.calls.paid import Books
+from enricher.calls.releases import Releases
+from enricher.calls.vendor_credits import Plans
+from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.waterfall import Waterfall
 from enricher.errors import DatabaseUnreachable
-from enricher.heartbeat import Heartbeat
 from enricher.http import Check, HttpServer
-from enricher.identity import identify
+from enricher.identity.identify import identify
+from enricher.intake.changes import FINGERPRINT, Changes
+from enricher.intake.checkpoints import Checkpoints
+from enricher.intake.history import History
+from enricher.intake.sweep import Sweep
+from enricher.intake.watcher import Watcher
 from enricher.lead import Document, Inputs
-from enricher.outage import describe
-from enricher.overview import Overview, Shared
-from enricher.paid import Books
-from enricher.plans import Plans
-from enricher.presence import Teller
+from enricher.mongo import DatabaseTrouble, oplog, server
+from enricher.mongo.outage import describe
+from enricher.mongo.schedule import refresh_delay
+from enricher.process import descriptors, shortage, signals
+from enricher.process.systemd import supervised
 from enricher.providers.base import Provider, Registered
-from enricher.releases import Releases
-from enricher.reporting import report
-from enricher.schedule import refresh_delay
-from enricher.settings import Settings
-from enricher.store import DatabaseTrouble, backlog, book, oplog, privileges, server, unmoved
-from enricher.store.changes import FINGERPRINT, Changes
-from enricher.store.checkpoints import Checkpoints
-from enricher.store.daemons import Daemons
-from enricher.store.history import History
-from enricher.store.holds import bring_back
-from enricher.store.indexes import Indexes
-from enricher.store.keep import Keeper
-from enricher.store.leads import Leads
-from enricher.store.settle import Settler
-from enricher.sweep import Sweep
-from enricher.systemd import supervised
-from enricher.watcher import Watcher
-from enricher.waterfall import Waterfall
-from enricher.worker import Worker
+from enricher.queue import backlog, book, unmoved
+from enricher.queue.bell import Bell
+from enricher.queue.heartbeat import Heartbeat
+from enricher.queue.holds import bring_back
+from enricher.queue.indexes import Indexes
+from enricher.queue.keep import Keeper
+from enricher.queue.leads import Leads
+from enricher.queue.settle import Settler
+from enricher.queue.worker import Worker
+from enricher.settings.load import Settings
+from enricher.status.activity import Activity
+from enricher.status.census import Census
+from enricher.status.daemons import Daemons
+from enricher.status.outcomes import report
+from enricher.status.overview import Overview, Shared
+from enricher.status.presence import Teller
+from enricher.telemetry import labels, log, metrics
 
 _POOL = 16
 CLOSING_SECONDS = 5.0
@@ -105,7 +108,7 @@ class Daemon:
         await self.worker.leads.look_for_fatal()
         await self.books.cache.ensure()
         await self.books.usage.ensure()
-        reopening = calling.Reopening(database, self.books.usage)
+        reopening = wiring.Reopening(database, self.books.usage)
         self.releases.call_back(await reopening.run(providers))
 
     async def run(self) -> None:
@@ -210,14 +213,14 @@ async def build(settings: Settings, uri: str, began: float | None = None) -> Asy
         client = await stack.enter_async_context(server.connect(uri, _POOL))
         streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL))
         found = await _usable(settings, client)
-        providers = await stack.enter_async_context(calling.vendors(settings))
+        providers = await stack.enter_async_context(wiring.vendors(settings))
         metrics.initialise(__version__, [each.name for each in providers.providers])
         database, holder = client[settings.mongo.database], _holder()
         log.name_instance(holder)
         with _trouble_ends_the_start("preparing the collections"):
-            books = await calling.open_books(settings, database, holder)
+            books = await wiring.open_books(settings, database, holder)
             labels.use(books.keyring.key)
-            enrichment = calling.enrichment(settings, database, books, providers)
+            enrichment = wiring.enrichment(settings, database, books, providers)
             overview = Overview(settings, database, providers)
             daemon = _wire(overview, streaming, enrichment, books, holder, found.after)
             await daemon.prepare(database, providers.providers, found, began)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enricher.beginning import BEGAN
+from enricher.process.beginning import BEGAN
 
 # isort: split
 
@@ -15,10 +15,12 @@ from typing import Annotated, NoReturn
 import typer
 from loguru import logger
 
-from enricher import __version__, cores, log, signals
+from enricher import __version__
 from enricher.errors import EnricherError, ExitCode, SettingsError
-from enricher.settings import LogSettings, Settings, is_exposed, load
-from enricher.texts import many_lines
+from enricher.process import cores, signals
+from enricher.settings.load import LogSettings, Settings, is_exposed, load
+from enricher.telemetry import log
+from enricher.values.texts import many_lines
 
 DATA_DIR = Path("enricher-data")
 """Where `enricher run` keeps its embedded MongoDB."""
@@ -36,7 +38,7 @@ def main() -> NoReturn:
     """Entry point: usage errors end with 2, as settings do; everything unexpected with 1.
 
     SIGTERM and a closed terminal end a command as Ctrl-C does, with everything that it started
-    (`signals.py`); and even what goes wrong before the settings are known is logged redacted.
+    (`process/signals.py`); and even what goes wrong before the settings are known is logged redacted.
     """
     signals.end_at_once()
     log.configure(LogSettings(), "enricher", __version__)
@@ -82,7 +84,7 @@ async def _daemon(settings: Settings) -> None:
 
 
 async def _embedded(stack: AsyncExitStack) -> str:
-    from enricher.embedded import EmbeddedServer  # noqa: PLC0415 - an extra, for first steps
+    from enricher.mongo.embedded import EmbeddedServer  # noqa: PLC0415 - an extra, for first steps
 
     server = await stack.enter_async_context(EmbeddedServer(DATA_DIR))
     typer.echo(f"MONGODB_URI={server.uri}")
@@ -96,7 +98,7 @@ def check() -> None:
     Ends with 0, with 3 when MongoDB cannot be used or is no replica set, and with 4 when anything
     else failed. Changes nothing and costs nothing.
     """
-    from enricher.check import report  # noqa: PLC0415 - see run
+    from enricher.commands.check import report  # noqa: PLC0415 - see run
 
     signals.run(report(_configured()))
 
@@ -234,7 +236,7 @@ def simulator(
     jitter: Annotated[float, typer.Option(help="Up to so many seconds more.", min=0)] = 0.0,
 ) -> None:
     """Serve the vendors' APIs, simulated, on one port; print the settings that point at it."""
-    from enricher.demo.serve import serve  # noqa: PLC0415 - nothing else imports the demo
+    from enricher.simulator.serve import serve  # noqa: PLC0415 - nothing else imports the demo
 
     signals.run(serve(host, port, seed=seed, latency=latency, jitter=jitter))
 

@@ -11,7 +11,7 @@ Liveness and readiness answer different questions, and mixing them up turns one 
 It is read when somebody asks for it, and shared by all who do.
 
 All of it only reads, is harmless to read, holds no lead's data, and listens on the loopback by
-default. Whom it answers, and how many, is the guard's (`http_guard.py`).
+default. Whom it answers, and how many, is the guard's (`process/http_guard.py`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from aiohttp import web
 from loguru import logger
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from enricher import http_guard, page
 from enricher.errors import SettingsError
-from enricher.log import redact
-from enricher.settings import HttpSettings
+from enricher.process import http_guard
+from enricher.settings.load import HttpSettings
+from enricher.status import page
+from enricher.telemetry.log import redact
 
 STALE_AFTER_SECONDS = 10.0
 """A loop that did not turn for so long keeps no lease alive either: better to start afresh."""

@@ -18,12 +18,12 @@ from aiohttp.test_utils import make_mocked_request
 from pydantic import SecretStr
 
 from enricher.answer import Query, Reply
-from enricher.demo.journal import Journal
-from enricher.demo.simulator import VENDORS
-from enricher.demo.stories import Faults
-from enricher.demo.vendor import Answer, Route, Terms, Vendor
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
+from enricher.simulator.journal import Journal
+from enricher.simulator.server import VENDORS
+from enricher.simulator.stories import Faults
+from enricher.simulator.vendor import Answer, Route, Terms, Vendor
 from tests.mock_client import mock_client
 
 KNOWN = 12

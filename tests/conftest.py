@@ -24,9 +24,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher.embedded import EmbeddedServer, ensure_primary, find_mongod
 from enricher.errors import EmbeddedServerError
 from enricher.lead import Document
+from enricher.mongo.embedded import EmbeddedServer, ensure_primary, find_mongod
 from tests.processes import bound_to_us, server_directory
 from tests.waiting import business
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from enricher.fleet import Circuit, Presence
-from enricher.status import (
+from enricher.status.fleet import Circuit, Presence
+from enricher.status.picture import (
     Allowance,
     BacklogStatus,
     BudgetStatus,
@@ -20,7 +20,7 @@ from enricher.status import (
     Status,
     Stream,
 )
-from enricher.throughput import Ended
+from enricher.status.throughput import Ended
 
 NOW = datetime(2026, 3, 1, 12, 30, 20, tzinfo=UTC)
 

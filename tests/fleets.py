@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from enricher.demo.journal import Entry
 from enricher.lead import Document
+from enricher.simulator.journal import Entry
 from tests.processes import Daemon
 from tests.rig import Rig, address, domain
 from tests.waiting import eventually

@@ -19,11 +19,11 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from enricher.identity import identify
+from enricher.calls.answers import COLLECTION as ANSWERS
+from enricher.calls.usage import Usage
+from enricher.identity.identify import identify
 from enricher.lead import Document, Inputs
-from enricher.store.answers import COLLECTION as ANSWERS
-from enricher.store.secret import keyring
-from enricher.store.usage import Usage
+from enricher.mongo.secret import keyring
 from tests.chaos.observer import Observer
 from tests.processes import Daemon
 from tests.rig import Rig, domain

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from enricher.embedded import HOST, EmbeddedServer
 from enricher.errors import DatabaseError
+from enricher.mongo.embedded import HOST, EmbeddedServer
 from tests.cable import Cable, serving
 from tests.wire import command_of
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from loguru import logger
 
-from enricher.metrics import REGISTRY
+from enricher.telemetry.metrics import REGISTRY
 
 
 def counted(series: str, **labels: str) -> float:

@@ -20,14 +20,14 @@ from typing import Any
 from prometheus_client.metrics import MetricWrapperBase
 from typer.main import get_command
 
-from enricher import field_types as types
-from enricher import metrics, process_metrics
 from enricher.answer import Kind
 from enricher.cli import cli
-from enricher.events import EVENTS
-from enricher.label_sets import MEANINGS
-from enricher.setting_vendors import VENDORS
-from enricher.settings import SECTIONS, documented
+from enricher.settings.load import SECTIONS, documented
+from enricher.settings.vendors import VENDORS
+from enricher.telemetry import metrics, process_metrics
+from enricher.telemetry.events import EVENTS
+from enricher.telemetry.label_sets import MEANINGS
+from enricher.values import types
 
 ROOT = Path(__file__).parent.parent
 CODE = ROOT / "enricher"

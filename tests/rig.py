@@ -26,8 +26,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher.demo.simulator import Simulator
 from enricher.lead import Document, LeadId
+from enricher.simulator.server import Simulator
 from tests.processes import Daemon
 from tests.waiting import patience
 

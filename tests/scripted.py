@@ -10,11 +10,11 @@ from inspect import isawaitable
 from typing import TypeAlias, cast
 
 from enricher.answer import Answer, FieldValues, Found, Kind, Query
-from enricher.identity import identify
+from enricher.identity.identify import identify
+from enricher.identity.subject import subject_of
 from enricher.lead import Inputs, Subject
+from enricher.mongo.secret import Keyring
 from enricher.providers.base import Provider, Window
-from enricher.store.secret import Keyring
-from enricher.subject import subject_of
 
 Script: TypeAlias = Callable[[Query], Answer | Awaitable[Answer]]
 Unfit: TypeAlias = Callable[[Query], str | None]

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import bson
 
-from enricher.field_types import TYPES, type_of
-from enricher.score import completeness
+from enricher.values.score import completeness
+from enricher.values.types import TYPES, type_of
 
 SECTIONS = ("company_data", "person_data", "email_verification")
 

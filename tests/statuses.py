@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from enricher.demo import facts
-from enricher.demo.simulator import VENDORS
-from enricher.demo.vendor import Vendor
 from enricher.lead import Document
 from enricher.providers.http import HttpProvider
 from enricher.providers.registry import VENDORS_PROVIDERS
+from enricher.simulator import facts
+from enricher.simulator.server import VENDORS
+from enricher.simulator.vendor import Vendor
 
 TRIES = 4
 USELESS = 2

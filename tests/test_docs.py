@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from enricher import metrics
 from enricher.cli import cli
-from enricher.events import EVENTS
 from enricher.lead import Status
-from enricher.setting_names import OUR_PREFIXES
-from enricher.settings import documented
-from enricher.store.privileges import desired, required
+from enricher.privileges import desired, required
+from enricher.settings.load import documented
+from enricher.settings.names import OUR_PREFIXES
+from enricher.telemetry import metrics
+from enricher.telemetry.events import EVENTS
 from tests.reference import ROOT, files, full_name, logged
 
 MADE = files()
@@ -58,7 +58,7 @@ def test_every_series_is_in_the_reference() -> None:
 
 
 def test_every_event_that_is_logged_has_a_meaning_and_none_is_invented() -> None:
-    assert EVENTS.keys() == logged().keys(), "add what it means to enricher/events.py"
+    assert EVENTS.keys() == logged().keys(), "add what it means to enricher/telemetry/events.py"
 
 
 def test_every_event_has_one_level() -> None:

@@ -76,7 +76,7 @@ BANNED_NAMES = {"utils", "util", "helpers", "helper", "managers", "manager", "co
 
 
 def _name(path: Path) -> str:
-    """`store.leads` for enricher/store/leads.py, `store` for its `__init__`, "" for the root's."""
+    """`store.leads` for enricher/queue/leads.py, `store` for its `__init__`, "" for the root's."""
     parts = path.relative_to(ROOT / PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 

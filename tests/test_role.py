@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enricher.lead import Document
-from enricher.store.privileges import desired, required
+from enricher.privileges import desired, required
 from tests.roles import documented, scripted
 
 LISTING = {"": {"listCollections"}}

@@ -16,11 +16,12 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from enricher import app, settings
-from enricher.demo.simulator import VENDORS
+from enricher import app
 from enricher.lead import Document
 from enricher.providers.hunter_refusals import FIRST_REFUSAL_SECONDS
 from enricher.providers.registry import VENDORS_PROVIDERS
+from enricher.settings import load
+from enricher.simulator.server import VENDORS
 from tests.rig import KEYS, Rig, open_rig
 from tests.waiting import business, eventually
 
@@ -53,7 +54,7 @@ async def open_world(
             wished["ENRICHER_LEAD_TIMEOUT_SECONDS"]
         )
         environment = rig.environment() | {name: str(value) for name, value in wished.items()}
-        async with app.build(settings.load(environment, None), uri) as daemon:
+        async with app.build(load.load(environment, None), uri) as daemon:
             running = asyncio.create_task(daemon.run(), name="daemon")
             await eventually(lambda: running.done() or daemon.watcher.is_watching, within=30)
             try:

@@ -13,22 +13,22 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.activity import Activity
-from enricher.bell import Bell
-from enricher.conclude import RetryPolicy
-from enricher.enrichment import Enrichment
-from enricher.gate import Gate
-from enricher.heartbeat import Heartbeat
+from enricher.calls.gate import Gate
+from enricher.calls.retry import Retries
+from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.waterfall import Waterfall
 from enricher.lead import Document, Pressure
-from enricher.reporting import report
-from enricher.retry import Retries
-from enricher.settings import WorkSettings
-from enricher.store import book
-from enricher.store.keep import Keeper
-from enricher.store.leads import Leads
-from enricher.store.settle import Settler
-from enricher.waterfall import Waterfall
-from enricher.worker import Worker
+from enricher.queue import book
+from enricher.queue.bell import Bell
+from enricher.queue.heartbeat import Heartbeat
+from enricher.queue.keep import Keeper
+from enricher.queue.leads import Leads
+from enricher.queue.settle import Settler
+from enricher.queue.worker import Worker
+from enricher.settings.load import WorkSettings
+from enricher.status.activity import Activity
+from enricher.status.outcomes import report
 from tests.scripted import KEYRING, Scripted
 from tests.waiting import patience
 

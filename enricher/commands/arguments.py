@@ -11,7 +11,7 @@ from bson import ObjectId, json_util
 from bson.errors import BSONError
 
 from enricher.errors import SettingsError
-from enricher.identity import identify
+from enricher.identity.identify import identify
 from enricher.lead import Document, Inputs, LeadId
 
 _NOT_JSON = (BSONError, ValueError, TypeError, KeyError, OverflowError, RecursionError)

@@ -18,17 +18,18 @@ from functools import partial
 from rich.console import Console
 from rich.table import Table
 
-from enricher import calling, signals
+from enricher import wiring
+from enricher.commands.backfill_runs import Backfills, GoingOn, Run, names_status
 from enricher.commands.database import explained, filtering, opened, patiently, rank
 from enricher.commands.estimate import Estimate, Estimator
 from enricher.commands.meter import Meter
 from enricher.commands.needs import Needs, Room
 from enricher.errors import DatabaseError, ExitCode
 from enricher.lead import Document
-from enricher.settings import Settings
-from enricher.signals import end_if_cancelled
-from enricher.store.backfills import Backfills, GoingOn, Run, names_status
-from enricher.store.requests import Asked, Requests
+from enricher.process import signals
+from enricher.process.signals import end_if_cancelled
+from enricher.queue.requests import Asked, Requests
+from enricher.settings.load import Settings
 
 MOST_PENDING = 1000
 _PAGE = 250
@@ -65,9 +66,9 @@ def _console() -> Console:
 async def plan(settings: Settings, query: Document) -> Plan:
     """Count and print. Changes nothing."""
     console = _console()
-    async with opened(settings) as database, calling.vendors(settings) as vendors:
+    async with opened(settings) as database, wiring.vendors(settings) as vendors:
         backfills = Backfills(database[settings.mongo.collection], query)
-        words, key = calling.words_of(settings), settings.privacy.hash_key
+        words, key = wiring.words_of(settings), settings.privacy.hash_key
         estimator = Estimator(database, backfills, vendors.providers, words, key)
         with explained("counting the leads"), filtering():
             run = await backfills.unfinished()
@@ -123,12 +124,12 @@ async def fill(settings: Settings, made: Plan) -> ExitCode:
 
 async def _fill(settings: Settings, made: Plan) -> None:
     console = _console()
-    async with opened(settings) as database, calling.vendors(settings) as vendors:
+    async with opened(settings) as database, wiring.vendors(settings) as vendors:
         leads = database[settings.mongo.collection]
         backfills, requests = Backfills(leads, made.query), Requests(leads, rank(settings))
         run = await patiently("beginning", backfills.begin)
         needed = [each for each in vendors.providers if each.name in made.needed]
-        needs = Needs(database, needed, calling.open_usage(settings, database))
+        needs = Needs(database, needed, wiring.open_usage(settings, database))
         names = [each.name for each in vendors.providers]
         filling = _Filling(console, backfills, requests, run, needs, names)
         try:

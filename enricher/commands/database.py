@@ -13,11 +13,12 @@ from pymongo.errors import OperationFailure
 
 from enricher.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.lead import Document
-from enricher.outage import describe
-from enricher.schedule import outage_pause
-from enricher.settings import Settings
-from enricher.store import DatabaseTrouble, book, refusal, server
-from enricher.store.refusal import is_refusal
+from enricher.mongo import DatabaseTrouble, refusal, server
+from enricher.mongo.outage import describe
+from enricher.mongo.refusal import is_refusal
+from enricher.mongo.schedule import outage_pause
+from enricher.queue import book
+from enricher.settings.load import Settings
 
 Result = TypeVar("Result")
 

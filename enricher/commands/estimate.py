@@ -17,16 +17,16 @@ from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Query
+from enricher.commands.backfill_runs import Backfills, Run
 from enricher.commands.meter import Meter
-from enricher.identity import Identity, identify
+from enricher.identity.identify import Identity, identify
+from enricher.identity.own_words import OwnWords
 from enricher.lead import Document, Reason
-from enricher.own_words import OwnWords
+from enricher.mongo.secret import Keyring, keyring_if_made
+from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider
 from enricher.providers.guarded import question_of, unfit
-from enricher.store.backfills import Backfills, Run
-from enricher.store.inputs import read_inputs
-from enricher.store.secret import Keyring, keyring_if_made
-from enricher.store.suppression import Suppressed, key_of
+from enricher.queue.inputs import read_inputs
 
 _PAGE = 1000
 _KEY_BYTES = 32

@@ -9,31 +9,31 @@ from dataclasses import dataclass, replace
 from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
-from enricher import calling
+from enricher import wiring
 from enricher.answer import NotFound
-from enricher.carried import is_of_data
+from enricher.calls import answers
 from enricher.commands import arguments
 from enricher.commands.database import explained, opened, rank
-from enricher.commands.explain_view import as_json, show
 from enricher.commands.reenrich import NO_ADDRESS
+from enricher.enrichment.carried import is_of_data
 from enricher.errors import ExitCode
-from enricher.explanation import Explanation, Kept, Source, Standing
-from enricher.explanation import explain as explain_lead
-from enricher.identity import Identity, identify
+from enricher.explain.explanation import Explanation, Kept, Source, Standing
+from enricher.explain.explanation import explain as explain_lead
+from enricher.explain.standing import Leads
+from enricher.explain.view import as_json, show
+from enricher.identity.identify import Identity, identify
+from enricher.identity.subject import subject_of
 from enricher.lead import SUBJECT, Document, LeadId
+from enricher.mongo.secret import Keyring, keyring_if_made
+from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider, Registered
 from enricher.providers.guarded import question_of, unfit
 from enricher.providers.http import HttpProvider
 from enricher.providers.registry import VENDORS_PROVIDERS
-from enricher.settings import Settings
-from enricher.store import answers
-from enricher.store.book import id_key
-from enricher.store.refresh import wished
-from enricher.store.requests import Requests
-from enricher.store.secret import Keyring, keyring_if_made
-from enricher.store.standing import Leads
-from enricher.store.suppression import Suppressed, key_of
-from enricher.subject import subject_of
+from enricher.queue.book import id_key
+from enricher.queue.refresh import wished
+from enricher.queue.requests import Requests
+from enricher.settings.load import Settings
 
 
 async def explain(settings: Settings, text: str, *, as_json: bool) -> ExitCode:
@@ -48,7 +48,7 @@ async def explain(settings: Settings, text: str, *, as_json: bool) -> ExitCode:
 
 async def explanations(settings: Settings, *texts: str) -> list[Explanation]:
     """Of each lead that has one of these as its `_id` or its address, in their order."""
-    async with opened(settings) as database, calling.vendors(settings) as registered:
+    async with opened(settings) as database, wiring.vendors(settings) as registered:
         with explained("reading the leads"):
             ring = await keyring_if_made(database, settings.privacy.hash_key)
             explainer = Explainer(settings, database, registered, ring)
@@ -99,7 +99,7 @@ class Explainer:
         return list({id_key(id_): id_ for id_ in found}.values())
 
     async def _explanation(self, leads: Leads, standing: Standing) -> Explanation:
-        words = calling.words_of(self.settings)
+        words = wiring.words_of(self.settings)
         standing = self._as_daemons_heed_it(standing)
         identity = identify(standing.inputs, words)
         sources, is_suppressed = await asyncio.gather(

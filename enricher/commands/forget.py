@@ -8,22 +8,22 @@ from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
-from enricher.calling import words_of
+from enricher.calls.cache import Cache
 from enricher.commands.database import explained, opened
 from enricher.commands.ids import forget_ids
+from enricher.commands.territory import lacking, leads_collections
 from enricher.errors import DatabaseRefused, SettingsError
-from enricher.forgetting import Forgetting, Forgotten
-from enricher.identity import MULTIPLE_EMAILS, Identity, identify
+from enricher.identity.identify import MULTIPLE_EMAILS, Identity, identify
 from enricher.lead import Document, Inputs
+from enricher.mongo.secret import keyring
+from enricher.privacy.erasure import Erasure
+from enricher.privacy.forgetting import Forgetting, Forgotten
+from enricher.privacy.suppression import Suppressed
 from enricher.providers import registry
 from enricher.providers.base import Access, Provider
 from enricher.providers.transport import NOBODY
-from enricher.settings import Settings
-from enricher.store.cache import Cache
-from enricher.store.erasure import Erasure
-from enricher.store.secret import keyring
-from enricher.store.suppression import Suppressed
-from enricher.store.territory import lacking, leads_collections
+from enricher.settings.load import Settings
+from enricher.wiring import words_of
 
 WHY = "enricher forget"
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-from enricher.identity import Identity, identify
+from enricher.commands.backfill_runs import forget_positions
+from enricher.identity.identify import Identity, identify
+from enricher.intake.history import History
 from enricher.lead import Document, Inputs
-from enricher.store.backfills import forget_positions
-from enricher.store.history import History
-from enricher.store.refusal import UNAUTHORIZED
+from enricher.mongo.refusal import UNAUTHORIZED
 
 _HAS_AT = re.compile(r"@|%40|\uff20", re.IGNORECASE)
 _PARTS = re.compile(r"[\s:;,/|#]+")

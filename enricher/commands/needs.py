@@ -8,11 +8,11 @@ from datetime import UTC
 
 from pymongo.asynchronous.database import AsyncDatabase
 
+from enricher.calls.usage import Usage
 from enricher.lead import Document
-from enricher.log import redact
+from enricher.limits.stopped import Stopped, stopped
 from enricher.providers.base import Provider
-from enricher.store.stopped import Stopped, stopped
-from enricher.store.usage import Usage
+from enricher.telemetry.log import redact
 
 _USED_UP = "the budget is used up"
 

@@ -12,9 +12,9 @@ from enricher.commands.database import explained, filtering, opened, rank
 from enricher.commands.meter import Meter
 from enricher.errors import ExitCode, SettingsError
 from enricher.lead import Document, LeadId, Status
-from enricher.settings import Settings
-from enricher.store.requests import Asked, Requests
-from enricher.store.secret import Keyring, keyring
+from enricher.mongo.secret import Keyring, keyring
+from enricher.queue.requests import Asked, Requests
+from enricher.settings.load import Settings
 
 _FAILED: Document = {"enrichment_status": Status.FAILED}
 _DOING = "asking for the leads"

@@ -14,16 +14,16 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from enricher import calling
+from enricher import wiring
 from enricher.commands.database import explained, opened
-from enricher.commands.status_view import shown
-from enricher.outage import describe
-from enricher.overview import Overview
-from enricher.settings import Settings
-from enricher.signals import end_if_cancelled
-from enricher.status import Status
-from enricher.status import as_json as status_as_json
-from enricher.store import DatabaseTrouble
+from enricher.mongo import DatabaseTrouble
+from enricher.mongo.outage import describe
+from enricher.process.signals import end_if_cancelled
+from enricher.settings.load import Settings
+from enricher.status.overview import Overview
+from enricher.status.picture import Status
+from enricher.status.picture import as_json as status_as_json
+from enricher.status.view import shown
 
 _REFRESH_SECONDS = 2.0
 _WIDE = 160
@@ -33,7 +33,7 @@ _FEW, _MANY = 10, 50
 
 @asynccontextmanager
 async def _overview(settings: Settings) -> AsyncIterator[Overview]:
-    async with opened(settings) as database, calling.vendors(settings) as registered:
+    async with opened(settings) as database, wiring.vendors(settings) as registered:
         yield Overview(settings, database, registered)
 
 

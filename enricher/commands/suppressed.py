@@ -8,9 +8,9 @@ from rich.console import Console
 
 from enricher.commands.database import explained, opened
 from enricher.commands.forget import named
-from enricher.settings import Settings
-from enricher.store.secret import keyring
-from enricher.store.suppression import Entry, Suppressed, key_of
+from enricher.mongo.secret import keyring
+from enricher.privacy.suppression import Entry, Suppressed, key_of
+from enricher.settings.load import Settings
 
 _DIGITS_SHOWN = 12
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.employer import MISMATCH
 from enricher.lead import Document, LeadId, Status
-from enricher.merge import METADATA, flags_of
+from enricher.values.employer import MISMATCH
+from enricher.values.merge import METADATA, flags_of
 
 NEW = "new"
 """Inserted, and not yet seen by the daemon: there is no `enrichment_status`."""

@@ -15,15 +15,15 @@ from itertools import islice
 from rich.console import Console
 from rich.live import Live
 
-from enricher import signals
 from enricher.commands.explain import explanations, tell
 from enricher.demo.board import Board, Row
 from enricher.demo.leads import sample_leads
 from enricher.demo.stage import DaemonEnded, Stage, open_stage
 from enricher.demo.table import MEANINGS, LiveView, addresses, line, stories, summary
 from enricher.errors import ExitCode
-from enricher.outage import pause
-from enricher.settings import load
+from enricher.mongo.outage import pause
+from enricher.process import signals
+from enricher.settings.load import load
 
 AT_ONCE_SHARE = 4
 """A quarter of the leads is there at once, but not more than"""

@@ -27,11 +27,11 @@ from typing import Any, Self
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.demo.serve import variables_for
-from enricher.demo.simulator import Simulator
-from enricher.embedded import EmbeddedServer
 from enricher.lead import Document
-from enricher.setting_names import OUR_PREFIXES
+from enricher.mongo.embedded import EmbeddedServer
+from enricher.settings.names import OUR_PREFIXES
+from enricher.simulator.serve import variables_for
+from enricher.simulator.server import Simulator
 
 LATENCY_SECONDS = 0.15
 JITTER_SECONDS = 0.2

@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from enricher.demo.board import STATUSES, Board, Row
-from enricher.demo.journal import Account
 from enricher.demo.leads import COLLEAGUE, ORDINARY, STORIES
 from enricher.demo.stage import Stage
 from enricher.lead import Status
+from enricher.simulator.journal import Account
 
 _COLOURS: Mapping[str, str] = {
     Status.PENDING: "blue",

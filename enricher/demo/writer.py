@@ -13,11 +13,11 @@ from contextlib import suppress
 
 from pymongo import AsyncMongoClient
 
-from enricher import signals
 from enricher.demo.leads import sample_leads
 from enricher.errors import SettingsError
 from enricher.lead import Document
-from enricher.settings import MongoSettings, load
+from enricher.process import signals
+from enricher.settings.load import MongoSettings, load
 
 LEADS_A_SECOND = 2.0
 _FOR_EVER = 10**9

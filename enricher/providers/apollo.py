@@ -35,7 +35,6 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.countries import code_of
 from enricher.providers import hints, person, reading
 from enricher.providers.base import Access, Request, Window
 from enricher.providers.http import (
@@ -47,6 +46,7 @@ from enricher.providers.http import (
 )
 from enricher.providers.shape import Sends, within
 from enricher.providers.transport import Client
+from enricher.values.countries import code_of
 
 REFUSED_SCOPE = "the key may not use this route"
 FREE_PER_MINUTE = 50

@@ -7,9 +7,9 @@ from __future__ import annotations
 from loguru import logger
 
 from enricher.answer import Kind, Query
-from enricher.log import trace_of
 from enricher.providers.base import Provider
 from enricher.providers.person import unfit_for_person
+from enricher.telemetry.log import trace_of
 
 
 def broken(provider: Provider, error: BaseException) -> str:

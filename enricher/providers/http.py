@@ -38,7 +38,6 @@ import aiohttp
 from loguru import logger
 from yarl import URL
 
-from enricher import descriptors, metrics, shortage
 from enricher.answer import (
     Answer,
     Found,
@@ -51,10 +50,12 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
+from enricher.process import descriptors, shortage
 from enricher.providers import hints, reading
 from enricher.providers.base import NO_MEMORY, Access, Provider, Request, Tried, Window
 from enricher.providers.shape import Sends, drift
 from enricher.providers.transport import Client, failure, is_corrected, is_our_own, was_sent
+from enricher.telemetry import metrics
 
 REFUSED_KEY = "the key is refused"
 USED_UP = "the quota is used up"

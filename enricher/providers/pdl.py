@@ -41,7 +41,6 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.countries import code_of
 from enricher.providers import hints, person, reading
 from enricher.providers.base import Request, Tried, Window
 from enricher.providers.http import (
@@ -52,6 +51,7 @@ from enricher.providers.http import (
     complaint,
 )
 from enricher.providers.shape import Sends, within
+from enricher.values.countries import code_of
 
 MIN_LIKELIHOOD = 6
 """The vendor's recommended default. 2 means a chance of 10 to 30 % that it is the right one."""

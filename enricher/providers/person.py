@@ -8,7 +8,7 @@ is strictest there, so a look-up is neither worth its money nor ours to make.
 An address is given to a successor, and a vendor takes one person for another: a record that names
 addresses, and not the one that was asked about, is somebody else's and is not written. Where the person
 works stands in the answer (`employers`); what follows from it is decided for all providers at once
-(`employer.py`). Company data is never taken from a person's record.
+(`values/employer.py`). Company data is never taken from a person's record.
 
 Hunter has copied Clearbit's shape of a person: its own additions (phone, activeAt) are not read.
 """
@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from enricher.address import read
 from enricher.answer import Answer, Found, Kind, NotFound, Query
+from enricher.identity.address import read
 from enricher.providers import reading
 from enricher.providers.shape import Sends
 

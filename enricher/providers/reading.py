@@ -26,11 +26,11 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from enricher.field_types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS
-from enricher.profiles import handle_of
-from enricher.sites import stated_host
-from enricher.storable import is_blank
-from enricher.texts import many_lines, one_line
+from enricher.identity.sites import stated_host
+from enricher.values.profiles import handle_of
+from enricher.values.storable import is_blank
+from enricher.values.texts import many_lines, one_line
+from enricher.values.types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS
 
 Record: TypeAlias = Mapping[str, Any]
 """A parsed JSON object, of any content."""

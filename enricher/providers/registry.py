@@ -34,7 +34,7 @@ from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
 from enricher.providers.local import Local
 from enricher.providers.pdl import PdlCompany, PdlPerson
 from enricher.providers.transport import Client
-from enricher.setting_providers import ProviderSettings
+from enricher.settings.providers import ProviderSettings
 
 VENDORS_PROVIDERS: tuple[type[HttpProvider], ...] = (
     ClearbitCompany,

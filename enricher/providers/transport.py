@@ -35,9 +35,9 @@ import aiohttp
 import certifi
 from yarl import URL
 
-from enricher import descriptors, shortage
 from enricher.answer import Reply
 from enricher.errors import SettingsError
+from enricher.process import descriptors, shortage
 from enricher.providers import hints
 from enricher.providers.bounded import Endless, bound
 from enricher.providers.room import ROOM, SMALL, Room, Share, share_of

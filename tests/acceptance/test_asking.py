@@ -18,15 +18,16 @@ from bson import ObjectId, json_util
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Query, Reply
+from enricher.calls import answers
+from enricher.calls.cache import Cache, Flight
 from enricher.errors import ExitCode
-from enricher.forgetting import personal_keys
 from enricher.lead import Document, Reason
+from enricher.mongo.secret import keyring
+from enricher.privacy import suppression
+from enricher.privacy.forgetting import personal_keys
+from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers import registry, transport
 from enricher.providers.base import Access
-from enricher.store import answers, suppression
-from enricher.store.cache import Cache, Flight
-from enricher.store.secret import keyring
-from enricher.store.suppression import Suppressed, key_of
 from tests.processes import Daemon, bound_to_us
 from tests.rig import Rig, address, open_rig
 from tests.waiting import eventually

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from enricher.errors import ExitCode
 from enricher.lead import Document
+from enricher.limits.bucket import Bucket
 from enricher.providers.base import Window
-from enricher.store.buckets import Bucket
 from tests.processes import Daemon
 from tests.rig import Rig, address, domain
 from tests.waiting import eventually

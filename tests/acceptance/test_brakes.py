@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from enricher.lead import Document
-from enricher.store.buckets import COLLECTION as LIMITS
-from enricher.store.suppression import COLLECTION as SUPPRESSED
+from enricher.limits.bucket import COLLECTION as LIMITS
+from enricher.privacy.suppression import COLLECTION as SUPPRESSED
 from tests.processes import Daemon
 from tests.rig import Rig, address
 from tests.waiting import eventually

@@ -21,12 +21,12 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
-from enricher.demo.simulator import Simulator
-from enricher.embedded import EmbeddedServer
 from enricher.errors import ExitCode
 from enricher.lead import Document
-from enricher.store.indexes import Indexes
-from enricher.store.privileges import desired, required
+from enricher.mongo.embedded import EmbeddedServer
+from enricher.privileges import desired, required
+from enricher.queue.indexes import Indexes
+from enricher.simulator.server import Simulator
 from tests.processes import Daemon
 from tests.waiting import business, eventually
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from enricher.embedded import EmbeddedServer
 from enricher.lead import Document
+from enricher.mongo.embedded import EmbeddedServer
 from tests.doubling import DUE, HARMLESS, IN_THE_DATA, NEW, UNSAYABLE, doubled
 from tests.processes import Daemon
 from tests.rig import Rig, address, domain, open_rig

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from enricher.demo.journal import Entry
+from enricher.simulator.journal import Entry
 from tests.fleets import calls, fleet, insert, over_limit, people
 from tests.processes import Daemon
 from tests.rig import Rig, address, open_rig

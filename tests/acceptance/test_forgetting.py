@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from enricher.errors import ExitCode
+from enricher.identity.subject import older_mark
 from enricher.lead import Document, Reason
-from enricher.store.suppression import COLLECTION as SUPPRESSED
-from enricher.subject import older_mark
+from enricher.privacy.suppression import COLLECTION as SUPPRESSED
 from tests.processes import Daemon
 from tests.rig import Rig, domain
 from tests.waiting import business

@@ -11,7 +11,7 @@ import pytest
 
 from enricher.errors import ExitCode
 from enricher.lead import Reason
-from enricher.store.secret import COLLECTION, ENTRIES, FINGERPRINT
+from enricher.mongo.secret import COLLECTION, ENTRIES, FINGERPRINT
 from tests.processes import Daemon
 from tests.rig import Rig
 

@@ -13,8 +13,8 @@ from typing import TypeAlias
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
-from enricher.embedded import EmbeddedServer
 from enricher.lead import LeadId
+from enricher.mongo.embedded import EmbeddedServer
 from tests.processes import Daemon
 from tests.rig import Rig, domain, open_rig
 from tests.waiting import business, eventually

@@ -11,9 +11,9 @@ import pytest
 from bson import ObjectId
 
 from enricher.errors import ExitCode
+from enricher.intake.history import collection_name
 from enricher.lead import Document, LeadId, Reason
-from enricher.store.daemons import COLLECTION as DAEMONS
-from enricher.store.history import collection_name
+from enricher.status.daemons import COLLECTION as DAEMONS
 from tests.processes import Daemon
 from tests.rig import Rig, address, domain
 from tests.waiting import eventually

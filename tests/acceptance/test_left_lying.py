@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from enricher.intake.checkpoints import COLLECTION
 from enricher.lead import Document, LeadId
-from enricher.store.checkpoints import COLLECTION
 from tests.processes import Daemon
 from tests.rig import Rig, address, open_rig
 from tests.waiting import eventually

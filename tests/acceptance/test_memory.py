@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from enricher.embedded import EmbeddedServer
 from enricher.lead import Document
+from enricher.mongo.embedded import EmbeddedServer
 from tests.benchmarks.machine import resident_mb
 from tests.rig import Rig, address, domain, open_rig
 from tests.waiting import eventually

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from enricher.calls.usage import COLLECTION as USAGE
 from enricher.lead import Document
-from enricher.store.usage import COLLECTION as USAGE
 from tests.chaos.observer import Observer
 from tests.money import (
     Fleet,

@@ -6,10 +6,10 @@ from collections import Counter
 
 import bson
 
+from enricher.calls.answers import COLLECTION as ANSWERS
 from enricher.lead import Document, Reason
-from enricher.store.answers import COLLECTION as ANSWERS
-from enricher.store.secret import FINGERPRINT
-from enricher.store.suppression import COLLECTION as SUPPRESSED
+from enricher.mongo.secret import FINGERPRINT
+from enricher.privacy.suppression import COLLECTION as SUPPRESSED
 from tests.rig import Rig, address, domain
 
 FREE, QUOTA = 10, 3

@@ -19,9 +19,9 @@ from random import Random
 import pytest
 import pytest_asyncio
 
-from enricher.demo import facts, people
 from enricher.demo.leads import STORIES, odd_lead
 from enricher.lead import Document
+from enricher.simulator import facts, people
 from tests.personal import Personal, as_said
 from tests.plugged import install
 from tests.processes import Daemon

@@ -10,18 +10,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from enricher.fleet import Circuit, GateState, Presence, Report
 from enricher.http import HttpServer
-from enricher.settings import HttpSettings
-from enricher.status import (
-    BacklogStatus,
-    LaneStatus,
-    MinuteStatus,
-    Status,
-    as_json,
-)
-from enricher.store.daemons import Daemons
-from enricher.throughput import Ended
+from enricher.settings.load import HttpSettings
+from enricher.status.daemons import Daemons
+from enricher.status.fleet import Circuit, GateState, Presence, Report
+from enricher.status.picture import BacklogStatus, LaneStatus, MinuteStatus, Status, as_json
+from enricher.status.throughput import Ended
 from tests.browser import Browser, Page, browsing, chromium
 from tests.fleet_status import NOW, full, minutes
 from tests.rig import Rig, address

@@ -15,9 +15,9 @@ from itertools import groupby
 import pytest
 import pytest_asyncio
 
-from enricher.demo.faults import KINDS, SPELLED
-from enricher.demo.journal import Entry
 from enricher.lead import Document
+from enricher.simulator.faults import KINDS, SPELLED
+from enricher.simulator.journal import Entry
 from tests.bodies import book_of, route_of
 from tests.rig import Rig
 from tests.statuses import PROVIDERS, Case, cases, question

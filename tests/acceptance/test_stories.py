@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from enricher.commands.explain import explanations
-from enricher.commands.explain_view import as_json
-from enricher.demo import facts
 from enricher.demo.leads import STORIES, odd_lead
-from enricher.demo.records import company_body
+from enricher.explain.view import as_json
 from enricher.lead import Document
-from enricher.settings import load
+from enricher.settings.load import load
+from enricher.simulator import facts
+from enricher.simulator.records import company_body
 from tests.rig import Rig, address, open_rig
 
 SEED = 1

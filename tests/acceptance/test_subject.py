@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from enricher.identity.subject import older_mark
 from enricher.lead import Document
-from enricher.subject import older_mark
 from tests.processes import Daemon
 from tests.rig import Rig, domain, open_rig
 from tests.waiting import eventually

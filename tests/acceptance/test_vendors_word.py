@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from enricher.lead import Document
-from enricher.store.suppression import COLLECTION as SUPPRESSED
+from enricher.privacy.suppression import COLLECTION as SUPPRESSED
 from tests.processes import Daemon
 from tests.rig import Rig, address
 

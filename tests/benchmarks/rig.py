@@ -20,7 +20,7 @@ from typing import Any
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.embedded import EmbeddedServer, find_mongod
+from enricher.mongo.embedded import EmbeddedServer, find_mongod
 from tests.benchmarks.references.record import Orders
 from tests.processes import PASSED_ON, bound_to_us
 from tests.waiting import eventually

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from enricher.demo.journal import Entry
+from enricher.simulator.journal import Entry
 
 Question: TypeAlias = tuple[str, str]
 """Vendor, and the domain or address that it was asked about."""

@@ -13,8 +13,8 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from enricher.demo.simulator import Simulator
 from enricher.providers.clearbit import ClearbitCompany
+from enricher.simulator.server import Simulator
 from tests.bodies import body_of
 from tests.cable import Cable
 from tests.floods import FLOODS

@@ -29,10 +29,10 @@ from enricher.lead import (
     Skipped,
     Subject,
 )
-from enricher.merge import SECTIONS, metadata
-from enricher.score import completeness
-from enricher.store.book import BEHIND, EPOCH
-from enricher.store.settle import Settled
+from enricher.queue.book import BEHIND, EPOCH
+from enricher.queue.settle import Settled
+from enricher.values.merge import SECTIONS, metadata
+from enricher.values.score import completeness
 from tests.chaos.model_values import (
     NOW,
     FromNow,

@@ -25,7 +25,7 @@ from enricher.lead import (
     Skipped,
     Subject,
 )
-from enricher.store.settle import UNWRITABLE
+from enricher.queue.settle import UNWRITABLE
 
 PAST = datetime(2020, 2, 20, 20, 20, tzinfo=UTC)
 """Long ago, but a date: whoever writes it makes a lead that is due."""

@@ -16,11 +16,12 @@ from pymongo import WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, LeadId, Lease
-from enricher.store import book, server
-from enricher.store.indexes import Indexes
-from enricher.store.keep import Keeper
-from enricher.store.leads import Claimed, Leads
-from enricher.store.settle import Settler
+from enricher.mongo import server
+from enricher.queue import book
+from enricher.queue.indexes import Indexes
+from enricher.queue.keep import Keeper
+from enricher.queue.leads import Claimed, Leads
+from enricher.queue.settle import Settler
 from tests.chaos.model import LEASE, REFRESH
 from tests.chaos.model_cases import REFUSED
 from tests.chaos.model_values import RANKS

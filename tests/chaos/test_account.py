@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from enricher.demo.journal import Entry
+from enricher.simulator.journal import Entry
 from tests.chaos.account import Bill, Claim, Loss, Outage, bill, unprovoked
 
 PID, OTHER = 7, 8

@@ -24,8 +24,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from enricher.breaker import OPENS_AFTER_SECONDS
-from enricher.embedded import EmbeddedServer
+from enricher.calls.breaker import OPENS_AFTER_SECONDS
+from enricher.mongo.embedded import EmbeddedServer
 from tests.cable import serving
 from tests.chaos.honest import WORD, Honest
 from tests.chaos.hostile import STALE, Hostile

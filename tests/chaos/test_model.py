@@ -28,8 +28,8 @@ from hypothesis.stateful import (
 )
 
 from enricher.lead import Document, Lease, Progress, Subject
-from enricher.store.book import id_key
-from enricher.store.settle import Settled
+from enricher.queue.book import id_key
+from enricher.queue.settle import Settled
 from tests.chaos import model_cases as cases
 from tests.chaos.model import ModelLead
 from tests.chaos.model_cases import IDS, Finding

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from enricher.breaker import FIRST_PAUSE_SECONDS, OPENS_AFTER
+from enricher.calls.breaker import FIRST_PAUSE_SECONDS, OPENS_AFTER
 from tests.fleets import calls, fleet, insert, people
 from tests.rig import address, open_rig
 

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 from bson import Timestamp
 
+from enricher.intake.checkpoints import COLLECTION
+from enricher.intake.history import collection_name
 from enricher.lead import Document
-from enricher.store.checkpoints import COLLECTION
-from enricher.store.history import collection_name
 from tests.chaos.replica_set import ReplicaSet, lone_node
 from tests.chaos.world import World, open_world
 from tests.processes import Daemon, server_directory

@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from enricher.demo.faults import Fault
-from enricher.embedded import EmbeddedServer
+from enricher.mongo.embedded import EmbeddedServer
+from enricher.simulator.faults import Fault
 from tests.deploy.draw import picture, seen
 from tests.deploy.live import Fleet, watched_fleet
 from tests.deploy.promql import DEPLOY, boards

@@ -23,7 +23,7 @@ import httpx
 import yaml
 
 from enricher.demo.leads import sample_leads
-from enricher.demo.simulator import Simulator
+from enricher.simulator.server import Simulator
 from tests.deploy.promql import RULES
 from tests.processes import Daemon, bound_to_us, free_port
 from tests.rig import Rig, open_rig

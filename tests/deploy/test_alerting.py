@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from enricher.demo.faults import Fault
+from enricher.simulator.faults import Fault
 from tests.deploy.alertmanager import RECEIVERS, Post, filled, listening, running
 from tests.deploy.live import Alerting, Fleet, watched_fleet
 from tests.deploy.promql import DEPLOY

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from enricher.demo.faults import Fault
+from enricher.simulator.faults import Fault
 from tests.deploy.draw import picture, seen
 from tests.deploy.live import SCRAPE_SECONDS, Fleet, watched_fleet
 from tests.deploy.promql import alerts, boards, of_panels, of_rules, recorded, without_variables

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from enricher import label_sets
+from enricher.telemetry import label_sets
 from tests.deploy.promql import DEPLOY, RULES, alerts, boards, recorded
 
 HERE = Path(__file__).parent

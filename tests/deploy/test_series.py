@@ -10,7 +10,7 @@ from collections import defaultdict
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from enricher import metrics
+from enricher.telemetry import metrics
 from tests.deploy.promql import DEPLOY, Expression, of_panels, of_rules, recorded
 
 FROM_PROMETHEUS = {"job", "instance"}

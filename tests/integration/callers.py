@@ -14,10 +14,10 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from enricher.limits import Limiter
+from enricher.limits.bucket import Bucket
+from enricher.limits.limiter import Limiter
+from enricher.mongo import server
 from enricher.providers.base import Window
-from enricher.store import server
-from enricher.store.buckets import Bucket
 from tests.processes import bound_to_us
 
 

@@ -11,11 +11,11 @@ import pytest
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.embedded import EmbeddedServer
+from enricher.intake.history import collection_name
 from enricher.lead import Document
-from enricher.store import server
-from enricher.store.history import collection_name
-from enricher.store.indexes import Indexes
+from enricher.mongo import server
+from enricher.mongo.embedded import EmbeddedServer
+from enricher.queue.indexes import Indexes
 from tests.integration.faults import Faults
 from tests.processes import server_directory
 

@@ -17,8 +17,8 @@ from pymongo.monitoring import (
 )
 
 from enricher.lead import Document, LeadId, Lease
-from enricher.store import book
-from enricher.store.leads import Leads
+from enricher.queue import book
+from enricher.queue.leads import Leads
 
 LEASE = timedelta(seconds=60)
 HOUR = timedelta(hours=1)

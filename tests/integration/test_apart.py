@@ -10,8 +10,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from enricher.lead import Document, LeadId
-from enricher.store.apart import AT_ONCE, Apart, Parted, Step
-from enricher.store.collation import UpdateOne
+from enricher.mongo.collation import UpdateOne
+from enricher.queue.apart import AT_ONCE, Apart, Parted, Step
 from tests.integration.faults import Faults
 from tests.integration.queueing import insert, queue
 from tests.locks import held

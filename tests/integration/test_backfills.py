@@ -11,10 +11,10 @@ import pytest
 from bson import ObjectId
 from pymongo.asynchronous.collection import AsyncCollection
 
+from enricher.commands.backfill_runs import Backfills, GoingOn, Run, names_status
 from enricher.lead import Document, LeadId, Status
-from enricher.store import book
-from enricher.store.backfills import Backfills, GoingOn, Run, names_status
-from enricher.store.requests import Requests
+from enricher.queue import book
+from enricher.queue.requests import Requests
 from tests.integration.queueing import insert, with_invalid_utf8
 
 Leads = AsyncCollection[Document]

@@ -14,8 +14,8 @@ from pymongo.errors import PyMongoError
 
 from enricher.errors import ExitCode
 from enricher.lead import Document, Status
-from enricher.store import backlog, book
-from enricher.store.backlog import Lane, Queue
+from enricher.queue import backlog, book
+from enricher.queue.backlog import Lane, Queue
 from tests.integration.faults import Faults
 from tests.integration.queueing import FUTURE, HOUR, PAST
 from tests.processes import Daemon

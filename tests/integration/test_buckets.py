@@ -17,12 +17,12 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Held
 from enricher.lead import Document
-from enricher.limits import Limiter
-from enricher.paces import SLACK, paces
+from enricher.limits.bucket import COLLECTION, HORIZON, MOST_SLOTS, Bucket, ServerClock
+from enricher.limits.limiter import Limiter
+from enricher.limits.pace import SLACK, paces
+from enricher.limits.supply import Slot
+from enricher.mongo import server
 from enricher.providers.base import Window
-from enricher.store import server
-from enricher.store.buckets import COLLECTION, HORIZON, MOST_SLOTS, Bucket, ServerClock
-from enricher.supply import Slot
 from tests.cable import cable_to
 from tests.integration.callers import call, most_within, processes
 from tests.waiting import eventually

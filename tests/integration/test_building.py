@@ -9,9 +9,9 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 
+from enricher.intake.checkpoints import COLLECTION
 from enricher.lead import Document
-from enricher.store.checkpoints import COLLECTION
-from enricher.store.indexes import Indexes
+from enricher.queue.indexes import Indexes
 from tests.processes import Daemon
 from tests.rig import Rig, domain, open_rig
 from tests.waiting import eventually

@@ -16,10 +16,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from enricher.answer import Reply
+from enricher.calls.cache import COLLECTION, INDEX, Cache, Flight
 from enricher.lead import Document
-from enricher.store import DatabaseTrouble
-from enricher.store.cache import COLLECTION, INDEX, Cache, Flight
-from enricher.store.secret import keyring
+from enricher.mongo import DatabaseTrouble
+from enricher.mongo.secret import keyring
 from tests.integration.faults import Faults
 from tests.integration.queueing import Commands
 from tests.observing import events, logged

@@ -13,10 +13,10 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure, PyMongoError
 
+from enricher.intake.changes import Change, Changes, Start, StreamUnavailable
+from enricher.intake.checkpoints import Checkpoint
 from enricher.lead import Document, Failed, LeadId
-from enricher.store.changes import Change, Changes, Start, StreamUnavailable
-from enricher.store.checkpoints import Checkpoint
-from enricher.store.settle import Settler
+from enricher.queue.settle import Settler
 from tests.integration.faults import Faults
 from tests.integration.queueing import PAST, Commands, claim_one, insert, queue, server_time
 from tests.waiting import eventually

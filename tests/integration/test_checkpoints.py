@@ -10,8 +10,8 @@ from bson import Timestamp
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from enricher.intake.checkpoints import COLLECTION, Checkpoint, Checkpoints
 from enricher.lead import Document
-from enricher.store.checkpoints import COLLECTION, Checkpoint, Checkpoints
 from tests.integration.queueing import HOUR, PAST, server_time
 
 

@@ -16,7 +16,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure, PyMongoError
 
 from enricher.lead import Document, Inputs, Lease
-from enricher.store.leads import Leads
+from enricher.queue.leads import Leads
 from tests.cable import cable_to, client_over
 from tests.integration.faults import Faults
 from tests.integration.queueing import (

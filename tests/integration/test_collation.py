@@ -11,14 +11,15 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
+from enricher.intake.history import History
 from enricher.lead import Completed, Document
-from enricher.store import backlog, server
-from enricher.store.backlog import Lane
-from enricher.store.history import History
-from enricher.store.indexes import Indexes
-from enricher.store.lanes import CLAIMABLE
-from enricher.store.requests import Requests
-from enricher.store.settle import Settled, Settler
+from enricher.mongo import server
+from enricher.queue import backlog
+from enricher.queue.backlog import Lane
+from enricher.queue.indexes import Indexes
+from enricher.queue.lanes import CLAIMABLE
+from enricher.queue.requests import Requests
+from enricher.queue.settle import Settled, Settler
 from tests.integration.queueing import FUTURE, PAST, claim_one, insert, queue, read
 
 Leads = AsyncCollection[Document]

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.activity import Activity
-from enricher.breaker import Breaker
-from enricher.fleet import Circuit, GateState, Presence, Report
+from enricher.calls.breaker import Breaker
 from enricher.lead import Document, Inputs, Lead, Lease
-from enricher.presence import Calls, Teller
-from enricher.store.daemons import COLLECTION, KEPT, Daemons
-from enricher.throughput import Ended, Minute, Times
+from enricher.status.activity import Activity
+from enricher.status.daemons import COLLECTION, KEPT, Daemons
+from enricher.status.fleet import Circuit, GateState, Presence, Report
+from enricher.status.presence import Calls, Teller
+from enricher.status.throughput import Ended, Minute, Times
 from tests.integration.faults import Faults
 from tests.observing import logged
 from tests.waiting import eventually

@@ -17,16 +17,16 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
-from enricher.embedded import EmbeddedServer, find_mongod
 from enricher.errors import EmbeddedServerError
 from enricher.lead import Document
+from enricher.mongo.embedded import EmbeddedServer, find_mongod
 from tests.processes import bound_to_us
 from tests.waiting import eventually, patience
 
 OWNER = """
 import asyncio, sys
 from pathlib import Path
-from enricher.embedded import EmbeddedServer
+from enricher.mongo.embedded import EmbeddedServer
 
 async def own() -> None:
     async with EmbeddedServer(Path(sys.argv[1]), standalone=True):
@@ -243,7 +243,7 @@ async def test_a_place_where_nobody_may_write_is_named(tmp_path: Path, mongod: P
 async def test_without_a_mongod_no_empty_directory_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("enricher.embedded.find_mongod", _no_mongod)
+    monkeypatch.setattr("enricher.mongo.embedded.find_mongod", _no_mongod)
     with pytest.raises(EmbeddedServerError, match="no embedded MongoDB"):
         await EmbeddedServer(tmp_path / "enricher-data").start()
     assert not (tmp_path / "enricher-data").exists()

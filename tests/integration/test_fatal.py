@@ -16,14 +16,14 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import AutoReconnect, NetworkTimeout, NotPrimaryError, PyMongoError
 
-from enricher.embedded import EmbeddedServer
 from enricher.lead import Document, LeadId
-from enricher.store import server as servers
-from enricher.store.apart import Apart, Step
-from enricher.store.aside import Aside
-from enricher.store.book import id_key
-from enricher.store.collation import UpdateOne
-from enricher.store.fatal import COLLECTION, Fatal, count, is_loss
+from enricher.mongo import server as servers
+from enricher.mongo.collation import UpdateOne
+from enricher.mongo.embedded import EmbeddedServer
+from enricher.queue.apart import Apart, Step
+from enricher.queue.aside import Aside
+from enricher.queue.book import id_key
+from enricher.queue.fatal import COLLECTION, Fatal, count, is_loss
 from tests.doubling import doubled
 from tests.integration.queueing import queue
 from tests.mortal import started_again

@@ -15,11 +15,11 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Reply
+from enricher.calls.answers import Beat
+from enricher.calls.cache import COLLECTION, Cache, Flight
+from enricher.calls.flights import Vigil
 from enricher.lead import Document
-from enricher.store import DatabaseTrouble, server
-from enricher.store.answers import Beat
-from enricher.store.cache import COLLECTION, Cache, Flight
-from enricher.store.flights import Vigil
+from enricher.mongo import DatabaseTrouble, server
 from tests.cable import Cable, cable_to, client_over
 from tests.integration.faults import Faults
 from tests.integration.queueing import Commands, server_time

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.heartbeat import Heartbeat
 from enricher.lead import Document, Lease
-from enricher.store.leads import Leads
+from enricher.queue.heartbeat import Heartbeat
+from enricher.queue.leads import Leads
 from tests.cable import Cable, cable_to, client_over
 from tests.observing import counted, events, logged
 from tests.scripted import Door, company, provider

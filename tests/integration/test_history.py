@@ -10,9 +10,9 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
+from enricher.intake.history import History, collection_name
 from enricher.lead import Document, LeadId
-from enricher.store import unmoved
-from enricher.store.history import History, collection_name
+from enricher.queue import unmoved
 from tests.integration.faults import Faults
 from tests.integration.queueing import PAST, insert, queue, read
 from tests.integration.test_leads import IDS

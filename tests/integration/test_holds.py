@@ -11,8 +11,8 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, Retrying
-from enricher.store.holds import bring_back
-from enricher.store.settle import Settler
+from enricher.queue.holds import bring_back
+from enricher.queue.settle import Settler
 from tests.integration.queueing import FUTURE, HOUR, PAST, claim_new, insert, read, server_time
 
 Collection = AsyncCollection[Document]

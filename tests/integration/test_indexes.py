@@ -10,7 +10,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from enricher.lead import Document
-from enricher.store.indexes import LEADS, Indexes
+from enricher.queue.indexes import LEADS, Indexes
 from tests.integration.faults import Faults
 from tests.integration.queueing import FUTURE, PAST, insert
 

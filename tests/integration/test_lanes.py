@@ -10,11 +10,11 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Completed, Document, Lead, Retrying, Subject
-from enricher.store import book
-from enricher.store.leads import Leads
-from enricher.store.refresh import wish
-from enricher.store.secret import Keyring
-from enricher.store.settle import Settler
+from enricher.mongo.secret import Keyring
+from enricher.queue import book
+from enricher.queue.leads import Leads
+from enricher.queue.refresh import wish
+from enricher.queue.settle import Settler
 from tests.integration.queueing import (
     FUTURE,
     HOUR,

@@ -7,7 +7,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from enricher.lead import Document
-from enricher.store import oplog, server
+from enricher.mongo import oplog, server
 from tests.integration.faults import Faults
 
 _UNAUTHORIZED = 13

@@ -14,19 +14,19 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher import calling
-from enricher.fleet import Circuit, GateState, Presence, Report
+from enricher import wiring
+from enricher.calls.usage import Begun, Usage
+from enricher.intake.checkpoints import Checkpoints
 from enricher.lead import Document
-from enricher.overview import Overview, Shared
-from enricher.settings import Settings, load
-from enricher.status import Status
-from enricher.store.buckets import Bucket
-from enricher.store.checkpoints import Checkpoints
-from enricher.store.daemons import COLLECTION as DAEMONS
-from enricher.store.daemons import Daemons
-from enricher.store.indexes import Indexes
-from enricher.store.usage import Begun, Usage
-from enricher.throughput import Ended, Minute, Times, number_of
+from enricher.limits.bucket import Bucket
+from enricher.queue.indexes import Indexes
+from enricher.settings.load import Settings, load
+from enricher.status.daemons import COLLECTION as DAEMONS
+from enricher.status.daemons import Daemons
+from enricher.status.fleet import Circuit, GateState, Presence, Report
+from enricher.status.overview import Overview, Shared
+from enricher.status.picture import Status
+from enricher.status.throughput import Ended, Minute, Times, number_of
 from tests.integration.faults import Faults
 
 KEYS = {
@@ -50,7 +50,7 @@ def settings() -> Settings:
 async def overview(
     database: AsyncDatabase[Document], settings: Settings
 ) -> AsyncIterator[Overview]:
-    async with calling.vendors(settings) as registered:
+    async with wiring.vendors(settings) as registered:
         yield Overview(settings, database, registered)
 
 
@@ -219,7 +219,7 @@ async def test_a_part_that_cannot_be_read_is_named_and_hides_no_other(
 ) -> None:
     leads: AsyncCollection[Document] = faults.leads
     await faults.plain.insert_one({"enrichment_status": "failed"})
-    async with calling.vendors(settings) as registered:
+    async with wiring.vendors(settings) as registered:
         overview = Overview(settings, leads.database, registered)
         async with faults.fail("find", errorCode=13):
             status = await overview.status()

@@ -15,18 +15,18 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Answer, Found, Held, Kind, NotFound, Preparing, Query, Unavailable
-from enricher.gate import Asking
+from enricher.calls.answers import COLLECTION as ANSWERS
+from enricher.calls.cache import Cache
+from enricher.calls.gate import Asking
+from enricher.calls.paid import Books, PaidGate
+from enricher.calls.retry import Retries
+from enricher.calls.usage import Budget, DayOfProvider, Usage
 from enricher.lead import Document
-from enricher.limits import Limiter
-from enricher.paid import Books, PaidGate
+from enricher.limits.limiter import Limiter
+from enricher.mongo import server
+from enricher.mongo.secret import keyring
 from enricher.providers.base import Access, Provider
 from enricher.providers.clearbit import ClearbitCompany
-from enricher.retry import Retries
-from enricher.store import server
-from enricher.store.answers import COLLECTION as ANSWERS
-from enricher.store.cache import Cache
-from enricher.store.secret import keyring
-from enricher.store.usage import Budget, DayOfProvider, Usage
 from tests.integration.faults import Faults
 from tests.mock_client import mock_client
 from tests.observing import counted

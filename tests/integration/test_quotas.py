@@ -16,9 +16,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from enricher.calls import quotas
+from enricher.calls.usage import COLLECTION, INDEX, Usage
 from enricher.lead import Document, Subject
-from enricher.store import quotas, server
-from enricher.store.usage import COLLECTION, INDEX, Usage
+from enricher.mongo import server
 from tests.integration.faults import Faults
 from tests.integration.queueing import Commands
 from tests.waiting import eventually

@@ -8,7 +8,7 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Completed, Document
-from enricher.store.settle import Settled, Settler
+from enricher.queue.settle import Settled, Settler
 from tests.integration.queueing import claim_one, insert, queue, read
 
 Leads = AsyncCollection[Document]

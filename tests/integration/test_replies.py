@@ -13,20 +13,24 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.answer import Held
-from enricher.fleet import Presence, Report
+from enricher.calls import usage
+from enricher.calls.ledger import Begun
+from enricher.calls.postings import Budget
+from enricher.calls.usage import Usage
+from enricher.commands.backfill_runs import Backfills
+from enricher.intake import checkpoints
+from enricher.intake.checkpoints import Checkpoints
 from enricher.lead import Document
+from enricher.limits import bucket as buckets
+from enricher.limits.bucket import Bucket
+from enricher.mongo import DatabaseTrouble, secret
+from enricher.mongo.secret import keyring
+from enricher.privacy.erasure import Erased, Erasure
+from enricher.privacy.objections import Objections
 from enricher.providers.base import Window
-from enricher.store import DatabaseTrouble, buckets, checkpoints, daemons, secret, usage
-from enricher.store.backfills import Backfills
-from enricher.store.buckets import Bucket
-from enricher.store.checkpoints import Checkpoints
-from enricher.store.daemons import Daemons
-from enricher.store.erasure import Erased, Erasure
-from enricher.store.ledger import Begun
-from enricher.store.objections import Objections
-from enricher.store.postings import Budget
-from enricher.store.secret import keyring
-from enricher.store.usage import Usage
+from enricher.status import daemons
+from enricher.status.daemons import Daemons
+from enricher.status.fleet import Presence, Report
 from tests.integration.faults import Faults
 from tests.integration.queueing import claim_one, insert, queue, read
 

@@ -9,11 +9,11 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Completed, Document, Status
-from enricher.store import book
-from enricher.store.refresh import wished
-from enricher.store.requests import Asked, Requests
-from enricher.store.secret import Keyring
-from enricher.store.settle import Settled, Settler
+from enricher.mongo.secret import Keyring
+from enricher.queue import book
+from enricher.queue.refresh import wished
+from enricher.queue.requests import Asked, Requests
+from enricher.queue.settle import Settled, Settler
 from tests.integration.queueing import (
     FUTURE,
     claim_new,

@@ -10,8 +10,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.errors import DatabaseRefused, EnricherError, SettingsError
 from enricher.lead import Document
-from enricher.store import server
-from enricher.store.secret import (
+from enricher.mongo import server
+from enricher.mongo.secret import (
     COLLECTION,
     ENTRIES,
     FINGERPRINT,
@@ -19,7 +19,7 @@ from enricher.store.secret import (
     keyring,
     keyring_if_made,
 )
-from enricher.store.suppression import Suppressed
+from enricher.privacy.suppression import Suppressed
 
 Database = AsyncDatabase[Document]
 

@@ -10,7 +10,7 @@ from pymongo.common import URI_OPTIONS_VALIDATOR_MAP
 from pymongo.read_preferences import ReadPreference
 
 from enricher.errors import ExitCode, SettingsError
-from enricher.store import server, uri
+from enricher.mongo import server, uri
 
 DECIDED = {
     "appname": "theirs",

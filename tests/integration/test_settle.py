@@ -26,8 +26,8 @@ from enricher.lead import (
     Skipped,
     Subject,
 )
-from enricher.store.inputs import INPUTS, inputs_unchanged
-from enricher.store.settle import Settled, Settler
+from enricher.queue.inputs import INPUTS, inputs_unchanged
+from enricher.queue.settle import Settled, Settler
 from tests.integration.faults import Faults
 from tests.integration.queueing import (
     HOUR,

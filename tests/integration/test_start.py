@@ -10,10 +10,11 @@ import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect
 
-from enricher import app, settings
+from enricher import app
 from enricher.errors import DatabaseUnreachable
 from enricher.lead import Document
-from enricher.settings import MongoSettings, Settings
+from enricher.settings import load
+from enricher.settings.load import MongoSettings, Settings
 from tests.integration.faults import Faults
 from tests.rig import Rig, domain, open_rig
 from tests.waiting import eventually
@@ -63,7 +64,7 @@ async def test_a_start_that_is_cancelled_ends_at_whatever_it_is(
         "MONGODB_DATABASE": database.name,
         "ENRICHER_HTTP_PORT": "0",
     }
-    start = asyncio.create_task(app.run(settings.load(environment, None), mongodb_uri))
+    start = asyncio.create_task(app.run(load.load(environment, None), mongodb_uri))
     await asyncio.wait({start}, timeout=moment)
     start.cancel()
     try:
@@ -85,7 +86,7 @@ async def test_what_was_inserted_while_a_first_process_began_is_new_and_what_sto
         await asyncio.sleep(0.2)  # of what is told of the server's clock, the way to us is unknown
         await rig.leads.insert_many([{"_id": n, "company_domain": domain()} for n in range(50)])
         await rig.leads.database["others"].insert_one({})
-        configured = settings.load(rig.environment("clearbit"), None)
+        configured = load.load(rig.environment("clearbit"), None)
         async with app.build(configured, faulty_uri, began) as daemon:
             running = asyncio.create_task(daemon.run())
             await rig.witness.all_ended(range(50))
@@ -114,7 +115,7 @@ async def test_what_comes_after_the_collection_was_replaced_while_a_first_proces
         await asyncio.sleep(0.2)  # as above
         await (await staging.aggregate([{"$out": rig.leads.name}])).to_list()
         await rig.leads.insert_many([{"_id": n, "company_domain": domain()} for n in range(10)])
-        configured = settings.load(rig.environment("clearbit"), None)
+        configured = load.load(rig.environment("clearbit"), None)
         async with app.build(configured, faulty_uri, began) as daemon:
             running = asyncio.create_task(daemon.run())
             await eventually(lambda: _completed(rig, 10))

@@ -7,9 +7,9 @@ import asyncio
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.lead import Document
-from enricher.store import suppression
-from enricher.store.secret import Keyring
-from enricher.store.suppression import Suppressed, key_of
+from enricher.mongo.secret import Keyring
+from enricher.privacy import suppression
+from enricher.privacy.suppression import Suppressed, key_of
 
 KEYS = Keyring(bytes(32))
 ADA = key_of(KEYS, "ada@quokka-freight.com")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.bell import Bell
+from enricher.intake.checkpoints import Checkpoints
+from enricher.intake.history import History, collection_name
+from enricher.intake.sweep import Sweep
 from enricher.lead import Document
-from enricher.store import backlog, unmoved
-from enricher.store.checkpoints import Checkpoints
-from enricher.store.history import History, collection_name
-from enricher.store.unmoved import Reason
-from enricher.sweep import Sweep
+from enricher.queue import backlog, unmoved
+from enricher.queue.bell import Bell
+from enricher.queue.unmoved import Reason
 from tests.integration.queueing import FUTURE, HOUR, PAST, insert, queue, read
 from tests.observing import counted
 from tests.waiting import eventually

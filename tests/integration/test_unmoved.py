@@ -8,10 +8,10 @@ import pytest
 from bson import Decimal128, ObjectId, Regex
 from pymongo.asynchronous.collection import AsyncCollection
 
+from enricher.intake.history import History
 from enricher.lead import Document
-from enricher.store import unmoved
-from enricher.store.history import History
-from enricher.store.unmoved import Reason
+from enricher.queue import unmoved
+from enricher.queue.unmoved import Reason
 from tests.integration.queueing import FUTURE, PAST, insert, queue, read, with_invalid_utf8
 from tests.observing import counted, events, logged
 

@@ -15,11 +15,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from enricher.answer import Held
+from enricher.calls.postings import Posting, document_id, pipeline
+from enricher.calls.usage import COLLECTION, Begun, Budget, DayOfProvider, Usage
 from enricher.lead import Document
-from enricher.store import server
-from enricher.store.clock import ServerClock
-from enricher.store.postings import Posting, document_id, pipeline
-from enricher.store.usage import COLLECTION, Begun, Budget, DayOfProvider, Usage
+from enricher.mongo import server
+from enricher.mongo.clock import ServerClock
 from tests.integration.faults import Faults
 from tests.integration.queueing import Commands, server_time
 from tests.observing import events, logged

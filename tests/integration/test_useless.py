@@ -12,12 +12,12 @@ from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Found, Query, Unavailable
+from enricher.calls.retry import Retries
+from enricher.calls.useless import STOPS_AFTER
 from enricher.lead import Document
-from enricher.limits import Limiter
+from enricher.limits.limiter import Limiter
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
-from enricher.retry import Retries
-from enricher.useless import STOPS_AFTER
 from tests.integration.test_paid import QUERY, ask, books_of, gate_to, ledger, record
 from tests.mock_client import mock_client
 from tests.waiting import eventually

@@ -14,15 +14,15 @@ from bson import Timestamp
 from pymongo import InsertOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.bell import Bell
+from enricher.intake.changes import FINGERPRINT, Changes
+from enricher.intake.checkpoints import COLLECTION, Checkpoints
+from enricher.intake.history import History, collection_name
+from enricher.intake.watcher import Watcher
 from enricher.lead import Document, LeadId
-from enricher.settings import WorkSettings
-from enricher.store import server
-from enricher.store.changes import FINGERPRINT, Changes
-from enricher.store.checkpoints import COLLECTION, Checkpoints
-from enricher.store.history import History, collection_name
-from enricher.store.indexes import Indexes
-from enricher.watcher import Watcher
+from enricher.mongo import server
+from enricher.queue.bell import Bell
+from enricher.queue.indexes import Indexes
+from enricher.settings.load import WorkSettings
 from tests.integration.faults import Faults
 from tests.integration.queueing import PAST, insert, queue, read
 from tests.observing import counted, events, logged

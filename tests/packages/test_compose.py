@@ -14,9 +14,9 @@ import yaml
 from compose_spec import PyOptions
 
 from enricher.app import CLOSING_SECONDS
-from enricher.demo.serve import variables_for
-from enricher.demo.simulator import Simulator
-from enricher.settings import HttpSettings, WorkSettings, load
+from enricher.settings.load import HttpSettings, WorkSettings, load
+from enricher.simulator.serve import variables_for
+from enricher.simulator.server import Simulator
 from tests.roles import ROOT
 
 Service: TypeAlias = dict[str, Any]

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from prometheus_client import CollectorRegistry
 
 from enricher.http import Check, HttpServer
-from enricher.settings import HttpSettings
+from enricher.settings.load import HttpSettings
 from tests.roles import ROOT
 
 DOCKERFILE = ROOT / "Dockerfile"

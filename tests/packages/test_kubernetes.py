@@ -16,9 +16,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from enricher import metrics
 from enricher.app import CLOSING_SECONDS
-from enricher.settings import WorkSettings, documented
+from enricher.settings.load import WorkSettings, documented
+from enricher.telemetry import metrics
 from tests.roles import ROOT
 
 HERE = ROOT / "deploy" / "kubernetes"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from enricher.activity import Activity
 from enricher.lead import Inputs, Lead, LeadId, Lease
-from enricher.throughput import LAST, MINUTES, number_of
+from enricher.status.activity import Activity
+from enricher.status.throughput import LAST, MINUTES, number_of
 
 ADDRESS = "ada@quokka-freight.com"
 

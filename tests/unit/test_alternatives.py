@@ -7,9 +7,9 @@ from typing import Any
 import bson
 import pytest
 
-from enricher.alternatives import MOST_BYTES, MOST_PROVIDERS
 from enricher.answer import Found
-from enricher.merge import merge
+from enricher.values.alternatives import MOST_BYTES, MOST_PROVIDERS
+from enricher.values.merge import merge
 from tests.scripted import company, person, verdict
 
 ORDER = ("clearbit", "pdl", "apollo", "hunter_company", "hunter", "person", "local")

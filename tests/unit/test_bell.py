@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from enricher.bell import Bell
+from enricher.queue.bell import Bell
 from tests.waiting import patience
 
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import pytest
 
 from enricher.answer import Answer, Found, NotFound, Reply, Unavailable
-from enricher.merge import merge, metadata
 from enricher.providers.http import HttpProvider
 from enricher.providers.registry import VENDORS_PROVIDERS
-from enricher.score import completeness
+from enricher.values.merge import merge, metadata
+from enricher.values.score import completeness
 from tests.bodies import KNOWN, provider_of, query_of, replies
 from tests.soundness import faults_in
 

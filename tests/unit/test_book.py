@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from enricher.store import book
+from enricher.queue import book
 from tests.acceptance.test_forged_book import FORGED
 
 _PAGE = book.__doc__ or ""

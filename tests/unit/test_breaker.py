@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from enricher import shortage
 from enricher.answer import Answer, Held, NotFound, Throttled, Unavailable
-from enricher.breaker import (
+from enricher.calls.breaker import (
     BETTER_PROBE_SECONDS,
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -19,6 +18,7 @@ from enricher.breaker import (
     REASON,
     Breaker,
 )
+from enricher.process import shortage
 from tests.observing import counted, events, logged
 from tests.scripted import company
 

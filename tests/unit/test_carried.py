@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.answer import Kind
-from enricher.carried import carry_over, is_of_data
-from enricher.identity import identify
+from enricher.enrichment.carried import carry_over, is_of_data
+from enricher.identity.identify import identify
+from enricher.identity.subject import older_mark, read_subject
 from enricher.lead import Inputs, Lead, Subject
-from enricher.subject import older_mark, read_subject
 from tests.scripted import KEYRING, subject
 
 KEYS = st.sampled_from(

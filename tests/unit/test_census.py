@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 from pymongo.errors import AutoReconnect, NetworkTimeout, PyMongoError
 
-from enricher.census import Census
-from enricher.metrics import REGISTRY
-from enricher.store.backlog import Backlog, Ended, Lane, Queue
-from enricher.store.usage import BudgetLeft
+from enricher.calls.usage import BudgetLeft
+from enricher.queue.backlog import Backlog, Ended, Lane, Queue
+from enricher.status.census import Census
+from enricher.telemetry.metrics import REGISTRY
 from tests.observing import counted
 from tests.waiting import eventually, patience
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from enricher.store.coalesce import Coalescer
+from enricher.mongo.coalesce import Coalescer
 
 
 class Database:

@@ -22,7 +22,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.conclude import (
+from enricher.enrichment.conclude import (
     RetryPolicy,
     Round,
     conclude,

@@ -18,12 +18,14 @@ def kind_of(*stack: str) -> str:
 
 
 def test_what_a_library_has_the_standard_library_do_is_the_librarys() -> None:
-    stack = ("Gate.ask (enricher/gate.py:9)", "ClientSession._request (aiohttp/client.py:3)")
+    stack = ("Gate.ask (enricher/calls/gate.py:9)", "ClientSession._request (aiohttp/client.py:3)")
     assert kind_of(*stack, "timeout (asyncio/timeouts.py:1)") == "vendor calls"
 
 
 def test_what_our_code_has_other_libraries_do_is_ours() -> None:
-    assert kind_of("_report (enricher/worker.py:9)", "Logger.info (loguru/_logger.py:3)") == OWN
+    assert (
+        kind_of("_report (enricher/queue/worker.py:9)", "Logger.info (loguru/_logger.py:3)") == OWN
+    )
 
 
 def test_a_reply_that_the_driver_reads_for_the_event_loop_is_the_databases() -> None:

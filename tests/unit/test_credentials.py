@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from enricher.errors import SettingsError
-from enricher.settings import Settings, load
+from enricher.settings.load import Settings, load
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from enricher.demo.board import Board, Row, describe
-from enricher.demo.simulator import Simulator
 from enricher.demo.stage import Daemon, Stage
 from enricher.demo.table import LiveView, line
 from enricher.lead import Document
+from enricher.simulator.server import Simulator
 
 INSERTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 FOUND = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from enricher.identity import identify
+from enricher.identity.identify import identify
 from enricher.lead import Inputs, Reason
 
 DESKS = {

@@ -25,12 +25,12 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.merge import merge
 from enricher.providers import hints
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
+from enricher.values.merge import merge
 from tests.mock_client import mock_client
 from tests.scripted import company, verdict
 

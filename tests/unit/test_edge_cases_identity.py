@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from enricher.identity import identify
+from enricher.identity.identify import identify
+from enricher.identity.own_words import own_words
 from enricher.lead import Inputs, Reason
-from enricher.own_words import own_words
 
 INTERNAL = own_words(["our-own.com"])
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from enricher.answer import Found, Kind, NotFound, Objected
-from enricher.conclude import RetryPolicy
-from enricher.employer import OF_THE_JOB, owners
-from enricher.enrichment import Enrichment
-from enricher.gate import Gate
+from enricher.calls.gate import Gate
+from enricher.calls.retry import Retries
+from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.waterfall import Waterfall
 from enricher.lead import Inputs, Lead
 from enricher.providers.hunter_enrichment import HunterPerson
-from enricher.retry import Retries
-from enricher.waterfall import Waterfall
+from enricher.values.employer import OF_THE_JOB, owners
 from tests.scripted import KEYRING, Scripted, company, keep_nothing, provider, verdict
 from tests.unit.test_clearbit_person import interpret as clearbits_answer
 from tests.unit.test_hunter_enrichment import PERSON

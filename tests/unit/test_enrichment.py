@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from enricher.answer import Held, Kind, NotFound, Objected, Unavailable
-from enricher.conclude import RetryPolicy
-from enricher.enrichment import Enrichment
-from enricher.gate import Gate
+from enricher.calls.gate import Gate
+from enricher.calls.retry import Retries
+from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.waterfall import Waterfall
+from enricher.identity.own_words import own_words
 from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
-from enricher.own_words import own_words
 from enricher.providers.local import Local
-from enricher.retry import Retries
-from enricher.waterfall import Waterfall
 from tests.scripted import (
     KEYRING,
     Door,

@@ -12,8 +12,8 @@ import pytest
 from bson import Binary, ObjectId
 from rich.console import Console
 
-from enricher.commands.explain_view import as_json, show
-from enricher.explanation import Explanation, Kept, Source, Standing, explain
+from enricher.explain.explanation import Explanation, Kept, Source, Standing, explain
+from enricher.explain.view import as_json, show
 from enricher.lead import Inputs
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from enricher.explanation import Decision, Explanation, Kept, Source, Standing, explain
+from enricher.explain.explanation import Decision, Explanation, Kept, Source, Standing, explain
 from enricher.lead import Inputs, Reason, Status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher import amounts, countries
-from enricher.field_types import (
+from enricher.values import amounts, countries
+from enricher.values.types import (
     LONGEST_PROSE,
     MOST_FIELDS,
     MOST_ITEMS,
@@ -303,7 +303,7 @@ def test_the_names_that_leads_already_have_are_kept() -> None:
 
 
 def test_no_language_is_read_before_a_country_is_looked_up() -> None:
-    program = "import sys, enricher.countries as c; print(c.names.cache_info().currsize, c._foreign.cache_info().currsize); c.code_of('France'); print(c.names.cache_info().currsize)"
+    program = "import sys, enricher.values.countries as c; print(c.names.cache_info().currsize, c._foreign.cache_info().currsize); c.code_of('France'); print(c.names.cache_info().currsize)"
     said = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -18,9 +18,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.gate import Asking, Gate, word_for
+from enricher.calls.gate import Asking, Gate, word_for
+from enricher.calls.retry import Retries
 from enricher.providers.base import Window
-from enricher.retry import Retries
 from tests.observing import counted, events, logged
 from tests.scripted import Door, Scripted, company, in_turn, provider
 from tests.waiting import business, patience

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from enricher.errors import SettingsError
 from enricher.http import Check, Checks, HttpServer, no_status
-from enricher.settings import HttpSettings
+from enricher.settings.load import HttpSettings
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ import pytest
 from loguru import logger
 from prometheus_client import CollectorRegistry
 
-from enricher import log
 from enricher.http import HttpServer
-from enricher.http_guard import MOST_CONNECTIONS
-from enricher.settings import HttpSettings, LogSettings
+from enricher.process.http_guard import MOST_CONNECTIONS
+from enricher.settings.load import HttpSettings, LogSettings
+from enricher.telemetry import log
 from tests.observing import counted
 from tests.waiting import eventually
 

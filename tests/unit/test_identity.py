@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enricher.identity import Identity, identify
+from enricher.identity.identify import Identity, identify
+from enricher.identity.own_words import own_words
 from enricher.lead import Inputs, Reason
-from enricher.own_words import own_words
 
 
 def of(email: str | None = None, **fields: str | None) -> Identity:

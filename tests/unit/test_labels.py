@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 
-from enricher import labels
-from enricher.labels import label
 from enricher.lead import LeadId
-from enricher.store.secret import Keyring
+from enricher.mongo.secret import Keyring
+from enricher.telemetry import labels
+from enricher.telemetry.labels import label
 
 UUID_TEXT = "0f64e5a1-9f0e-4c3a-8c52-0a6f5d3e7b11"
 

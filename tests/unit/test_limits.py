@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.answer import Held
-from enricher.limits import Limiter
-from enricher.paces import SLACK as FLEET_SLACK
-from enricher.paces import paces
+from enricher.limits.limiter import Limiter
+from enricher.limits.pace import SLACK as FLEET_SLACK
+from enricher.limits.pace import paces
 from enricher.providers.base import Window
 from tests.integration.callers import most_within
 from tests.waiting import patience

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from enricher.answer import Found, Kind, NotFound, Query
-from enricher.identity import identify
+from enricher.identity.identify import identify
 from enricher.lead import Inputs
 from enricher.providers.local import Local
 

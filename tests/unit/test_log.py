@@ -17,10 +17,10 @@ from bson import ObjectId
 from loguru import logger
 from pydantic import SecretStr
 
-from enricher import log
 from enricher.answer import Kind
-from enricher.label_sets import LEVELS
-from enricher.settings import LogSettings
+from enricher.settings.load import LogSettings
+from enricher.telemetry import log
+from enricher.telemetry.label_sets import LEVELS
 from tests.observing import counted
 
 

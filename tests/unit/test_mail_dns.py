@@ -19,10 +19,12 @@ import pytest
 from dns.asyncresolver import Resolver
 
 from enricher.answer import Found, Kind, Query
-from enricher.conclude import RetryPolicy
-from enricher.enrichment import Enrichment
-from enricher.gate import Gate
-from enricher.identity import identify
+from enricher.calls.gate import Gate
+from enricher.calls.retry import Retries
+from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.waterfall import Waterfall
+from enricher.identity.identify import identify
 from enricher.lead import Inputs, Lead
 from enricher.providers import mail_dns, registry
 from enricher.providers.local import Local
@@ -37,9 +39,7 @@ from enricher.providers.mail_dns import (
     MailRecords,
 )
 from enricher.providers.transport import open_client
-from enricher.retry import Retries
-from enricher.settings import load
-from enricher.waterfall import Waterfall
+from enricher.settings.load import load
 from tests.scripted import KEYRING, keep_nothing, provider, verdict
 from tests.waiting import business
 

@@ -9,11 +9,11 @@ import bson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enricher.alternatives import MOST_PROVIDERS
 from enricher.answer import Found
-from enricher.field_types import TYPES, is_same, type_of, typed
-from enricher.merge import SECTIONS, merge
-from enricher.storable import is_blank
+from enricher.values.alternatives import MOST_PROVIDERS
+from enricher.values.merge import SECTIONS, merge
+from enricher.values.storable import is_blank
+from enricher.values.types import TYPES, is_same, type_of, typed
 
 ORDER = ("clearbit", "pdl", "apollo", "hunter", "local")
 PROVIDERS = st.sampled_from([*ORDER, "stranger", "$other.one"])

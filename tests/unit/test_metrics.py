@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import generate_latest
 
-from enricher import metrics
+from enricher.telemetry import metrics
 
 
 def test_there_is_no_created_series_beside_each_counter() -> None:

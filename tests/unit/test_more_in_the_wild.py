@@ -5,7 +5,7 @@ What they showed became rules and words. So they measure nothing any more, and k
 
 from __future__ import annotations
 
-from enricher.identity import identify
+from enricher.identity.identify import identify
 from enricher.lead import Inputs
 
 WEB_SITES = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enricher.identity import Identity, identify
+from enricher.identity.identify import Identity, identify
 from enricher.lead import Inputs
 
 

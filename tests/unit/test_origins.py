@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from enricher.answer import Found
-from enricher.merge import BY_FIELD, merge
-from enricher.origins import FieldOrigin, origins
+from enricher.explain.origins import FieldOrigin, origins
+from enricher.values.merge import BY_FIELD, merge
 
 ORDER = ["clearbit", "hunter_company"]
 

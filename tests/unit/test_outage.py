@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from pymongo.errors import AutoReconnect, OperationFailure
 
-from enricher.outage import Outage, describe, pause
+from enricher.mongo.outage import Outage, describe, pause
 from tests.observing import counted, events, logged
 from tests.waiting import patience
 

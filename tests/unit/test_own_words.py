@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from enricher.calling import words_of
 from enricher.errors import SettingsError
-from enricher.identity import Identity, identify
+from enricher.identity.identify import Identity, identify
+from enricher.identity.own_words import own_words
 from enricher.lead import Inputs
-from enricher.own_words import own_words
-from enricher.settings import load
+from enricher.settings.load import load
+from enricher.wiring import words_of
 
 WORDS = own_words(
     role_names=["frota", "p\u00f3s.Venda2", "-sales", "-info"],

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from enricher import page
+from enricher.status import page
 
 HTML = page.html()
 POLICY = dict(each.split(" ", 1) for each in page.headers()["Content-Security-Policy"].split("; "))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from enricher.plans import Plans
+from enricher.calls.vendor_credits import Plans
 from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
 from enricher.providers.hunter_enrichment import HunterCompany

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from enricher.profiles import NETWORKS, handle_of
 from enricher.providers import reading
+from enricher.values.profiles import NETWORKS, handle_of
 from tests.bodies import ODD
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from enricher import metrics, quality
 from enricher.answer import Query
+from enricher.enrichment import quality
 from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
+from enricher.telemetry import metrics
 from tests.observing import counted
 
 BUSINESS = Query(email="ada@acme-tools.com", company_domain="acme-tools.com")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enricher.field_types import LONGEST_PROSE, MOST_ITEMS
 from enricher.providers import reading
+from enricher.values.types import LONGEST_PROSE, MOST_ITEMS
 
 SCALARS = (
     st.none()

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pymongo.errors import AutoReconnect
 
 from enricher.answer import Held
-from enricher.gate import Gate
+from enricher.calls.gate import Gate
+from enricher.calls.releases import Releases
 from enricher.providers.base import Window
-from enricher.releases import Releases
 from tests.scripted import company, provider
 from tests.waiting import eventually
 

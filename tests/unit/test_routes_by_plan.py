@@ -16,13 +16,13 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.demo.simulator import Simulator
-from enricher.employer import owners
 from enricher.providers.apollo import ApolloCompany, ApolloPerson
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
 from enricher.providers.pdl import PdlCompany, PdlPerson
 from enricher.providers.transport import open_client
+from enricher.simulator.server import Simulator
+from enricher.values.employer import owners
 
 ROUTES: tuple[type[HttpProvider], ...] = (PdlCompany, PdlPerson, ApolloCompany, ApolloPerson)
 PERSONS: tuple[type[HttpProvider], ...] = (PdlPerson, ApolloPerson)

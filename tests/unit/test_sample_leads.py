@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from enricher.demo import stories
 from enricher.demo.leads import COLLEAGUE, ORDINARY, STORIES, odd_lead, sample_leads
+from enricher.simulator import stories
 
 IMPORTANT = {
     *(

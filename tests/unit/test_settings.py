@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from enricher.errors import ExitCode, SettingsError
-from enricher.settings import HttpSettings, Settings, WorkSettings, documented, load
+from enricher.settings.load import HttpSettings, Settings, WorkSettings, documented, load
 
 
 @pytest.fixture(autouse=True)

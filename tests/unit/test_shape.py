@@ -10,7 +10,6 @@ import pytest
 from pydantic import SecretStr
 
 from enricher.answer import Query
-from enricher.demo.simulator import Simulator
 from enricher.providers.apollo import ApolloCompany
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
@@ -18,6 +17,7 @@ from enricher.providers.http import HttpProvider
 from enricher.providers.registry import VENDORS_PROVIDERS
 from enricher.providers.shape import Drift, drift
 from enricher.providers.transport import open_client
+from enricher.simulator.server import Simulator
 from tests.mock_client import mock_client
 from tests.observing import counted, events, logged
 from tests.unit.test_clearbit_record import RECORD

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from enricher.demo.simulator import Simulator
+from enricher.simulator.server import Simulator
 from tests.unit.vendor_client import ACCOUNT, FIND, VERIFY, Client, client_of
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import httpx
 import pytest
 
-from enricher.demo.simulator import Simulator
+from enricher.simulator.server import Simulator
 from tests.unit.vendor_client import Client, client_of
 
 PDL_COMPANY, PDL_PERSON = "/pdl/v5/company/enrich", "/pdl/v5/person/enrich"

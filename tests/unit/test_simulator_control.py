@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from enricher.demo.faults import Fault
-from enricher.demo.simulator import Simulator
-from enricher.demo.stories import STORIES
+from enricher.simulator.faults import Fault
+from enricher.simulator.server import Simulator
+from enricher.simulator.stories import STORIES
 from tests.unit.vendor_client import FIND, Client, client_of
 
 DOMAIN = "brisk-lemur.com"

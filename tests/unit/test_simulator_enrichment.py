@@ -10,13 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from enricher.answer import Answer, Found, Held, Kind, NotFound, Objected, Query, Throttled
-from enricher.demo.simulator import Simulator
 from enricher.providers import transport
 from enricher.providers.base import Access
 from enricher.providers.clearbit_person import ClearbitPerson
 from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterVerifier
 from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
+from enricher.simulator.server import Simulator
 from tests.unit.vendor_client import ACCOUNT, VERIFY, client_of
 
 COMPANY = "/hunter/v2/companies/find"

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from enricher.demo.journal import Journal
-from enricher.demo.simulator import Simulator
-from enricher.demo.windows import SlidingLog
+from enricher.simulator.journal import Journal
+from enricher.simulator.server import Simulator
+from enricher.simulator.windows import SlidingLog
 from tests.unit.vendor_client import ACCOUNT, FIND, VERIFY, Client, client_of
 
 

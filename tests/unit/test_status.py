@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from enricher.fleet import Circuit, Daemon, Presence, Report
-from enricher.status import (
+from enricher.status.fleet import Circuit, Daemon, Presence, Report
+from enricher.status.picture import (
     BacklogStatus,
     DaemonStatus,
     Hold,
@@ -23,7 +23,7 @@ from enricher.status import (
     as_json,
     duration,
 )
-from enricher.throughput import Ended
+from enricher.status.throughput import Ended
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

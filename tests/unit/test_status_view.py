@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 
 from enricher.cli import cli
 from enricher.commands.status import look_again
-from enricher.commands.status_view import shown
 from enricher.errors import SettingsError
-from enricher.fleet import Circuit
-from enricher.status import (
+from enricher.status.fleet import Circuit
+from enricher.status.picture import (
     BacklogStatus,
     Bill,
     BudgetStatus,
@@ -26,7 +25,8 @@ from enricher.status import (
     Status,
     Stream,
 )
-from enricher.throughput import Ended
+from enricher.status.throughput import Ended
+from enricher.status.view import shown
 from tests.fleet_status import NOW, full
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from enricher.systemd import Supervisor, supervised, supervisor
+from enricher.process.systemd import Supervisor, supervised, supervisor
 from tests.manager import Manager
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.field_types import typed
-from enricher.storable import storable
-from enricher.texts import many_lines, one_line
+from enricher.values.storable import storable
+from enricher.values.texts import many_lines, one_line
+from enricher.values.types import typed
 
 ONE_LINE = [
     ("Acme Inc.", "Acme Inc."),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.throughput import LAST, MINUTES, Ended, Minute, Times, hour, latest, number_of
+from enricher.status.throughput import LAST, MINUTES, Ended, Minute, Times, hour, latest, number_of
 
 NOW = datetime(2026, 3, 1, 12, 30, 20, tzinfo=UTC)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from enricher import shortage
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Unavailable
-from enricher.gate import Gate
+from enricher.calls.gate import Gate
+from enricher.calls.retry import Retries
+from enricher.enrichment.waterfall import _PATIENCE_SECONDS, Findings, Waterfall
 from enricher.lead import Inputs, Lead
-from enricher.retry import Retries
-from enricher.waterfall import _PATIENCE_SECONDS, Findings, Waterfall
+from enricher.process import shortage
 from tests.observing import counted
 from tests.scripted import Door, Scripted, company, keep_nothing, person, provider, verdict
 from tests.waiting import eventually, patience

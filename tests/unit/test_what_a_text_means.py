@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enricher.identity import Identity, identify
+from enricher.identity.identify import Identity, identify
 from enricher.lead import Inputs, Reason
 
 

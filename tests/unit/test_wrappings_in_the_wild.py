@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from enricher.identity import identify
+from enricher.identity.identify import identify
 from enricher.lead import Inputs
 
 JANE = "jane@acme.com"

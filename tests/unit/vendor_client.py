@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from enricher.demo.simulator import Simulator
+from enricher.simulator.server import Simulator
 
 FIND = "/clearbit/v2/companies/find"
 VERIFY = "/hunter/v2/email-verifier"

@@ -1,0 +1,208 @@
+"""Circuit breaker of one provider: a vendor that fails everybody is left alone for a while.
+
+    closed      everybody may ask; failures are counted by question until somebody gets an answer
+    open        nobody is asked until the pause is over
+    half-open   one question at a time is let through as a probe: an answer closes the circuit, and three
+                probes without one open it again, for twice as long
+
+It opens when ten different questions in a row got no answer, over 20 seconds at least. Questions and
+not tries, because one question that the vendor chokes on, tried again and again, says nothing about
+the others; and not at once, because a vendor that is restarted is back before that. Nor does a question
+count that failed again and again while others were answered: in a quiet hour such questions may be all that is
+asked, and they say nothing about the vendor. While it is not closed a failure is no fault of the lead's: it is `Held`, which spends no attempt, so that a
+vendor may be away for days and no lead ends as failed because of it.
+
+The best probe is a question that has not failed yet. There may be leads whose question the vendor can never
+answer; in a quiet hour they would be most of what is tried, and their failures would keep the circuit open
+for everybody else. So in each half-open circuit such a question has to wait for a while for a better one, and
+when only such questions failed the pause does not grow. Once the vendor has answered others since a
+question failed, its next failure spends an attempt, whatever the circuit is.
+
+Seconds are those in which this process ran: one that is stopped sees no answers, whoever gives them.
+
+The log hears of failures that last (three in a row, then a line for every ten seconds), of the
+circuit's opening, and of the end of both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from loguru import logger
+
+from enricher.answer import Answer, Held, Throttled, Unavailable
+from enricher.process import shortage
+from enricher.status.fleet import Circuit
+from enricher.telemetry import metrics
+
+OPENS_AFTER = 10
+"""Different questions without an answer, in a row."""
+OPENS_AFTER_SECONDS = 20.0
+"""From the first of them. Failures are free, and the limits keep them few."""
+FIRST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 300.0
+REASON = "it failed for everybody lately"
+
+PROBES = 3
+"""Failures in a half-open circuit that open it again."""
+BETTER_PROBE_SECONDS = 10.0
+"""How long a half-open circuit waits for a question that has not failed yet."""
+_OWN_AFTER = 3
+"""Times that a question failed again after others had been answered: as many as a lead's run has retries.
+A vendor that fails every second time seldom does that to the same one."""
+_MOST_REMEMBERED = 1000
+"""Questions that failed; of more than that the oldest are forgotten."""
+_PROBE_SECONDS = 15.0
+"""A probe that has not come back by then is given up: somebody else may probe."""
+_FAILURES_WORTH_TELLING = 3
+"""One that stands alone is mended by a retry, and is no news to whoever is on call."""
+_LINE_EVERY_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class _Bad:
+    """A question that failed and was not answered since. In answers to others, ever."""
+
+    first: int
+    """When it failed first."""
+    last: int
+    beside_others: int = 0
+    """Times that it failed again after others had been answered."""
+
+    @property
+    def is_cause(self) -> bool:
+        """It fails by itself, not with the vendor."""
+        return self.beside_others >= _OWN_AFTER
+
+    def fail_again(self, answers: int) -> None:
+        self.beside_others += answers > self.last
+        self.last = answers
+
+
+@dataclass(slots=True)
+class Breaker:
+    """One provider's row of failures, and what follows from it."""
+
+    provider: str
+    clock: Callable[[], float] = shortage.awake
+    _failed: set[object] = field(default_factory=set)
+    """Questions without an answer since the last answer to anybody."""
+    _failures: int = 0
+    _began: float = 0.0
+    _said: float = -math.inf
+    _is_told: bool = False
+    _bad: dict[object, _Bad] = field(default_factory=dict)
+    _answers: int = 0
+    """To any question."""
+    _probes_left: int = 0
+    _has_better_failed: bool = False
+    """A probe that had not failed before has, since the circuit is half-open."""
+    _pause: float = 0.0
+    """Seconds; 0 while the circuit is closed."""
+    _open_until: float = 0.0
+    _probing_until: float = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """True while everybody may ask."""
+        return not self._pause
+
+    @property
+    def circuit(self) -> Circuit:
+        """As the page above has it."""
+        if self.is_closed:
+            return Circuit.CLOSED
+        return Circuit.OPEN if self.clock() < self._open_until else Circuit.HALF_OPEN
+
+    def admission(self, question: object) -> Held | None:
+        """Why it is not asked now; `None` lets this one through, as the probe if need be."""
+        if self.is_closed:
+            return None
+        now = self.clock()
+        wait = BETTER_PROBE_SECONDS if question in self._bad else 0.0
+        free_at = max(self._open_until + wait, self._probing_until)
+        if now < free_at:
+            return Held(REASON, free_at - now)
+        self._probing_until = now + _PROBE_SECONDS
+        return None
+
+    def note(self, question: object, answer: Answer) -> Answer:
+        """Each answer, in the order of arrival; returns it as the lead is to have it."""
+        if not isinstance(answer, Unavailable):
+            if not isinstance(answer, Throttled | Held):  # these say that it is there, and no more
+                self._succeeded(question)
+            self._probing_until = 0.0
+            return answer
+        if answer.is_of_question:
+            self._probing_until = 0.0
+            return answer
+        return self._failed_again(question, answer)
+
+    def _failed_again(self, question: object, answer: Unavailable) -> Answer:
+        was_bad = question in self._bad
+        bad = self._remember(question)
+        if not bad.is_cause:
+            self._count(question, answer)
+        if self.is_closed:
+            return answer
+        held = self._failed_probe(answer, was_bad=was_bad)
+        return answer if self._answers > bad.first else held
+
+    def _remember(self, question: object) -> _Bad:
+        if question not in self._bad and len(self._bad) >= _MOST_REMEMBERED:
+            del self._bad[next(iter(self._bad))]
+        bad = self._bad.setdefault(question, _Bad(self._answers, self._answers))
+        bad.fail_again(self._answers)
+        return bad
+
+    def _count(self, question: object, answer: Unavailable) -> None:
+        now = self.clock()
+        self._failures += 1
+        if self._failures == 1:
+            self._began = now
+        self._failed.add(question)
+        if self._failures >= _FAILURES_WORTH_TELLING and now - self._said >= _LINE_EVERY_SECONDS:
+            self._said, self._is_told = now, True
+            fields = {"provider": self.provider, "failures": self._failures}
+            logger.bind(**fields, reason=answer.reason).warning("provider.unavailable")
+        has_lasted = now - self._began >= OPENS_AFTER_SECONDS
+        if self.is_closed and has_lasted and len(self._failed) >= OPENS_AFTER:
+            self._open(FIRST_PAUSE_SECONDS, answer.reason)
+
+    def _open(self, seconds: float, reason: str) -> None:
+        was_closed, self._pause = self.is_closed, seconds
+        self._open_until, self._probing_until = self.clock() + seconds, 0.0
+        self._probes_left, self._has_better_failed = PROBES, False
+        self._failed.clear()
+        if was_closed:
+            metrics.CIRCUIT.labels(self.provider).set(1)
+            fields = {"provider": self.provider, "seconds": seconds, "reason": reason}
+            logger.bind(**fields).error("provider.circuit_opened")
+
+    def _failed_probe(self, answer: Unavailable, *, was_bad: bool) -> Held:
+        """A failure while it is not closed: only one after the pause is a probe's."""
+        now = self.clock()
+        if now >= self._open_until:
+            self._probes_left -= 1
+            self._probing_until = 0.0
+            self._has_better_failed |= not was_bad
+            if not self._probes_left:
+                growth = 2 if self._has_better_failed else 1
+                self._open(min(LONGEST_PAUSE_SECONDS, growth * self._pause), answer.reason)
+        seconds = max(self._open_until - now, BETTER_PROBE_SECONDS)
+        return Held(f"{REASON}: {answer.reason}", seconds)
+
+    def _succeeded(self, question: object) -> None:
+        self._answers += 1
+        self._bad.pop(question, None)
+        if self._failures and (self._is_told or not self.is_closed):
+            seconds = round(self.clock() - self._began, 1)
+            logger.bind(provider=self.provider, failures=self._failures, seconds=seconds).info(
+                "provider.available"
+            )
+        if not self.is_closed:
+            metrics.CIRCUIT.labels(self.provider).set(0)
+        self._failures, self._is_told, self._pause = 0, False, 0.0
+        self._failed.clear()

@@ -1,0 +1,330 @@
+"""One gate per provider: everything that stands between a question and a call.
+
+Order matters. A provider that refuses everybody, or fails for everybody, is not asked at all; the
+limiter comes last, so that a slot is used at once; retries stand outside, so that each try is
+counted and waits its turn like the first.
+
+`PaidGate` (in `calls/paid.py`) adds what a call that costs money needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
+from random import Random
+
+from loguru import logger
+
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    NotFound,
+    Preparing,
+    Query,
+    Throttled,
+    Unavailable,
+)
+from enricher.calls import waits
+from enricher.calls.breaker import Breaker
+from enricher.calls.holding import Holding, cause_of
+from enricher.calls.retry import Retries, Retry, with_retries
+from enricher.calls.useless import Row
+from enricher.limits.limiter import Limiter
+from enricher.limits.supply import Slot
+from enricher.process import shortage
+from enricher.providers.base import NO_MEMORY, Provider, Tried
+from enricher.providers.guarded import broken
+from enricher.status.fleet import Circuit
+from enricher.telemetry import metrics
+from enricher.telemetry.series import child
+
+MOST_USELESS = 2
+"""In one run of a lead: the first such answer, and one more try."""
+
+_CUT_SHORT = Unavailable("timed out")
+_NO_TIME = Throttled(reason="no time left to wait")
+
+
+@dataclass(slots=True, eq=False)
+class Asking:
+    """One question on its way to one provider. `lead` is the id, for the log alone."""
+
+    query: Query
+    deadline: float
+    """`shortage.awake()` by which there must be an answer; infinite where another one holds."""
+    lead: str
+    urgency: float = 0.0
+    newer_than: datetime | None = None
+    """Answers that were kept before it do not count."""
+    standing: Answer = _NO_TIME
+    """The answer if the time were up now: waiting for a limit is nobody's failure."""
+    is_paid: bool = False
+    """The vendor has charged for this question already: it is preparing the answer."""
+    slot: Slot | None = None
+    """The moment for its call."""
+    is_sent: bool = False
+    """The slot is used: a call has left, or is about to."""
+    is_wanted: bool = True
+    """False once everybody has given up waiting."""
+    key: str = ""
+    """The question among all that were ever asked; empty for what is not kept."""
+    has_turn: bool = False
+    """It counts among those that are under way."""
+    outside_since: float | None = None
+    """`shortage.awake()` since when its answer is somebody else's to give: the vendor's, or a limit's that has no
+    room. `None` while only our own steps are left, or nothing is known yet."""
+    follows: Asking | None = None
+    """The one whose call it shares, of another lead."""
+    useless: int = 0
+    """Answers that it was charged for in this run of the lead, and that told nothing."""
+
+    @property
+    def outside_seconds(self) -> float:
+        """How long only somebody else has kept it from its answer."""
+        since = (self.follows or self).outside_since
+        return 0.0 if since is None else shortage.awake() - since
+
+
+@dataclass(slots=True)
+class Gate:
+    """Asks one provider, within its limits, and not at all while it is held."""
+
+    provider: Provider
+    retries: Retries = field(default_factory=Retries)
+    random: Random = field(default_factory=Random)
+    shared_limiter: Limiter | None = None
+    """Where several providers share one; else it is made from the provider's own windows."""
+    limiter: Limiter = field(init=False)
+    _breaker: Breaker = field(init=False)
+    _row: Row = field(default_factory=lambda: Row(is_proven=True))
+    _holding: Holding = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limiter = self.shared_limiter or Limiter(self.provider.windows)
+        self._breaker = Breaker(self.name)
+        self._holding = Holding(self.name)
+
+    @property
+    def name(self) -> str:
+        return self.provider.name
+
+    @property
+    def circuit(self) -> Circuit:
+        """Whether it is left alone because it fails for everybody."""
+        return self._breaker.circuit
+
+    async def ask(self, asking: Asking) -> Answer:
+        """The provider's answer by the deadline.
+
+        When the time is up: `Unavailable` if a call was under way, else what the last call said,
+        and `Throttled` if there was none.
+        """
+        waiting = waits.Waiting(self.name)
+
+        async def attempt() -> Answer:
+            try:
+                waiting.set(waits=True)
+                refusal = await self._admission(asking)
+                waiting.set(waits=False)
+                if refusal is not None:
+                    return refusal
+                asking.standing = await self._try(asking)
+                return asking.standing
+            finally:
+                self._end_turn(asking)
+
+        def note_retry(retry: Retry) -> None:
+            waiting.set(waits=isinstance(retry.answer, Throttled))
+            self._note_retry(asking.lead, retry)
+
+        try:
+            async with shortage.timeout(max(0.0, asking.deadline - shortage.awake())):
+                return await with_retries(
+                    attempt, self.retries, asking.deadline, note_retry, self.random
+                )
+        except TimeoutError:
+            return asking.standing
+        finally:
+            waiting.set(waits=False)
+
+    # -- before a call -----------------------------------------------------------------------
+
+    async def _admission(self, asking: Asking) -> Held | Throttled | None:
+        """Wait for a slot; why not, if nobody may ask now or before the deadline."""
+        if held := self._hold_for(asking):
+            return held
+        paused = self.limiter.pause_left
+        if paused and shortage.awake() + paused >= asking.deadline:
+            return Throttled(paused)  # do not keep a slot of the worker for a wait in vain
+        given = await self._slot(asking)
+        held = self._hold_for(asking) or self._breaker.admission(asking.query)
+        if isinstance(given, Held):
+            return held or given
+        if held:  # it may have begun while we stood in the queue
+            self.limiter.give_back(given)
+            return held
+        asking.slot = given
+        return None
+
+    async def _slot(self, asking: Asking) -> Slot | Held:
+        """A slot of the limit, and a turn: no slot is kept from others meanwhile."""
+        began = time.monotonic()
+        asking.outside_since = shortage.awake()
+        try:
+            given = await self.limiter.acquire(asking.urgency)
+            while isinstance(given, Slot) and not (asking.has_turn or self._row.has_room):
+                self.limiter.give_back(given)
+                await self._row.room()
+                given = await self.limiter.acquire(asking.urgency)
+        finally:
+            child(metrics.LIMIT_WAIT, self.name).inc(time.monotonic() - began)
+        asking.outside_since = None
+        if isinstance(given, Slot) and not asking.has_turn:
+            asking.has_turn = True
+            self._row.begin()
+        return given
+
+    def _end_turn(self, asking: Asking) -> None:
+        if asking.has_turn:
+            asking.has_turn = False
+            self._row.end()
+
+    async def close(self, seconds: float) -> None:  # noqa: ARG002 - what a `PaidGate` needs
+        """No call is made any more. Waits at most so long for those that are under way."""
+        await self.limiter.close()
+
+    def look(self) -> Held | None:
+        """The standing hold, or a long pause. Asks now and then whether another daemon has ended it."""
+        self.limiter.look()
+        paused = self.limiter.long_pause
+        metrics.PAUSED.labels(self.name).set(paused is not None)
+        return self._standing_hold() or paused
+
+    def _standing_hold(self) -> Held | None:
+        """The hold with the time that is left of it, whoever of the fleet was told of it."""
+        held = self._hold()
+        self._holding.show(held)
+        return held
+
+    def waits_for(self) -> str:
+        """What keeps it from asking, as a label; of leads that wait for it and nothing keeps it: its
+        limit, which had no room in time."""
+        if held := self._hold():
+            return cause_of(held)
+        return "limit" if self._breaker.is_closed else "circuit"
+
+    def _hold_for(self, asking: Asking) -> Held | None:  # noqa: ARG002 - what a `PaidGate` needs
+        return self._standing_hold()
+
+    def _hold(self) -> Held | None:
+        stopped = self.limiter.stopped(self.name)
+        self._row.learn(stopped)
+        return stopped or self.limiter.held
+
+    # -- a call ------------------------------------------------------------------------------
+
+    async def _try(self, asking: Asking) -> Answer:
+        """One try, once it may be made."""
+        return (await self._call(asking)).answer
+
+    async def _call(self, asking: Asking) -> Tried:
+        asking.standing = _CUT_SHORT
+        asking.outside_since = shortage.awake()
+        began = time.perf_counter()
+        tried = Tried(_CUT_SHORT, is_charged=None)  # one that we end ourselves may be charged
+        try:
+            tried = _checked(await self.provider.exchange(asking.query))
+        except asyncio.CancelledError as error:
+            # Without anybody cancelling us it is the provider's own (a shared call, a broken pool).
+            # Passed on, it would end this task as if nobody had wanted the answer.
+            if _is_cancelled():
+                raise
+            tried = self._broken(error)
+        except MemoryError:
+            shortage.note_no_memory()
+            tried = Tried(NO_MEMORY, is_charged=None)
+        except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+            tried = self._broken(error)
+        finally:
+            child(metrics.REQUEST_SECONDS, self.name).observe(time.perf_counter() - began)
+            child(metrics.REQUESTS, self.name, word_for(tried.answer)).inc()
+        if isinstance(tried.answer, Found | NotFound):
+            child(metrics.LAST_SUCCESS, self.name).set_to_current_time()
+        self._show_left(tried)
+        if tried.pause:
+            waits.heed(self.provider, self.limiter, tried.pause)
+        answer = self._heed(asking, self._counted(asking, tried))
+        return tried if answer is tried.answer else replace(tried, answer=answer)
+
+    def _counted(self, asking: Asking, tried: Tried) -> Answer:
+        """What is charged and tells nothing is bought once more for a lead, and ten times in a row."""
+        if not tried.is_useless:
+            is_answer = isinstance(tried.answer, Found | NotFound)
+            self._row.useful(charged=tried.is_charged is True, is_answer=is_answer)
+            return tried.answer
+        asking.useless += 1
+        is_stopped = self.limiter.stopped(self.name) is not None
+        if stop := self._row.useless(is_stopped=is_stopped):
+            self.limiter.stop(self.name, stop)
+            self._standing_hold()
+        is_final = asking.useless >= MOST_USELESS
+        reason = getattr(tried.answer, "reason", "")
+        return Unavailable(reason, is_of_question=True, is_final=is_final)
+
+    def _show_left(self, tried: Tried) -> None:
+        for window, calls in tried.window_left.items():
+            child(metrics.WINDOW_LEFT, self.name, window).set(calls)
+        if tried.quota_left is not None:
+            child(metrics.QUOTA_LEFT, self.name).set(tried.quota_left)
+
+    def _broken(self, error: BaseException) -> Tried:
+        return Tried(Unavailable(broken(self.provider, error)), is_charged=None)
+
+    def _heed(self, asking: Asking, answer: Answer) -> Answer:
+        """What one lead was told holds for all of them."""
+        if isinstance(answer, Throttled) and answer.retry_after:
+            seconds = waits.heed(self.provider, self.limiter, answer.retry_after)
+            answer = replace(answer, retry_after=seconds)
+        if isinstance(answer, Preparing):
+            answer = replace(answer, retry_after=min(answer.retry_after, waits.LONGEST_PREPARATION))
+        if isinstance(answer, Held):
+            self.limiter.hold(answer)
+            self._standing_hold()
+        return self._breaker.note(asking.query, answer)
+
+    def _note_retry(self, lead: str, retry: Retry) -> None:
+        metrics.RETRIES.labels(self.name).inc()
+        logger.bind(
+            lead=lead,
+            provider=self.name,
+            answer=word_for(retry.answer),
+            reason=getattr(retry.answer, "reason", ""),
+            tries=retry.tries,
+            wait_seconds=round(retry.wait, 3),
+        ).info("provider.retry")
+
+
+def _checked(tried: Tried) -> Tried:
+    if not isinstance(tried.answer, Answer):
+        raise TypeError(f"a provider answered with {type(tried.answer).__name__}")
+    return tried
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+@cache
+def _word(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def word_for(answer: Answer) -> str:
+    """The answer's name as a metric label and in `answered`: "found", "not_found", ..."""
+    return _word(type(answer).__name__)

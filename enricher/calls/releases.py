@@ -1,0 +1,89 @@
+"""Notices that a hold is over, and calls back the leads that wait for it.
+
+A hold ends for the whole fleet when one daemon is restarted (`calling.Reopening`), or when its time
+is up. Nobody asks a provider that is held, so nobody would hear of it: each daemon looks every few
+seconds. Until it does it still puts leads off, for as long as the hold was to last; these it brings
+back as well. One that was put off then may still be in work for another vendor's sake, so they are
+brought back once more when its time is up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from loguru import logger
+
+from enricher.calls.gate import Gate
+from enricher.mongo import DatabaseTrouble
+from enricher.mongo.outage import Outage, pause
+from enricher.providers.base import Provider
+
+_DEFAULT_PACE = 10.0
+
+
+@dataclass(slots=True)
+class Releases:
+    """`bring_back(provider, per_second, stop)` calls back the leads that are held by one provider."""
+
+    gates: Sequence[Gate]
+    bring_back: Callable[[str, float, asyncio.Event], Awaitable[int]]
+    lead_seconds: float
+    """The longest that a lead may be in work."""
+    can_search: Callable[[], bool] = lambda: True
+    """False while the indexes are being built: who is held could be found only by reading every lead."""
+    look_seconds: float = 1.0
+    outage: Outage = field(default_factory=lambda: Outage("holds"))
+    _held: set[str] = field(default_factory=set)
+    _due: dict[str, list[float]] = field(default_factory=dict)
+    """Provider -> when to bring its leads back, by the monotonic clock."""
+
+    def call_back(self, providers: Iterable[str]) -> None:
+        """The leads that these held, as soon as it runs."""
+        now = time.monotonic()
+        self._due |= {name: [now, now + self.lead_seconds] for name in providers}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop."""
+        seconds = self.look_seconds
+        while not stop.is_set():
+            await pause(stop, seconds)
+            self._look(time.monotonic())
+            seconds = await self._serve(time.monotonic(), stop)
+
+    def _look(self, now: float) -> None:
+        for gate in self.gates:
+            if gate.look() is not None:
+                self._held.add(gate.name)
+                self._due.pop(gate.name, None)
+            elif gate.name in self._held:
+                self._held.remove(gate.name)
+                self._due[gate.name] = [now, now + self.lead_seconds]
+
+    async def _serve(self, now: float, stop: asyncio.Event) -> float:
+        """Returns the seconds to wait before the next look."""
+        due = [gate for gate in self.gates if self._is_due(gate.name, now) and self.can_search()]
+        if not due:
+            self.outage.forget()
+            return self.look_seconds
+        try:
+            for gate in due:
+                brought = await self.bring_back(gate.name, pace(gate.provider), stop)
+                if brought:
+                    logger.bind(provider=gate.name, leads=brought).info("leads.called_back")
+                self._due[gate.name] = [at for at in self._due[gate.name] if at > now]
+        except DatabaseTrouble as error:
+            return max(self.look_seconds, self.outage.failed(error))
+        self.outage.succeeded()
+        return self.look_seconds
+
+    def _is_due(self, provider: str, now: float) -> bool:
+        return any(at <= now for at in self._due.get(provider, ()))
+
+
+def pace(provider: Provider) -> float:
+    """Calls a second that the provider's limits allow."""
+    windows = provider.windows
+    return min((window.calls / window.seconds for window in windows), default=_DEFAULT_PACE)

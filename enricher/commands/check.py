@@ -1,0 +1,257 @@
+"""`enricher check`: would `enricher run` work here? One line for each thing that it needs.
+
+Nothing is left behind, and nothing is charged: privileges are asked for and not tried out, the
+stream is opened at its end and closed, and a vendor is asked only what is free. A line never shows
+a key, a URI or anything about a lead.
+
+    ok        it is as it should be, or `enricher run` makes it so by itself
+    FAILED    leads would not be enriched, or only by polling
+    skipped   not needed here (no key), or it could not be looked at (no connection)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from pymongo import AsyncMongoClient
+from rich.console import Console
+from rich.text import Text
+
+from enricher import privileges, wiring
+from enricher.errors import CheckFailed, DatabaseError, EnricherError
+from enricher.intake.changes import Changes, StreamUnavailable
+from enricher.intake.checkpoints import Checkpoint
+from enricher.lead import Document
+from enricher.mongo import DatabaseTrouble, server
+from enricher.mongo.embedded import find_mongod
+from enricher.mongo.outage import describe
+from enricher.mongo.secret import keyring_if_made
+from enricher.providers.base import Provider
+from enricher.providers.guarded import broken
+from enricher.queue import fatal, unmoved
+from enricher.queue.indexes import Indexes
+from enricher.settings.load import Settings
+from enricher.values.texts import one_line
+
+_CONNECTIONS = 2
+_SUBJECT_WIDTH = 16
+
+
+class State(StrEnum):
+    """What became of one check; the text is what is printed."""
+
+    OK = "ok"
+    FAILED = "FAILED"
+    SKIPPED = "skipped"
+
+
+Verdict: TypeAlias = tuple[State, str]
+_COLOURS = {State.OK: "green", State.FAILED: "bold red", State.SKIPPED: "dim"}
+_AFTER_CONNECTING = ("replica set", "privileges", "hash key", "indexes", "leads", "stream")
+
+
+@dataclass(slots=True)
+class Lines:
+    """Prints the lines, aligned, and remembers which of them failed."""
+
+    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    failed: list[str] = field(default_factory=list)
+
+    def say(self, subject: str, verdict: Verdict) -> None:
+        state, detail = verdict
+        if state is State.FAILED:
+            self.failed.append(subject)
+        word = (f"{state:<8}", _COLOURS[state])
+        self.console.print(
+            Text.assemble(f"{subject:<{_SUBJECT_WIDTH}}", word, f" {one_line(detail)}")
+        )
+
+
+async def report(settings: Settings) -> None:
+    """Print every line. Raises DatabaseError without a usable replica set, else CheckFailed."""
+    lines = Lines()
+    lines.say("settings", _settings(settings))
+    if settings.mongo.uri is None:
+        trouble = _embedded(lines)
+    else:
+        trouble = await _database(settings, settings.mongo.uri.get_secret_value(), lines)
+    await _providers(settings, lines)
+    if trouble is not None:
+        raise trouble
+    if lines.failed:
+        raise CheckFailed(f"enricher check: failed for {', '.join(lines.failed)}")
+
+
+def _settings(settings: Settings) -> Verdict:
+    leads = f"{settings.mongo.database}.{settings.mongo.collection}"
+    return State.OK, f"leads are in {leads}, {settings.work.concurrency} at a time are worked on"
+
+
+# -- MongoDB -------------------------------------------------------------------------------
+
+
+def _embedded(lines: Lines) -> DatabaseError | None:
+    try:
+        binary = find_mongod()
+    except DatabaseError as error:
+        lines.say("mongodb", (State.FAILED, "MONGODB_URI is not set, and no embedded server found"))
+        return error
+    detail = f"MONGODB_URI is not set: `enricher run` starts an embedded server ({binary})"
+    lines.say("mongodb", (State.OK, detail))
+    _skip(lines, "there is no server yet")
+    return None
+
+
+async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError | None:
+    """Each line that can be said; the error that keeps a daemon from beginning or from streaming."""
+    database, leads = settings.mongo.database, settings.mongo.collection
+    async with server.connect(uri, _CONNECTIONS) as client:
+        try:
+            found = await server.inspect(client, database, leads)
+        except DatabaseError as error:
+            lines.say("mongodb", (State.FAILED, str(error)))
+            _skip(lines, "MongoDB cannot be used")
+            return error
+        lines.say("mongodb", (State.OK, f"version {found.version} answers, leads can be read"))
+        lines.say("replica set", _replica_set(found))
+        lines.say("privileges", await _tried(_privileges(client, database, leads)))
+        lines.say("hash key", await _tried(_hash_key(settings, client)))
+        lines.say("indexes", await _tried(_indexes(client, database, leads)))
+        lines.say("leads", await _tried(_leads(client, database, leads)))
+        lines.say("stream", await _tried(_stream(settings, client)))
+    return None if found.replica_set else DatabaseError("MongoDB is not a replica set")
+
+
+def _skip(lines: Lines, why: str) -> None:
+    for subject in _AFTER_CONNECTING:
+        lines.say(subject, (State.SKIPPED, why))
+
+
+async def _tried(check: Awaitable[Verdict]) -> Verdict:
+    """Only type and code of what the driver says: its text may quote a document."""
+    try:
+        return await check
+    except (*DatabaseTrouble, TimeoutError) as error:
+        return State.FAILED, describe(error)
+
+
+def _replica_set(found: server.Server) -> Verdict:
+    if found.replica_set == "mongos":
+        return State.OK, "a sharded cluster"
+    if found.replica_set:
+        return State.OK, found.replica_set
+    return State.FAILED, "a standalone server has no change streams: leads are found by polling"
+
+
+async def _privileges(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
+    """An index that is there already needs no privilege to make it."""
+    required, desired = privileges.required(leads), privileges.desired(leads)
+    wanted = {
+        collection: [*required.get(collection, ()), *desired.get(collection, ())]
+        for collection in required | desired
+    }
+    lacking = await privileges.missing(client, database, wanted)
+    making = f"createIndex on {database}.{leads}"
+    if making in lacking and await Indexes(client[database][leads]).missing() == []:
+        lacking.remove(making)
+    if lacking:
+        return State.FAILED, f"missing: {', '.join(lacking)}"
+    return State.OK, "leads can be updated, side collections written, indexes made"
+
+
+async def _hash_key(settings: Settings, client: AsyncMongoClient[Document]) -> Verdict:
+    """Whether this start could read what is stored under keyed hashes."""
+    key = settings.privacy.hash_key
+    try:
+        ring = await keyring_if_made(client[settings.mongo.database], key)
+    except EnricherError as error:
+        return State.FAILED, str(error)
+    if ring is None:
+        return State.OK, "made at the first start of `enricher run`"
+    return (
+        State.OK,
+        f"fits what is stored; kept in {'the database' if key is None else 'ENRICHER_HASH_KEY'}",
+    )
+
+
+async def _indexes(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
+    missing = await Indexes(client[database][leads]).missing()
+    if missing is None:
+        return State.FAILED, f"unknown: the user lacks listIndexes on {database}.{leads}"
+    if missing:
+        return State.OK, f"made at the start of `enricher run`: {', '.join(missing)}"
+    return State.OK, "present"
+
+
+_UNMOVED = {
+    "foreign": "with a status that is none of ours",
+    "no_text": "with a status that is no text",
+    "unset": "whose status was taken away",
+    "stray": "in work and held by nobody, which a daemon takes up",
+}
+
+
+async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
+    """A status is its writer's business, so none of the rest is a failure."""
+    if deadly := await fatal.count(client[database][leads]):
+        return (
+            State.FAILED,
+            f"{deadly:,} ended the server and are written no more: see enricher_fatal",
+        )
+    found = await unmoved.count(client[database][leads])
+    if found is None:
+        return State.OK, "those that nothing moves are counted once the indexes are there"
+    parts = [f"{n:,} {_UNMOVED[why]}" for why, n in found.items() if n]
+    if not parts:
+        return State.OK, "none is left lying"
+    hint = f'set it to "pending": db.{leads}.updateMany({{enrichment_status: "new"}}, '
+    hint += '{$set: {enrichment_status: "pending"}})'
+    return State.OK, f"nothing moves {', '.join(parts)}; for one to be enriched, {hint}"
+
+
+async def _stream(settings: Settings, client: AsyncMongoClient[Document]) -> Verdict:
+    """Opened at its end, so that nothing is read and no position is moved."""
+    if not settings.work.stream:
+        return State.SKIPPED, "ENRICHER_STREAM is off: leads are found by polling"
+    changes = Changes(client[settings.mongo.database][settings.mongo.collection])
+    try:
+        await changes.open(Checkpoint(None, datetime.now(UTC), None, history_known=False))
+    except StreamUnavailable as error:
+        return State.FAILED, str(error)
+    finally:
+        await changes.close()
+    return State.OK, "can be opened"
+
+
+# -- providers -----------------------------------------------------------------------------
+
+
+async def _providers(settings: Settings, lines: Lines) -> None:
+    async with wiring.vendors(settings) as registered:
+        seconds = settings.work.provider_timeout_seconds
+        probes = (_probe(provider, seconds) for provider in registered.providers)
+        verdicts = await asyncio.gather(*probes)
+    for provider, verdict in zip(registered.providers, verdicts, strict=True):
+        lines.say(provider.name, verdict)
+    for name, why in registered.without_key.items():
+        lines.say(name, (State.SKIPPED, why))
+
+
+async def _probe(provider: Provider, seconds: float) -> Verdict:
+    if provider.is_free:
+        return State.OK, "needs no key"
+    if type(provider).probe is Provider.probe:
+        return State.SKIPPED, "there is a key; it is not tried, for no free call is known"
+    try:
+        async with asyncio.timeout(seconds):
+            problem = await provider.probe()
+    except TimeoutError:
+        problem = "timed out"
+    except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+        problem = broken(provider, error)
+    return (State.FAILED, problem) if problem else (State.OK, "the key is accepted")

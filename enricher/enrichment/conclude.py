@@ -1,0 +1,321 @@
+"""PURE From the answers to the outcome: what the lead's status becomes, and why.
+
+    something passing is left       -> Retrying    (an attempt is spent only if a provider failed)
+    all answered, or given up       -> Completed   if any paid provider answered, or none was asked
+                                    -> Failed      if every paid provider that was asked failed
+    the person objected             -> Skipped     and what is about the person is dropped
+    the input gives nothing to ask  -> Skipped, or Failed when the input is invalid
+
+What was odd about the lead stands in the metadata's `flags`: those of its `identity`, and
+`employer_mismatch` when a person's record names another company than the lead's.
+
+"Not now" (throttled, held) never spends an attempt and never ends a lead; a failure does after
+the configured retries. A provider whose attempts are used up is noted as failed and not asked
+again in this run, while others may still be waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from random import Random
+
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    Kind,
+    NotFound,
+    Objected,
+    Preparing,
+    Throttled,
+    Unavailable,
+)
+from enricher.identity.identify import Identity
+from enricher.lead import (
+    Completed,
+    Document,
+    Failed,
+    Lead,
+    Outcome,
+    Progress,
+    Reason,
+    Retrying,
+    Skipped,
+    Subject,
+)
+from enricher.mongo.schedule import hold_delay, retry_delay, vendors_delay
+from enricher.values.employer import (
+    MISMATCH,
+    owners,
+    without_disowned_job,
+    without_job_elsewhere,
+    works_elsewhere,
+)
+from enricher.values.merge import (
+    FLAGS,
+    METADATA,
+    SOCIAL,
+    flags_of,
+    merge,
+    metadata,
+    without_sections,
+)
+from enricher.values.score import completeness
+from enricher.values.storable import mapping
+
+FOUND, NOT_FOUND, FAILED, USELESS = "found", "not_found", "failed", "useless"
+"""Values of `answered`: what a provider said in this run. `failed` means: given up on it; `useless`: it was
+paid for an answer that could not be read, and may be asked once more."""
+
+_DEFAULT_THROTTLE_SECONDS = 60.0
+_NEVER_FINISHED = "Gave up after {attempts}: the last one did not come to an end."
+_PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Attempts after the first, and the delay before the first of them (then twice, four times)."""
+
+    retries: int = 3
+    delay: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One attempt on one lead: everything the outcome depends on."""
+
+    lead: Lead
+    answers: Mapping[str, Answer]
+    skipped: Mapping[str, str]
+    order: Sequence[str]
+    """All providers, best first."""
+    free: frozenset[str]
+    now: datetime
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    identity: Identity = field(default_factory=Identity)
+    subject: Subject = field(default_factory=Subject)
+    """Whom the data is about."""
+    begins_anew: bool = False
+    """The first attempt on what the lead asks by now."""
+    is_stripped: bool = False
+    """The lead holds data about somebody else, which `lead` lacks: what is left has to be written."""
+    useless: frozenset[str] = frozenset()
+    """Providers that were paid for an answer that could not be read."""
+
+    @property
+    def found(self) -> dict[str, Found]:
+        return {name: a for name, a in self.answers.items() if isinstance(a, Found)}
+
+    @property
+    def own_domains(self) -> frozenset[str]:
+        """The company's, by the lead and by what is known of the company: it may have several."""
+        section = Kind.COMPANY.section
+        companies = [each.sections.get(section) for each in self.found.values()]
+        known = (mapping(each) for each in (*companies, self.lead.enriched_data.get(section)))
+        return owners((*self.identity.query.domains, *(each.get("domain") for each in known)))
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """Whoever was asked last says where the person works; if nobody does, it is as it was."""
+        employed = [each for each in self.found.values() if each.employers]
+        own = self.own_domains if employed else frozenset()
+        said = [works_elsewhere(each, own) for each in employed]
+        was_elsewhere = MISMATCH in flags_of(self.lead.enriched_data)
+        is_elsewhere = True in said or (was_elsewhere and False not in said)
+        return self.identity.flags | ({MISMATCH} if is_elsewhere else set())
+
+    @property
+    def failing(self) -> dict[str, Answer]:
+        """Asked without an answer, for a reason that spends an attempt."""
+        return _of_types(self.answers, (Unavailable, Preparing))
+
+    @property
+    def waiting(self) -> dict[str, Answer]:
+        """Asked without an answer, because it is not the time: spends no attempt."""
+        return _of_types(self.answers, (Throttled, Held))
+
+    @property
+    def unasked(self) -> dict[str, str]:
+        """Why providers gave nothing and will not be asked: never reached, or told to stop."""
+        objections = _of_types(self.answers, (Objected,))
+        return {**self.skipped, **{name: _phrase(answer) for name, answer in objections.items()}}
+
+    @property
+    def given_up(self) -> set[str]:
+        """Failing ones that are not asked again in this run: they cost too much, or the attempts are
+        used up."""
+        if not self.has_retries_left:
+            return set(self.failing)
+        finals = self.failing.items()
+        return {name for name, a in finals if isinstance(a, Unavailable) and a.is_final}
+
+    @property
+    def has_retries_left(self) -> bool:
+        return self.lead.attempt <= self.policy.retries
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """What each provider said in this run so far; those given up on included."""
+        said = dict(self.lead.answered)
+        said |= dict.fromkeys(_of_types(self.answers, (Found,)), FOUND)
+        said |= dict.fromkeys(_of_types(self.answers, (NotFound,)), NOT_FOUND)
+        said |= dict.fromkeys(self.useless & (self.failing.keys() | self.waiting.keys()), USELESS)
+        return said | dict.fromkeys(self.given_up, FAILED)
+
+
+def conclude(this: Round, random: Random) -> Outcome:
+    """The outcome of a round in which providers were asked."""
+    given_up = this.given_up
+    failing = {name: answer for name, answer in this.failing.items() if name not in given_up}
+    if failing or this.waiting:
+        return _retrying(this, failing, random)
+    data = enriched(this)
+    asked = {name: said for name, said in this.answered.items() if name not in this.free}
+    if asked and all(said == FAILED for said in asked.values()):
+        return Failed(_unless_empty(data, this), _gave_up(this))
+    return Completed(data, this.answered)
+
+
+def conclude_unasked(this: Round, reason: Reason) -> Outcome:
+    """The outcome for a lead that no paid call is worth or allowed for."""
+    data = _unless_empty(enriched(this), this)
+    if reason.is_invalid_input:
+        return Failed(data, reason.sentence)
+    return Skipped(data, reason)
+
+
+def conclude_objection(this: Round) -> Outcome:
+    """A duty, not a fault: what is about the person goes, also what others said and said before."""
+    this = replace(this, subject=this.subject.without_mailbox)
+    return Skipped(_with_metadata(_without_person(_merged(this)), this), Reason.SUPPRESSED)
+
+
+def conclude_unfinished(this: Round) -> Outcome:
+    """The outcome when every attempt ended with its process: nothing more is asked.
+
+    Attempts are counted when they begin, so a lead that kills its process comes to an end as well.
+    """
+    paid = {name for name, said in this.lead.answered.items() if said in (FOUND, NOT_FOUND)}
+    if paid - this.free:
+        return Completed(enriched(this), this.answered)
+    data = enriched(this) if this.is_stripped else {}
+    return Failed(data, _NEVER_FINISHED.format(attempts=_attempts(this.lead.attempt - 1)))
+
+
+def progress(this: Round) -> Progress:
+    """What has been found so far. Who has not answered yet counts as not asked."""
+    said = {name: word for name, word in this.answered.items() if word != FAILED}
+    return Progress(_unless_empty(enriched(this), this), said, this.subject)
+
+
+def enriched(this: Round) -> Document:
+    """The new `enriched_data` with its metadata."""
+    return _with_metadata(_merged(this), this)
+
+
+def _merged(this: Round) -> Document:
+    found, stored = this.found, this.lead.enriched_data
+    if any(answer.employers for answer in found.values()):
+        own = this.own_domains
+        stored = without_disowned_job(stored, found, own)
+        found = {name: without_job_elsewhere(answer, own) for name, answer in found.items()}
+    stated = {Kind.PERSON.section: {"job_title": this.lead.job_title}}
+    data = merge(stored, found, this.order, stated)
+    data[METADATA][FLAGS] = sorted(this.flags)
+    return data
+
+
+def _without_person(data: Document) -> Document:
+    without_sections(data, _PERSONAL)
+    data[METADATA][FLAGS] = [flag for flag in data[METADATA][FLAGS] if flag != MISMATCH]
+    companys = (data[SOCIAL] or {}).get(Kind.COMPANY)
+    data[SOCIAL] = {Kind.COMPANY.value: companys, Kind.PERSON.value: {}} if companys else {}
+    return data
+
+
+def _with_metadata(data: Document, this: Round) -> Document:
+    said = this.answered
+    unanswered = [*this.failing, *this.waiting]
+    given_up = [name for name in said if said[name] == FAILED and name not in unanswered]
+    data[METADATA] = metadata(
+        data,
+        now=this.now,
+        order=this.order,
+        used=[name for name in said if said[name] == FOUND],
+        failed=[*given_up, *unanswered],
+        not_found=[name for name in said if said[name] == NOT_FOUND],
+        skipped={name: why for name, why in this.unasked.items() if name not in said},
+        completeness=completeness(data),
+        subject=this.subject,
+    )
+    return data
+
+
+def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Retrying:
+    if failing:
+        due_in = retry_delay(this.lead.attempt, this.policy.delay, random)
+        longest = max(
+            (a.retry_after for a in failing.values() if isinstance(a, Preparing)), default=0
+        )
+        due_in = max(due_in, vendors_delay(longest))
+    else:
+        due_in = hold_delay(min(_seconds(answer) for answer in this.waiting.values()), random)
+    # A moment and not a delay: who reads it does not know since when it stands there.
+    next_try = f"The next try is due at {this.now + due_in:%Y-%m-%d %H:%M} UTC."
+    error = f"{_listed({**failing, **this.waiting})}. {next_try}"
+    return Retrying(
+        _unless_empty(enriched(this), this),
+        this.answered,
+        error,
+        due_in,
+        attempt_spent=bool(failing),
+        held_by=tuple(_of_types(this.answers, (Held,))),
+        begins_anew=this.begins_anew,
+    )
+
+
+def _unless_empty(data: Document, this: Round) -> Document:
+    """`enriched_data` stays as it is until something was found, unless it is about somebody else; {}
+    writes nothing."""
+    return data if this.is_stripped or any(data.get(kind.section) for kind in Kind) else {}
+
+
+def _seconds(answer: Answer) -> float:
+    if isinstance(answer, Held):
+        return answer.seconds
+    told = answer.retry_after if isinstance(answer, Throttled) else None
+    return _DEFAULT_THROTTLE_SECONDS if told is None else told
+
+
+def _listed(answers: Mapping[str, Answer]) -> str:
+    return ", ".join(f"{name} {_phrase(answer)}" for name, answer in answers.items())
+
+
+def _phrase(answer: Answer) -> str:
+    match answer:
+        case Preparing():
+            return "is still preparing its answer"
+        case Throttled(reason=reason):
+            return f"is not asked for now ({reason})"
+        case Held(reason=reason):
+            return f"is held back ({reason})"
+        case Objected(reason=reason):
+            return reason
+        case _:
+            return f"did not answer ({getattr(answer, 'reason', 'unknown')})"
+
+
+def _gave_up(this: Round) -> str:
+    asked = {name: this.answers[name] for name in this.answers if name in this.failing}
+    attempts = _attempts(this.lead.attempt)
+    return f"Nothing could be had after {attempts}{': ' if asked else ''}{_listed(asked)}."
+
+
+def _attempts(count: int) -> str:
+    return "1 attempt" if count == 1 else f"{count} attempts"
+
+
+def _of_types(answers: Mapping[str, Answer], types: tuple[type, ...]) -> dict[str, Answer]:
+    return {name: answer for name, answer in answers.items() if isinstance(answer, types)}

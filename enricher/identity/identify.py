@@ -1,0 +1,206 @@
+"""PURE Who a lead is: the one address and the one company domain that providers may be asked about.
+
+Writers store what people typed; vendors charge for every question. So everything between the two
+is decided here, once: what the fields mean, which company they stand for, and whether a paid call
+can be worth its money at all (`Identity.reason`).
+
+    company domain   company_domain, else website, else the domain of the address: the first that
+                     a company can own. What a user wrote beats what an address implies.
+    reason           `None` as long as there is something to ask. A disposable, reserved, internal
+                     or system address ends the lead whatever else it says; a malformed one does
+                     not, when the lead names a company domain or a website.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from enricher.answer import Query
+from enricher.identity.address import Address, Reading, read
+from enricher.identity.desks import is_desk
+from enricher.identity.domains import BY_THE_LISTS, Domain, Kind, classify, is_under
+from enricher.identity.own_words import NO_WORDS, OwnWords
+from enricher.identity.sites import is_tenants_name, stated_host
+from enricher.identity.wrappings import said
+from enricher.lead import Inputs, Reason
+
+MULTIPLE_EMAILS = "multiple_emails"
+"""Flag of an address field that holds more than one; the first valid one counts."""
+_TOO_LONG = "too long"
+"""How `Inputs.malformed` names text beyond its limit; anything else there is no text at all."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Identity:
+    """A lead's inputs, normalised. Has no repr on purpose: it would end up in a log."""
+
+    email: str | None = None
+    """The address vendors are asked about: A-label domain, no +tag, the local part's case kept."""
+    email_key: str | None = None
+    """The same for every spelling of one mailbox; for cache keys, never to be written to."""
+    company_domain: str | None = None
+    """Registrable A-label domain to look the company up by."""
+    no_company_domain: str = ""
+    """Why there is no `company_domain`, as a short phrase; empty when there is one."""
+    full_name: str | None = None
+    company: str | None = None
+    is_free_mail: bool = False
+    is_disposable: bool = False
+    is_role: bool = False
+    is_valid: bool = True
+    """False when the lead has an address that cannot be a mailbox."""
+    flags: frozenset[str] = frozenset()
+    """multiple_emails, typo_suspected, domain_conflict, education."""
+    reason: Reason | None = None
+    """Why no paid call is worth making; `None` when there is something to ask."""
+
+    @property
+    def query(self) -> Query:
+        """The question as providers get it."""
+        return Query(
+            email=self.email,
+            email_key=self.email_key,
+            company_domain=self.company_domain,
+            no_company_domain=self.no_company_domain,
+            full_name=self.full_name,
+            company=self.company,
+            is_role=self.is_role,
+            is_free_mail=self.is_free_mail,
+            is_disposable=self.is_disposable,
+            is_valid=self.is_valid,
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Stated:
+    """What the lead's own company_domain and website say, next to its address."""
+
+    domain: Domain | None = None
+    reason: Reason | None = None
+    """Set when they name a domain, but one that is not to be asked about."""
+
+
+def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
+    """Never raises, whatever the strings hold."""
+    internal = words.internal_domains
+    text = said(inputs.email)
+    reading = _read(text, words) if text else Reading(None)
+    address = reading.address
+    askable = None if address and address.domain.kind is Kind.IP_ADDRESS else address
+    stated = _stated(inputs, words)
+    company = _company(address, stated.domain)
+    is_valid = address is not None or not (text or "email" in inputs.malformed)
+    reason = _reason(address, internal) or (
+        None if company or askable else _nothing_left(inputs, address, stated, is_valid)
+    )
+    return Identity(
+        email=askable.email if askable else None,
+        email_key=askable.key if askable else None,
+        company_domain=company.registrable if company and not reason else None,
+        no_company_domain=_why_no_company(company, reason, address),
+        full_name=_clean(inputs.name),
+        company=_clean(inputs.company),
+        is_free_mail=address is not None and address.domain.kind is Kind.FREE_MAIL,
+        is_disposable=address is not None and address.domain.kind is Kind.DISPOSABLE,
+        is_role=address is not None and is_desk(address.local, address.domain.host, words.desks),
+        is_valid=is_valid,
+        flags=frozenset(_flags(reading, stated.domain)),
+        reason=reason,
+    )
+
+
+def _read(text: str, words: OwnWords) -> Reading:
+    reading = read(text)
+    if reading.address is None or words.platforms is BY_THE_LISTS:
+        return reading
+    domain = words.platforms.judge(reading.address.domain)
+    return replace(reading, address=replace(reading.address, domain=domain))
+
+
+def _reason(address: Address | None, internal: frozenset[str]) -> Reason | None:
+    """What ends the lead because of its address, whatever else it says."""
+    if address is None:
+        return None
+    if address.domain.kind is Kind.DISPOSABLE:
+        return Reason.DISPOSABLE_ADDRESS
+    if is_under(address.domain.host, internal):
+        return Reason.INTERNAL_DOMAIN
+    if address.domain.kind is Kind.RESERVED:
+        return Reason.RESERVED_DOMAIN
+    return Reason.SYSTEM_ADDRESS if address.is_system else None
+
+
+def _nothing_left(
+    inputs: Inputs, address: Address | None, stated: _Stated, is_valid: bool
+) -> Reason:
+    """There is no address and no company to ask about; say what was wrong with what was given."""
+    if address is not None:
+        return Reason.RESERVED_DOMAIN  # an IP literal: it belongs to a machine
+    if is_valid:
+        return stated.reason or Reason.NOTHING_TO_GO_BY
+    is_text = inputs.malformed.get("email", _TOO_LONG) == _TOO_LONG
+    return Reason.INVALID_EMAIL if is_text else Reason.INVALID_INPUT
+
+
+def _company(address: Address | None, stated: Domain | None) -> Domain | None:
+    if stated is not None:
+        return stated
+    if address is not None and address.domain.kind is Kind.BUSINESS:
+        return address.domain
+    return None
+
+
+def _why_no_company(company: Domain | None, reason: Reason | None, address: Address | None) -> str:
+    """Without a reason there is a company, or else an address whose domain is no company's."""
+    if reason is not None:
+        return reason.value.replace("_", " ")
+    return "" if company or address is None else address.domain.kind.value
+
+
+def _flags(reading: Reading, stated: Domain | None) -> Iterator[str]:
+    own = reading.address.domain if reading.address else None
+    if reading.is_ambiguous:
+        yield MULTIPLE_EMAILS
+    if own and own.is_typo:
+        yield "typo_suspected"
+    if own and own.registrable and stated and stated.registrable != own.registrable:
+        yield "domain_conflict"
+    if (deciding := stated or own) and deciding.is_education:
+        yield "education"
+
+
+def _stated(inputs: Inputs, words: OwnWords) -> _Stated:
+    """The first of company_domain and website that a company can own.
+
+    A free-mail service, a profile page or an address in a private network says nothing about the
+    company, so it does not hide what the other fields say.
+    """
+    reason: Reason | None = None
+    for text in (inputs.company_domain, inputs.website):
+        host = stated_host(text, words.platforms)
+        if host is None:
+            continue
+        domain = words.platforms.judge(classify(host))
+        if is_under(host, words.internal_domains):
+            reason = reason or Reason.INTERNAL_DOMAIN
+        elif domain.kind is Kind.BUSINESS:
+            if not is_tenants_name(domain, inputs.company):
+                return _Stated(domain)
+        elif domain.kind is Kind.RESERVED:
+            reason = reason or Reason.RESERVED_DOMAIN
+    return _Stated(reason=reason)
+
+
+def _clean(value: str | None) -> str | None:
+    """A name in one line of valid Unicode, or `None`."""
+    text = said(value)
+    if not text.isprintable():
+        text = "".join(one if _is_writable(one) else " " for one in text)
+    return unicodedata.normalize("NFC", " ".join(text.split())) or None
+
+
+def _is_writable(character: str) -> bool:
+    """Not a control character, a lone surrogate, or unassigned."""
+    return unicodedata.category(character) not in {"Cc", "Cs", "Cn", "Co"}

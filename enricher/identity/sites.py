@@ -1,0 +1,238 @@
+"""PURE Whose site a field for a domain or a web site names: one host, or nobody's.
+
+A link inside a link counts for where it leads (`redirects`). A page on a site that is full of other
+people's pages stands for nobody: a profile, a listing, a shop, a form, a short link. What is a
+tenant's name below a platform is for `domains` to say.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from urllib.parse import unquote
+
+from enricher.identity.domains import (
+    BY_THE_LISTS,
+    Domain,
+    Kind,
+    Platforms,
+    ascii_host,
+    classify,
+    is_brand_of,
+    is_suffix,
+    is_under,
+    parents,
+)
+from enricher.identity.redirects import target_of
+from enricher.identity.wordlists import PLATFORMS, PROFILE_BRANDS, PROFILE_HOSTS, SHORT_LINKS
+from enricher.identity.wrappings import bare, links, plain, said
+
+_KEPT_HOSTS = 2048
+_LONGEST_URL = 2048
+_MOST_HOPS = 3
+"""Links inside links; nobody wraps more than two mail filters around one."""
+
+_ORDINARY = re.compile(r"(?:https?://)?[A-Za-z0-9/._-]*[A-Za-z0-9/_-]")
+_HTTP = re.compile(r"\A(?:h*t{1,3}p{1,2}s?(?::[:/]*|\.//|/{2,}[:/]*))+", re.IGNORECASE)
+_ENCODED_HTTP = re.compile(r"https?(?:%3a|:)(?:%2f|%5c)", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?!\d)", re.IGNORECASE)
+_PORT = re.compile(r":\d*\Z")
+_WWW = re.compile(r"\A(?:w{2,4}\d?\.)+(?=[^.]+\.)")
+_WWW_ALONE = re.compile(r"w{2,4}\.[^.]+")
+_IN_TEXT = re.compile(r"(?:\A|\s)(?!\A)((?:https?://|www\.)[^\s,;|]+\.[^\s,;|]+)", re.IGNORECASE)
+_SITE = re.compile(r"(?:https?://)?(?:[\w-]+\.)+([a-z]{2,})(?::\d+)?(?:[/?#].*)?", re.IGNORECASE)
+_TORN = re.compile(r"(?<=://)\s+")
+_IN_ANGLES = re.compile(r"<([^<>\s]+\.[^<>\s]+)>")
+_APART = re.compile(r"[\s,;|]+")
+
+_ENTRY = re.compile(
+    r"(?:[a-z]{2}(?:-[a-z]{2})?/)?(?:(?:profiles?|perfil|profil|lojista|sellers?|vendedor|biz|cmp|users?"
+    r"|companies|empresas|entreprises|firmen|branchenbuch|branchen)/([^/?#]{2,})|@([^/?#]{2,}))",
+    re.IGNORECASE,
+)
+"""How directories and market places name the pages of those who are in them."""
+_OWN_PAGES = tuple(
+    """
+    about team contact contat kontakt career job history histor storia news press presse leader
+    mission missao value valor overview quem sobre nosotros quienes board investor location profile perfil
+    unternehmen ueber login register signin signup index home culture partner sustain esg legal
+    impress privacy info philosophy vision visao people who what our nossa nuestr notre meet
+    management diretoria trabalhe certific polic politica responsab etica
+    """.split()
+)
+"""What companies call their own pages below such a word."""
+
+_OFFERS = frozenset(
+    """
+    benefits beneficios brindes business card cards cartao cartoes celular cloud company conta contas
+    corporate corporativo corporativos credito cuenta cuentas empresa empresarial empresas emprestimo energia
+    energie entreprise fibra fixo gas internet invest kontakt konto maquininha maquininhas mobile movel nuvem
+    offer offers oferta ofertas offre offres pj plan planes plano planos plans precos precios presentes preise
+    pricing produit produits product products produkte produto produtos productos servico servicos service
+    services servicio servicios seguro seguros solucoes soluciones solution solutions tarifas telefonia
+    unternehmen
+    """.split()
+)
+"""What companies sell to companies below such a word; a name has another word in it."""
+
+_HOME = re.compile(
+    r"(?:[a-z]{2}[-_][a-z]{2}(?:/home)?|home|index(?:\.[a-z-]+)*\.html?)(?:\?.*)?", re.IGNORECASE
+)
+_COUNTRY = re.compile(r"[a-z]{2}")
+_NAMES_ON_TOP = frozenset(
+    """
+    facebook.com fb.com instagram.com twitter.com x.com tiktok.com kwai.com threads.net threads.com github.com
+    gitlab.com bitbucket.org medium.com dev.to youtube.com youtu.be vimeo.com vk.com ok.ru weibo.com twitch.tv
+    soundcloud.com patreon.com behance.net dribbble.com issuu.com scribd.com linktr.ee lnk.bio bio.link
+    bio.site taplink.cc campsite.bio flow.page about.me beacons.ai g.page paypal.me picpay.me ko-fi.com
+    buymeacoffee.com calendly.com note.com discord.gg angel.co producthunt.com pinterest.com flickr.com
+    linkedin.com goo.gl forms.gle tinyurl.com mailchi.mp
+    """.split()
+)
+"""Two letters right behind these are a company's name, and elsewhere a country: apple.com/br."""
+
+_SHORT_HOST = re.compile(r"[a-z0-9-]{1,6}\.(?!co|io|ai)[a-z]{2}")
+_SHORT_PATH = re.compile(r"(?=.*[A-Za-z])(?=.*\d|.+[A-Z].*)(?=.*[a-z\d])[A-Za-z0-9_]{4,12}")
+"""What a machine made up: figures or capitals within one word of some letters."""
+_WORDS = re.compile(r"(?:[A-Z]?[a-z]{2,})(?:[A-Z][a-z]{2,})*(?:\d|(?:19|20)\d\d)?|\d+[A-Z]?")
+"""What people make up: ueberUns, Black2025, 500X."""
+
+_SHORTEST_NAME = 3
+_LEGAL_FORM = re.compile(
+    r"[\s,.-]+(?:ltda|limitada|eireli|epp|mei?|s\.?/?a|s\.?l\.?u?|s\.?a\.?s|s\.?r\.?l|s\.?p\.?a|s\.?a\.?r\.?l|gmbh|ag"
+    r"|kg|ug|e\.?k|b\.?v|n\.?v|sp\.? ?z ?o\.?o|ltd|limited|inc|llc|corp|plc|co)\.?(?=\s|$).*",
+    re.IGNORECASE,
+)
+
+
+def stated_host(value: str | None, platforms: Platforms = BY_THE_LISTS) -> str | None:
+    """The host in a domain, a URL or an address that somebody wrote into a domain field.
+
+    `None` for IP addresses, schemes other than http, pages on sites full of others', and texts longer
+    than any URL: a vendor's record may hold megabytes, and what was read lately stays in memory.
+    """
+    if value is not None and len(value) > _LONGEST_URL:
+        return None
+    return _stated_host(value, platforms)
+
+
+@lru_cache(_KEPT_HOSTS)
+def _stated_host(value: str | None, platforms: Platforms) -> str | None:
+    return _owner(_unwrapped(said(value)), platforms, 0)
+
+
+def _unwrapped(text: str) -> str:
+    """The first of the links or words in it, with nothing around."""
+    if _ORDINARY.fullmatch(text):
+        return text
+    text = plain(text)
+    text = _TORN.sub("", text)
+    held = links(text) or _IN_ANGLES.findall(text) or _first(text) or _IN_TEXT.findall(text)
+    text = bare(_APART.split(bare(held[0] if held else text), maxsplit=1)[0])
+    return unquote(text) if _ENCODED_HTTP.match(text) else text
+
+
+def _first(text: str) -> list[str]:
+    """The first word, when it is a host or a link by itself; else a link may stand behind a name."""
+    word = bare(_APART.split(bare(text), maxsplit=1)[0])
+    found = _SITE.fullmatch(word)
+    return [word] if found and is_suffix(found[1].lower()) else []
+
+
+def _owner(text: str, platforms: Platforms, hops: int) -> str | None:
+    """The host that a link stands for, however many links it is wrapped into."""
+    text, is_url = _HTTP.subn("", text.replace("\\", "/").lstrip("/"), count=1)
+    if not is_url and _SCHEME.match(text):
+        return None
+    host, rest = _host_and_rest(text)
+    if host is None:
+        return None
+    is_others = _is_site_of_others(host, platforms)
+    if hops < _MOST_HOPS and rest and (target := target_of(host, rest, is_wrapper=is_others)):
+        return _owner(target, platforms, hops + 1)
+    if is_under(host, platforms.removed):
+        return host
+    is_page = _is_page_of_others(host, rest, hops, is_others)
+    return None if is_page or host in platforms.added else host
+
+
+def _host_and_rest(text: str) -> tuple[str | None, str]:
+    authority, *rest = re.split(r"[/?#]", text, maxsplit=1)
+    if "%" in authority:
+        authority = re.split(r"[/?#\s]", unquote(authority), maxsplit=1)[0]
+    name = _PORT.sub("", authority.rpartition("@")[2]).rstrip(".")
+    host = ascii_host(name)
+    mark = "?" if text[len(authority) : len(authority) + 1] == "?" else ""
+    return _without_www(host) if host else None, (mark + "".join(rest)).strip("/")
+
+
+def _without_www(host: str) -> str | None:
+    """Unless nothing that can be owned is left: www.com.br is somebody's, and www.acme nobody's."""
+    if _WWW_ALONE.fullmatch(host) and not is_suffix(host.rpartition(".")[2]):
+        return None
+    short = _WWW.sub("", host)
+    return host if short != host and classify(short).kind is Kind.SUFFIX else short
+
+
+def _is_site_of_others(host: str, platforms: Platforms) -> bool:
+    if is_under(host, platforms.removed):
+        return False
+    return is_under(host, PROFILE_HOSTS) or any(
+        is_brand_of(each, PROFILE_BRANDS) for each in parents(host)
+    )
+
+
+def _is_page_of_others(host: str, rest: str, hops: int, is_others: bool) -> bool:
+    if is_others:
+        is_home = not hops and _is_home(host, rest)
+        return not (is_home and classify(host).registrable == host)
+    if not rest:
+        return False
+    if host in PLATFORMS or host in SHORT_LINKS or _is_short_link(host, rest):
+        return True
+    return _is_entry_of_a_directory(host, rest)
+
+
+def _is_home(host: str, rest: str) -> bool:
+    if _COUNTRY.fullmatch(rest):
+        return host not in _NAMES_ON_TOP
+    return not rest or _HOME.fullmatch(rest) is not None
+
+
+def _is_entry_of_a_directory(host: str, rest: str) -> bool:
+    """/company/acme or /@acme on a site of another name, but not /company/about."""
+    if (found := _ENTRY.match(rest)) is None:
+        return False
+    words = re.findall(r"[a-z0-9]+", (found[1] or found[2]).lower())
+    slug = "".join(words)
+    own = max(host.split("."), key=len).split("-")
+    is_own = slug.startswith(_OWN_PAGES) or _OFFERS.issuperset(words)
+    return not is_own and not any(word in slug for word in own)
+
+
+def _is_short_link(host: str, rest: str) -> bool:
+    is_made_up = _SHORT_PATH.fullmatch(rest) and not _WORDS.fullmatch(rest)
+    return bool(is_made_up and _SHORT_HOST.fullmatch(host))
+
+
+def is_tenants_name(domain: Domain, company: str | None) -> bool:
+    """Whether a company's name stands below one that is another's: acme.newbuilder.com for Acme Ltda.
+
+    What no list knows yet is told by the lead itself. Whose own domain has the name too is no tenant, nor
+    is a word that is only a small part of the name: suporte.acme.com for Suporte Técnico Acme.
+    """
+    if not company or not domain.registrable or len(company) > _LONGEST_URL:
+        return False
+    below = domain.host.removesuffix(domain.registrable).rstrip(".").rpartition(".")[2]
+    label, name = _slug(below), _slug(_LEGAL_FORM.sub("", company))
+    owner = _slug(domain.registrable.partition(".")[0])
+    if len(label) < _SHORTEST_NAME or owner in name or label in owner:
+        return False
+    return name.startswith(label) and 2 * len(label) >= len(name)
+
+
+def _slug(text: str) -> str:
+    """Without accents, case and punctuation."""
+    letters = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(each for each in letters if each.isalnum())

@@ -1,0 +1,249 @@
+"""The change stream on the leads: opened, resumed, and read by one task.
+
+The stream is a doorbell. An event carries no obligation: it names a lead that may have become
+work, and the claim finds that lead again by itself. Nothing of the document travels in it, so a
+document of any size passes, and the filter uses only fields of the event that can never change,
+or a saved token might not be found again.
+
+The driver is asked with `try_next()` only. Cancelling a read, or a time-out around one, kills the
+stream, and the next read then looks like a clean end.
+
+A token that the server refuses is never tried twice:
+
+    token -> refused (286, 280, 260, 136, 10334) -> time of the last checkpoint -> refused -> now
+
+It may refuse at once or when the stream is read: an event above 16 MB (a huge `_id`) lets every
+stream open that begins before it, and kills each of them. So a start that died is trusted again
+only when a later one has come past the point of death.
+
+Opening reads the oplog up to the first event of ours, and that takes as long as it takes: 10 s for
+some three million entries of other collections (measured), within which no position is handed
+out. The time allowed therefore doubles with each time-out, or a daemon that was down for long
+would never come back.
+
+A start by time replays what was seen already, which changes nothing. A start from now leaves a
+gap, and says so: the stream is opened first, and then the collection is searched for what was
+missed (`history.py`). The very first start begins now, because what stands there is nobody's work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import pymongo
+from loguru import logger
+from pymongo.asynchronous.change_stream import AsyncCollectionChangeStream
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import OperationFailure, PyMongoError
+
+from enricher.intake.checkpoints import Checkpoint
+from enricher.lead import Document, LeadId, Status
+from enricher.mongo.refusal import is_refusal
+from enricher.queue.book import LONGEST_ID_BYTES
+
+PIPELINE: list[Document] = [
+    {
+        "$match": {
+            "$or": [
+                # `invalidate` (dropped, renamed) only for its token: resuming from an earlier one would
+                # meet the same end again.
+                {"operationType": {"$in": ["insert", "replace", "invalidate"]}},
+                {
+                    # Somebody set `pending`. Admitting a new lead does so as well, but writes the
+                    # whole book-keeping with it: that echo is not worth a round trip.
+                    "operationType": "update",
+                    "updateDescription.updatedFields.enrichment_status": Status.PENDING.value,
+                    "updateDescription.updatedFields.enrichment": {"$exists": False},
+                },
+            ],
+            # The token of an event holds the key once more, and both come with each of them.
+            "$expr": {"$lte": [{"$bsonSize": "$documentKey"}, LONGEST_ID_BYTES]},
+        }
+    },
+    {"$project": {"_id": 1, "operationType": 1, "documentKey": 1}},
+]
+FINGERPRINT = hashlib.sha256(json.dumps(PIPELINE, sort_keys=True).encode()).hexdigest()[:16]
+"""A token made by one pipeline may not be found by another; it is stored beside the token."""
+
+_POSITION_REFUSED = {286, 280, 260, 136, 10334}
+_NO_STREAMS_HERE = {40573, 303}
+"""Not a replica set; or a server that imitates MongoDB without change streams."""
+_UNAUTHORIZED = 13
+_TIMED_TOKEN = re.compile("82[0-9A-Fa-f]{8}")
+_WAIT_MS = 1000
+"""How long the server waits for an event: also how late a stop may be noticed."""
+_PATIENCE_SECONDS = 10.0
+_LONGEST_PATIENCE_SECONDS = 320.0
+
+
+Answer = TypeVar("Answer")
+
+
+class Start(StrEnum):
+    """Where a stream began; best first."""
+
+    TOKEN = "token"  # noqa: S105 - a resume token is no secret
+    TIME = "time"
+    NOW = "now"
+
+
+_WORSE = {Start.TOKEN: (Start.TIME, Start.NOW), Start.TIME: (Start.NOW,), Start.NOW: (Start.NOW,)}
+"""What is left to try when a stream that began there has died for its position."""
+
+
+class StreamUnavailable(Exception):
+    """This server, or this user, has no change streams: poll instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event, as far as it matters."""
+
+    lead_id: LeadId
+    is_replace: bool
+
+
+class Changes:
+    """One stream, owned by one task.
+
+    `token` is the position after everything that was handed out, also when nothing was: a quiet
+    collection on a busy cluster would otherwise fall off the oplog.
+    """
+
+    def __init__(
+        self,
+        leads: AsyncCollection[Document],
+        wait_ms: int = _WAIT_MS,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> None:
+        self._leads = leads
+        self._wait_ms = wait_ms
+        self._first_patience = self._patience = patience
+        self._stream: AsyncCollectionChangeStream[Document] | None = None
+        self._start = Start.NOW
+        self._token: dict[str, Any] | None = None
+        self._trusted: tuple[Start, ...] = tuple(Start)
+        self._died_at = ""
+
+    @property
+    def token(self) -> dict[str, Any] | None:
+        """Resume token (post-batch where the server sent one); `None` before the first reply."""
+        return self._token
+
+    @property
+    def position_seconds(self) -> float:
+        """The moment of the position, as seconds since 1970; 0 before the first reply."""
+        return seconds_of(self._token)
+
+    async def open(self, checkpoint: Checkpoint) -> Start:
+        """Open at the best position there is. Raises StreamUnavailable, or what the driver raises."""
+        if checkpoint.is_foreign and self._token is None:
+            logger.bind(code=None, start=Start.TOKEN.value).warning("stream.position_lost")
+        for start, position in self._positions(checkpoint):
+            try:
+                self._stream = await self._watch(position)
+            except OperationFailure as error:
+                self._explain(error, start)
+            else:
+                self._start = start
+                self._remember_token()
+                return start
+        raise StreamUnavailable("no position is accepted")
+
+    def _positions(self, checkpoint: Checkpoint) -> list[tuple[Start, dict[str, Any]]]:
+        token = self._token or checkpoint.token
+        time = checkpoint.operation_time
+        positions: list[tuple[Start, dict[str, Any]]] = [(Start.NOW, {})]
+        if time is not None:
+            positions.insert(0, (Start.TIME, {"start_at_operation_time": time}))
+        if token is not None:
+            positions.insert(0, (Start.TOKEN, {"start_after": token}))
+        return [(start, position) for start, position in positions if start in self._trusted]
+
+    async def _watch(self, position: dict[str, Any]) -> AsyncCollectionChangeStream[Document]:
+        return await self._patiently(
+            self._leads.watch(
+                PIPELINE, max_await_time_ms=self._wait_ms, comment="enricher: new leads", **position
+            )
+        )
+
+    async def _patiently(self, asking: Awaitable[Answer]) -> Answer:
+        """Give the server the time it needs, which grows while it needs more."""
+        try:
+            with pymongo.timeout(self._patience):
+                answer = await asking
+        except PyMongoError as error:
+            if error.timeout:
+                self._patience = min(_LONGEST_PATIENCE_SECONDS, 2 * self._patience)
+            raise
+        self._patience = self._first_patience
+        return answer
+
+    def _explain(self, error: OperationFailure, start: Start) -> None:
+        """Return when the next position should be tried; raise otherwise."""
+        if error.code in _NO_STREAMS_HERE:
+            raise StreamUnavailable("this MongoDB is not a replica set") from error
+        if error.code == _UNAUTHORIZED:
+            raise StreamUnavailable("the user lacks the changeStream privilege") from error
+        if start is Start.NOW or not is_refusal(error):
+            raise error
+        self._lose_token(error, start)
+
+    def _lose_token(self, error: OperationFailure, start: Start) -> None:
+        self._token = None
+        logger.bind(code=error.code, start=start.value).warning("stream.position_lost")
+
+    async def next_change(self) -> Change | None:
+        """The next change; `None` when a wait passed without one, or when the stream has ended.
+
+        Raises what the driver raises. While `is_alive`, the same stream can be read on after an
+        error and loses nothing.
+        """
+        if self._stream is None:
+            return None
+        event = await self._patiently(self._stream.try_next())
+        self._remember_token()
+        return None if event is None or "documentKey" not in event else _change(event)
+
+    def _remember_token(self) -> None:
+        if self._stream is not None and self._stream.resume_token is not None:
+            self._token = dict(self._stream.resume_token)
+            if self._token["_data"] > self._died_at:
+                self._trusted = tuple(Start)
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the driver can go on with this stream by itself."""
+        return self._stream is not None and self._stream.alive
+
+    def lost_position(self, error: Exception) -> bool:
+        """True when the stream died because its position no longer exists."""
+        if not isinstance(error, OperationFailure) or error.code not in _POSITION_REFUSED:
+            return False
+        self._died_at = max(self._died_at, self._token["_data"] if self._token else "")
+        self._trusted = _WORSE[self._start]
+        self._lose_token(error, self._start)
+        return True
+
+    async def close(self) -> None:
+        """Close the server's cursor; the position is kept for the next `open`."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.close()
+
+
+def seconds_of(token: Mapping[str, Any] | None) -> float:
+    """PURE The moment of a position. A token is a key string, and begins with the type of a timestamp and
+    its seconds."""
+    data = token["_data"] if token else ""
+    return float(int(data[2:10], 16)) if _TIMED_TOKEN.match(data) else 0.0
+
+
+def _change(event: Document) -> Change:
+    return Change(event["documentKey"]["_id"], event["operationType"] == "replace")

@@ -1,0 +1,208 @@
+"""How far the change stream has been admitted, and since when this daemon watches the collection.
+
+One document for each leads collection, shared by all daemons: a position may be saved by any of
+them once every lead before it has been admitted, and it only ever moves forward. A position means
+nothing for another pipeline, whose fingerprint therefore stands beside it. Nor does it for another
+collection of the same name: one that was made anew, or restored from a dump, on this cluster or on
+another, which would take the token for a time. (Measured: all of a dump's history was taken for new
+leads; a position ahead of the cluster's clock hid all new leads until then.) So the UUID that the
+server gave the collection stands there too. It takes `listCollections` to know it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bson import Timestamp
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from enricher.lead import Document
+from enricher.mongo.refusal import is_denied
+from enricher.mongo.replies import date_or_none, whole_number
+from enricher.values.storable import mapping
+
+COLLECTION = "enricher_checkpoints"
+_MARGIN_SECONDS = 120
+"""How much earlier than the save a start by time begins: events are seen late, admitting is idempotent."""
+_LATELY = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A saved position: the token, and the time to fall back on when the token is refused."""
+
+    token: dict[str, Any] | None
+    started_at: datetime
+    """The first start of any daemon on this collection, by the server's clock."""
+    saved_at: datetime | None
+    """When a position was last saved; `None` before the first."""
+    history_known: bool
+    strays_known: bool = False
+    """So are those that stood there in work; an earlier version did not write them down."""
+    history_leads: int = 0
+    """How many were put on record."""
+    history_from: Document | None = None
+    """Where the record is to go on, when it is half done: `{"of": id}`."""
+    is_foreign: bool = False
+    """What was saved is the position of another collection of this name, and means nothing here."""
+    origin: Timestamp | None = None
+    """Where the oplog ended when the first daemon connected; `None` for one of an earlier version."""
+    searched_at: datetime | None = None
+    """When a search of the whole collection last came to its end."""
+
+    @property
+    def is_first(self) -> bool:
+        """True until the first start has got as far as a position, or the history."""
+        return self.saved_at is None and not self.history_known
+
+    @property
+    def was_searched_lately(self) -> bool:
+        """A fleet that is restarted need not search as many times."""
+        return self.searched_at is not None and datetime.now(UTC) - self.searched_at < _LATELY
+
+    @property
+    def operation_time(self) -> Timestamp | None:
+        """A point in the oplog not before the first start, and not later than the token unless the
+        reader was far behind when it was saved: a start by time is followed by a search.
+
+        Until a position is saved the point at which the first process began: what is inserted from
+        there on is never history, however long it takes to prepare the collections, and whatever
+        ends that process.
+        """
+        if self.saved_at is None:
+            return self.origin
+        earliest = int(self.started_at.timestamp()) + 1
+        return Timestamp(max(earliest, int(self.saved_at.timestamp()) - _MARGIN_SECONDS), 0)
+
+
+class Checkpoints:
+    """Reads and moves the checkpoint of one leads collection."""
+
+    def __init__(
+        self,
+        database: AsyncDatabase[Document],
+        leads: str,
+        pipeline: str,
+        origin: Timestamp | None = None,
+    ) -> None:
+        self._database = database
+        self._collection: AsyncCollection[Document] = database[COLLECTION]
+        self._id = leads
+        self._pipeline = pipeline
+        self._origin = origin
+        self._uuid: Any = None
+        """Of the leads collection; `None` while it does not exist, or for a user who may not ask."""
+
+    async def begin(self) -> Checkpoint:
+        """The checkpoint, made now if this is the first start of any daemon on this collection."""
+        self._uuid = await self._ask_uuid()
+        is_first = {"$eq": [{"$type": "$started_at"}, "missing"]}
+        origin = {"$cond": [is_first, self._origin, "$origin"]}
+        started_at = {"$ifNull": ["$started_at", "$$NOW"]}
+        document = await self._collection.find_one_and_update(
+            {"_id": self._id},
+            [{"$set": {"origin": origin, "started_at": started_at}}],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return self._read(document or {})
+
+    async def _ask_uuid(self) -> Any:
+        try:
+            cursor = await self._database.list_collections(filter={"name": self._id})
+            found = await cursor.to_list()
+        except OperationFailure as error:
+            if not is_denied(error):
+                raise
+            return None
+        return found[0].get("info", {}).get("uuid") if found else None
+
+    def _read(self, document: Document) -> Checkpoint:
+        saved_for = document.get("uuid")
+        is_ours = self._uuid is None or saved_for in (None, self._uuid)
+        usable = is_ours and document.get("pipeline") == self._pipeline
+        return Checkpoint(
+            token=_token(document.get("token")) if usable else None,
+            started_at=date_or_none(document.get("started_at")) or datetime.now(UTC),
+            saved_at=date_or_none(document.get("saved_at")) if is_ours else None,
+            history_known=bool(document.get("history_known")),
+            strays_known=bool(document.get("strays_known")),
+            history_leads=whole_number(document.get("history_leads")),
+            history_from=self._begin_of(document.get("history_from")),
+            is_foreign=not is_ours,
+            searched_at=date_or_none(document.get("searched_at")) if is_ours else None,
+            origin=_timestamp(document.get("origin")) if is_ours else None,
+        )
+
+    def _begin_of(self, stored: object) -> Document | None:
+        position = mapping(stored)
+        is_ours = "of" in position and position.get("uuid") == self._uuid
+        return {"of": position["of"]} if is_ours else None
+
+    async def started_at(self) -> datetime | None:
+        """The first start of any daemon on this collection; `None` before it."""
+        found = await self._collection.find_one({"_id": self._id}, {"started_at": 1})
+        return date_or_none((found or {}).get("started_at"))
+
+    async def save(self, token: dict[str, Any]) -> None:
+        """Move forward to `token`; a daemon that is behind the others changes nothing.
+
+        Tokens order by time as text: their `_data` is a key string in hexadecimal.
+        """
+        behind: Document = {
+            "_id": self._id,
+            "$or": [
+                {"token._data": {"$not": {"$gt": token["_data"]}}},
+                {"pipeline": {"$ne": self._pipeline}},
+            ],
+        }
+        position: Document = {
+            "token": {"$literal": token},
+            "pipeline": self._pipeline,
+            "saved_at": "$$NOW",
+        }
+        if self._uuid is not None:
+            behind["$or"].append({"uuid": {"$exists": True, "$ne": self._uuid}})
+            position["uuid"] = self._uuid
+        try:
+            await self._collection.update_one(behind, [{"$set": position}], upsert=True)
+        except DuplicateKeyError:
+            return  # another daemon is further
+
+    async def was_searched(self) -> None:
+        """The whole collection, to its end."""
+        searched = {"$currentDate": {"searched_at": True}}
+        await self._collection.update_one({"_id": self._id}, searched)
+
+    async def history_goes_on(self, begin: Document) -> None:
+        """All before this is on record."""
+        position = {**begin, "uuid": self._uuid}
+        await self._collection.update_one({"_id": self._id}, {"$set": {"history_from": position}})
+
+    async def history_is_known(self, leads: int) -> None:
+        """The leads that stood there before the first start, so many of them, are on record."""
+        known = {"history_known": True, "strays_known": True, "history_leads": leads}
+        done = {"$set": known, "$unset": {"history_from": 1}}  # an id may be an address
+        await self._collection.update_one({"_id": self._id}, done)
+
+
+def _timestamp(stored: object) -> Timestamp | None:
+    return stored if isinstance(stored, Timestamp) else None
+
+
+def _token(stored: object) -> dict[str, Any] | None:
+    """What somebody else wrote there is no position: a search follows, which misses nothing."""
+    token = mapping(stored)
+    return token if isinstance(token.get("_data"), str) else None
+
+
+async def saved_at(database: AsyncDatabase[Document], leads: str) -> datetime | None:
+    """When any daemon last saved the position of this collection; `None` before the first time."""
+    document = await database[COLLECTION].find_one({"_id": leads}, {"saved_at": 1})
+    found = (document or {}).get("saved_at")
+    return found if isinstance(found, datetime) else None

@@ -1,0 +1,221 @@
+"""Leads that stood there before the first start: nobody's work until somebody asks.
+
+A lead without a status is either new and not yet admitted, or history. An insert event says which;
+where there is no such event (a gap in the stream, no stream at all, a whole document replaced) the
+two look alike. So the ids of the leads without a status are put on record once, at the first
+start, by the server itself; the leads are not touched. Any other test would guess: not every `_id`
+holds a time, and one that does holds the clock of whoever made it.
+
+A million ids take the server half a minute or more, so they are written down range by range, in the order
+of the ids: whoever makes the record knows how far it is, and after a kill it goes on where it was. Two
+who make it at once write down the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import aclosing
+from datetime import UTC, timedelta
+
+import pymongo
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.command_cursor import AsyncCommandCursor
+from pymongo.errors import OperationFailure
+
+from enricher.lead import Document, LeadId, Reason, Status
+from enricher.mongo.refusal import is_refusal
+from enricher.queue.book import EPOCH, WITH_FITTING_ID, id_key
+from enricher.queue.doubled import ONCE
+from enricher.queue.unmoved import NEW, OF_OURS, STRAY, by_index, far_ahead
+
+_BATCH = 1000
+_RANGE = 20_000
+"""Ids that are written down at once, within a second or two."""
+_SEARCH_SECONDS = 3600.0
+"""In place of the usual bound on an operation: here the server reads every lead without a status."""
+_WITHOUT_STATUS: Document = {"enrichment_status": None}
+_BY_ID = [("_id", pymongo.ASCENDING)]
+_KEY = {"of": "$_id"}
+"""On record an id stands inside a document: by itself it may be null, which `$merge` refuses."""
+
+
+def collection_name(leads: str) -> str:
+    """Where the ids of a leads collection's history are kept."""
+    return f"enricher_history_{leads}"
+
+
+class History:
+    """The record, and the search for leads that are neither on it nor admitted."""
+
+    def __init__(self, leads: AsyncCollection[Document], range_: int = _RANGE) -> None:
+        self._leads = leads
+        self._range = range_
+        self._record = leads.database[collection_name(leads.name)]
+
+    async def record(
+        self,
+        begin: Document | None = None,
+        tell: Callable[[int, Document], Awaitable[None]] | None = None,
+    ) -> int:
+        """Write down every lead without a status, and those that others left half-way: `processing`, and
+        held by none of ours. Returns how many are on record.
+
+        `tell` hears after each range how many are, and where the next one begins: `{"of": id}`, which is
+        what a later call may `begin` with.
+        """
+        match: Document = {"$or": [_WITHOUT_STATUS, STRAY]}
+        while (end := await self._end_of_range(begin)) is not None:
+            leads = await self._write_down({**_between(begin, end), **match})
+            begin = end
+            if tell is not None:
+                await tell(leads, begin)
+        return await self._write_down({**_between(begin, None), **match})
+
+    async def _end_of_range(self, begin: Document | None) -> Document | None:
+        """`None` when it is the last one, and under a collation, where ids are in another order."""
+        fitting = self._leads.find(WITH_FITTING_ID, {"_id": 1})
+        found = fitting.hint(_BY_ID).skip(self._range).limit(1)
+        if begin is not None:
+            found = found.min([("_id", begin["of"])])
+        try:
+            ends = await found.to_list()
+        except OperationFailure as error:
+            if not is_refusal(error):
+                raise
+            return None
+        return {"of": ends[0]["_id"]} if ends else None
+
+    async def record_strays(self) -> int:
+        """For a record that an earlier version made, without those in work: write down the ones that show
+        no trace of us."""
+        return await self._write_down({"$and": [STRAY, {"$nor": list(OF_OURS)}]})
+
+    async def _write_down(self, match: Document) -> int:
+        into = {"$merge": {"into": self._record.name, "whenMatched": "keepExisting"}}
+        stages: list[Document] = [{"$match": match}, {"$project": {"_id": _KEY}}, into]
+        with pymongo.timeout(_SEARCH_SECONDS):
+            await (await self._leads.aggregate(stages)).to_list()
+        return await self._record.estimated_document_count()
+
+    async def is_gone(self) -> bool:
+        """True when nothing is on record: there was nothing, or somebody dropped it."""
+        return await self._record.find_one({}, {"_id": 1}) is None
+
+    async def without(self, ids: Collection[LeadId]) -> list[LeadId]:
+        """The given ids less those on record."""
+        keys = [{"of": id_} for id_ in ids]
+        known = await self._record.find({"_id": {"$in": keys}}).to_list()
+        on_record = {id_key(document["_id"]["of"]) for document in known}
+        return [id_ for id_ in ids if id_key(id_) not in on_record]
+
+    async def texts(self) -> AsyncGenerator[tuple[LeadId, list[str]], None]:
+        """Ids on record that may hold an address, with all texts in each. Reads the whole record."""
+        with pymongo.timeout(_SEARCH_SECONDS):
+            cursor = self._record.find({"_id.of": _HOLDS_TEXT}, batch_size=_BATCH)
+            async for document in cursor:
+                id_ = document["_id"]["of"]
+                yield id_, list(texts_in(id_))
+
+    async def strike(self, id_: LeadId) -> None:
+        """Take an id off the record. A lead that still stands there is skipped from now on, for a search
+        would take it for a new one. Raises DatabaseTrouble."""
+        skipped = {
+            "enrichment_status": Status.SKIPPED,
+            "enrichment_error": Reason.SUPPRESSED.sentence,
+            "updated_at": "$$NOW",
+        }
+        still_history = {"_id": {"$eq": id_}, **_WITHOUT_STATUS, **ONCE}
+        await self._leads.update_one(still_history, [{"$set": skipped}])
+        # The record must not be empty: that would say that somebody dropped it.
+        stays = {"_id": {"struck": True}}
+        await self._record.update_one(stays, {"$setOnInsert": stays}, upsert=True)
+        await self._record.delete_one({"_id": {"of": id_}})
+
+    async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
+        """Batches of ids of leads that should have been admitted and were not."""
+        for stages in (
+            self._unrecorded(NEW),
+            _found(_NEVER_RANKED),
+            self._unrecorded(STRAY),
+        ):
+            async with aclosing(self._batches(stages)) as batches:
+                async for batch in batches:
+                    yield batch
+
+    async def strays(
+        self, longest_lease: timedelta
+    ) -> AsyncGenerator[tuple[list[LeadId], Document], None]:
+        """Batches of ids of leads in work that nobody holds, with the condition that each of them met."""
+        hello = await self._leads.database.client.admin.command("hello")
+        now = hello["localTime"].replace(tzinfo=UTC)
+        if cursor := await by_index(self._leads, self._unrecorded(STRAY), _BATCH):
+            async with cursor:
+                while batch := await _next_batch(cursor):
+                    yield batch, STRAY
+        for match in far_ahead(now, longest_lease):
+            async with aclosing(self._batches(self._unrecorded(match))) as batches:
+                async for batch in batches:
+                    yield batch, match
+
+    async def _batches(self, stages: list[Document]) -> AsyncGenerator[list[LeadId], None]:
+        with pymongo.timeout(_SEARCH_SECONDS):
+            cursor = await self._leads.aggregate(stages, batchSize=_BATCH)
+        async with cursor:
+            while batch := await _next_batch(cursor):
+                yield batch
+
+    def _unrecorded(self, match: Document) -> list[Document]:
+        on_record = {
+            "from": self._record.name,
+            "localField": "key",
+            "foreignField": "_id",
+            "as": "record",
+        }
+        return [
+            {"$match": {"$and": [match, WITH_FITTING_ID]}},
+            {"$project": {"key": _KEY}},
+            {"$lookup": on_record},
+            {"$match": {"record": []}},
+            {"$project": {"_id": 1}},
+        ]
+
+
+def _between(begin: Document | None, end: Document | None) -> Document:
+    """As expressions, for a query compares only values of one type."""
+    bounds: list[Document] = []
+    if begin is not None:
+        bounds.append({"$gte": ["$_id", {"$literal": begin["of"]}]})
+    if end is not None:
+        bounds.append({"$lt": ["$_id", {"$literal": end["of"]}]})
+    return {"$expr": {"$and": bounds}} if bounds else {}
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """PURE Every text in an id of any type."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield name
+            yield from texts_in(inner)
+    elif isinstance(value, bytes):
+        yield value.decode("utf-8", "replace")
+
+
+_HOLDS_TEXT: Document = {"$type": ["string", "object", "binData"]}
+
+
+async def _next_batch(cursor: AsyncCommandCursor[Document]) -> list[LeadId]:
+    with pymongo.timeout(_SEARCH_SECONDS):  # not across a yield: it would hold for the caller too
+        return [document["_id"] for document in await cursor.to_list(_BATCH)]
+
+
+_NEVER_RANKED: Document = {
+    "enrichment_status": Status.PENDING,
+    "enrichment.queued_at": {"$not": {"$gte": EPOCH}},
+}
+"""`pending` from the writer, without the priority that admission computes."""
+
+
+def _found(match: Document) -> list[Document]:
+    return [{"$match": {"$and": [match, WITH_FITTING_ID]}}, {"$project": {"_id": 1}}]

@@ -1,0 +1,142 @@
+"""Takes up again what a writer's save has left lying: once a minute, every daemon for itself.
+
+Leads that are `processing` or `retrying` and held by nobody become work again, and completed leads get
+the date of their refresh back. What is written is guarded by what was found, so of several daemons
+that sweep at once one changes a lead and the others nothing. It rests twenty times as long as it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+
+from loguru import logger
+
+from enricher.intake.checkpoints import Checkpoints
+from enricher.intake.history import History
+from enricher.intake.watcher import Watcher
+from enricher.lead import Status
+from enricher.mongo import DatabaseTrouble
+from enricher.mongo.outage import Outage, pause
+from enricher.queue import book, undated, unmoved
+from enricher.queue.bell import Bell
+from enricher.queue.leads import Leads
+from enricher.settings.load import WorkSettings
+from enricher.telemetry import metrics
+
+_EVERY_SECONDS = 60.0
+_FIRST_WITHIN_SECONDS = 5.0
+_SHARE = 20
+_LEASES = 2
+"""A daemon of the fleet may have been given another setting."""
+_LONGEST_LEASE = timedelta(hours=1)
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The loop of one daemon."""
+
+    leads: Leads
+    history: History
+    checkpoints: Checkpoints
+    bell: Bell
+    may_begin: Callable[[], bool]
+    """Until it is known which leads are history everything may be; without indexes all would be read."""
+    refresh_period: timedelta
+    """Zero: nothing is refreshed."""
+    every_seconds: float = _EVERY_SECONDS
+    outage: Outage = field(default_factory=lambda: Outage("sweep"))
+    random: Random = field(default_factory=Random)
+    _late: dict[tuple[bytes, str, str], float] = field(default_factory=dict)
+    """Leases that end later than they could have been given for, as they were seen first."""
+
+    @classmethod
+    def beside(cls, watcher: Watcher, settings: WorkSettings) -> Sweep:
+        """For the leads that the watcher admits."""
+        return cls(
+            watcher.leads,
+            watcher.history,
+            watcher.checkpoints,
+            watcher.bell,
+            lambda: watcher.is_history_known and not watcher.indexes.are_coming,
+            timedelta(days=settings.refresh_days),
+            min(_EVERY_SECONDS, settings.lease_seconds),
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop."""
+        rest = min(_FIRST_WITHIN_SECONDS, self.every_seconds) * self.random.random()
+        while not stop.is_set():
+            await pause(stop, rest)
+            if not stop.is_set():
+                rest = await self._sweep(stop)
+
+    async def _sweep(self, stop: asyncio.Event) -> float:
+        """Returns the seconds to rest."""
+        if not self.may_begin():
+            return min(1.0, self.every_seconds)
+        began = time.monotonic()
+        try:
+            await self.leads.look_for_fatal()
+            await self._take_up_strays(stop)
+            await self._take_up_late()
+            await self._date_anew(stop)
+        except DatabaseTrouble as error:
+            self._late.clear()  # nobody could renew a lease meanwhile, or nothing was seen of it
+            return max(self.outage.failed(error), self.every_seconds / _SHARE)
+        self.outage.succeeded()
+        every = self.every_seconds * (0.8 + 0.2 * self.random.random())
+        return max(every, _SHARE * (time.monotonic() - began))
+
+    async def _take_up_strays(self, stop: asyncio.Event) -> None:
+        longest = max(_LONGEST_LEASE, _LEASES * self.leads.lease)
+        taken_up = 0
+        async with aclosing(self.history.strays(longest)) as batches:
+            async for ids, only in batches:
+                taken_up += await self.leads.take_up(ids, only)
+                if stop.is_set():
+                    break
+        self._tell("stray", taken_up)
+        if taken_up:
+            self.bell.ring()
+
+    async def _take_up_late(self) -> None:
+        """A server's clock that was set back makes all leases end late. Who lives renews his, and that is
+        seen: one that stands as it was for two leases is over. A daemon whose lease is more than six times ours
+        may lose its own that way."""
+        now, longest = time.monotonic(), (_LEASES * self.leads.lease).total_seconds()
+        seen = {
+            (book.id_key(each["_id"]), str(each.get("claim_id")), str(each["due_at"])): each
+            for each in await unmoved.late_leases(self.leads.collection, self.leads.lease)
+        }
+        self._late = {mark: self._late.get(mark, now) for mark in seen}
+        over = [seen[mark] for mark, since in self._late.items() if now - since > longest]
+        if not over:
+            return
+        as_seen = {"enrichment.due_at": {"$in": [each["due_at"] for each in over]}}
+        only = {"enrichment_status": Status.PROCESSING, **as_seen}
+        self._tell("stray", await self.leads.take_up([each["_id"] for each in over], only))
+        self.bell.ring()
+
+    async def _date_anew(self, stop: asyncio.Event) -> None:
+        since = await self.checkpoints.started_at()
+        if since is None or not self.refresh_period:
+            return
+        dated, how = 0, undated.dating(self.refresh_period)
+        while not stop.is_set():
+            ids = await undated.find(self.leads.collection, since)
+            more = await self.leads.take_up(ids, undated.LOST, how)
+            if not more:
+                break
+            dated += more
+        self._tell("undated", dated)
+
+    def _tell(self, reason: str, leads: int) -> None:
+        if leads:
+            metrics.TAKEN_UP.labels(reason).inc(leads)
+            logger.bind(reason=reason, leads=leads).warning("sweep.taken_up")

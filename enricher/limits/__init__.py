@@ -1,0 +1,4 @@
+"""Never faster than a vendor allows, counted for the whole fleet.
+
+Promises that no sliding window is exceeded, whatever daemons start, stop or stall. Imports
+providers (their windows), mongo and telemetry."""

@@ -1,0 +1,330 @@
+"""One vendor's limits for the whole fleet: slots for calls, given out by the server's clock.
+
+**A slot** is a moment at which one call may be made. Each window of the vendor is a leaky bucket
+(the generic cell rate algorithm): `burst` calls at once, and one more every `gap`. What the
+database keeps of it is one number, the *theoretical arrival time* `tat`:
+
+    slot = max(now, paused_until, tat - (burst - 1) * gap)   of the window where that is latest
+    tat  = max(tat, slot) + gap                              in every window
+
+Any n slots lie at least (n - burst) gaps apart, in whatever order they were given out, and
+`enricher/limits/pace.py` says why no window is exceeded then. Half of the slack that it allows for (`LIFE`)
+is ours: a slot that could not be used so soon after its time is void, never made up for. The other
+half is for the way from there to the vendor.
+
+**Slots lie at most half a second ahead** of the server's clock (on slow connections, and a round
+trip of up to a second). This bounds what a process that
+dies takes with it, and gives the latest value that a `tat` can have. A later one (the clock was
+set back, or somebody wrote it) counts as that; one that is gone, or no number, counts as that too,
+because slots given out before may still be under way. When a process sees the server's clock jump
+ahead (an election, a clock that is set), the slots of that reply are void and every window starts
+at that latest value as well: a bucket must not look empty because the time was wrong.
+Only a document that is new, to a process that never saw it, starts with a slot at once, and then
+without a burst.
+
+Times in the document are milliseconds since 1970, all of them multiples of 1/2048, so that sums of
+doubles are exact until the year 2109.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+from enricher.answer import Held
+from enricher.lead import Document
+from enricher.limits import provider_stops
+from enricher.limits.pace import SLACK, Pace, paces
+from enricher.mongo.replies import reading
+from enricher.providers.base import Window
+
+COLLECTION = "enricher_limits"
+
+LIFE = 0.25
+"""Seconds after its time in which a slot may be handed to a caller."""
+HORIZON = 0.5
+"""Seconds that a slot may lie ahead."""
+MOST_SLOTS = 100
+"""Of one reservation: enough for 200 calls a second, and the pipeline stays quick."""
+
+_DRIFT = 1.001
+"""Local limiters stand behind these slots and must be the faster, also when clocks drift."""
+_LONGEST_LEAD = 1.0
+_QUICK = 0.1
+"""Seconds. On slower connections slots lie ahead by a round trip, or they would arrive void."""
+_LARGEST_ERROR = LIFE / 4
+"""Seconds. Beyond it the way to the vendor gets less of the slack; else nobody would ever call."""
+_LONGEST_PAUSE = 86_400.0
+ORDINARY_PAUSE = 60.0
+_LONGEST_HOLD = 31 * 86_400.0
+_PARTS = 2048
+
+Expression: TypeAlias = Any
+
+
+class _Cell:
+    """One window in the terms of the document: milliseconds."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.gap = math.ceil(1000 * _DRIFT * pace.gap(SLACK) * _PARTS) / _PARTS
+        self.tau = (pace.burst - 1) * self.gap
+        """How much earlier than its `tat` a call may be made."""
+        self.furthest = 1000 * (HORIZON + _LONGEST_LEAD) + self.tau + self.gap
+        """The most that `tat` can lie ahead of the server's clock."""
+        self.name = "w" + f"{pace.window.seconds:.9g}".replace(".", "_")
+        """The field that keeps its `tat`: daemons with other windows do not mix them up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What one reservation brought. Times are this process's monotonic ones."""
+
+    slots: tuple[float, ...] = ()
+    """In order, none before its time by the server's clock; possibly fewer than were asked for."""
+    life: float = LIFE
+    """Seconds in which each may be used: what is not known of the server's clock is taken off."""
+    next_at: float = 0.0
+    """When the slot after these would be."""
+    paused_until: float = 0.0
+    """Nobody may call before; the slots lie behind it."""
+    held: Held | None = None
+    """While a hold stands, there are no slots."""
+    stopped: Mapping[str, Held] = field(default_factory=dict)
+    """Provider -> why it alone is not asked; see `provider_stops.py`."""
+
+
+class ServerClock:
+    """The server's clock, as this process's monotonic one sees it.
+
+    The offset of the quickest exchange of late counts; it is known to half that exchange's time,
+    and less well the longer it is ago.
+    """
+
+    _DRIFT = 2e-4
+    _TOLERANCE = 0.02
+
+    def __init__(self) -> None:
+        self._offset = self.error = self._noted_at = 0.0
+        self._is_known = False
+
+    def note(self, sent: float, received: float, server: float) -> bool:
+        """Take in one exchange; true when the server's clock has jumped ahead since the last."""
+        offset, error = server - (sent + received) / 2, (received - sent) / 2
+        before = self.error + self._DRIFT * (received - self._noted_at)
+        ahead = offset - self._offset
+        is_new = not self._is_known
+        has_jumped = not is_new and abs(ahead) > before + error + self._TOLERANCE
+        if is_new or has_jumped or error <= before:
+            self._offset, self.error, self._noted_at = offset, error, received
+            self._is_known = True
+        return has_jumped and ahead > 0
+
+    def local(self, server: float) -> float:
+        return server - self._offset
+
+
+class Bucket:
+    """The limits of one bucket. All of it raises `DatabaseTrouble`, and is safe to repeat."""
+
+    def __init__(
+        self,
+        database: AsyncDatabase[Document],
+        name: str,
+        windows: tuple[Window, ...],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.windows = windows
+        self._collection: AsyncCollection[Document] = database[COLLECTION]
+        self._cells = [_Cell(pace) for pace in paces(windows)]
+        self._clock = clock
+        self._server = ServerClock()
+        self._lead = 0.0
+        self._was_seen = False
+
+    async def reserve(self, slots: int) -> Reserved:
+        """As many slots as lie within the horizon, up to `slots`; 0 only looks."""
+        document, has_jumped = await self._exchange(slots, afresh=False)
+        while has_jumped:
+            document, has_jumped = await self._exchange(slots, afresh=True)
+        return self._read(document)
+
+    async def pause(self, seconds: float) -> None:
+        """Nobody of the fleet calls in the next `seconds`, but with slots that it already has."""
+        until = _after(min(seconds, _LONGEST_PAUSE))
+        await self._update({"paused_until": {"$max": [_PAUSED_UNTIL, until]}})
+
+    async def hold(self, reason: str, seconds: float) -> None:
+        """Nobody of the fleet calls, until released; of two holds the longer counts."""
+        until = _after(min(seconds, _LONGEST_HOLD))
+        ours = {"reason": {"$literal": reason}, "until": until}
+        longer = {"$gt": [_HELD_UNTIL, until]}
+        await self._update({"hold": {"$cond": [longer, "$hold", ours]}})
+
+    async def stop(self, provider: str, reason: str, seconds: float) -> None:
+        """One provider of the bucket is not asked, until released; 0 seconds end it."""
+        await self._update(provider_stops.stopping(provider, reason, seconds))
+
+    async def release(self) -> None:
+        """End the hold, the stops, and what of a pause is longer than vendors' windows are."""
+        pause = {"$min": [_PAUSED_UNTIL, _after(ORDINARY_PAUSE)]}
+        await self._update({"hold": None, "paused_until": pause, **provider_stops.none()})
+
+    async def _exchange(self, slots: int, *, afresh: bool) -> tuple[Document, bool]:
+        """One reservation, and whether the server's clock turned out to have jumped ahead."""
+        if afresh:
+            stages = self._stages(slots, _furthest)
+        elif self._was_seen:
+            stages = self._stages(slots, lambda cell: _tat(cell, _furthest(cell)))
+        else:
+            stages = self._stages(slots, lambda cell: _tat(cell, _when_new(cell)))
+        sent = self._clock()
+        document = await self._apply(stages)
+        received = self._clock()
+        self._was_seen = True
+        taken = received - sent
+        self._lead = min(taken, _LONGEST_LEAD) if taken > _QUICK else 0.0
+        with reading(COLLECTION):
+            now = document["now"] / 1000
+        return document, self._server.note(sent, received, now)
+
+    async def _update(self, fields: Mapping[str, Expression]) -> None:
+        await self._apply([{"$set": {"now": _NOW}}, {"$set": fields}])
+
+    async def _apply(self, stages: list[Document]) -> Document:
+        try:
+            return await self._find_and_update(stages)
+        except DuplicateKeyError:  # another daemon has just made it
+            return await self._find_and_update(stages)
+
+    async def _find_and_update(self, stages: list[Document]) -> Document:
+        document = await self._collection.find_one_and_update(
+            {"_id": self.name}, stages, upsert=True, return_document=ReturnDocument.AFTER
+        )
+        return document or {}
+
+    def _stages(self, slots: int, tat: Callable[[_Cell], Expression]) -> list[Document]:
+        """The pipeline: clean what is there, give out slots, keep the outcome."""
+        earliest, near = _after(self._lead), _after(self._lead + HORIZON)
+        wanted = {"$cond": [{"$gt": [_HELD_UNTIL, "$now"]}, 0, min(max(0, slots), MOST_SLOTS)]}
+        tats = [{"$arrayElemAt": ["$given.tats", index]} for index in range(len(self._cells))]
+        kept = {cell.name: each for cell, each in zip(self._cells, tats, strict=True)}
+        return [
+            {"$set": {"now": _NOW}},
+            {"$set": {"paused_until": _PAUSED_UNTIL, "earliest": earliest}},
+            {"$set": {"earliest": {"$max": ["$earliest", "$paused_until"]}}},
+            {
+                "$set": {
+                    "given": _given(self._cells, wanted, [tat(cell) for cell in self._cells], near)
+                }
+            },
+            {
+                "$set": {
+                    "slots": "$given.slots",
+                    "next": _slot(self._cells, tats),
+                    "tats": {"$mergeObjects": [_OBJECT_OF_TATS, kept]},
+                }
+            },
+            {"$unset": ["given", "earliest"]},
+        ]
+
+    def _read(self, document: Document) -> Reserved:
+        now, late = document["now"], min(self._server.error, _LARGEST_ERROR)
+        with reading(COLLECTION):
+            return Reserved(
+                slots=tuple(self._server.local(slot / 1000) + late for slot in document["slots"]),
+                life=LIFE - 2 * late,
+                next_at=self._server.local(document["next"] / 1000),
+                paused_until=self._server.local(document["paused_until"] / 1000),
+                held=_held(document.get("hold"), now),
+                stopped=provider_stops.standing(document, now),
+            )
+
+
+# -- expressions -----------------------------------------------------------------------------
+
+_NOW: Expression = {"$toDouble": {"$toLong": "$$NOW"}}
+_OBJECT_OF_TATS: Expression = {"$cond": [{"$eq": [{"$type": "$tats"}, "object"]}, "$tats", {}]}
+
+
+def _after(seconds: float) -> Expression:
+    return {"$add": ["$now", math.ceil(1000 * max(0.0, seconds))]}
+
+
+def _number(path: str, most: Expression, otherwise: Expression) -> Expression:
+    """A positive number, not above `most`; whatever else may be there (NaN, text) is `otherwise`."""
+    is_positive = {"$and": [{"$isNumber": path}, {"$gt": [path, 0]}]}
+    return {"$cond": [is_positive, {"$toDouble": {"$min": [path, most]}}, otherwise]}
+
+
+_PAUSED_UNTIL = _number("$paused_until", _after(_LONGEST_PAUSE), 0.0)
+_HELD_UNTIL = _number("$hold.until", _after(_LONGEST_HOLD), 0.0)
+
+
+def _furthest(cell: _Cell) -> Expression:
+    return {"$add": ["$now", cell.furthest]}
+
+
+def _when_new(cell: _Cell) -> Expression:
+    """A slot at once, but no burst, if nobody ever kept this window; else as when it is lost."""
+    is_new = {
+        "$and": [
+            {"$in": [{"$type": "$tats"}, ["missing", "object"]]},
+            {"$eq": [{"$type": f"$tats.{cell.name}"}, "missing"]},
+        ]
+    }
+    return {"$cond": [is_new, {"$add": ["$now", cell.tau]}, _furthest(cell)]}
+
+
+def _tat(cell: _Cell, otherwise: Expression) -> Expression:
+    return _number(f"$tats.{cell.name}", _furthest(cell), otherwise)
+
+
+def _slot(cells: Sequence[_Cell], tats: list[Expression]) -> Expression:
+    room = [{"$subtract": [tat, cell.tau]} for cell, tat in zip(cells, tats, strict=True)]
+    return {"$max": ["$earliest", *room]}
+
+
+def _given(
+    cells: Sequence[_Cell], wanted: Expression, tats: list[Expression], latest: Expression
+) -> Expression:
+    """`{slots, tats}` after up to `wanted` slots, one after the other, none after `latest`."""
+    before = [{"$arrayElemAt": ["$$value.tats", index]} for index in range(len(cells))]
+    after = [
+        {"$add": [{"$max": [tat, "$$slot"]}, cell.gap]}
+        for cell, tat in zip(cells, before, strict=True)
+    ]
+    one_more = {"slots": {"$concatArrays": ["$$value.slots", ["$$slot"]]}, "tats": after}
+    is_near = {"$lte": ["$$slot", latest]}
+    return {
+        "$reduce": {
+            "input": {"$range": [0, wanted]},
+            "initialValue": {"slots": [], "tats": tats},
+            "in": {
+                "$let": {
+                    "vars": {"slot": _slot(cells, before)},
+                    "in": {"$cond": [is_near, one_more, "$$value"]},
+                }
+            },
+        }
+    }
+
+
+def _seconds(until: object, now: float) -> float:
+    return max(0.0, until - now) / 1000 if isinstance(until, int | float) else 0.0
+
+
+def _held(hold: object, now: float) -> Held | None:
+    seconds = _seconds(hold.get("until"), now) if isinstance(hold, dict) else 0.0
+    if not isinstance(hold, dict) or not seconds:
+        return None
+    reason = hold.get("reason")
+    return Held(reason if isinstance(reason, str) else "held", min(seconds, _LONGEST_HOLD))

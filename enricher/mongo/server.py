@@ -1,0 +1,117 @@
+"""The connection to MongoDB, and what can be said of the server before work begins."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pymongo
+from bson import Timestamp
+from pymongo import AsyncMongoClient
+from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
+
+from enricher.errors import DatabaseRefused, DatabaseUnreachable, SettingsError
+from enricher.lead import Document
+from enricher.mongo.collation import Client
+from enricher.mongo.uri import ours
+from enricher.telemetry.log import redact
+
+_SELECT_MS = 5_000
+_INSPECT_SECONDS = 5.0
+"""Given here as well: with `timeoutMS` set, the driver does not look at its selection time-out."""
+_OPERATION_MS = 10_000
+"""Bound on every operation, its retries included: nothing waits for ever on a silent network."""
+_UNAUTHORIZED = 13
+_BAD_CREDENTIALS = {18, 8000}
+"""AuthenticationFailed, and Atlas's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the server says of itself."""
+
+    version: str
+    replica_set: str | None
+    """Its name; `mongos` for a sharded cluster; `None` for a standalone server: no change streams."""
+    after: Timestamp | None = None
+    """The first point in the oplog after all that was written before; `None` without an oplog."""
+
+
+@asynccontextmanager
+async def connect(uri: str, pool: int) -> AsyncIterator[AsyncMongoClient[Document]]:
+    """A client for our kind of use. Nothing is sent yet.
+
+    Dates beyond Python's range and text that is not UTF-8 are read as well as may be: one odd
+    document must not make a whole batch unreadable. Raises SettingsError for a URI whose parts
+    do not fit together, which only the driver can tell.
+    """
+    client = _client(uri, pool)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
+    try:
+        return Client(
+            ours(uri),
+            appname="enricher",
+            maxPoolSize=pool,
+            serverSelectionTimeoutMS=_SELECT_MS,
+            timeoutMS=_OPERATION_MS,
+            w="majority",
+            retryWrites=True,
+            # A claim is read back when its outcome is open: a secondary would deny it.
+            readPreference="primary",
+            # An id stays what it is in BSON, of either kind of UUID; as Python's own it could not be written.
+            uuidRepresentation="unspecified",
+            tz_aware=True,
+            datetime_conversion="DATETIME_AUTO",
+            unicode_decode_error_handler="replace",
+        )
+    except (PyMongoError, OSError, ValueError) as error:
+        raise SettingsError([f"MONGODB_URI: {redact(str(error))}"]) from error
+
+
+async def inspect(client: AsyncMongoClient[Document], database: str, leads: str) -> Server:
+    """Reach the server and read one lead.
+
+    Raises DatabaseUnreachable when nobody answers, DatabaseRefused when the credentials or
+    privileges do not do.
+    """
+    try:
+        with pymongo.timeout(_INSPECT_SECONDS):
+            hello = await client.admin.command("hello")
+            await client[database][leads].find_one({}, {"_id": 1})
+            build = await client.admin.command("buildInfo")
+    except OperationFailure as error:
+        if error.timeout:
+            raise DatabaseUnreachable("MongoDB does not answer in time") from error
+        raise DatabaseRefused(_refusal(error)) from error
+    except ConfigurationError as error:
+        raise DatabaseUnreachable(f"MongoDB cannot be used: {redact(str(error))}") from error
+    except PyMongoError as error:
+        raise DatabaseUnreachable(f"MongoDB cannot be reached: {_hosts(error)}") from error
+    name = "mongos" if hello.get("msg") == "isdbgrid" else hello.get("setName")
+    return Server(build["version"], name, _after(hello.get("operationTime")))
+
+
+def _after(time: object) -> Timestamp | None:
+    return Timestamp(time.time, time.inc + 1) if isinstance(time, Timestamp) else None
+
+
+def _hosts(error: PyMongoError) -> str:
+    """The driver's first clause names host and cause ("127.0.0.1:1: connection refused")."""
+    return str(error).split(" (configured timeouts")[0].split(", Timeout:")[0]
+
+
+def _refusal(error: OperationFailure) -> str:
+    if error.code == _UNAUTHORIZED and "requires authentication" in str(error):
+        return "MongoDB asks for credentials, and MONGODB_URI has none"
+    if error.code == _UNAUTHORIZED:
+        return "MongoDB refuses a privilege (deploy/mongodb/role.js grants it): find on the leads"
+    if error.code in _BAD_CREDENTIALS:
+        return f"MongoDB refuses the credentials in MONGODB_URI (code {error.code})"
+    return f"MongoDB refuses to answer (code {error.code})"

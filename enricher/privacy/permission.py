@@ -1,0 +1,52 @@
+"""Whether a lead may be paid for: nobody who asked to be left alone, nobody beyond his plan.
+
+Asked once for each attempt, before any provider; what costs nothing is not asked for here. A vendor
+who says that the person objected (451) is heeded like `enricher forget`: the person is written down
+for ever, and what was kept of them is erased.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from enricher.calls.paid import Books
+from enricher.identity.identify import Identity
+from enricher.lead import Lead, Reason, Subject
+from enricher.privacy.forgetting import Forgetting
+from enricher.privacy.suppression import Suppressed, key_of
+from enricher.queue.book import id_key
+
+_OBJECTED = "the person objected at a vendor"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """The suppression list and the plans' quotas, as one question."""
+
+    books: Books
+    suppressed: Suppressed
+    forgetting: Forgetting
+
+    async def refusal(self, lead: Lead, identity: Identity, about: Subject) -> Reason | None:
+        """Why nothing may be paid for this lead; `None` when it may."""
+        if identity.email_key is not None and await self._is_suppressed(identity.email_key):
+            return Reason.SUPPRESSED
+        count = partial(self.books.usage.admit, lead.account, lead.plan, lead.id, about)
+        if not await self.books.surely(count):
+            return Reason.OVER_QUOTA
+        return None
+
+    async def _is_suppressed(self, email_key: str) -> bool:
+        key = key_of(self.books.keyring, email_key)
+        return await self.books.surely(lambda: self.suppressed.has(key))
+
+    async def withdraw(self, lead: Lead, identity: Identity) -> None:
+        """The person behind the lead's address objected: never again, and nothing is kept."""
+        forget = partial(
+            self.forgetting.run,
+            identity,
+            _OBJECTED,
+            spared=id_key(lead.id),  # its own worker settles it
+        )
+        await self.books.surely(forget)

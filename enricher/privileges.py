@@ -1,0 +1,97 @@
+"""What the MongoDB user must be allowed to do, and what of it is missing.
+
+The server is asked what it grants; nothing is tried out, so nothing is left behind. A server
+without access control, or one that does not tell, lacks nothing as far as anybody can say here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure
+
+from enricher.calls import answers, usage
+from enricher.errors import DatabaseRefused
+from enricher.intake import checkpoints, history
+from enricher.lead import Document
+from enricher.limits import bucket
+from enricher.mongo import secret
+from enricher.privacy import suppression
+from enricher.queue import fatal
+from enricher.status import daemons
+
+_SIDE_COLLECTION = ("find", "insert", "update")
+
+
+def required(leads: str) -> dict[str, Sequence[str]]:
+    """PURE Collection -> actions without which no lead can be enriched."""
+    return {
+        leads: ("find", "update"),
+        checkpoints.COLLECTION: _SIDE_COLLECTION,
+        history.collection_name(leads): _SIDE_COLLECTION,
+        answers.COLLECTION: (*_SIDE_COLLECTION, "remove"),
+        secret.COLLECTION: _SIDE_COLLECTION,
+        bucket.COLLECTION: _SIDE_COLLECTION,
+        usage.COLLECTION: _SIDE_COLLECTION,
+        suppression.COLLECTION: (*_SIDE_COLLECTION, "remove"),
+    }
+
+
+def desired(leads: str) -> dict[str, Sequence[str]]:
+    """PURE Collection -> actions without which the work goes on, but slowly, untidily, or unseen."""
+    return {
+        leads: ("changeStream", "createIndex", "listIndexes"),
+        history.collection_name(leads): ("remove",),
+        answers.COLLECTION: ("createIndex",),
+        usage.COLLECTION: ("createIndex",),
+        daemons.COLLECTION: (*_SIDE_COLLECTION, "createIndex"),
+        fatal.COLLECTION: (*_SIDE_COLLECTION, "remove"),
+    }
+
+
+async def require(client: AsyncMongoClient[Document], database: str, leads: str) -> None:
+    """Raises DatabaseRefused when something that is required is not granted."""
+    if lacking := await missing(client, database, required(leads)):
+        raise DatabaseRefused(
+            f"MongoDB refuses a privilege (deploy/mongodb/role.js grants it): {', '.join(lacking)}"
+        )
+
+
+async def missing(
+    client: AsyncMongoClient[Document], database: str, wanted: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """What is not granted, as `update on crm.leads`."""
+    granted = await _granted(client)
+    if granted is None:
+        return []
+    return [
+        f"{action} on {database}.{collection}"
+        for collection, actions in wanted.items()
+        for action in actions
+        if not any(_grants(privilege, database, collection, action) for privilege in granted)
+    ]
+
+
+async def _granted(client: AsyncMongoClient[Document]) -> list[dict[str, Any]] | None:
+    """`None` when access is not controlled, or the server (an imitation) does not know this."""
+    try:
+        status = await client.admin.command("connectionStatus", showPrivileges=True)
+    except OperationFailure:
+        return None
+    info = status.get("authInfo", {})
+    if not info.get("authenticatedUsers"):
+        return None
+    granted: list[dict[str, Any]] | None = info.get("authenticatedUserPrivileges")
+    return granted
+
+
+def _grants(privilege: Mapping[str, Any], database: str, collection: str, action: str) -> bool:
+    """An empty name in a privilege's resource stands for all of them."""
+    resource = privilege["resource"]
+    if action not in privilege["actions"]:
+        return False
+    if resource.get("anyResource"):
+        return True
+    return resource.get("db") in ("", database) and resource.get("collection") in ("", collection)

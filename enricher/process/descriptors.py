@@ -1,0 +1,71 @@
+"""Files and sockets that this process may have open at a time.
+
+To run out of them is our own trouble: no vendor failed, and no lead may pay for it with an attempt. Calls
+to vendors are the many; so they stop while there is still a reserve for what has to go on, the
+database, the probes, the log.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import resource
+import time
+
+from loguru import logger
+
+from enricher.telemetry import metrics
+
+MOST = 1_048_576
+"""Some systems set no limit, and a process that closes all it might have would be busy for minutes."""
+RESERVE, _RESERVE_SHARE = 128, 4
+"""A quarter of few."""
+_LINE_EVERY_SECONDS = 60.0
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
+
+_said_at = -math.inf
+
+
+def raise_limit() -> None:
+    """As far as this process may: the soft limit is 1,024 in many places, for programs that use select()."""
+    try:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):
+        return  # a sandbox forbids it: what there is has to do
+
+
+def are_short() -> bool:
+    """True when only the reserve is left. The lowest free number tells, in two system calls."""
+    limit = _limit()
+    try:
+        lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno in _SHORTAGES
+    os.close(lowest)
+    return lowest >= limit - min(RESERVE, limit // _RESERVE_SHARE)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """True for the error of this process's limit, or of the whole machine's."""
+    return getattr(error, "errno", None) in _SHORTAGES
+
+
+def note_shortage() -> None:
+    """Count it, and say so now and then."""
+    global _said_at  # noqa: PLW0603 - the limit is the process's
+    metrics.DESCRIPTOR_SHORTAGES.inc()
+    if time.monotonic() - _said_at >= _LINE_EVERY_SECONDS:
+        _said_at = time.monotonic()
+        logger.bind(limit=_limit()).warning("process.no_descriptors")
+
+
+def _limit() -> int:
+    try:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except OSError:
+        return MOST
+    return MOST if soft == resource.RLIM_INFINITY else soft

@@ -1,0 +1,159 @@
+"""Time and memory that this process itself lacks. (Files and sockets: `process/descriptors.py`.)
+
+A process that is stopped, swapped out, or busy with one long computation reads no answer meanwhile. When it
+goes on, every time limit is over at once, and what the vendors sent stands unread in the sockets. So what others
+are given time for is measured by `awake()`: the seconds in which the loop came round. It stands while the
+loop does, and without `watched()` it is the monotonic clock.
+
+    lateness   how much later a timer of ours fired than it was due; summed up, it is how long the loop stood still
+
+Leases are no matter of this: others count them by a clock that goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from loguru import logger
+
+from enricher.telemetry import metrics
+
+_TICK_SECONDS = 0.05
+_WORTH_COUNTING_SECONDS = 0.5
+"""Less is what a loop with much to do takes to come round."""
+_LINE_EVERY_SECONDS = 60.0
+_OURS_SHARE = 0.2
+"""Of the time that a call may take: whoever had less than the rest of it did not fail."""
+
+
+class _Pulse:
+    """A timer that fires all the time, and how late it was."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._late = 0.0
+        self._due = self._loop.time() + _TICK_SECONDS
+        self._timer = self._loop.call_at(self._due, self._tick)
+
+    @property
+    def late(self) -> float:
+        """Seconds since the start, a stall that goes on included."""
+        return self._late + max(0.0, self._loop.time() - self._due)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        stalled = max(0.0, now - self._due)
+        self._late += stalled
+        self._due = now + _TICK_SECONDS
+        self._timer = self._loop.call_at(self._due, self._tick)
+        if stalled >= _WORTH_COUNTING_SECONDS:
+            _note_stall(stalled)
+
+    def end(self) -> float:
+        self._timer.cancel()
+        return self.late
+
+
+_pulse: _Pulse | None = None
+_late_before = 0.0
+"""By pulses that have ended."""
+_said_at = {"process.stalled": -math.inf, "process.no_memory": -math.inf}
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Measure the lateness of the running loop, which is this process's only one."""
+    global _pulse, _late_before  # noqa: PLW0603 - the time is the process's
+    _pulse = pulse = _Pulse()
+    try:
+        yield
+    finally:
+        _late_before += pulse.end()
+        _pulse = None
+
+
+def stood_still() -> float:
+    """Seconds in all."""
+    return _late_before + (_pulse.late if _pulse else 0.0)
+
+
+def awake() -> float:
+    """Monotonic seconds without those in which the loop stood still."""
+    return time.monotonic() - stood_still()
+
+
+class Clock:
+    """Of one time limit."""
+
+    def __init__(self) -> None:
+        self._stood = 0.0
+        self._stands_since: float | None = None
+
+    @property
+    def stood(self) -> float:
+        """Awake seconds that do not count."""
+        return self._stood + (0.0 if self._stands_since is None else awake() - self._stands_since)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """While we wait for something of our own."""
+        self._stands_since = awake()
+        try:
+            yield
+        finally:
+            self._stood, self._stands_since = self.stood, None
+
+
+@asynccontextmanager
+async def timeout(seconds: float) -> AsyncIterator[Clock]:
+    """As `asyncio.timeout`, for what somebody else does: in awake time. An infinite one costs no timer."""
+    clock = Clock()
+    if seconds == math.inf:
+        yield clock
+        return
+    loop, ends = asyncio.get_running_loop(), awake() + seconds
+    async with asyncio.timeout(None) as limit:
+        timers: list[asyncio.TimerHandle] = []
+
+        def look() -> None:
+            left = ends + clock.stood - awake()
+            if left > 0:
+                timers[:] = [loop.call_later(max(left, 0.001), look)]
+            else:
+                limit.reschedule(loop.time())
+
+        timers.append(loop.call_later(max(0.0, seconds), look))
+        try:
+            yield clock
+        finally:
+            timers[0].cancel()
+
+
+def is_to_blame(stood_before: float, seconds: float) -> bool:
+    """True when so much of the `seconds` that somebody had was lost to a stall that the failure is ours."""
+    return stood_still() - stood_before >= _OURS_SHARE * seconds
+
+
+def note_no_memory() -> None:
+    """Count it, and say so now and then."""
+    metrics.MEMORY_SHORTAGES.inc()
+    if _is_worth_a_line("process.no_memory"):
+        logger.warning("process.no_memory")
+
+
+def _note_stall(seconds: float) -> None:
+    metrics.STALLED_SECONDS.inc(seconds)
+    if _is_worth_a_line("process.stalled"):
+        logger.bind(seconds=round(seconds, 3)).warning("process.stalled")
+
+
+def _is_worth_a_line(event: str) -> bool:
+    now = time.monotonic()
+    if now - _said_at[event] < _LINE_EVERY_SECONDS:
+        return False
+    _said_at[event] = now
+    return True

@@ -1,0 +1,260 @@
+"""How much work stands there, since when, and how all leads ended: for metrics and people.
+
+Two questions, each bounded in time, neither of which reads a lead:
+
+    look       what is work or waits: read from indexes that a settled lead leaves, so it costs the
+               same with a million settled leads as with none
+    ended      how many are settled, by status: costs half a second for each million of failed,
+               skipped and never admitted ones (measured), so it is to be asked rarely
+
+Nothing is counted beyond `MOST`, and no further than `FEWER` where that takes too long: whoever has a backlog
+of millions is to see that it is large, and neither 0 nor nothing.
+
+Whoever asks gets figures of one moment or another within those seconds; nothing is locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import pymongo
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import PyMongoError
+
+from enricher.lead import Document, Status
+from enricher.queue import book
+
+LOOK_SECONDS = 2.0
+MOST, FEWER = 1_000_000, 100_000
+"""Of each count, of which several may be large: 1.2 million keys of five took 1.5 to 2.1 s on two busy cores."""
+ENDED_SECONDS = 5.0
+
+
+class Lane(StrEnum):
+    """Why a lead is work now."""
+
+    FRESH = "fresh"
+    """Pending: new, or asked for by a user."""
+    BACKFILL = "backfill"
+    """Pending, and nobody waits for it."""
+    RETRY = "retry"
+    """The time of its next attempt has come."""
+    INTERRUPTED = "interrupted"
+    """Its lease ran out: the process that had it died, or was cut off."""
+    REFRESH = "refresh"
+    """Completed long ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One lane: the leads that are work now, and since when the oldest of them is."""
+
+    leads: int = 0
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is work, and what will be."""
+
+    at: datetime
+    """By the server's clock, as all times here."""
+    lanes: Mapping[Lane, Queue]
+    processing: int = 0
+    """Leads with a lease, also with one that ran out."""
+    retrying: int = 0
+    """Leads that are to be tried again, also those whose time has come."""
+    parked: Mapping[str, int] = field(default_factory=dict)
+    """Provider -> leads among these that wait until it may be asked again; a lead may wait for two."""
+    most: int = MOST
+    """A count beyond it stands for as many or more."""
+
+    @property
+    def pending(self) -> int:
+        """Leads whose status is `pending`."""
+        return self.lanes[Lane.FRESH].leads + self.lanes[Lane.BACKFILL].leads
+
+    @property
+    def work(self) -> int:
+        """Leads that are work now."""
+        return sum(queue.leads for queue in self.lanes.values())
+
+    def age_seconds(self, lane: Lane) -> float:
+        """Of the oldest lead that is work; 0 when none is."""
+        since = self.lanes[lane].since
+        return 0.0 if since is None else max(0.0, (self.at - since).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The leads that are no work, as far as that can be told cheaply."""
+
+    total: int
+    """All documents, by the collection's own count: wrong for a while after a crash of the server."""
+    failed: int
+    skipped: int
+    without_status: int
+    """History, above all."""
+
+    def completed(self, backlog: Backlog) -> int | None:
+        """What is left over. A status that is none of ours counts here too. `None` where a part of the
+        others is not known."""
+        counted = (
+            *(queue.leads for queue in backlog.lanes.values()),
+            backlog.processing,
+            backlog.retrying,
+        )
+        if max(counted) > backlog.most:
+            return None
+        known = self.failed + self.skipped + self.without_status
+        open_ = backlog.pending + backlog.processing + backlog.retrying
+        return max(0, self.total - known - open_)
+
+
+async def look(
+    leads: AsyncCollection[Document], providers: Sequence[str] = (), most: int = MOST
+) -> Backlog:
+    """Raises DatabaseTrouble, also when it takes longer than it should to count a few."""
+    try:
+        return await _look(leads, providers, most)
+    except PyMongoError as error:
+        if not error.timeout or most <= FEWER:
+            raise
+    return await _look(leads, providers, FEWER)
+
+
+async def _look(leads: AsyncCollection[Document], providers: Sequence[str], most: int) -> Backlog:
+    with pymongo.timeout(LOOK_SECONDS):
+        hello = await leads.database.client.admin.command("hello")
+        now = hello["localTime"].replace(tzinfo=UTC)
+        found = await _together(leads, _questions(now, providers, most))
+    lanes = {
+        lane: Queue(_leads(found, lane), _since(found, f"{lane} since") or _since(found, lane))
+        for lane in Lane
+    }
+    return Backlog(
+        at=now,
+        lanes=lanes,
+        processing=_leads(found, Status.PROCESSING),
+        retrying=_leads(found, Status.RETRYING),
+        parked={name: _leads(found, f"parked {name}") for name in providers},
+        most=most,
+    )
+
+
+async def ended(leads: AsyncCollection[Document]) -> Ended | None:
+    """`None` when there are too many to be counted in time. Raises DatabaseTrouble."""
+    try:
+        return await _ended(leads)
+    except PyMongoError as error:
+        if error.timeout:
+            return None
+        raise
+
+
+async def _ended(leads: AsyncCollection[Document]) -> Ended:
+    statuses = {"failed": Status.FAILED, "skipped": Status.SKIPPED, "without_status": None}
+    questions = {
+        name: _count(name, {"enrichment_status": status}) for name, status in statuses.items()
+    }
+    with pymongo.timeout(ENDED_SECONDS):
+        total = await leads.estimated_document_count()
+        found = await _together(leads, questions)
+    return Ended(total, **{name: _leads(found, name) for name in statuses})
+
+
+# -- questions -------------------------------------------------------------------------------
+
+_Questions = dict[str, list[Document]]
+"""Name of the answer -> the stages that find it."""
+
+_DATES: Document = {"$gt": book.EPOCH}
+"""Of an index that may hold anything: dates alone."""
+
+
+def _questions(now: datetime, providers: Iterable[str], most: int = MOST) -> _Questions:
+    """A range with a fixed end is counted by its keys alone; `$$NOW` would have every lead read."""
+    pending: Document = {"enrichment_status": Status.PENDING}
+    fresh = {**pending, **book.FRESH}
+    believable = {"$gt": now - book.LONGEST_WAIT, "$lte": now}
+    asked = {
+        Lane.FRESH: _count(Lane.FRESH, fresh, most),
+        f"{Lane.FRESH} since": _first(Lane.FRESH, fresh, "enrichment.queued_at", believable),
+        Lane.BACKFILL: _behind(pending, most, believable),
+    }
+    for lane, status in _DUE.items():
+        until = {**_DATES, "$lte": now}
+        due = {"enrichment_status": status, "enrichment.due_at": until}
+        asked[lane] = _count(lane, due, most)
+        asked[f"{lane} since"] = _first(lane, due, "enrichment.due_at", believable)
+    for status in (Status.PROCESSING, Status.RETRYING):
+        waiting = {"enrichment_status": status, "enrichment.due_at": _DATES}
+        asked[status] = _count(status, waiting, most)
+    for provider in providers:
+        parked = {"enrichment_status": Status.RETRYING, "enrichment.held_by": provider}
+        asked[f"parked {provider}"] = _count(f"parked {provider}", parked, most)
+    return asked
+
+
+_DUE = {
+    Lane.RETRY: Status.RETRYING,
+    Lane.INTERRUPTED: Status.PROCESSING,
+    Lane.REFRESH: Status.COMPLETED,
+}
+
+
+def _count(name: str, match: Document, most: int | None = None) -> list[Document]:
+    limit = [] if most is None else [{"$limit": most + 1}]
+    counted = {"$group": {"_id": {"$literal": name}, "leads": {"$sum": 1}}}
+    return [{"$match": match}, *limit, counted]
+
+
+def _first(lane: Lane, match: Document, field_: str, dates: Document) -> list[Document]:
+    return [
+        {"$match": {**match, field_: dates}},
+        {"$sort": {field_: 1}},
+        {"$limit": 1},
+        {"$project": {"_id": {"$literal": f"{lane} since"}, "since": f"${field_}"}},
+    ]
+
+
+def _behind(pending: Document, most: int, dates: Document) -> list[Document]:
+    """No index has them by age; but a backfill has a thousand at most pending at a time."""
+    queued_at = "$enrichment.queued_at"
+    within = [{name: [queued_at, date]} for name, date in dates.items()]
+    is_date = book.is_type(queued_at, "date")
+    since = {"$cond": [{"$and": [is_date, *within]}, queued_at, None]}
+    return [
+        {"$match": {**pending, "enrichment.priority": {"$not": book.FRESH["enrichment.priority"]}}},
+        {"$limit": most + 1},
+        {
+            "$group": {
+                "_id": {"$literal": Lane.BACKFILL},
+                "leads": {"$sum": 1},
+                "since": {"$min": since},
+            }
+        },
+    ]
+
+
+async def _together(
+    leads: AsyncCollection[Document], questions: _Questions
+) -> dict[str, dict[str, Any]]:
+    """All in one round trip; what has no answer is not there."""
+    first, *others = questions.values()
+    unions = [{"$unionWith": {"coll": leads.name, "pipeline": each}} for each in others]
+    cursor = await leads.aggregate([*first, *unions], batchSize=len(questions) + 1)
+    return {answer["_id"]: answer async for answer in cursor}
+
+
+def _leads(found: Mapping[str, dict[str, Any]], name: str) -> int:
+    return int(found.get(name, {}).get("leads", 0))
+
+
+def _since(found: Mapping[str, dict[str, Any]], name: str) -> datetime | None:
+    since = found.get(name, {}).get("since")
+    return since if isinstance(since, datetime) else None

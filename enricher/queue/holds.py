@@ -1,0 +1,134 @@
+"""Brings leads back that a provider had no time for, now that it has again.
+
+Thousands may wait until the end of a hold: a used-up budget, an open circuit. All at once they would
+only fill the queue. So their due times are spread over as long as the provider takes for that many,
+the more urgent ones first; and nobody's is put off. A million may wait, so they are written in batches:
+one update of them all takes longer than any operation may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pymongo
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError, DocumentTooLarge, WriteError
+
+from enricher.lead import Document, LeadId, Status
+from enricher.mongo.collation import UpdateOne
+from enricher.mongo.refusal import is_refusal, refusals
+from enricher.queue import book
+from enricher.queue.apart import Apart, Step
+from enricher.queue.doubled import ONCE
+
+_MOST_BANDS = 20
+_BATCH = 1000
+_COUNT_SECONDS = 600.0
+"""In place of the usual bound on an operation: the leads that are held are all read once."""
+_SLOWEST = 1 / 3600
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """Leads of about one urgency."""
+
+    lowest: float
+    count: int
+
+
+async def bring_back(
+    collection: AsyncCollection[Document],
+    provider: str,
+    per_second: float,
+    stop: asyncio.Event | None = None,
+    apart: Apart | None = None,
+) -> int:
+    """Leads held by `provider` are due within the time that it takes for them; returns how many.
+
+    They no longer count as held by it: of several daemons that notice, one brings each back. Ends
+    early at `stop`; the others are due when they were, and so is one that somebody's transaction holds.
+    Raises DatabaseTrouble, and is safe to repeat.
+    """
+    held = {
+        "enrichment_status": Status.RETRYING,
+        "enrichment.held_by": provider,
+        "enrichment.due_at": {"$gt": book.EPOCH},
+        **ONCE,
+    }
+    bands = await _bands(collection, held)
+    if not bands:
+        return 0
+    update = _spread(bands, provider, 1000 / max(per_second, _SLOWEST))
+
+    async def write(ids: Sequence[LeadId]) -> int:
+        return await _write(collection, ids, held, update)
+
+    step = Step("call_back", collection, write, lambda id_: id_)
+    apart = apart or Apart()
+    brought = 0
+    async with collection.find(held, {"_id": 1}, batch_size=_BATCH) as found:
+        while (batch := await found.to_list(_BATCH)) and not (stop and stop.is_set()):
+            ids = [each["_id"] for each in batch]
+            written = await apart.write(step, ids)
+            brought += sum(changed for _, changed in written.parts)
+    return brought
+
+
+async def _write(
+    collection: AsyncCollection[Document],
+    ids: Sequence[LeadId],
+    held: Document,
+    update: book.Pipeline,
+) -> int:
+    """Returns how many changed. One that the database refuses stays as it is, and holds up no other."""
+    updates = [UpdateOne({"_id": id_, **held}, update) for id_ in ids]
+    try:
+        these = {"_id": {"$in": list(ids)}, **held}
+        return (await collection.update_many(these, update)).modified_count
+    except (DocumentTooLarge, WriteError) as error:
+        if isinstance(error, WriteError) and not is_refusal(error):
+            raise
+    try:
+        return (await collection.bulk_write(updates, ordered=False)).modified_count
+    except BulkWriteError as error:
+        refusals(error)
+        return int(error.details["nModified"])
+
+
+async def _bands(collection: AsyncCollection[Document], held: Document) -> list[_Band]:
+    """The most urgent first. A priority may be any number, so that each lead has its own."""
+    counted = {"$group": {"_id": book.PRIORITY, "count": {"$sum": 1}}}
+    with pymongo.timeout(_COUNT_SECONDS):
+        found = await collection.aggregate([{"$match": held}, counted, {"$sort": {"_id": -1}}])
+        bands = [_Band(each["_id"], each["count"]) async for each in found]
+    if len(bands) <= _MOST_BANDS:
+        return bands
+    return _joined(bands, sum(band.count for band in bands) / _MOST_BANDS)
+
+
+def _joined(bands: Sequence[_Band], enough: float) -> list[_Band]:
+    joined = [bands[0]]
+    for band in bands[1:]:
+        if joined[-1].count < enough:
+            joined[-1] = _Band(band.lowest, joined[-1].count + band.count)
+        else:
+            joined.append(band)
+    return joined
+
+
+def _spread(bands: Sequence[_Band], provider: str, milliseconds_each: float) -> book.Pipeline:
+    branches, begins = [], 0.0
+    for band in bands:
+        lasts = band.count * milliseconds_each
+        within = {"$add": [begins, {"$multiply": [{"$rand": {}}, lasts]}]}
+        branches.append({"case": {"$gte": [book.PRIORITY, band.lowest]}, "then": within})
+        begins += lasts
+    after = {"$toLong": {"$switch": {"branches": branches, "default": begins}}}
+    others = {"$setDifference": ["$enrichment.held_by", [{"$literal": provider}]]}
+    values = {
+        "due_at": {"$min": ["$enrichment.due_at", {"$add": ["$$NOW", after]}]},
+        "held_by": {"$cond": [{"$isArray": "$enrichment.held_by"}, others, []]},
+    }
+    return [{"$set": {"enrichment": book.book_with(values)}}]

@@ -1,0 +1,276 @@
+"""Which leads are next, and in what order.
+
+    due        retries and leases that ran out: up to half of the slots
+    pending    by priority, the oldest among equals
+    behind     what nobody is waiting for: a backfill's retries, and the refresh
+
+A backfilled lead that is pending stands in the second lane, with a priority below all others (see
+`book.behind`), so that it comes after every fresh one whatever its own priority is. Every tenth
+claim takes the oldest fresh leads first, or a cold one would never come while warm ones do.
+
+**Under pressure** (leads in work already wait for a provider's limit) only those are taken that are
+more urgent than who waits: the others would stand in one queue instead of another, with a lease on
+them. For each nine leads that go ahead that way, the oldest is taken as well.
+
+**A lead that may kill its process** is worked on one at a time: the others that were in work with it
+each time would else use up their attempts for its sake.
+
+Each lane reads keys of leads that are work, and of no more than it may take. While the indexes are
+being built there is one lane, of the leads that were heard of (`heard.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Container, Sized
+from dataclasses import dataclass
+from typing import Protocol
+
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.lead import Document, Status
+from enricher.queue import book
+from enricher.queue.doubled import DOUBLED_NAMES
+from enricher.queue.heard import Heard
+
+OLDEST = "oldest"
+"""The lane of a lead that is taken for its age, ahead of more urgent ones."""
+
+_OLDEST_FIRST_EVERY = 10
+_WIDEST = 32
+_WIDEST_WITH_MANY_SLOTS = 8
+_FAR_ENOUGH = 256
+"""Leads: a look further than that costs the server more than the claims that are lost."""
+_NARROW_AFTER = 16
+"""Claims in a row that lost nothing: others do not go away because one claim met none of them."""
+_ONE_BATCH = 10_000
+"""More than all lanes hold: the driver's 101 would make it two round trips."""
+_MOST_SUSPECTS = 1000
+_DUE_AT_A_GLANCE = 200
+"""The due leads among which urgent ones are looked for: they are read in the order of their time."""
+
+_DUE_NOW: Document = {
+    # The lower bound keeps out a missing field, which sorts below every date.
+    "enrichment.due_at": {"$gt": book.EPOCH},
+    "$expr": {"$lte": ["$enrichment.due_at", "$$NOW"]},
+}
+_PENDING: Document = {"enrichment_status": Status.PENDING}
+_FRESH: Document = {**_PENDING, **book.FRESH}
+_DUE: Document = {
+    "enrichment_status": {
+        "$in": [Status.PROCESSING, Status.RETRYING, Status.FAILED, Status.SKIPPED]
+    },
+    **_DUE_NOW,
+}
+_REFRESH: Document = {"enrichment_status": Status.COMPLETED, **_DUE_NOW}
+_TO_COME: Document = {
+    "enrichment_status": {"$in": [Status.PENDING, Status.PROCESSING, Status.RETRYING]}
+}
+CLAIMABLE: Document = {"$or": [_PENDING, _DUE, _REFRESH]}
+"""A lead that is work, by the server's clock: what every lane reads some of, and a claim insists on."""
+
+_BY_PRIORITY = {"enrichment.priority": -1, "enrichment.queued_at": 1}
+_BY_AGE = {"enrichment.queued_at": 1}
+_BY_TIME = {"enrichment.due_at": 1}
+
+_Lane = list[Document]
+"""The stages that read one lane."""
+
+
+class SetAside(Container[bytes], Sized, Protocol):
+    """Keys (`book.id_key`) of leads that cannot be taken."""
+
+
+@dataclass(slots=True)
+class Lanes:
+    """The order of one process's claims. It remembers contention, and whose turn it is."""
+
+    collection: AsyncCollection[Document]
+    random: random.Random
+    suspect_after: int = 3
+    """Deaths of its process in a row after which a lead is worked on alone."""
+    claims: int = 0
+    width: int = 1
+    """Times the slots: how far it looks when others take the head of the queue."""
+    undisturbed: int = 0
+    """Claims in a row that lost (nearly) nothing."""
+    waiting_suspects: int = 0
+    """That the last read saw and left out: the next one reads past them."""
+    too_long: int = 0
+    """Leads that the last read saw whose `_id` is too long; the next one reads past them."""
+    ahead: int = 0
+    """Leads taken under pressure since the oldest had a turn."""
+    heard: Heard | None = None
+    """In place of the indexes, while these are being built."""
+
+    async def next(
+        self, slots: int, above: float | None, aside: SetAside, suspects: int = 1
+    ) -> list[Document]:
+        """Up to `slots` candidates in one round trip, the most deserving first.
+
+        `above`: under pressure, the urgency of those that wait. At most so many `suspects` are
+        among them: leads that were in work each time when their process died, `suspect_after` times.
+        """
+        # Twice, so that a few reads get past any number of them.
+        window = self._window(slots) + len(aside) + 2 * (self.waiting_suspects + self.too_long)
+        if self.heard is not None:
+            found = await self._read_heard(self.heard, window, above, aside)
+            return self._in_order(self._few_suspects(found, suspects))[:slots]
+        if above is None:
+            self.claims += 1
+            found = self._few_suspects(await self._read(self._all(window), aside), suspects)
+            return self._pick(found, slots)
+        turns = min(self.ahead // (_OLDEST_FIRST_EVERY - 1), 1 + slots // _OLDEST_FIRST_EVERY)
+        lanes = _urgent(above, window) + (_oldest(turns + len(aside)) if turns else [])
+        found = self._few_suspects(await self._read(lanes, aside), suspects)
+        return self._pick_urgent(found, slots, turns)
+
+    def _few_suspects(self, found: list[Document], most: int) -> list[Document]:
+        """The others take no place from anybody, however many stand there, and may be forged."""
+        suspected = [each for each in found if each["interruptions"] >= self.suspect_after]
+        keys = list(dict.fromkeys(book.id_key(each["_id"]) for each in suspected))
+        self.waiting_suspects = min(_MOST_SUSPECTS, len(keys[most:]))
+        left_out = set(keys[most:])
+        return [each for each in found if book.id_key(each["_id"]) not in left_out]
+
+    def _window(self, slots: int) -> int:
+        return min(slots * self.width, max(slots * _WIDEST_WITH_MANY_SLOTS, _FAR_ENOUGH))
+
+    def contended(self, lost: int, candidates: int) -> None:
+        """How many of the candidates others were quicker to take. Past a lone one there is nothing to
+        look for."""
+        if candidates > 1 and lost * 10 > candidates:
+            self.width, self.undisturbed = min(_WIDEST, self.width * 2), 0
+            return
+        self.undisturbed += 1
+        if self.undisturbed >= _NARROW_AFTER:
+            self.width, self.undisturbed = max(1, self.width // 2), 0
+
+    async def _read(self, lanes: list[_Lane], aside: SetAside) -> list[Document]:
+        first, *others = lanes
+        name = self.collection.name
+        unions = [{"$unionWith": {"coll": name, "pipeline": lane}} for lane in others]
+        cursor = await self.collection.aggregate([*first, *unions], batchSize=_ONE_BATCH)
+        found: list[Document] = await cursor.to_list()
+        fitting = [each for each in found if "too_long" not in each]
+        self.too_long = len(found) - len(fitting)
+        return [each for each in fitting if book.id_key(each["_id"]) not in aside]
+
+    async def _read_heard(
+        self, heard: Heard, window: int, above: float | None, aside: SetAside
+    ) -> list[Document]:
+        found: list[Document] = []
+        for ids in heard.glances():
+            these: Document = {"_id": {"$in": ids}}
+            lane = _lane("pending", {**these, **CLAIMABLE}, _BY_PRIORITY, window)
+            read = await self._read([lane], aside)
+            found += [each for each in read if above is None or rank_of(each) > above]
+            if len(found) >= window:
+                break
+            open_ = await self.collection.find({**these, **_TO_COME}, {"_id": 1}).to_list()
+            heard.keep(ids, {book.id_key(each["_id"]) for each in [*read, *open_]})
+        found.sort(key=rank_of, reverse=True)
+        return found[:window]
+
+    # -- in ordinary times -----------------------------------------------------------------
+
+    @property
+    def _is_for_the_oldest(self) -> bool:
+        return self.claims % _OLDEST_FIRST_EVERY == 0
+
+    def _all(self, window: int) -> list[_Lane]:
+        lanes = [
+            _lane("pending", _PENDING, _BY_PRIORITY, window),
+            _lane("due", _DUE, _BY_TIME, window),
+            _lane("refresh", _REFRESH, _BY_TIME, window),
+        ]
+        if self._is_for_the_oldest:
+            lanes.insert(0, _lane(OLDEST, _FRESH, _BY_AGE, window))
+        return lanes
+
+    def _pick(self, found: list[Document], slots: int) -> list[Document]:
+        """Interrupted and retried work takes up to half of the slots, then pending, then the rest."""
+        oldest, pending, due, refresh = (
+            self._in_order([c for c in found if c["lane"] == name])
+            for name in (OLDEST, "pending", "due", "refresh")
+        )
+        waited_for = [c for c in due if rank_of(c) > book.BEHIND]
+        behind = [c for c in due if rank_of(c) <= book.BEHIND]
+        # An odd slot goes to each side in turn, or a lone one would never be for pending leads.
+        promised = (slots + self.claims % 2) // 2
+        first, later = waited_for[:promised], waited_for[promised:]
+        queue = oldest + [c for c in pending if rank_of(c) > book.BEHIND]
+        backfilled = [c for c in pending if rank_of(c) <= book.BEHIND]
+        return _each_once(first + queue + later + backfilled + behind + refresh)[:slots]
+
+    def _in_order(self, candidates: list[Document]) -> list[Document]:
+        """As they were read; under contention at random within equal priority, unless it is the
+        turn of the oldest, whatever their priority."""
+        if self.width > 1:
+            self.random.shuffle(candidates)
+            if not self._is_for_the_oldest:
+                candidates.sort(key=rank_of, reverse=True)
+        return candidates
+
+    # -- under pressure --------------------------------------------------------------------
+
+    def _pick_urgent(self, found: list[Document], slots: int, turns: int) -> list[Document]:
+        by_age = sorted((c for c in found if c["lane"] == OLDEST), key=_since)
+        oldest = [c for c in by_age if rank_of(c) > book.BEHIND][:turns]
+        urgent = self._in_order([c for c in found if c["lane"] != OLDEST])
+        urgent.sort(key=rank_of, reverse=True)
+        picked = _each_once(urgent[: slots - len(oldest)] + oldest)
+        self.ahead = 0 if turns else self.ahead
+        self.ahead += sum(c["lane"] != OLDEST for c in picked)
+        return picked
+
+
+def _urgent(above: float, window: int) -> list[_Lane]:
+    pending = {**_PENDING, "enrichment.priority": {"$gt": above}}
+    due = _lane("due", _DUE, _BY_TIME, max(window, _DUE_AT_A_GLANCE))
+    return [
+        _lane("pending", pending, _BY_PRIORITY, window),
+        [*due, {"$match": {"priority": {"$gt": above}}}],
+    ]
+
+
+def _oldest(window: int) -> list[_Lane]:
+    return [
+        _lane(OLDEST, _DUE, _BY_TIME, window),
+        _lane(OLDEST, _FRESH, _BY_AGE, window),
+    ]
+
+
+def _lane(name: str, match: Document, sort: Document, window: int) -> _Lane:
+    since = f"${next(reversed(sort))}"
+    project = {
+        **book.ID_OR_WHY_NOT,
+        "since": {"$convert": {"input": since, "to": "long", "onError": 0, "onNull": 0}},
+        "token": book.TOKEN,
+        "status": "$enrichment_status",
+        "priority": book.PRIORITY,
+        "interruptions": book.INTERRUPTIONS,
+        "lane": {"$literal": name},
+        "names": DOUBLED_NAMES,
+        "bytes": book.DATA_BYTES,
+    }
+    return [{"$match": match}, {"$sort": sort}, {"$limit": window}, {"$project": project}]
+
+
+def rank_of(read: Document) -> float:
+    """The priority of a lead that was read with `book.PRIORITY`, in the order of the index."""
+    rank: float = read["priority"]
+    return -math.inf if math.isnan(rank) else rank
+
+
+def _since(candidate: Document) -> int:
+    since: int = candidate["since"]
+    return since
+
+
+def _each_once(candidates: list[Document]) -> list[Document]:
+    firsts: dict[bytes, Document] = {}
+    for each in candidates:
+        firsts.setdefault(book.id_key(each["_id"]), each)
+    return list(firsts.values())

@@ -1,0 +1,465 @@
+"""Admit, claim, renew and release leads. The page on leases and fencing.
+
+**The collection is the queue.** A lead is work when its status is `pending`, or when
+`enrichment.due_at` has passed. That one rule covers new leads, a user's wish, retries, leases that
+ran out and the refresh; nothing else ever makes a lead work, and no list of work lives anywhere else.
+
+**A claim** takes three round trips for a whole batch: read candidates; one `update_many` of these
+ids, which takes each lead that is still work at that moment and no other; read back, by a claim id
+that no other claim has ever used, which of them are ours. What cannot be read back was not claimed,
+whatever the write's own answer was: a dropped connection, a time-out and a failed write concern all
+end in the same question to the database. An update for each lead costs the server six times as much
+(0.47 against 0.08 ms of CPU a lead, batches of 64, MongoDB 6.0), for it parses the same expressions
+each time. A lone lead is taken and read back by one command instead, and one that was just admitted, where
+there is no other work, without a search. An update for each is only the second try: after a refusal of one of the leads, which ends an
+`update_many`, and after a broken connection, when the driver repeats single updates but no
+`update_many`.
+
+**A lease** runs until `enrichment.due_at`, by the server's clock, and is renewed by a heartbeat.
+When it runs out the lead is simply due, and anyone may claim it: nobody has to notice a death. The
+local deadline is counted from the moment the claim or renewal was *sent*, so it is never later
+than the database's; past it a worker stops of its own accord. A failed heartbeat alone proves
+nothing about ownership, and work goes on.
+
+**Fencing.** Every claim raises `token` and brings a fresh `claim_id`, and every later write of that
+worker filters on both and on the status still being `processing`. A worker that was paused, cut
+off or declared dead can therefore write nothing, however late it wakes. The claim id is needed
+besides the token because a writer may replace the whole document, whose tokens then begin again.
+A user's `pending` takes the status away from under the worker and fences it out the same way.
+
+**Attempts** are counted at the claim, so that a lead that kills its process each time still ends
+as `failed`; release and snooze give the attempt back.
+
+**Contention.** Daemons that read the same candidates in the same order would all fight for the
+head. So a daemon that lost candidates to others reads a wider window next time and takes from it
+at random, within equal priority; after some claims in peace it takes exactly the head again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from random import Random
+
+from loguru import logger
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    DocumentTooLarge,
+    OperationFailure,
+    PyMongoError,
+    WriteError,
+)
+
+from enricher.lead import Document, Lead, LeadId, Lease, Status
+from enricher.mongo.collation import UpdateOne
+from enricher.mongo.refusal import is_denied, is_refusal, may_do_one_by_one, refusals
+from enricher.mongo.secret import Keyring
+from enricher.queue import book
+from enricher.queue.apart import Apart, Parted, Step
+from enricher.queue.aside import Aside
+from enricher.queue.doubled import ONCE, Doubles
+from enricher.queue.fatal import Fatal
+from enricher.queue.heard import Heard
+from enricher.queue.indexes import BY_ID
+from enricher.queue.inputs import INPUTS, text_or_null
+from enricher.queue.lanes import CLAIMABLE, OLDEST, Lanes
+from enricher.queue.lease import CLAIMED, fence, lease_of
+from enricher.queue.unmoved import UNADMITTED
+
+_NOTHING: Document = {"$literal": None}
+_NO_SHARD_KEY = 61
+_LOOK_FOR_TOO_LONG_SECONDS = 10.0
+"""It reads all that is work."""
+_TOO_LONG = f"The _id is longer than {book.LONGEST_ID_BYTES:,} bytes."
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One batch: the leases won, and how many candidates others were quicker to take."""
+
+    leases: list[Lease]
+    lost: int = 0
+    asked: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """True when as many candidates stood there as were asked for: there is more work."""
+        return len(self.leases) + self.lost >= self.asked > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Of how many leads it held still, and how many of them changed."""
+
+    matched: int
+    changed: int
+
+
+@dataclass(slots=True)
+class Leads:
+    """The leads collection as a queue. One instance per process; it remembers contention."""
+
+    collection: AsyncCollection[Document]
+    holder: str
+    lease: timedelta
+    rank: book.Expression
+    """Priority expression, from `book.priority`."""
+    random: Random = field(default_factory=Random)
+    account: book.Expression = field(default_factory=_NOTHING.copy)
+    plan: book.Expression = field(default_factory=_NOTHING.copy)
+    """Expressions for whose lead it is: `book.account`, `book.plan`."""
+    keyring: Keyring | None = None
+    suspect_after: int = 3
+    """Deaths of its process in a row after which a lead is worked on alone: as many as there are
+    retries, so that this is its last attempt."""
+    lanes: Lanes = field(init=False)
+    aside: Aside = field(default_factory=Aside)
+    apart: Apart = field(default_factory=Apart)
+    unadmitted: dict[bytes, LeadId] = field(default_factory=dict)
+    """Key -> new leads that somebody's transaction keeps from being admitted."""
+    by_id: str = BY_ID
+    """Name of the index by which a lead is found, from `Indexes`."""
+    is_sharded: bool = False
+    """By another key than the id: then a lone lead is claimed as several are."""
+    doubles: Doubles = field(init=False)
+    fatal: Fatal = field(init=False)
+    _next_look_for_too_long: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self.doubles = Doubles(self.collection, self.aside)
+        self.fatal = self.apart.fatal = Fatal(self.collection, self.aside)
+        self.lanes = Lanes(self.collection, self.random, self.suspect_after)
+
+    def is_suspect(self, lead: Lead) -> bool:
+        """Its process died with it each time: it may be the cause."""
+        return lead.interruptions >= self.suspect_after
+
+    def go_by_what_is_heard(self, is_without_indexes: bool) -> None:
+        """To search without the indexes would read every lead."""
+        if not is_without_indexes:
+            self.lanes.heard = None
+        elif self.lanes.heard is None:
+            self.lanes.heard = Heard()
+
+    def hear_of(self, ids: Collection[LeadId]) -> None:
+        """They may be work; of use only without indexes."""
+        if self.lanes.heard is not None:
+            self.lanes.heard.add(ids)
+
+    # -- admission -------------------------------------------------------------------------
+
+    async def admit(self, ids: Collection[LeadId]) -> int:
+        """Missing status -> `pending`, and the priority computed. Idempotent.
+
+        Returns how many leads changed, or fewer where one of them cannot be written (too large,
+        refused by a validator): that one is logged and left alone, the others are admitted. Nor does
+        one that is blocked hold up the others: it stays in `unadmitted`, for `admit_blocked`.
+        """
+        if not ids:
+            return 0
+        return _total(await self._admit(ids)).changed
+
+    async def _admit(self, ids: Collection[LeadId]) -> Parted[LeadId, Written]:
+        only = {"$and": [UNADMITTED, ONCE]}
+        parted = await self._write(list(ids), only, book.admission(self.rank), "admit")
+        blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
+        self.unadmitted |= {book.id_key(id_): id_ for id_ in blocked}
+        if _total(parted).matched + len(parted.blocked) < len(ids):
+            await self.doubles.look(ids)
+        self.hear_of(ids)
+        await self.aside.put_unreadable(self.collection, ids)
+        return parted
+
+    async def look_for_fatal(self) -> None:
+        """What is on record of leads that end the server. Who was taken back may never have been admitted."""
+        taken_back = await self.fatal.look()
+        self.unadmitted |= {book.id_key(id_): id_ for id_ in taken_back}
+
+    async def admit_blocked(self) -> int:
+        """Once more those that were blocked."""
+        trying = dict(self.unadmitted)
+        parted = await self._admit(list(trying.values()))
+        blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
+        for key in trying.keys() - set(map(book.id_key, blocked)):
+            self.unadmitted.pop(key, None)
+        return _total(parted).changed
+
+    async def take_up(
+        self, ids: Collection[LeadId], only: Document, how: book.Pipeline | None = None
+    ) -> int:
+        """Leads that nobody moves, as far as they still match `only`: work again, unless `how` says."""
+        how = how or book.admission(self.rank)
+        if not ids:
+            return 0
+        return _total(await self._write(list(ids), {"$and": [only, ONCE]}, how, "sweep")).changed
+
+    async def claim_new(self, id_: LeadId) -> Lease | None:
+        """One that was just admitted for the first time, without a search: for when there is no other
+        work, so that no order has to be kept. `None` when it must go the usual way."""
+        taken = await self._take_one(id_, {**book.NEW, **ONCE}, uuid.uuid4().hex, time.monotonic())
+        leases = taken[1] if taken else []
+        return next((lease for lease in leases if lease.deadline > time.monotonic()), None)
+
+    # -- claiming --------------------------------------------------------------------------
+
+    async def claim(
+        self, slots: int, above: float | None = None, suspects: int = 1, data_in_work: int = 0
+    ) -> Claimed:
+        """Claim up to `slots` leads: see the page above. At most so many `suspects` are among them.
+
+        With `above`, the urgency of those that wait for a limit, only what is more urgent; now and
+        then the oldest lead comes with them, and counts as being that urgent. `data_in_work`: bytes of
+        data that the leads in work have, which leave that much less room for others.
+        """
+        self.aside.end()
+        found = await self.lanes.next(slots, above, self.aside, suspects)
+        await self._fail_too_long()
+        found = await self.doubles.without(found)
+        candidates = book.within_one_command(book.within_room(found, data_in_work))
+        slots = len(candidates) if candidates and len(candidates) < len(found) else slots
+        if not candidates:
+            return Claimed([], asked=slots)
+        claim_id = uuid.uuid4().hex
+        sent = time.monotonic()
+        was_answered, leases = await self._take([c["_id"] for c in candidates], claim_id, sent)
+        # A process that slept meanwhile would pay for calls about leads that others have by now.
+        leases = [lease for lease in leases if lease.deadline > time.monotonic()]
+        won = {book.id_key(lease.lead_id): lease for lease in leases}
+        lost = [c for c in candidates if book.id_key(c["_id"]) not in won]
+        self.lanes.contended(len(lost), len(candidates))
+        await self.aside.give_up_on_stuck(self.collection, lost if was_answered else [])
+        if above is not None:
+            _bring_forward([c for c in candidates if c["lane"] == OLDEST], won, above)
+        return Claimed(leases, len(lost), slots)
+
+    async def _fail_too_long(self) -> None:
+        """Leads in the queue whose `_id` is too long: said on themselves, by an update that names none."""
+        now = time.monotonic()
+        if not self.lanes.too_long or now < self._next_look_for_too_long:
+            return
+        self._next_look_for_too_long = now + _LOOK_FOR_TOO_LONG_SECONDS
+        update = {
+            "$set": {"enrichment_status": Status.FAILED, "enrichment_error": _TOO_LONG},
+            "$unset": {"enrichment.due_at": ""},
+            "$currentDate": {"updated_at": True},
+        }
+        these = {"$and": [CLAIMABLE, book.WITH_TOO_LONG_ID, ONCE]}
+        failed = await self.collection.update_many(these, update)
+        self.aside.tell_too_long(failed.modified_count, "claim")
+
+    async def _take(
+        self, ids: Sequence[LeadId], claim_id: str, sent: float
+    ) -> tuple[bool, list[Lease]]:
+        """Whether the server answered for each lead, and those that are ours."""
+        is_alone = len(ids) == 1 and not self.is_sharded
+        if is_alone and (taken := await self._take_one(ids[0], CLAIMABLE, claim_id, sent)):
+            return taken
+        was_answered = await self._compare_and_set(ids, self._claiming(claim_id))
+        return was_answered, await self._read_back(ids, claim_id, sent)
+
+    def _is_refused(self, error: PyMongoError) -> bool:
+        """The server wrote nothing and will not; what is wrong with the lead is found out elsewhere."""
+        self.is_sharded |= isinstance(error, OperationFailure) and error.code == _NO_SHARD_KEY
+        return isinstance(error, OperationFailure) and is_refusal(error)
+
+    def _claiming(self, claim_id: str) -> book.Pipeline:
+        return book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)
+
+    async def _take_one(
+        self, id_: LeadId, only: Document, claim_id: str, sent: float
+    ) -> tuple[bool, list[Lease]] | None:
+        """As `_take`; `None` when the server refused. Who inserts a lead into an idle system waits for
+        each round trip: this saves one."""
+        tries = 0
+
+        async def take(_: Sequence[LeadId]) -> Document | None:
+            nonlocal tries
+            tries += 1
+            return await self.collection.find_one_and_update(
+                {"_id": id_, **only},
+                self._claiming(claim_id),
+                self._of_a_lease,
+                hint=self.by_id,
+                return_document=ReturnDocument.AFTER,
+            )
+
+        try:
+            written = await self.apart.write(Step("claim", self.collection, take, _same), [id_])
+        except PyMongoError as error:
+            if is_denied(error):
+                raise
+            if self._is_refused(error):
+                return None
+            _tell_unknown(error)  # to try it again would take as long again
+            return False, await self._read_back([id_], claim_id, sent)
+        if written.blocked:
+            self.aside.put_off(written.blocked)
+            return False, await self._read_back([id_], claim_id, sent)
+        document = written.parts[0][1]
+        if document is None and tries == 1:
+            return True, []
+        if document is None or document.get("claim_id") != claim_id:
+            # An earlier try whose answer came too late may have taken it. And what the driver had to send
+            # twice is answered with the lead as it stands, not as asked.
+            return True, await self._read_back([id_], claim_id, sent)
+        return True, self._leased([document], claim_id, sent)
+
+    async def _compare_and_set(self, ids: Sequence[LeadId], claiming: book.Pipeline) -> bool:
+        """True when the server answered for each lead; False when the outcome is open."""
+        try:
+            written = await self._write(ids, CLAIMABLE, claiming, "claim")
+        except PyMongoError as error:
+            if is_denied(error):
+                raise
+            _tell_unknown(error)
+            return False
+        self.aside.put_off(written.blocked)
+        return not written.blocked
+
+    async def _read_back(self, ids: Iterable[LeadId], claim_id: str, sent: float) -> list[Lease]:
+        ours = {
+            "_id": {"$in": list(ids)},
+            "enrichment.claim_id": claim_id,
+            "enrichment_status": Status.PROCESSING,
+        }
+        found = await self.collection.find(ours, self._of_a_lease).to_list()
+        return self._leased(found, claim_id, sent)
+
+    @property
+    def _of_a_lease(self) -> Document:
+        return {**CLAIMED, "account": self.account, "plan": self.plan}
+
+    def _leased(self, documents: Iterable[Document], claim_id: str, sent: float) -> list[Lease]:
+        deadline = sent + self.lease.total_seconds()
+        leases = [lease_of(document, claim_id, deadline, self.keyring) for document in documents]
+        return [lease for lease in leases if lease is not None]
+
+    # -- writing many ----------------------------------------------------------------------
+
+    async def _write(
+        self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
+    ) -> Parted[LeadId, Written]:
+        """Write to those of these leads for which `only` holds still."""
+
+        async def write(some: Sequence[LeadId]) -> Written:
+            return await self._write_together(some, only, pipeline, step)
+
+        return await self.apart.write(Step(step, self.collection, write, _same), ids)
+
+    async def _write_together(
+        self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
+    ) -> Written:
+        these = {"_id": {"$in": ids}, **only}
+        try:
+            done = await self.collection.update_many(these, pipeline, hint=self.by_id)
+        except (AutoReconnect, DocumentTooLarge, WriteError) as error:
+            if not may_do_one_by_one(error):
+                raise
+            return await self._one_by_one(ids, only, pipeline, step)
+        return Written(done.matched_count, done.modified_count)
+
+    async def _one_by_one(
+        self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
+    ) -> Written:
+        """One of them cannot be written, or the connection broke, or the ids are too long for one
+        command: what the driver tries again and divides, and what tells which one it is. Leads that
+        are written by now stay as they are: `only` no longer holds for them."""
+        updates = [UpdateOne({"_id": id_, **only}, pipeline) for id_ in ids]
+        try:
+            done = await self.collection.bulk_write(updates, ordered=False)
+        except BulkWriteError as error:
+            for refusal in refusals(error):
+                self.aside.put(ids[refusal.position], refusal.code, step)
+            return Written(int(error.details["nMatched"]), int(error.details["nModified"]))
+        return Written(done.matched_count, done.modified_count)
+
+    # -- leases ----------------------------------------------------------------------------
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Renew all in one round trip (two if any is gone); returns those that were lost.
+
+        On success each kept lease's local deadline moves to `lease` from when this was sent.
+        """
+        if not leases:
+            return []
+        sent = time.monotonic()
+        step = Step("renew", self.collection, self._renew, _lead_of)
+        written = await self.apart.write(step, leases)
+        renewed = {id(lease): lease for part, _ in written.parts for lease in part}
+        matched = sum(matched for _, (matched, _) in written.parts)
+        lost = [] if matched == len(leases) else await self._not_ours(leases)
+        refused = [lease for _, (_, refused) in written.parts for lease in refused]
+        for lease in [*lost, *refused]:
+            renewed.pop(id(lease), None)
+        for lease in renewed.values():
+            lease.deadline = sent + self.lease.total_seconds()
+        return lost
+
+    async def _renew(self, leases: Sequence[Lease]) -> tuple[int, Sequence[Lease]]:
+        """How many were ours, and those that the database refuses to write."""
+        renewal = book.renewal(self.lease)
+        updates = [UpdateOne({**fence(lease), **ONCE}, renewal) for lease in leases]
+        try:
+            return (await self.collection.bulk_write(updates, ordered=False)).matched_count, []
+        except BulkWriteError as error:
+            refused = [leases[refusal.position] for refusal in refusals(error)]
+            return error.details["nMatched"], refused
+
+    def is_held_up(self, leases: Iterable[Lease]) -> bool:
+        """Whether one of them was blocked at the last beat."""
+        return bool(self.apart.among(leases, lambda lease: book.id_key(lease.lead_id)))
+
+    async def _not_ours(self, leases: Sequence[Lease]) -> list[Lease]:
+        ids = [lease.lead_id for lease in leases]
+        held = {"_id": {"$in": ids}, "enrichment_status": Status.PROCESSING}
+        found = await self.collection.find(
+            held, {"claim_id": text_or_null("$enrichment.claim_id")}
+        ).to_list()
+        # As text: what a writer put in place of our book-keeping may be of any type.
+        ours = {(book.id_key(lead["_id"]), str(lead.get("claim_id"))) for lead in found}
+        return [each for each in leases if (book.id_key(each.lead_id), each.claim_id) not in ours]
+
+    async def release(self, leases: Sequence[Lease]) -> int:
+        """Give leads back unworked: `pending` at once, and the attempt does not count."""
+        if not leases:
+            return 0
+        step = Step("release", self.collection, self._give_back, _lead_of)
+        return sum(released for _, released in (await self.apart.write(step, leases)).parts)
+
+    async def _give_back(self, leases: Sequence[Lease]) -> int:
+        giving_back = book.requeueing(released=True)
+        updates = [UpdateOne({**fence(lease), **ONCE}, giving_back) for lease in leases]
+        return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+
+
+def _same(id_: LeadId) -> LeadId:
+    return id_
+
+
+def _lead_of(lease: Lease) -> LeadId:
+    return lease.lead_id
+
+
+def _total(parted: Parted[LeadId, Written]) -> Written:
+    written = [each for _, each in parted.parts]
+    return Written(sum(each.matched for each in written), sum(each.changed for each in written))
+
+
+def _tell_unknown(error: PyMongoError) -> None:
+    """The outcome is open (connection, time-out, write concern): the read-back answers it."""
+    logger.bind(error=type(error).__name__).warning("claim.unknown")
+
+
+def _bring_forward(aged: list[Document], won: dict[bytes, Lease], urgency: float) -> None:
+    """Or it would have a slot, and wait there until its time is up behind all that are more urgent."""
+    for candidate in aged:
+        if lease := won.get(book.id_key(candidate["_id"])):
+            urgency = max(urgency, lease.lead.priority)
+            lease.lead = replace(lease.lead, priority=urgency)

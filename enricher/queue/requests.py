@@ -1,0 +1,160 @@
+"""Asking for enrichment: `pending`, as any writer may set it, and what only a command can say.
+
+    status            from now on          and besides
+    any                pending             a fresh run: attempts and answers of an earlier one are void
+      "    refresh     pending             answers that were stored before now do not count
+      "    backfill    pending             behind everything else; the run that asked stands on the lead
+
+A lead that is in work just then loses that run, as it does when a user sets `pending`: the worker
+is fenced out and says so. The lead is admitted by the same write, so it has its priority at once
+and nobody has to see the change.
+
+Each lead is written by a guarded update of its own in an unordered bulk: unlike `update_many` the
+driver can retry it, and one lead that cannot be written does not hold up the others. One that somebody's
+transaction holds is waited for once the others of its batch are written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pymongo
+from pymongo import UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
+
+from enricher.lead import Document, LeadId, Status
+from enricher.mongo.refusal import refusals
+from enricher.mongo.secret import Keyring
+from enricher.queue import book, doubled
+from enricher.queue.apart import Apart, Step
+from enricher.queue.aside import Aside
+from enricher.queue.fatal import Fatal
+from enricher.queue.refresh import wish
+
+_BATCH = 500
+_PAUSE_SECONDS = 1.0
+SCAN_SECONDS = 3600.0
+"""In place of the usual bound on an operation: here the server may read every lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of asking for some leads."""
+
+    set: int = 0
+    refused: int = 0
+    """MongoDB will never take the write (too large, a validator, one of our fields stands there twice)."""
+
+    def __add__(self, other: Asked) -> Asked:
+        return Asked(self.set + other.set, self.refused + other.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    id: LeadId
+    update: UpdateOne
+
+
+class Requests:
+    """Asks for enrichment of leads in one collection. `rank` is `book.priority(...)`."""
+
+    def __init__(self, leads: AsyncCollection[Document], rank: book.Expression) -> None:
+        self._leads = leads
+        self._rank = rank
+        self._since: datetime | None = None
+        self._fatal = Fatal(leads, Aside())
+        self._apart = Apart(fatal=self._fatal)
+
+    async def ask(
+        self,
+        ids: Sequence[LeadId],
+        *,
+        only: Document | None = None,
+        refresh: Keyring | None = None,
+        backfill: str | None = None,
+    ) -> Asked:
+        """Set these leads to `pending`, as far as they still match `only`.
+
+        With the fleet's keyring for `refresh`, answers that were stored before now do not count.
+        `backfill` is the id of the run that asks; a lead that it has asked for before is left
+        alone, so the same page may be asked for again after an interruption.
+        """
+        asked = Asked()
+        await self._fatal.look()
+        if refresh is not None and self._since is None:
+            # One moment for all: answers that come while this goes on are new enough for the rest.
+            hello = await self._leads.database.client.admin.command("hello")
+            self._since = hello["localTime"].replace(tzinfo=UTC)
+        guards = [only or {}, {"enrichment.backfilled_by": {"$ne": backfill}} if backfill else {}]
+        for first in range(0, len(ids), _BATCH):
+            batch = ids[first : first + _BATCH]
+            updates = [
+                _Asking(
+                    id_,
+                    UpdateOne(
+                        {"$and": [{"_id": {"$eq": id_}}, *guards, doubled.ONCE]},
+                        self._asking(id_, refresh, backfill),
+                    ),
+                )
+                for id_ in batch
+            ]
+            written = await self._write_all(updates)
+            asked += written
+            if written.set + written.refused < len(batch):
+                asked += Asked(refused=len(await doubled.find(self._leads, batch, only or {})))
+        return asked
+
+    async def _write_all(self, updates: Sequence[_Asking]) -> Asked:
+        asked = Asked()
+        step = Step("ask", self._leads, self._write, lambda each: each.id)
+        while updates:
+            written = await self._apart.write(step, updates)
+            asked = sum((each for _, each in written.parts), asked)
+            updates = [each for each in written.blocked if not self._fatal.is_written_off(each.id)]
+            asked += Asked(refused=len(written.blocked) - len(updates))
+            if updates:
+                await asyncio.sleep(_PAUSE_SECONDS)
+        return asked
+
+    async def _write(self, asking: Sequence[_Asking]) -> Asked:
+        updates = [each.update for each in asking]
+        try:
+            return Asked((await self._leads.bulk_write(updates, ordered=False)).matched_count)
+        except BulkWriteError as error:
+            return Asked(int(error.details["nMatched"]), len(refusals(error)))
+
+    def _asking(self, id_: LeadId, refresh: Keyring | None, backfill: str | None) -> book.Pipeline:
+        values: Document = {"released": False}
+        if refresh is not None and self._since is not None:
+            values |= wish(refresh, id_, self._since)
+        if backfill is not None:
+            values |= {"backfill": True, "backfilled_by": {"$literal": backfill}}
+        status = {"enrichment_status": Status.PENDING, "enrichment": book.book_with(values)}
+        urgent = [{"$unset": ["enrichment.backfill"]}] if backfill is None else []
+        return [{"$set": status}, *urgent, *book.admission(self._rank)]
+
+    async def matching(self, match: Document) -> AsyncGenerator[list[LeadId], None]:
+        """Ids of the leads that match, in batches. In the order of ids: a lead that is written
+        meanwhile must not come a second time, as it would where an index on what is written is
+        read."""
+        with pymongo.timeout(SCAN_SECONDS):
+            cursor = self._leads.find(match, {"_id": 1}, batch_size=_BATCH, collation=None)
+            cursor = cursor.sort("_id", 1)
+            cursor = cursor.allow_disk_use(True)
+            batch = await cursor.to_list(_BATCH)
+        async with cursor:
+            while batch:
+                yield [lead["_id"] for lead in batch]
+                with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would hold there too
+                    batch = await cursor.to_list(_BATCH)
+
+    async def named(self, candidates: Sequence[LeadId]) -> list[LeadId]:
+        """The first of these ids that a lead has."""
+        for candidate in candidates:
+            if await self._leads.find_one({"_id": {"$eq": candidate}}, {"_id": 1}) is not None:
+                return [candidate]
+        return []

@@ -1,0 +1,184 @@
+"""Leads that nothing moves: which they are, how many, and which of them are ours to move again.
+
+    foreign    the status is a text that is none of ours (`""`, "new", "PENDING"): its writer's business
+    no_text    the status is no text at all
+    unset      somebody took the status from a lead that we have worked on: left alone until `pending`
+    stray      `processing` or `retrying`, and held by nobody: no claim would ever find it
+
+A stray comes about when a writer saves the whole lead without our book-keeping, with dates that have
+become texts on the way, or with a copy that was read while the lead was in work. It is work again
+within a minute (`enricher/intake/sweep.py`).
+
+All of them stand in one partial index, in which no lead stands that is new, in work or has ended as it
+should: so looking for them costs the same whatever there is besides. A count stops at `MOST`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any
+
+import pymongo
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.command_cursor import AsyncCommandCursor
+from pymongo.errors import OperationFailure, PyMongoError
+
+from enricher.lead import Document, Status
+from enricher.mongo.collation import COLLATED
+from enricher.queue.book import EPOCH
+
+MOST = 10_000
+"""More are not counted: it is the same news."""
+_COUNT_SECONDS = 5.0
+LONGEST_HOLD = timedelta(days=33)
+"""A hold lasts a month at most; whoever is `retrying` for longer than this will never be due."""
+INDEX = "enricher_unmoved"
+_NO_SUCH_INDEX = 2
+_STATUS = "enrichment_status"
+_DUE_AT = "enrichment.due_at"
+_METADATA = "enriched_data.enrichment_metadata"
+_OTHER_TYPES = (
+    "minKey", "maxKey", "double", "decimal", "int", "long", "object", "array", "binData", "objectId",
+    "bool", "timestamp", "regex", "dbPointer", "javascript", "javascriptWithScope", "symbol",
+)  # fmt: skip
+"""All but texts, dates, and what counts as missing."""
+
+
+class Reason(StrEnum):
+    """Why nothing moves a lead."""
+
+    FOREIGN = "foreign"
+    NO_TEXT = "no_text"
+    UNSET = "unset"
+    STRAY = "stray"
+
+
+def _between_ours() -> list[Document]:
+    """The texts that are none of ours, as ranges: a partial index knows no `$nin`."""
+    ours = sorted(status.value for status in Status)
+    return [
+        {_STATUS: {"$lt": ours[0]}},
+        *({_STATUS: {"$gt": one, "$lt": next_}} for one, next_ in pairwise(ours)),
+        {_STATUS: {"$gt": ours[-1]}},
+    ]
+
+
+BY_US: Sequence[Document] = (
+    {_METADATA: {"$type": "object"}},
+    {"enrichment.token": {"$gt": 0, "$lt": 2**53}, "enrichment.claim_id": {"$gt": ""}},
+)
+"""What no other program writes: results of ours, a claim."""
+
+OF_OURS: Sequence[Document] = (
+    {"enriched_at": {"$gt": EPOCH}},
+    *BY_US,
+    {"enrichment.queued_at": {"$gt": EPOCH}, "enrichment.priority": {"$type": "number"}},
+)
+"""What shows that we have had a lead, whatever its status says: results, a claim, an admission."""
+
+
+def _never_due(status: Status) -> list[Document]:
+    return [
+        {_STATUS: status.value, _DUE_AT: None},
+        {_STATUS: status.value, "enrichment": {"$type": "array"}},
+        {_STATUS: status.value, _DUE_AT: {"$type": [*_OTHER_TYPES, "string"]}},
+        {_STATUS: status.value, _DUE_AT: {"$lte": EPOCH}},
+    ]
+
+
+_STRAY: Sequence[Document] = (
+    *_never_due(Status.PROCESSING),
+    {_STATUS: Status.PROCESSING.value, "enrichment.holder": None},
+    {_STATUS: Status.PROCESSING.value, "enrichment.claim_id": None},
+    *_never_due(Status.RETRYING),
+)
+STRAY: Document = {"$or": list(_STRAY)}
+"""In work, and held by nobody or never due. See `far_ahead` for one more kind."""
+
+_NEW: Sequence[Document] = (
+    {_STATUS: None, "$nor": list(OF_OURS)},
+    {_STATUS: None, "enrichment": {"$type": "array"}},  # a path into an array finds what is in it
+)
+NEW: Document = {"$or": list(_NEW)}
+"""Without a status, and never ours."""
+
+UNADMITTED: Document = {"$or": [*_NEW, {_STATUS: Status.PENDING}, *_STRAY]}
+"""Leads that `admit` has something to do for. `None` also matches the missing field."""
+
+UNDATED: Document = {
+    _STATUS: Status.COMPLETED.value,
+    _DUE_AT: {"$type": [*_OTHER_TYPES, "string"]},
+    "enrichment.token": {"$gt": 0},
+}
+"""Completed by us, and the date of its refresh has become something else."""
+
+_BY_REASON: Mapping[Reason, Sequence[Document]] = {
+    Reason.FOREIGN: _between_ours(),
+    Reason.NO_TEXT: [{_STATUS: {"$type": [*_OTHER_TYPES, "date"]}}],
+    Reason.UNSET: [{_STATUS: None, **mark} for mark in OF_OURS],
+    Reason.STRAY: _STRAY,
+}
+FILTER: Document = {"$or": [*(each for some in _BY_REASON.values() for each in some), UNDATED]}
+"""Of the partial index, which takes MongoDB 6.0. Queries must be parts of it."""
+
+
+def far_ahead(now: datetime, longest_lease: timedelta) -> list[Document]:
+    """Due further ahead than any lease or hold lasts: of a copy that was set back, or invented."""
+    return [
+        {_STATUS: Status.PROCESSING, _DUE_AT: {"$gt": now + longest_lease}},
+        {_STATUS: Status.RETRYING, _DUE_AT: {"$gt": now + LONGEST_HOLD}},
+    ]
+
+
+async def late_leases(leads: AsyncCollection[Document], lease: timedelta) -> list[Document]:
+    """Leads in work, up to `MOST`, whose lease ends later than one that was given now would: id, claim and
+    end of each. They are few, unless the server's clock was just set back. Raises DatabaseTrouble."""
+    hello = await leads.database.client.admin.command("hello")
+    ends = hello["localTime"].replace(tzinfo=UTC) + lease
+    match = {_STATUS: Status.PROCESSING, _DUE_AT: {"$gt": ends}}
+    fields = {"claim_id": "$enrichment.claim_id", "due_at": f"${_DUE_AT}"}
+    return await leads.find(match, fields).limit(MOST).to_list()
+
+
+async def count(leads: AsyncCollection[Document]) -> Mapping[str, int] | None:
+    """How many there are, each up to `MOST`; `None` when that cannot be told, or not in time.
+
+    Raises DatabaseTrouble.
+    """
+    first, *others = ([*_count(reason, any_of)] for reason, any_of in _BY_REASON.items())
+    unions = [{"$unionWith": {"coll": leads.name, "pipeline": each}} for each in others]
+    try:
+        with pymongo.timeout(_COUNT_SECONDS):
+            cursor = await by_index(leads, [*first, *unions])
+            found = {each["_id"]: int(each["leads"]) async for each in cursor} if cursor else None
+    except PyMongoError as error:
+        if error.timeout:
+            return None
+        raise
+    return (
+        None if found is None else {reason.value: found.get(reason.value, 0) for reason in Reason}
+    )
+
+
+def _count(reason: Reason, any_of: Sequence[Document]) -> list[dict[str, Any]]:
+    group = {"_id": {"$literal": reason.value}, "leads": {"$sum": 1}}
+    match: Document = {"$or": list(any_of)}
+    if reason is Reason.FOREIGN:
+        match[_STATUS] = {"$not": {"$type": "array"}}  # what is in an array is compared, too
+    return [{"$match": match}, {"$limit": MOST}, {"$group": group}]
+
+
+async def by_index(
+    leads: AsyncCollection[Document], stages: Sequence[Document], batch: int = 101
+) -> AsyncCommandCursor[Document] | None:
+    """By the index that is there, or not at all: without one, every lead would be read each time."""
+    for name in (INDEX, f"{INDEX}{COLLATED}"):
+        try:
+            return await leads.aggregate(list(stages), hint=name, batchSize=batch)
+        except OperationFailure as error:
+            if error.code != _NO_SUCH_INDEX:
+                raise
+    return None

@@ -1,0 +1,292 @@
+"""Claims leads while there are free slots, works on each, and settles it.
+
+Stopping is not cancelling. When told to stop it claims nothing more and lets the work finish while
+the heartbeat goes on; what is not finished by the end of the grace period is given back, with its
+attempt. A result that exists is always written: the settle is shielded, and waited for.
+
+It takes no more than the limits can serve soon. While leads in work wait for a limit (`Pressure`),
+only more urgent ones are claimed; and since waiting costs nothing but memory, these find a slot also
+when all are taken: up to half as many again. The others stay in the queue, where whoever comes next
+can still overtake them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any, TypeAlias
+
+from loguru import logger
+
+from enricher.lead import SOON_SECONDS, Lead, LeadId, Lease, Outcome, Pressure, Progress, Subject
+from enricher.mongo import DatabaseTrouble
+from enricher.mongo.outage import Outage, pause
+from enricher.mongo.schedule import lost_race_pause
+from enricher.queue.bell import Bell
+from enricher.queue.heartbeat import Heartbeat
+from enricher.queue.keep import Keeper
+from enricher.queue.leads import Claimed, Leads
+from enricher.queue.settle import Settled, Settler
+from enricher.settings.load import WorkSettings
+from enricher.telemetry import metrics
+from enricher.telemetry.labels import label
+from enricher.telemetry.log import trace_of
+
+_ROUND_TRIP_SHARE = 4
+"""A claim costs three round trips: wait until a quarter of the slots is free, or"""
+_SLOT_WAIT_SECONDS = 0.02
+"""until this long has passed, whichever is first."""
+_LOOK_SECONDS = 0.1
+"""How often to look whether the leads in work still wait for a limit: nothing tells of that."""
+_RELEASE_SECONDS = 5.0
+_MUCH_DATA = 64 * 1024
+"""Bytes: others may wait for the memory that such a lead takes."""
+
+Keep: TypeAlias = Callable[[Progress], Awaitable[None]]
+"""Writes what one provider found while another takes long."""
+Work: TypeAlias = Callable[[Lead, Keep], Awaitable[tuple[Outcome, Subject | None]]]
+"""From a lead to its outcome, and whom that is about. Raises nothing: a bug is an outcome too."""
+Tell: TypeAlias = Callable[[Lease, Outcome, Settled, float], None]
+"""Told of each claim that ended, and how many seconds it took."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """The slots of one process."""
+
+    leads: Leads
+    settler: Settler
+    keeper: Keeper
+    work: Work
+    on_settled: Tell
+    heartbeat: Heartbeat
+    bell: Bell
+    settings: WorkSettings
+    pressure: Callable[[], Pressure] = Pressure
+    """How the leads in work stand with the limits."""
+    outage: Outage = field(default_factory=lambda: Outage("worker"))
+    random: Random = field(default_factory=Random)
+    _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
+    _is_closing: bool = False
+    _taking: int = 0
+    """Slots of leads that are being claimed at once."""
+    is_idle: bool = False
+    """The last claim took all that there was, and nothing has been heard of since."""
+    _races_lost: int = 0
+    """Claims in a row that found leads and won none."""
+    _slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Claim and work until told to stop, then drain."""
+        metrics.CONCURRENCY.set(self.settings.concurrency)
+        waking = asyncio.create_task(self._wake_to_stop(stop), name="worker-stop")
+        try:
+            while not stop.is_set():
+                await self._turn(stop)
+            self._is_closing = True
+            await self._finish()
+        finally:
+            self._is_closing = True
+            # Also when another loop's failure ends this one: what it holds is given back, and does
+            # not have to wait until the leases run out.
+            waking.cancel()
+            await self._give_back()
+
+    async def _wake_to_stop(self, stop: asyncio.Event) -> None:
+        """Whatever the loop waits for, it is to look at `stop` now."""
+        await stop.wait()
+        self.bell.ring()
+        self._slot_freed.set()
+
+    # -- claiming --------------------------------------------------------------------------
+
+    async def _turn(self, stop: asyncio.Event) -> None:
+        pressure = self.pressure()
+        room = self._room(pressure)
+        if not room:
+            await self._until_there_is_room(stop)
+            return
+        above = pressure.urgency if pressure.is_high else None
+        try:
+            has_suspect = any(self.leads.is_suspect(lease.lead) for lease in self._tasks.values())
+            data = sum(lease.lead.data_bytes for lease in self._tasks.values())
+            claimed = await self.leads.claim(room, above, 0 if has_suspect else 1, data)
+        except DatabaseTrouble as error:
+            await pause(stop, self.outage.failed(error))
+            return
+        self.outage.succeeded()
+        self._begin(claimed)
+        await self._until_worth_claiming(claimed, above, stop)
+
+    def _room(self, pressure: Pressure) -> int:
+        """How many leads to claim now."""
+        if pressure.is_high:
+            # Never all of it: somebody still more urgent may come before a slot is free again.
+            beyond = min(pressure.waiting, max(1, self.settings.concurrency // 2))
+            return max(0, (self._free + beyond + 1) // 2)
+        if pressure.waiting and pressure.seconds:
+            # Without this, one claim after a lull would fill all slots with leads that only wait.
+            served_soon = math.ceil(pressure.waiting / pressure.seconds * SOON_SECONDS)
+            return max(0, min(self._free, served_soon))
+        return max(0, self._free)
+
+    def _begin(self, claimed: Claimed) -> None:
+        metrics.CLAIMED.inc(len(claimed.leases))
+        metrics.CLAIMS_LOST.inc(claimed.lost)
+        for lease in claimed.leases:
+            task = asyncio.create_task(self._work(lease), name=f"lead-{lease.token}")
+            self._tasks[task] = lease
+            self.heartbeat.hold(lease, task)
+            task.add_done_callback(self._free_slot)
+
+    def _free_slot(self, task: asyncio.Task[None]) -> None:
+        lease = self._tasks.pop(task)
+        self.heartbeat.let_go(lease)
+        self._slot_freed.set()
+        if self.leads.is_suspect(lease.lead) or lease.lead.data_bytes > _MUCH_DATA:
+            self.bell.ring()  # the next one may be claimed
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.abandoned")
+
+    async def _until_worth_claiming(
+        self, claimed: Claimed, above: float | None, stop: asyncio.Event
+    ) -> None:
+        """More work stands there: as soon as slots are free. Else: when it rings, or a poll is due."""
+        self._races_lost = self._races_lost + 1 if claimed.lost and not claimed.leases else 0
+        seconds = self.settings.poll_seconds * (0.9 + 0.2 * self.random.random())
+        if claimed.is_full and claimed.leases:
+            await self._until_slots_are_free(stop)
+        elif claimed.is_full:
+            # Others took every candidate, or they cannot be claimed. Do not race for the next ones.
+            longest = self.settings.poll_seconds
+            await pause(stop, lost_race_pause(self._races_lost, longest, self.random))
+        elif above is not None:
+            await self._until_pressure_falls(above, seconds)
+        else:
+            self.is_idle = self._free > 0
+            await self.bell.wait(seconds)
+            self.is_idle = False
+
+    async def take_at_once(self, id_: LeadId) -> bool:
+        """A lead that was just admitted, when there is no other work: no order has to be kept, and no
+        search waited for. False when it goes the usual way."""
+        has_other_work = not self.is_idle or self.bell.is_rung or self.pressure().waiting
+        if has_other_work or self._free <= 0 or self.leads.is_sharded:
+            return False
+        self._taking += 1
+        try:
+            lease = await self.leads.claim_new(id_)
+        finally:
+            self._taking -= 1
+        if lease is None:
+            return False
+        if self._is_closing:
+            await self._release([lease])
+        else:
+            self._begin(Claimed([lease]))
+        return True
+
+    async def _until_pressure_falls(self, above: float, seconds: float) -> None:
+        """Below `above`, so that leads can be claimed that could not; or it rings, or time is up."""
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            if await self.bell.wait(min(left, _LOOK_SECONDS)):
+                return
+            pressure = self.pressure()
+            if not pressure.is_high or pressure.urgency < above:
+                return
+
+    async def _until_there_is_room(self, stop: asyncio.Event) -> None:
+        while not self._room(self.pressure()) and not stop.is_set():
+            await self._wait_for_slot(_LOOK_SECONDS)
+
+    async def _until_slots_are_free(self, stop: asyncio.Event) -> None:
+        """Wait until enough slots are free to be worth a claim, but not long once one is."""
+        enough = max(1, self.settings.concurrency // _ROUND_TRIP_SHARE)
+        await self._until_there_is_room(stop)
+        patience_ends = time.monotonic() + _SLOT_WAIT_SECONDS
+        while self._free < enough and not stop.is_set():
+            left = patience_ends - time.monotonic()
+            if left <= 0:
+                return
+            await self._wait_for_slot(left)
+
+    async def _wait_for_slot(self, seconds: float) -> None:
+        self._slot_freed.clear()
+        await pause(self._slot_freed, seconds)
+
+    @property
+    def _free(self) -> int:
+        """A lead that is only waiting for somebody's transaction takes no slot, within reason."""
+        late = min(self.settler.late, self.settings.concurrency)
+        return self.settings.concurrency - len(self._tasks) - self._taking + late
+
+    # -- one lead --------------------------------------------------------------------------
+
+    async def _work(self, lease: Lease) -> None:
+        began = time.monotonic()
+        outcome, subject = await self.work(lease.lead, partial(self.keeper.keep, lease))
+        self.heartbeat.let_go(lease)
+        await _surely(self._settle(lease, outcome, subject, began))
+
+    async def _settle(
+        self, lease: Lease, outcome: Outcome, subject: Subject | None, began: float
+    ) -> None:
+        settled = await self.settler.settle(lease, outcome, subject)
+        self.on_settled(lease, outcome, settled, time.monotonic() - began)
+
+    # -- draining --------------------------------------------------------------------------
+
+    @property
+    def last_calls_seconds(self) -> float:
+        """Of the grace: for calls that were sent at the last moment, whose answers are paid for."""
+        half = self.settings.shutdown_grace_seconds / 2
+        return min(half, self.settings.provider_timeout_seconds)
+
+    async def _finish(self) -> None:
+        if self._tasks:
+            seconds = self.settings.shutdown_grace_seconds - self.last_calls_seconds
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    async def _give_back(self) -> None:
+        interrupted = dict(self._tasks)
+        for task in interrupted:
+            task.cancel()
+        if interrupted:
+            await asyncio.wait(interrupted, timeout=_RELEASE_SECONDS)
+        # Those whose settle was under way end as cancelled too: releasing them matches nothing. A
+        # settle that is still waiting for the database is left alone, so that it can match.
+        unfinished = [lease for task, lease in interrupted.items() if task.cancelled()]
+        released = await self._release(unfinished)
+        if released is not None:
+            logger.bind(released=released).info("drain.finished")
+
+    async def _release(self, leases: list[Lease]) -> int | None:
+        """How many were given back; `None` when that could not be done, and they run out."""
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                released = await self.leads.release(leases)
+        except (*DatabaseTrouble, TimeoutError):
+            logger.bind(leads=len(leases)).warning("drain.not_released")
+            return None
+        metrics.RELEASED.inc(released)
+        return released
+
+
+async def _surely(settling: Coroutine[Any, Any, None]) -> None:
+    """Await to the end even when cancelled: `shield` alone would return at once."""
+    task = asyncio.create_task(settling, name="settle")
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

@@ -1,0 +1,327 @@
+"""The settings: one frozen section per subject, read once from the environment and from files.
+
+`load` is the only thing that reads them from outside. It answers with every section, or raises
+`SettingsError` with one line per wrong setting, so an operator repairs a deployment in one go.
+The environment wins over credentials, and those over `.env`; a blank value means "not given" in
+each of them.
+
+Two rules keep a mistake from passing in silence:
+
+* a name that begins like ours but is none of ours is an error (`settings/names.py`);
+* the value is shown next to the complaint where it is a number, and never else: it may be a key in the
+  wrong line. Nor does a complaint quote a part of it.
+
+A section that is built directly reads nothing from outside: `WorkSettings(concurrency=4)` is the
+defaults plus that one value. Each part of the daemon receives only its own section.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource
+
+from enricher.errors import SettingsError
+from enricher.settings.files import exposes_one_of, read_credentials, read_env_file
+from enricher.settings.names import is_ours, unknown
+from enricher.settings.providers import ProviderSettings, ThirdParties, provider_settings
+from enricher.settings.types import (
+    Domains,
+    HashKey,
+    Level,
+    PlatformDomains,
+    Quotas,
+    RoleNames,
+    Section,
+    Strings,
+    collection_name,
+    database_name,
+    expected,
+    field_path,
+    in_days,
+    is_secret,
+    lower,
+    mongodb_uri,
+    seconds,
+    setting,
+    shown,
+    upper,
+)
+from enricher.settings.vendors import VENDORS, VendorSettings, vendor_settings
+
+
+class MongoSettings(Section):
+    uri: Annotated[SecretStr | None, AfterValidator(mongodb_uri)] = setting(
+        "MONGODB_URI", None, "Address of MongoDB; without it `enricher run` starts an embedded one."
+    )
+    database: Annotated[str, AfterValidator(database_name)] = setting(
+        "MONGODB_DATABASE", "crm", "Database that holds the leads."
+    )
+    collection: Annotated[str, AfterValidator(collection_name)] = setting(
+        "LEADS_COLLECTION", "leads", "Collection that is watched for new leads."
+    )
+
+
+class WorkSettings(Section):
+    concurrency: int = setting(
+        "ENRICHER_CONCURRENCY", 64, "Leads in work at a time, per process.", ge=1, le=10_000
+    )
+    lease_seconds: float = seconds(
+        "ENRICHER_LEASE_SECONDS", 60, "How long a lead stays with a process that fell silent.", ge=1
+    )
+    max_attempts: int = setting(
+        "ENRICHER_MAX_ATTEMPTS", 3, "Retries of a lead after its first attempt.", ge=0, le=20
+    )
+    retry_delay_seconds: float = seconds(
+        "ENRICHER_RETRY_DELAY_SECONDS", 60, "Wait before the first retry; it doubles with each."
+    )
+    provider_timeout_seconds: float = seconds(
+        "ENRICHER_PROVIDER_TIMEOUT_SECONDS", 10, "Time for one call to a vendor."
+    )
+    lead_timeout_seconds: float = seconds(
+        "ENRICHER_LEAD_TIMEOUT_SECONDS", 300, "Time for one attempt at a lead, all calls together."
+    )
+    refresh_days: int = setting(
+        "ENRICHER_REFRESH_DAYS",
+        90,
+        "Age at which a lead is done again; 0 = never.",
+        ge=0,
+        le=36_500,
+    )
+    poll_seconds: float = seconds(
+        "ENRICHER_POLL_SECONDS", 1, "How often to look for due leads when no change rings."
+    )
+    shutdown_grace_seconds: float = seconds(
+        "ENRICHER_SHUTDOWN_GRACE_SECONDS", 25, "Time for leads in work to finish at a stop.", ge=0
+    )
+    stream: bool = setting(
+        "ENRICHER_STREAM", True, "Watch the change stream; false means polling only."
+    )
+
+
+class PrioritySettings(Section):
+    field: Annotated[str, AfterValidator(field_path)] = setting(
+        "ENRICHER_PRIORITY_FIELD", "temperature", "Field of a lead that says how urgent it is."
+    )
+    order: Strings = setting(
+        "ENRICHER_PRIORITY_ORDER",
+        ("hot", "warm", "cold"),
+        "Values of that field, most urgent first. A number counts as itself, but never goes before the first.",
+    )
+
+
+class IdentitySettings(Section):
+    internal_domains: Domains = setting(
+        "ENRICHER_INTERNAL_DOMAINS",
+        (),
+        "Domains whose leads are skipped: your own, and others that are never worth a call.",
+    )
+    role_names: RoleNames = setting(
+        "ENRICHER_ROLE_NAMES",
+        (),
+        "Local parts of role addresses, besides the built-in ones; `-` in front takes one away.",
+    )
+    platform_domains: PlatformDomains = setting(
+        "ENRICHER_PLATFORM_DOMAINS",
+        (),
+        "Domains whose sub-domains and pages are other companies', besides the built-in ones;"
+        " `-` in front takes one away.",
+    )
+    mx_lookup: bool = setting(
+        "ENRICHER_MX_LOOKUP", False, "Ask the DNS whether the domain of an address takes mail."
+    )
+
+
+class PrivacySettings(Section):
+    hash_key: HashKey = setting(
+        "ENRICHER_HASH_KEY",
+        None,
+        "Key of the hashes of addresses, at least 32 characters; without it the database holds one.",
+    )
+
+
+class CacheSettings(Section):
+    days: float = in_days(
+        "ENRICHER_CACHE_DAYS",
+        7,
+        "How long a vendor's answer is kept, and used in place of a new call.",
+    )
+    negative_days: float = in_days(
+        "ENRICHER_NEGATIVE_CACHE_DAYS", 1, "The same for an answer that nothing is known."
+    )
+
+
+class QuotaSettings(Section):
+    account_field: Annotated[str, AfterValidator(field_path)] = setting(
+        "ENRICHER_ACCOUNT_FIELD", "account_id", "Field of a lead that names its account."
+    )
+    plan_field: Annotated[str, AfterValidator(field_path)] = setting(
+        "ENRICHER_PLAN_FIELD", "plan", "Field of a lead that names the plan of its account."
+    )
+    plans: Quotas = setting(
+        "ENRICHER_PLAN_QUOTAS",
+        {},
+        "Leads of an account in a calendar month (UTC), by plan; other plans are unlimited.",
+    )
+
+
+class HttpSettings(Section):
+    host: str = setting(
+        "ENRICHER_HTTP_HOST",
+        "127.0.0.1",
+        "Address that the status page, metrics and probes are served on.",
+    )
+    port: int = setting(
+        "ENRICHER_HTTP_PORT",
+        9464,
+        "Port of the status page, metrics and probes; 0 = any free one.",
+        ge=0,
+        le=65_535,
+    )
+    allowed_hosts: Domains = setting(
+        "ENRICHER_HTTP_ALLOWED_HOSTS",
+        (),
+        "Public names that are answered, besides addresses and names of your own network.",
+    )
+
+
+class LogSettings(Section):
+    level: Annotated[Level, BeforeValidator(upper)] = setting(
+        "ENRICHER_LOG_LEVEL", "INFO", "Least severity that is logged."
+    )
+    format: Annotated[Literal["json", "console"], BeforeValidator(lower)] = setting(
+        "ENRICHER_LOG_FORMAT",
+        "json",
+        "One JSON object per line, or console (default on a terminal).",
+    )
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "mongo": MongoSettings,
+    "work": WorkSettings,
+    "priority": PrioritySettings,
+    "identity": IdentitySettings,
+    "privacy": PrivacySettings,
+    "cache": CacheSettings,
+    "quota": QuotaSettings,
+    "providers": ProviderSettings,
+    "http": HttpSettings,
+    "log": LogSettings,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All sections. `Settings()` is the defaults."""
+
+    mongo: MongoSettings = field(default_factory=MongoSettings)
+    vendors: Mapping[str, VendorSettings] = field(
+        default_factory=lambda: {
+            name: vendor.model_validate({}) for name, vendor in VENDORS.items()
+        }
+    )
+    work: WorkSettings = field(default_factory=WorkSettings)
+    priority: PrioritySettings = field(default_factory=PrioritySettings)
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    quota: QuotaSettings = field(default_factory=QuotaSettings)
+    providers: ProviderSettings = field(default_factory=ProviderSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+_NO_OTHERS = ThirdParties()
+
+
+def load(
+    environ: Mapping[str, str] | None = None,
+    env_file: str | Path | None = ".env",
+    others: ThirdParties = _NO_OTHERS,
+) -> Settings:
+    """Every section, from the environment and the file; `SettingsError` lists all that is wrong."""
+    section_kinds = {**SECTIONS, "providers": provider_settings(others.names)}
+    vendor_kinds = {
+        **VENDORS,
+        **{name: vendor_settings(name, host) for name, host in others.hosts.items()},
+    }
+    known = _fields((*section_kinds.values(), *vendor_kinds.values()))
+    problems: list[str] = []
+    ours = functools.partial(is_ours, known)
+    given = dict(os.environ if environ is None else environ)
+    from_file = read_env_file(Path(env_file), ours, problems) if env_file else {}
+    mounted = read_credentials(given.get("CREDENTIALS_DIRECTORY"), ours, problems)
+    variables = _given(from_file | mounted | given)
+    problems += unknown(variables, known)
+    if "ENRICHER_LOG_FORMAT" not in variables and sys.stderr.isatty():
+        variables["ENRICHER_LOG_FORMAT"] = "console"
+    sections = {name: _section(kind, variables, problems) for name, kind in section_kinds.items()}
+    vendors = {name: _section(kind, variables, problems) for name, kind in vendor_kinds.items()}
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**sections, vendors=vendors)  # type: ignore[arg-type]  # kinds follow SECTIONS
+
+
+def is_exposed(env_file: str | Path = ".env", others: ThirdParties = _NO_OTHERS) -> bool:
+    """True when everybody on the machine may read the secrets in that file."""
+    vendors = (vendor_settings(name, host) for name, host in others.hosts.items())
+    fields = _fields((*SECTIONS.values(), *VENDORS.values(), *vendors))
+    secrets = {name for name, info in fields.items() if is_secret(info)}
+    return exposes_one_of(secrets, Path(env_file))
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """(variable, default as one would write it, sentence) of every setting that is built in."""
+    fields = _fields((*SECTIONS.values(), *VENDORS.values()))
+    return [(name, _written(info.default), info.description or "") for name, info in fields.items()]
+
+
+def _fields(kinds: Iterable[type[Section]]) -> dict[str, FieldInfo]:
+    fields = [info for kind in kinds for info in kind.model_fields.values()]
+    return {str(info.validation_alias): info for info in fields}
+
+
+def _written(default: object) -> str:
+    if default is None:
+        return "none"
+    return default if isinstance(default, str) else json.dumps(default)
+
+
+def _given(variables: Mapping[str, str]) -> dict[str, str]:
+    """Without blank ones: `HUNTER_API_KEY=` in the environment turns off what the file says."""
+    return {name: value.strip() for name, value in variables.items() if value.strip()}
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def _section(
+    kind: type[AnySection], variables: Mapping[str, str], problems: list[str]
+) -> AnySection | None:
+    """One section; `None` when a problem was noted. Only known names are offered to the source,
+    which would otherwise also take `HOST` or `URI` for the fields of that name."""
+    source = EnvSettingsSource(kind, case_sensitive=True)
+    fields = _fields([kind])
+    source.env_vars = {name: variables[name] for name in fields.keys() & variables.keys()}
+    try:
+        return kind(**source())
+    except ValidationError as error:
+        problems += [_problem(dict(detail), variables, fields) for detail in error.errors()]
+        return None
+
+
+def _problem(
+    detail: Mapping[str, Any], variables: Mapping[str, str], fields: Mapping[str, FieldInfo]
+) -> str:
+    name = str(detail["loc"][0])
+    info = fields[name]
+    return f"{name}: {expected(detail, info)}{shown(variables[name])}"

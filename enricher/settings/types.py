@@ -1,0 +1,262 @@
+"""What a setting's value may be: the types, rules and complaints that the sections are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from enricher.settings.hosts import is_private
+
+DAY = 86_400
+MOST_DAYS = 3650
+MOST_CALLS = 1_000_000_000
+MOST_LEADS = 100_000
+"""Of a quota: the leads counted for an account stand in one document, at some 20 bytes each."""
+LEAST_HASH_KEY = 32
+"""Characters: whoever has the hashes can try shorter ones."""
+MAX_DATABASE_BYTES = 63
+MAX_COLLECTION_BYTES = 190
+"""Together with the longest database name and a dot, within MongoDB's 255 for a namespace."""
+_LONGEST_NUMBER = 12
+"""Characters; what is longer is none of a setting's, and may be a secret all of digits."""
+_HOSTS_AND_OPTIONS = "check its hosts, ports and options"
+_ENCODE = "percent-encode the user name and the password"
+
+
+def database_name(name: str) -> str:
+    """MongoDB's rules for names; and a change stream cannot be opened on its own three."""
+    if len(name.encode()) > MAX_DATABASE_BYTES or re.search(r'[/\\. "$\0]', name) or not name:
+        raise ValueError('expected a database name: 1 to 63 bytes, none of / \\ . " $ and space')
+    if name in ("admin", "local", "config"):
+        raise ValueError("expected a database of your own: MongoDB keeps this one for itself")
+    return name
+
+
+def collection_name(name: str) -> str:
+    if not 0 < len(name.encode()) <= MAX_COLLECTION_BYTES or re.search(
+        r"[$\0]|^\.|\.$|\.\.|^system\.", name
+    ):
+        raise ValueError("expected a collection name: no $, no empty part, not system.*")
+    return name
+
+
+def field_path(path: str) -> str:
+    if any(not part or part.startswith("$") or "\0" in part for part in path.split(".")):
+        raise ValueError("expected the name of a field, or a path like details.temperature")
+    return path
+
+
+def mongodb_uri(uri: SecretStr | None) -> SecretStr | None:
+    """Checked without the network: of an SRV address only what needs no look-up is parsed.
+
+    The driver's own words are not repeated: they quote parts of it.
+    """
+    text = uri.get_secret_value() if uri else ""
+    if uri and not text.startswith(("mongodb://", "mongodb+srv://")):
+        raise ValueError("expected a URI that begins with mongodb:// or mongodb+srv://")
+    if re.search(r"://[^/?#]*[/?#].*@", text, re.DOTALL):
+        # The driver would take the password up to its first "/" for a host, and name it as one.
+        raise ValueError(f"expected a MongoDB URI that can be read: {_ENCODE}")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            _ = text and parse_uri(text.replace("mongodb+srv://", "mongodb://", 1), warn=True)
+    except OSError as error:  # a certificate that it names
+        raise ValueError(error.strerror or "a file that it names cannot be read") from None
+    except (PyMongoError, ValueError):
+        hint = _ENCODE if "@" in text else _HOSTS_AND_OPTIONS
+        raise ValueError(f"expected a MongoDB URI that can be read: {hint}") from None
+    return uri
+
+
+def _key(key: object) -> object:
+    """Strip, and refuse what no vendor issues: a pasted line break or the quotes of an env file."""
+    text = key.get_secret_value() if isinstance(key, SecretStr) else key
+    if not isinstance(text, str):
+        return text
+    text = text.strip()
+    if any(not "!" <= sign <= "~" or sign in "\"'" for sign in text):
+        raise ValueError("expected a key of visible ASCII characters, without spaces or quotes")
+    return SecretStr(text) if text else None
+
+
+def _long_enough(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and len(key.get_secret_value()) < LEAST_HASH_KEY:
+        raise ValueError(f"expected at least {LEAST_HASH_KEY} characters")
+    return key
+
+
+def _base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s@?#]", url):
+        raise ValueError("expected http:// or https:// and a host, without credentials or query")
+    _ = parts.port  # raises for a port that is none
+    if parts.scheme == "http" and not is_private(parts.hostname):
+        raise ValueError(
+            "expected https://, or the key would travel in clear; "
+            "http:// is for this machine and private networks"
+        )
+    return url.rstrip("/")
+
+
+def _json_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        listed = json.loads(value)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise ValueError('expected a JSON list of strings, like ["one","two"]')
+    return tuple(listed)
+
+
+def _domains(domains: tuple[str, ...]) -> tuple[str, ...]:
+    cleaned = tuple(domain.strip().strip(".").lower() for domain in domains)
+    if any(not re.fullmatch(r"[^\s@/:.]+(\.[^\s@/:.]+)*", domain) for domain in cleaned):
+        raise ValueError('expected domains without @ and path, like ["example.com"]')
+    return cleaned
+
+
+def _platforms(domains: tuple[str, ...]) -> tuple[str, ...]:
+    """Each may have a "-" in front, which no domain begins with."""
+    stripped = [domain.strip() for domain in domains]
+    signs = ["-" if domain.startswith("-") else "" for domain in stripped]
+    cleaned = _domains(tuple(domain.removeprefix("-") for domain in stripped))
+    if any(domain.startswith("-") for domain in cleaned):
+        raise ValueError('expected domains, one "-" in front at most, like ["-example.com"]')
+    return tuple(map("".join, zip(signs, cleaned, strict=True)))
+
+
+def _role_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    cleaned = tuple(name.strip().lower() for name in names)
+    if any(not re.fullmatch(r"-?[^\s@-][^\s@]*", name) for name in cleaned):
+        raise ValueError('expected names without @ and spaces, like ["frota","-sales"]')
+    return cleaned
+
+
+def plan_key(plan: str) -> str:
+    """A plan's name as it is compared: to spell it differently must not be a way around a quota."""
+    return plan.strip().casefold()
+
+
+def _json_quotas(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        pairs = json.loads(value, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        pairs = None
+    is_object = isinstance(pairs, list) and value.lstrip().startswith("{")
+    if not is_object or not all(type(most) is int and 0 <= most <= MOST_LEADS for _, most in pairs):
+        raise ValueError(
+            f'expected a JSON object of plans and whole numbers up to {MOST_LEADS}, like {{"free": 10}}'
+        )
+    plans = [plan_key(plan) for plan, _ in pairs]
+    if len(set(plans)) < len(plans) or "" in plans:
+        raise ValueError("expected a name for each plan, and each plan once (case does not count)")
+    return dict(pairs)
+
+
+def upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Url: TypeAlias = Annotated[str, AfterValidator(_base_url)]
+Key: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_key)]
+HashKey: TypeAlias = Annotated[Key, AfterValidator(_long_enough)]
+Strings: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_list)]
+Domains: TypeAlias = Annotated[Strings, AfterValidator(_domains)]
+PlatformDomains: TypeAlias = Annotated[Strings, AfterValidator(_platforms)]
+RoleNames: TypeAlias = Annotated[Strings, AfterValidator(_role_names)]
+Quotas: TypeAlias = Annotated[Mapping[str, int], NoDecode, BeforeValidator(_json_quotas)]
+Level: TypeAlias = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]
+
+
+def setting(name: str, default: object, sentence: str, **limits: Any) -> Any:
+    """A field that is read from the variable `name` and explained by one sentence."""
+    return Field(default, validation_alias=name, description=sentence, **limits)
+
+
+def seconds(name: str, default: float, sentence: str, **limits: float) -> Any:
+    """A span of time, of at most a day, so that no arithmetic with it can overflow."""
+    return setting(name, default, sentence, **(limits or {"gt": 0}), le=DAY, allow_inf_nan=False)
+
+
+def in_days(name: str, default: float, sentence: str) -> Any:
+    """A span of days, parts of them allowed; 0 turns off what it is for."""
+    return setting(name, default, sentence, ge=0, le=MOST_DAYS, allow_inf_nan=False)
+
+
+class Section(BaseSettings):
+    """Settings of one subject. Reads nothing by itself; `load` hands it what it found."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the names are pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+# Complaints
+
+
+def is_secret(info: FieldInfo) -> bool:
+    return "SecretStr" in str(info.annotation)
+
+
+def shown(value: str) -> str:
+    """What a complaint says of the value. Anything but a number may be a key that was pasted into the
+    wrong line, whatever the line is called."""
+    try:
+        is_number = len(value) <= _LONGEST_NUMBER and float(value) is not None
+    except ValueError:
+        is_number = False
+    return f", got {value}" if is_number else " (value not shown)"
+
+
+def expected(detail: Mapping[str, Any], info: FieldInfo) -> str:
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    if detail["type"] == "literal_error":
+        return f"expected {detail['ctx']['expected']}"
+    if info.annotation is bool:
+        return "expected true or false"
+    is_whole = info.annotation in (int, int | None)
+    if not is_whole and info.annotation is not float:
+        return "expected text in UTF-8"
+    limits = (("gt", "more than"), ("ge", "at least"), ("le", "at most"))
+    words = [
+        f"{word} {getattr(rule, sign)}"
+        for rule in info.metadata
+        for sign, word in limits
+        if getattr(rule, sign, None) is not None
+    ]
+    return ", ".join([f"expected {'a whole' if is_whole else 'a'} number", *words])

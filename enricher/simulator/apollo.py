@@ -1,0 +1,176 @@
+"""Apollo's API v1: organization enrichment, people matching, and its test of a key.
+
+A company costs a credit each time, also when nothing is known (the vendor does not say; this is the
+dearer reading); a person only when there is one. Nothing found is a 200 in one of three shapes, each in
+turn: no record, null, and no body at all. Limits are told in headers of the vendor's own naming; a window
+without one sends an empty header. A refused key gets plain text and no such headers. A key that begins
+with "free" is on the free plan, with limits by the hour and by the day; one that begins with "scoped" is
+good for no enrichment route.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from enricher.answer import Reply
+from enricher.simulator import apollo_records, facts
+from enricher.simulator.journal import Journal
+from enricher.simulator.records import Record, encode
+from enricher.simulator.stories import Faults
+from enricher.simulator.vendor import (
+    ADDRESS,
+    DOMAIN,
+    JSON_TYPE,
+    Call,
+    Route,
+    Terms,
+    Vendor,
+    bearer,
+    wait_of,
+)
+
+COMPANY, PERSON, HEALTH = "organizations/enrich", "people/match", "auth/health"
+OK = 200
+NOBODY = (b"", b"{}", b'{"person":null}')
+SHAPES = ("missing", "null", "nothing")
+"""How the vendor says that it knows nothing."""
+WINDOWS = (
+    (60.0, "x-rate-limit-minute", "x-minute-usage", "x-minute-requests-left"),
+    (3_600.0, "x-rate-limit-hourly", "x-hourly-usage", "x-hourly-requests-left"),
+    (86_400.0, "x-rate-limit-24-hour", "x-24-hour-usage", "x-24-hour-requests-left"),
+)
+
+
+class Apollo(Vendor):
+    """`/apollo/api/v1/organizations/enrich?domain=`, POST `/apollo/api/v1/people/match?email=`."""
+
+    name = "apollo"
+    charges_again = True
+
+    def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
+        super().__init__(terms, journal, faults)
+        self.routes = {
+            f"/api/v1/{COMPANY}": Route(COMPANY, self._company, "domain", f"apollo/{COMPANY}"),
+            f"/api/v1/{PERSON}": Route(
+                PERSON, self._person, "email", f"apollo/{PERSON}", ("POST",)
+            ),
+            f"/v1/{HEALTH}": Route(HEALTH, self._health),
+        }
+        self.answers = {
+            "throttled": _throttled,
+            "quota_spent": _quota_spent,
+            "unauthorized": _unauthorized,
+            "forbidden": _forbidden,
+            "unknown_record": self._nothing,
+            **{f"unknown_record:{shape}": partial(_nothing, shape) for shape in SHAPES},
+            "unknown_route": self.unknown_route,
+            "wrong_params": _wrong_params,
+        }
+        self._misses = 0
+
+    def unknown_route(self, call: Call) -> Reply:  # noqa: ARG002 - nothing of it is looked at
+        return Reply(404, {"Content-Type": "text/html"}, b"<html><body>Not Found</body></html>")
+
+    def scope_of(self, call: Call, route: Route) -> str:
+        return (
+            f"{route.scope}/free" if route.scope and _key(call).startswith("free") else route.scope
+        )
+
+    def refuse_key(self, call: Call) -> Reply | None:
+        call.entry.key = self.key_state(_key(call))
+        if call.entry.route == HEALTH:
+            return None  # it tells in its body
+        if call.entry.key != "ok":
+            return _unauthorized(call)
+        return _forbidden(call) if _key(call).startswith("scoped") else None
+
+    def refuse_parameters(self, call: Call) -> Reply | None:
+        pattern = {COMPANY: DOMAIN, PERSON: ADDRESS}.get(call.entry.route)
+        if pattern is None or pattern.fullmatch(call.entry.question):
+            return None
+        return _wrong_params(call)
+
+    def is_billable(self, call: Call, reply: Reply) -> bool:
+        if reply.status != OK or call.entry.route not in (COMPANY, PERSON):
+            return False
+        return call.entry.route == COMPANY or reply.body not in NOBODY
+
+    def _company(self, call: Call) -> Reply:
+        known = facts.company(self.terms.seed, call.entry.question)
+        return _say(call, 200, {"organization": apollo_records.organization(known)})
+
+    def _person(self, call: Call) -> Reply:
+        known = facts.person(self.terms.seed, call.entry.question)
+        return _say(call, 200, apollo_records.match(known))
+
+    def _nothing(self, call: Call) -> Reply:
+        """In turns; the order is that of the misses of this run."""
+        self._misses += 1
+        return _nothing(SHAPES[(self._misses - 1) % len(SHAPES)], call)
+
+    def _health(self, call: Call) -> Reply:
+        return _say(call, 200, {"healthy": True, "is_logged_in": call.entry.key == "ok"})
+
+
+def _key(call: Call) -> str:
+    return call.request.headers.get("x-api-key") or bearer(call.request) or ""
+
+
+def _nothing(shape: str, call: Call) -> Reply:
+    key = "organization" if call.entry.route == COMPANY else "person"
+    bodies: dict[str, Record | None] = {"missing": {}, "null": {key: None}, "nothing": None}
+    return _say(call, 200, bodies[shape])
+
+
+def _wrong_params(call: Call) -> Reply:
+    name = "domain" if call.entry.route == COMPANY else "email"
+    return _say(call, 422, {"error": f"Required parameter '{name}' missing"})
+
+
+def _unauthorized(_call: Call) -> Reply:
+    text = b"Invalid API key. See https://docs.apollo.io/ for help."
+    return Reply(401, {"Content-Type": "text/plain; charset=utf-8"}, text)
+
+
+def _forbidden(call: Call) -> Reply:
+    sentence = f"This API key is not authorized to access api/v1/{call.entry.route}."
+    body = encode({"error": sentence, "error_code": "API_INACCESSIBLE"})
+    return Reply(403, {"Content-Type": JSON_TYPE}, body)
+
+
+def _quota_spent(call: Call) -> Reply:
+    return _say(call, 422, {"error": "Insufficient credits. Please upgrade your plan."})
+
+
+def _throttled(call: Call) -> Reply:
+    refused = _say(
+        call,
+        429,
+        {
+            "message": f"The maximum number of api calls allowed for api/v1/{call.entry.route} is reached."
+        },
+    )
+    retry_after = str(max(1, math.ceil(wait_of(call))))
+    return Reply(429, {**refused.headers, "retry-after": retry_after}, refused.body)
+
+
+def _say(call: Call, status: int, body: Record | None) -> Reply:
+    raw = b"" if body is None else encode(body)
+    return Reply(status, {"Content-Type": JSON_TYPE, **_hints(call)}, raw)
+
+
+def _hints(call: Call) -> dict[str, str]:
+    """Three headers for a window with a limit; an empty one for a window without."""
+    left = {
+        window.seconds: (window.calls, rest)
+        for window, rest in (call.verdict.left if call.verdict else ())
+    }
+    headers: dict[str, str] = {}
+    for seconds, limit, usage, remaining in WINDOWS:
+        if seconds not in left:
+            headers[limit] = ""
+            continue
+        calls, rest = left[seconds]
+        headers |= {limit: str(calls), usage: str(calls - rest), remaining: str(rest)}
+    return headers

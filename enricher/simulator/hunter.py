@@ -1,0 +1,208 @@
+"""Hunter's API v2: the e-mail verifier, companies, people, and the account.
+
+Where the vendor contradicts itself, both voices are here. Its reference says that 403 is the rate
+limit and 429 the spent quota; its own connector of August 2026 reads 429 with Retry-After as the rate
+limit and 402 `payment_required` as the quota. `Terms.hunter_dialect` chooses what the windows and the
+quota answer; a fault may name its dialect itself ("403", "429", "402").
+
+A verification is charged with its final 200, each address once in a billing month; 202, 222, 451 and
+refusals cost nothing, nor does the account. A company or a person costs two times as much with its
+200, and nothing when it is unknown (404). Both count in one pair of windows. A person who objected is
+451 here and there. The key `test-api-key` always gets the same dummy
+verification, for nothing, and is good for no other route here.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from enricher.answer import Reply
+from enricher.simulator.journal import Journal
+from enricher.simulator.people import hunter_company_body, hunter_person_body
+from enricher.simulator.records import encode
+from enricher.simulator.stories import Faults
+from enricher.simulator.vendor import (
+    ADDRESS,
+    DOMAIN,
+    JSON_TYPE,
+    Answer,
+    Call,
+    Route,
+    Terms,
+    Vendor,
+    bearer,
+    wait_of,
+)
+from enricher.simulator.verifications import verification_body
+
+TEST_KEY = "test-api-key"
+VERIFIER = "email-verifier"
+COMPANY = "companies/find"
+PERSON = "people/find"
+_CHARGED = frozenset((VERIFIER, COMPANY, PERSON))
+_OF_VERIFIER = frozenset(("pending", "smtp_failed"))
+_OF_PERSONS = frozenset(("claimed_email", "invalid_email"))
+OK = 200
+HEADERS = {"Content-Type": JSON_TYPE}
+DIALECTS = {"docs": ("403", "429"), "connector": ("429", "402")}
+"""Dialect -> how it spells (the rate limit, the quota)."""
+CREDITS_AT_LEAST = 1_000_000
+"""What an account without a quota reports as its allowance."""
+
+
+class Hunter(Vendor):
+    """`/hunter/v2/email-verifier?email=`, `/companies/find?domain=`, `/people/find?email=`, `/account`."""
+
+    name = "hunter"
+
+    def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
+        super().__init__(terms, journal, faults)
+        if terms.hunter_dialect not in DIALECTS:
+            raise ValueError(f"Hunter's dialect is one of {', '.join(DIALECTS)}")
+        throttle, quota = DIALECTS[terms.hunter_dialect]
+        self.routes = {
+            f"/v2/{VERIFIER}": Route(VERIFIER, self._verification, "email", f"hunter/{VERIFIER}"),
+            f"/v2/{COMPANY}": Route(
+                COMPANY,
+                self._company,
+                "domain",
+                "hunter/enrichment",
+                price=2,
+                spares=_OF_VERIFIER | _OF_PERSONS,
+            ),
+            f"/v2/{PERSON}": Route(
+                PERSON,
+                self._person,
+                "email",
+                "hunter/enrichment",
+                price=2,
+                spares=_OF_VERIFIER | {"invalid_domain"},
+            ),
+            "/v2/account": Route("account", self._account),
+        }
+        self.answers = ANSWERS | {
+            "throttled": ANSWERS[f"throttled:{throttle}"],
+            "quota_spent": ANSWERS[f"quota_spent:{quota}"],
+        }
+
+    def unknown_route(self, call: Call) -> Reply:
+        return ANSWERS["unknown_route"](call)
+
+    def refuse_key(self, call: Call) -> Reply | None:
+        """The dummy of the test key is no refusal, but it too ends the matter here."""
+        key = _key_of(call)
+        call.entry.key = "test" if key == TEST_KEY else self.key_state(key)
+        if call.entry.key == "test" and call.entry.route == VERIFIER:
+            return self.refuse_parameters(call) or _dummy(call)
+        return None if call.entry.key == "ok" else ANSWERS["unauthorized"](call)
+
+    def refuse_parameters(self, call: Call) -> Reply | None:
+        entry = call.entry
+        if entry.route not in _CHARGED:
+            return None
+        form, malformed = (
+            (DOMAIN, "invalid_domain") if entry.route == COMPANY else (ADDRESS, "invalid_email")
+        )
+        if form.fullmatch(entry.question):
+            return None
+        return self.answers[malformed if entry.question else "wrong_params"](call)
+
+    def is_billable(self, call: Call, reply: Reply) -> bool:
+        entry = call.entry
+        return reply.status == OK and entry.route in _CHARGED and entry.key == "ok"
+
+    def _verification(self, call: Call) -> Reply:
+        return Reply(200, HEADERS, verification_body(self.terms.seed, call.entry.question))
+
+    def _company(self, call: Call) -> Reply:
+        return Reply(200, HEADERS, hunter_company_body(self.terms.seed, call.entry.question))
+
+    def _person(self, call: Call) -> Reply:
+        return Reply(200, HEADERS, hunter_person_body(self.terms.seed, call.entry.question))
+
+    def _account(self, _call: Call) -> Reply:
+        used = self.journal.billing[self.name].spent
+        available = self.terms.quotas.get(self.name, CREDITS_AT_LEAST)
+        return Reply(200, HEADERS, encode({"data": account(used, available)}))
+
+
+def account(used: int, available: int) -> dict[str, Any]:
+    """Both in half credits, the price of a verification; `available` is the allowance, not the rest."""
+    credits_used = {"used": math.ceil(used / 2), "available": available // 2}
+    return {
+        "first_name": "Sim",
+        "last_name": "Ulated",
+        "email": "owner@simulated-account.com",
+        "plan_name": "Simulated",
+        "plan_level": 1,
+        "reset_date": _next_month().isoformat(),
+        "team_id": 1,
+        "calls": {"_deprecation_notice": "Use requests instead.", **credits_used},
+        "requests": {
+            "searches": {"used": 0, "available": available // 2},
+            "verifications": {"used": used, "available": available},
+            "credits": credits_used,
+        },
+    }
+
+
+def _next_month() -> date:
+    first = datetime.now(UTC).date().replace(day=1)
+    return (first + timedelta(days=32)).replace(day=1)
+
+
+def _key_of(call: Call) -> str | None:
+    in_url = call.request.query.get("api_key")
+    return in_url or call.request.headers.get("X-API-KEY") or bearer(call.request)
+
+
+def _dummy(_call: Call) -> Reply:
+    return Reply(200, HEADERS, verification_body(0, "test@simulated-account.com"))
+
+
+def _error(status: int, slug: str, details: str) -> Answer:
+    """An answer that is always the same error."""
+    body = encode({"errors": [{"id": slug, "code": status, "details": details}]})
+    reply = Reply(status, HEADERS, body)
+    return lambda _call: reply
+
+
+def _throttled_429(call: Call) -> Reply:
+    plain = _error(429, "too_many_requests", "You have made too many requests.")(call)
+    retry_after = str(math.ceil(wait_of(call)))
+    return Reply(429, {**plain.headers, "Retry-After": retry_after}, plain.body)
+
+
+def _pending(call: Call) -> Reply:
+    data = {"status": "pending", "email": call.entry.question}
+    return Reply(202, HEADERS, encode({"data": data}))
+
+
+ANSWERS: dict[str, Answer] = {
+    "throttled:403": _error(403, "rate_limit", "You have reached the rate limit."),
+    "throttled:429": _throttled_429,
+    "quota_spent:429": _error(
+        429, "usage_limit", "You have reached your usage limit. Upgrade your plan."
+    ),
+    "quota_spent:402": _error(
+        402, "payment_required", "You have exhausted your plan's monthly request quota."
+    ),
+    "unauthorized": _error(401, "authentication_failed", "No user found for the API key supplied"),
+    "forbidden": _error(403, "forbidden", "This key may not use this endpoint."),
+    "pending": _pending,
+    "unknown_record": _error(404, "not_found", "This record does not exist in our database."),
+    "unknown_route": _error(404, "not_found", "This endpoint does not exist."),
+    "claimed_email": _error(
+        451, "claimed_email", "The owner of this address asked us to stop processing it."
+    ),
+    "smtp_failed": _error(
+        222, "smtp_error", "The remote SMTP server gave an unexpected response. Retry later."
+    ),
+    "invalid_email": _error(400, "invalid_email", "The email is not valid."),
+    "invalid_domain": _error(400, "invalid_domain", "The domain is not valid."),
+    "wrong_params": _error(400, "wrong_params", "You are missing a parameter."),
+    "wrong_params:422": _error(422, "invalid", "A parameter is not valid."),
+    "api_error": _error(500, "server_error", "Something went wrong on our side."),
+}

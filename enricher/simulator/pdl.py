@@ -1,0 +1,195 @@
+"""People Data Labs' API v5: company and person enrichment.
+
+A 200 costs a credit each time, everything else is free. Every answer that a key was good for tells
+the limits and the credits in headers: as a JSON object of windows, once more as a header for each window,
+the reset as an ISO time, never a Retry-After. A key that begins with "free" is on the free plan: lower
+limits, and `true` or `false` in place of contacts.
+
+Every match has a likelihood, one in eight a poor one; `min_likelihood` (2 by default) turns a poorer
+one into a 404. A company takes no other method than GET; a HEAD on the person route shows the headers.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from enricher.answer import Reply
+from enricher.simulator import facts, pdl_records
+from enricher.simulator.journal import Journal
+from enricher.simulator.records import Record, encode
+from enricher.simulator.stories import Faults
+from enricher.simulator.vendor import (
+    ADDRESS,
+    DOMAIN,
+    JSON_TYPE,
+    Answer,
+    Call,
+    Route,
+    Terms,
+    Vendor,
+    wait_of,
+)
+
+COMPANY, PERSON = "company/enrich", "person/enrich"
+OK = 200
+MINUTE = 60
+DEFAULT_LIKELIHOOD = 2
+CREDITS_WITHOUT_QUOTA = 1_000_000
+
+
+class PeopleDataLabs(Vendor):
+    """`/pdl/v5/company/enrich?website=` and `/pdl/v5/person/enrich?email=`."""
+
+    name = "pdl"
+    charges_again = True
+
+    def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
+        super().__init__(terms, journal, faults)
+        methods = ("GET", "HEAD", "POST")
+        self.routes = {
+            f"/v5/{COMPANY}": Route(COMPANY, self._company, "website", f"pdl/{COMPANY}"),
+            f"/v5/{PERSON}": Route(PERSON, self._person, "email", f"pdl/{PERSON}", methods),
+        }
+        self.answers = {
+            "throttled": self._error(429, "rate_limit_error", "Too many requests."),
+            "quota_spent": self._error(402, "payment_required", "You have used all matches."),
+            "unauthorized": self._error(401, "authentication_error", "Invalid API key."),
+            "unknown_record": self._error(404, "not_found", "No records were found."),
+            "unknown_route": _no_page,
+            "wrong_params": self._wrong_params,
+            "wrong_method": _wrong_method,
+            "api_error": self._error(500, "api_error", "Internal server error."),
+        }
+
+    def unknown_route(self, call: Call) -> Reply:
+        """Before the key is looked at. A wrong method is something else."""
+        route = self.routes.get(call.request.path.removeprefix(f"/{self.name}"))
+        if route is not None and call.request.method not in route.methods:
+            return _wrong_method(call)
+        return _no_page(call)
+
+    def scope_of(self, call: Call, route: Route) -> str:
+        return f"{route.scope}/free" if _is_free(call) else route.scope
+
+    def refuse_key(self, call: Call) -> Reply | None:
+        call.entry.key = self.key_state(_key(call))
+        if call.entry.key == "ok":
+            return None
+        return _error_reply(401, "authentication_error", "Invalid API key.", {})
+
+    def refuse_parameters(self, call: Call) -> Reply | None:
+        is_company = call.entry.route == COMPANY
+        if (DOMAIN if is_company else ADDRESS).fullmatch(call.entry.question):
+            return None
+        return self._wrong_params(call)
+
+    def _wrong_params(self, call: Call) -> Reply:
+        what = "a website" if call.entry.route == COMPANY else "an email"
+        return self._error(400, "invalid_request_error", f"Request must contain {what}.")(call)
+
+    def is_billable(self, call: Call, reply: Reply) -> bool:
+        return reply.status == OK and call.request.method != "HEAD"
+
+    def _company(self, call: Call) -> Reply:
+        domain, seed = call.entry.question, self.terms.seed
+        likelihood = facts.likelihood(seed, domain)
+        if likelihood < _least(call):
+            return self.answers["unknown_record"](call)
+        known = facts.company(seed, domain)
+        record = pdl_records.company(known, likelihood, titlecase=_titlecase(call))
+        return self._found_if_required(call, record, record)
+
+    def _person(self, call: Call) -> Reply:
+        known = facts.person(self.terms.seed, call.entry.question)
+        if known.likelihood < _least(call):
+            return self.answers["unknown_record"](call)
+        data = pdl_records.person(known, titlecase=_titlecase(call), is_free=_is_free(call))
+        body = {"status": 200, "likelihood": known.likelihood, "data": data}
+        if call.request.query.get("include_if_matched") == "true":
+            body["matched"] = ["email"] if known.email == call.entry.question else ["name"]
+        return self._found_if_required(call, data, body)
+
+    def _found_if_required(self, call: Call, record: Record, body: Record) -> Reply:
+        if _has_required(call, record):
+            return self._found(call, body)
+        return self.answers["unknown_record"](call)
+
+    def _found(self, call: Call, body: Record) -> Reply:
+        return Reply(200, {"Content-Type": JSON_TYPE, **self._headers(call, 1)}, encode(body))
+
+    def _error(self, status: int, kind: str, message: str) -> Answer:
+        return lambda call: _error_reply(status, kind, message, self._headers(call, 0))
+
+    def _headers(self, call: Call, cost: int) -> dict[str, str]:
+        used = self.journal.billing[self.name].charged + cost
+        left = self.terms.quotas.get(self.name, CREDITS_WITHOUT_QUOTA) - used
+        return _hints(call) | {
+            "x-call-credits-spent": str(cost),
+            "x-call-credits-type": "enrich_company" if call.entry.route == COMPANY else "enrich",
+            "x-totallimit-remaining": str(max(0, left)),
+            "x-totallimit-purchased-remaining": str(max(0, left)),
+            "x-totallimit-overages-remaining": "0",
+            "x-lifetime-used": str(used),
+        }
+
+
+def _hints(call: Call) -> dict[str, str]:
+    """The minute's window; the others have no limit. The reset is rounded up to a second."""
+    throttled = call.injection is not None and call.injection.fault.kind == "throttled"
+    minutes = call.verdict.left if call.verdict else ()
+    limit, left = next(
+        ((w.calls, left) for w, left in minutes if w.seconds == MINUTE), (None, None)
+    )
+    if limit is None and not throttled:
+        return {}
+    left = 0 if throttled else left
+    unlimited = {"day": None, "month": None}
+    reset = datetime.now(UTC) + timedelta(seconds=wait_of(call) + 1)
+    return {
+        "x-ratelimit-limit": json.dumps({"minute": limit, **unlimited}),
+        "x-ratelimit-remaining": json.dumps({"minute": left, **unlimited}),
+        "x-ratelimit-remaining.minute": str(left),
+        "x-ratelimit-reset": reset.replace(microsecond=0).isoformat().replace("+00:00", "Z"),
+    }
+
+
+def _error_reply(status: int, kind: str, message: str, headers: dict[str, str]) -> Reply:
+    body = {"status": status, "error": {"type": kind, "message": message}}
+    return Reply(status, {"Content-Type": JSON_TYPE, **headers}, encode(body))
+
+
+def _wrong_method(_call: Call) -> Reply:
+    return _error_reply(405, "invalid_request_error", "Method not allowed.", {})
+
+
+def _no_page(_call: Call) -> Reply:
+    return Reply(404, {"Content-Type": "text/plain"}, b"404 page not found")
+
+
+def _least(call: Call) -> int:
+    told = call.request.query.get("min_likelihood", "")
+    return int(told) if told.isdecimal() else DEFAULT_LIKELIHOOD
+
+
+def _has_required(call: Call, record: Record) -> bool:
+    """OR over AND over keys; brackets are not simulated."""
+    told = call.request.query.get("required", "")
+    either = [one.split(" AND ") for one in told.split(" OR ")] if told else [[]]
+    return any(all(_is_there(record, key) for key in keys) for keys in either)
+
+
+def _is_there(record: Record, key: str) -> bool:
+    return record.get(key.strip()) not in (None, "", [], {})
+
+
+def _titlecase(call: Call) -> bool:
+    return call.request.query.get("titlecase") == "true"
+
+
+def _is_free(call: Call) -> bool:
+    return _key(call).startswith("free")
+
+
+def _key(call: Call) -> str:
+    return call.request.query.get("api_key") or call.request.headers.get("X-Api-Key") or ""

@@ -1,0 +1,3 @@
+"""The picture of the fleet: what each daemon tells, what the database says, and the page that shows it.
+
+Promises that looking changes nothing, and that no work depends on it. Imports what it looks at."""

@@ -1,0 +1,340 @@
+"""PURE How the fleet stands: one frozen value for `enricher status`, `/status.json` and the page.
+
+Everything in it comes from the database, so whoever can read that can have it, whether or not a
+daemon runs. Nothing in it is about a person. What could not be read is `None` or empty, and named in
+`unknown` with the reason: a part that is missing must not hide the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from enricher.status.fleet import Circuit, Presence
+from enricher.status.throughput import Ended, Minute
+
+LATE_SECONDS = 60.0
+"""A lead that has been work for longer than this waits for something."""
+PATIENCE_SECONDS = 10.0
+"""As the limiter's: leads do not wait for the end of a longer pause."""
+_ROUND_ABOVE_SECONDS = 10.0
+STANDSTILL_MINUTES = 3
+"""With work there and nothing ended in so many minutes, this one included, nothing is moving."""
+
+
+class State(StrEnum):
+    """In one word: is work getting done?"""
+
+    DOWN = "down"
+    STUCK = "stuck"
+    LIMITED = "limited"
+    WORKING = "working"
+    IDLE = "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The word, and a sentence that says why."""
+
+    state: State
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """The leads of one lane that are work now, and for how long the oldest of them has been."""
+
+    leads: int
+    oldest_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogStatus:
+    """What is work, what will be, and how all others ended."""
+
+    due: int
+    """Leads that are work now."""
+    oldest_pending_seconds: float | None
+    """Since the oldest lead became work that is pending and that somebody waits for."""
+    lanes: Mapping[str, LaneStatus]
+    statuses: Mapping[str, int | None]
+    """`None` where there are too many to be counted in time."""
+    parked: Mapping[str, int] = field(default_factory=dict)
+    """Provider -> retrying leads that wait until it may be asked again."""
+    most: int = 1_000_000
+    """Nothing is counted any further: a figure beyond it is as many or more."""
+    unmoved: Mapping[str, int] = field(default_factory=dict)
+    """Why -> leads that nothing moves, as far as any are known."""
+
+    @property
+    def due_figure(self) -> str:
+        """Of all lanes together."""
+        is_more = any(lane.leads > self.most for lane in self.lanes.values())
+        return f"over {self.due - 1:,}" if is_more else f"{self.due:,}"
+
+    def figure(self, leads: int | None) -> str:
+        """One of them for people."""
+        if leads is None:
+            return "many"
+        return f"over {self.most:,}" if leads > self.most else f"{leads:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """How new leads are seen: by how many of the living daemons, and since when the position stands."""
+
+    open: int
+    lag_seconds: float | None
+    """Of the daemon that is furthest behind; `None` when no stream is open."""
+    position_saved_at: datetime | None
+    building_seconds: float | None = None
+    """For how long the indexes of the leads are being built; `None` when they are not."""
+    on_record: int | None = None
+    """Leads from before the first start that are written down so far; `None` when none are just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """One daemon that was seen within the last hour."""
+
+    holder: str
+    version: str
+    presence: Presence
+    started_at: datetime
+    seen_at: datetime
+    in_work: int
+    concurrency: int
+    is_stream_open: bool
+    stream_lag_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """Calls of one provider in a day or a month (UTC)."""
+
+    calls: int = 0
+    charged: int = 0
+    saved: int = 0
+    """Answers that needed no call."""
+    ambiguous: int = 0
+    """Calls of which nobody knows whether they were charged; some are just under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What one provider may be asked, and how much of it was used in the last minute.
+
+    Providers that share a limit show the use of all of them.
+    """
+
+    calls: int
+    seconds: float
+    used: float
+    """Calls of the last minute in the terms of the window."""
+    shared_with: Sequence[str] = ()
+    """The other providers, whose calls are among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nobody of the fleet asks until then."""
+
+    reason: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """One provider that has a key, with what all daemons say of it."""
+
+    name: str
+    vendor: str
+    kind: str
+    circuit: Circuit = Circuit.CLOSED
+    """The worst that a living daemon has."""
+    hold: Hold | None = None
+    paused_until: datetime | None = None
+    """The vendor asked to wait."""
+    is_held: bool = False
+    """By at least one living daemon: for a hold, or because the budget is used up."""
+    waiting: int = 0
+    limit: Limit | None = None
+    today: Bill = field(default_factory=Bill)
+    month: Bill = field(default_factory=Bill)
+
+    @property
+    def is_asked(self) -> bool:
+        return self.circuit is Circuit.CLOSED and not self.is_held and self.hold is None
+
+    def is_silent(self, now: datetime) -> bool:
+        """The vendor asked everybody to wait for longer than a lead in work sits out."""
+        until = self.paused_until
+        return until is not None and (until - now).total_seconds() > PATIENCE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a vendor may charge in a period, and what counts against it."""
+
+    calls: int
+    used: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """One vendor's budgets; `None` where there is none."""
+
+    vendor: str
+    daily: Allowance | None
+    monthly: Allowance | None
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteStatus:
+    """What ended in one minute, at all daemons together."""
+
+    at: datetime
+    completed: int = 0
+    retrying: int = 0
+    failed: int = 0
+    skipped: int = 0
+    waited_mean_seconds: float | None = None
+    waited_longest_seconds: float = 0.0
+    took_mean_seconds: float | None = None
+    took_longest_seconds: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        return self.completed + self.retrying + self.failed + self.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole picture, at one moment of the server's clock."""
+
+    at: datetime
+    leads: str
+    backlog: BacklogStatus | None
+    stream: Stream
+    daemons: Sequence[DaemonStatus]
+    providers: Sequence[ProviderStatus]
+    without_key: Mapping[str, str]
+    budgets: Sequence[BudgetStatus]
+    hour: Sequence[MinuteStatus]
+    last: Sequence[Ended]
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    """Part -> why it could not be read."""
+
+    @property
+    def alive(self) -> list[DaemonStatus]:
+        gone = (Presence.STOPPED, Presence.SILENT)
+        return [daemon for daemon in self.daemons if daemon.presence not in gone]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The first that is true: nobody is there, nothing moves, somebody is held, else all is well."""
+        return _down(self) or _stuck(self) or _limited(self) or _well(self)
+
+
+def minute_status(at: datetime, minute: Minute) -> MinuteStatus:
+    return MinuteStatus(
+        at=at,
+        **{name: minute.outcomes[name] for name in ("completed", "retrying", "failed", "skipped")},
+        waited_mean_seconds=minute.waited.mean,
+        waited_longest_seconds=minute.waited.longest,
+        took_mean_seconds=minute.took.mean,
+        took_longest_seconds=minute.took.longest,
+    )
+
+
+def as_json(status: Status) -> str:
+    """One object; dates are ISO 8601 in UTC, durations seconds."""
+    verdict = asdict(status.verdict)
+    return json.dumps({"verdict": verdict, **asdict(status)}, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
+
+
+# The verdict
+
+
+def _down(status: Status) -> Verdict | None:
+    if status.alive or "daemons" in status.unknown:
+        return None
+    if not status.daemons:
+        return Verdict(State.DOWN, "No daemon was seen within the last hour.")
+    latest = max(daemon.seen_at for daemon in status.daemons)
+    seconds = duration((status.at - latest).total_seconds())
+    return Verdict(State.DOWN, f"No daemon is running; the last one was seen {seconds} ago.")
+
+
+def _stuck(status: Status) -> Verdict | None:
+    """A daemon that has just started is given the time to settle something."""
+    lanes = status.backlog.lanes.values() if status.backlog else ()
+    oldest = max((lane.oldest_seconds or 0.0 for lane in lanes), default=0.0)
+    just_now = status.at - timedelta(minutes=STANDSTILL_MINUTES)
+    is_young = all(daemon.started_at > just_now for daemon in status.alive)
+    if oldest < LATE_SECONDS or is_young or _lately(status):
+        return None
+    return Verdict(
+        State.STUCK,
+        f"Leads are due, the oldest for {duration(oldest)}, and none was settled lately.",
+    )
+
+
+def _limited(status: Status) -> Verdict | None:
+    held = [
+        provider.name
+        for provider in status.providers
+        if not provider.is_asked or provider.is_silent(status.at)
+    ]
+    if held:
+        verb = "is" if len(held) == 1 else "are"
+        names = ", ".join(held)
+        return Verdict(State.LIMITED, f"{names} {verb} not asked for now; {_settled(status)}.")
+    oldest = status.backlog and status.backlog.oldest_pending_seconds
+    if oldest and oldest >= LATE_SECONDS:
+        return Verdict(
+            State.LIMITED,
+            f"The oldest pending lead waits for {duration(oldest)}; {_settled(status)}.",
+        )
+    return None
+
+
+def _well(status: Status) -> Verdict:
+    in_work = sum(daemon.in_work for daemon in status.alive)
+    due = status.backlog.due if status.backlog else 0
+    if in_work or due or _lately(status):
+        return Verdict(State.WORKING, f"Work is getting done: {_settled(status)}.")
+    if status.backlog is None:
+        return Verdict(State.LIMITED, f"What is due could not be counted; {_settled(status)}.")
+    return Verdict(State.IDLE, "Nothing is due, and new leads are being watched for.")
+
+
+def _lately(status: Status) -> int:
+    return sum(minute.ended for minute in status.hour[-STANDSTILL_MINUTES:])
+
+
+def _settled(status: Status) -> str:
+    return f"{_lately(status):,} settled in {STANDSTILL_MINUTES} minutes"
+
+
+def duration(seconds: float | None) -> str:
+    """About how long, in the unit that people would use; nothing for `None`."""
+    if seconds is None:
+        return ""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    if seconds >= 1:
+        return f"{seconds:.1f} s" if seconds < _ROUND_ABOVE_SECONDS else f"{seconds:.0f} s"
+    return f"{1000 * max(0.0, seconds):.0f} ms"

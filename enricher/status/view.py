@@ -1,0 +1,266 @@
+"""The status as people read it on a terminal, or in a pipe: the same words, with colours or without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from rich.console import Group, JustifyMethod, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from enricher.status.fleet import Circuit, Presence
+from enricher.status.picture import (
+    Allowance,
+    DaemonStatus,
+    Limit,
+    MinuteStatus,
+    ProviderStatus,
+    State,
+    Status,
+    Stream,
+    duration,
+)
+from enricher.status.throughput import Ended
+
+_TONES = {
+    State.WORKING: "bold green",
+    State.IDLE: "bold blue",
+    State.LIMITED: "bold yellow",
+    State.STUCK: "bold red",
+    State.DOWN: "bold red",
+}
+_OUTCOMES = {"completed": "green", "retrying": "yellow", "failed": "red", "skipped": "dim"}
+_PRESENCES = {Presence.WORKING: "green", Presence.STOPPING: "yellow", Presence.SILENT: "red"}
+_BARS = " ▁▂▃▄▅▆▇█"
+_LONGEST = 60
+_MINUTE_SECONDS = 60
+
+
+def shown(status: Status, last: int) -> RenderableType:
+    """All of it, with so many of the last claims that ended."""
+    return Group(*_parts(status, last))
+
+
+def _parts(status: Status, last: int) -> Iterator[RenderableType]:
+    yield _headline(status)
+    for part, why in status.unknown.items():
+        yield Text(f"{part} could not be read: {why}", style="yellow")
+    yield _facts(status)
+    yield _table("providers", _PROVIDERS, (_provider(each, status.at) for each in status.providers))
+    if status.without_key:
+        off = ", ".join(f"{name} ({why})" for name, why in status.without_key.items())
+        yield Text(f"Not asked: {off}", style="dim")
+    yield _table("budgets", _BUDGETS, _budgets(status))
+    yield _table("daemons", _DAEMONS, (_daemon(each, status.at) for each in status.daemons))
+    yield _table("last settled", _LAST, (_ended(each) for each in status.last[:last]))
+
+
+# At the top
+
+
+def _headline(status: Status) -> Text:
+    verdict = status.verdict
+    word = (verdict.state.value.upper(), _TONES[verdict.state])
+    return Text.assemble(
+        word, f"  {verdict.sentence}  ", (f"{status.leads}, {_at(status.at)} UTC", "dim")
+    )
+
+
+def _facts(status: Status) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column()
+    for name, text in _named(status):
+        grid.add_row(name, text)
+    return grid
+
+
+def _named(status: Status) -> Iterator[tuple[str, str]]:
+    backlog = status.backlog
+    if backlog is None:
+        yield "due now", "unknown"
+    else:
+        figure = backlog.figure
+        lanes = (
+            f"{name} {figure(lane.leads)}" for name, lane in backlog.lanes.items() if lane.leads
+        )
+        yield "due now", backlog.due_figure + _bracketed(lanes)
+        yield "oldest pending", duration(backlog.oldest_pending_seconds) or "nothing is pending"
+        counts = (f"{name} {figure(leads)}" for name, leads in backlog.statuses.items())
+        yield "leads", ", ".join(counts)
+        if backlog.unmoved:
+            yield "moved by nobody", ", ".join(f"{why} {n:,}" for why, n in backlog.unmoved.items())
+    yield "change stream", _stream(status)
+    yield from _preparing(status.stream)
+    yield from _hour(status.hour)
+
+
+def _stream(status: Status) -> str:
+    if not status.alive:
+        return "nobody watches"
+    if not status.stream.open:
+        return "closed: leads are found by polling"
+    lag = duration(status.stream.lag_seconds)
+    return f"open at {status.stream.open} of {len(status.alive)}, lag {lag}"
+
+
+def _preparing(stream: Stream) -> Iterator[tuple[str, str]]:
+    if stream.building_seconds is not None:
+        yield "indexes", f"being built for {duration(stream.building_seconds)}; new leads go on"
+    if stream.on_record is not None:
+        yield "history", f"{stream.on_record:,} leads written down so far; new leads go on"
+
+
+def _hour(hour: Sequence[MinuteStatus]) -> Iterator[tuple[str, str]]:
+    ended = [minute.ended for minute in hour]
+    kinds = (f"{kind} {sum(getattr(each, kind) for each in hour):,}" for kind in _OUTCOMES)
+    yield "last hour", f"{sum(ended):,} settled{_bracketed(kinds)}"
+    yield "", _chart(ended)
+    waits = [minute.waited_mean_seconds or 0.0 for minute in hour]
+    longest = max((minute.waited_longest_seconds for minute in hour), default=0.0)
+    yield (
+        "waiting time",
+        f"mean by minute, at most {duration(max(waits, default=0.0))}; longest {duration(longest)}",
+    )
+    yield "", _chart(waits)
+
+
+def _chart(values: Sequence[float]) -> str:
+    """One sign for each; anything above nothing can be seen."""
+    most = max(values, default=0) or 1
+    steps = len(_BARS) - 1
+    return "".join(_BARS[min(steps, -int(-steps * value / most // 1))] for value in values)
+
+
+def _bracketed(words: Iterable[str]) -> str:
+    text = ", ".join(words)
+    return f"  ({text})" if text else ""
+
+
+# Tables
+
+_PROVIDERS = (
+    "provider",
+    "state",
+    ">last minute",
+    ">waiting",
+    ">calls today",
+    ">charged",
+    ">saved",
+    ">this month",
+)
+_BUDGETS = ("vendor", "period", ">used", ">left")
+_DAEMONS = ("holder", "state", ">in work", "change stream", ">seen", ">up for", "version")
+_LEAST = {"time": 8, "lead": 24, "outcome": 9}
+"""Of columns that would break in the middle of a word."""
+_NEVER_BROKEN = "provider"
+"""Its names are words that a reader looks for; others give way as long as they can."""
+_LAST = ("time", "lead", "outcome", ">attempt", ">took", "score or reason")
+_Cell = str | Text
+
+
+def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> RenderableType:
+    """A heading that begins with > stands over figures. On a narrow screen nothing is cut but reasons."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        is_figure = heading.startswith(">")
+        name = heading.lstrip(">")
+        justify: JustifyMethod = "right" if is_figure else "left"
+        table.add_column(
+            name,
+            justify=justify,
+            overflow="fold",
+            min_width=_LEAST.get(name),
+            no_wrap=name == _NEVER_BROKEN,
+        )
+    for row in rows:
+        table.add_row(*row)
+    head = Text(title, style="bold")
+    return (
+        Group(Text(), head, table)
+        if table.row_count
+        else Group(Text(), head, Text("none", style="dim"))
+    )
+
+
+def _provider(each: ProviderStatus, now: datetime) -> Sequence[_Cell]:
+    figures = (
+        each.waiting,
+        each.today.calls,
+        each.today.charged,
+        each.today.saved,
+        each.month.charged,
+    )
+    named: list[_Cell] = [each.name, _standing(each, now), _used(each.limit)]
+    return [*named, *(f"{figure:,}" for figure in figures)]
+
+
+def _used(limit: Limit | None) -> str:
+    if limit is None:
+        return "no limit"
+    shared = ", shared" if limit.shared_with else ""
+    return f"{limit.used:,.0f} of {limit.calls:,}/{_per(limit.seconds)}{shared}"
+
+
+def _per(seconds: float) -> str:
+    return "min" if seconds == _MINUTE_SECONDS else f"{seconds:g}s"
+
+
+def _standing(each: ProviderStatus, now: datetime) -> Text:
+    if each.hold is not None:
+        left = duration((each.hold.until - now).total_seconds())
+        return Text(f"held for {left}: {_cut(each.hold.reason)}", style="red")
+    if each.circuit is not Circuit.CLOSED:
+        return Text(f"circuit {each.circuit.value}", style="red")
+    if each.is_held:
+        return Text("held: the budget is used up", style="yellow")
+    if each.paused_until is not None:
+        left = duration((each.paused_until - now).total_seconds())
+        return Text(f"asked to wait {left}", style="yellow")
+    return Text("asked", style="green")
+
+
+def _budgets(status: Status) -> Iterator[Sequence[_Cell]]:
+    for each in status.budgets:
+        for period, allowance in (("today", each.daily), ("this month", each.monthly)):
+            if allowance is not None:
+                used = f"{allowance.used:,} of {allowance.calls:,}"
+                yield [each.vendor, period, used, _left(allowance)]
+
+
+def _left(allowance: Allowance) -> Text:
+    return Text(f"{allowance.left:,}") if allowance.left else Text("used up", style="red")
+
+
+def _daemon(each: DaemonStatus, now: datetime) -> Sequence[_Cell]:
+    is_gone = each.presence in (Presence.STOPPED, Presence.SILENT)
+    stream = f"open, lag {duration(each.stream_lag_seconds)}" if each.is_stream_open else "polling"
+    until = each.seen_at if is_gone else now
+    return [
+        each.holder,
+        Text(each.presence.value, style=_PRESENCES.get(each.presence, "dim")),
+        "" if is_gone else f"{each.in_work:,} of {each.concurrency:,}",
+        "" if is_gone else stream,
+        f"{duration((now - each.seen_at).total_seconds())} ago",
+        duration((until - each.started_at).total_seconds()),
+        each.version,
+    ]
+
+
+def _ended(each: Ended) -> Sequence[_Cell]:
+    said = f"score {each.score}" if each.score is not None else _cut(each.why)
+    outcome = Text(each.outcome, style=_OUTCOMES.get(each.outcome, ""))
+    lead = "".join(letter if letter.isprintable() else " " for letter in each.lead)
+    reason = Text(said, no_wrap=True, overflow="ellipsis")
+    return [_at(each.at), lead, outcome, str(each.attempt), duration(each.seconds), reason]
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S}"
+
+
+def _cut(text: str) -> str:
+    """In one line, and nothing in it that a terminal would obey."""
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

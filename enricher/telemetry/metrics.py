@@ -1,0 +1,356 @@
+"""Every series, named once. Labels come from small closed sets; never a lead, a person or a host.
+
+Series whose labels are known are there with 0 from the start, those of providers from `initialise`
+on, so that a rate over a counter that has not moved yet is 0 and not "no data".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from enricher.lead import Reason, Status
+from enricher.telemetry import label_sets
+from enricher.telemetry.label_sets import ANSWERS, HOLDS, LANES, LOOPS, SECTIONS, WAITS_FOR
+from enricher.telemetry.process_metrics import (
+    DESCRIPTOR_SHORTAGES,
+    HTTP_REFUSED,
+    LOG_MESSAGES,
+    MEMORY_SHORTAGES,
+    STALLED_SECONDS,
+)
+from enricher.telemetry.series import REGISTRY, counter, gauge, histogram, info
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
+
+__all__ = [
+    "DESCRIPTOR_SHORTAGES",
+    "HTTP_REFUSED",
+    "LOG_MESSAGES",
+    "MEMORY_SHORTAGES",
+    "REGISTRY",
+    "STALLED_SECONDS",
+    "initialise",
+]
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 30, 60, 300, 1800)
+
+BUILD = info("enricher_build", "Version of the running daemon.")
+
+# -- in --------------------------------------------------------------------------------------
+
+ADMITTED = counter(
+    "enricher_leads_admitted_total",
+    "Leads that became pending, by what saw them first: the change stream, or a search.",
+    source=("stream", "polling"),
+)
+PREPARING = gauge(
+    "enricher_preparing",
+    "1 while this daemon does what a large collection makes long, beside the work: by what it is.",
+    step=label_sets.PREPARATIONS,
+)
+UNMOVED = gauge(
+    "enricher_leads_unmoved",
+    "Leads that nothing moves, by why: counted once a minute, up to 10,000 for each reason. Not a number"
+    " without the index for it (MongoDB before 6.0, no createIndex). Each daemon counts its own unwritable ones.",
+    reason=label_sets.UNMOVED,
+)
+TAKEN_UP = counter(
+    "enricher_leads_taken_up_total",
+    "Leads that a writer's save left lying and that were taken up again, by what was wrong.",
+    reason=("stray", "undated"),
+)
+UNWRITABLE = counter(
+    "enricher_leads_unwritable_total",
+    "Leads the database refuses to write when they are admitted or claimed (too large, a validator).",
+)
+BLOCKED = counter(
+    "enricher_leads_blocked_total",
+    "Times that a lead was written apart, because a writer's open transaction held it up.",
+)
+
+# -- wait ------------------------------------------------------------------------------------
+
+LEADS = gauge(
+    "enricher_leads",
+    "Leads in the database by status; counted, and the same at every daemon.",
+    status=tuple(Status),
+)
+PENDING = gauge(
+    "enricher_pending_leads", "Leads in the database that are work now, by why.", lane=LANES
+)
+OLDEST_PENDING = gauge(
+    "enricher_oldest_pending_timestamp_seconds",
+    "Since when the oldest lead of a lane is work; 0 while none is.",
+    lane=LANES,
+)
+OLDEST_PENDING_AGE = gauge(
+    "enricher_oldest_pending_age_seconds",
+    "How long the oldest lead of a lane has been work; 0 while none is.",
+    lane=LANES,
+)
+PARKED = gauge(
+    "enricher_leads_parked",
+    "Leads in the database that wait until a provider may be asked again, by what keeps it now.",
+    "provider",
+    "reason",
+)
+CENSUS = gauge(
+    "enricher_backlog_counted_timestamp_seconds",
+    "When the leads in the database were last counted.",
+)
+QUEUE_WAIT = histogram(
+    "enricher_queue_wait_seconds",
+    "From the moment a lead is work to its claim; planned delays not included.",
+    buckets=_SLOW,
+)
+
+# -- work ------------------------------------------------------------------------------------
+
+CLAIMED = counter("enricher_leads_claimed_total", "Leads claimed.")
+CLAIMS_LOST = counter("enricher_claims_lost_total", "Candidates that another daemon claimed first.")
+IN_WORK = gauge("enricher_leads_in_work", "Leads this process holds a lease on.")
+CONCURRENCY = gauge("enricher_concurrency", "Leads this process may have in work at once.")
+LEASES_LOST = counter(
+    "enricher_leases_lost_total",
+    "Leases lost while in work: taken by another, or not renewed before they ran out.",
+    found_by=("heartbeat", "deadline", "settle"),
+)
+RELEASED = counter(
+    "enricher_leads_released_total",
+    "Leads given back unfinished at shutdown, at no cost of an attempt.",
+)
+WORK = histogram("enricher_lead_duration_seconds", "From claim to settle.", buckets=_SLOW)
+
+# -- out -------------------------------------------------------------------------------------
+
+SETTLED = counter(
+    "enricher_leads_settled_total",
+    "Settled claims by the status they wrote.",
+    outcome=("completed", "retrying", "failed", "skipped"),
+)
+SKIPPED = counter(
+    "enricher_leads_skipped_total",
+    "Leads that ended as skipped, by reason: nobody is worth asking, or nobody may be asked.",
+    reason=tuple(Reason),
+)
+NOT_WRITTEN = counter(
+    "enricher_results_dropped_total",
+    "Results that were not written, because the lead was no longer ours as it was.",
+    why=("lease_lost", "inputs_changed", "deleted", "refused", "unwritable"),
+)
+END_TO_END = histogram(
+    "enricher_end_to_end_seconds",
+    "From the moment a lead is work to its completed, failed or skipped.",
+    buckets=_SLOW,
+)
+COMPLETENESS = histogram(
+    "enricher_lead_completeness_ratio",
+    "Completeness of completed leads, 0 to 1.",
+    buckets=[step / 10 for step in range(1, 11)],
+)
+RETRIED = counter(
+    "enricher_leads_retried_total",
+    "Leads that ended as completed or failed and took more than one attempt.",
+)
+LAST_SETTLED = gauge("enricher_last_settled_timestamp_seconds", "When a lead was last settled.")
+
+# -- is it worth it --------------------------------------------------------------------------
+
+WITH_COMPANY_DOMAIN = counter(
+    "enricher_leads_with_business_address_total",
+    "Leads worked on that have a company domain to go by.",
+)
+COMPANIES_FOUND = counter(
+    "enricher_companies_found_total", "Of these, those whose company is known by name."
+)
+WITH_ADDRESS = counter(
+    "enricher_leads_with_address_total", "Leads worked on that have an e-mail address to ask about."
+)
+VERDICTS_GIVEN = counter(
+    "enricher_verdicts_given_total", "Of these, those whose address has a verdict."
+)
+FIELDS_FILLED = counter(
+    "enricher_fields_filled_total",
+    "Fields of completed leads, by the provider whose value stands there.",
+    "section",
+    "provider",
+)
+FILLED_BY: dict[tuple[str, str], Counter] = {}
+"""Of `FIELDS_FILLED`: looked up for every lead. What others wrote into a lead makes no series."""
+FIELD_CONFLICTS = counter(
+    "enricher_field_conflicts_total",
+    "Fields of completed leads about which somebody said something else.",
+    section=SECTIONS,
+)
+
+# -- providers -------------------------------------------------------------------------------
+
+REQUESTS = counter(
+    "enricher_provider_requests_total",
+    "Tries of a provider by what came back.",
+    "provider",
+    "outcome",
+)
+REQUEST_SECONDS = histogram(
+    "enricher_provider_request_seconds", "Duration of one try.", "provider", buckets=_FAST
+)
+RETRIES = counter(
+    "enricher_provider_retries_total", "Tries that were repeated within an attempt.", "provider"
+)
+LIMIT_WAIT = counter(
+    "enricher_provider_limit_wait_seconds_total",
+    "Time spent waiting for a provider's rate limit.",
+    "provider",
+)
+WAITING = gauge(
+    "enricher_provider_waiting",
+    "Leads that wait for a slot in a provider's rate limit, or for the end of a pause it asked for.",
+    "provider",
+)
+HELD = gauge(
+    "enricher_provider_held",
+    "1 while a provider is not asked: its quota is used up or its key is refused.",
+    "provider",
+)
+
+HOLD = gauge(
+    "enricher_provider_hold", "1 for the reason why a provider is held.", "provider", "reason"
+)
+PAUSED = gauge(
+    "enricher_provider_paused",
+    "1 while a vendor has asked to wait for longer than a lead in work sits out.",
+    "provider",
+)
+LAST_SUCCESS = gauge(
+    "enricher_provider_last_success_timestamp_seconds",
+    "When a provider last answered, be it that it knows nothing; 0 before the first time.",
+    "provider",
+)
+LIMIT = gauge(
+    "enricher_provider_limit_calls_per_second",
+    "What a provider's rate limit allows the fleet; those of one bucket share it.",
+    "provider",
+    "bucket",
+)
+WINDOW_LEFT = gauge(
+    "enricher_provider_window_left_calls",
+    "Calls left in a rate window, as the vendor last told; there once it has.",
+    "provider",
+    "window",
+)
+QUOTA_LEFT = gauge(
+    "enricher_provider_quota_left_credits",
+    "What is left of the vendor's plan, as it last told; there once it has.",
+    "provider",
+)
+SCHEMA_DRIFT = counter(
+    "enricher_schema_drift_total",
+    "Answers whose records no longer have the keys, or the types, that the vendor documents.",
+    "provider",
+)
+CIRCUIT = gauge(
+    "enricher_provider_circuit_open",
+    "1 while a provider is left alone because it failed for everybody.",
+    "provider",
+)
+
+# -- money -----------------------------------------------------------------------------------
+
+CALLS_CHARGED = counter(
+    "enricher_calls_charged_total",
+    "Calls that the vendor charges for, by its own rules.",
+    "provider",
+)
+CREDITS_CHARGED = counter(
+    "enricher_credits_charged_total",
+    "What those calls cost in the vendor's own unit: half a credit for some, one for most.",
+    "provider",
+)
+CALLS_AMBIGUOUS = counter(
+    "enricher_calls_ambiguous_total",
+    "Calls without an answer that the vendor may have done, and charged, all the same.",
+    "provider",
+)
+CALLS_SAVED = counter(
+    "enricher_calls_saved_total",
+    "Answers that needed no call: kept from earlier, or shared by several leads.",
+    "provider",
+    "by",
+)
+
+CACHE = counter(
+    "enricher_cache_requests_total",
+    "Looks for a kept answer, by what was there.",
+    result=("hit", "negative_hit", "miss", "stale"),
+)
+BUDGET_LIMIT = gauge(
+    "enricher_budget_limit_calls",
+    "Calls that a vendor may charge in a period (UTC); there for budgets that are set.",
+    "vendor",
+    "period",
+)
+BUDGET_LEFT = gauge(
+    "enricher_budget_left_calls", "What the fleet has left of a budget.", "vendor", "period"
+)
+
+# -- stream, database and log ----------------------------------------------------------------
+
+STREAMING = gauge(
+    "enricher_stream_open", "1 while the change stream is open, 0 while leads are found by polling."
+)
+STREAM_OPENS = counter(
+    "enricher_stream_opens_total",
+    "Streams opened, by where they began: token, time or now (a gap that was searched).",
+    start=("token", "time", "now"),
+)
+STREAM_EVENTS = counter("enricher_stream_events_total", "Change events received.")
+STREAM_LAST_EVENT = gauge(
+    "enricher_stream_last_event_timestamp_seconds",
+    "When a change event was last received; 0 before the first.",
+)
+STREAM_POSITION = gauge(
+    "enricher_stream_position_timestamp_seconds",
+    "The moment in MongoDB's log up to which the stream was read, also when nothing happened.",
+)
+OPLOG_WINDOW = gauge(
+    "enricher_oplog_window_seconds",
+    "How far back MongoDB's log goes; 0 where the user may not read it.",
+)
+CHECKPOINT = gauge(
+    "enricher_checkpoint_saved_timestamp_seconds", "When the stream's position was last saved."
+)
+DATABASE_ERRORS = counter(
+    "enricher_database_errors_total",
+    "Errors from MongoDB that a loop waited out, by loop.",
+    loop=LOOPS,
+)
+
+_OF_PROVIDERS = (
+    REQUEST_SECONDS, RETRIES, LIMIT_WAIT, WAITING, HELD, PAUSED, CIRCUIT, LAST_SUCCESS, SCHEMA_DRIFT,
+    CALLS_CHARGED, CREDITS_CHARGED, CALLS_AMBIGUOUS,
+)  # fmt: skip
+
+
+def initialise(version: str, providers: Iterable[str]) -> None:
+    """Make the series of these providers present with 0."""
+    BUILD.info({"version": version})
+    for provider in providers:
+        _initialise_provider(provider)
+
+
+def _initialise_provider(provider: str) -> None:
+    for answer in ANSWERS:
+        REQUESTS.labels(provider, answer)
+    for each in _OF_PROVIDERS:
+        each.labels(provider)
+    for reason in HOLDS:
+        HOLD.labels(provider, reason)
+    for reason in WAITS_FOR:
+        PARKED.labels(provider, reason)
+    for section in SECTIONS:
+        FILLED_BY[section, provider] = FIELDS_FILLED.labels(section, provider)
+    for by in ("cache", "coalescing"):
+        CALLS_SAVED.labels(provider, by)

@@ -1,0 +1,120 @@
+"""PURE What says something, and what MongoDB can hold of it.
+
+Everything that a provider said passes through here before it reaches a lead: one string that
+cannot be encoded, one key with a dot or one object of a type that BSON does not know would make the
+whole write fail, and with it a result that was paid for.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from enricher.values.texts import one_line, readable
+
+PLACEHOLDERS = frozenset(
+    {"", "-", "--", "?", "\u2013", "\u2014", "none", "null", "nil", "undefined", "unknown"}
+) | {"n/a", "n.a.", "#n/a", "not available", "not applicable", "not provided"}
+"""What vendors write for "we do not know", in any case. Not "na": that is Namibia."""
+
+_LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
+
+MAX_DEPTH = 20
+"""Nesting of a value that is stored; MongoDB refuses a document beyond 100 levels."""
+MAX_INTEGER = 2**63
+"""BSON has no larger integers: such a number is stored as a float."""
+MAX_WEIGHT = 16_384
+"""Bytes, roughly, of one value of a field that we have no type for."""
+LONGEST_NAME = 128
+
+_LARGEST_FLOAT = 10**300
+_MANY = (list, tuple, set, frozenset)
+_SIZED = (dict, *_MANY, Mapping)
+"""The usual types first: to ask whether something is a `Mapping` takes ten times as long."""
+
+
+def is_blank(value: object) -> bool:
+    """True for what says nothing, wherever it stands."""
+    if isinstance(value, str):
+        text = value.strip()
+        return len(text) <= _LONGEST_PLACEHOLDER and text.casefold() in PLACEHOLDERS
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if value is None or isinstance(value, int):
+        return value is None
+    return isinstance(value, _SIZED) and not value
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Whatever is stored there, or nothing: others may have written a string or a list."""
+    return dict(value) if isinstance(value, (dict, Mapping)) else {}
+
+
+def safe_name(name: object) -> str:
+    """A dot or a leading dollar would be taken for a path or an operator; NUL ends a name in BSON."""
+    text = str(name)[:LONGEST_NAME]
+    return _made_safe(text)
+
+
+@lru_cache(1024)
+def _made_safe(text: str) -> str:
+    return re.sub(r"^\$", "_", one_line(plain(text)).replace(".", "_"))
+
+
+def plain(text: str) -> str:
+    """As UTF-8 can hold it: JSON may have lone surrogates."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def storable(value: object) -> Any:
+    """The value as BSON can hold it; `None` for what it cannot, or what is too large to keep."""
+    return None if weight(value) > MAX_WEIGHT else _storable(value, MAX_DEPTH)
+
+
+def weight(value: object) -> int:
+    """Bytes, roughly; stops counting soon after `MAX_WEIGHT`, so that no size and no cycle hurts."""
+    total, left = 0, [value]
+    while left and total <= MAX_WEIGHT:
+        one = left.pop()
+        total += 8
+        if isinstance(one, str | bytes):
+            total += len(one)
+        elif isinstance(one, (Mapping, *_MANY)) and len(one) <= MAX_WEIGHT:
+            left.extend(_inside(one))
+        elif isinstance(one, (Mapping, *_MANY)):
+            total += len(one)
+    return total
+
+
+def _inside(value: Iterable[Any]) -> Iterable[Any]:
+    return [*value, *value.values()] if isinstance(value, Mapping) else value
+
+
+def _storable(value: object, depth: int) -> Any:
+    match value:
+        case None | bool() | bytes() | datetime():
+            return value
+        case str():
+            return readable(plain(value))
+        case float():
+            return float(value) if math.isfinite(value) else None
+        case int():
+            return _number(value)
+        case Mapping():
+            inner = {safe_name(key): item for key, item in value.items()} if depth else {}
+            return {key: _storable(item, depth - 1) for key, item in inner.items() if key}
+        case list() | tuple():
+            return [_storable(item, depth - 1) for item in value] if depth else []
+        case set() | frozenset():  # has no order of its own, and merging twice must change nothing
+            return _storable(sorted(value, key=repr), depth)
+    return None
+
+
+def _number(value: int) -> int | float | None:
+    if abs(value) < MAX_INTEGER:
+        return int(value)
+    return float(value) if abs(value) < _LARGEST_FLOAT else None

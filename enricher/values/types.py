@@ -1,0 +1,323 @@
+"""PURE The type of every field of `enriched_data`, and how a vendor's value becomes one.
+
+One table: section -> field -> type. A type reads any object and gives the value as it is stored, or
+`None` when the object is no such value, so no provider, whoever wrote it, can put a dict where text
+belongs, or a text of ten megabytes anywhere. A type also says when two values mean the same: ranges
+by their ends, profiles by their address, countries by their code, texts without capitals.
+
+Fields that are not in the table are kept as they are, as far as MongoDB can hold them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from enricher.answer import Kind
+from enricher.identity.sites import stated_host
+from enricher.values import amounts, countries
+from enricher.values.profiles import NETWORKS, handle_of, same_profile
+from enricher.values.storable import is_blank, mapping, safe_name, storable
+from enricher.values.texts import many_lines, one_line
+
+COMPANY, PERSON, EMAIL = Kind.COMPANY.section, Kind.PERSON.section, Kind.EMAIL.section
+
+LONGEST_TEXT = 2_048
+"""Characters. A longer name, handle or address is no such thing; cut in half it would be wrong."""
+LONGEST_PROSE = 5_000
+"""Characters of a description; longer ones are cut, a reader loses nothing by it."""
+LONGEST_ITEM = 200
+LONGEST_WORD = 64
+MOST_ITEMS = 200
+MOST_FIELDS = 200
+"""So many fields of one section one provider can fill."""
+DEAD_LOGO_HOSTS = frozenset({"logo.clearbit.com"})
+"""Shut in December 2025. Other vendors still hand out links to it."""
+
+_CATCH_ALL = frozenset({"catch-all", "catch_all", "catchall", "accept-all", "acceptall"})
+_OLDEST_COMPANY, _FAR_FUTURE = 500, 2100
+_BEST_SCORE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """How a value is read, and what two values have in common that mean the same."""
+
+    read: Callable[[object], Any]
+    same: Callable[[Any], Hashable] = lambda value: value
+
+
+# Readers: the value of the right type, or None. None of them raises.
+
+
+def _text(value: object, longest: int = LONGEST_TEXT) -> str | None:
+    if not isinstance(value, str) or len(value) > longest:
+        return None
+    clean = one_line(value)
+    return None if is_blank(clean) else clean
+
+
+def _prose(value: object) -> str | None:
+    clean = many_lines(value[:LONGEST_PROSE]) if isinstance(value, str) else None
+    return None if is_blank(clean) else clean
+
+
+def _texts(value: object) -> list[str] | None:
+    """Each once, in the vendor's order."""
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=repr)
+    if not isinstance(value, list | tuple):
+        return None
+    items = (_text(item, LONGEST_ITEM) for item in value[: MOST_ITEMS * 10])
+    return list(dict.fromkeys(item for item in items if item))[:MOST_ITEMS] or None
+
+
+def _word(value: object) -> str | None:
+    """One of a vendor's own words, as "accept_all"; "unknown" is such a word too."""
+    if not isinstance(value, str) or len(value) > LONGEST_WORD:
+        return None
+    word = one_line(value).lower()
+    if word in _CATCH_ALL:
+        return "accept_all"
+    return word if word == "unknown" or not is_blank(word) else None
+
+
+def _count(value: object) -> int | None:
+    """Zero is a vendor's way to say that it does not know."""
+    return amounts.exact(value) or None
+
+
+def _year(value: object) -> int | None:
+    year = amounts.exact(value)
+    return year if year and _OLDEST_COMPANY <= year <= _FAR_FUTURE else None
+
+
+def _range(value: object) -> str | None:
+    """As the vendor wrote it; a single number is no range."""
+    text = _text(value, amounts.LONGEST)
+    return None if text is None or amounts.exact(text) is not None else text
+
+
+def _estimate(value: object) -> str | None:
+    count = _count(value) if not isinstance(value, str) else None
+    return str(count) if count else _text(value, amounts.LONGEST)
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _score(value: object) -> int | float | None:
+    if isinstance(value, str):
+        value = amounts.exact(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value <= _BEST_SCORE else None
+
+
+def _url(value: object) -> str | None:
+    """http(s) with a host: people click it, so `javascript:` and the like are no values."""
+    text = _text(value)
+    return text if text and _host(text) else None
+
+
+def _logo(value: object) -> str | None:
+    url = _url(value)
+    return None if url is None or _host(url) in DEAD_LOGO_HOSTS else url
+
+
+def _host(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts.hostname if parts.scheme in ("http", "https") else None
+
+
+def _domain(value: object) -> str | None:
+    return stated_host(_text(value, LONGEST_TEXT))
+
+
+def _country(value: object) -> str | None:
+    text = _text(value, LONGEST_ITEM)
+    return countries.name_of(text) if text else None
+
+
+def _country_code(value: object) -> str | None:
+    """A name is no code, even where it would lead to one."""
+    text = _text(value, len("U.S.A."))
+    return countries.code_of(text) if text and len(re.sub(r"\W", "", text)) <= len("USA") else None
+
+
+# What two values of a type have in common that mean the same
+
+
+def _folded(value: str) -> str:
+    return " ".join(value.casefold().split())
+
+
+def _ends(value: str) -> Hashable:
+    return amounts.interval(value) or _folded(value)
+
+
+def _digits(value: str) -> str:
+    return re.sub(r"\D", "", value).lstrip("0") or _folded(value)
+
+
+def _place(url: str) -> str:
+    return url.partition("//")[2].removeprefix("www.").rstrip("/").casefold()
+
+
+def _members(value: list[str]) -> Hashable:
+    return frozenset(map(_folded, value))
+
+
+def _nation(value: str) -> str:
+    return countries.code_of(value) or _folded(value)
+
+
+TEXT = FieldType(_text, _folded)
+PROSE = FieldType(_prose, _folded)
+TEXTS = FieldType(_texts, _members)
+WORD = FieldType(_word)
+COUNT = FieldType(_count)
+YEAR = FieldType(_year)
+RANGE = FieldType(_range, _ends)
+ESTIMATE = FieldType(_estimate, _ends)
+FLAG = FieldType(_flag)
+SCORE = FieldType(_score)
+URL = FieldType(_url, _place)
+LOGO = FieldType(_logo, _place)
+DOMAIN = FieldType(_domain)
+PHONE = FieldType(_text, _digits)
+COUNTRY = FieldType(_country, _nation)
+COUNTRY_CODE = FieldType(_country_code)
+ANYTHING = FieldType(storable, repr)
+
+
+def _types(types: Mapping[FieldType, str]) -> dict[str, FieldType]:
+    return {name: each for each, names in types.items() for name in names.split()}
+
+
+def _handles(kind: Kind) -> dict[str, FieldType]:
+    return {
+        f"{network}_handle": FieldType(
+            partial(handle_of, network), partial(same_profile, kind.value, network)
+        )
+        for network in NETWORKS
+    }
+
+
+_PLACE = {TEXT: "location timezone city state", COUNTRY: "country", COUNTRY_CODE: "country_code"}
+
+TYPES: Mapping[str, Mapping[str, FieldType]] = {
+    COMPANY: {
+        **_types({TEXT: "name sector industry_group industry sub_industry company_type ticker"}),
+        **_types(
+            {
+                TEXT: "clearbit_id pdl_id apollo_id",
+                DOMAIN: "domain",
+                LOGO: "logo_url",
+                PROSE: "description",
+            }
+        ),
+        **_types({COUNT: "employee_count annual_revenue raised alexa_rank twitter_followers"}),
+        **_types({YEAR: "founded_year", RANGE: "employee_range"}),
+        **_types({ESTIMATE: "estimated_annual_revenue", TEXTS: "tags tech_stack", PHONE: "phone"}),
+        **_types(_PLACE),
+        **_handles(Kind.COMPANY),
+    },
+    PERSON: {
+        **_types({TEXT: "full_name first_name last_name job_title role seniority", PROSE: "bio"}),
+        **_types({TEXT: "pdl_id apollo_id"}),
+        **_types({URL: "avatar_url", PHONE: "phone"}),
+        **_types(_PLACE),
+        **_handles(Kind.PERSON),
+    },
+    EMAIL: {
+        **_types({WORD: "status result", SCORE: "score"}),
+        **_types({FLAG: "is_disposable is_webmail is_gibberish mx_records smtp_check accept_all"}),
+    },
+}
+"""The types of `enriched_data`."""
+
+_EXACT_AND_RANGE = (
+    ("employee_count", "employee_range"),
+    ("annual_revenue", "estimated_annual_revenue"),
+)
+UNKNOWN = "unknown"
+VERDICTS = frozenset({(EMAIL, "status"), (EMAIL, "result")})
+"""Fields in which "unknown" is the vendor's own word, and no placeholder."""
+
+
+def type_of(section: str, name: str) -> FieldType:
+    """The type of a field; `ANYTHING` for one that is not in the table."""
+    return TYPES[section].get(name, ANYTHING)
+
+
+def typed(section: str, values: object) -> dict[str, Any]:
+    """The values of one provider's section that are any: of their type, under safe names."""
+    given = dict(_named(mapping(values)))
+    if not given:
+        return {}
+    if section == COMPANY:
+        _put_where_it_belongs(given)
+    read = {name: type_of(section, name).read(value) for name, value in given.items()}
+    _complete_country(read)
+    return {
+        name: value
+        for name, value in read.items()
+        if value is not None and says(section, name, value)
+    }
+
+
+def says(section: str, name: str, value: object) -> bool:
+    """True for a value; a 0 says nothing, except about an address: a score of 0 is a verdict."""
+    if (section, name) in VERDICTS and value == UNKNOWN:
+        return True
+    is_zero = value == 0 and not isinstance(value, bool)
+    return not (is_blank(value) or (is_zero and section != EMAIL))
+
+
+def is_same(section: str, name: str, one: Any, other: Any) -> bool:
+    """Whether two values of a field's type mean the same, in whatever way each is written."""
+    same = type_of(section, name).same
+    return same(one) == same(other)
+
+
+def _named(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for number, (name, value) in enumerate(values.items()):
+        if number < MOST_FIELDS and (safe := safe_name(name)):
+            yield safe, value
+
+
+def _put_where_it_belongs(given: dict[str, Any]) -> None:
+    """ "11-50" as the count is the range, and "120" as the range is the count."""
+    for exact, estimate in _EXACT_AND_RANGE:
+        if amounts.is_range(given.get(exact)):
+            if is_blank(given.get(estimate)):
+                given[estimate] = given[exact]
+            del given[exact]
+    count = _count(given.get("employee_range"))
+    if count and not _count(given.get("employee_count")):
+        given["employee_count"] = count
+
+
+def _complete_country(read: dict[str, Any]) -> None:
+    """Name and code come from one provider, or they could name two countries."""
+    name, code = read.get("country"), read.get("country_code")
+    if isinstance(name, str) and not code and (known := countries.code_of(name)):
+        read["country_code"] = known
+    elif isinstance(code, str) and not name:
+        read["country"] = countries.name_of(code)
+
+
+def confidence_of(value: object) -> float | None:
+    """From 0 to 1; `None` when there is none, or what is there is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or is_blank(value):
+        return None
+    return float(min(1, max(0, value)))  # in this order: the largest integers are no floats

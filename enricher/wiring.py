@@ -1,0 +1,175 @@
+"""Builds what stands between a lead and its vendors. With `app` the only wiring.
+
+Everything that is shared by the fleet hangs on the database here: kept answers, the ledger, the
+limits and holds of each vendor, the suppression list. A start asks each vendor again that was held,
+because whoever mended the cause restarts the daemon; what waits for it, or for a budget that was
+raised, comes back spread out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from enricher import __version__
+from enricher.calls.brake import Objecting
+from enricher.calls.cache import Cache
+from enricher.calls.gate import Gate
+from enricher.calls.paid import Books, PaidGate
+from enricher.calls.releases import pace
+from enricher.calls.usage import Budget, Usage
+from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.waterfall import Waterfall
+from enricher.identity.own_words import OwnWords, own_words
+from enricher.lead import Document
+from enricher.limits.bucket import ORDINARY_PAUSE, Bucket
+from enricher.limits.limiter import Limiter
+from enricher.mongo.outage import Outage
+from enricher.mongo.secret import keyring
+from enricher.privacy.erasure import Erasure
+from enricher.privacy.forgetting import Forgetting
+from enricher.privacy.objections import Objections
+from enricher.privacy.permission import Permission
+from enricher.privacy.suppression import Suppressed, key_of
+from enricher.providers import registry, transport
+from enricher.providers.base import Access, Provider, Registered
+from enricher.settings.load import Settings
+from enricher.telemetry import metrics
+
+
+@asynccontextmanager
+async def vendors(settings: Settings) -> AsyncIterator[Registered]:
+    """The providers over one shared client."""
+    async with transport.open_client(f"enricher/{__version__}") as client:
+        yield registry.build(
+            client,
+            _accesses(settings),
+            _per_minute(settings),
+            settings.providers,
+            mx_lookup=settings.identity.mx_lookup,
+        )
+
+
+def _accesses(settings: Settings) -> dict[str, Access]:
+    seconds = settings.work.provider_timeout_seconds
+    return {
+        name: Access(vendor.key, vendor.base_url, seconds)
+        for name, vendor in settings.vendors.items()
+        if vendor.key is not None
+    }
+
+
+def _per_minute(settings: Settings) -> dict[str, int]:
+    limits = {name: vendor.per_minute for name, vendor in settings.vendors.items()}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def open_usage(settings: Settings, database: AsyncDatabase[Document]) -> Usage:
+    """The ledger with the budgets and quotas that are set."""
+    budgets = {
+        name: Budget(vendor.daily_budget, vendor.monthly_budget)
+        for name, vendor in settings.vendors.items()
+    }
+    return Usage(database, budgets, settings.quota.plans)
+
+
+async def open_books(settings: Settings, database: AsyncDatabase[Document], holder: str) -> Books:
+    """Where answers are kept and calls are counted. Makes the fleet's secret on the first start."""
+    ring = await keyring(database, settings.privacy.hash_key)
+    suppressed, objections = Suppressed(database), Objections(database)
+
+    async def is_suppressed(email_key: str) -> bool:
+        return await suppressed.has(key_of(ring, email_key))
+
+    async def note_objection(vendor: str, email_key: str, answers: int) -> Objecting:
+        return await objections.note(vendor, key_of(ring, email_key), answers)
+
+    return Books(
+        cache=Cache(database, holder, settings.work.lease_seconds),
+        usage=open_usage(settings, database),
+        keyring=ring,
+        found_lasts=timedelta(days=settings.cache.days),
+        not_found_lasts=timedelta(days=settings.cache.negative_days),
+        is_suppressed=is_suppressed,
+        note_objection=note_objection,
+    )
+
+
+def words_of(settings: Settings) -> OwnWords:
+    """What the operator says about names, for all who identify leads."""
+    own = settings.identity
+    return own_words(own.internal_domains, own.role_names, own.platform_domains)
+
+
+def enrichment(
+    settings: Settings, database: AsyncDatabase[Document], books: Books, registered: Registered
+) -> Enrichment:
+    """Everything that one lead's work needs."""
+    work, providers = settings.work, registered.providers
+    suppressed, leads = Suppressed(database), database[settings.mongo.collection]
+    words = words_of(settings)
+    forgetting = Forgetting(
+        suppressed, [Erasure(leads)], books.cache, books.keyring, providers, words
+    )
+    return Enrichment(
+        waterfall=Waterfall(_gates(providers, database, books), registered.without_key),
+        keyring=books.keyring,
+        policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
+        seconds_for_a_lead=work.lead_timeout_seconds,
+        words=words,
+        permission=Permission(books, suppressed, forgetting),
+    )
+
+
+def _gates(
+    providers: Sequence[Provider], database: AsyncDatabase[Document], books: Books
+) -> list[Gate]:
+    limiters: dict[str, Limiter] = {}
+    outage = Outage("limits")
+    gates = []
+    for provider in providers:
+        if provider.is_free:
+            gates.append(Gate(provider))
+            continue
+        name = provider.bucket
+        metrics.LIMIT.labels(provider.name, name).set(pace(provider))
+        if name not in limiters:
+            bucket = Bucket(database, name, provider.windows)
+            limiters[name] = Limiter(provider.windows, bucket, outage)
+        gates.append(PaidGate(provider, shared_limiter=limiters[name], books=books))
+    return gates
+
+
+@dataclass(frozen=True, slots=True)
+class Reopening:
+    """A start is a new chance for who was held."""
+
+    database: AsyncDatabase[Document]
+    usage: Usage
+
+    async def run(self, providers: Sequence[Provider]) -> list[str]:
+        """End holds that were learnt before. Returns the providers whose leads wait for no reason now."""
+        paid = [provider for provider in providers if not provider.is_free]
+        buckets = {provider.bucket: provider for provider in paid}
+        released = {name for name, one in buckets.items() if await self._released(one)}
+        with_room = await self.usage.with_room()
+        return [
+            provider.name
+            for provider in paid
+            if provider.bucket in released or provider.vendor in with_room
+        ]
+
+    async def _released(self, provider: Provider) -> bool:
+        bucket = Bucket(self.database, provider.bucket, provider.windows)
+        found = await bucket.reserve(0)
+        is_long = found.paused_until > time.monotonic() + ORDINARY_PAUSE
+        if found.held is None and not found.stopped and not is_long:
+            return False
+        await bucket.release()
+        return True
