@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from enricher.status.fleet import Circuit, Presence
+from enricher.calls.breaker import Circuit
+from enricher.status.fleet import Presence
 from enricher.status.picture import (
     Allowance,
     BacklogStatus,

@@ -28,7 +28,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.answer import Reply
 from enricher.lead import Document
-from enricher.queue.book import Expression, is_type
+from enricher.mongo.expressions import Expression, is_type
 
 COLLECTION = "enricher_answers"
 _HEADERS = ("content-type", "date")

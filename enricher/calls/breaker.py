@@ -29,12 +29,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from loguru import logger
 
 from enricher.answer import Answer, Held, Throttled, Unavailable
 from enricher.process import shortage
-from enricher.status.fleet import Circuit
 from enricher.telemetry import metrics
 
 OPENS_AFTER = 10
@@ -206,3 +206,11 @@ class Breaker:
             metrics.CIRCUIT.labels(self.provider).set(0)
         self._failures, self._is_told, self._pause = 0, False, 0.0
         self._failed.clear()
+
+
+class Circuit(StrEnum):
+    """Whether a provider is asked: see `calls/breaker.py`."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half-open"
+    OPEN = "open"

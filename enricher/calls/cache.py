@@ -27,9 +27,9 @@ from enricher.calls.flights import Flight, Flights
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble, expiry
 from enricher.mongo.coalesce import Coalescer
+from enricher.mongo.expressions import in_milliseconds
 from enricher.mongo.outage import Outage
 from enricher.mongo.refusal import refusals
-from enricher.queue.book import in_milliseconds
 
 __all__ = ["COLLECTION", "Cache", "Flight"]
 

@@ -36,8 +36,8 @@ from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.clock import ServerClock
 from enricher.mongo.coalesce import Coalescer
+from enricher.mongo.expressions import Expression, in_milliseconds
 from enricher.mongo.outage import Outage
-from enricher.queue.book import Expression, in_milliseconds
 
 _CHECKS_PER_LEASE = 20
 _LONGEST_CHECK_SECONDS = 0.1

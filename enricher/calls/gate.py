@@ -30,7 +30,7 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.calls import waits
-from enricher.calls.breaker import Breaker
+from enricher.calls.breaker import Breaker, Circuit
 from enricher.calls.holding import Holding, cause_of
 from enricher.calls.retry import Retries, Retry, with_retries
 from enricher.calls.useless import Row
@@ -39,7 +39,6 @@ from enricher.limits.supply import Slot
 from enricher.process import shortage
 from enricher.providers.base import NO_MEMORY, Provider, Tried
 from enricher.providers.guarded import broken
-from enricher.status.fleet import Circuit
 from enricher.telemetry import metrics
 from enricher.telemetry.series import child
 

@@ -30,6 +30,7 @@ from enricher.calls import answers
 from enricher.intake import checkpoints
 from enricher.intake.history import texts_in
 from enricher.lead import Document, LeadId, Status
+from enricher.mongo import expressions
 from enricher.mongo.replies import whole_number
 from enricher.queue import book
 from enricher.queue.inputs import INPUTS
@@ -234,4 +235,4 @@ def _run(document: Mapping[str, Any]) -> Run:
 
 
 def _same(one: LeadId, other: LeadId) -> bool:
-    return book.id_key(one) == book.id_key(other)
+    return expressions.id_key(one) == expressions.id_key(other)

@@ -13,7 +13,7 @@ from pymongo.errors import OperationFailure
 
 from enricher.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.lead import Document
-from enricher.mongo import DatabaseTrouble, refusal, server
+from enricher.mongo import DatabaseTrouble, expressions, refusal, server
 from enricher.mongo.outage import describe
 from enricher.mongo.refusal import is_refusal
 from enricher.mongo.schedule import outage_pause
@@ -42,7 +42,7 @@ async def opened(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
         yield client[settings.mongo.database]
 
 
-def rank(settings: Settings) -> book.Expression:
+def rank(settings: Settings) -> expressions.Expression:
     """How urgent a lead is, as daemons with the same settings have it."""
     return book.priority(settings.priority.field, list(settings.priority.order))
 

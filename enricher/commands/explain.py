@@ -24,13 +24,13 @@ from enricher.explain.view import as_json, show
 from enricher.identity.identify import Identity, identify
 from enricher.identity.subject import subject_of
 from enricher.lead import SUBJECT, Document, LeadId
+from enricher.mongo.expressions import id_key
 from enricher.mongo.secret import Keyring, keyring_if_made
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider, Registered
 from enricher.providers.guarded import question_of, unfit
 from enricher.providers.http import HttpProvider
 from enricher.providers.registry import VENDORS_PROVIDERS
-from enricher.queue.book import id_key
 from enricher.queue.refresh import wished
 from enricher.queue.requests import Requests
 from enricher.settings.load import Settings

@@ -23,8 +23,9 @@ from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, LeadId, Reason, Status
+from enricher.mongo.expressions import id_key
 from enricher.mongo.refusal import is_refusal
-from enricher.queue.book import EPOCH, WITH_FITTING_ID, id_key
+from enricher.queue.book import EPOCH, WITH_FITTING_ID
 from enricher.queue.doubled import ONCE
 from enricher.queue.unmoved import NEW, OF_OURS, STRAY, by_index, far_ahead
 

@@ -21,9 +21,9 @@ from enricher.intake.checkpoints import Checkpoints
 from enricher.intake.history import History
 from enricher.intake.watcher import Watcher
 from enricher.lead import Status
-from enricher.mongo import DatabaseTrouble
+from enricher.mongo import DatabaseTrouble, expressions
 from enricher.mongo.outage import Outage, pause
-from enricher.queue import book, undated, unmoved
+from enricher.queue import undated, unmoved
 from enricher.queue.bell import Bell
 from enricher.queue.leads import Leads
 from enricher.settings.load import WorkSettings
@@ -111,7 +111,7 @@ class Sweep:
         may lose its own that way."""
         now, longest = time.monotonic(), (_LEASES * self.leads.lease).total_seconds()
         seen = {
-            (book.id_key(each["_id"]), str(each.get("claim_id")), str(each["due_at"])): each
+            (expressions.id_key(each["_id"]), str(each.get("claim_id")), str(each["due_at"])): each
             for each in await unmoved.late_leases(self.leads.collection, self.leads.lease)
         }
         self._late = {mark: self._late.get(mark, now) for mark in seen}

@@ -44,7 +44,6 @@ from enricher.queue.building import Building
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
 from enricher.settings.load import WorkSettings
-from enricher.status.fleet import Preparing
 from enricher.telemetry import metrics
 
 _INBOX_LIMIT = 10_000
@@ -495,3 +494,15 @@ class Watcher:
         """Raises while the whole database is away. Without the record, history would pass for new."""
         checkpoint = await self.checkpoints.begin()
         return checkpoint.strays_known and not await self._is_history_gone(checkpoint)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """What a large collection makes long, and a daemon does beside its work."""
+
+    building_seconds: float | None = None
+    """For how long it has been having the indexes built; `None` when it does not."""
+    are_indexes_coming: bool = False
+    """Those that a search for work goes by are among them."""
+    on_record: int | None = None
+    """Leads from before the first start that it has written down so far; `None` when it does not."""

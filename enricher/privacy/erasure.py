@@ -28,6 +28,7 @@ from pymongo.errors import OperationFailure
 
 from enricher.answer import Kind
 from enricher.lead import SUBJECT, Document, LeadId, Reason, Status
+from enricher.mongo import expressions
 from enricher.mongo.refusal import is_refusal
 from enricher.queue import book
 from enricher.queue.doubled import ERASABLE
@@ -125,7 +126,7 @@ class Erasure:
             id_, [*_WITHOUT_PERSON, {"$unset": [f"enrichment.{SUBJECT}"]}], only
         )
 
-    async def _write(self, id_: LeadId, pipeline: book.Pipeline, only: Document) -> Erased:
+    async def _write(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
         try:
             erased = await self._leads.find_one_and_update(
                 {"_id": {"$eq": id_}, **only, **ERASABLE},
@@ -188,7 +189,7 @@ _AFTERWARDS = {_DATA: 1, "enrichment.token": 1, "enrichment.claim_id": 1}
 _KNOWN = f"${_DATA}.{METADATA}"
 _OTHER_FLAGS = {
     "$cond": [
-        book.is_type(f"{_KNOWN}.{FLAGS}", "array"),
+        expressions.is_type(f"{_KNOWN}.{FLAGS}", "array"),
         {"$setDifference": [f"{_KNOWN}.{FLAGS}", [MISMATCH]]},
         f"{_KNOWN}.{FLAGS}",
     ]
@@ -197,25 +198,25 @@ _IMPERSONAL: dict[str, Any] = {
     **dict.fromkeys(_PERSONAL),
     METADATA: {
         "$cond": [
-            book.is_type(_KNOWN, "object"),
+            expressions.is_type(_KNOWN, "object"),
             {"$mergeObjects": [_KNOWN, {FLAGS: _OTHER_FLAGS}]},
             _KNOWN,
         ]
     },
     SOCIAL: {
         "$cond": [
-            book.is_type(_PROFILES, "object"),
+            expressions.is_type(_PROFILES, "object"),
             {Kind.COMPANY.value: _PROFILES, Kind.PERSON.value: {}},
             {},
         ]
     },
 }
-_WITHOUT_PERSON: book.Pipeline = [
+_WITHOUT_PERSON: expressions.Pipeline = [
     {
         "$set": {
             _DATA: {
                 "$cond": [
-                    book.is_type(f"${_DATA}", "object"),
+                    expressions.is_type(f"${_DATA}", "object"),
                     {"$mergeObjects": [f"${_DATA}", _IMPERSONAL]},
                     f"${_DATA}",
                 ]
@@ -233,7 +234,7 @@ _WITHOUT_PERSON: book.Pipeline = [
     },
 ]
 
-_SKIPPED: book.Pipeline = [
+_SKIPPED: expressions.Pipeline = [
     {
         "$set": {
             "enrichment_status": Status.SKIPPED,

@@ -20,12 +20,12 @@ from enricher.identity.identify import Identity, identify
 from enricher.identity.own_words import NO_WORDS, OwnWords
 from enricher.identity.subject import mailbox_of, older_mark
 from enricher.lead import Document
+from enricher.mongo import expressions
 from enricher.mongo.secret import Keyring
 from enricher.privacy.erasure import Erased, Erasure
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider
 from enricher.providers.guarded import question_of
-from enricher.queue import book
 from enricher.queue.inputs import read_inputs
 
 
@@ -126,7 +126,7 @@ class _OfOneCollection:
         if identity.email_key != self.person.email_key:
             return False
         self.queries.append(identity.query)
-        key = book.id_key(lead["_id"])
+        key = expressions.id_key(lead["_id"])
         if key == self.spared or key in self.seen:
             return True
         self.seen.add(key)

@@ -13,9 +13,9 @@ from functools import partial
 from enricher.calls.paid import Books
 from enricher.identity.identify import Identity
 from enricher.lead import Lead, Reason, Subject
+from enricher.mongo.expressions import id_key
 from enricher.privacy.forgetting import Forgetting
 from enricher.privacy.suppression import Suppressed, key_of
-from enricher.queue.book import id_key
 
 _OBJECTED = "the person objected at a vendor"
 

@@ -30,7 +30,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import AutoReconnect, NetworkTimeout, PyMongoError
 
 from enricher.lead import Document, LeadId
-from enricher.queue import book
+from enricher.mongo import expressions
 from enricher.queue.fatal import Fatal, is_loss
 from enricher.telemetry import metrics
 from enricher.telemetry.labels import label
@@ -67,7 +67,7 @@ class Step(Generic[Item, Result]):
     id_of: Callable[[Item], LeadId]
 
     def key_of(self, item: Item) -> bytes:
-        return book.id_key(self.id_of(item))
+        return expressions.id_key(self.id_of(item))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from enricher.lead import Document, LeadId
-from enricher.queue import book
+from enricher.mongo import expressions
 from enricher.telemetry import metrics
 from enricher.telemetry.labels import label
 
@@ -47,11 +47,11 @@ class Aside:
 
     def put_off(self, ids: Collection[LeadId]) -> None:
         """A transaction that has not ended holds them."""
-        self._held |= dict.fromkeys(map(book.id_key, ids), time.monotonic() + _HELD_SECONDS)
+        self._held |= dict.fromkeys(map(expressions.id_key, ids), time.monotonic() + _HELD_SECONDS)
 
     def put(self, id_: LeadId, code: int | None, step: str) -> None:
         """The database refused it, with this code, at this step. Each search meets it again: no news then."""
-        key = book.id_key(id_)
+        key = expressions.id_key(id_)
         is_news = key not in self.until
         self.until[key] = time.monotonic() + SECONDS
         if is_news:
@@ -83,11 +83,11 @@ class Aside:
     ) -> None:
         """Those whose `_id` is not valid UTF-8: it reaches us as another one, which no lead has. For good,
         since they are in nobody's way; but each is told once."""
-        broken = {key: id_ for id_ in ids if _BROKEN in (key := book.id_key(id_))}
+        broken = {key: id_ for id_ in ids if _BROKEN in (key := expressions.id_key(id_))}
         if not broken:
             return
         found = await leads.find({"_id": {"$in": [*broken.values()]}}, {"_id": 1}).to_list()
-        there = {book.id_key(each["_id"]) for each in found} | self._unreadable
+        there = {expressions.id_key(each["_id"]) for each in found} | self._unreadable
         for key in [*(broken.keys() - there)][: _MOST_UNREADABLE - len(self._unreadable)]:
             self._unreadable.add(key)
             self.tell(broken[key], None, "admit")
@@ -118,7 +118,7 @@ class Aside:
         """Of the candidates that a claim did not win. One that others took has changed by the next claim, unless
         a writer put it back as it was. One that is lost again as it was and that nobody finds by its `_id` can
         never be won: the `_id` is not valid UTF-8, say, and reaches us as another one."""
-        as_it_was = {(book.id_key(c["_id"]), f"{c['token']} {c['status']}"): c for c in lost}
+        as_it_was = {(expressions.id_key(c["_id"]), f"{c['token']} {c['status']}"): c for c in lost}
         self._lost = {key: self._lost.get(key, 0) + 1 for key in as_it_was}
         again = [key for key, times in self._lost.items() if times > 1]
         there = await _known(leads, [as_it_was[key]["_id"] for key in again])
@@ -134,5 +134,5 @@ async def _known(leads: AsyncCollection[Document], ids: Sequence[LeadId]) -> set
     try:
         found = await leads.find({"_id": {"$in": ids}}, {"_id": 1}).to_list()
     except PyMongoError:
-        return {book.id_key(id_) for id_ in ids}
-    return {book.id_key(each["_id"]) for each in found}
+        return {expressions.id_key(id_) for id_ in ids}
+    return {expressions.id_key(each["_id"]) for each in found}

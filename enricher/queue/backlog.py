@@ -26,6 +26,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from enricher.lead import Document, Status
+from enricher.mongo import expressions
 from enricher.queue import book
 
 LOOK_SECONDS = 2.0
@@ -226,7 +227,7 @@ def _behind(pending: Document, most: int, dates: Document) -> list[Document]:
     """No index has them by age; but a backfill has a thousand at most pending at a time."""
     queued_at = "$enrichment.queued_at"
     within = [{name: [queued_at, date]} for name, date in dates.items()]
-    is_date = book.is_type(queued_at, "date")
+    is_date = expressions.is_type(queued_at, "date")
     since = {"$cond": [{"$and": [is_date, *within]}, queued_at, None]}
     return [
         {"$match": {**pending, "enrichment.priority": {"$not": book.FRESH["enrichment.priority"]}}},

@@ -48,15 +48,10 @@ one fail, because a failing expression would take the whole round trip down with
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import bson
-
-from enricher.lead import SUBJECT, Document, LeadId, Status
+from enricher.lead import SUBJECT, Document, Status
+from enricher.mongo.expressions import Expression, Pipeline, id_key, in_milliseconds, is_type
 from enricher.values.merge import METADATA
-
-Expression = Any
-Pipeline = list[dict[str, Any]]
 
 _MOST_ID_BYTES = 8 * 1024 * 1024
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,11 +62,6 @@ LONGEST_TEXT_BYTES = 1024
 
 MAILBOX = f"enriched_data.{METADATA}.{SUBJECT}.mailbox"
 """Where the data says whose it is."""
-
-
-def is_type(path: str, name: str) -> Expression:
-    """True when the field has that BSON type."""
-    return {"$eq": [{"$type": path}, name]}
 
 
 DATA: Expression = {"$cond": [is_type("$enriched_data", "object"), "$enriched_data", None]}
@@ -125,19 +115,9 @@ def attempts_less(given_back: int) -> Expression:
     return {"$max": [0, {"$subtract": [ATTEMPTS, given_back]}]}
 
 
-def in_milliseconds(delay: timedelta) -> Expression:
-    """`delay` from now by the server's clock: the only clock that all daemons share."""
-    return {"$add": ["$$NOW", round(delay.total_seconds() * 1000)]}
-
-
 def book_with(*values: Expression) -> Expression:
     """The book-keeping with some fields replaced; whatever else is in it stays."""
     return {"$mergeObjects": [BOOK, *values]}
-
-
-def id_key(id_: LeadId) -> bytes:
-    """An `_id` as a key: one may be a document, and to Python 1 and `True` are equal."""
-    return bson.encode({"": id_})
 
 
 def within_one_command(candidates: list[Document]) -> list[Document]:

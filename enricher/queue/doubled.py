@@ -26,8 +26,8 @@ from bson.errors import BSONError
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, LeadId, Status
+from enricher.mongo.expressions import Expression, id_key, is_type
 from enricher.queue.aside import Aside
-from enricher.queue.book import Expression, id_key, is_type
 from enricher.queue.unmoved import UNADMITTED
 from enricher.values.storable import mapping
 

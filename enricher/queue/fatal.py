@@ -31,9 +31,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure, PyMongoError
 
 from enricher.lead import Document, LeadId
+from enricher.mongo.expressions import id_key
 from enricher.mongo.refusal import is_denied
 from enricher.queue.aside import Aside
-from enricher.queue.book import id_key
 
 COLLECTION = "enricher_fatal"
 _LOSSES = 2

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from enricher.lead import LeadId
-from enricher.queue.book import id_key
+from enricher.mongo.expressions import id_key
 
 _MOST = 50_000
 _LONGEST_ID = 200

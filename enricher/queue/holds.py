@@ -17,6 +17,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DocumentTooLarge, WriteError
 
 from enricher.lead import Document, LeadId, Status
+from enricher.mongo import expressions
 from enricher.mongo.collation import UpdateOne
 from enricher.mongo.refusal import is_refusal, refusals
 from enricher.queue import book
@@ -80,7 +81,7 @@ async def _write(
     collection: AsyncCollection[Document],
     ids: Sequence[LeadId],
     held: Document,
-    update: book.Pipeline,
+    update: expressions.Pipeline,
 ) -> int:
     """Returns how many changed. One that the database refuses stays as it is, and holds up no other."""
     updates = [UpdateOne({"_id": id_, **held}, update) for id_ in ids]
@@ -118,7 +119,9 @@ def _joined(bands: Sequence[_Band], enough: float) -> list[_Band]:
     return joined
 
 
-def _spread(bands: Sequence[_Band], provider: str, milliseconds_each: float) -> book.Pipeline:
+def _spread(
+    bands: Sequence[_Band], provider: str, milliseconds_each: float
+) -> expressions.Pipeline:
     branches, begins = [], 0.0
     for band in bands:
         lasts = band.count * milliseconds_each

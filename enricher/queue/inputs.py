@@ -7,7 +7,8 @@ by its name and why: `{malformed: why}`. Texts that are not valid UTF-8 do leave
 from __future__ import annotations
 
 from enricher.lead import Document, Inputs
-from enricher.queue.book import LONGEST_TEXT_BYTES, Expression, is_type
+from enricher.mongo.expressions import Expression, is_type
+from enricher.queue.book import LONGEST_TEXT_BYTES
 
 INPUT_FIELDS = ("email", "company_domain", "website", "name", "company")
 

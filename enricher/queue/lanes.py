@@ -30,6 +30,7 @@ from typing import Protocol
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, Status
+from enricher.mongo import expressions
 from enricher.queue import book
 from enricher.queue.doubled import DOUBLED_NAMES
 from enricher.queue.heard import Heard
@@ -129,10 +130,10 @@ class Lanes:
     def _few_suspects(self, found: list[Document], most: int) -> list[Document]:
         """The others take no place from anybody, however many stand there, and may be forged."""
         suspected = [each for each in found if each["interruptions"] >= self.suspect_after]
-        keys = list(dict.fromkeys(book.id_key(each["_id"]) for each in suspected))
+        keys = list(dict.fromkeys(expressions.id_key(each["_id"]) for each in suspected))
         self.waiting_suspects = min(_MOST_SUSPECTS, len(keys[most:]))
         left_out = set(keys[most:])
-        return [each for each in found if book.id_key(each["_id"]) not in left_out]
+        return [each for each in found if expressions.id_key(each["_id"]) not in left_out]
 
     def _window(self, slots: int) -> int:
         return min(slots * self.width, max(slots * _WIDEST_WITH_MANY_SLOTS, _FAR_ENOUGH))
@@ -155,7 +156,7 @@ class Lanes:
         found: list[Document] = await cursor.to_list()
         fitting = [each for each in found if "too_long" not in each]
         self.too_long = len(found) - len(fitting)
-        return [each for each in fitting if book.id_key(each["_id"]) not in aside]
+        return [each for each in fitting if expressions.id_key(each["_id"]) not in aside]
 
     async def _read_heard(
         self, heard: Heard, window: int, above: float | None, aside: SetAside
@@ -169,7 +170,7 @@ class Lanes:
             if len(found) >= window:
                 break
             open_ = await self.collection.find({**these, **_TO_COME}, {"_id": 1}).to_list()
-            heard.keep(ids, {book.id_key(each["_id"]) for each in [*read, *open_]})
+            heard.keep(ids, {expressions.id_key(each["_id"]) for each in [*read, *open_]})
         found.sort(key=rank_of, reverse=True)
         return found[:window]
 
@@ -272,5 +273,5 @@ def _since(candidate: Document) -> int:
 def _each_once(candidates: list[Document]) -> list[Document]:
     firsts: dict[bytes, Document] = {}
     for each in candidates:
-        firsts.setdefault(book.id_key(each["_id"]), each)
+        firsts.setdefault(expressions.id_key(each["_id"]), each)
     return list(firsts.values())

@@ -58,6 +58,7 @@ from pymongo.errors import (
 )
 
 from enricher.lead import Document, Lead, LeadId, Lease, Status
+from enricher.mongo import expressions
 from enricher.mongo.collation import UpdateOne
 from enricher.mongo.refusal import is_denied, is_refusal, may_do_one_by_one, refusals
 from enricher.mongo.secret import Keyring
@@ -109,11 +110,11 @@ class Leads:
     collection: AsyncCollection[Document]
     holder: str
     lease: timedelta
-    rank: book.Expression
+    rank: expressions.Expression
     """Priority expression, from `book.priority`."""
     random: Random = field(default_factory=Random)
-    account: book.Expression = field(default_factory=_NOTHING.copy)
-    plan: book.Expression = field(default_factory=_NOTHING.copy)
+    account: expressions.Expression = field(default_factory=_NOTHING.copy)
+    plan: expressions.Expression = field(default_factory=_NOTHING.copy)
     """Expressions for whose lead it is: `book.account`, `book.plan`."""
     keyring: Keyring | None = None
     suspect_after: int = 3
@@ -170,7 +171,7 @@ class Leads:
         only = {"$and": [UNADMITTED, ONCE]}
         parted = await self._write(list(ids), only, book.admission(self.rank), "admit")
         blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
-        self.unadmitted |= {book.id_key(id_): id_ for id_ in blocked}
+        self.unadmitted |= {expressions.id_key(id_): id_ for id_ in blocked}
         if _total(parted).matched + len(parted.blocked) < len(ids):
             await self.doubles.look(ids)
         self.hear_of(ids)
@@ -180,19 +181,19 @@ class Leads:
     async def look_for_fatal(self) -> None:
         """What is on record of leads that end the server. Who was taken back may never have been admitted."""
         taken_back = await self.fatal.look()
-        self.unadmitted |= {book.id_key(id_): id_ for id_ in taken_back}
+        self.unadmitted |= {expressions.id_key(id_): id_ for id_ in taken_back}
 
     async def admit_blocked(self) -> int:
         """Once more those that were blocked."""
         trying = dict(self.unadmitted)
         parted = await self._admit(list(trying.values()))
         blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
-        for key in trying.keys() - set(map(book.id_key, blocked)):
+        for key in trying.keys() - set(map(expressions.id_key, blocked)):
             self.unadmitted.pop(key, None)
         return _total(parted).changed
 
     async def take_up(
-        self, ids: Collection[LeadId], only: Document, how: book.Pipeline | None = None
+        self, ids: Collection[LeadId], only: Document, how: expressions.Pipeline | None = None
     ) -> int:
         """Leads that nobody moves, as far as they still match `only`: work again, unless `how` says."""
         how = how or book.admission(self.rank)
@@ -231,8 +232,8 @@ class Leads:
         was_answered, leases = await self._take([c["_id"] for c in candidates], claim_id, sent)
         # A process that slept meanwhile would pay for calls about leads that others have by now.
         leases = [lease for lease in leases if lease.deadline > time.monotonic()]
-        won = {book.id_key(lease.lead_id): lease for lease in leases}
-        lost = [c for c in candidates if book.id_key(c["_id"]) not in won]
+        won = {expressions.id_key(lease.lead_id): lease for lease in leases}
+        lost = [c for c in candidates if expressions.id_key(c["_id"]) not in won]
         self.lanes.contended(len(lost), len(candidates))
         await self.aside.give_up_on_stuck(self.collection, lost if was_answered else [])
         if above is not None:
@@ -269,7 +270,7 @@ class Leads:
         self.is_sharded |= isinstance(error, OperationFailure) and error.code == _NO_SHARD_KEY
         return isinstance(error, OperationFailure) and is_refusal(error)
 
-    def _claiming(self, claim_id: str) -> book.Pipeline:
+    def _claiming(self, claim_id: str) -> expressions.Pipeline:
         return book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)
 
     async def _take_one(
@@ -311,7 +312,7 @@ class Leads:
             return True, await self._read_back([id_], claim_id, sent)
         return True, self._leased([document], claim_id, sent)
 
-    async def _compare_and_set(self, ids: Sequence[LeadId], claiming: book.Pipeline) -> bool:
+    async def _compare_and_set(self, ids: Sequence[LeadId], claiming: expressions.Pipeline) -> bool:
         """True when the server answered for each lead; False when the outcome is open."""
         try:
             written = await self._write(ids, CLAIMABLE, claiming, "claim")
@@ -344,7 +345,7 @@ class Leads:
     # -- writing many ----------------------------------------------------------------------
 
     async def _write(
-        self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
+        self, ids: Sequence[LeadId], only: Document, pipeline: expressions.Pipeline, step: str
     ) -> Parted[LeadId, Written]:
         """Write to those of these leads for which `only` holds still."""
 
@@ -354,7 +355,7 @@ class Leads:
         return await self.apart.write(Step(step, self.collection, write, _same), ids)
 
     async def _write_together(
-        self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
+        self, ids: Sequence[LeadId], only: Document, pipeline: expressions.Pipeline, step: str
     ) -> Written:
         these = {"_id": {"$in": ids}, **only}
         try:
@@ -366,7 +367,7 @@ class Leads:
         return Written(done.matched_count, done.modified_count)
 
     async def _one_by_one(
-        self, ids: Sequence[LeadId], only: Document, pipeline: book.Pipeline, step: str
+        self, ids: Sequence[LeadId], only: Document, pipeline: expressions.Pipeline, step: str
     ) -> Written:
         """One of them cannot be written, or the connection broke, or the ids are too long for one
         command: what the driver tries again and divides, and what tells which one it is. Leads that
@@ -414,7 +415,7 @@ class Leads:
 
     def is_held_up(self, leases: Iterable[Lease]) -> bool:
         """Whether one of them was blocked at the last beat."""
-        return bool(self.apart.among(leases, lambda lease: book.id_key(lease.lead_id)))
+        return bool(self.apart.among(leases, lambda lease: expressions.id_key(lease.lead_id)))
 
     async def _not_ours(self, leases: Sequence[Lease]) -> list[Lease]:
         ids = [lease.lead_id for lease in leases]
@@ -423,8 +424,10 @@ class Leads:
             held, {"claim_id": text_or_null("$enrichment.claim_id")}
         ).to_list()
         # As text: what a writer put in place of our book-keeping may be of any type.
-        ours = {(book.id_key(lead["_id"]), str(lead.get("claim_id"))) for lead in found}
-        return [each for each in leases if (book.id_key(each.lead_id), each.claim_id) not in ours]
+        ours = {(expressions.id_key(lead["_id"]), str(lead.get("claim_id"))) for lead in found}
+        return [
+            each for each in leases if (expressions.id_key(each.lead_id), each.claim_id) not in ours
+        ]
 
     async def release(self, leases: Sequence[Lease]) -> int:
         """Give leads back unworked: `pending` at once, and the attempt does not count."""
@@ -460,6 +463,6 @@ def _tell_unknown(error: PyMongoError) -> None:
 def _bring_forward(aged: list[Document], won: dict[bytes, Lease], urgency: float) -> None:
     """Or it would have a slot, and wait there until its time is up behind all that are more urgent."""
     for candidate in aged:
-        if lease := won.get(book.id_key(candidate["_id"])):
+        if lease := won.get(expressions.id_key(candidate["_id"])):
             urgency = max(urgency, lease.lead.priority)
             lease.lead = replace(lease.lead, priority=urgency)

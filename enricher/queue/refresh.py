@@ -12,8 +12,9 @@ import hmac
 from datetime import datetime, timedelta
 
 from enricher.lead import Document, LeadId
+from enricher.mongo.expressions import id_key
 from enricher.mongo.secret import Keyring
-from enricher.queue.book import EPOCH, id_key
+from enricher.queue.book import EPOCH
 
 _MILLISECOND = timedelta(milliseconds=1)
 

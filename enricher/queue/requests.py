@@ -27,6 +27,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from enricher.lead import Document, LeadId, Status
+from enricher.mongo import expressions
 from enricher.mongo.refusal import refusals
 from enricher.mongo.secret import Keyring
 from enricher.queue import book, doubled
@@ -62,7 +63,7 @@ class _Asking:
 class Requests:
     """Asks for enrichment of leads in one collection. `rank` is `book.priority(...)`."""
 
-    def __init__(self, leads: AsyncCollection[Document], rank: book.Expression) -> None:
+    def __init__(self, leads: AsyncCollection[Document], rank: expressions.Expression) -> None:
         self._leads = leads
         self._rank = rank
         self._since: datetime | None = None
@@ -127,7 +128,9 @@ class Requests:
         except BulkWriteError as error:
             return Asked(int(error.details["nMatched"]), len(refusals(error)))
 
-    def _asking(self, id_: LeadId, refresh: Keyring | None, backfill: str | None) -> book.Pipeline:
+    def _asking(
+        self, id_: LeadId, refresh: Keyring | None, backfill: str | None
+    ) -> expressions.Pipeline:
         values: Document = {"released": False}
         if refresh is not None and self._since is not None:
             values |= wish(refresh, id_, self._since)

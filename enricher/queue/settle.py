@@ -44,6 +44,7 @@ from enricher.lead import (
     Status,
     Subject,
 )
+from enricher.mongo import expressions
 from enricher.mongo.coalesce import Coalescer
 from enricher.mongo.collation import UpdateOne
 from enricher.mongo.outage import Outage
@@ -176,11 +177,11 @@ class Settler:
         """One read for all of them tells exactly what happened: leads are deleted by the thousand."""
         ids = [settlement.lease.lead_id for settlement in batch]
         found = await self.collection.find({"_id": {"$in": ids}}, _STANDING).to_list()
-        standing = {book.id_key(lead["_id"]): lead for lead in found}
+        standing = {expressions.id_key(lead["_id"]): lead for lead in found}
         return [
             await self._judge_one(
                 settlement,
-                standing.get(book.id_key(settlement.lease.lead_id)),
+                standing.get(expressions.id_key(settlement.lease.lead_id)),
                 refused.get(number),
             )
             for number, settlement in enumerate(batch)
@@ -241,7 +242,7 @@ class Settler:
     def _update(self, settlement: Settlement) -> UpdateOne:
         return UpdateOne(_writable(unchanged(settlement.lease)), self._ending(settlement))
 
-    def _ending(self, settlement: Settlement) -> book.Pipeline:
+    def _ending(self, settlement: Settlement) -> expressions.Pipeline:
         outcome, subject = settlement.outcome, settlement.subject
         match outcome:
             case Completed():
@@ -284,7 +285,7 @@ _REQUALIFIED: dict[str, Any] = {
 
 def _ending(
     outcome: Outcome, subject: Subject | None, due_in: timedelta | None, status: Status
-) -> book.Pipeline:
+) -> expressions.Pipeline:
     """Values from vendors stand in `$literal`, or one that begins with `$` would be executed."""
     lead: dict[str, Any] = {
         "enrichment_status": status,
@@ -315,8 +316,8 @@ def _gone(outcome: Outcome, due_in: timedelta | None) -> list[str]:
 
 def _bookkeeping(
     outcome: Outcome, subject: Subject | None, due_in: timedelta | None
-) -> dict[str, book.Expression]:
-    values: dict[str, book.Expression] = {"holder": None, "attempts": 0, "answered": {}}
+) -> dict[str, expressions.Expression]:
+    values: dict[str, expressions.Expression] = {"holder": None, "attempts": 0, "answered": {}}
     if isinstance(outcome, Retrying):
         values["answered"] = {"$literal": dict(outcome.answered)}
         spent = int(outcome.attempt_spent)
@@ -324,7 +325,7 @@ def _bookkeeping(
         if outcome.held_by:
             values["held_by"] = {"$literal": list(outcome.held_by)}
     if due_in is not None:
-        values["due_at"] = book.in_milliseconds(due_in)
+        values["due_at"] = expressions.in_milliseconds(due_in)
     if subject is not None:
         values[SUBJECT] = {"$literal": subject.document}
     return values

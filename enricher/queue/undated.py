@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, LeadId, Status
+from enricher.mongo import expressions
 from enricher.queue import book
 from enricher.queue.unmoved import BY_US, UNDATED, by_index
 
@@ -31,7 +32,7 @@ LOST: Document = {"$or": [_WITHOUT_DATE, UNDATED]}
 """What each of them meets."""
 
 
-def dating(period: timedelta) -> book.Pipeline:
+def dating(period: timedelta) -> expressions.Pipeline:
     """Gives the date back."""
     return [{"$set": {"enrichment": book.book_with({"due_at": _due_at(period)})}}]
 
@@ -54,10 +55,10 @@ async def find(leads: AsyncCollection[Document], since: datetime) -> list[LeadId
     return [lead["_id"] for lead in found]
 
 
-def _due_at(period: timedelta) -> book.Expression:
+def _due_at(period: timedelta) -> expressions.Expression:
     milliseconds = period.total_seconds() * 1000
     said = {"dateString": f"${_SAID_AT}", "onError": None, "onNull": None}
-    is_date = book.is_type("$enriched_at", "date")
+    is_date = expressions.is_type("$enriched_at", "date")
     enriched_at = {
         "$ifNull": [{"$cond": [is_date, "$enriched_at", {"$dateFromString": said}]}, "$$NOW"]
     }

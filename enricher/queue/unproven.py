@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from enricher.answer import Kind
 from enricher.lead import SUBJECT, Subject
-from enricher.queue import book
+from enricher.mongo import expressions
 from enricher.values.merge import METADATA, SOCIAL, metadata
 from enricher.values.score import completeness
 
@@ -20,20 +20,20 @@ _BESIDE = f"{_DATA}.{METADATA}.{SUBJECT}"
 _NOTED = f"$enrichment.{SUBJECT}"
 
 
-def unless_about_others(subject: Subject) -> book.Expression:
+def unless_about_others(subject: Subject) -> expressions.Expression:
     """For `enriched_data`: as it stands, unless it was found for another than `subject`."""
     is_others = {"$or": [_is_other(half, ours) for half, ours in subject.document.items()]}
-    is_ours = {"$and": [book.is_type(_DATA, "object"), is_others]}
+    is_ours = {"$and": [expressions.is_type(_DATA, "object"), is_others]}
     return {"$cond": [is_ours, {"$mergeObjects": [_DATA, _nothing(subject)]}, _DATA]}
 
 
-def _is_other(half: str, ours: str | None) -> book.Expression:
+def _is_other(half: str, ours: str | None) -> expressions.Expression:
     """What stands beside the data knows best; where neither place says anything, it is not known."""
     known = {
         "$switch": {
             "branches": [
                 {
-                    "case": book.is_type(where, "object"),
+                    "case": expressions.is_type(where, "object"),
                     "then": {"$ifNull": [f"{where}.{half}", None]},
                 }
                 for where in (_BESIDE, _NOTED)
@@ -44,7 +44,7 @@ def _is_other(half: str, ours: str | None) -> book.Expression:
     return {"$ne": [known, {"$literal": ours}]}
 
 
-def _nothing(subject: Subject) -> book.Expression:
+def _nothing(subject: Subject) -> expressions.Expression:
     known = metadata(
         {}, now=datetime.now(UTC), order=(), completeness=completeness({}), subject=subject
     )

@@ -25,10 +25,11 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
+from enricher.calls.breaker import Circuit
 from enricher.lead import Document
 from enricher.mongo.clock import ServerClock
 from enricher.mongo.replies import reading
-from enricher.status.fleet import Circuit, Daemon, GateState, Presence, Report
+from enricher.status.fleet import Daemon, GateState, Presence, Report
 from enricher.status.throughput import Ended, Minute, Times
 from enricher.values.storable import mapping
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from enricher.calls.breaker import Circuit
 from enricher.status.throughput import Ended, Minute
 
 SILENT_AFTER = timedelta(seconds=30)
@@ -27,14 +28,6 @@ class Presence(StrEnum):
     SILENT = "silent"
 
 
-class Circuit(StrEnum):
-    """Whether a provider is asked: see `calls/breaker.py`."""
-
-    CLOSED = "closed"
-    HALF_OPEN = "half-open"
-    OPEN = "open"
-
-
 @dataclass(frozen=True, slots=True)
 class GateState:
     """One paid provider, as one daemon has it."""
@@ -46,18 +39,6 @@ class GateState:
     """Leads that wait for a slot in its limit."""
     calls: int = 0
     """Tries within the last minute."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preparing:
-    """What a large collection makes long, and a daemon does beside its work."""
-
-    building_seconds: float | None = None
-    """For how long it has been having the indexes built; `None` when it does not."""
-    are_indexes_coming: bool = False
-    """Those that a search for work goes by are among them."""
-    on_record: int | None = None
-    """Leads from before the first start that it has written down so far; `None` when it does not."""
 
 
 @dataclass(frozen=True, slots=True)

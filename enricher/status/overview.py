@@ -17,6 +17,7 @@ from typing import TypeVar
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
+from enricher.calls.breaker import Circuit
 from enricher.calls.usage import DayOfProvider, Usage
 from enricher.intake.checkpoints import saved_at
 from enricher.lead import Document
@@ -29,7 +30,7 @@ from enricher.queue import backlog, unmoved
 from enricher.settings.load import Settings
 from enricher.settings.vendors import VendorSettings
 from enricher.status.daemons import Daemons
-from enricher.status.fleet import Circuit, Daemon, Presence
+from enricher.status.fleet import Daemon, Presence
 from enricher.status.picture import (
     Allowance,
     BacklogStatus,

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from enricher.status.fleet import Circuit, Presence
+from enricher.calls.breaker import Circuit
+from enricher.status.fleet import Presence
 from enricher.status.throughput import Ended, Minute
 
 LATE_SECONDS = 60.0

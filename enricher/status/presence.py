@@ -17,13 +17,14 @@ from loguru import logger
 
 from enricher import __version__
 from enricher.calls.gate import Gate
+from enricher.intake.watcher import Preparing
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
 from enricher.mongo.refusal import is_denied
 from enricher.queue.aside import Aside
 from enricher.status.activity import Activity
 from enricher.status.daemons import Daemons
-from enricher.status.fleet import GateState, Preparing, Presence, Report
+from enricher.status.fleet import GateState, Presence, Report
 from enricher.telemetry import metrics
 from enricher.telemetry.readings import by_provider, value
 

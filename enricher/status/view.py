@@ -9,7 +9,8 @@ from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from enricher.status.fleet import Circuit, Presence
+from enricher.calls.breaker import Circuit
+from enricher.status.fleet import Presence
 from enricher.status.picture import (
     Allowance,
     DaemonStatus,

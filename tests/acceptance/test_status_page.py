@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from enricher.calls.breaker import Circuit
 from enricher.http import HttpServer
 from enricher.settings.load import HttpSettings
 from enricher.status.daemons import Daemons
-from enricher.status.fleet import Circuit, GateState, Presence, Report
+from enricher.status.fleet import GateState, Presence, Report
 from enricher.status.picture import BacklogStatus, LaneStatus, MinuteStatus, Status, as_json
 from enricher.status.throughput import Ended
 from tests.browser import Browser, Page, browsing, chromium

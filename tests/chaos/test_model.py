@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 
 from enricher.lead import Document, Lease, Progress, Subject
-from enricher.queue.book import id_key
+from enricher.mongo.expressions import id_key
 from enricher.queue.settle import Settled
 from tests.chaos import model_cases as cases
 from tests.chaos.model import ModelLead

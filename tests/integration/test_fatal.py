@@ -20,9 +20,9 @@ from enricher.lead import Document, LeadId
 from enricher.mongo import server as servers
 from enricher.mongo.collation import UpdateOne
 from enricher.mongo.embedded import EmbeddedServer
+from enricher.mongo.expressions import id_key
 from enricher.queue.apart import Apart, Step
 from enricher.queue.aside import Aside
-from enricher.queue.book import id_key
 from enricher.queue.fatal import COLLECTION, Fatal, count, is_loss
 from tests.doubling import doubled
 from tests.integration.queueing import queue

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from enricher.status.fleet import Circuit, Daemon, Presence, Report
+from enricher.calls.breaker import Circuit
+from enricher.status.fleet import Daemon, Presence, Report
 from enricher.status.picture import (
     BacklogStatus,
     DaemonStatus,

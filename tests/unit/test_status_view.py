@@ -10,10 +10,10 @@ from pymongo.errors import ServerSelectionTimeoutError
 from rich.console import Console, RenderableType
 from typer.testing import CliRunner
 
+from enricher.calls.breaker import Circuit
 from enricher.cli import cli
 from enricher.commands.status import look_again
 from enricher.errors import SettingsError
-from enricher.status.fleet import Circuit
 from enricher.status.picture import (
     BacklogStatus,
     Bill,
