@@ -45,8 +45,7 @@ from enricher.intake.sweep import Sweep
 from enricher.intake.watcher import Watcher
 from enricher.lead import Document, Inputs
 from enricher.mongo import DatabaseTrouble, oplog, server
-from enricher.mongo.outage import describe
-from enricher.mongo.schedule import refresh_delay
+from enricher.mongo.outage import describe, refresh_delay
 from enricher.process import descriptors, shortage, signals
 from enricher.process.systemd import supervised
 from enricher.providers.base import Provider, Registered
@@ -55,17 +54,15 @@ from enricher.queue.bell import Bell
 from enricher.queue.heartbeat import Heartbeat
 from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
-from enricher.queue.keep import Keeper
 from enricher.queue.leads import Leads
-from enricher.queue.settle import Settler
+from enricher.queue.settle import Keeper, Settler
 from enricher.queue.worker import Worker
 from enricher.settings.load import Settings
-from enricher.status.activity import Activity
 from enricher.status.census import Census
-from enricher.status.daemons import Daemons
+from enricher.status.daemons import Daemons, Teller
 from enricher.status.outcomes import report
 from enricher.status.overview import Overview, Shared
-from enricher.status.presence import Teller
+from enricher.status.throughput import Activity
 from enricher.telemetry import labels, log, metrics
 
 _POOL = 16

@@ -17,10 +17,10 @@ from loguru import logger
 
 from enricher import __version__
 from enricher.errors import EnricherError, ExitCode, SettingsError
-from enricher.process import cores, signals
+from enricher.process import descriptors, signals
 from enricher.settings.load import LogSettings, Settings, is_exposed, load
 from enricher.telemetry import log
-from enricher.values.texts import many_lines
+from enricher.values.storable import many_lines
 
 DATA_DIR = Path("enricher-data")
 """Where `enricher run` keeps its embedded MongoDB."""
@@ -236,7 +236,7 @@ def simulator(
     jitter: Annotated[float, typer.Option(help="Up to so many seconds more.", min=0)] = 0.0,
 ) -> None:
     """Serve the vendors' APIs, simulated, on one port; print the settings that point at it."""
-    from enricher.simulator.serve import serve  # noqa: PLC0415 - nothing else imports the demo
+    from enricher.simulator.server import serve  # noqa: PLC0415 - nothing else imports the demo
 
     signals.run(serve(host, port, seed=seed, latency=latency, jitter=jitter))
 
@@ -268,7 +268,7 @@ def demo(
 
 def _configured(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings, with logging set up by them and every secret known to it."""
-    cores.forbid()  # before the first secret is read
+    descriptors.forbid()  # before the first secret is read
     from enricher.providers import plugins  # noqa: PLC0415 - see run
 
     others = plugins.third_parties(plugins.installed())

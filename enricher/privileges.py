@@ -12,7 +12,7 @@ from typing import Any
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
-from enricher.calls import answers, usage
+from enricher.calls import answers, ledger
 from enricher.errors import DatabaseRefused
 from enricher.intake import checkpoints, history
 from enricher.lead import Document
@@ -34,7 +34,7 @@ def required(leads: str) -> dict[str, Sequence[str]]:
         answers.COLLECTION: (*_SIDE_COLLECTION, "remove"),
         secret.COLLECTION: _SIDE_COLLECTION,
         bucket.COLLECTION: _SIDE_COLLECTION,
-        usage.COLLECTION: _SIDE_COLLECTION,
+        ledger.COLLECTION: _SIDE_COLLECTION,
         suppression.COLLECTION: (*_SIDE_COLLECTION, "remove"),
     }
 
@@ -45,7 +45,7 @@ def desired(leads: str) -> dict[str, Sequence[str]]:
         leads: ("changeStream", "createIndex", "listIndexes"),
         history.collection_name(leads): ("remove",),
         answers.COLLECTION: ("createIndex",),
-        usage.COLLECTION: ("createIndex",),
+        ledger.COLLECTION: ("createIndex",),
         daemons.COLLECTION: (*_SIDE_COLLECTION, "createIndex"),
         fatal.COLLECTION: (*_SIDE_COLLECTION, "remove"),
     }

@@ -20,9 +20,9 @@ from pydantic import SecretStr
 from enricher.answer import Query, Reply
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
+from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
 from enricher.simulator.server import VENDORS
-from enricher.simulator.stories import Faults
 from enricher.simulator.vendor import Answer, Route, Terms, Vendor
 from tests.mock_client import mock_client
 

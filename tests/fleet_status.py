@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from enricher.calls.breaker import Circuit
-from enricher.status.fleet import Presence
+from enricher.status.daemons import Presence
 from enricher.status.picture import (
     Allowance,
     BacklogStatus,

@@ -20,7 +20,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from enricher.calls.answers import COLLECTION as ANSWERS
-from enricher.calls.usage import Usage
+from enricher.calls.ledger import Usage
 from enricher.identity.identify import identify
 from enricher.lead import Document, Inputs
 from enricher.mongo.secret import keyring

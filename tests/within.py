@@ -18,7 +18,7 @@ from typing import Any
 
 from enricher import app
 from enricher.lead import Document
-from enricher.providers.hunter_refusals import FIRST_REFUSAL_SECONDS
+from enricher.providers.hunter import FIRST_REFUSAL_SECONDS
 from enricher.providers.registry import VENDORS_PROVIDERS
 from enricher.settings import load
 from enricher.simulator.server import VENDORS

@@ -22,13 +22,12 @@ from enricher.lead import Document, Pressure
 from enricher.queue import book
 from enricher.queue.bell import Bell
 from enricher.queue.heartbeat import Heartbeat
-from enricher.queue.keep import Keeper
 from enricher.queue.leads import Leads
-from enricher.queue.settle import Settler
+from enricher.queue.settle import Keeper, Settler
 from enricher.queue.worker import Worker
 from enricher.settings.load import WorkSettings
-from enricher.status.activity import Activity
 from enricher.status.outcomes import report
+from enricher.status.throughput import Activity
 from tests.scripted import KEYRING, Scripted
 from tests.waiting import patience
 

@@ -20,24 +20,161 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from pymongo import UpdateOne
+from loguru import logger
+from pymongo import DeleteOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
 from enricher.answer import Reply
-from enricher.calls.answers import ANSWERED, HELD, Beat, Standing, answered_after, read
-from enricher.calls.beats import Beats
+from enricher.calls.answers import (
+    ANSWERED,
+    COLLECTION,
+    HELD,
+    Beat,
+    Standing,
+    answered_after,
+    is_storable,
+    pack,
+    read,
+)
 from enricher.lead import Document
-from enricher.mongo import DatabaseTrouble
+from enricher.mongo import DatabaseTrouble, expiry
 from enricher.mongo.clock import ServerClock
 from enricher.mongo.coalesce import Coalescer
 from enricher.mongo.expressions import Expression, in_milliseconds
-from enricher.mongo.outage import Outage
+from enricher.mongo.outage import Outage, pause
+from enricher.mongo.refusal import refusals
+
+# Signs of life for our own flights, and the end of those that nobody wants any more.
+#
+# Most calls are over before their first beat. A flight is not wanted when it was given up without an
+# answer, and also when it may be in the database although nobody knows (a take that failed half-way,
+# a caller that was cancelled): it is let go again and again until the database has done so.
+
+_BEATS_PER_LEASE = 5
+_TRIES_PER_LEASE = 20
+_TIMEOUTS_PER_LEASE = 4
+"""A beat on a dead connection must fail early enough for another one to get through.
+
+Not with the driver's own time-out: with less time left than the network took at its worst moment
+of late, the driver does not even send the command, and no beat would get through after an outage.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    key: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Unwanted:
+    key: str
+    is_paid: bool | None
+    is_useless: bool
+
+
+@dataclass(slots=True)
+class Beats:
+    """The flights that this process holds, and those it wants to be rid of."""
+
+    collection: AsyncCollection[Document]
+    lease: float
+    """Seconds without a beat until others take a flight for abandoned."""
+    outage: Outage = field(default_factory=lambda: Outage("cache"))
+    _held: dict[str, _Held] = field(default_factory=dict)
+    """By id, as the next one."""
+    _unwanted: dict[str, _Unwanted] = field(default_factory=dict)
+
+    def hold(self, flight: str, key: str) -> None:
+        """Keep it alive until it has ended or is given up."""
+        self._held[flight] = _Held(key, time.monotonic())
+
+    def ended(self, flight: str) -> None:
+        """It is no longer in the database, or is not ours."""
+        self._held.pop(flight, None)
+
+    def give_up(
+        self, flight: str, key: str, *, is_paid: bool | None = None, is_useless: bool = False
+    ) -> None:
+        """It is to go; harmless for one that never was. `is_paid`: the vendor has charged for the question
+        and answers later; `None` when nothing is known about it that was not known before. `is_useless`:
+        it has charged for an answer that told nothing."""
+        self.ended(flight)
+        self._unwanted[flight] = _Unwanted(key, is_paid, is_useless)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Beat until told to stop, which is after the last call has ended."""
+        while not stop.is_set():
+            next_at = time.monotonic() + self.lease / _BEATS_PER_LEASE
+            if await self._beat():
+                await pause(stop, next_at - time.monotonic())
+            else:
+                await pause(stop, self.lease / _TRIES_PER_LEASE)
+        await self._beat()
+
+    async def _beat(self) -> bool:
+        old = time.monotonic() - self.lease / _BEATS_PER_LEASE
+        beats = [_beat(flight, it.key) for flight, it in self._held.items() if it.since <= old]
+        if not beats and not self._unwanted:
+            self.outage.forget()  # nothing waits for the database here any more
+            return True
+        try:
+            async with asyncio.timeout(self.lease / _TIMEOUTS_PER_LEASE):
+                if beats:
+                    await self.collection.bulk_write(beats, ordered=False)
+                await self._free()
+        except (*DatabaseTrouble, TimeoutError) as error:
+            self.outage.failed(error)
+            return False
+        self.outage.succeeded()
+        return True
+
+    async def free(self) -> None:
+        """Let go of all that were given up. Raises nothing: if this fails, the next beat does it."""
+        try:
+            async with asyncio.timeout(self.lease / _TIMEOUTS_PER_LEASE):
+                await self._free()
+        except (*DatabaseTrouble, TimeoutError) as error:
+            self.outage.failed(error)
+
+    async def _free(self) -> None:
+        # Taken out beforehand: one that is given up meanwhile may not have been there to let go.
+        going, self._unwanted = self._unwanted, {}
+        if not going:
+            return
+        try:
+            await self.collection.bulk_write(
+                [_letting_go(flight, it) for flight, it in going.items()], ordered=False
+            )
+        except BaseException:
+            self._unwanted = going | self._unwanted
+            raise
+
+
+_ALIVE = {"$inc": {"flight.beat": 1}, "$currentDate": {"flight.at": True}}
+
+
+def _beat(flight: str, key: str) -> UpdateOne:
+    return UpdateOne({"_id": key, "flight.id": flight}, _ALIVE)
+
+
+def _letting_go(flight: str, it: _Unwanted) -> UpdateOne:
+    """The document stays for a while: a late answer has a place only where a question stands."""
+    update: Document = {"$unset": {"flight": 1}}
+    now = {"paid_at": it.is_paid is True, "useless_at": it.is_useless}
+    if any(now.values()):
+        update["$currentDate"] = {name: True for name, is_now in now.items() if is_now}
+    if it.is_paid is False:
+        update["$unset"]["paid_at"] = 1
+    return UpdateOne({"_id": it.key, "flight.id": flight}, update)
+
 
 _CHECKS_PER_LEASE = 20
 _LONGEST_CHECK_SECONDS = 0.1
@@ -328,3 +465,130 @@ def _outcome(request: _Request, standing: Standing | None) -> Taken:
         is_paid = standing.is_paid(request.newer_than)
         return Flight(request.flight.key, request.flight.id, standing.took_over, is_paid)
     return standing.answer(request.newer_than)
+
+
+# The cache: what vendors answered, raw, for all daemons and for as long as it is good.
+#
+# An answer is stored before anything else is done with it, so a crash does not pay for it twice, and
+# like a settle it is tried until the database gives a definite answer. It is the vendor's reply and
+# not our reading of it: a provider that learns to read more of it does so without a call.
+#
+# The same documents hold the flights (calls/flights.py). An answer beats a flight, whoever has it,
+# and the last answer wins: each was paid for. Only a question that was forgotten stays so; a reply
+# that comes in after it is dropped.
+
+__all__ = ["COLLECTION", "Cache", "Flight"]
+
+INDEX = "enricher_answers_expiry"
+_LONGEST_LEASE_SECONDS = 5.0
+_MOST_READ_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    flight: Flight
+    reply: Document
+    lasts: timedelta
+
+
+class Cache:
+    """The answers and flights of one fleet, seen by one process. Concurrent calls share round trips."""
+
+    def __init__(
+        self, database: AsyncDatabase[Document], holder: str, lease_seconds: float
+    ) -> None:
+        """`holder` names the process, for people; its flights are abandoned after 5 s at most."""
+        self._collection = database[COLLECTION]
+        self._flights = Flights(
+            self._collection, holder, min(_LONGEST_LEASE_SECONDS, lease_seconds)
+        )
+        self._looking = Coalescer("cache-look", self._look, _MOST_READ_AT_ONCE)
+        self._keeping = Coalescer("cache-keep", self._keep, _MOST_READ_AT_ONCE)
+        self.take = self._flights.take
+        self.wait = self._flights.wait
+        self.let_go = self._flights.let_go
+        self.run = self._flights.beats.run
+
+    @property
+    def outage(self) -> Outage:
+        """For the readiness check."""
+        return self._flights.beats.outage
+
+    async def ensure(self) -> None:
+        """Have expired answers deleted. A user who may not is told so; the work goes on."""
+        await expiry.ensure(self._collection, INDEX)
+
+    async def look(self, key: str, newer_than: datetime | None = None) -> Reply | None:
+        """The stored reply, if it is still good and came after `newer_than`."""
+        return (await self.standing(key)).answer(newer_than)
+
+    async def standing(self, key: str) -> Standing:
+        """How the question stands."""
+        return await self._looking.submit(key)
+
+    async def keep(self, flight: Flight, reply: Reply, lasts: timedelta) -> None:
+        """Store the reply for so long and end the flight. Raises nothing that the database does.
+
+        It waits an outage out. Whoever stops waiting for it may do so: it is stored all the same.
+        """
+        packed = pack(reply)
+        if not is_storable(packed):
+            logger.bind(question=flight.key, status=reply.status).error("cache.too_large")
+            await self.let_go(flight)
+            return
+        await self._keeping.submit(_Answer(flight, packed, lasts))
+
+    async def forget(self, keys: Collection[str]) -> int:
+        """Delete these questions; the reply to one that is under way is dropped when it comes in.
+
+        Returns how many there were, those without an answer included.
+        """
+        if not keys:
+            return 0
+        deletions = [DeleteOne({"_id": key}) for key in keys]
+        result = await self._collection.bulk_write(deletions, ordered=False)
+        return result.deleted_count
+
+    # -- coalesced ---------------------------------------------------------------------------
+
+    async def _look(self, keys: Sequence[str]) -> Sequence[Standing]:
+        standings = await read(self._collection, keys)
+        return [standings.get(key, Standing()) for key in keys]
+
+    async def _keep(self, batch: Sequence[_Answer]) -> Sequence[None]:
+        while True:
+            try:
+                await self._store(batch)
+            except DatabaseTrouble as error:
+                await asyncio.sleep(self.outage.failed(error))
+            else:
+                self.outage.succeeded()
+                return [None] * len(batch)
+
+    async def _store(self, batch: Sequence[_Answer]) -> None:
+        refused: dict[int, int] = {}
+        try:
+            await self._collection.bulk_write([_update(answer) for answer in batch], ordered=False)
+        except BulkWriteError as error:
+            refused = {each.position: each.code for each in refusals(error)}
+        for number, answer in enumerate(batch):
+            self._flights.beats.ended(answer.flight.id)
+            if number in refused:
+                logger.bind(question=answer.flight.key, code=refused[number]).error("cache.refused")
+                self._flights.beats.give_up(answer.flight.id, answer.flight.key)
+
+
+def _update(answer: _Answer) -> UpdateOne:
+    """No upsert: what was forgotten meanwhile is not to come back."""
+    expires_at = in_milliseconds(answer.lasts)
+    is_ours = {"$eq": ["$flight.id", {"$literal": answer.flight.id}]}
+    stored = {
+        "_id": "$_id",
+        "provider": "$provider",
+        "expires_at": {"$max": [expires_at, {"$cond": [is_ours, None, "$expires_at"]}]},
+        "reply": {
+            "$mergeObjects": [{"$literal": answer.reply}, {"at": "$$NOW", "expires_at": expires_at}]
+        },
+        "flight": {"$cond": [is_ours, "$$REMOVE", "$flight"]},
+    }
+    return UpdateOne({"_id": answer.flight.key}, [{"$replaceWith": stored}])

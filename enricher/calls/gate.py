@@ -31,14 +31,13 @@ from enricher.answer import (
 )
 from enricher.calls import waits
 from enricher.calls.breaker import Breaker, Circuit
-from enricher.calls.holding import Holding, cause_of
 from enricher.calls.retry import Retries, Retry, with_retries
 from enricher.calls.useless import Row
-from enricher.limits.limiter import Limiter
-from enricher.limits.supply import Slot
+from enricher.calls.waits import Holding, cause_of
+from enricher.limits.limiter import Limiter, Slot
 from enricher.process import shortage
 from enricher.providers.base import NO_MEMORY, Provider, Tried
-from enricher.providers.guarded import broken
+from enricher.providers.http import broken
 from enricher.telemetry import metrics
 from enricher.telemetry.series import child
 

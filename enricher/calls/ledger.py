@@ -22,25 +22,191 @@ What must stay true:
 * A posting is carried out once, however often it is sent: it has a number, and the document knows the
   last one of each process. A posting whose outcome is unknown is sent again before anything else. What
   it was granted nobody waits for any more, so it is given back.
+
+What calls cost: the ledger, the budgets of vendors, and the quotas of plans.
+
+Calls go through a `Ledger` for each vendor, leads through `Quotas`; both keep to one collection,
+and their files say what is stored. Here is what the rest of the daemon speaks to:
+
+    match await usage.begin(provider, vendor):    durable, before the call
+        case Held() as held: ...                  the budget is used up
+        case Begun() as begun:
+            ... the call ...
+            usage.end(begun, charged=...)         or usage.give_back(begun), if it was not made
+
+What ends is written with the next begin, or within a second by `run`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
+from loguru import logger
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from enricher.answer import Held
-from enricher.calls.postings import Budget, Counts, Posting, document_id, month_of, pipeline
-from enricher.lead import Document
+from enricher.calls.quotas import Quotas
+from enricher.lead import Document, LeadId, Subject
+from enricher.mongo import DatabaseTrouble, expiry
 from enricher.mongo.clock import ServerClock
+from enricher.mongo.coalesce import Coalescer
+from enricher.mongo.outage import Outage, pause
 from enricher.mongo.replies import reading
+
+# One update of a ledger's document: adds what was noted, grants what was asked for. PURE.
+#
+# The pipeline is carried out by the server, so it decides on what stands in the document and by its
+# own clock. `calls/ledger.py` says what the document holds and what must stay true.
+
+PREFIX = "ledger/"
+_MOST_WRITERS = 100
+"""Processes of which the last posting is known; far more than ask one vendor in the time of an outage."""
+
+Count: TypeAlias = Literal[
+    "begun", "settled", "charged", "unknown", "saved_by_cache", "saved_by_coalescing", "spent"
+]
+"""`spent` is what budgets are about; the rest is for people."""
+
+Counts: TypeAlias = dict[date, dict[str, Counter[Count]]]
+"""Day -> provider -> what is to be added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Calls that a vendor may charge, by all of its providers and all processes; `None`: any number."""
+
+    daily: int | None = None
+    monthly: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One update of one month's document."""
+
+    number: int
+    day: date
+    """The month is its month, and what is asked for is for this day."""
+    counts: Counts
+    asked: tuple[str, ...] = ()
+    """A provider for each call, in the order of asking."""
+
+
+def document_id(vendor: str, day: date) -> str:
+    """Ids begin with the month, so the ledgers of some months are one range of them."""
+    return f"{PREFIX}{month_of(day)}/{vendor}"
+
+
+def months_between(first: date, last: date) -> Document:
+    """The filter for the ledgers of all vendors."""
+    return {"_id": {"$gte": f"{PREFIX}{month_of(first)}/", "$lt": f"{PREFIX}{month_of(last)}0"}}
+
+
+def month_of(day: date) -> str:
+    return f"{day:%Y-%m}"
+
+
+def pipeline(posting: Posting, writer: str, budget: Budget) -> list[Document]:
+    """Names that begin with an underscore are for the time of the posting only."""
+    return [
+        {"$set": {"_own": _last_posting_of(writer)}},
+        {"$set": {"_is_new": {"$lt": [{"$ifNull": ["$_own.number", 0]}, posting.number]}}},
+        {"$set": _added(posting.counts)},
+        {"$set": {"_granted": _granted(posting, budget)}},
+        {"$set": _begun(posting)},
+        {"$set": _signed(posting, writer, budget)},
+        {"$unset": ["_own", "_is_new", "_granted"]},
+    ]
+
+
+def _last_posting_of(writer: str) -> Document:
+    mine = {"$eq": ["$$this.id", writer]}
+    found = {"$filter": {"input": {"$ifNull": ["$writers", []]}, "cond": mine}}
+    return {"$ifNull": [{"$arrayElemAt": [found, 0]}, {}]}
+
+
+def _added(counts: Mapping[date, Mapping[str, Mapping[Count, int]]]) -> Document:
+    """Of each count noted. `spent` comes three times: by provider, by day and by month."""
+    sums: Counter[str] = Counter()
+    for day, providers in counts.items():
+        for provider, noted in providers.items():
+            for name, number in noted.items():
+                sums[f"{_path(day, provider)}.{name}"] += number
+            spent = noted.get("spent", 0)
+            sums[f"days.{day:%d}.spent"] += spent
+            sums["spent"] += spent
+    always = {"spent": _plus("spent", 0)}
+    return always | {path: _plus(path, _if_new(number)) for path, number in sums.items()}
+
+
+def _path(day: date, provider: str) -> str:
+    """Some provider of somebody's may be called `acme.com`."""
+    return f"days.{day:%d}.providers.{provider.replace('.', '_').replace('$', '_')}"
+
+
+def _plus(path: str, expression: Any) -> Document:
+    return {"$add": [{"$ifNull": [f"${path}", 0]}, expression]}
+
+
+def _if_new(number: int) -> Document:
+    return {"$cond": ["$_is_new", number, 0]}
+
+
+def _granted(posting: Posting, budget: Budget) -> Document:
+    """How many of the asked. Of a posting that is carried out again: nothing more."""
+    spent = (f"days.{posting.day:%d}.spent", "spent")
+    room = [
+        {"$subtract": [most, {"$ifNull": [f"${path}", 0]}]}
+        for most, path in zip((budget.daily, budget.monthly), spent, strict=True)
+        if most is not None
+    ]
+    today = {"$dateToString": {"date": "$$NOW", "format": "%Y-%m-%d"}}
+    may = {"$and": ["$_is_new", {"$eq": [today, posting.day.isoformat()]}]}
+    granted = {"$max": [0, {"$min": [len(posting.asked), *room]}]}
+    return {"$cond": [may, granted, 0]}
+
+
+def _begun(posting: Posting) -> Document:
+    """The first so many of the asked, each for its provider."""
+    if not posting.asked:
+        return {"spent": "$spent"}
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, provider in enumerate(posting.asked):
+        places[provider].append(place)
+    paths: Document = {"spent": "$_granted", f"days.{posting.day:%d}.spent": "$_granted"}
+    for provider, own in places.items():
+        is_granted = {"$lt": ["$$this", "$_granted"]}
+        number = {"$size": {"$filter": {"input": own, "cond": is_granted}}}
+        paths[f"{_path(posting.day, provider)}.begun"] = number
+        paths[f"{_path(posting.day, provider)}.spent"] = number
+    return {path: _plus(path, expression) for path, expression in paths.items()}
+
+
+def _signed(posting: Posting, writer: str, budget: Budget) -> Document:
+    others = {
+        "$filter": {
+            "input": {"$ifNull": ["$writers", []]},
+            "cond": {"$ne": ["$$this.id", writer]},
+        }
+    }
+    this = {"id": writer, "number": posting.number, "granted": "$_granted", "at": "$$NOW"}
+    own = {"$cond": ["$_is_new", this, "$_own"]}
+    return {
+        "writers": {"$concatArrays": [{"$slice": [others, 1 - _MOST_WRITERS]}, [own]]},
+        "budget": {"daily": budget.daily, "monthly": budget.monthly},
+        "granted_at": {"$cond": [{"$gt": ["$_granted", 0]}, "$$NOW", "$granted_at"]},
+        "at": "$$NOW",
+    }
+
 
 _CALLS_END_WITHIN = timedelta(seconds=30)
 _MOMENT_SECONDS = 5.0
@@ -243,3 +409,244 @@ def _used_up(budget: Budget, document: Document) -> Held:
         return Held("the monthly budget is used up", (first - now).total_seconds())
     left = midnight + timedelta(days=1) - now
     return Held("the daily budget is used up", left.total_seconds())
+
+
+__all__ = ["COLLECTION", "Begun", "Budget", "BudgetLeft", "DayOfProvider", "Usage"]
+
+COLLECTION = "enricher_usage"
+INDEX = "enricher_usage_expiry"
+_LARGEST_BATCH = 256
+_FLUSH_SECONDS = 1.0
+_LAST_TRIES_SECONDS = 2.0
+"""How long a stop waits for a MongoDB that is away. What is not written then stays ambiguous."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfProvider:
+    """What one provider did on one day (UTC), all processes together."""
+
+    day: date
+    vendor: str
+    provider: str
+    begun: int = 0
+    """Calls that were about to be made."""
+    settled: int = 0
+    """Of these, those that a process saw the end of."""
+    charged: int = 0
+    unknown: int = 0
+    """Settled, but nobody knows whether it was charged: it timed out."""
+    spent: int = 0
+    """What counts against the budget: charged, or not known not to be."""
+    saved_by_cache: int = 0
+    saved_by_coalescing: int = 0
+
+    @property
+    def ambiguous(self) -> int:
+        """Calls that may have been charged: under way now, lost with their process, or timed out."""
+        return self.begun - self.settled + self.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLeft:
+    """One budget that is set, and what the fleet has left of it."""
+
+    vendor: str
+    period: Literal["day", "month"]
+    limit: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """A vendor's ledger, and who waits for it."""
+
+    ledger: Ledger
+    asks: Coalescer[Ask, Begun | Held]
+
+
+class Usage:
+    """The calls and the leads of one process, counted together with those of all others."""
+
+    def __init__(
+        self,
+        database: AsyncDatabase[Document],
+        budgets: Mapping[str, Budget],
+        quotas: Mapping[str, int],
+    ) -> None:
+        """`budgets` are by vendor, `quotas` by plan; what is not in them is unlimited."""
+        self._collection: AsyncCollection[Document] = database[COLLECTION]
+        self._budgets = budgets
+        self._quotas = Quotas(self._collection, quotas)
+        self._clock = ServerClock(database.client)
+        self._writer = uuid.uuid4().hex[:16]
+        self._accounts: dict[str, _Account] = {}
+        self.outage = Outage("ledger")
+
+    # Calls
+
+    async def begin(self, provider: str, vendor: str) -> Begun | Held:
+        """Reserve one call of the vendor's budget, before it is made.
+
+        `Held` until the budget begins anew. Concurrent calls share one round trip. Raises
+        DatabaseTrouble: then nothing is reserved for good. A caller that is cancelled meanwhile
+        has reserved nothing either.
+        """
+        account = self._account(vendor)
+        ask = Ask(provider)
+        try:
+            return await account.asks.submit(ask)
+        except asyncio.CancelledError:
+            ask.is_abandoned = True
+            if ask.begun is not None:
+                account.ledger.give_back(ask.begun)
+            raise
+
+    def end(self, begun: Begun, *, charged: bool | None) -> None:
+        """The call is over; `None` when nobody knows whether it was charged, which counts as charged."""
+        note = partial(self._account(begun.vendor).ledger.note, begun.provider, begun.day)
+        match charged:
+            case True:
+                note(settled=1, charged=1)
+            case False:
+                note(settled=1, spent=-1)
+            case None:
+                note(settled=1, unknown=1)
+
+    def give_back(self, begun: Begun) -> None:
+        """The call was not made after all."""
+        self._account(begun.vendor).ledger.give_back(begun)
+
+    def saved(
+        self, provider: str, vendor: str, *, by: Literal["cache", "coalescing"], calls: int = 1
+    ) -> None:
+        """Calls that need not be made."""
+        self._account(vendor).ledger.note(provider, **{f"saved_by_{by}": calls})
+
+    def _account(self, vendor: str) -> _Account:
+        if vendor not in self._accounts:
+            budget = self._budgets.get(vendor, Budget())
+            ledger = Ledger(self._collection, vendor, budget, self._writer, self._clock)
+            asks = Coalescer(f"ledger-{vendor}", ledger.grant, _LARGEST_BATCH)
+            self._accounts[vendor] = _Account(ledger, asks)
+        return self._accounts[vendor]
+
+    # Leads
+
+    async def admit(
+        self,
+        account: object,
+        plan: str | None,
+        lead_id: LeadId,
+        subject: Subject = Subject(),  # noqa: B008 - frozen
+    ) -> bool:
+        """Count a lead and whom it is about for its account and this calendar month; False when its
+        quota is used up.
+
+        `None` is the account of all leads that name none. See `calls/quotas.py`.
+        """
+        return await self._quotas.admit(account, plan, lead_id, subject)
+
+    async def ensure(self) -> None:
+        """Have the counts of months that are over deleted."""
+        await expiry.ensure(self._collection, INDEX)
+
+    # The loop
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write what has ended once a second, and at the end. To be stopped after the last call."""
+        has_more = True  # of what an older version left without an end
+        while not stop.is_set():
+            wait = await self._flush()
+            if has_more and not wait:
+                has_more = await self._has_endless()
+            await pause(stop, wait or _FLUSH_SECONDS)
+        try:
+            async with asyncio.timeout(_LAST_TRIES_SECONDS):
+                while self._is_waiting:
+                    await asyncio.sleep(await self._flush())
+        except TimeoutError:
+            logger.warning("ledger.not_written")
+
+    @property
+    def _is_waiting(self) -> bool:
+        return any(account.ledger.is_waiting for account in self._accounts.values())
+
+    async def _has_endless(self) -> bool:
+        try:
+            return await self._quotas.give_ends()
+        except DatabaseTrouble as error:
+            self.outage.failed(error)
+            return True
+
+    async def _flush(self) -> float:
+        """Returns the seconds to wait when MongoDB is away, else 0."""
+        try:
+            for account in list(self._accounts.values()):
+                await account.ledger.flush()
+        except DatabaseTrouble as error:
+            return self.outage.failed(error)
+        self.outage.succeeded()
+        return 0.0
+
+    # Reading
+
+    async def days(self, days: int) -> list[DayOfProvider]:
+        """Of the last so many days, today included, latest first. Raises DatabaseTrouble."""
+        today = await self._clock.today()
+        first = today - timedelta(days=days - 1)
+        found = await self._collection.find(months_between(first, today)).to_list()
+        with reading(COLLECTION):
+            rows = [row for document in found for row in _rows(document)]
+        rows = [row for row in rows if first <= row.day <= today]
+        return sorted(rows, key=lambda row: (-row.day.toordinal(), row.vendor, row.provider))
+
+    async def budgets(self) -> list[BudgetLeft]:
+        """Each that is set. Raises DatabaseTrouble."""
+        limited = {name: each for name, each in self._budgets.items() if each != Budget()}
+        if not limited:
+            return []
+        today = await self._clock.today()
+        ids = {document_id(vendor, today): vendor for vendor in limited}
+        found = self._collection.find(
+            {"_id": {"$in": list(ids)}}, {"spent": 1, f"days.{today:%d}.spent": 1}
+        )
+        documents = {ids[document["_id"]]: document async for document in found}
+        with reading(COLLECTION):
+            return [
+                left
+                for vendor, budget in limited.items()
+                for left in _left(vendor, budget, spent_of(documents.get(vendor, {}), today))
+            ]
+
+    async def with_room(self) -> list[str]:
+        """Vendors asked this month whose budget has room, as it is now. Raises DatabaseTrouble."""
+        today = await self._clock.today()
+        found = await self._collection.find(months_between(today, today)).to_list()
+        with reading(COLLECTION):
+            return [
+                vendor
+                for vendor, document in ((_vendor(document), document) for document in found)
+                if has_room(document, today, self._budgets.get(vendor, Budget()))
+            ]
+
+
+def _left(vendor: str, budget: Budget, spent: tuple[int, int]) -> Iterator[BudgetLeft]:
+    today, this_month = spent
+    if budget.daily is not None:
+        yield BudgetLeft(vendor, "day", budget.daily, max(0, budget.daily - today))
+    if budget.monthly is not None:
+        yield BudgetLeft(vendor, "month", budget.monthly, max(0, budget.monthly - this_month))
+
+
+def _vendor(document: Document) -> str:
+    return str(document["_id"]).split("/", 2)[2]
+
+
+def _rows(document: Document) -> list[DayOfProvider]:
+    month = str(document["_id"]).split("/")[1]
+    return [
+        DayOfProvider(date.fromisoformat(f"{month}-{day}"), _vendor(document), provider, **counts)
+        for day, of_day in document.get("days", {}).items()
+        for provider, counts in of_day.get("providers", {}).items()
+        if any(counts.values())  # nothing was granted, or all of it was given back
+    ]

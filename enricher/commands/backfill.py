@@ -13,23 +13,67 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 from functools import partial
 
+from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 from rich.table import Table
 
 from enricher import wiring
+from enricher.calls.ledger import Usage
 from enricher.commands.backfill_runs import Backfills, GoingOn, Run, names_status
 from enricher.commands.database import explained, filtering, opened, patiently, rank
 from enricher.commands.estimate import Estimate, Estimator
 from enricher.commands.meter import Meter
-from enricher.commands.needs import Needs, Room
 from enricher.errors import DatabaseError, ExitCode
 from enricher.lead import Document
+from enricher.limits.bucket import Stopped, stopped
 from enricher.process import signals
 from enricher.process.signals import end_if_cancelled
+from enricher.providers.base import Provider
 from enricher.queue.requests import Asked, Requests
 from enricher.settings.load import Settings
+from enricher.telemetry.log import redact
+
+# What a backfill needs of vendors, and whether it may be had now.
+
+_USED_UP = "the budget is used up"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How it stands now."""
+
+    held: Mapping[str, str] = field(default_factory=dict)
+    """Provider that may not be asked -> why."""
+    calls: int | None = None
+    """What is left of the smallest budget; `None` without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The providers that are yet to be asked, with the budgets of their vendors."""
+
+    database: AsyncDatabase[Document]
+    providers: Sequence[Provider]
+    usage: Usage
+
+    async def room(self) -> Room:
+        """Raises DatabaseTrouble. Changes nothing."""
+        if not self.providers:
+            return Room()
+        hello = await self.database.client.admin.command("hello")
+        now = hello["localTime"].replace(tzinfo=UTC)
+        buckets = await stopped(self.database, [each.bucket for each in self.providers], now)
+        stops = {each: buckets.get(each.bucket, Stopped()).of(each.name) for each in self.providers}
+        held = {each.name: redact(stop.reason) for each, stop in stops.items() if stop.held_until}
+        vendors = {each.vendor for each in self.providers}
+        budgets = [each for each in await self.usage.budgets() if each.vendor in vendors]
+        spent = {each.vendor for each in budgets if not each.left}
+        used_up = {each.name: _USED_UP for each in self.providers if each.vendor in spent}
+        return Room(used_up | held, min((each.left for each in budgets), default=None))
+
 
 MOST_PENDING = 1000
 _PAGE = 250

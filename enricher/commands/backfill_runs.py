@@ -33,7 +33,7 @@ from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
 from enricher.mongo.replies import whole_number
 from enricher.queue import book
-from enricher.queue.inputs import INPUTS
+from enricher.queue.lease import INPUTS
 from enricher.queue.requests import SCAN_SECONDS
 from enricher.values.storable import mapping
 

@@ -32,11 +32,11 @@ from enricher.mongo.embedded import find_mongod
 from enricher.mongo.outage import describe
 from enricher.mongo.secret import keyring_if_made
 from enricher.providers.base import Provider
-from enricher.providers.guarded import broken
+from enricher.providers.http import broken
 from enricher.queue import fatal, unmoved
 from enricher.queue.indexes import Indexes
 from enricher.settings.load import Settings
-from enricher.values.texts import one_line
+from enricher.values.storable import one_line
 
 _CONNECTIONS = 2
 _SUBJECT_WIDTH = 16

@@ -14,9 +14,8 @@ from pymongo.errors import OperationFailure
 from enricher.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble, expressions, refusal, server
-from enricher.mongo.outage import describe
+from enricher.mongo.outage import describe, outage_pause
 from enricher.mongo.refusal import is_refusal
-from enricher.mongo.schedule import outage_pause
 from enricher.queue import book
 from enricher.settings.load import Settings
 

@@ -25,8 +25,8 @@ from enricher.lead import Document, Reason
 from enricher.mongo.secret import Keyring, keyring_if_made
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider
-from enricher.providers.guarded import question_of, unfit
-from enricher.queue.inputs import read_inputs
+from enricher.providers.http import question_of, unfit
+from enricher.queue.lease import read_inputs
 
 _PAGE = 1000
 _KEY_BYTES = 32

@@ -15,7 +15,7 @@ from enricher.calls import answers
 from enricher.commands import arguments
 from enricher.commands.database import explained, opened, rank
 from enricher.commands.reenrich import NO_ADDRESS
-from enricher.enrichment.carried import is_of_data
+from enricher.enrichment.attempt import is_of_data
 from enricher.errors import ExitCode
 from enricher.explain.explanation import Explanation, Kept, Source, Standing
 from enricher.explain.explanation import explain as explain_lead
@@ -28,11 +28,9 @@ from enricher.mongo.expressions import id_key
 from enricher.mongo.secret import Keyring, keyring_if_made
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider, Registered
-from enricher.providers.guarded import question_of, unfit
-from enricher.providers.http import HttpProvider
+from enricher.providers.http import HttpProvider, question_of, unfit
 from enricher.providers.registry import VENDORS_PROVIDERS
-from enricher.queue.refresh import wished
-from enricher.queue.requests import Requests
+from enricher.queue.requests import Requests, wished
 from enricher.settings.load import Settings
 
 

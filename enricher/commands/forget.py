@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
 from rich.console import Console
 
-from enricher.calls.cache import Cache
+from enricher import privileges
+from enricher.calls.flights import Cache
+from enricher.commands.backfill_runs import forget_positions
 from enricher.commands.database import explained, opened
-from enricher.commands.ids import forget_ids
-from enricher.commands.territory import lacking, leads_collections
 from enricher.errors import DatabaseRefused, SettingsError
 from enricher.identity.identify import MULTIPLE_EMAILS, Identity, identify
+from enricher.intake import checkpoints, history
+from enricher.intake.history import History
 from enricher.lead import Document, Inputs
+from enricher.mongo.refusal import UNAUTHORIZED, is_denied
 from enricher.mongo.secret import keyring
 from enricher.privacy.erasure import Erasure
 from enricher.privacy.forgetting import Forgetting, Forgotten
@@ -23,7 +29,83 @@ from enricher.providers import registry
 from enricher.providers.base import Access, Provider
 from enricher.providers.transport import NOBODY
 from enricher.settings.load import Settings
+from enricher.status import daemons
 from enricher.wiring import words_of
+
+# Which collections of a database hold leads: those that daemons work on, or once worked on.
+#
+# Nobody configures that list. The side collections know it: each leads collection has a checkpoint from
+# its first start on, and a record of its history; daemons tell of themselves while they live.
+
+_HISTORY = history.collection_name("")
+_ERASING = ("find", "update")
+
+
+async def leads_collections(database: AsyncDatabase[Document], configured: str) -> list[str]:
+    """Names of all that exist, the configured one first."""
+    there = await _if_allowed(database.list_collection_names)
+    known = await _if_allowed(lambda: database[checkpoints.COLLECTION].distinct("_id"))
+    told = await _if_allowed(lambda: database[daemons.COLLECTION].distinct("leads"))
+    on_record = [name.removeprefix(_HISTORY) for name in there if name.startswith(_HISTORY)]
+    names = {name for name in (*known, *told, *on_record) if isinstance(name, str) and name}
+    others = names & set(there) if there else names
+    return [configured, *sorted(others - {configured})]
+
+
+async def _if_allowed(read: Callable[[], Awaitable[Sequence[Any]]]) -> Sequence[Any]:
+    try:
+        return await read()
+    except OperationFailure as error:
+        if not is_denied(error):
+            raise
+        return ()
+
+
+async def lacking(database: AsyncDatabase[Document], collection: str) -> list[str]:
+    """What this user may not do there, of what it takes to erase: `update on crm.customers`."""
+    wanted = {collection: _ERASING}
+    return await privileges.missing(database.client, database.name, wanted)
+
+
+# Ids that hold the address of somebody who is forgotten: what we wrote them into is cleaned.
+
+_HAS_AT = re.compile(r"@|%40|\uff20", re.IGNORECASE)
+_PARTS = re.compile(r"[\s:;,/|#]+")
+
+
+async def forget_ids(
+    database: AsyncDatabase[Document], collections: Sequence[str], person: Identity
+) -> int | None:
+    """How many were struck from the records of history; `None` when the user may not remove them.
+
+    A backfill that stands at such an id begins anew, and asks for no lead twice.
+    """
+    await forget_positions(database, lambda texts: _names(texts, person))
+    try:
+        return sum([await _strike(History(database[name]), person) for name in collections])
+    except OperationFailure as error:
+        if error.code != UNAUTHORIZED:
+            raise
+        return None
+
+
+async def _strike(history: History, person: Identity) -> int:
+    named = [id_ async for id_, texts in history.texts() if _names(texts, person)]
+    for id_ in named:
+        await history.strike(id_)
+    return len(named)
+
+
+def _names(texts: Iterable[str], person: Identity) -> bool:
+    """PURE True when one of them is the person's address in any spelling, or has it among others."""
+    return any(
+        identify(Inputs(email=part)).email_key == person.email_key
+        for text in texts
+        if _HAS_AT.search(text)
+        for part in dict.fromkeys((text, *_PARTS.split(text)))
+        if _HAS_AT.search(part)
+    )
+
 
 WHY = "enricher forget"
 

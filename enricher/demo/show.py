@@ -16,10 +16,9 @@ from rich.console import Console
 from rich.live import Live
 
 from enricher.commands.explain import explanations, tell
-from enricher.demo.board import Board, Row
 from enricher.demo.leads import sample_leads
 from enricher.demo.stage import DaemonEnded, Stage, open_stage
-from enricher.demo.table import MEANINGS, LiveView, addresses, line, stories, summary
+from enricher.demo.table import MEANINGS, Board, LiveView, Row, addresses, line, stories, summary
 from enricher.errors import ExitCode
 from enricher.mongo.outage import pause
 from enricher.process import signals

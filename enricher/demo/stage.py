@@ -29,9 +29,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document
 from enricher.mongo.embedded import EmbeddedServer
-from enricher.settings.names import OUR_PREFIXES
-from enricher.simulator.serve import variables_for
-from enricher.simulator.server import Simulator
+from enricher.settings.files import OUR_PREFIXES
+from enricher.simulator.server import Simulator, variables_for
 
 LATENCY_SECONDS = 0.15
 JITTER_SECONDS = 0.2

@@ -45,7 +45,7 @@ from enricher.lead import (
     Skipped,
     Subject,
 )
-from enricher.mongo.schedule import hold_delay, retry_delay, vendors_delay
+from enricher.mongo.outage import hold_delay, retry_delay, vendors_delay
 from enricher.values.employer import (
     MISMATCH,
     owners,

@@ -18,7 +18,7 @@ from enricher.calls.gate import Asking, Gate
 from enricher.enrichment.conclude import FOUND, USELESS
 from enricher.lead import Lead, Pressure
 from enricher.process import shortage
-from enricher.providers.guarded import unfit
+from enricher.providers.http import unfit
 from enricher.telemetry.labels import label
 from enricher.values.employer import owners, without_job_elsewhere
 from enricher.values.merge import METADATA, usable

@@ -11,7 +11,7 @@ from enricher.explain.explanation import Standing
 from enricher.intake.history import History
 from enricher.lead import Document, LeadId
 from enricher.queue import book
-from enricher.queue.inputs import INPUTS, read_inputs
+from enricher.queue.lease import INPUTS, read_inputs
 from enricher.queue.unmoved import NEW
 from enricher.values.storable import mapping
 

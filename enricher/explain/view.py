@@ -13,8 +13,15 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from enricher.explain.explanation import HELD, SKIPPED, USED, Decision, Explanation, Kept
-from enricher.explain.origins import FieldOrigin
+from enricher.explain.explanation import (
+    HELD,
+    SKIPPED,
+    USED,
+    Decision,
+    Explanation,
+    FieldOrigin,
+    Kept,
+)
 from enricher.lead import Status
 from enricher.telemetry.labels import uuid_in
 

@@ -19,7 +19,295 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from enricher.identity.desk_words import BELOW, FIRST, KNOWN, WHOLE
+# PURE The words that `desks` knows, by language and by the part that they play there.
+#
+# Common nouns of offices and shops, in small letters without accents, dots and dashes. A word that is also
+# somebody's name, or too short to be none, stands among those that count alone or not at all.
+
+_ENGLISH_FIRST = """
+    abuse accounting accounts accountspayable accountsreceivable admin administration administrator
+    admissions advertising alumni applications appointments backoffice billing booking bookings
+    bursar businessdevelopment catering claimsdept clientservices communication complaints
+    compliance concierge consulting contact contacts contactus contracts creditcontrol customercare
+    customerrelations customers customerservice customerservices customersuccess customersupport
+    dataprotection delivery development dispatch distribution donations ecommerce education
+    enquiries enquiry estimates export exports feedback finance frontdesk frontoffice fundraising
+    grants helpdesk hostmaster housekeeping humanresources import imports info information
+    innovation inquiries inquiry insidesales inspection installation insurance inventory
+    investorrelations investors invoice invoices invoicing itsupport laboratory leasing lettings
+    library logistics mailbox mailroom maintenance management manufacturing marketing mediarelations
+    membership merchandising newsletter notification notifications office operations order ordering
+    orders parking partnerships payables payments payroll permits pressoffice pressroom printing
+    privacy procurement production programs projects properties publications publicity
+    publicrelations purchase purchaseorder purchases purchasing quotations quotes receivables
+    reception receptionist records recruiting recruitment refunds registrar registration
+    registrations rentals repairs research reservation reservations retail returns sales salesteam
+    secretariat secretary servicedesk servicing shipping sourcing sponsors sponsorship statements
+    storefront students studentservices subscribe subscription subscriptions suppliers supply
+    support sysadmin techsupport telesales theteam ticketing tickets tours treasury unsubscribe
+    volunteer volunteers warehouse warranty webmaster welcome wholesale workshop
+"""
+_ENGLISH_WHOLE = """
+    apply ask bids board bookkeeping business careers chat claims clients communications customs
+    data dealer dealers deals desk dev developer developers devops digital director donate dpo
+    drivers editor email engineering estimating fleet gdpr general guest guests hello helloworld
+    help hey hi hire hiring hotel hq hr inbox infos intake it jobs kitchen lab law leads legal
+    letters mail manager media member news newsroom noc ops partner partners partnership personal
+    pharmacy planning post press principal quality quote reports rfq rooms root safety scheduling
+    school security service services sponsor staff staffing stock store studio supportus switchboard
+    talent team tech technical tenders test theoffice ticket trade training treasurer trust usenet
+    vendors vip visit volunteering web website work www
+"""
+_PORTUGUESE_FIRST = """
+    academico acolhimento administracao administradora administrativo agencia agendamento
+    agendamentos almox almoxarifado ambulatorio assessoria assinaturas assistencia associados
+    atelier atendimento atendimentoaocliente auditoria balcao biblioteca bilheteria boleto boletos
+    bolsas cadastro cadastros captacao cartorio centraldeatendimento certificados clinica cobranca
+    cobrancas coleta comercial comex compras comunicacao comunicados concursos condominio consorcio
+    consultorio contabil contabilidade contas contasapagar contasareceber contaspagar contasreceber
+    contato contatos contratos controladoria controle convenios coordenacao cotacao cotacoes cozinha
+    credenciamento credito curriculo curriculos cursos delegacia departamento departamentopessoal
+    depto desenv desenvolvimento despachante diretoria diretorias distribuidora docencia documentos
+    edital editora emissao encomendas engenharia ensino entregas escritorio estacionamento estagio
+    estagios estoque eventos expedicao exportacao fabrica falecom faleconosco farmacia faturamento
+    faturas ferramentaria financeiro formacao formaturas fornecedores fretes garantia gerencia
+    gerentes gestaodepessoas graduacao grafica hospedagem hospital imobiliaria imoveis implantacao
+    importacao imprensa indicadores industria informatica infraestrutura inovacao inscricoes
+    instalacao internacao investimentos jornalismo juridico laboratorio leiloes licitacao licitacoes
+    livraria locacao locacoes logistica loja lojas manutencao marketing matricula matriculas
+    mecanica mensalidades monitoramento montagem negociacao negocios notafiscal notas notasfiscais
+    nucleo obras ocorrencias odonto oficina operacional operacoes orcamento orcamentos ouvidoria
+    padaria pagamento pagamentos palestras parcerias patrimonio patrocinio pedido pedidos pesquisa
+    planejamento planos plantao portal portaria posgraduacao posvenda posvendas prefeitura
+    presidencia prevendas privacidade procuradoria producao programacao projetos promocoes propostas
+    protocolo publicidade qualidade rastreamento recebimento receita recepcao reclamacoes
+    recrutamento recursoshumanos redacao reembolso regulatorio reitoria relacionamento relatorios
+    representantes reservas residencia restaurante retirada revenda secretaria seguranca seguro
+    selecao sindicancia sindicato sinistros sistema sistemas sociais solicitacoes supervisao suporte
+    suprimentos tecnologia televenda televendas tesouraria trabalheconosco transporte transportes
+    tributario turmas unidades vagas venda vendas vendasexternas vestibular viagens vigilancia
+    voluntariado zeladoria
+"""
+_PORTUGUESE_WHOLE = """
+    adm admin01 administrador agenda agro ajuda apoio arte atacado atend auto avisos bar caixa casa
+    central cliente clientes consultas consultoria contador coord copa cpd design direcao diretor
+    diretora ead empresa encarregado finan financ financas fisc frota gerente gestao gestion grupo
+    hotel jornal lgpd nf nfe nfse noc pcm pcp pedagogico pmo presidente prof proprietario recep rh
+    sac saude sindico site ssma tesoureiro tesouro treinamento varejo web whatsapp xml zelador
+"""
+_SPANISH_FIRST = """
+    academico accesos administracion admision admisiones agencia almacen almacenes alquileres
+    anuncios aprovisionamiento archivo asesoria asistencia atencion atencionalcliente
+    atencionalusuario atencioncliente atencionclientes atencionusuario auditoria aula autorizaciones
+    ayuda ayuntamiento becas biblioteca bibliotecas bienestar calidad cancelaciones capacitacion
+    capacitaciones cartera centralita clinica cobranza cobranzas cobros cocina colegio
+    comercializacion compraventa comunicacion comunicaciones consultorio contabilidad contacta
+    contactenos contacto contactos contratacion contrataciones contratos convenios coordinacion
+    cotizaciones credito creditos cuentas cursos delegacion depositos desarrollo despacho
+    devoluciones direccion distribucion docencia documentacion domicilio editorial educacion empleo
+    empleos enfermeria envios estudios eventos expediciones exportacion exportaciones fabrica
+    facturacion facturas farmacia finanzas formacion formulario garantias gerencia gestoria grupos
+    hospital hostal hosteleria huespedes impuestos industria informacion informes ingenieria
+    inmobiliaria innovacion inscripciones inspeccion instalaciones intervencion inversiones
+    investigacion laboratorio libreria licitaciones logistica mantenimiento marketingdigital
+    matriculas medicos mercadeo mesadeayuda mesadepartes montaje muestras negocios nominas notaria
+    notificaciones ofertas oficina operaciones operador optica pagos pedido pedidos planificacion
+    planta polideportivo posgrado postulaciones postventa prensa presidencia presupuesto
+    presupuestos privacidad produccion promociones protecciondedatos proveedores proyectos
+    publicaciones publicidad quejas recambios recaudacion recepcion reclamaciones reclamo reclamos
+    rectorado recursos recursoshumanos redaccion registro relacionespublicas remuneraciones
+    reparaciones repuestos reservaciones restaurante rrhh secretaria secretariageneral seguridad
+    seguros seleccion servicioalcliente servicioscliente siniestro siniestros soluciones soporte
+    sucursal sugerencias suministros suscripciones talentohumano taller tecnologia telefonica
+    tesoreria tesorero tienda trabajo trafico tramites transportes turismo turnos tutorias
+    universidad urgencias vacantes ventas viajes vivienda voluntariado
+"""
+_SPANISH_WHOLE = """
+    admin1 agenda alumnos asesor bar bodega caja casa centro citas cliente compra consulta correo
+    director directora empresa equipo fiscal gerente grupo hola hotel jefe laboral legal obra
+    oficial pago presidente reserva responsable sac salud servicio servicios socios taquilla turno
+    venta web zona
+"""
+_FRENCH_FIRST = """
+    abonnement abonnements accueil achat achats acheteur adhesion adhesions administratif agence
+    alternance apprentissage approvisionnement approvisionnements assistance association assurance
+    assurances atelier atelierbois bibliotheque bienvenue billetterie bonjour bourse boutique
+    candidature candidatures centrale chantier chantiers clinique codir college comite commande
+    commandes commandesweb commercial commerciale commerciaux communication communicationinterne
+    compta comptabilite comptable compte comptes conciergerie conduite conseil conseils contactez
+    contentieux contrats coordination courrier crecheaccueil demande depannage depot dessin devis
+    devisweb diffusion direction directiongenerale documentation dons editions emploi entretien
+    equipe espaceclient etude etudes evenement evenementiel evenements expedition expeditions
+    exploitation exports facturation facture factures formateurs formation formations fournisseurs
+    gerance groupe guichet hebergement hotline immobilier impayes import industrie infirmerie
+    informatique inscription inscriptions intendance interventions juridique laboratoire librairie
+    litiges livraison livraisons location locations logistique lycee magasin maintenance mairie
+    mediatheque mediation mutuelle notaire notaires numerique operations partenariat partenariats
+    patrimoine pepiniere permanence pharmacie presidence prestations projets promotion proprete
+    publicite qualite quittance reception reclamation reclamations recrutement redaction
+    relationclient relationclients relationspresse rendezvous renseignement renseignements
+    reservation reservations ressourceshumaines restaurant retours sante scolarite secretaire
+    secretariat securite seminaires serviceclient serviceclients sinistre sinistres social soins
+    solidarite sollicitation stages support technique telephonie tourisme transport travaux
+    tresorerie urgences vacances vente ventes vieassociative visites
+"""
+_FRENCH_WHOLE = """
+    aide asso boite bureau cabinet caf chef client clients directeur directrice doc ecole ecoute
+    garage gerant infos infotel paie patron planning president presse rdv reponse residence restau
+    rgpd rh sav standard syndic tresorier
+"""
+_GERMAN_FIRST = """
+    abonnement abos abrechnung administration akquise anfrage anfragen angebot angebote anmeldung
+    annahme anzeigen apotheke arbeitsschutz arbeitsvorbereitung archiv aufnahme auftraege auftrag
+    auftragsabwicklung auftragsannahme auskunft ausleihe ausstellung baubuero bauleitung baustelle
+    beratung beschaffung beschwerde beschwerden bestellung bestellungen betreuung betriebsrat
+    bewerbung bewerbungen bibliothek buchhaltung buchung buchungen buero bueroleitung catering
+    chefsekretariat datenschutz debitoren dialog dienstleistung direktion disposition druckerei
+    eingang einkauf empfang entwicklung ersatzteile events export fahrschule faktura fakturierung
+    fakultaet fertigung feuerwehr finanzbuchhaltung finanzen flotte foerderverein fortbildung
+    freigabe fuhrpark gaeste garantie geschaeftsfuehrung geschaeftsleitung geschaeftsstelle
+    gesundheit gutscheine handwerk hausmeister haustechnik hausverwalter hausverwaltung hotline
+    immobilien import infopost infothek innendienst instandhaltung kanzleien karriere kartenverkauf
+    kasse kita kollektion kommunikation konferenz konstruktion kontakt kreditoren kundenbetreuung
+    kundencenter kundendienst kundenservice kundensupport kundschaft leitung leserbriefe
+    leserservice lieferanten lieferung logistik lohnbuchhaltung lohnbuero mahnung mahnungen
+    mahnwesen marketing marktplatz medien meldung mietverwaltung mitarbeiter mitglieder
+    mitgliederverwaltung mitgliedschaft nachhaltigkeit nachricht netzwerk neubau notdienst objekt
+    oeffentlichkeitsarbeit organisation personalabteilung personalwesen pfarramt pflege pforte
+    planung poststelle praktikum privatkunden produktion programm projekte projektleitung pruefung
+    qualitaet qualitaetsmanagement qualitaetssicherung rechnung rechnungen rechnungseingang
+    rechnungswesen rechtsabteilung redaktion reinigung reklamation reklamationen reparatur
+    reservierung reservierungen retouren rezeption ruecksendung schaden schadenabteilung
+    schadenmeldung schulleitung schulsekretariat schulung schulungen sekretaerin sekretariat seminar
+    seminare sicherheit sozialdienst spenden sponsoring stadtverwaltung stellen stellenangebote
+    steuerberatung steuern stiftung tagung technik telefonzentrale termine terminvereinbarung
+    tickets tierarzt touristinfo transport umwelt umwelttechnik unternehmen unterstuetzung
+    veranstaltung veranstaltungen verein verkauf vermietung vermittlung versand versicherung
+    vertragsmanagement vertrieb vertriebsinnendienst verwaltung verwaltungsrat vorzimmer
+    warenannahme wareneingang wartung webshop weiterbildung werbung werkstatt wirtschaft zahlung
+    zahlungen zeitung zentrale
+"""
+_GERMAN_WHOLE = """
+    abo ausbildung bank betrieb bewerber bildung chef direktor edv elektro euro event fibu gemeinde
+    geschaeft grafik hallo haus hilfe inhaber jugend kanzlei klinik kontor labor lager leiter lohn
+    mail mailing markt material messe miete personal platz post praxis presse rathaus recht reisen
+    rektor rektorat schule schulleiter sekr shop steuer team termin ticket verlag vermieter vorsitz
+    vorsitzender vorstand web wohnen zoll
+"""
+_ITALIAN_FIRST = """
+    abbonamenti accettazione accoglienza acquisti agenzia alberghi amministratore amministrazione
+    anagrafe appuntamenti archivio assicurazioni assistenza assistenzaclienti associazione attivita
+    autorizzazioni avvocati bandi biblioteca biglietteria bilancio candidature cantiere cantieri
+    centralino certificazioni clienti clinica collaudi commerciale commerciale1 commercialeestero
+    comunicazione condominio consegne consulenza contabilita contatti contatto contratti
+    coordinamento corsi credito dipendenti direttivo direttore direzione ecommerce edilizia eventi
+    export farmacia fatturazione fatture ferie finanza formazione fornitori gestione immobiliare
+    impianti import info1 infopoint informatica informazioni ingegneria innovazione iscrizione
+    iscrizioni laboratorio lavoraconnoi libreria locazioni logistica magazzino manifestazioni
+    manutenzione marketing mediazione museo negozio noleggio notifiche offerte ordine ordini
+    ordinicliente organizzazione ospiti pagamenti paghe parrocchia partecipazioni pediatria
+    personaleata pratiche prenotazione prenotazioni presidenza prevendita preventivi preventivo
+    produzione produzioni progettazione progetti protocollo pubblicita rappresentanti reclami
+    reclamo recuperocrediti redazione resi ricambi ricerca richieste risorseumane ristorante saldi
+    scuola segnalazioni segretariogenerale segreteria servizi servizioclienti sicurezza sinistri
+    sistemi soci spedizioni sportello supporto sviluppo tecnica tecnico tesoreria traffico trasporti
+    tributi turismo uffici ufficio ufficioacquisti ufficiocommerciale ufficiogare ufficioordini
+    ufficiopersonale ufficiostampa ufficiotecnico ufficiotributi ufficiovendite vendita vendite
+    viaggi vigili visite volontari
+"""
+_ITALIAN_WHOLE = """
+    albergo amm area azienda biglietti casa comune contabile curriculum direttrice dirigenza gare
+    gestore hotel legale officina pec personale presidente qualita ragioneria rettore sede
+    segretario sindaco stampa studio tecnici titolare urp
+"""
+_DUTCH_FIRST = """
+    aanmelden aanmelding aanmeldingen aanvraag aanvragen abonnement abonnementen administratie
+    advertenties advies afspraak afspraken archief balie bedrijfsbureau beheer bestel bestelling
+    bestellingen bezoek bezorging bibliotheek boekhouding boekingen communicatie crediteuren cursus
+    debiteuren declaraties directie donateurs evenementen facturatie facturen factuur financien
+    garantie gemeente horeca huisartsen huur incasso inkoop inschrijven inschrijving inschrijvingen
+    kantoor keuken klacht klachten klant klantcontact klanten klantenservice klantenservices
+    kwaliteit ledenadministratie leveranciers locatie logistiek magazijn makelaar marketing
+    medewerkers offerte offertes onderhoud ondersteuning onderwijs ontvangst opdrachten opleiding
+    opleidingen orders organisatie personeelszaken praktijk praktijkhuisarts productie projecten
+    receptie redactie reparatie reparaties reserveren reserveringen retour retouren
+    salarisadministratie secretariaat secretaris servicedesk stage subsidie techniek transport
+    uitgeverij vacature vacatures vergunningen verhuur verkoop verkoopbinnendienst verzekering
+    verzekeringen verzending vestiging vrijwilligers webshop welkom werken werkplaats
+"""
+_DUTCH_WHOLE = """
+    bureau directeur garage leden pers planning school sollicitatie solliciteren werk winkel zorg
+"""
+_POLISH_FIRST = """
+    administracja apteka awizacje bankowosc biblioteka bilety biuro centrala ceny daneosobowe
+    dokumenty dostawcy dostawy dotacje dyrekcja dyrektor dyspozytor dzialhandlowy edukacja
+    ekspedycja eksport faktura faktury finansowy fundacja gabinet gmina handlowcy handlowy hurtownia
+    import infolinia informatyka inwestycje jakosc kadry kadryplace kancelaria klienci komunikacja
+    konferencje konsultant kontakt ksiegowosc kursy laboratorium logistyk logistyka magazyn
+    marketing materialy nieruchomosci noclegi obsluga obslugaklienta obslugaklientow ochrona
+    odszkodowania oferta oferty ogloszenia patronat platnosci poczta prasa prawny prenumerata
+    produkcja projekty promocja przetargi przychodnia przyjecia recepcja redakcja rejestr
+    rejestracja reklama reklamacje rekrutacja restauracja rezerwacja rezerwacje rozliczenia rzecznik
+    sekretariat sekretarz serwis serwiswww sklep sklepinternetowy spedycja sprzedaz stowarzyszenie
+    studia szkolenia szkolenie techniczny transport turystyka ubezpieczenia umowy urzad warsztat
+    windykacja wnioski wspolpraca wydawnictwo wynajem wysylka zakupy zamowienia zamowienie
+    zaopatrzenie zapisy zapytania zarzad zgloszenia zwroty
+"""
+_POLISH_WHOLE = """
+    bhp finanse handel hotel iod klient media pomoc praca rodo szef szkola
+"""
+
+_BESIDE_TEXT = """
+    at ch es eu fr it mx nl pl pt ru jp cn ca dir division digital dpto dzial estero external
+    extern externo front back inside internal intern interno internacional international industrial
+    matriz filial sede nacional pagar pessoas receber student students tecnica usuario usuarios web
+    nord sued ost west norte sul sur este oeste
+    ap ar br center central centre cliente clientes client clients commerciale da dal das de del
+    della departamento department dept depto des di do dos du equipe equipo et group global hq
+    humanas humanos humaines interno la main national online pessoal service servico servicio
+    setor sector team tecnico und umane uk us emea apac latam
+"""
+"""No single letters: e.sales@ is somebody."""
+
+_BELOW: dict[str, str] = {
+    "ti": "br pt es mx ar cl co pe",
+    "dp": "br",
+    **dict.fromkeys("fin sec tec sup ped log cli cpa".split(), "br"),
+    "gf": "de at ch",
+    "qm": "de at ch",
+    "bok": "pl",
+    "ced": "it",
+}
+"""Initials anywhere but at companies of these countries."""
+
+
+def _words(*texts: str) -> frozenset[str]:
+    return frozenset(" ".join(texts).split())
+
+
+FIRST = _words(
+    _ENGLISH_FIRST,
+    _PORTUGUESE_FIRST,
+    _SPANISH_FIRST,
+    _FRENCH_FIRST,
+    _GERMAN_FIRST,
+    _ITALIAN_FIRST,
+    _DUTCH_FIRST,
+    _POLISH_FIRST,
+)
+WHOLE = FIRST | _words(
+    _ENGLISH_WHOLE,
+    _PORTUGUESE_WHOLE,
+    _SPANISH_WHOLE,
+    _FRENCH_WHOLE,
+    _GERMAN_WHOLE,
+    _ITALIAN_WHOLE,
+    _DUTCH_WHOLE,
+    _POLISH_WHOLE,
+)
+KNOWN = WHOLE | _words(_BESIDE_TEXT)
+BELOW = {word: frozenset(tlds.split()) for word, tlds in _BELOW.items()}
+"""Words that are a desk's only below these top-level domains."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,7 +23,7 @@ from enricher.intake.watcher import Watcher
 from enricher.lead import Status
 from enricher.mongo import DatabaseTrouble, expressions
 from enricher.mongo.outage import Outage, pause
-from enricher.queue import undated, unmoved
+from enricher.queue import unmoved
 from enricher.queue.bell import Bell
 from enricher.queue.leads import Leads
 from enricher.settings.load import WorkSettings
@@ -127,10 +127,10 @@ class Sweep:
         since = await self.checkpoints.started_at()
         if since is None or not self.refresh_period:
             return
-        dated, how = 0, undated.dating(self.refresh_period)
+        dated, how = 0, unmoved.dating(self.refresh_period)
         while not stop.is_set():
-            ids = await undated.find(self.leads.collection, since)
-            more = await self.leads.take_up(ids, undated.LOST, how)
+            ids = await unmoved.find(self.leads.collection, since)
+            more = await self.leads.take_up(ids, unmoved.LOST, how)
             if not more:
                 break
             dated += more

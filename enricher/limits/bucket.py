@@ -31,7 +31,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from pymongo import ReturnDocument
@@ -41,10 +42,49 @@ from pymongo.errors import DuplicateKeyError
 
 from enricher.answer import Held
 from enricher.lead import Document
-from enricher.limits import provider_stops
 from enricher.limits.pace import SLACK, Pace, paces
 from enricher.mongo.replies import reading
 from enricher.providers.base import Window
+from enricher.values.storable import mapping
+
+# Stops of single providers within a bucket that several share: what one of them says holds for it alone.
+#
+#     stops    provider -> {reason, until}    until as in `hold`: milliseconds since 1970
+#
+# They stand in the bucket's document, which every reservation brings along: so the whole fleet learns of
+# them without asking, and a start that ends a hold ends them as well.
+
+FIELD = "stops"
+_LONGEST = 31 * 86_400.0
+
+
+def stopping(provider: str, reason: str, seconds: float) -> Document:
+    """The field with one more stop, after `now` of the document; 0 seconds end it."""
+    until = {"$add": ["$now", math.ceil(1000 * min(max(0.0, seconds), _LONGEST))]}
+    stop = {"reason": {"$literal": reason}, "until": until}
+    known = {"$cond": [{"$eq": [{"$type": f"${FIELD}"}, "object"]}, f"${FIELD}", {}]}
+    ours = {"$arrayToObject": [[{"k": {"$literal": provider}, "v": stop}]]}
+    return {FIELD: {"$mergeObjects": [known, ours]}}
+
+
+def standing(document: Mapping[str, Any], now: float) -> dict[str, Held]:
+    """Provider -> its stop with the time that is left of it; `now` in milliseconds."""
+    stops = mapping(document.get(FIELD))
+    read = {str(provider): _stopped_by(mapping(stop), now) for provider, stop in stops.items()}
+    return {provider: held for provider, held in read.items() if held is not None}
+
+
+def _stopped_by(stop: Mapping[str, Any], now: float) -> Held | None:
+    until, reason = stop.get("until"), stop.get("reason")
+    if isinstance(until, bool) or not isinstance(until, int | float) or not until > now:
+        return None
+    return Held(reason if isinstance(reason, str) else "held", min((until - now) / 1000, _LONGEST))
+
+
+def none() -> Document:
+    """The field after all stops have ended."""
+    return {FIELD: {"$literal": {}}}
+
 
 COLLECTION = "enricher_limits"
 
@@ -171,12 +211,12 @@ class Bucket:
 
     async def stop(self, provider: str, reason: str, seconds: float) -> None:
         """One provider of the bucket is not asked, until released; 0 seconds end it."""
-        await self._update(provider_stops.stopping(provider, reason, seconds))
+        await self._update(stopping(provider, reason, seconds))
 
     async def release(self) -> None:
         """End the hold, the stops, and what of a pause is longer than vendors' windows are."""
         pause = {"$min": [_PAUSED_UNTIL, _after(ORDINARY_PAUSE)]}
-        await self._update({"hold": None, "paused_until": pause, **provider_stops.none()})
+        await self._update({"hold": None, "paused_until": pause, **none()})
 
     async def _exchange(self, slots: int, *, afresh: bool) -> tuple[Document, bool]:
         """One reservation, and whether the server's clock turned out to have jumped ahead."""
@@ -245,7 +285,7 @@ class Bucket:
                 next_at=self._server.local(document["next"] / 1000),
                 paused_until=self._server.local(document["paused_until"] / 1000),
                 held=_held(document.get("hold"), now),
-                stopped=provider_stops.standing(document, now),
+                stopped=standing(document, now),
             )
 
 
@@ -328,3 +368,55 @@ def _held(hold: object, now: float) -> Held | None:
         return None
     reason = hold.get("reason")
     return Held(reason if isinstance(reason, str) else "held", min(seconds, _LONGEST_HOLD))
+
+
+# What stops the fleet from asking a vendor, read from the buckets for people. Changes nothing.
+
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """One bucket; what is over by now is `None`."""
+
+    reason: str = ""
+    held_until: datetime | None = None
+    paused_until: datetime | None = None
+    providers: Mapping[str, Stopped] = field(default_factory=dict)
+    """Those of the bucket that are stopped alone."""
+
+    def of(self, provider: str) -> Stopped:
+        """What stops this one of the bucket."""
+        alone = self.providers.get(provider)
+        return replace(alone, paused_until=self.paused_until) if alone else self
+
+
+async def stopped(
+    database: AsyncDatabase[Document], buckets: Sequence[str], now: datetime
+) -> Mapping[str, Stopped]:
+    """Of the buckets that were ever used, by name. Raises DatabaseTrouble."""
+    view = {"hold": 1, "paused_until": 1, FIELD: 1}
+    found = database[COLLECTION].find({"_id": {"$in": list(buckets)}}, view)
+    return {str(each["_id"]): _read(each, now) for each in await found.to_list()}
+
+
+def _read(document: Document, now: datetime) -> Stopped:
+    stops = mapping(document.get(FIELD))
+    alone = {str(name): _hold(mapping(stop), now) for name, stop in stops.items()}
+    return replace(
+        _hold(mapping(document.get("hold")), now),
+        paused_until=_later(document.get("paused_until"), now),
+        providers={name: stop for name, stop in alone.items() if stop.held_until},
+    )
+
+
+def _hold(hold: Mapping[str, Any], now: datetime) -> Stopped:
+    held_until, reason = _later(hold.get("until"), now), hold.get("reason")
+    return Stopped(reason if held_until and isinstance(reason, str) else "", held_until)
+
+
+def _later(milliseconds: Any, now: datetime) -> datetime | None:
+    """The moment, if it is still to come; whatever else may stand there is none."""
+    if not isinstance(milliseconds, int | float) or not milliseconds / 1000 > now.timestamp():
+        return None
+    return datetime.fromtimestamp(min(milliseconds / 1000, _LATEST), UTC)

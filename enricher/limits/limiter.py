@@ -15,19 +15,283 @@ windows must pass; the longest is asked first, so that a slot of the shortest is
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+from typing import Generic, TypeVar
 
 from aiolimiter import AsyncLimiter
 
 from enricher.answer import Held
-from enricher.limits.bucket import Bucket, Reserved
+from enricher.limits.bucket import HORIZON, MOST_SLOTS, Bucket, Reserved
 from enricher.limits.pace import Pace, paces
 from enricher.limits.stops import Stops
-from enricher.limits.supply import LOOK_SECONDS, Slot, Supply
-from enricher.limits.turns import Turns
+from enricher.mongo import DatabaseTrouble
+from enricher.mongo.coalesce import until_no_more_come
 from enricher.mongo.outage import Outage, pause
 from enricher.providers.base import Window
+
+# Whose turn is next: the most urgent waiter's, and among equals the first comer's.
+#
+# Every tenth turn is for whoever has waited longest, how little urgent he may be: behind a stream of
+# more urgent ones that never ends, he would wait in vain until his time is up.
+
+Result = TypeVar("Result")
+
+_FEW = 16
+_LONGEST_WAITER_EVERY = 10
+
+
+class Turns(Generic[Result]):
+    """A queue of futures. Whoever joins awaits the future, and leaves whatever came of it."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, asyncio.Future[Result]]] = []
+        self._by_age: deque[asyncio.Future[Result]] = deque()
+        self._waiting: set[asyncio.Future[Result]] = set()
+        self._given = 0
+        self._number = count()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def urgency(self) -> float | None:
+        """The highest among those that wait; `None` when nobody does."""
+        self._drop_those_who_left()
+        return -self._heap[0][0] if self._heap else None
+
+    def join(self, urgency: float) -> asyncio.Future[Result]:
+        turn: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        rank = -urgency if urgency == urgency else float("inf")  # noqa: PLR0124 - NaN has no order
+        heapq.heappush(self._heap, (rank, next(self._number), turn))
+        self._by_age.append(turn)
+        self._waiting.add(turn)
+        return turn
+
+    def leave(self, turn: asyncio.Future[Result]) -> None:
+        """Safe to repeat, and after the turn has come."""
+        self._waiting.discard(turn)
+        # Deep in the queue those who left would pile up while more urgent ones come and go.
+        if len(self._heap) > 2 * len(self._waiting) + _FEW:
+            self._heap = [entry for entry in self._heap if self._waits(entry[2])]
+            heapq.heapify(self._heap)
+        if len(self._by_age) > 2 * len(self._waiting) + _FEW:
+            self._by_age = deque(turn for turn in self._by_age if self._waits(turn))
+
+    def give(self, result: Result) -> bool:
+        """To the next in turn; false when nobody waits."""
+        self._drop_those_who_left()
+        if not self._heap:
+            return False
+        self._given += 1
+        is_for_the_longest = self._given % _LONGEST_WAITER_EVERY == 0
+        turn = self._by_age[0] if is_for_the_longest else self._heap[0][2]
+        self._waiting.discard(turn)
+        turn.set_result(result)
+        return True
+
+    def give_all(self, result: Result) -> None:
+        while self.give(result):
+            pass
+
+    def fail_all(self, error: Exception) -> None:
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_exception(error)
+        self._waiting.clear()
+        self._heap.clear()
+        self._by_age.clear()
+
+    def _waits(self, turn: asyncio.Future[Result]) -> bool:
+        return turn in self._waiting and not turn.done()
+
+    def _drop_those_who_left(self) -> None:
+        while self._heap and not self._waits(self._heap[0][2]):
+            heapq.heappop(self._heap)
+        while self._by_age and not self._waits(self._by_age[0]):
+            self._by_age.popleft()
+
+
+# The slots that one process has in hand, and when it reserves more of the fleet's bucket.
+#
+# It reserves for those who wait, and again when less than half the horizon is left in hand, so that
+# the bucket never falls behind the clock while anybody waits, and nobody waits for the database.
+# Where there is no slot within the horizon it asks when there may be one; a little earlier or later
+# each time, so that no process always comes second.
+
+SEND_SECONDS = 0.1
+"""From the time when a caller gets a slot to its call."""
+LOOK_SECONDS = 5.0
+"""How often a process looks for what others wrote, when it would not ask for slots anyway."""
+_SOONEST = 0.005
+_SMOOTHING = 0.3
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A moment for one call, by the monotonic clock."""
+
+    at: float
+    until: float
+    """Void for a caller after this."""
+    sent_by: float
+    """Void for a call after this."""
+    is_guarded: bool = False
+    """It has passed the local limiters already."""
+
+    @property
+    def has_lapsed(self) -> bool:
+        """True when a call sent now would come late."""
+        return time.monotonic() > self.sent_by
+
+    @classmethod
+    def of_now(cls) -> Slot:
+        """For one that is used at once, where nothing but a local limiter was asked."""
+        now = time.monotonic()
+        return cls(now, now, math.inf)
+
+    @classmethod
+    def reserved(cls, at: float, life: float) -> Slot:
+        return cls(at, at + life, at + life + SEND_SECONDS)
+
+
+class Supply:
+    """`on_news(reserved, asked_at)` gets every reply (`None`: the database is away), `on_error`
+    whatever else went wrong."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        outage: Outage,
+        own_gap: float,
+        on_news: Callable[[Reserved | None, float], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._bucket = bucket
+        self._outage = outage
+        self._on_news = on_news
+        self._on_error = on_error
+        self._slots: deque[Slot] = deque()
+        self._asking: asyncio.Task[None] | None = None
+        self._missing = 0
+        self._asked_at = -math.inf
+        self._ask_at = self._next_at = self._granted_to = 0.0
+        self._gap = self._own_gap = own_gap
+        self._random = Random()
+        self.voided = 0
+        """Slots that could not be used in time, and are lost."""
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def slot_of_now(self) -> Slot | None:
+        """One whose time has come; those that are void are dropped."""
+        now = time.monotonic()
+        while self._slots and self._slots[0].until < now:
+            self._slots.popleft()
+            self.voided += 1
+        return self._slots[0] if self._slots and self._slots[0].at <= now else None
+
+    def has(self, slot: Slot) -> bool:
+        """False when it became void meanwhile."""
+        return slot in self._slots and time.monotonic() <= slot.until
+
+    def take(self, slot: Slot) -> None:
+        self._slots.remove(slot)
+
+    def take_back(self, slot: Slot) -> None:
+        slot.is_guarded = True
+        self._slots.appendleft(slot)
+
+    def drop_before(self, at: float) -> None:
+        """Slots within a pause are void: spent after it, all at once, they would be one burst."""
+        self._slots = deque(slot for slot in self._slots if slot.at >= at)
+
+    def reserve_for(self, waiting: int) -> None:
+        """Ask for more if it is time to; the reply comes as news."""
+        self._missing = waiting - len(self._slots)
+        if self._missing > 0 and self._asking is None and time.monotonic() >= self._due_at():
+            self._start()
+
+    def look(self) -> None:
+        """Ask for news alone, if there was none for long."""
+        if self._asking is None and time.monotonic() >= self._asked_at + LOOK_SECONDS:
+            self._missing = 0
+            self._start()
+
+    def next_event(self, waiting: int) -> float:
+        """When the next slot is to be used or more are to be asked for; news may come earlier."""
+        event = self._slots[0].at if self._slots else math.inf
+        if self._asking is None and waiting > len(self._slots):
+            event = min(event, self._due_at())
+        return event
+
+    def expected_wait(self, waiting: int) -> float:
+        """Seconds until one who comes after all these has a slot, at the pace of late."""
+        now, behind = time.monotonic(), waiting - len(self._slots)
+        if behind < 0:
+            return max(0.0, self._slots[waiting].at - now)
+        is_saturated = self._next_at > now
+        return self._next_at - now + behind * self._gap if is_saturated else 0.0
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    def _due_at(self) -> float:
+        last = self._slots[-1].at - HORIZON / 2 if self._slots else -math.inf
+        return max(self._ask_at, last)
+
+    def _start(self) -> None:
+        self._asking = asyncio.create_task(self._ask(), name="reserve-slots")
+
+    async def _ask(self) -> None:
+        """For all who have come by the time it is sent, `reserve_for` counts them."""
+        await until_no_more_come(lambda: self._missing, MOST_SLOTS)
+        wanted = min(max(0, self._missing), MOST_SLOTS)
+        self._asked_at = asked_at = time.monotonic()
+        reserved: Reserved | None = None
+        try:
+            reserved = await self._bucket.reserve(wanted)
+        except DatabaseTrouble as error:
+            self._ask_at = time.monotonic() + self._outage.failed(error)
+        except Exception as error:  # noqa: BLE001 - it reaches those who wait
+            self._on_error(error)
+            return
+        else:
+            self._outage.succeeded()
+            self._note(reserved, wanted)
+        finally:
+            self._asking = None
+        self._on_news(reserved, asked_at)
+
+    def _note(self, reserved: Reserved, wanted: int) -> None:
+        now = time.monotonic()
+        self._measure(reserved, now)
+        more = [Slot.reserved(at, reserved.life) for at in reserved.slots]
+        self._slots = deque(sorted([*self._slots, *more], key=lambda slot: slot.at))
+        self._next_at, self._ask_at = reserved.next_at, now
+        if len(reserved.slots) < wanted:
+            due_at = reserved.next_at - HORIZON * (0.5 + 0.125 * self._random.random())
+            self._ask_at = min(max(due_at, now + _SOONEST), now + LOOK_SECONDS)
+
+    def _measure(self, reserved: Reserved, now: float) -> None:
+        """Our share: how far the fleet moves on for each slot that we get."""
+        if not reserved.slots:
+            return
+        gap = self._own_gap
+        if self._granted_to > now:
+            gap = max(gap, (reserved.next_at - self._granted_to) / len(reserved.slots))
+        self._gap += _SMOOTHING * (gap - self._gap)
+        self._granted_to = reserved.next_at
+
 
 SLACK = 0.25
 """Seconds, for the way to the vendor alone: what a local limiter lets through is used at once."""

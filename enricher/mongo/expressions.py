@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import bson
+import pymongo
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.change_stream import AsyncCollectionChangeStream
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.command_cursor import AsyncCommandCursor
+from pymongo.asynchronous.cursor import AsyncCursor
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.results import DeleteResult, UpdateResult
 
-from enricher.lead import LeadId
+from enricher.lead import Document, LeadId
 
 Expression = Any
 
@@ -28,3 +37,74 @@ def in_milliseconds(delay: timedelta) -> Expression:
 def id_key(id_: LeadId) -> bytes:
     """An `_id` as a key: one may be a document, and to Python 1 and `True` are equal."""
     return bson.encode({"": id_})
+
+
+# How the server compares texts for us: byte by byte, whatever collation a collection was made with.
+#
+# Under a collation of strength 1 or 2 `"PENDING"` is `"pending"` and `jose@` is `josé@`: a status that is
+# none of ours would be claimed and paid for, and an address that was corrected would get the old one's
+# verdict. So every command of our client says how it compares, and so do our indexes, or no query could
+# use them. What a user asks for (`--query`) compares as it does for the user: that names `collation=None`.
+#
+# The index on `_id` has the collation of the collection. On one that is not simple it is of no use for
+# our commands where ids are texts; there `indexes.py` makes another.
+
+SIMPLE = {"locale": "simple"}
+COLLATED = "_simple"
+"""Ends the names of our indexes where others of these names may stand that have the collection's."""
+
+
+class UpdateOne(pymongo.UpdateOne):
+    """One update of a bulk."""
+
+    def __init__(self, filter: Document, update: Any, *, upsert: bool = False) -> None:  # noqa: A002 - the driver's name
+        super().__init__(filter, update, upsert=upsert, collation=SIMPLE)
+
+
+class _Collection(AsyncCollection[Document]):
+    """Names the collation in every command that compares, but in bulks: see `UpdateOne`."""
+
+    def find(self, *args: Any, **options: Any) -> AsyncCursor[Document]:
+        return super().find(*args, **_simply(options))
+
+    async def aggregate(self, *args: Any, **options: Any) -> AsyncCommandCursor[Document]:
+        return await super().aggregate(*args, **_simply(options))
+
+    async def count_documents(self, *args: Any, **options: Any) -> int:
+        return await super().count_documents(*args, **_simply(options))
+
+    async def update_one(self, *args: Any, **options: Any) -> UpdateResult:
+        return await super().update_one(*args, **_simply(options))
+
+    async def update_many(self, *args: Any, **options: Any) -> UpdateResult:
+        return await super().update_many(*args, **_simply(options))
+
+    async def delete_one(self, *args: Any, **options: Any) -> DeleteResult:
+        return await super().delete_one(*args, **_simply(options))
+
+    async def delete_many(self, *args: Any, **options: Any) -> DeleteResult:
+        return await super().delete_many(*args, **_simply(options))
+
+    async def find_one_and_update(self, *args: Any, **options: Any) -> Document | None:
+        return await super().find_one_and_update(*args, **_simply(options))
+
+    async def watch(
+        self, pipeline: Sequence[Mapping[str, Any]] | None = None, *args: Any, **options: Any
+    ) -> AsyncCollectionChangeStream[Document]:
+        return await super().watch(pipeline, *args, **_simply(options))
+
+
+class _Database(AsyncDatabase[Document]):
+    def __getitem__(self, name: str) -> AsyncCollection[Document]:
+        return _Collection(self, name)
+
+
+class Client(AsyncMongoClient[Document]):
+    """A client all of whose commands compare byte by byte."""
+
+    def __getitem__(self, name: str) -> AsyncDatabase[Document]:
+        return _Database(self, name)
+
+
+def _simply(options: dict[str, Any]) -> dict[str, Any]:
+    return {"collation": SIMPLE, **options}

@@ -32,7 +32,7 @@ from enricher.mongo import expressions
 from enricher.mongo.refusal import is_refusal
 from enricher.queue import book
 from enricher.queue.doubled import ERASABLE
-from enricher.queue.inputs import INPUTS, same_email, text_or_null
+from enricher.queue.lease import INPUTS, same_email, text_or_null
 from enricher.queue.requests import SCAN_SECONDS
 from enricher.values.employer import MISMATCH
 from enricher.values.merge import BY_FIELD, FLAGS, METADATA, SOCIAL

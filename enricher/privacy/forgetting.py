@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from enricher.answer import Kind, Query
-from enricher.calls.cache import Cache
+from enricher.calls.flights import Cache
 from enricher.identity.identify import Identity, identify
 from enricher.identity.own_words import NO_WORDS, OwnWords
 from enricher.identity.subject import mailbox_of, older_mark
@@ -25,8 +25,8 @@ from enricher.mongo.secret import Keyring
 from enricher.privacy.erasure import Erased, Erasure
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider
-from enricher.providers.guarded import question_of
-from enricher.queue.inputs import read_inputs
+from enricher.providers.http import question_of
+from enricher.queue.lease import read_inputs
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.providers import hints, person, reading
+from enricher.providers import person, reading, transport
 from enricher.providers.base import Access, Request, Window
 from enricher.providers.http import (
     REFUSED_KEY,
@@ -44,7 +44,7 @@ from enricher.providers.http import (
     HttpProvider,
     complaint,
 )
-from enricher.providers.shape import Sends, within
+from enricher.providers.reading import Sends, within
 from enricher.providers.transport import Client
 from enricher.values.countries import code_of
 
@@ -310,6 +310,6 @@ def _refused(reply: Reply) -> Answer:
 
 
 def _throttled(reply: Reply) -> Throttled:
-    now = hints.answered_at(reply.headers)
-    asked = hints.retry_after(reply.headers, now) or hints.spent(reply.headers, now, LEFT)
+    now = transport.answered_at(reply.headers)
+    asked = transport.retry_after(reply.headers, now) or transport.spent(reply.headers, now, LEFT)
     return Throttled(asked or SHORTEST_WINDOW_SECONDS)

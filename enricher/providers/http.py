@@ -42,6 +42,7 @@ from enricher.answer import (
     Answer,
     Found,
     Held,
+    Kind,
     NotFound,
     Objected,
     Preparing,
@@ -51,11 +52,13 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.process import descriptors, shortage
-from enricher.providers import hints, reading
+from enricher.providers import reading, transport
 from enricher.providers.base import NO_MEMORY, Access, Provider, Request, Tried, Window
-from enricher.providers.shape import Sends, drift
+from enricher.providers.person import unfit_for_person
+from enricher.providers.reading import Sends, drift
 from enricher.providers.transport import Client, failure, is_corrected, is_our_own, was_sent
 from enricher.telemetry import metrics
+from enricher.telemetry.log import trace_of
 
 REFUSED_KEY = "the key is refused"
 USED_UP = "the quota is used up"
@@ -170,14 +173,14 @@ class HttpProvider(Provider):
         if reply.status == _OK and self.sends:
             self._compare(reply)
         keep = isinstance(answer, Found | NotFound) or answer in (_UNREADABLE, NO_MEMORY)
-        pause = hints.spent(reply.headers, hints.answered_at(reply.headers), self.left)
+        pause = transport.spent(reply.headers, transport.answered_at(reply.headers), self.left)
         return Tried(
             answer,
             reply if keep else None,
             reply.status in self.charges if reply.flaw else self.is_charged(reply),
             pause,
-            hints.calls_left(reply.headers, self.left),
-            hints.number(reply.headers.get(self.quota_header, "")),
+            transport.calls_left(reply.headers, self.left),
+            transport.number(reply.headers.get(self.quota_header, "")),
         )
 
     def _judge(self, reply: Reply, query: Query | None = None) -> Answer:
@@ -229,7 +232,7 @@ def complaint(reply: Reply, answer: Answer) -> str:
 
 def preparing(reply: Reply) -> Preparing:
     """A 202, with the delay the vendor asks for if it names one."""
-    delay = hints.retry_after(reply.headers, hints.answered_at(reply.headers))
+    delay = transport.retry_after(reply.headers, transport.answered_at(reply.headers))
     return Preparing() if delay is None else Preparing(delay)
 
 
@@ -266,3 +269,41 @@ def _windows_for(windows: tuple[Window, ...], per_minute: int) -> tuple[Window, 
         else replace(window, calls=max(window.calls, window.calls * per_minute // default))
         for window in windows
     )
+
+
+# What is asked of a provider's code, which may be anybody's: what it raises is told in the log, and
+# ends nothing.
+
+
+def broken(provider: Provider, error: BaseException) -> str:
+    """Tell what a provider's code raised; the reason that it is for a lead."""
+    logger.bind(provider=provider.name, **trace_of(error)).error("provider.broken")
+    return f"internal error: {type(error).__name__}"
+
+
+def unfit(provider: Provider, query: Query) -> str | None:
+    """Why this query is not for this provider, also because its code cannot tell."""
+    try:
+        return _out_of_bounds(provider, query) or provider.unfit(query)
+    except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+        return broken(provider, error)
+
+
+def _out_of_bounds(provider: Provider, query: Query) -> str | None:
+    """What we promise of every provider, those of other packages included: a private mailbox leads to
+    no company, and nobody is asked who stands behind it, or behind a desk."""
+    if provider.is_free:
+        return None
+    if provider.kind is Kind.PERSON:
+        return unfit_for_person(query)
+    is_private = query.is_free_mail and query.company_domain is None
+    return query.no_company_domain if provider.kind is Kind.COMPANY and is_private else None
+
+
+def question_of(provider: Provider, query: Query) -> str | None:
+    """What it would ask; `None` also when its code cannot tell: then it has asked nothing."""
+    try:
+        return provider.question(query)
+    except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+        broken(provider, error)
+        return None

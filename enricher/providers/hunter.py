@@ -12,14 +12,241 @@ Codes and shapes: Hunter's API reference and its published client.
 
 from __future__ import annotations
 
+import math
+import re
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply, Unavailable
-from enricher.providers import reading
-from enricher.providers.base import Request, Window
-from enricher.providers.http import preparing
-from enricher.providers.hunter_refusals import HunterRoute, refusal
-from enricher.providers.shape import within
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    Kind,
+    NotFound,
+    Objected,
+    Query,
+    Reply,
+    Throttled,
+    Unavailable,
+)
+from enricher.providers import reading, transport
+from enricher.providers.base import Access, Request, Tried, Window
+from enricher.providers.clearbit import COMPANY_SENDS, company_values
+from enricher.providers.http import (
+    NOT_OWN,
+    REFUSED_KEY,
+    REFUSED_QUESTION,
+    USED_UP,
+    HttpProvider,
+    complaint,
+    preparing,
+)
+from enricher.providers.person import EMPTY, RECORD_KEYS, SENDS, of_record, unfit_for_person
+from enricher.providers.reading import within
+from enricher.providers.transport import Client
+
+# Hunter's refusals, which its routes share: what a 402, 403, 429 or 451 means, and what it takes to tell.
+#
+# Hunter's documentation and its own client disagree. Documentation: 403 is the rate limit, 429 the
+# used-up plan. Client: 402 is the used-up plan, 429 the rate limit with a Retry-After, 403 a key
+# without permission. Both are in the wild, so the body's `errors[0].id` decides first; then a 429
+# without Retry-After looks at the account (free) to see which it is; and a 403 with an id that is not known is
+# the rate limit, until it has come too often to be one. One without any id is a firewall's.
+#
+# 451 `claimed_email`: the person asked Hunter to stop, and Hunter asks us not to process them in any
+# way. Only with that word: others send a 451 as well, for everybody and because of a law or a policy.
+#
+# Codes and shapes: Hunter's API reference and its published client.
+
+REFUSALS_BEFORE_HELD = 5
+"""This many unexplained 403s in a row are no rate limit: 15 + 30 + 60 + 120 s outlast its window."""
+FIRST_REFUSAL_SECONDS = 15.0
+UNEXPLAINED_SECONDS = 60.0
+"""After a 429 that names no delay: the longest documented window, and the pause between look-ups."""
+LONGEST_HOLD_SECONDS = 6 * 3600.0
+"""A plan may be upgraded at any time, and a refusal is free: so ask again within the day."""
+
+_ACCOUNT_ROUTE = "/v2/account"
+
+
+class HunterRoute(HttpProvider):
+    """A route of `api.hunter.io`. Its `interpret` says what a reply means by itself; `exchange` adds
+    what only several replies can tell."""
+
+    vendor = "hunter"
+    host = "https://api.hunter.io"
+    allowances: ClassVar[Mapping[str, float]]
+    """Part of the account that pays for this route -> what a call takes of it; the first part that
+    the account shows counts."""
+
+    def __init__(
+        self,
+        http: Client,
+        access: Access,
+        per_minute: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(http, access, per_minute)
+        self._clock = clock
+        self._refusals = 0
+        self._wait_until = -math.inf
+        self._look_again_at = -math.inf
+        self._seen: Answer = Throttled(UNEXPLAINED_SECONDS)
+
+    def is_own(self, reply: Reply) -> bool:
+        return error_id(reply) is not None
+
+    def headers(self) -> dict[str, str]:
+        return {"X-API-KEY": self._access.key.get_secret_value()}
+
+    async def exchange(self, query: Query) -> Tried:
+        """One try; after a 429 that does not say why, one free look at the account as well."""
+        asked_at = self._clock()
+        reply = await self._fetch(self.request(query))
+        if isinstance(reply, Unavailable):
+            return self._tried(reply)
+        answer = self._judge(reply)
+        match reply.status, answer:
+            case 403, Throttled():
+                answer = self._refused_again(asked_at)
+            case 429, Throttled(retry_after=None):
+                answer = await self._look_why()
+            case _, Unavailable():
+                pass
+            case _:
+                self._refusals, self._wait_until = 0, -math.inf
+        return self._tried(reply, answer)
+
+    def _refused_again(self, asked_at: float) -> Answer:
+        """Counts only what was asked after the last wait was over.
+
+        Calls that were in flight together, or did not wait, tell nothing new about the key.
+        """
+        if asked_at >= self._wait_until:
+            self._refusals += 1
+            self._wait_until = self._clock() + self._refusal_seconds
+        if self._refusals >= REFUSALS_BEFORE_HELD:
+            return Held(REFUSED_KEY)
+        return Throttled(self._refusal_seconds)
+
+    @property
+    def _refusal_seconds(self) -> float:
+        return FIRST_REFUSAL_SECONDS * 2.0 ** (min(self._refusals, REFUSALS_BEFORE_HELD) - 1)
+
+    async def _look_why(self) -> Answer:
+        """The rate limit or the plan? One look a minute answers for all calls refused meanwhile."""
+        now = self._clock()
+        if now >= self._look_again_at:
+            self._look_again_at = now + UNEXPLAINED_SECONDS
+            self._seen = Throttled(UNEXPLAINED_SECONDS)
+            self._seen = _why_refused(
+                await self._fetch(Request(_ACCOUNT_ROUTE, {})), self.allowances
+            )
+        return self._seen
+
+    async def quota_left(self) -> float | None:
+        """By the account, which is free to look at."""
+        reply = await self._fetch(Request(_ACCOUNT_ROUTE, {}))
+        if isinstance(reply, Unavailable):
+            return None
+        data = reading.at(reading.parse_object(reply.body), "data")
+        return _left_of(data, self.allowances)
+
+    async def probe(self) -> str | None:
+        """Looks at the account, which is free. Says nothing of its content: it holds a name."""
+        reply = await self._fetch(Request(_ACCOUNT_ROUTE, {}))
+        if isinstance(reply, Unavailable):
+            return reply.reason
+        match reply.status:
+            case 200 if reading.at(reading.parse_object(reply.body), "data") is not None:
+                return None
+            case 200:
+                return "the body is not an account"
+            case 429:
+                return USED_UP
+        return complaint(reply, self._judge(reply))
+
+
+def refusal(reply: Reply) -> Answer:
+    """By the id in the body where that is known, else by the number. Without an id it is not Hunter's
+    word, and says nothing about a key, a plan, a question or a person."""
+    match reply.status, error_id(reply):
+        case _, None:
+            return _unsigned(reply)
+        case _, "claimed_email":
+            return Objected()
+        case 451, _:
+            return Unavailable(NOT_OWN.format(451))
+        case (402, _) | (_, "payment_required"):
+            return Held(USED_UP)
+        case (401, _) | (_, "authentication_failed" | "unauthorized" | "forbidden"):
+            return Held(REFUSED_KEY)
+        case 404, _:
+            return NotFound()
+        case 400 | 422, _:
+            return NotFound(REFUSED_QUESTION)
+    return _by_number(reply)
+
+
+def _unsigned(reply: Reply) -> Answer:
+    """Anybody's, a firewall's say, but a rate limit may be told by whoever stands before the vendor."""
+    is_refusal = reply.status in (401, 402, 403, 451)
+    return Unavailable(NOT_OWN.format(reply.status)) if is_refusal else _by_number(reply)
+
+
+def _by_number(reply: Reply) -> Answer:
+    match reply.status:
+        case 403:
+            return Throttled()
+        case 429:
+            return Throttled(
+                transport.retry_after(reply.headers, transport.answered_at(reply.headers))
+            )
+    return Unavailable(str(reply.status))
+
+
+def error_id(reply: Reply) -> str | None:
+    """The slug in `errors[0].id`. Without one the reply is not Hunter's but a proxy's."""
+    errors = reading.at(reading.parse_object(reply.body), "errors")
+    return reading.text(errors[0], "id") if isinstance(errors, list) and errors else None
+
+
+def _why_refused(reply: Reply | Unavailable, allowances: Mapping[str, float]) -> Answer:
+    """Held when the account shows too little left, else (also when it cannot be seen) throttled."""
+    if isinstance(reply, Unavailable):
+        return Throttled(UNEXPLAINED_SECONDS)
+    data = reading.at(reading.parse_object(reply.body), "data")
+    known = (
+        left >= takes
+        for each, takes in allowances.items()
+        if (left := _left(data, each)) is not None
+    )
+    if next(known, True):
+        return Throttled(UNEXPLAINED_SECONDS)
+    now = transport.answered_at(reply.headers)
+    until_reset = transport.seconds_until(
+        reading.text(data, "reset_date"), now, longest=LONGEST_HOLD_SECONDS
+    )
+    return Held(USED_UP) if until_reset is None else Held(USED_UP, until_reset)
+
+
+def _left_of(account: object, allowances: Mapping[str, float]) -> float | None:
+    """Of the first part that the account shows."""
+    parts = (_left(account, each) for each in allowances)
+    return next((left for left in parts if left is not None), None)
+
+
+def _left(account: object, allowance: str) -> float | None:
+    """`available` is read as the plan's allowance, not as what remains (the vendor does not say).
+
+    If it were what remains, this would hold the provider too early, at most for a few hours.
+    """
+    used = reading.number(account, "requests", allowance, "used")
+    available = reading.number(account, "requests", allowance, "available")
+    return None if used is None or available is None else available - used
+
 
 STATUSES = frozenset({"valid", "invalid", "accept_all", "webmail", "disposable", "unknown"})
 RESULTS = frozenset({"deliverable", "undeliverable", "risky", "unknown"})
@@ -79,3 +306,133 @@ def _verdict(reply: Reply) -> Answer:
         }
     )
     return Found({Kind.EMAIL.section: values}) if values else NotFound("the record is empty")
+
+
+# Hunter: a company by its domain (`companies/find`), a person by their address (`people/find`).
+#
+# The records are Clearbit's in all but a few keys, which makes these the routes for whoever can get no
+# Clearbit key any more. What surprises, beside the refusals that all of Hunter's routes share
+# (`hunter_refusals.py`):
+#
+# - A company's `metrics.employees` is a range in words ("11-50", "10K-50K"), never a head count: a
+#   provider that knows the count is still worth asking afterwards.
+# - `id` is Hunter's own, not Clearbit's. `emailProvider` is a host name where Clearbit has a flag;
+#   nothing reads it.
+# - A domain that is refused (400 `invalid_domain`) may be one whose owner objected: it cannot be told,
+#   and either way nothing is stored and the answer stands like any other.
+# - A 451 on the company's route is no word about the lead's person: 500 of them may share the domain.
+# - What is unknown is a 404; a record of nothing but nulls was seen as well and means the same.
+#
+# Both routes count together, apart from the verifier: 15 calls a second and 500 a minute. Where
+# HUNTER_RATE_LIMIT says that the plan has more (or is to be spared), both grow (the minute also
+# shrinks) in the proportion of that figure to the verifier's 300. Each 200 costs a credit, the same
+# question once a month; a 404 is free.
+#
+# Hunter's `combined/find` is not asked: it answers about the company anew for each address, so that
+# 500 leads of one company would pay for it 500 times.
+
+_PER_MINUTE = 500
+_VERIFICATIONS_PER_MINUTE = 300
+"""What the default of HUNTER_RATE_LIMIT means; this route's limit keeps its proportion to it."""
+_RANGE = re.compile(
+    r"[0-9][0-9.,]*[KM]?(?:\+| ?[-\u2013] ?[0-9][0-9.,]*[KM]?\+?)", re.ASCII | re.IGNORECASE
+)
+
+
+class _Enrichment(HunterRoute):
+    """What both routes share: credits, windows, and the envelope of a record."""
+
+    windows = (Window(calls=15, seconds=1), Window(calls=_PER_MINUTE, seconds=60))
+    allowances: ClassVar = {"credits": 1, "searches": 1}
+    record_keys: ClassVar[frozenset[str]]
+    """A record has at least one of these; what has none is no record."""
+
+    def __init__(
+        self,
+        http: Client,
+        access: Access,
+        per_minute: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`per_minute` is the verifier's, as the operator sets it."""
+        own = per_minute and max(1, per_minute * _PER_MINUTE // _VERIFICATIONS_PER_MINUTE)
+        super().__init__(http, access, own, clock)
+
+    @property
+    def bucket(self) -> str:
+        return "hunter_enrichment"
+
+    def interpret(self, reply: Reply) -> Answer:
+        match reply.status:
+            case 200:
+                return self._record(reply)
+            case 202:
+                return preparing(reply)
+        return refusal(reply)
+
+    def _record(self, reply: Reply) -> Answer:
+        body = reading.parse_object(reply.body)
+        if body is None or "data" not in body:
+            return Unavailable(f"the body is not a {self.kind} record")
+        record = body["data"]
+        if record is None:
+            return NotFound(EMPTY)
+        if not isinstance(record, dict) or not record.keys() & self.record_keys:
+            return Unavailable(f"the body is not a {self.kind} record")
+        return self._read(record)
+
+    @abstractmethod
+    def _read(self, record: reading.Record) -> Answer:
+        """What a record says."""
+
+
+class HunterCompany(_Enrichment):
+    """`api.hunter.io/v2/companies/find`."""
+
+    name = "hunter_company"
+    kind = Kind.COMPANY
+    required = frozenset({"name", "industry", "employee_range"})
+    lacks = frozenset({"employee_count", "clearbit_id"})
+    record_keys = frozenset({"id", "name", "domain"})
+    sends = within("data", COMPANY_SENDS)
+
+    def unfit(self, query: Query) -> str | None:
+        return None if query.company_domain else query.no_company_domain
+
+    def request(self, query: Query) -> Request:
+        return Request("/v2/companies/find", {"domain": query.company_domain or ""})
+
+    def interpret(self, reply: Reply) -> Answer:
+        answer = super().interpret(reply)
+        return NotFound("its owner objected") if isinstance(answer, Objected) else answer
+
+    def _read(self, record: reading.Record) -> Answer:
+        values = company_values(record) | _employee_range(record)
+        values.pop("clearbit_id", None)
+        is_empty = not values.keys() - {"domain", "logo_url"}
+        return NotFound(EMPTY) if is_empty else Found({self.kind.section: values})
+
+
+class HunterPerson(_Enrichment):
+    """`api.hunter.io/v2/people/find`."""
+
+    name = "hunter_person"
+    kind = Kind.PERSON
+    required = frozenset({"full_name", "job_title"})
+    record_keys = RECORD_KEYS
+    sends = within("data", SENDS)
+
+    def unfit(self, query: Query) -> str | None:
+        return unfit_for_person(query)
+
+    def request(self, query: Query) -> Request:
+        return Request("/v2/people/find", {"email": query.email or ""})
+
+    def _read(self, record: reading.Record) -> Answer:
+        return of_record(record)
+
+
+def _employee_range(record: reading.Record) -> dict[str, object]:
+    """`metrics.employees` where it is one; as in Clearbit's format a number would be the count."""
+    words = reading.text(record, "metrics", "employees")
+    return {"employee_range": words} if words and _RANGE.fullmatch(words) else {}

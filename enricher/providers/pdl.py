@@ -41,7 +41,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.providers import hints, person, reading
+from enricher.providers import person, reading, transport
 from enricher.providers.base import Request, Tried, Window
 from enricher.providers.http import (
     REFUSED_KEY,
@@ -50,7 +50,7 @@ from enricher.providers.http import (
     HttpProvider,
     complaint,
 )
-from enricher.providers.shape import Sends, within
+from enricher.providers.reading import Sends, within
 from enricher.values.countries import code_of
 
 MIN_LIKELIHOOD = 6
@@ -349,8 +349,8 @@ def _refusal(reply: Reply) -> Answer:
         case 404:
             return NotFound() if "not_found" in types else Unavailable("unknown route (404)")
         case 429:
-            now = hints.answered_at(reply.headers)
-            return Throttled(hints.reset_after(reply.headers, now) or WINDOW_SECONDS)
+            now = transport.answered_at(reply.headers)
+            return Throttled(transport.reset_after(reply.headers, now) or WINDOW_SECONDS)
     return Unavailable(str(reply.status))
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from enricher.answer import Answer, Found, Kind, NotFound, Query
 from enricher.identity.address import read
 from enricher.providers import reading
-from enricher.providers.shape import Sends
+from enricher.providers.reading import Sends
 
 SOMEBODY_ELSE = "the record is about somebody else"
 EMPTY = "the record is empty"

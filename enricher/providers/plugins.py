@@ -30,9 +30,8 @@ from enricher.fields import FIELDS
 from enricher.providers.base import Access, Provider, Window
 from enricher.providers.http import HttpProvider
 from enricher.providers.transport import NOBODY
-from enricher.settings.providers import PROVIDERS, ThirdParties
 from enricher.settings.types import DAY, MOST_CALLS, Url
-from enricher.settings.vendors import VENDORS
+from enricher.settings.vendors import PROVIDERS, VENDORS, ThirdParties
 
 GROUP = "enricher.providers"
 

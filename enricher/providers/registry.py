@@ -26,15 +26,13 @@ from collections.abc import Mapping, Sequence
 from enricher.providers import plugins
 from enricher.providers.apollo import ApolloCompany, ApolloPerson
 from enricher.providers.base import Access, Provider, Registered
-from enricher.providers.clearbit import ClearbitCompany
-from enricher.providers.clearbit_person import ClearbitPerson
+from enricher.providers.clearbit import ClearbitCompany, ClearbitPerson
 from enricher.providers.http import HttpProvider
-from enricher.providers.hunter import HunterVerifier
-from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
+from enricher.providers.hunter import HunterCompany, HunterPerson, HunterVerifier
 from enricher.providers.local import Local
 from enricher.providers.pdl import PdlCompany, PdlPerson
 from enricher.providers.transport import Client
-from enricher.settings.providers import ProviderSettings
+from enricher.settings.vendors import ProviderSettings
 
 VENDORS_PROVIDERS: tuple[type[HttpProvider], ...] = (
     ClearbitCompany,
@@ -86,7 +84,7 @@ def build(
 def _local(*, mx_lookup: bool) -> Local:
     if not mx_lookup:
         return Local()
-    from enricher.providers.mail_dns import MailDns  # noqa: PLC0415 - costs a start 100 ms
+    from enricher.providers.local import MailDns  # noqa: PLC0415 - costs a start 100 ms
 
     return Local(MailDns())
 

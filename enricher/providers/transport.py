@@ -19,7 +19,9 @@ vendor who was never reached is known not to have been.
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import socket
 import ssl
 import zlib
@@ -27,20 +29,257 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime
-from functools import cache
-from typing import NoReturn, Protocol
+from email.utils import format_datetime, parsedate_to_datetime
+from functools import cache, lru_cache, partial
+from typing import Any, NoReturn, Protocol
 
 import aiohttp
 import certifi
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from enricher.answer import Reply
 from enricher.errors import SettingsError
 from enricher.process import descriptors, shortage
-from enricher.providers import hints
-from enricher.providers.bounded import Endless, bound
 from enricher.providers.room import ROOM, SMALL, Room, Share, share_of
+
+# A connection whose answers end, whatever is at its other end.
+#
+# aiohttp bounds a line and a header, but not how many interim answers (`103 Early Hints`) come before the
+# real one, nor what stands around a body: extensions and sizes of chunks, trailers. A server that sends
+# them for ever, at the speed of the network, would have the event loop do nothing else, and
+# fill the memory before the call's time is up. So the bytes of each answer are counted as they arrive,
+# before anybody reads them.
+
+MOST_OF_HEAD = 64 * 1024
+"""Of everything before the body, interim answers included; vendors send one or two thousand bytes."""
+MOST_OF_FRAMES = 64 * 1024
+"""Of what stands around the body: sizes and extensions of chunks, trailers. With chunks of one byte each,
+which cost the most to read, these are thirteen thousand."""
+_SLICE = 16 * 1024
+"""Bytes after which they are counted anew: what is read at once may be much more."""
+MOST_OF_ALL = 3 * 1024 * 1024
+"""Of a whole answer on the wire; of a body less is read."""
+_INTERIM_BELOW, _SWITCHING = 200, 101
+
+
+class Endless(aiohttp.ClientPayloadError):
+    """The answer had not begun, or not ended, after more bytes than any answer has."""
+
+
+class BoundedResponses(ResponseHandler):
+    """What `aiohttp` makes of the bytes of one connection, as long as they are few enough."""
+
+    def __init__(self, loop: Any) -> None:
+        super().__init__(loop)
+        self._received = 0
+        self._has_head = False
+
+    def set_response_params(self, **how: Any) -> None:
+        """A request is about to be sent on this connection."""
+        self._received, self._has_head = 0, False
+        super().set_response_params(**how)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """An answer's head is complete."""
+        code = data[0].code
+        self._has_head = self._has_head or code >= _INTERIM_BELOW or code == _SWITCHING
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        """No further than it may go: what is read at once may be a thousand interim answers."""
+        if not data:  # reading goes on after a pause: the parser has kept what came before it
+            super().data_received(data)
+            return
+        if not self._has_head:
+            room = MOST_OF_HEAD - self._received
+            head, data = data[:room], data[room:]
+            self._received += len(head)
+            super().data_received(head)
+            if not data:
+                return
+        for start in range(0, len(data), _SLICE):
+            if not self._has_head or self._is_too_much():
+                self._end()
+                return
+            part = data[start : start + _SLICE]
+            self._received += len(part)
+            super().data_received(part)
+
+    def _is_too_much(self) -> bool:
+        around = self._received - getattr(self._payload, "total_bytes", 0)
+        return self._received > MOST_OF_ALL or around > MOST_OF_HEAD + MOST_OF_FRAMES
+
+    def _end(self) -> None:
+        self.set_exception(Endless())
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def bound(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
+    """There is no public switch for it; a test over real sockets sees to it that it still works."""
+    protocol = partial(BoundedResponses, loop=connector._loop)  # noqa: SLF001 - see above
+    connector._factory = protocol  # type: ignore[assignment]  # noqa: SLF001 - see above
+    return connector
+
+
+# PURE How long a vendor asks us to wait, from its headers.
+#
+# Vendors have five encodings for it: seconds, an HTTP date, epoch seconds, an ISO time, and nothing
+# at all; and each of them has been seen empty or garbled. Every function here answers seconds from
+# `now`, or `None` when the header says nothing usable; a moment that is past, or now, says nothing
+# about how long to wait. `now` is best the vendor's own clock (`answered_at`), so a skewed clock on
+# our side neither shortens nor stretches a delay.
+
+LONGEST_DELAY_SECONDS = 86_400.0
+"""No hint is believed beyond a day: a garbled one must not park a provider for a year."""
+
+_REMAINING = "x-ratelimit-remaining"
+_PER_MINUTE, _MINUTE_SECONDS = "minute", 60.0
+_WINDOW_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
+"""Without a reset: a window that has just been used up is over after its own length at the latest.
+A month is not waited out: the refusal that names it says until when."""
+_EPOCH_FROM = 1e9
+"""From here on (2001 as epoch seconds, 31 years as a delay) a number is a moment, not a delay."""
+_EPOCH_MILLISECONDS_FROM = 1e12
+_BETWEEN_VALUES = re.compile(r",(?!\s*[0-9]{1,2}[ -][A-Za-z])", re.ASCII)
+_CLEAN_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
+
+
+def answered_at(headers: Mapping[str, str]) -> datetime | None:
+    """The moment of the reply by the vendor's clock (its `Date` header)."""
+    return _http_date(headers.get("date", ""))
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None) -> float | None:
+    """`Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3); or, as some have it, a moment."""
+    return _longest(_after_one(value, now) for value in _values(headers.get("retry-after", "")))
+
+
+def reset_after(
+    headers: Mapping[str, str], now: datetime | None, name: str = "x-ratelimit-reset"
+) -> float | None:
+    """When a rate window opens again: epoch or relative seconds, or an ISO time.
+
+    Clearbit's own hosts send epoch seconds, an old issue of its client shows 3300: both are read.
+    """
+    return _longest(_after_one(value, now) for value in _values(headers.get(name, "")))
+
+
+def _values(header: str) -> list[str]:
+    """A header that came several times, or holds a list. The comma within a date parts nothing."""
+    return [each.partition(";")[0].strip() for each in _BETWEEN_VALUES.split(header)]
+
+
+def _longest(delays: Iterator[float | None]) -> float | None:
+    """Whoever asks for less may be only the one in between; too long a wait is the lesser evil."""
+    return max((delay for delay in delays if delay is not None), default=None)
+
+
+def _after_one(value: str, now: datetime | None) -> float | None:
+    if not _CLEAN_NUMBER.fullmatch(value):
+        until_moment = seconds_until(value, now)
+        return _until(_http_date(value), now) if until_moment is None else until_moment
+    figure = float(value)
+    if figure < _EPOCH_FROM:
+        return _delay(figure)
+    epoch = figure
+    while epoch >= _EPOCH_MILLISECONDS_FROM:  # milliseconds, microseconds
+        epoch /= 1000
+    return None if now is None else _delay(epoch - now.timestamp())
+
+
+def spent(
+    headers: Mapping[str, str], now: datetime | None, left: Mapping[str, str] | None = None
+) -> float | None:
+    """How long nobody may call, because with this answer the last call of a window was used.
+
+    It comes with answers of any kind, so that the refusal that would be next need not be provoked.
+    Somebody else may use the key, and then the vendor's count is lower than ours. `left` are
+    headers of the vendor's own naming -> window.
+    """
+    used_up = [window for window, count in _left(headers, left or {}) if count <= 0]
+    if not used_up:
+        return None
+    until_reset = reset_after(headers, now)
+    return until_reset or max(_WINDOW_SECONDS.get(window, _MINUTE_SECONDS) for window in used_up)
+
+
+def calls_left(headers: Mapping[str, str], left: Mapping[str, str]) -> dict[str, float]:
+    """Window -> calls left in it, for the windows that we have a name for; of several the fewest."""
+    told = sorted(_left(headers, left), key=lambda each: -each[1])
+    return {name: calls for name, calls in told if name in _WINDOW_SECONDS}
+
+
+def number(value: str) -> float | None:
+    """`None` for what is no plain number; of several the smallest."""
+    return min(_number(value), default=None)
+
+
+def _left(headers: Mapping[str, str], own_names: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+    """(window, calls left) as vendors write it; what says nothing (empty: no limit) is passed over.
+
+    One number, an object of windows, or one header for each; or names of the vendor's own.
+    """
+    for name, value in headers.items():
+        if name == _REMAINING:
+            yield from _of_object(value) or (
+                (_PER_MINUTE, value_left) for value_left in _number(value)
+            )
+        elif name.startswith(f"{_REMAINING}."):
+            yield from ((name.partition(".")[2], left) for left in _number(value))
+        elif name in own_names:
+            yield from ((own_names[name], left) for left in _number(value))
+
+
+def _of_object(value: str) -> list[tuple[str, float]]:
+    """Of one object, or of several when the header came several times."""
+    try:
+        objects = [each for each in json.loads(f"[{value}]") if isinstance(each, dict)]
+    except (ValueError, RecursionError):
+        return []
+    named = (each for windows in objects for each in windows.items())
+    return [(name, left) for name, each in named for left in _number(str(each))]
+
+
+def _number(value: str) -> list[float]:
+    return [float(each) for each in _values(value) if _CLEAN_NUMBER.fullmatch(each)]
+
+
+def seconds_until(
+    moment: str | None, now: datetime | None, longest: float = LONGEST_DELAY_SECONDS
+) -> float | None:
+    """Seconds until an ISO 8601 date or time; without a zone it is UTC."""
+    try:
+        parsed = datetime.fromisoformat(moment or "")
+    except ValueError:
+        return None
+    return _until(parsed, now, longest)
+
+
+@lru_cache(64)  # all answers of one second have the same
+def _http_date(value: str) -> datetime | None:
+    try:
+        return _in_utc(parsedate_to_datetime(value))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _until(
+    moment: datetime | None, now: datetime | None, longest: float = LONGEST_DELAY_SECONDS
+) -> float | None:
+    if moment is None or now is None:
+        return None
+    return _delay((_in_utc(moment) - _in_utc(now)).total_seconds(), longest)
+
+
+def _delay(seconds: float, longest: float = LONGEST_DELAY_SECONDS) -> float | None:
+    return min(seconds, longest) if seconds > 0 else None
+
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """No vendor documents answers above 1 MB (PDL caps at 1 MB); more is a fault, not data."""
@@ -229,7 +468,7 @@ def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
     for spelt, value in response.headers.items():
         name = spelt.lower()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    if hints.answered_at(headers) is None:
+    if answered_at(headers) is None:
         headers["date"] = format_datetime(datetime.now(UTC), usegmt=True)
     return headers
 

@@ -10,7 +10,7 @@
     priority     number  higher first; far below all others for what nobody waits for (`behind`)
     backfill     bool    until the run ends: asked for by a backfill
     refresh_since date   until the run ends: cached answers older than this do not count
-    refresh_mark str     shows that a command of ours wished for that (`queue/refresh.py`)
+    refresh_mark str     shows that a command of ours wished for that (`queue/requests.py`)
     backfilled_by str    the run of the backfill that asked for it last
     held_by      list    the providers that had no time for it, while it is retrying
     attempts     int     claims of this run, counted at the claim

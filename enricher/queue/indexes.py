@@ -24,9 +24,9 @@ from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, Status
 from enricher.mongo import refusal
-from enricher.mongo.collation import COLLATED, SIMPLE
+from enricher.mongo.expressions import COLLATED, SIMPLE
 from enricher.mongo.refusal import is_denied, is_refusal
-from enricher.queue import undated, unmoved
+from enricher.queue import unmoved
 from enricher.queue.book import EPOCH, FRESH, MAILBOX
 
 _BUILD_SECONDS = 6 * 3600.0
@@ -85,7 +85,11 @@ LEADS = (
         name=unmoved.INDEX,
         partialFilterExpression=unmoved.FILTER,
     ),
-    IndexModel(list(undated.KEYS), name="enricher_undated", partialFilterExpression=undated.FILTER),
+    IndexModel(
+        list(unmoved.KEYS),
+        name="enricher_undated",
+        partialFilterExpression=unmoved.LOST_DATE_FILTER,
+    ),
     # Whoever is to be forgotten is found by it, in every lead that holds data about them.
     IndexModel(
         [(MAILBOX, ASCENDING)],

@@ -59,7 +59,7 @@ from pymongo.errors import (
 
 from enricher.lead import Document, Lead, LeadId, Lease, Status
 from enricher.mongo import expressions
-from enricher.mongo.collation import UpdateOne
+from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.refusal import is_denied, is_refusal, may_do_one_by_one, refusals
 from enricher.mongo.secret import Keyring
 from enricher.queue import book
@@ -69,9 +69,8 @@ from enricher.queue.doubled import ONCE, Doubles
 from enricher.queue.fatal import Fatal
 from enricher.queue.heard import Heard
 from enricher.queue.indexes import BY_ID
-from enricher.queue.inputs import INPUTS, text_or_null
 from enricher.queue.lanes import CLAIMABLE, OLDEST, Lanes
-from enricher.queue.lease import CLAIMED, fence, lease_of
+from enricher.queue.lease import CLAIMED, INPUTS, fence, lease_of, text_or_null
 from enricher.queue.unmoved import UNADMITTED
 
 _NOTHING: Document = {"$literal": None}

@@ -17,9 +17,10 @@ transaction holds is waited for once the others of its batch are written.
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pymongo
 from pymongo import UpdateOne
@@ -28,13 +29,44 @@ from pymongo.errors import BulkWriteError
 
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
+from enricher.mongo.expressions import id_key
 from enricher.mongo.refusal import refusals
 from enricher.mongo.secret import Keyring
 from enricher.queue import book, doubled
 from enricher.queue.apart import Apart, Step
 from enricher.queue.aside import Aside
+from enricher.queue.book import EPOCH
 from enricher.queue.fatal import Fatal
-from enricher.queue.refresh import wish
+
+# The mark beside a wish for newer answers: it shows that one of our commands wished, for this lead.
+#
+# Kept answers that are older than `enrichment.refresh_since` do not count, so each wish may be paid for.
+# Writers can put any date there. One counts only with the keyed hash of the lead's `_id` and that date
+# beside it, which nobody makes without the fleet's secret. Copied to another lead or another date it is
+# void; put back on the same lead it wishes for nothing that was not answered since.
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def wish(keyring: Keyring, id_: LeadId, since: datetime) -> Document:
+    """The fields of `enrichment` that wish for answers newer than `since`, a time of the server's."""
+    return {
+        "refresh_since": {"$literal": since},
+        "refresh_mark": {"$literal": _mark(keyring, id_, since)},
+    }
+
+
+def wished(keyring: Keyring | None, id_: LeadId, since: object, mark: object) -> datetime | None:
+    """PURE The date, if one of our commands put it there."""
+    if keyring is None or not isinstance(since, datetime) or not isinstance(mark, str):
+        return None
+    is_ours = hmac.compare_digest(mark.encode(), _mark(keyring, id_, since).encode())
+    return since if is_ours else None
+
+
+def _mark(keyring: Keyring, id_: LeadId, since: datetime) -> str:
+    return keyring.key("refresh", id_key(id_).hex(), str((since - EPOCH) // _MILLISECOND))
+
 
 _BATCH = 500
 _PAUSE_SECONDS = 1.0

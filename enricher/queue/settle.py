@@ -14,9 +14,10 @@ is queued again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import count
 from typing import Any
@@ -32,13 +33,16 @@ from pymongo.errors import (
     WriteError,
 )
 
+from enricher.answer import Kind
 from enricher.lead import (
     SUBJECT,
     Completed,
     Document,
     Failed,
+    LeadId,
     Lease,
     Outcome,
+    Progress,
     Retrying,
     Skipped,
     Status,
@@ -46,17 +50,150 @@ from enricher.lead import (
 )
 from enricher.mongo import expressions
 from enricher.mongo.coalesce import Coalescer
-from enricher.mongo.collation import UpdateOne
-from enricher.mongo.outage import Outage
-from enricher.mongo.refusal import is_refusal, is_unreadable
+from enricher.mongo.expressions import UpdateOne
+from enricher.mongo.outage import Outage, describe
+from enricher.mongo.refusal import Refusal, is_refusal, is_unreadable, refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.doubled import ONCE
-from enricher.queue.inputs import text_or_null
-from enricher.queue.lease import fence, unchanged
-from enricher.queue.reasons import sentence, sentences
-from enricher.queue.unproven import unless_about_others
+from enricher.queue.lease import fence, text_or_null, unchanged
 from enricher.telemetry.labels import label
+from enricher.values.merge import METADATA, SOCIAL, metadata
+from enricher.values.score import completeness
+
+# Why the server refuses a result, in a sentence for `enrichment_error`: by which index or rule of the operator's.
+#
+# The server's own text is never passed on, for it quotes keys and documents. What is taken from it is the
+# name of the index; where it names none, the indexes that can be meant are those of the kind that gives
+# this code. Of a validator, the names of the properties are told that do not meet it.
+
+_TOO_LARGE = (10334, 17419, 17420)
+_INVALID = 121
+_DUPLICATE = 11000
+_INDEX_NAME = re.compile(r" index: (.{1,128}?) dup key")
+_NAME = re.compile(r"[\w.$ -]{1,128}")
+_MOST_NAMES = 5
+
+_Index = Mapping[str, Any]
+_KINDS: Mapping[int, tuple[str, Callable[[_Index], bool]]] = {
+    171: ("cannot hold two arrays at once", lambda index: len(index["key"]) > 1),
+    16755: ("holds places alone", lambda index: _has(index, "2dsphere", "2d")),
+    13654: ("holds places alone", lambda index: _has(index, "2dsphere", "2d")),
+    16766: ("cannot hold an array", lambda index: _has(index, "hashed")),
+    17261: ("takes a field for a language", lambda index: _has(index, "text")),
+    17262: ("takes a field for a language", lambda index: _has(index, "text")),
+    17280: ("cannot hold a value so long", lambda _: False),
+}  # fmt: skip
+
+
+def _has(index: _Index, *types: str) -> bool:
+    return any(each in types for _, each in index["key"])
+
+
+def sentence(code: int | None) -> str:
+    """Where nothing but the code is known."""
+    if code in _TOO_LARGE:
+        return "it would be larger than MongoDB's 16 MB"
+    if code == _INVALID:
+        return "the collection's validator refuses it"
+    return f"MongoDB refuses it (error {code}), for an index of the collection or for what is in it"
+
+
+async def sentences(leads: AsyncCollection[Document], error: BulkWriteError) -> dict[int, str]:
+    """Position -> reason, of each update that was refused. Raises as `refusals` does."""
+    found = refusals(error)
+    said = {entry["index"]: entry for entry in error.details["writeErrors"]}
+    indexes = await _indexes(leads) if any(each.code in _KINDS for each in found) else {}
+    return {each.position: _of(each, said[each.position], indexes) for each in found}
+
+
+async def _indexes(leads: AsyncCollection[Document]) -> Mapping[str, _Index]:
+    """Nothing for a user who may not look: then no name is told."""
+    try:
+        return await leads.index_information()
+    except PyMongoError:
+        return {}
+
+
+def _of(refusal: Refusal, said: Document, indexes: Mapping[str, _Index]) -> str:
+    if refusal.code == _DUPLICATE:
+        name = _INDEX_NAME.search(str(said.get("errmsg")))
+        return f"the unique index{_quoted([name[1]] if name else [])} has the same value from another lead"
+    if refusal.code == _INVALID:
+        rules = sorted(set(_properties(said.get("errInfo"))))[:_MOST_NAMES]
+        return sentence(_INVALID) + (f" for{_quoted(rules)}" if rules else "")
+    if refusal.code in _KINDS:
+        what, is_meant = _KINDS[refusal.code]
+        names = [name for name, index in indexes.items() if is_meant(index)][:_MOST_NAMES]
+        return f"an index of the collection{_quoted(names)} {what} (code {refusal.code})"
+    return sentence(refusal.code)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    usable = [f'"{name}"' for name in names if _NAME.fullmatch(name)]
+    return f" {' or '.join(usable)}" if usable else ""
+
+
+def _properties(info: object) -> Iterator[str]:
+    """Names of properties and fields in the rules that were not met; never a value."""
+    if isinstance(info, Mapping):
+        for name, value in info.items():
+            if name == "propertyName" and isinstance(value, str):
+                yield value
+            elif name == "missingProperties" and isinstance(value, list):
+                yield from (each for each in value if isinstance(each, str))
+            elif name == "specifiedAs" and isinstance(value, Mapping):
+                is_query = str(info.get("operatorName")).startswith("$")
+                yield from (each for each in value if is_query and not each.startswith("$"))
+            elif name not in {"consideredValue", "consideredValues"}:
+                yield from _properties(value)
+    elif isinstance(info, list):
+        for each in info:
+            yield from _properties(each)
+
+
+# What a lead keeps when it settles and nothing new can be written: no data about somebody else.
+#
+# A result that MongoDB refuses, or that a bug prevented, ends the lead as `failed` and leaves what stood
+# there. When that was found for another mailbox or company, all of it goes; to find half of it again costs
+# nothing, as kept answers are asked first. What others put beside our sections stays.
+
+_DATA = "$enriched_data"
+_BESIDE = f"{_DATA}.{METADATA}.{SUBJECT}"
+_NOTED = f"$enrichment.{SUBJECT}"
+
+
+def unless_about_others(subject: Subject) -> expressions.Expression:
+    """For `enriched_data`: as it stands, unless it was found for another than `subject`."""
+    is_others = {"$or": [_is_other(half, ours) for half, ours in subject.document.items()]}
+    is_ours = {"$and": [expressions.is_type(_DATA, "object"), is_others]}
+    return {"$cond": [is_ours, {"$mergeObjects": [_DATA, _nothing(subject)]}, _DATA]}
+
+
+def _is_other(half: str, ours: str | None) -> expressions.Expression:
+    """What stands beside the data knows best; where neither place says anything, it is not known."""
+    known = {
+        "$switch": {
+            "branches": [
+                {
+                    "case": expressions.is_type(where, "object"),
+                    "then": {"$ifNull": [f"{where}.{half}", None]},
+                }
+                for where in (_BESIDE, _NOTED)
+            ],
+            "default": {"$literal": ours},
+        }
+    }
+    return {"$ne": [known, {"$literal": ours}]}
+
+
+def _nothing(subject: Subject) -> expressions.Expression:
+    known = metadata(
+        {}, now=datetime.now(UTC), order=(), completeness=completeness({}), subject=subject
+    )
+    sections = dict.fromkeys(kind.section for kind in Kind)
+    return {"$literal": {**sections, SOCIAL: {}, METADATA: known}}
+
 
 _LARGEST_BATCH = 200
 _LATE_PAUSE_SECONDS = 0.5
@@ -333,3 +470,53 @@ def _bookkeeping(
 
 def _error(outcome: Outcome) -> str | None:
     return outcome.reason.sentence if isinstance(outcome, Skipped) else outcome.error
+
+
+# Keeps what one provider found while another takes long.
+#
+# The lead stays claimed; readers see the data at once, and whoever takes the lead over after a crash
+# does not ask for it again. It is fenced like a settle, but it may fail: the settle writes all of it
+# once more.
+
+_MOST_KEPT_AT_ONCE = 200
+_Kept = tuple[Lease, Progress]
+
+
+class Keeper:
+    """Concurrent calls share one round trip."""
+
+    def __init__(self, collection: AsyncCollection[Document], apart: Apart | None = None) -> None:
+        self._collection = collection
+        self._apart = apart or Apart()
+        self._step = Step("keep", collection, self._write, _lead_of)
+        self._coalescer = Coalescer("keep", self._flush, _MOST_KEPT_AT_ONCE)
+
+    async def keep(self, lease: Lease, progress: Progress) -> None:
+        """Write it while the lease is ours and the inputs are the same. Never raises."""
+        await self._coalescer.submit((lease, progress))
+
+    async def _flush(self, batch: Sequence[_Kept]) -> Sequence[None]:
+        try:
+            await self._apart.write(self._step, batch)
+        except (PyMongoError, BSONError, ValueError, OverflowError, RecursionError) as error:
+            logger.bind(leads=len(batch), error=describe(error)).warning("progress.not_kept")
+        return [None] * len(batch)
+
+    async def _write(self, batch: Sequence[_Kept]) -> None:
+        updates = [_update(lease, progress) for lease, progress in batch]
+        await self._collection.bulk_write(updates, ordered=False)
+
+
+def _lead_of(kept: _Kept) -> LeadId:
+    return kept[0].lead_id
+
+
+def _update(lease: Lease, progress: Progress) -> UpdateOne:
+    known = {
+        "answered": {"$literal": dict(progress.answered)},
+        SUBJECT: {"$literal": progress.subject.document},
+    }
+    values: Document = {"enrichment": book.book_with(known)}
+    if progress.data:
+        values |= {"enriched_data": {"$literal": progress.data}, "updated_at": "$$NOW"}
+    return UpdateOne({**unchanged(lease), "$and": [ONCE]}, [{"$set": values}])

@@ -25,13 +25,11 @@ from loguru import logger
 
 from enricher.lead import SOON_SECONDS, Lead, LeadId, Lease, Outcome, Pressure, Progress, Subject
 from enricher.mongo import DatabaseTrouble
-from enricher.mongo.outage import Outage, pause
-from enricher.mongo.schedule import lost_race_pause
+from enricher.mongo.outage import Outage, lost_race_pause, pause
 from enricher.queue.bell import Bell
 from enricher.queue.heartbeat import Heartbeat
-from enricher.queue.keep import Keeper
 from enricher.queue.leads import Claimed, Leads
-from enricher.queue.settle import Settled, Settler
+from enricher.queue.settle import Keeper, Settled, Settler
 from enricher.settings.load import WorkSettings
 from enricher.telemetry import metrics
 from enricher.telemetry.labels import label

@@ -7,7 +7,7 @@ each of them.
 
 Two rules keep a mistake from passing in silence:
 
-* a name that begins like ours but is none of ours is an error (`settings/names.py`);
+* a name that begins like ours but is none of ours is an error (`settings/files.py`);
 * the value is shown next to the complaint where it is a number, and never else: it may be a key in the
   wrong line. Nor does a complaint quote a part of it.
 
@@ -31,9 +31,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from enricher.errors import SettingsError
-from enricher.settings.files import exposes_one_of, read_credentials, read_env_file
-from enricher.settings.names import is_ours, unknown
-from enricher.settings.providers import ProviderSettings, ThirdParties, provider_settings
+from enricher.settings.files import (
+    exposes_one_of,
+    is_ours,
+    read_credentials,
+    read_env_file,
+    unknown,
+)
 from enricher.settings.types import (
     Domains,
     HashKey,
@@ -56,7 +60,14 @@ from enricher.settings.types import (
     shown,
     upper,
 )
-from enricher.settings.vendors import VENDORS, VendorSettings, vendor_settings
+from enricher.settings.vendors import (
+    VENDORS,
+    ProviderSettings,
+    ThirdParties,
+    VendorSettings,
+    provider_settings,
+    vendor_settings,
+)
 
 
 class MongoSettings(Section):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import create_model
+from pydantic import AfterValidator, BeforeValidator, create_model
+from pydantic_settings import NoDecode
 
-from enricher.settings.types import MOST_CALLS, Key, Section, Url, setting
+from enricher.answer import Kind
+from enricher.fields import FIELDS
+from enricher.settings.types import MOST_CALLS, Key, Section, Strings, Url, setting
 
 
 class VendorSettings(Section):
@@ -95,4 +101,107 @@ def vendor_settings(vendor: str, host: str) -> type[VendorSettings]:
         per_minute=(int | None, _vendor_rate(vendor, None, ", on each route")),
         daily_budget=(int | None, _vendor_budget(vendor, "day")),
         monthly_budget=(int | None, _vendor_budget(vendor, "month")),
+    )
+
+
+# What can be set about the providers together: who is asked, in which order, and for what.
+
+PROVIDERS = (
+    *("clearbit", "hunter_company", "pdl_company", "apollo_company"),
+    *("hunter_person", "pdl_person", "apollo_person", "clearbit_person", "hunter"),
+)
+"""Names of all providers that have a key, in their default order (`providers/registry.py`)."""
+_EXAMPLE = '{"company": ["name", "industry"]}'
+
+
+@dataclass(frozen=True, slots=True)
+class ThirdParties:
+    """What other packages bring that settings can name (`providers/plugins.py`)."""
+
+    names: tuple[str, ...] = ()
+    """Of their providers."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Vendor -> scheme and host, of vendors that are not built in."""
+
+
+def _names(known: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    stray = [name for name in names if name not in known]
+    if stray:
+        raise ValueError(f"{_not_one(names, stray[0])} of these: {', '.join(known)}")
+    if len(set(names)) < len(names):
+        raise ValueError("expected each provider once")
+    return names
+
+
+def _not_one(listed: Sequence[object], stray: object) -> str:
+    """Not by its text, which may be anything."""
+    return f"number {listed.index(stray) + 1} of the list is none"
+
+
+def _json_fields(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        message = f"expected a JSON object of kinds and their fields, like {_EXAMPLE}"
+        raise ValueError(message)  # noqa: TRY004 - pydantic takes no other
+    return {kind: _fields(kind, fields) for kind, fields in parsed.items()}
+
+
+def _fields(kind: str, fields: object) -> frozenset[str]:
+    """Not empty: without a field that matters nobody would be worth asking."""
+    kinds = [each.value for each in Kind]
+    if kind not in kinds:
+        raise ValueError(f"expected kinds out of these: {', '.join(kinds)}")
+    if not isinstance(fields, list) or not fields:
+        raise ValueError(f"expected at least one field of {kind}, like {_EXAMPLE}")
+    known = FIELDS[Kind(kind)]
+    stray = [field for field in fields if not isinstance(field, str) or field not in known]
+    if stray:
+        raise ValueError(
+            f"{_not_one(fields, stray[0])} of the fields of {kind}: {', '.join(sorted(known))}"
+        )
+    return frozenset(fields)
+
+
+Providers: TypeAlias = Annotated[Strings, AfterValidator(partial(_names, PROVIDERS))]
+Required: TypeAlias = Annotated[
+    Mapping[str, frozenset[str]], NoDecode, BeforeValidator(_json_fields)
+]
+
+
+class ProviderSettings(Section):
+    order: Providers = setting(
+        "ENRICHER_PROVIDER_ORDER",
+        (),
+        "Providers, best first, of each kind; those left out follow in their usual order.",
+    )
+    off: Providers = setting(
+        "ENRICHER_PROVIDERS_OFF",
+        ("clearbit_person",),
+        "Providers that are not asked although there is a key for them.",
+    )
+    required: Required = setting(
+        "ENRICHER_REQUIRED_FIELDS",
+        {},
+        "Fields, by kind, that make the next provider worth asking while they are missing.",
+    )
+
+
+def provider_settings(others: tuple[str, ...]) -> type[ProviderSettings]:
+    """The same section, in which providers of other packages can be named as well."""
+    if not others:
+        return ProviderSettings
+    known = Annotated[Strings, AfterValidator(partial(_names, (*PROVIDERS, *others)))]
+    fields = {name: ProviderSettings.model_fields[name] for name in ("order", "off")}
+    return create_model(  # type: ignore[call-overload,no-any-return]  # the fields are a mapping
+        "ProviderSettings",
+        __base__=ProviderSettings,
+        **{
+            name: (known, setting(str(info.validation_alias), info.default, str(info.description)))
+            for name, info in fields.items()
+        },
     )

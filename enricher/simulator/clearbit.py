@@ -12,10 +12,10 @@ import math
 import time
 
 from enricher.answer import Reply
+from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
 from enricher.simulator.people import person
 from enricher.simulator.records import company_body, encode
-from enricher.simulator.stories import Faults
 from enricher.simulator.vendor import (
     ADDRESS,
     DOMAIN,

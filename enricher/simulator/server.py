@@ -16,23 +16,117 @@ and journal, as it does when a client hangs up on a vendor that has already done
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import errno
+import json
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import typer
 from aiohttp import web
 
+from enricher.errors import SettingsError
+from enricher.process import signals
 from enricher.simulator.apollo import Apollo
 from enricher.simulator.clearbit import Clearbit
-from enricher.simulator.control import Control
-from enricher.simulator.delivery import deliver, plain
-from enricher.simulator.faults import Fault
+from enricher.simulator.faults import Fault, Faults
 from enricher.simulator.hunter import Hunter
 from enricher.simulator.journal import Journal
 from enricher.simulator.pdl import PeopleDataLabs
-from enricher.simulator.stories import Faults
-from enricher.simulator.vendor import Call, Terms, Vendor
+from enricher.simulator.vendor import Call, Terms, Vendor, deliver, plain
+
+# Control over HTTP, for tests and benchmarks whose simulator is a process of its own.
+#
+#     GET    /_simulator/health                      {"status": "ok"}
+#     GET    /_simulator/journal?since=N&limit=M     entries after number N, oldest first
+#     GET    /_simulator/billing                     calls, charges and statuses by vendor
+#     GET    /_simulator/faults                      the injected faults, with ids and hits
+#     POST   /_simulator/faults                      one fault or a list of them -> {"ids": [...]}
+#     DELETE /_simulator/faults[?id=N]               one, or all (stories then begin again)
+#     POST   /_simulator/reset                       journal, billing, faults and windows anew
+#
+# An entry is written at its arrival: one read while its call is in flight has no `duration` yet.
+
+MOST_ENTRIES = 10_000
+
+
+class Control:
+    """The handlers under `/_simulator/`."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        faults: Faults,
+        base_urls: Callable[[], Mapping[str, str]],
+        reset: Callable[[], None],
+    ) -> None:
+        self._journal_of = journal
+        self._in_force = faults
+        self._base_urls = base_urls
+        self._reset_all = reset
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/_simulator/health", self._health),
+            web.get("/_simulator/journal", self._journal),
+            web.get("/_simulator/billing", self._billing),
+            web.get("/_simulator/faults", self._faults),
+            web.post("/_simulator/faults", self._inject),
+            web.delete("/_simulator/faults", self._take_back),
+            web.post("/_simulator/reset", self._reset),
+        ]
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "vendors": self._base_urls()})
+
+    async def _journal(self, request: web.Request) -> web.Response:
+        since = _number(request, "since", 0)
+        limit = _number(request, "limit", MOST_ENTRIES)
+        return web.json_response(self._journal_of.as_json(since, min(limit, MOST_ENTRIES)))
+
+    async def _billing(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._journal_of.billing_as_json())
+
+    async def _faults(self, _request: web.Request) -> web.Response:
+        return web.json_response({"faults": self._in_force.as_json()})
+
+    async def _inject(self, request: web.Request) -> web.Response:
+        faults = _faults_in(await request.text())
+        ids = [self._in_force.add(fault) for fault in faults]
+        return web.json_response({"ids": ids})
+
+    async def _take_back(self, request: web.Request) -> web.Response:
+        if "id" not in request.query:
+            self._in_force.clear()
+        elif not self._in_force.remove(_number(request, "id", 0)):
+            raise _refused("there is no fault with that id", web.HTTPNotFound)
+        return web.json_response({})
+
+    async def _reset(self, _request: web.Request) -> web.Response:
+        self._reset_all()
+        return web.json_response({})
+
+
+def _faults_in(text: str) -> list[Fault]:
+    """All of them or none: a wrong one in a list puts no other in force."""
+    try:
+        value: Any = json.loads(text)
+        return [Fault.from_json(item) for item in (value if isinstance(value, list) else [value])]
+    except ValueError as error:
+        raise _refused(str(error)) from error
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    try:
+        return max(0, int(request.query.get(name, default)))
+    except ValueError as error:
+        raise _refused(f"{name} is a whole number") from error
+
+
+def _refused(problem: str, kind: type[web.HTTPException] = web.HTTPBadRequest) -> web.HTTPException:
+    return kind(text=json.dumps({"error": problem}), content_type="application/json")
+
 
 VENDORS: tuple[type[Vendor], ...] = (Clearbit, Hunter, PeopleDataLabs, Apollo)
 BACKLOG = 1024
@@ -146,3 +240,60 @@ class Simulator:
         if call.injection is None:
             return plain(reply)
         return await deliver(call.request, reply, call.injection)
+
+
+# `enricher simulator`: the simulated vendors as a program of their own, until it is told to stop.
+#
+# What it prints are settings, one per line, and a comment that any reader of `.env` files skips:
+#
+#     enricher simulator > .env &
+#     enricher run
+
+KEY = "simulated"
+"""Any key is good here that does not begin with "wrong"."""
+BY_PLAN, PAID_PLAN = ("pdl", "apollo"), "1000"
+"""The key is one of a paid plan, and the daemon's defaults are for free ones."""
+
+
+async def serve(host: str, port: int, *, seed: int, latency: float, jitter: float) -> None:
+    """Listen until a signal comes. Raises SettingsError when the address cannot be had."""
+    stop = asyncio.Event()
+    simulator = Simulator(seed, latency, jitter=jitter)
+    try:
+        await simulator.start(host, port)
+    except OSError as error:
+        raise SettingsError([_complaint(error, host, port)]) from error
+    try:
+        with signals.heeding(
+            lambda _: stop.set()
+        ):  # first: whoever reads a line may signal at once
+            typer.echo(
+                "\n".join(["# Simulated vendors; Ctrl-C ends them.", *settings_for(simulator)])
+            )
+            await stop.wait()
+    finally:
+        await simulator.stop()
+
+
+def settings_for(simulator: Simulator) -> list[str]:
+    """`NAME=value` lines that make a daemon ask this simulator."""
+    return [f"{name}={value}" for name, value in variables_for(simulator).items()]
+
+
+def variables_for(simulator: Simulator, *vendors: str) -> dict[str, str]:
+    """Name -> value of the settings that make a daemon ask this simulator; of all its vendors, or
+    only of these."""
+    found: dict[str, str] = {}
+    for vendor in vendors or simulator.base_urls:
+        name, url = vendor.upper(), simulator.base_urls[vendor]
+        found |= {f"{name}_BASE_URL": url, f"{name}_API_KEY": KEY}
+        found |= {f"{name}_RATE_LIMIT": PAID_PLAN} if vendor in BY_PLAN else {}
+    return found
+
+
+def _complaint(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"--port: port {port} on {host} is in use"
+    if error.errno == errno.EACCES:
+        return f"--port: port {port} on {host} needs privileges, use one above 1023"
+    return f"--host: expected an address of this machine, got {host!r}"

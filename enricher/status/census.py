@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from enricher.calls.usage import BudgetLeft
+from enricher.calls.ledger import BudgetLeft
 from enricher.lead import Status
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause

@@ -17,21 +17,108 @@ than the index keeps it), the next one carries everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import timedelta
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from random import Random
 from typing import Any
 
+from loguru import logger
 from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
+from enricher import __version__
 from enricher.calls.breaker import Circuit
+from enricher.calls.gate import Gate
+from enricher.intake.watcher import Preparing
 from enricher.lead import Document
+from enricher.mongo import DatabaseTrouble
 from enricher.mongo.clock import ServerClock
+from enricher.mongo.outage import Outage, pause
+from enricher.mongo.refusal import is_denied
 from enricher.mongo.replies import reading
-from enricher.status.fleet import Daemon, GateState, Presence, Report
-from enricher.status.throughput import Ended, Minute, Times
+from enricher.queue.aside import Aside
+from enricher.status.throughput import Activity, Ended, Minute, Times
+from enricher.telemetry import metrics
+from enricher.telemetry.metrics import by_provider, value
 from enricher.values.storable import mapping
+
+# PURE A daemon as it tells of itself to whoever looks at the fleet.
+#
+# Daemons need not know of each other, and nothing of this takes part in their work: who reads it can
+# tell who was there, what they did, and how they stand with the vendors. Nobody is taken for dead
+# because of it; that is the leases' business.
+
+SILENT_AFTER = timedelta(seconds=30)
+"""Without a sign of life. They come every three seconds, and an outage of MongoDB delays them."""
+
+
+class Presence(StrEnum):
+    """How a daemon stands, as its last sign of life has it."""
+
+    WORKING = "working"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """One paid provider, as one daemon has it."""
+
+    provider: str
+    circuit: Circuit = Circuit.CLOSED
+    is_held: bool = False
+    waiting: int = 0
+    """Leads that wait for a slot in its limit."""
+    calls: int = 0
+    """Tries within the last minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a daemon says of itself at one moment."""
+
+    version: str
+    uptime_seconds: float
+    presence: Presence
+    in_work: int
+    concurrency: int
+    is_stream_open: bool
+    stream_lag_seconds: float | None
+    gates: Sequence[GateState] = ()
+    set_aside: int = 0
+    """Leads that it cannot write."""
+    building_seconds: float | None = None
+    are_indexes_coming: bool = False
+    on_record: int | None = None
+    """As `Preparing`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """One daemon, with what it did in the last hour."""
+
+    holder: str
+    seen_at: datetime
+    report: Report
+    minutes: Mapping[int, Minute] = field(default_factory=dict)
+    last: Sequence[Ended] = ()
+
+    @property
+    def started_at(self) -> datetime:
+        return self.seen_at - timedelta(seconds=self.report.uptime_seconds)
+
+    def presence(self, now: datetime) -> Presence:
+        """As it said itself, unless it fell silent without a word."""
+        said = self.report.presence
+        is_late = now - self.seen_at > SILENT_AFTER
+        return Presence.SILENT if is_late and said is not Presence.STOPPED else said
+
 
 COLLECTION = "enricher_daemons"
 KEPT = timedelta(hours=1)
@@ -138,3 +225,133 @@ def _read_minute(stored: Mapping[str, Any]) -> Minute:
     minute = Minute(waited=Times(*stored["waited"]), took=Times(*stored["took"]))
     minute.outcomes.update(stored["outcomes"])
     return minute
+
+
+# Tells the fleet's picture of this daemon, every few seconds: who it is and what it does.
+#
+# Nothing depends on it. While MongoDB is away it waits like every loop, and readiness does not look at
+# it; a user who may not write it (`enricher_daemons`) is told so once, and the work goes on unseen.
+
+EVERY_SECONDS = 3.0
+_AFTER_DENIAL_SECONDS = 60.0
+"""The privilege may be granted meanwhile."""
+_LAST_WORD_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Calls:
+    """Tries of each provider within the last minute, by what the counters said a minute ago."""
+
+    clock: Callable[[], float] = time.monotonic
+    seconds: float = 60.0
+    _samples: deque[tuple[float, Mapping[str, float]]] = field(default_factory=deque)
+
+    def within_a_minute(self, totals: Mapping[str, float]) -> dict[str, int]:
+        """`totals` are the counters as they stand now."""
+        now = self.clock()
+        self._samples.append((now, totals))
+        while len(self._samples) > 1 and self._samples[1][0] <= now - self.seconds:
+            self._samples.popleft()
+        before = self._samples[0][1]
+        return {name: round(total - before.get(name, 0.0)) for name, total in totals.items()}
+
+
+@dataclass(slots=True)
+class Teller:
+    """The loop of one daemon."""
+
+    daemons: Daemons
+    holder: str
+    activity: Activity
+    gates: Sequence[Gate]
+    lag: Callable[[], float]
+    """Of the stream, in seconds."""
+    aside: Aside = field(default_factory=Aside)
+    preparing: Callable[[], Preparing] = Preparing
+    """What a large collection makes long, as far as it is now."""
+    every_seconds: float = EVERY_SECONDS
+    outage: Outage = field(default_factory=lambda: Outage("presence"))
+    random: Random = field(default_factory=Random)
+    calls: Calls = field(default_factory=Calls)
+    _started_at: float = field(default_factory=time.monotonic)
+    _told: int = -1
+    """`activity.endings` as last told."""
+    _is_denied: bool = False
+
+    async def run(self, drained: asyncio.Event, stopping: asyncio.Event) -> None:
+        """Until the last lead has been given up; then a last word."""
+        await self._ensure_index()
+        while not drained.is_set():
+            presence = Presence.STOPPING if stopping.is_set() else Presence.WORKING
+            await pause(drained, await self._tell(presence))
+        try:
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await self._tell(Presence.STOPPED)
+        except TimeoutError:
+            return
+
+    async def _ensure_index(self) -> None:
+        """Without it the dead are not removed; readers leave them out all the same."""
+        try:
+            await self.daemons.ensure()
+        except DatabaseTrouble as error:
+            if not is_denied(error):
+                self.outage.failed(error)
+
+    async def _tell(self, presence: Presence) -> float:
+        """Returns the seconds until the next time."""
+        report = self._report(presence)
+        dropped, changed, endings = (
+            self.activity.forget_old(),
+            self.activity.changed(),
+            self.activity.endings,
+        )
+        last = None if endings == self._told else self.activity.told()
+        try:
+            is_known = await self.daemons.tell(self.holder, report, changed, dropped, last)
+        except DatabaseTrouble as error:
+            self.activity.touch_all()
+            return self._failed(error)
+        self._is_denied = False
+        self.outage.succeeded()
+        self._told = endings
+        if not is_known:
+            self.activity.touch_all()
+        return self.every_seconds * (0.9 + 0.2 * self.random.random())
+
+    def _failed(self, error: Exception) -> float:
+        if is_denied(error):
+            if not self._is_denied:
+                logger.warning("presence.refused")
+            self._is_denied = True
+            return _AFTER_DENIAL_SECONDS
+        return max(self.every_seconds, self.outage.failed(error))
+
+    def _report(self, presence: Presence) -> Report:
+        is_open = bool(value(metrics.STREAMING))
+        return Report(
+            version=__version__,
+            uptime_seconds=round(time.monotonic() - self._started_at, 1),
+            presence=presence,
+            in_work=round(value(metrics.IN_WORK)),
+            concurrency=round(value(metrics.CONCURRENCY)),
+            is_stream_open=is_open,
+            stream_lag_seconds=round(self.lag(), 3) if is_open else None,
+            gates=self._gates(),
+            set_aside=self.aside.leads,
+            **asdict(self.preparing()),
+        )
+
+    def _gates(self) -> list[GateState]:
+        calls = self.calls.within_a_minute(by_provider(metrics.REQUESTS))
+        waiting, held = by_provider(metrics.WAITING), by_provider(metrics.HELD)
+        return [
+            GateState(
+                provider=gate.name,
+                circuit=gate.circuit,
+                is_held=bool(held.get(gate.name)),
+                waiting=round(waiting.get(gate.name, 0)),
+                calls=calls.get(gate.name, 0),
+            )
+            for gate in self.gates
+        ]

@@ -7,7 +7,7 @@ from loguru import logger
 from enricher.enrichment import quality
 from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped
 from enricher.queue.settle import Settled
-from enricher.status.activity import Activity
+from enricher.status.throughput import Activity
 from enricher.telemetry import metrics
 from enricher.telemetry.labels import label
 from enricher.telemetry.series import child

@@ -18,10 +18,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.calls.breaker import Circuit
-from enricher.calls.usage import DayOfProvider, Usage
+from enricher.calls.ledger import DayOfProvider, Usage
 from enricher.intake.checkpoints import saved_at
 from enricher.lead import Document
-from enricher.limits.stopped import Stopped, stopped
+from enricher.limits.bucket import Stopped, stopped
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import describe
 from enricher.mongo.refusal import is_denied
@@ -29,8 +29,7 @@ from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, unmoved
 from enricher.settings.load import Settings
 from enricher.settings.vendors import VendorSettings
-from enricher.status.daemons import Daemons
-from enricher.status.fleet import Daemon, Presence
+from enricher.status.daemons import Daemon, Daemons, Presence
 from enricher.status.picture import (
     Allowance,
     BacklogStatus,

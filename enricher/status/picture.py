@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from enricher.calls.breaker import Circuit
-from enricher.status.fleet import Presence
+from enricher.status.daemons import Presence
 from enricher.status.throughput import Ended, Minute
 
 LATE_SECONDS = 60.0

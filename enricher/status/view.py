@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from enricher.calls.breaker import Circuit
-from enricher.status.fleet import Presence
+from enricher.status.daemons import Presence
 from enricher.status.picture import (
     Allowance,
     DaemonStatus,

@@ -23,6 +23,9 @@ from enricher.telemetry.series import REGISTRY, counter, gauge, histogram, info
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
+from collections import defaultdict
+
+from prometheus_client import Counter, Gauge
 
 __all__ = [
     "DESCRIPTOR_SHORTAGES",
@@ -354,3 +357,21 @@ def _initialise_provider(provider: str) -> None:
         FILLED_BY[section, provider] = FIELDS_FILLED.labels(section, provider)
     for by in ("cache", "coalescing"):
         CALLS_SAVED.labels(provider, by)
+
+
+# What the series of this process say now, for what tells of itself by them instead of counting again.
+
+
+def by_provider(series: Counter | Gauge) -> dict[str, float]:
+    """Provider -> the sum over all other labels."""
+    found: defaultdict[str, float] = defaultdict(float)
+    for family in series.collect():
+        for sample in family.samples:
+            found[sample.labels["provider"]] += sample.value
+    return dict(found)
+
+
+def value(gauge: Gauge) -> float:
+    """Of a gauge without labels."""
+    [family] = gauge.collect()
+    return family.samples[0].value

@@ -21,8 +21,7 @@ from enricher.answer import Kind
 from enricher.identity.sites import stated_host
 from enricher.values import amounts, countries
 from enricher.values.profiles import NETWORKS, handle_of, same_profile
-from enricher.values.storable import is_blank, mapping, safe_name, storable
-from enricher.values.texts import many_lines, one_line
+from enricher.values.storable import is_blank, many_lines, mapping, one_line, safe_name, storable
 
 COMPANY, PERSON, EMAIL = Kind.COMPANY.section, Kind.PERSON.section, Kind.EMAIL.section
 

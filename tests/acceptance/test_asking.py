@@ -19,7 +19,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Query, Reply
 from enricher.calls import answers
-from enricher.calls.cache import Cache, Flight
+from enricher.calls.flights import Cache, Flight
 from enricher.errors import ExitCode
 from enricher.lead import Document, Reason
 from enricher.mongo.secret import keyring

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from enricher.calls.usage import COLLECTION as USAGE
+from enricher.calls.ledger import COLLECTION as USAGE
 from enricher.lead import Document
 from tests.chaos.observer import Observer
 from tests.money import (

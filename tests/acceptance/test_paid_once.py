@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from enricher.calls.usage import Usage
+from enricher.calls.ledger import Usage
 from tests.cable import Cable, cable_to
 from tests.money import Fleet, bill, flights_of, leads_of, paid_in_vain, questions_of
 from tests.processes import Daemon

@@ -13,8 +13,7 @@ from prometheus_client import CollectorRegistry
 from enricher.calls.breaker import Circuit
 from enricher.http import HttpServer
 from enricher.settings.load import HttpSettings
-from enricher.status.daemons import Daemons
-from enricher.status.fleet import GateState, Presence, Report
+from enricher.status.daemons import Daemons, GateState, Presence, Report
 from enricher.status.picture import BacklogStatus, LaneStatus, MinuteStatus, Status, as_json
 from enricher.status.throughput import Ended
 from tests.browser import Browser, Page, browsing, chromium

@@ -19,8 +19,8 @@ from urllib.parse import unquote_to_bytes
 
 import uvloop
 
+from enricher.simulator.hunter import verification_body
 from enricher.simulator.records import company_body
-from enricher.simulator.verifications import verification_body
 
 _END = b"\r\n\r\n"
 _DOMAIN = b"domain-of-the-question.com"

@@ -19,9 +19,8 @@ from enricher.lead import Document, LeadId, Lease
 from enricher.mongo import server
 from enricher.queue import book
 from enricher.queue.indexes import Indexes
-from enricher.queue.keep import Keeper
 from enricher.queue.leads import Claimed, Leads
-from enricher.queue.settle import Settler
+from enricher.queue.settle import Keeper, Settler
 from tests.chaos.model import LEASE, REFRESH
 from tests.chaos.model_cases import REFUSED
 from tests.chaos.model_values import RANKS

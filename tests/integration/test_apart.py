@@ -10,7 +10,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from enricher.lead import Document, LeadId
-from enricher.mongo.collation import UpdateOne
+from enricher.mongo.expressions import UpdateOne
 from enricher.queue.apart import AT_ONCE, Apart, Parted, Step
 from tests.integration.faults import Faults
 from tests.integration.queueing import insert, queue

@@ -18,9 +18,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.answer import Held
 from enricher.lead import Document
 from enricher.limits.bucket import COLLECTION, HORIZON, MOST_SLOTS, Bucket, ServerClock
-from enricher.limits.limiter import Limiter
+from enricher.limits.limiter import Limiter, Slot
 from enricher.limits.pace import SLACK, paces
-from enricher.limits.supply import Slot
 from enricher.mongo import server
 from enricher.providers.base import Window
 from tests.cable import cable_to

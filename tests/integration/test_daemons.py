@@ -13,11 +13,17 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.calls.breaker import Breaker, Circuit
 from enricher.lead import Document, Inputs, Lead, Lease
-from enricher.status.activity import Activity
-from enricher.status.daemons import COLLECTION, KEPT, Daemons
-from enricher.status.fleet import GateState, Presence, Report
-from enricher.status.presence import Calls, Teller
-from enricher.status.throughput import Ended, Minute, Times
+from enricher.status.daemons import (
+    COLLECTION,
+    KEPT,
+    Calls,
+    Daemons,
+    GateState,
+    Presence,
+    Report,
+    Teller,
+)
+from enricher.status.throughput import Activity, Ended, Minute, Times
 from tests.integration.faults import Faults
 from tests.observing import logged
 from tests.waiting import eventually

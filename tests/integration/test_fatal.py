@@ -18,9 +18,8 @@ from pymongo.errors import AutoReconnect, NetworkTimeout, NotPrimaryError, PyMon
 
 from enricher.lead import Document, LeadId
 from enricher.mongo import server as servers
-from enricher.mongo.collation import UpdateOne
 from enricher.mongo.embedded import EmbeddedServer
-from enricher.mongo.expressions import id_key
+from enricher.mongo.expressions import UpdateOne, id_key
 from enricher.queue.apart import Apart, Step
 from enricher.queue.aside import Aside
 from enricher.queue.fatal import COLLECTION, Fatal, count, is_loss

@@ -15,9 +15,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Reply
-from enricher.calls.answers import Beat
-from enricher.calls.cache import COLLECTION, Cache, Flight
-from enricher.calls.flights import Vigil
+from enricher.calls.answers import COLLECTION, Beat
+from enricher.calls.flights import Cache, Flight, Vigil
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble, server
 from tests.cable import Cable, cable_to, client_over

@@ -9,7 +9,7 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, Progress, Subject
-from enricher.queue.keep import Keeper
+from enricher.queue.settle import Keeper
 from tests.integration.faults import Faults
 from tests.integration.queueing import PAST, claim_new, claim_one, queue, read
 from tests.integration.test_settle import UNWRITABLE

@@ -13,7 +13,7 @@ from enricher.lead import Completed, Document, Lead, Retrying, Subject
 from enricher.mongo.secret import Keyring
 from enricher.queue import book
 from enricher.queue.leads import Leads
-from enricher.queue.refresh import wish
+from enricher.queue.requests import wish
 from enricher.queue.settle import Settler
 from tests.integration.queueing import (
     FUTURE,

@@ -16,15 +16,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import wiring
 from enricher.calls.breaker import Circuit
-from enricher.calls.usage import Begun, Usage
+from enricher.calls.ledger import Begun, Usage
 from enricher.intake.checkpoints import Checkpoints
 from enricher.lead import Document
 from enricher.limits.bucket import Bucket
 from enricher.queue.indexes import Indexes
 from enricher.settings.load import Settings, load
 from enricher.status.daemons import COLLECTION as DAEMONS
-from enricher.status.daemons import Daemons
-from enricher.status.fleet import GateState, Presence, Report
+from enricher.status.daemons import Daemons, GateState, Presence, Report
 from enricher.status.overview import Overview, Shared
 from enricher.status.picture import Status
 from enricher.status.throughput import Ended, Minute, Times, number_of

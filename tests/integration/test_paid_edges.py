@@ -8,12 +8,11 @@ import httpx
 from pydantic import SecretStr
 
 from enricher.answer import Found, Held, Kind, Objected, Query, Unavailable
-from enricher.calls.usage import Budget, Usage
+from enricher.calls.ledger import Budget, Usage
 from enricher.privacy.forgetting import personal_keys
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Access, Request
-from enricher.providers.clearbit import ClearbitCompany
-from enricher.providers.clearbit_person import ClearbitPerson
+from enricher.providers.clearbit import ClearbitCompany, ClearbitPerson
 from enricher.providers.hunter import HunterVerifier
 from tests.integration.faults import Faults
 from tests.integration.test_paid import QUOKKA, Database, ask, books_of, gate_to, ledger, record

@@ -17,7 +17,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from enricher.calls import quotas
-from enricher.calls.usage import COLLECTION, INDEX, Usage
+from enricher.calls.ledger import COLLECTION, INDEX, Usage
 from enricher.lead import Document, Subject
 from enricher.mongo import server
 from tests.integration.faults import Faults

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pydantic import SecretStr
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.calls.usage import Usage
+from enricher.calls.ledger import Usage
 from enricher.lead import Document
 from enricher.limits.bucket import Bucket
 from enricher.providers.base import Access
-from enricher.providers.hunter import HunterVerifier
-from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
+from enricher.providers.hunter import HunterCompany, HunterPerson, HunterVerifier
 from enricher.wiring import Reopening
 from tests.mock_client import mock_client
 

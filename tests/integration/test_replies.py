@@ -13,10 +13,8 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.answer import Held
-from enricher.calls import usage
-from enricher.calls.ledger import Begun
-from enricher.calls.postings import Budget
-from enricher.calls.usage import Usage
+from enricher.calls import ledger
+from enricher.calls.ledger import Begun, Budget, Usage
 from enricher.commands.backfill_runs import Backfills
 from enricher.intake import checkpoints
 from enricher.intake.checkpoints import Checkpoints
@@ -29,8 +27,7 @@ from enricher.privacy.erasure import Erased, Erasure
 from enricher.privacy.objections import Objections
 from enricher.providers.base import Window
 from enricher.status import daemons
-from enricher.status.daemons import Daemons
-from enricher.status.fleet import Presence, Report
+from enricher.status.daemons import Daemons, Presence, Report
 from tests.integration.faults import Faults
 from tests.integration.queueing import claim_one, insert, queue, read
 
@@ -64,7 +61,7 @@ async def lost(faults: Faults, ask: Callable[[], Awaitable[Any]]) -> Any:
 async def clean(faults: Faults) -> None:
     for name in (checkpoints.COLLECTION, secret.COLLECTION, secret.ENTRIES, buckets.COLLECTION):
         await faults.plain.database.drop_collection(name)
-    for name in (usage.COLLECTION, daemons.COLLECTION):
+    for name in (ledger.COLLECTION, daemons.COLLECTION):
         await faults.plain.database.drop_collection(name)
 
 
@@ -182,7 +179,7 @@ def _usage(leads: Leads) -> Usage:
 
 async def _put_into_ledger(leads: Leads, **fields: Any) -> None:
     await _usage(leads).begin("hunter", "hunter")
-    await leads.database[usage.COLLECTION].update_many({}, {"$set": fields})
+    await leads.database[ledger.COLLECTION].update_many({}, {"$set": fields})
 
 
 @pytest.mark.parametrize(

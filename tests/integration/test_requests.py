@@ -11,8 +11,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from enricher.lead import Completed, Document, Status
 from enricher.mongo.secret import Keyring
 from enricher.queue import book
-from enricher.queue.refresh import wished
-from enricher.queue.requests import Asked, Requests
+from enricher.queue.requests import Asked, Requests, wished
 from enricher.queue.settle import Settled, Settler
 from tests.integration.queueing import (
     FUTURE,

@@ -10,7 +10,7 @@ from pymongo.common import URI_OPTIONS_VALIDATOR_MAP
 from pymongo.read_preferences import ReadPreference
 
 from enricher.errors import ExitCode, SettingsError
-from enricher.mongo import server, uri
+from enricher.mongo import server
 
 DECIDED = {
     "appname": "theirs",
@@ -76,8 +76,8 @@ one, or where it takes an address with a DNS record or a file of its own to be u
 
 
 def test_every_option_of_the_driver_is_either_ours_or_the_operators() -> None:
-    assert set(DECIDED) == uri.DECIDED_BY_US
-    assert set(HONOURED) == uri.THE_OPERATORS
+    assert set(DECIDED) == server.DECIDED_BY_US
+    assert set(HONOURED) == server.THE_OPERATORS
     assert set(DECIDED) | set(HONOURED) == set(URI_OPTIONS_VALIDATOR_MAP)
     assert not set(DECIDED) & set(HONOURED)
 

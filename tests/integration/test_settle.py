@@ -26,7 +26,7 @@ from enricher.lead import (
     Skipped,
     Subject,
 )
-from enricher.queue.inputs import INPUTS, inputs_unchanged
+from enricher.queue.lease import INPUTS, inputs_unchanged
 from enricher.queue.settle import Settled, Settler
 from tests.integration.faults import Faults
 from tests.integration.queueing import (

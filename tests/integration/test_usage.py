@@ -15,8 +15,16 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from enricher.answer import Held
-from enricher.calls.postings import Posting, document_id, pipeline
-from enricher.calls.usage import COLLECTION, Begun, Budget, DayOfProvider, Usage
+from enricher.calls.ledger import (
+    COLLECTION,
+    Begun,
+    Budget,
+    DayOfProvider,
+    Posting,
+    Usage,
+    document_id,
+    pipeline,
+)
 from enricher.lead import Document
 from enricher.mongo import server
 from enricher.mongo.clock import ServerClock

@@ -15,8 +15,7 @@ from compose_spec import PyOptions
 
 from enricher.app import CLOSING_SECONDS
 from enricher.settings.load import HttpSettings, WorkSettings, load
-from enricher.simulator.serve import variables_for
-from enricher.simulator.server import Simulator
+from enricher.simulator.server import Simulator, variables_for
 from tests.roles import ROOT
 
 Service: TypeAlias = dict[str, Any]

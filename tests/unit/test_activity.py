@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from enricher.lead import Inputs, Lead, LeadId, Lease
-from enricher.status.activity import Activity
-from enricher.status.throughput import LAST, MINUTES, number_of
+from enricher.status.throughput import LAST, MINUTES, Activity, number_of
 
 ADDRESS = "ada@quokka-freight.com"
 

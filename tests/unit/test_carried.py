@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.answer import Kind
-from enricher.enrichment.carried import carry_over, is_of_data
+from enricher.enrichment.attempt import carry_over, is_of_data
 from enricher.identity.identify import identify
 from enricher.identity.subject import older_mark, read_subject
 from enricher.lead import Inputs, Lead, Subject

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from pymongo.errors import AutoReconnect, NetworkTimeout, PyMongoError
 
-from enricher.calls.usage import BudgetLeft
+from enricher.calls.ledger import BudgetLeft
 from enricher.queue.backlog import Backlog, Ended, Lane, Queue
 from enricher.status.census import Census
 from enricher.telemetry.metrics import REGISTRY

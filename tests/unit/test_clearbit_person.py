@@ -26,8 +26,7 @@ from enricher.answer import (
 )
 from enricher.fields import FIELDS
 from enricher.providers.base import Access
-from enricher.providers.clearbit import ClearbitCompany
-from enricher.providers.clearbit_person import ClearbitPerson
+from enricher.providers.clearbit import ClearbitCompany, ClearbitPerson
 from tests.mock_client import mock_client
 from tests.unit.test_clearbit_record import like
 from tests.unit.test_hunter_enrichment import PERSON, PERSON_VALUES

@@ -9,9 +9,8 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from enricher.demo.board import Board, Row, describe
 from enricher.demo.stage import Daemon, Stage
-from enricher.demo.table import LiveView, line
+from enricher.demo.table import Board, LiveView, Row, describe, line
 from enricher.lead import Document
 from enricher.simulator.server import Simulator
 

@@ -25,7 +25,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.providers import hints
+from enricher.providers import transport
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.http import HttpProvider
@@ -136,7 +136,7 @@ def test_a_provider_has_a_list_of_windows(windows: tuple[Any, ...]) -> None:
     ],
 )
 def test_an_empty_count_stops_nobody(headers: dict[str, str]) -> None:
-    assert hints.spent(headers, NOW) is None
+    assert transport.spent(headers, NOW) is None
 
 
 # What the merge makes of it: before -> answers -> company_data or email_verification, alternatives

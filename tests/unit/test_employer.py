@@ -15,7 +15,7 @@ from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall
 from enricher.lead import Inputs, Lead
-from enricher.providers.hunter_enrichment import HunterPerson
+from enricher.providers.hunter import HunterPerson
 from enricher.values.employer import OF_THE_JOB, owners
 from tests.scripted import KEYRING, Scripted, company, keep_nothing, provider, verdict
 from tests.unit.test_clearbit_person import interpret as clearbits_answer

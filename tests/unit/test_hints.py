@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enricher.providers import hints
+from enricher.providers import transport
 from enricher.providers.apollo import LEFT as APOLLO
 
 NOW = datetime(2026, 10, 7, 12, 0, 0, tzinfo=UTC)
@@ -32,8 +32,8 @@ GARBAGE = [
 
 
 def test_the_vendors_own_clock_is_read_from_the_date_header() -> None:
-    assert hints.answered_at({"date": "Wed, 07 Oct 2026 12:00:00 GMT"}) == NOW
-    assert hints.answered_at({}) is None
+    assert transport.answered_at({"date": "Wed, 07 Oct 2026 12:00:00 GMT"}) == NOW
+    assert transport.answered_at({}) is None
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_the_vendors_own_clock_is_read_from_the_date_header() -> None:
         ("Wed Oct  7 12:01:00 2026", 60.0),
         ("0", None),
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), None),
-        ("99999999", hints.LONGEST_DELAY_SECONDS),
+        ("99999999", transport.LONGEST_DELAY_SECONDS),
         *((value, None) for value in GARBAGE),
     ],
 )
 def test_retry_after_is_seconds_or_an_http_date(value: str, seconds: float | None) -> None:
-    assert hints.retry_after({"retry-after": value}, NOW) == seconds
+    assert transport.retry_after({"retry-after": value}, NOW) == seconds
 
 
 @pytest.mark.parametrize(
@@ -67,44 +67,44 @@ def test_retry_after_is_seconds_or_an_http_date(value: str, seconds: float | Non
         ("2026-10-07 12:00:20", 20.0),
         ("0", None),
         (str(EPOCH - 45), None),
-        (str(EPOCH + 10**8), hints.LONGEST_DELAY_SECONDS),
+        (str(EPOCH + 10**8), transport.LONGEST_DELAY_SECONDS),
         *((value, None) for value in GARBAGE),
     ],
 )
 def test_a_reset_is_epoch_or_relative_seconds_or_an_iso_time(
     value: str, seconds: float | None
 ) -> None:
-    assert hints.reset_after({"x-ratelimit-reset": value}, NOW) == seconds
+    assert transport.reset_after({"x-ratelimit-reset": value}, NOW) == seconds
 
 
 def test_without_a_clock_only_relative_hints_are_understood() -> None:
-    assert hints.retry_after({"retry-after": "30"}, None) == 30.0
-    assert hints.retry_after({"retry-after": "Wed, 07 Oct 2026 12:01:00 GMT"}, None) is None
-    assert hints.reset_after({"x-ratelimit-reset": str(EPOCH + 45)}, None) is None
+    assert transport.retry_after({"retry-after": "30"}, None) == 30.0
+    assert transport.retry_after({"retry-after": "Wed, 07 Oct 2026 12:01:00 GMT"}, None) is None
+    assert transport.reset_after({"x-ratelimit-reset": str(EPOCH + 45)}, None) is None
 
 
 def test_a_missing_header_says_nothing() -> None:
-    assert hints.retry_after({}, NOW) is None
-    assert hints.reset_after({}, NOW) is None
+    assert transport.retry_after({}, NOW) is None
+    assert transport.reset_after({}, NOW) is None
 
 
 def test_the_name_of_the_reset_header_can_be_the_vendors_own() -> None:
-    assert hints.reset_after({"x-reset": "7"}, NOW, name="x-reset") == 7.0
+    assert transport.reset_after({"x-reset": "7"}, NOW, name="x-reset") == 7.0
 
 
 def test_seconds_until_a_date_are_capped_where_the_caller_says() -> None:
-    assert hints.seconds_until("2026-10-08", NOW) == 12 * 3600.0
-    assert hints.seconds_until("2026-12-01", NOW, longest=60.0) == 60.0
-    assert hints.seconds_until(None, NOW) is None
+    assert transport.seconds_until("2026-10-08", NOW) == 12 * 3600.0
+    assert transport.seconds_until("2026-12-01", NOW, longest=60.0) == 60.0
+    assert transport.seconds_until(None, NOW) is None
 
 
 @given(value=st.text() | st.from_regex(r"\w{3}, \d+ \w{3} \d+ [\d:]+ [+-]?\w+"))
 @settings(deadline=None)
 def test_no_header_whatever_its_value_raises_or_leaves_the_range(value: str) -> None:
     headers = {"retry-after": value, "x-ratelimit-reset": value, "date": value}
-    hints.answered_at(headers)
-    for seconds in (hints.retry_after(headers, NOW), hints.reset_after(headers, NOW)):
-        assert seconds is None or 0 < seconds <= hints.LONGEST_DELAY_SECONDS
+    transport.answered_at(headers)
+    for seconds in (transport.retry_after(headers, NOW), transport.reset_after(headers, NOW)):
+        assert seconds is None or 0 < seconds <= transport.LONGEST_DELAY_SECONDS
 
 
 # -- the last call of a window -----------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_no_header_whatever_its_value_raises_or_leaves_the_range(value: str) -> 
 def test_who_used_the_last_call_of_a_window_waits_for_its_end(
     headers: dict[str, str], seconds: float
 ) -> None:
-    assert hints.spent(headers, NOW, APOLLO) == seconds
+    assert transport.spent(headers, NOW, APOLLO) == seconds
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_who_used_the_last_call_of_a_window_waits_for_its_end(
     ],
 )
 def test_with_calls_left_or_without_a_limit_nobody_waits(headers: dict[str, str]) -> None:
-    assert hints.spent(headers, NOW, APOLLO) is None
+    assert transport.spent(headers, NOW, APOLLO) is None
 
 
 @pytest.mark.parametrize("garbage", [*GARBAGE, "[]", "null", '{"minute": {}}', "[" * 100_000])
 @pytest.mark.parametrize("name", ["x-ratelimit-remaining", "x-minute-requests-left"])
 def test_a_garbled_count_says_nothing(name: str, garbage: str) -> None:
-    assert hints.spent({name: garbage}, NOW, APOLLO) is None
+    assert transport.spent({name: garbage}, NOW, APOLLO) is None

@@ -10,8 +10,7 @@ import pytest
 from loguru import logger
 from prometheus_client import CollectorRegistry
 
-from enricher.http import HttpServer
-from enricher.process.http_guard import MOST_CONNECTIONS
+from enricher.http import MOST_CONNECTIONS, HttpServer
 from enricher.settings.load import HttpSettings, LogSettings
 from enricher.telemetry import log
 from tests.observing import counted

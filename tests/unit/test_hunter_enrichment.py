@@ -27,8 +27,7 @@ from enricher.answer import (
 )
 from enricher.fields import FIELDS
 from enricher.providers.base import Access
-from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
-from enricher.providers.hunter_refusals import UNEXPLAINED_SECONDS, HunterRoute
+from enricher.providers.hunter import UNEXPLAINED_SECONDS, HunterCompany, HunterPerson, HunterRoute
 from tests.mock_client import mock_client
 from tests.unit.test_clearbit_record import RECORD as OF_CLEARBIT
 from tests.unit.test_clearbit_record import VALUES as VALUES_OF_CLEARBIT

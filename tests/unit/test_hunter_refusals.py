@@ -15,11 +15,11 @@ from pydantic import SecretStr
 
 from enricher.answer import Answer, Held, Query, Throttled
 from enricher.providers.base import Access
-from enricher.providers.hunter import HunterVerifier
-from enricher.providers.hunter_refusals import (
+from enricher.providers.hunter import (
     LONGEST_HOLD_SECONDS,
     REFUSALS_BEFORE_HELD,
     UNEXPLAINED_SECONDS,
+    HunterVerifier,
 )
 from tests.mock_client import mock_client
 

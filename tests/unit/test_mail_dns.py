@@ -26,15 +26,15 @@ from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall
 from enricher.identity.identify import identify
 from enricher.lead import Inputs, Lead
-from enricher.providers import mail_dns, registry
-from enricher.providers.local import Local
-from enricher.providers.mail_dns import (
+from enricher.providers import local, registry
+from enricher.providers.local import (
     ADDRESS_ALONE,
     MOST_DOMAINS,
     MX,
     NO_DOMAIN,
     NO_MX,
     NULL_MX,
+    Local,
     MailDns,
     MailRecords,
 )
@@ -132,7 +132,7 @@ async def test_trouble_with_the_dns_is_no_answer_and_soon_forgotten(trouble: str
         assert await mail.records("quokka.com") is None
         setattr(server, trouble, False)
         assert await mail.records("quokka.com") is None
-        now[0] += mail_dns.FORGOTTEN_SECONDS + 1
+        now[0] += local.FORGOTTEN_SECONDS + 1
         assert await mail.records("quokka.com") == MX
 
 
@@ -147,7 +147,7 @@ async def test_an_answer_is_kept_for_its_time_a_refusal_too(domain: str) -> None
         mail = MailDns(resolver, lambda: now[0])
         first = [await mail.records(domain) for _ in range(5)]
         assert server.asked[domain] == 1
-        now[0] += mail_dns.REMEMBERED_SECONDS + 1
+        now[0] += local.REMEMBERED_SECONDS + 1
         assert await mail.records(domain) == first[0]
         assert server.asked[domain] == 2
 

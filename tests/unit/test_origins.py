@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from enricher.answer import Found
-from enricher.explain.origins import FieldOrigin, origins
+from enricher.explain.explanation import FieldOrigin, origins
 from enricher.values.merge import BY_FIELD, merge
 
 ORDER = ["clearbit", "hunter_company"]

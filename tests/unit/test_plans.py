@@ -10,8 +10,7 @@ import pytest
 
 from enricher.calls.vendor_credits import Plans
 from enricher.providers.http import HttpProvider
-from enricher.providers.hunter import HunterVerifier
-from enricher.providers.hunter_enrichment import HunterCompany
+from enricher.providers.hunter import HunterCompany, HunterVerifier
 from tests.observing import counted, events, logged
 from tests.scripted import Scripted, company, provider
 from tests.unit import vendor_case

@@ -21,7 +21,7 @@ from enricher.providers.base import Access
 from enricher.providers.plugins import GROUP, found, third_parties
 from enricher.providers.registry import VENDORS_PROVIDERS, build
 from enricher.settings.load import load
-from enricher.settings.providers import ThirdParties, provider_settings
+from enricher.settings.vendors import ThirdParties, provider_settings
 from tests.mock_client import mock_client
 
 ROOT = Path(__file__).parent.parent.parent

@@ -12,9 +12,8 @@ from pydantic import SecretStr
 
 from enricher.answer import Query, Unavailable
 from enricher.providers.base import Access
-from enricher.providers.bounded import MOST_OF_ALL, MOST_OF_HEAD
 from enricher.providers.clearbit import ClearbitCompany
-from enricher.providers.transport import open_client
+from enricher.providers.transport import MOST_OF_ALL, MOST_OF_HEAD, open_client
 from tests.floods import FLOODS, flooding
 from tests.waiting import business, patience
 

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from enricher.answer import Kind
 from enricher.providers.base import Access, Registered, Window
 from enricher.providers.registry import VENDORS_PROVIDERS, build
-from enricher.settings.providers import PROVIDERS, ProviderSettings
+from enricher.settings.vendors import PROVIDERS, ProviderSettings
 from tests.mock_client import mock_client
 
 CLEARBIT = Access(SecretStr("sk_1"), "https://company.clearbit.com")

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from enricher.demo.leads import COLLEAGUE, ORDINARY, STORIES, odd_lead, sample_leads
-from enricher.simulator import stories
+from enricher.simulator import faults
 
 IMPORTANT = {
     *(
@@ -53,7 +53,7 @@ def test_no_domain_is_reserved() -> None:
 def test_good_leads_tell_no_story_by_accident() -> None:
     for lead in sample_leads(2000):
         if lead["story"] in (ORDINARY, COLLEAGUE):
-            assert not any(word in lead["email"] for word in (*stories.STORIES, "moved", "bounce"))
+            assert not any(word in lead["email"] for word in (*faults.STORIES, "moved", "bounce"))
 
 
 def test_some_leads_are_colleagues() -> None:
@@ -75,9 +75,9 @@ def test_every_story_turns_up_and_the_important_ones_among_the_first_forty() -> 
     assert {lead["story"] for lead in sample_leads(40)} >= IMPORTANT
 
 
-@pytest.mark.parametrize("word", stories.STORIES)
+@pytest.mark.parametrize("word", faults.STORIES)
 def test_no_word_of_a_story_hides_in_another(word: str) -> None:
-    assert [other for other in stories.STORIES if word in other] == [word]
+    assert [other for other in faults.STORIES if word in other] == [word]
 
 
 @pytest.mark.parametrize("kind", STORIES)

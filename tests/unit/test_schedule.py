@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.mongo.schedule import (
+from enricher.mongo.outage import (
     hold_delay,
     lost_race_pause,
     outage_pause,

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from enricher.simulator.faults import Fault
+from enricher.simulator.faults import STORIES, Fault
 from enricher.simulator.server import Simulator
-from enricher.simulator.stories import STORIES
 from tests.unit.vendor_client import FIND, Client, client_of
 
 DOMAIN = "brisk-lemur.com"

@@ -12,10 +12,9 @@ from pydantic import SecretStr
 from enricher.answer import Answer, Found, Held, Kind, NotFound, Objected, Query, Throttled
 from enricher.providers import transport
 from enricher.providers.base import Access
-from enricher.providers.clearbit_person import ClearbitPerson
+from enricher.providers.clearbit import ClearbitPerson
 from enricher.providers.http import HttpProvider
-from enricher.providers.hunter import HunterVerifier
-from enricher.providers.hunter_enrichment import HunterCompany, HunterPerson
+from enricher.providers.hunter import HunterCompany, HunterPerson, HunterVerifier
 from enricher.simulator.server import Simulator
 from tests.unit.vendor_client import ACCOUNT, VERIFY, client_of
 

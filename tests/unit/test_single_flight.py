@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from enricher.calls.single_flight import SingleFlight
+from enricher.calls.paid import SingleFlight
 
 
 class Kitchen:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from enricher.calls.breaker import Circuit
-from enricher.status.fleet import Daemon, Presence, Report
+from enricher.status.daemons import Daemon, Presence, Report
 from enricher.status.picture import (
     BacklogStatus,
     DaemonStatus,

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.values.storable import storable
-from enricher.values.texts import many_lines, one_line
+from enricher.values.storable import many_lines, one_line, storable
 from enricher.values.types import typed
 
 ONE_LINE = [

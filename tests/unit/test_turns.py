@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from enricher.limits.turns import Turns
+from enricher.limits.limiter import Turns
 
 
 async def test_who_has_waited_longest_is_not_starved_by_a_stream_of_more_urgent_ones() -> None:
