@@ -56,6 +56,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_docs.py
 
 $(BENCH): $(READY)

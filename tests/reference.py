@@ -209,7 +209,7 @@ def label_values() -> dict[str, dict[str, dict[str, None]]]:
 def _exposition() -> str:
     program = (
         "from prometheus_client import generate_latest\n"
-        "from enricher import metrics\n"
+        "from enricher.telemetry import metrics\n"
         "metrics.initialise('0', ['local'])\n"
         "print(generate_latest(metrics.REGISTRY).decode())\n"
     )

@@ -147,7 +147,7 @@ async def _pending(rig: Rig, wanted: int) -> bool:
 async def test_before_anything_is_started_it_ends_by_that_signal(number: signal.Signals) -> None:
     """Also while modules are still imported, where a raised exception might be swallowed."""
     script = (
-        "import os, signal; from enricher import signals; signals.end_at_once();"
+        "import os, signal; from enricher.process import signals; signals.end_at_once();"
         f"signal.raise_signal({int(number)}); print('went on')"
     )
     process = await asyncio.create_subprocess_exec(
@@ -159,7 +159,7 @@ async def test_before_anything_is_started_it_ends_by_that_signal(number: signal.
 
 async def test_the_second_signal_ends_a_command_whose_loop_is_stuck() -> None:
     script = (
-        "import time; from enricher import signals\n"
+        "import time; from enricher.process import signals\n"
         "async def stuck():\n"
         "    print('stuck', flush=True)\n"
         "    while True: time.sleep(0.01)\n"

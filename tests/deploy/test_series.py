@@ -38,7 +38,7 @@ def values() -> dict[str, set[str]]:
     """Label -> the values that a daemon with all providers exports from its start."""
     program = (
         "from prometheus_client import generate_latest\n"
-        "from enricher import metrics\n"
+        "from enricher.telemetry import metrics\n"
         "metrics.initialise('0', ['local', 'hunter'])\n"
         "print(generate_latest(metrics.REGISTRY).decode())\n"
     )
