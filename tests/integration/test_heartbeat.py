@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,8 +66,13 @@ async def beating(heartbeat: Heartbeat) -> AsyncIterator[asyncio.Event]:
 
 
 async def claimed(leads: Collection, heartbeat: Heartbeat) -> tuple[Lease, asyncio.Task[None]]:
-    """A lead in work, whose work never ends by itself."""
-    (lease,) = (await heartbeat.leads.claim(1)).leases
+    """A lead in work, whose work never ends by itself. A claim that takes longer than its short lease, on a
+    busy machine, is none."""
+
+    async def leases() -> Sequence[Lease]:
+        return (await heartbeat.leads.claim(1)).leases
+
+    (lease,) = await eventually(leases)
     work = asyncio.create_task(_for_ever())
     heartbeat.hold(lease, work)
     return lease, work
