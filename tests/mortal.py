@@ -46,10 +46,13 @@ class DeadlyCable(Cable):
 
     server: EmbeddedServer | None = None
     words: bytes = b""
+    dying_seconds: float = 0.0
+    """From the write to the end, as long as a busy machine takes."""
 
     async def _request_may_pass(self, chunk: bytes) -> None:
         await super()._request_may_pass(chunk)
         if self.server and self.words in chunk and command_of(chunk) in _WRITES:
+            await asyncio.sleep(self.dying_seconds)
             with suppress(ProcessLookupError):  # it is dead, and not up again
                 os.kill(self.server.pid, signal.SIGKILL)
             raise ConnectionResetError

@@ -141,7 +141,8 @@ class Apart:
             if not error.timeout and not is_loss(error):
                 await fatal.survived(id_)
             raise
-        await fatal.survived(id_)
+        if not written.blocked:  # else there was no answer: the server may be dying of it
+            await fatal.survived(id_)
         return written
 
     async def _send(self, step: Step[Item, Result], items: Sequence[Item]) -> Result:
@@ -170,7 +171,7 @@ class Apart:
         """One that is blocked, once more; nothing while it still is, or the database is away."""
         async with self._late_turns:
             try:
-                if self.fatal is not None and self.fatal.is_suspect(step.id_of(item)):
+                if self.fatal is not None and await self.fatal.among([item], step.id_of):
                     return [result for _, result in (await self.write(step, [item])).parts]
                 with pymongo.timeout(min(self.limit_seconds, self.alone_seconds * 1.2**tries)):
                     result = await self._send(step, [item])
@@ -212,6 +213,8 @@ class Apart:
         else:
             self._took(time.monotonic() - began - len(items) * _SECONDS_EACH)
             return Parted([(items, result)])
+        if self.fatal is not None and await self.fatal.among(items, step.id_of):
+            return Parted([], list(items))  # the next try writes each of those alone
         this = _Round.of(len(items))
         written = await self._each(step, items, this)
         if not this.is_any_blocked:

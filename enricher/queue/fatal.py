@@ -5,6 +5,8 @@ primary. Nobody can tell from outside which of a batch it was, nor whether it wa
 
     a write loses its connection, and    its leads are suspects: from now on each is written alone
     that server's process is gone
+    a write gets no answer in time, and  the same: a server that dies on a busy machine takes its time
+    its process is gone a minute later
     before such a write                  it is put on record, with the process that it is sent to
     after it                             that is taken back, and the lead is a suspect no more
     two processes on record are gone     nobody writes that lead any more
@@ -20,6 +22,7 @@ A `mongos` has no process that stands for the servers behind it: there nobody is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,6 +42,7 @@ COLLECTION = "enricher_fatal"
 _LOSSES = 2
 _MOST = 1000
 _FORGOTTEN_AFTER = timedelta(days=1)
+_DYING_SECONDS = 60.0
 
 Item = TypeVar("Item")
 
@@ -74,6 +78,8 @@ class Fatal:
     _suspects: dict[bytes, ObjectId | None] = field(default_factory=dict)
     """With the process that may have died of it; `None` once it is known to be gone. Who is on record
     comes last."""
+    _unanswered: dict[bytes, tuple[ObjectId, float]] = field(default_factory=dict)
+    """Leads whose write was out of time, with the process that it was sent to, and when (monotonic)."""
     _condemned: dict[bytes, LeadId] = field(default_factory=dict)
     _may_record: bool = True
 
@@ -89,9 +95,14 @@ class Fatal:
 
     def note(self, error: PyMongoError, process: ObjectId | None, ids: Iterable[LeadId]) -> None:
         """A write of these leads, sent to this process, ended with this error."""
-        if process is not None and is_loss(error):
+        if process is None:
+            return
+        if is_loss(error):
             for id_ in ids:
                 self._suspects.setdefault(id_key(id_), process)
+        elif error.timeout and len(self._unanswered) < _MOST:
+            sent = process, time.monotonic()
+            self._unanswered |= dict.fromkeys(map(id_key, ids), sent)
 
     def is_suspect(self, id_: LeadId) -> bool:
         """It has to be written alone, or not at all."""
@@ -106,12 +117,25 @@ class Fatal:
 
     async def among(self, items: Sequence[Item], id_of: Callable[[Item], LeadId]) -> Sequence[Item]:
         """Those that have to be written alone, or not at all, the most suspicious last."""
+        if self._unanswered:
+            await self._suspect_unanswered()
         if not any(self.is_suspect(id_of(item)) for item in items):
             return []
         await self._acquit()
         order = {key: number for number, key in enumerate(self._suspects)}
         found = [item for item in items if self.is_suspect(id_of(item))]
         return sorted(found, key=lambda item: order.get(id_key(id_of(item)), -1))
+
+    async def _suspect_unanswered(self) -> None:
+        """Those whose server is gone."""
+        alive, since = await self._alive(), time.monotonic() - _DYING_SECONDS
+        gone = [key for key, (process, _) in self._unanswered.items() if process not in alive]
+        self._suspects = dict.fromkeys(gone) | self._suspects
+        self._unanswered = {
+            key: (process, at)
+            for key, (process, at) in self._unanswered.items()
+            if process in alive and at > since
+        }
 
     async def _acquit(self) -> None:
         """Those whose server lives."""
@@ -205,6 +229,7 @@ class Fatal:
         if self.is_written_off(id_):
             return
         self._suspects.pop(id_key(id_), None)
+        self._unanswered.pop(id_key(id_), None)
         if self._may_record:
             await self._record.delete_one(self._entry(id_))
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from enricher.queue.aside import Aside
 from enricher.queue.fatal import COLLECTION, Fatal, count, is_loss
 from tests.doubling import doubled
 from tests.integration.queueing import queue
-from tests.mortal import started_again
+from tests.mortal import deadly_cable, started_again
 from tests.waiting import eventually
 
 LOST = AutoReconnect("connection closed")
@@ -64,9 +64,21 @@ def test_a_loss_is_a_connection_that_ended_under_a_write() -> None:
 
 async def test_without_a_loss_nothing_is_suspected(recorded: AsyncCollection[Document]) -> None:
     fatal = process(recorded)
+    await recorded.find_one({})
     fatal.note(NotPrimaryError("stepped down"), GONE, [1])
-    fatal.note(NetworkTimeout("slow"), GONE, [1])
+    fatal.note(NetworkTimeout("slow"), fatal.process, [1])
     fatal.note(LOST, None, [1])
+    assert await fatal.among([1, 2], int) == []
+
+
+async def test_who_was_out_of_time_is_suspected_once_that_server_is_gone(
+    recorded: AsyncCollection[Document],
+) -> None:
+    """It took its time to die."""
+    fatal = process(recorded)
+    fatal.note(NetworkTimeout("slow"), GONE, [1])
+    assert await fatal.among([1, 2], int) == [1]
+    await fatal.survived(1)
     assert await fatal.among([1, 2], int) == []
 
 
@@ -173,12 +185,14 @@ def unguarded(leads: AsyncCollection[Document]) -> Step[LeadId, int]:
 async def until_written(
     apart: Apart, step: Step[LeadId, int], ids: Sequence[LeadId]
 ) -> list[LeadId]:
-    """As a loop of ours does it: again after each error. Returns those that are blocked."""
+    """As a loop of ours does it: again after each error, and while some are blocked. Returns those that are
+    written no more."""
     while True:
-        try:
-            return (await apart.write(step, ids)).blocked
-        except PyMongoError:
-            await asyncio.sleep(0.05)
+        with suppress(PyMongoError):
+            blocked = (await apart.write(step, ids)).blocked
+            if all(apart.is_written_off(id_) for id_ in blocked):
+                return blocked
+        await asyncio.sleep(0.05)
 
 
 DEADLY = doubled(("_id", "deadly"), ("updated_at", 1), ("updated_at", 2))
@@ -204,6 +218,26 @@ async def test_a_lead_that_ends_the_server_is_written_no_more_and_the_others_are
         await after.look()
         assert await until_written(Apart(fatal=after), unguarded(leads), ids) == ["deadly"]
         assert len(deaths) == before
+
+
+@pytest.mark.timeout(120)
+async def test_a_server_that_takes_its_time_to_die_is_told_from_a_slow_one(
+    mongod: Path, tmp_path: Path
+) -> None:
+    """The write that it dies of runs out of time long before."""
+    async with (
+        mortal(mongod, tmp_path) as (server, _, deaths),
+        deadly_cable(server, b"deadly") as cable,
+        servers.connect(cable.uri, pool=8) as client,
+    ):
+        cable.dying_seconds = 2.5
+        leads = client["mortal"]["leads"]
+        ids: list[LeadId] = ["deadly", 1, 2]
+        await leads.insert_many([{"_id": id_} for id_ in ids])
+        fatal = process(leads)
+        assert await until_written(Apart(fatal=fatal), unguarded(leads), ids) == ["deadly"]
+        assert await leads.count_documents({"updated_at": {"$type": "date"}}) == 2
+        assert 1 < len(deaths) <= 9
 
 
 @pytest.mark.timeout(120)
