@@ -31,6 +31,9 @@ from tests.processes import bound_to_us, server_directory
 from tests.waiting import business
 
 MONGODB_IMAGE = "mongo:7.0"
+_ROOM_FOR_LARGE = "--wiredTigerEngineConfigString=cache_size=1G"
+"""A document of 16 MB, twice with the oplog, fills so much of the embedded server's cache of 256 MB that its
+write waits for room: the longer, the slower the disk, and on a server just started until it is refused (388)."""
 
 if not os.environ.get("CI"):  # there hypothesis has a profile of its own, which does this and more
     settings.register_profile("laptop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -113,7 +116,9 @@ def leads(database: AsyncDatabase[Document]) -> AsyncCollection[Document]:
 def _embedded(mongod: Path, standalone: bool = False) -> Iterator[str]:
     """Started and stopped in loops of its own: it outlives the loop of each test."""
     with server_directory() as directory:
-        server = EmbeddedServer(directory, standalone=standalone, binary=mongod)
+        server = EmbeddedServer(
+            directory, standalone=standalone, binary=mongod, extra_args=[_ROOM_FOR_LARGE]
+        )
         asyncio.run(server.start())
         try:
             yield server.uri

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 import bson
+import pymongo
 from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.monitoring import (
@@ -25,6 +27,12 @@ HOUR = timedelta(hours=1)
 PAST = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - HOUR
 """The same in each worker, for it stands in the names of tests."""
 FUTURE = PAST + 100 * HOUR
+UNHURRIED_SECONDS = 90.0
+
+
+def unhurried() -> AbstractContextManager[None]:
+    """For documents of 16 MB: a busy machine takes longer over one than an operation of ours may last."""
+    return pymongo.timeout(UNHURRIED_SECONDS)
 
 
 def queue(

@@ -30,6 +30,7 @@ from tests.integration.queueing import (
     queue,
     read,
     server_time,
+    unhurried,
     with_invalid_utf8,
 )
 from tests.waiting import eventually
@@ -658,7 +659,8 @@ async def test_leads_that_the_server_refuses_to_write_do_not_block_the_head(
 
 async def test_a_lead_of_nearly_16_mb_is_set_aside(ours: AsyncCollection[Document]) -> None:
     big = {"_id": "big", "enrichment_status": "pending", "notes": ""}
-    await ours.insert_one(big | {"notes": "x" * (16 * 1024 * 1024 - 80)})
+    with unhurried():
+        await ours.insert_one(big | {"notes": "x" * (16 * 1024 * 1024 - 80)})
     await _pending(ours, "good")
     leads = queue(ours)
 

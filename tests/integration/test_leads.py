@@ -24,6 +24,7 @@ from tests.integration.queueing import (
     queue,
     read,
     server_time,
+    unhurried,
 )
 
 INTERRUPTED = 11601
@@ -261,7 +262,8 @@ async def test_admitting_a_lead_that_was_deleted_does_not_bring_it_back(
 async def test_a_lead_of_nearly_16_mb_does_not_stop_the_others(
     ours: AsyncCollection[Document],
 ) -> None:
-    await ours.insert_one({"_id": "big", "notes": "x" * (LARGEST - 40)})
+    with unhurried():
+        await ours.insert_one({"_id": "big", "notes": "x" * (LARGEST - 40)})
     await insert(ours, "small")
 
     assert await queue(ours).admit(["big", "small"]) == 1
