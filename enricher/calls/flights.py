@@ -67,6 +67,10 @@ of late, the driver does not even send the command, and no beat would get throug
 """
 
 
+_BEATING = "beats"
+"""The answers that are being kept share the outage."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     key: str
@@ -123,7 +127,7 @@ class Beats:
         old = time.monotonic() - self.lease / _BEATS_PER_LEASE
         beats = [_beat(flight, it.key) for flight, it in self._held.items() if it.since <= old]
         if not beats and not self._unwanted:
-            self.outage.forget()  # nothing waits for the database here any more
+            self.outage.forget(_BEATING)  # nothing waits for the database here any more
             return True
         try:
             async with asyncio.timeout(self.lease / _TIMEOUTS_PER_LEASE):
@@ -131,9 +135,9 @@ class Beats:
                     await self.collection.bulk_write(beats, ordered=False)
                 await self._free()
         except (*DatabaseTrouble, TimeoutError) as error:
-            self.outage.failed(error)
+            self.outage.failed(error, _BEATING)
             return False
-        self.outage.succeeded()
+        self.outage.succeeded(_BEATING)
         return True
 
     async def free(self) -> None:
@@ -142,7 +146,7 @@ class Beats:
             async with asyncio.timeout(self.lease / _TIMEOUTS_PER_LEASE):
                 await self._free()
         except (*DatabaseTrouble, TimeoutError) as error:
-            self.outage.failed(error)
+            self.outage.failed(error, _BEATING)
 
     async def _free(self) -> None:
         # Taken out beforehand: one that is given up meanwhile may not have been there to let go.

@@ -136,14 +136,18 @@ class Books:
 
     async def surely(self, write: Callable[[], Awaitable[Result]]) -> Result:
         """The result, however long MongoDB is away."""
-        while True:
-            try:
-                result = await write()
-            except DatabaseTrouble as error:
-                await asyncio.sleep(self.outage.failed(error))
-            else:
-                self.outage.succeeded()
-                return result
+        this = object()
+        try:
+            while True:
+                try:
+                    result = await write()
+                except DatabaseTrouble as error:
+                    await asyncio.sleep(self.outage.failed(error, this))
+                else:
+                    self.outage.succeeded(this)
+                    return result
+        finally:
+            self.outage.forget(this)  # also when it is cancelled
 
 
 @dataclass(slots=True)

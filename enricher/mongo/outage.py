@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -82,7 +83,11 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 
 @dataclass(slots=True)
 class Outage:
-    """One loop's view of the database. `is_over` feeds the readiness check."""
+    """One loop's view of the database. `is_over` feeds the readiness check.
+
+    Where several operations share one, `who` tells them apart: it is over once each of those that
+    failed has succeeded or has been given up. Another's success proves nothing about theirs.
+    """
 
     loop: str
     random: Random = field(default_factory=Random)
@@ -91,15 +96,17 @@ class Outage:
     _said: float = 0.0
     _is_told: bool = False
     """It was said that it began, and not yet that it is over."""
+    _failing: set[Hashable] = field(default_factory=set)
 
     @property
     def is_over(self) -> bool:
         """True while the last round trip succeeded."""
         return self.failures == 0
 
-    def failed(self, error: Exception) -> float:
+    def failed(self, error: Exception, who: Hashable = None) -> float:
         """Note one more failure; returns the seconds to wait before the next try."""
         now = time.monotonic()
+        self._failing.add(who)
         self.failures += 1
         metrics.DATABASE_ERRORS.labels(self.loop).inc()
         if self.failures == 1:
@@ -111,12 +118,17 @@ class Outage:
             logger.bind(**fields).warning("database.unavailable")
         return outage_pause(self.failures, self.random)
 
-    def forget(self) -> None:
+    def forget(self, who: Hashable = None) -> None:
         """There is nothing left to ask the database for, so nothing is waiting for it."""
-        self.failures = 0
+        self._failing.discard(who)
+        if not self._failing:
+            self.failures = 0
 
-    def succeeded(self) -> None:
+    def succeeded(self, who: Hashable = None) -> None:
         """The database answered."""
+        self._failing.discard(who)
+        if self._failing:
+            return
         if self._is_told:
             seconds = round(time.monotonic() - self._began, 1)
             logger.bind(loop=self.loop, failures=self.failures, seconds=seconds).info(

@@ -68,6 +68,28 @@ def test_every_failure_is_counted() -> None:
     assert counted("enricher_database_errors_total", loop="worker") == before + 2
 
 
+def test_one_that_succeeds_does_not_end_what_others_wait_for() -> None:
+    outage = Outage("calls")
+    outage.failed(GONE, "one")
+    outage.failed(GONE, "another")
+    outage.succeeded("a third")
+    assert not outage.is_over
+    outage.succeeded("one")
+    assert not outage.is_over
+    outage.succeeded("another")
+    assert outage.is_over
+
+
+def test_one_that_is_given_up_ends_its_own_part_alone() -> None:
+    outage = Outage("calls")
+    outage.failed(GONE, "one")
+    outage.failed(GONE, "another")
+    outage.forget("one")
+    assert not outage.is_over
+    outage.forget("another")
+    assert outage.is_over
+
+
 def test_an_error_is_described_without_what_it_quotes() -> None:
     assert describe(GONE) == "AutoReconnect"
     assert describe(OperationFailure("{'email': 'ada@acme.example'}", 91)) == "OperationFailure 91"
