@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     SETTINGS = 2
     """A setting or an argument is wrong; one line for each says which."""
     DATABASE = 3
-    """MongoDB is unreachable, refuses the credentials or a privilege, or (`check` alone) is no replica set."""
+    """MongoDB is unreachable, refuses the credentials or a privilege, is no replica set (`check`), or a lead is written no more (`forget`)."""
     CHECK_FAILED = 4
     """`enricher check`: at least one line is not ok."""
 

@@ -30,6 +30,7 @@ from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider, Registered
 from enricher.providers.http import HttpProvider, question_of, unfit
 from enricher.providers.registry import VENDORS_PROVIDERS
+from enricher.queue.fatal import written_off_at
 from enricher.queue.requests import Requests, wished
 from enricher.settings.load import Settings
 
@@ -85,7 +86,8 @@ class Explainer:
         for lead in await self._ids(text):
             standing = await leads.standing(lead)
             if standing is not None:  # else somebody deleted it just now
-                yield await self._explanation(leads, standing)
+                at = await written_off_at(self.database[self.settings.mongo.collection], lead)
+                yield await self._explanation(leads, replace(standing, written_off_at=at))
 
     async def _ids(self, text: str) -> list[LeadId]:
         leads = self.database[self.settings.mongo.collection]

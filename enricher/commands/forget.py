@@ -111,8 +111,8 @@ WHY = "enricher forget"
 
 
 async def forget(settings: Settings, address: str) -> None:
-    """Erase and suppress. Raises SettingsError for what is no address, DatabaseRefused
-    when the user may not erase in every collection of leads."""
+    """Erase and suppress. Raises SettingsError for what is no address, DatabaseRefused when the
+    user may not erase in every collection of leads, or a lead is written no more."""
     person = named(address)
     console = Console(highlight=False, soft_wrap=True)
     async with opened(settings) as database:
@@ -123,6 +123,11 @@ async def forget(settings: Settings, address: str) -> None:
             struck = await forget_ids(database, names, person)
     _report(console, address, done, names)
     _report_ids(console, struck)
+    if done.written_off:
+        raise DatabaseRefused(
+            f"leads not erased, because each write to them ended the server: {len(done.written_off):,}; enricher_fatal"
+            " names them: mend or delete them, delete their entries there, and run this again"
+        )
     if denied:
         raise DatabaseRefused(
             f"not erased everywhere: MongoDB does not grant {', '.join(denied)}; run this again as a user who has it"

@@ -93,6 +93,11 @@ _GIVEN_UP = {
     HELD: "nobody may ask it for now; see the lead's error",
 }
 
+_WRITTEN_OFF = (
+    "nothing: nobody writes it any more, since {at:%Y-%m-%d %H:%M} UTC, because each write ended the"
+    " server; mend the lead, then delete its entry in enricher_fatal"
+)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Standing:
@@ -113,6 +118,8 @@ class Standing:
     """Nobody waits for it: a backfill or a refresh."""
     is_history: bool = False
     """It stood there before the first start."""
+    written_off_at: datetime | None = None
+    """Since when nobody writes it any more, because each write ended the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +244,7 @@ def explain(
         fields=tuple(origins(mapping(lead.data), [source.name for source in sources])),
         score=score,
         missing={name: TABLE[name][1] for name in missing},
-        next=_next(lead),
+        next=_written_off(lead) or _next(lead),
     )
 
 
@@ -292,6 +299,10 @@ def _since(lead: Standing) -> datetime | None:
 def _lane(lead: Standing) -> str:
     behind = "backfill" if lead.book.get("backfill") is True else "refresh"
     return behind if lead.is_behind else "fresh"
+
+
+def _written_off(lead: Standing) -> Next | None:
+    return Next(_WRITTEN_OFF.format(at=lead.written_off_at)) if lead.written_off_at else None
 
 
 def _next(lead: Standing) -> Next:

@@ -17,7 +17,8 @@ takes a scan.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -31,7 +32,10 @@ from enricher.lead import SUBJECT, Document, LeadId, Reason, Status
 from enricher.mongo import expressions
 from enricher.mongo.refusal import is_refusal
 from enricher.queue import book
+from enricher.queue.apart import Apart, Step
+from enricher.queue.aside import Aside
 from enricher.queue.doubled import ERASABLE
+from enricher.queue.fatal import Fatal
 from enricher.queue.lease import INPUTS, same_email, text_or_null
 from enricher.queue.requests import SCAN_SECONDS
 from enricher.values.employer import MISMATCH
@@ -41,6 +45,7 @@ from enricher.values.storable import mapping
 
 _PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
 _BATCH = 500
+_PAUSE_SECONDS = 1.0
 _DATA = "enriched_data"
 _SEEN: Document = {
     "inputs": INPUTS,
@@ -59,6 +64,8 @@ class Erased(Enum):
     """MongoDB will never take the write (a validator, the size)."""
     CHANGED = auto()
     """The lead is gone, or no longer what was to be erased."""
+    WRITTEN_OFF = auto()
+    """Each write ended the server: nobody writes it any more."""
 
 
 class Erasure:
@@ -68,11 +75,17 @@ class Erasure:
 
     def __init__(self, leads: AsyncCollection[Document]) -> None:
         self._leads = leads
+        self._fatal = Fatal(leads, Aside())
+        self._apart = Apart(fatal=self._fatal)
 
     @property
     def collection(self) -> str:
         """Its name."""
         return self._leads.name
+
+    async def look_for_fatal(self) -> None:
+        """Which leads are written no more, before the first is erased. Raises DatabaseTrouble."""
+        await self._fatal.look()
 
     def in_work(self) -> AsyncGenerator[Document, None]:
         """Leads that somebody works on: what they will be found to be is not written yet."""
@@ -127,6 +140,19 @@ class Erasure:
         )
 
     async def _write(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
+        """Waits for as long as somebody's transaction holds the lead."""
+
+        async def write(_: Sequence[LeadId]) -> Erased:
+            return await self._rewrite(id_, pipeline, only)
+
+        step = Step("erase", self._leads, write, lambda id_: id_)
+        while not (parts := (await self._apart.write(step, [id_])).parts):
+            if self._fatal.is_written_off(id_):
+                return Erased.WRITTEN_OFF
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return parts[0][1]
+
+    async def _rewrite(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
         try:
             erased = await self._leads.find_one_and_update(
                 {"_id": {"$eq": id_}, **only, **ERASABLE},

@@ -39,6 +39,8 @@ class Forgotten:
     changed: int = 0
     """Leads that have another address now, and still held what was found for this one."""
     answers: int = 0
+    written_off: set[bytes] = field(default_factory=set)
+    """Keys of leads that still hold what was to go: each write ended the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Forgetting:
         done = Forgotten(is_new=await self.suppressed.add([entry], why) > 0)
         queries = [Query(email=person.email, email_key=person.email_key)]
         for erasure in self.erasures:
+            await erasure.look_for_fatal()
             forgetter = _OfOneCollection(
                 erasure, person, mailbox, spared, done, queries, self.words
             )
@@ -99,7 +102,7 @@ class _OfOneCollection:
             await self._erase(lead)
         async for lead in self.erasure.about(self.mailbox):
             if not await self._erase(lead):
-                self._count_changed(await self.erasure.erase_data(lead["_id"], self.mailbox))
+                self._count_changed(lead, await self.erasure.erase_data(lead["_id"], self.mailbox))
         if reads_all:
             async for lead in self.erasure.unmarked():
                 if not await self._erase(lead):
@@ -108,9 +111,9 @@ class _OfOneCollection:
     async def _erase_by_book(self, lead: Document) -> None:
         """Data that does not say whose it is may be the person's by the book-keeping."""
         if lead["noted"] == self.mailbox:
-            self._count_changed(await self.erasure.erase_noted(lead["_id"], self.mailbox))
+            self._count_changed(lead, await self.erasure.erase_noted(lead["_id"], self.mailbox))
         elif lead["mark"] in self._marks(lead):
-            self._count_changed(await self.erasure.erase_older(lead["_id"], lead["mark"]))
+            self._count_changed(lead, await self.erasure.erase_older(lead["_id"], lead["mark"]))
 
     async def _in_work(self, *, reads_all: bool) -> AsyncIterator[Document]:
         async for lead in self.erasure.in_work():
@@ -132,12 +135,17 @@ class _OfOneCollection:
         self.seen.add(key)
         erased = await self.erasure.erase(lead["_id"], inputs.email)
         self.done.leads += erased is Erased.DONE
-        self.done.refused += erased is Erased.REFUSED
+        self._count_unwritable(lead, erased)
         return erased is not Erased.CHANGED
 
-    def _count_changed(self, erased: Erased) -> None:
+    def _count_changed(self, lead: Document, erased: Erased) -> None:
         self.done.changed += erased is Erased.DONE
+        self._count_unwritable(lead, erased)
+
+    def _count_unwritable(self, lead: Document, erased: Erased) -> None:
         self.done.refused += erased is Erased.REFUSED
+        if erased is Erased.WRITTEN_OFF:
+            self.done.written_off.add(expressions.id_key(lead["_id"]))
 
     def _marks(self, lead: Document) -> set[str]:
         """What an older version can have written beside data about the person."""

@@ -62,6 +62,10 @@ class Aside:
         self.until[key] = math.inf
         self._show()
 
+    def is_for_good(self, key: bytes) -> bool:
+        """Nobody writes it any more."""
+        return self.until.get(key) == math.inf
+
     def take_back(self, key: bytes) -> None:
         """It may be tried again."""
         self.until.pop(key, None)

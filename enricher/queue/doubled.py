@@ -123,6 +123,8 @@ class Doubles:
 
     async def _set_aside(self, found: Sequence[Document], step: str) -> None:
         for each in found:
+            if self.aside.is_for_good(id_key(each["_id"])):
+                continue
             if await self._fail(each["_id"], each["names"]) and step == "admit":
                 self.aside.tell(each["_id"], None, step)
             else:

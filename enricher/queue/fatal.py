@@ -58,6 +58,20 @@ async def count(leads: AsyncCollection[Document]) -> int:
         return 0
 
 
+async def written_off_at(leads: AsyncCollection[Document], id_: LeadId) -> datetime | None:
+    """Since when nobody writes this lead any more; `None` for one that is written, or for a role as above."""
+    try:
+        entry = await leads.database[COLLECTION].find_one(
+            {"_id": {"$eq": {"in": leads.name, "of": id_}}, "losses": {"$gte": _LOSSES}}
+        )
+    except OperationFailure as error:
+        if not is_denied(error):
+            raise
+        return None
+    at = entry.get("at") if entry else None
+    return at if isinstance(at, datetime) else None
+
+
 def is_loss(error: BaseException | None) -> bool:
     """True when a connection ended under the write, or under an earlier try of it that the error hides. A
     primary that steps down says so, and a server that is slow is still there."""

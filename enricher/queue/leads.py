@@ -240,7 +240,8 @@ class Leads:
         return Claimed(leases, len(lost), slots)
 
     async def _fail_too_long(self) -> None:
-        """Leads in the queue whose `_id` is too long: said on themselves, by an update that names none."""
+        """Leads in the queue whose `_id` is too long: said on themselves, by an update that names none. None
+        of them is on the record of leads that end the server: nothing else writes them."""
         now = time.monotonic()
         if not self.lanes.too_long or now < self._next_look_for_too_long:
             return

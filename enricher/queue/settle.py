@@ -250,7 +250,11 @@ class Settler:
         return await self._settle_late(settlement) if settled is None else settled
 
     async def _settle_late(self, settlement: Settlement) -> Settled:
-        """Beside all batches, for as long as somebody's transaction holds the lead."""
+        """Beside all batches, for as long as somebody's transaction holds the lead.
+
+        Past the lease's deadline, too. The fence alone decides: it is untrue from the moment that anybody
+        claims the lead again, and until then the result is the best there is, and may be paid for.
+        """
         self.late += 1
         try:
             for tries in count():

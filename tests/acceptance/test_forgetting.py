@@ -6,15 +6,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from enricher.errors import ExitCode
 from enricher.identity.subject import older_mark
 from enricher.lead import Document, Reason
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED
+from enricher.queue.fatal import COLLECTION as FATAL
 from tests.processes import Daemon
 from tests.rig import Rig, domain
-from tests.waiting import business
+from tests.waiting import business, eventually
 
 PERSONS = {"ENRICHER_PROVIDERS_OFF": '["hunter_company", "clearbit_person"]'}
 
@@ -249,3 +251,27 @@ async def test_objections_hold_up_nobody_and_reach_what_was_found_before(rig: Ri
         assert {told(lead) for lead in found} == {SKIPPED}
         assert [lead["_id"] for lead in found if personal(lead) or not is_about_nobody(lead)] == []
     assert await rig.database[SUPPRESSED].count_documents({"why": {"$exists": True}}) == count
+
+
+async def test_a_lead_that_is_written_no_more_is_named_and_the_others_are_erased(rig: Rig) -> None:
+    host = domain()
+    jane = f"jane@{host}"
+    async with at_work(rig):
+        await rig.leads.insert_many([{"_id": id_, "email": jane} for id_ in ("bad", "good")])
+        await eventually(lambda: are_completed(rig, 2), within=30)
+    entry = {"_id": {"in": "leads", "of": "bad"}, "losses": 2, "at": datetime.now(UTC)}
+    await rig.database[FATAL].insert_one(entry)
+    before = await rig.lead("bad")
+    async with Daemon("forget", jane, env=rig.environment()) as command:
+        assert await command.wait(60) == ExitCode.DATABASE
+    assert "leads erased: 1\n" in command.stdout
+    assert "because each write to them ended the server: 1;" in str(command.lines)
+    assert await rig.lead("bad") == before
+    assert (await rig.lead("good"))["enrichment_status"] == "skipped"
+    async with Daemon("explain", "bad", env=rig.environment()) as command:
+        assert await command.wait(60) == ExitCode.OK
+    assert "nobody writes it any more, since" in " ".join(command.stdout.split())
+
+
+async def are_completed(rig: Rig, leads: int) -> bool:
+    return await rig.leads.count_documents({"enrichment_status": "completed"}) == leads

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Completed, Document, Progress, Reason, Subject
 from enricher.privacy.erasure import Erased, Erasure
+from enricher.queue.fatal import COLLECTION as FATAL
 from enricher.queue.indexes import Indexes
 from enricher.queue.settle import Keeper, Settled, Settler
 from tests.integration.queueing import FUTURE, Commands, claim_new, insert, queue, read
@@ -192,3 +194,18 @@ async def test_a_lead_that_cannot_be_written_is_told(ours: Leads) -> None:
         "collMod", ours.name, validator={"enrichment_status": {"$ne": "skipped"}}
     )
     assert await Erasure(ours).erase(1) is Erased.REFUSED
+
+
+async def test_a_lead_that_is_written_no_more_is_not_erased_either(ours: Leads) -> None:
+    await insert(ours, enriched_data=DATA, enrichment_status="completed")
+    before = await read(ours)
+    record = ours.database[FATAL]
+    await record.insert_one({"_id": {"in": ours.name, "of": 1}, "losses": 2, "process": ObjectId()})
+    try:
+        erasure = Erasure(ours)
+        await erasure.look_for_fatal()
+        assert await erasure.erase(1) is Erased.WRITTEN_OFF
+        assert await erasure.erase_data(1, "of-ada") is Erased.WRITTEN_OFF
+    finally:
+        await record.delete_many({})
+    assert await read(ours) == before

@@ -337,3 +337,17 @@ async def test_leads_that_are_written_no_more_are_not_claimed(
     await leads.look_for_fatal()
     assert await leads.admit_blocked() == 1
     assert [lease.lead_id for lease in (await leads.claim(5)).leases] == [1]
+
+
+async def test_one_of_them_with_a_doubled_field_is_not_even_marked(
+    recorded: AsyncCollection[Document],
+) -> None:
+    leads = queue(recorded, lease=timedelta(seconds=30))
+    entry = {"_id": {"in": recorded.name, "of": 1}, "losses": 2, "process": GONE}
+    await recorded.database[COLLECTION].insert_one(entry)
+    await leads.look_for_fatal()
+    for id_ in (1, 2):
+        await recorded.insert_one(doubled(("_id", id_), ("updated_at", 1), ("updated_at", 2)))
+    await leads.admit([1, 2])
+    marked = await recorded.find({"enrichment_status": "failed"}, {"_id": 1}).to_list()
+    assert marked == [{"_id": 2}]
