@@ -19,10 +19,14 @@ from typing import Any, Self
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import forks
 from tests.waiting import patience
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
 """All that a process sees of our environment: no setting leaks in from outside."""
+
+_TELL_PYTHON = ("PYTHON", "LANG", "LC_", "SSL_CERT")
+"""Variables that are read as an interpreter starts, or imports; others may be given to a forked one."""
 
 Line = dict[str, Any]
 
@@ -83,11 +87,12 @@ class Daemon:
         `before` are words that go before the command, such as `prlimit --nofile=64`."""
         self._quiet = quiet
         self._ignoring, self._before = ignoring, before
+        self._given = [*(env or {})]
         self._arguments = (command, *arguments)
         self._env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self._env |= {"ENRICHER_HTTP_PORT": "0", "ENRICHER_LOG_FORMAT": "json", **(env or {})}
         self._directory = tempfile.TemporaryDirectory(prefix="enricher-test-")
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | forks.Forked | None = None
         self._readers: tuple[asyncio.Task[None], ...] = ()
         self._news = asyncio.Condition()
         self._is_over = False
@@ -96,16 +101,7 @@ class Daemon:
         self.stdout = ""
 
     async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            *(*bound_to_us(), *self._before, sys.executable, "-m", "enricher", *self._arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=self._directory.name,
-            env=self._env,
-            limit=2**24,
-            preexec_fn=self._ignore if self._ignoring else None,
-        )
+        self._process = await (self._start() if self._is_special() else self._fork())
         self._readers = (
             asyncio.create_task(self._read_stderr(), name="stderr"),
             asyncio.create_task(self._read_stdout(), name="stdout"),
@@ -119,6 +115,26 @@ class Daemon:
         if not self._quiet:
             self._show()
 
+    def _is_special(self) -> bool:
+        """What only an interpreter that really starts can show (`tests/forks.py`)."""
+        is_told = any(name.startswith(_TELL_PYTHON) for name in self._given)
+        return bool(is_told or self._before or self._ignoring or not forks.IS_POSSIBLE)
+
+    async def _fork(self) -> forks.Forked:
+        return await forks.fork(self._arguments, self._env, self._directory.name, bound_to_us())
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(*bound_to_us(), *self._before, sys.executable, "-m", "enricher", *self._arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self._directory.name,
+            env=self._env,
+            limit=forks.LONGEST_LINE,
+            preexec_fn=self._ignore if self._ignoring else None,
+        )
+
     def _ignore(self) -> None:
         for number in self._ignoring:
             signal.signal(number, signal.SIG_IGN)
@@ -129,7 +145,7 @@ class Daemon:
         return Path(self._directory.name)
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> asyncio.subprocess.Process | forks.Forked:
         assert self._process is not None, "use it in `async with`"
         return self._process
 
