@@ -19,6 +19,9 @@ PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 SPREAD := -n $(if $(filter 1,$(WORKERS)),1,3) --dist loadgroup --no-loadscope-reorder
 LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make constraints"
 
+# Or every worker would compile all tests and all of their libraries anew, each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: interpreter demo run test quick check redis bench chaos soak money packages constraints manifests pictures reference docs format clean
 .DEFAULT_GOAL := test
 

@@ -12,7 +12,8 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,18 +47,18 @@ LEVELS = {
 EVENT = re.compile(r"[a-z]+\.[a-z_]+")
 
 
-def files() -> dict[Path, str]:
-    """Every generated file as it ought to be."""
+def files() -> dict[Path, Callable[[], str]]:
+    """Every generated file, and what makes it as it ought to be."""
     tables = {"settings": settings, "commands": commands, "series": series, "events": events}
-    pages = {REFERENCE / f"{name}.md": make() for name, make in tables.items()}
-    return {path: _put(path, text) for path, text in pages.items()} | {SCHEMA: schema()}
+    pages = {REFERENCE / f"{name}.md": make for name, make in tables.items()}
+    return {path: partial(_put, path, make) for path, make in pages.items()} | {SCHEMA: schema}
 
 
-def _put(path: Path, made: str) -> str:
+def _put(path: Path, make: Callable[[], str]) -> str:
     before, _, rest = path.read_text("utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     assert end, f"{path} has no {BEGIN} ... {END}"
-    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+    return f"{before}{BEGIN}\n{make()}\n{END}{after}"
 
 
 def _table(*rows: Sequence[str]) -> str:
@@ -318,8 +319,8 @@ METADATA: Mapping[str, Any] = {
 
 
 def main() -> None:
-    for path, text in files().items():
-        path.write_text(text, "utf-8")
+    for path, make in files().items():
+        path.write_text(make(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from enricher.simulator.faults import Fault
-from tests.deploy.draw import picture, seen
 from tests.deploy.live import SCRAPE_SECONDS, Fleet, watched_fleet
 from tests.deploy.promql import alerts, boards, of_panels, of_rules, recorded, without_variables
 from tests.deploy.table import table
@@ -31,6 +30,8 @@ def output(tmp_path: Path) -> Path:
 async def test_every_panel_and_rule_has_something_to_say_of_a_fleet_at_work(
     mongodb_uri: str, prometheus: str, tmp_path: Path, output: Path
 ) -> None:
+    from tests.deploy.draw import picture, seen  # all others are collected without matplotlib
+
     async with watched_fleet(mongodb_uri, prometheus, tmp_path, HUNTER_DAILY_BUDGET="40") as fleet:
         fleet.simulator.faults.add(Fault("server_error", vendor="pdl", probability=0.2))
         waiting = _expressions()
