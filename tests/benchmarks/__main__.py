@@ -22,6 +22,7 @@ from tests.benchmarks.cpu_split import CpuSplit
 from tests.benchmarks.drain import Drains
 from tests.benchmarks.latency import Latencies
 from tests.benchmarks.million import Million
+from tests.benchmarks.passes import Passes
 from tests.benchmarks.report import Figure
 from tests.benchmarks.rig import World, world
 from tests.benchmarks.scale_out import ScaleOut
@@ -33,6 +34,7 @@ FIGURES: Mapping[str, Callable[[argparse.Namespace], Figure]] = {
     "scale-out": lambda given: ScaleOut(given.rounds),
     "start": lambda given: Starts(given.rounds),
     "million": lambda given: Million(given.million),
+    "passes": lambda _: Passes(),
     "cpu": lambda given: CpuSplit(min(given.rounds, 3), given.leads),
 }
 LIBRARIES = ("pymongo", "aiohttp", "httpx", "uvloop", "celery", "arq", "redis")

@@ -1,0 +1,18 @@
+"""A guard for the length of a lead's way: wrappers and layers that are added to it are to be seen.
+
+The ceilings stand some per cent above what was seen last. Who makes the way shorter lowers them.
+"""
+
+from __future__ import annotations
+
+from tests.benchmarks import passes
+
+CEILINGS = {"modules": 72, "functions": 555, "call events": 3_050}
+"""Seen: 70 modules, 536 functions, 2,918 call events. The goals are in `tests/benchmarks/passes.py`."""
+
+
+async def test_a_lead_passes_no_more_code_than_it_did(mongodb_uri: str) -> None:
+    passed = await passes.leads_passed(mongodb_uri)
+    found = passes.median(passed)
+    too_much = {name: value for name, value in found.items() if value > CEILINGS[name]}
+    assert not too_much, "\n".join(passed[len(passed) // 2].lines())
