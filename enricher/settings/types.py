@@ -17,8 +17,6 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
 
 from enricher.settings.hosts import is_private
 
@@ -72,15 +70,23 @@ def mongodb_uri(uri: SecretStr | None) -> SecretStr | None:
     if re.search(r"://[^/?#]*[/?#].*@", text, re.DOTALL):
         # The driver would take the password up to its first "/" for a host, and name it as one.
         raise ValueError(f"expected a MongoDB URI that can be read: {_ENCODE}")
+    if text:
+        _readable(text)
+    return uri
+
+
+def _readable(uri: str) -> None:
+    from pymongo.errors import PyMongoError  # noqa: PLC0415 - a quarter of a start that needs no MongoDB
+    from pymongo.uri_parser import parse_uri  # noqa: PLC0415 - likewise
+
     try:
         with warnings.catch_warnings(action="ignore"):
-            _ = text and parse_uri(text.replace("mongodb+srv://", "mongodb://", 1), warn=True)
+            parse_uri(uri.replace("mongodb+srv://", "mongodb://", 1), warn=True)
     except OSError as error:  # a certificate that it names
         raise ValueError(error.strerror or "a file that it names cannot be read") from None
     except (PyMongoError, ValueError):
-        hint = _ENCODE if "@" in text else _HOSTS_AND_OPTIONS
+        hint = _ENCODE if "@" in uri else _HOSTS_AND_OPTIONS
         raise ValueError(f"expected a MongoDB URI that can be read: {hint}") from None
-    return uri
 
 
 def _key(key: object) -> object:
