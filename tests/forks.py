@@ -55,7 +55,8 @@ class Forked:
         return await asyncio.shield(self._end)
 
     async def _until_it_ends(self, status: asyncio.StreamReader) -> int:
-        self.returncode = int(await status.readline() or -signal.SIGKILL)
+        """Read to its end, or the pipe would still be open when the test's loop is closed."""
+        self.returncode = int(await status.read() or -signal.SIGKILL)
         return self.returncode
 
 
