@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         Throttled,
         Unavailable,
     )
-    from enricher.providers.base import Provider, Request, Window
+    from enricher.catalogue import Window
+    from enricher.providers.base import Provider, Request
     from enricher.providers.http import HttpProvider
 
 __version__ = "0.1.0"
@@ -48,7 +49,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Provider", "Request", "Window"), "enricher.providers.base"),
+    **dict.fromkeys(("Provider", "Request"), "enricher.providers.base"),
+    "Window": "enricher.catalogue",
     "HttpProvider": "enricher.providers.http",
 }
 _ANSWERS = "enricher.answer"

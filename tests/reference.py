@@ -1,4 +1,4 @@
-"""The reference in `docs/reference`, made from the code: settings, commands, series, events, the schema.
+"""The reference, made from the code: settings, commands, series, events, the schema; the table of providers.
 
 `make reference` (`python -m tests.reference`) writes it; `test_docs.py` fails when it is no longer true.
 What people write stands around the two comments, and what is made from the code between them.
@@ -19,10 +19,17 @@ from types import ModuleType
 from typing import Any
 
 from prometheus_client.metrics import MetricWrapperBase
+from pydantic import SecretStr
 from typer.main import get_command
 
+from enricher import catalogue
 from enricher.answer import Kind
+from enricher.catalogue import LOCAL, PROVIDERS, ProviderListing
 from enricher.cli import cli
+from enricher.providers.base import Access
+from enricher.providers.http import HttpProvider
+from enricher.providers.plugins import built_in
+from enricher.providers.transport import NOBODY
 from enricher.settings.load import SECTIONS, documented
 from enricher.settings.vendors import VENDORS
 from enricher.telemetry import metrics, process_metrics
@@ -51,6 +58,7 @@ def files() -> dict[Path, Callable[[], str]]:
     """Every generated file, and what makes it as it ought to be."""
     tables = {"settings": settings, "commands": commands, "series": series, "events": events}
     pages = {REFERENCE / f"{name}.md": make for name, make in tables.items()}
+    pages[ROOT / "docs" / "providers.md"] = providers
     return {path: partial(_put, path, make) for path, make in pages.items()} | {SCHEMA: schema}
 
 
@@ -109,6 +117,56 @@ def _settings(names: Iterable[str], sentences: Mapping[str, tuple[str, str]]) ->
             for name, default, sentence in rows
         ),
     )
+
+
+# Providers
+
+_UNITS = {1: "s", 60: "min", 3600: "h", 86_400: "day"}
+
+
+def providers() -> str:
+    """The catalogue, as the daemon asks when nothing is set."""
+    limits = {each.name: _limit(each) for each in built_in()}
+    return _table(
+        (
+            "provider",
+            "kind",
+            "what it asks",
+            "a call costs",
+            "default limit",
+            "asked while missing",
+        ),
+        *(
+            (
+                f"`{each.name}`",
+                each.kind.value,
+                _asks(each),
+                each.costs,
+                limits.get(each.name, "none"),
+                _code(sorted(each.required)),
+            )
+            for each in (*PROVIDERS.values(), LOCAL)
+        ),
+    )
+
+
+def _asks(listing: ProviderListing) -> str:
+    if not listing.path:
+        return listing.remark
+    return f"{catalogue.VENDORS[listing.vendor].company} `{listing.path}`{listing.remark}"
+
+
+def _limit(kind: type[HttpProvider]) -> str:
+    default = catalogue.VENDORS[kind.vendor].per_minute
+    provider = kind(NOBODY, Access(SecretStr("none"), kind.host), default)
+    *most, last = (f"{each.calls}/{_UNITS[int(each.seconds)]}" for each in provider.windows)
+    others = [
+        each.name
+        for each in PROVIDERS.values()
+        if each.bucket == provider.bucket and each.name != kind.name
+    ]
+    shared = f", with {_code(others)}" if others else ""
+    return (f"{', '.join(most)} and {last}" if most else last) + shared
 
 
 # Commands

@@ -58,7 +58,7 @@ _numbers = count(1)
 
 
 def domain(word: str = "ordinary") -> str:
-    """A company that no other lead of the run names; a word of `stories.py` tells that story."""
+    """A company that no other lead of the run names; a word of `faults.py` tells that story."""
     return f"quokka-{word}-{next(_numbers)}.com"
 
 

@@ -10,11 +10,12 @@ from inspect import isawaitable
 from typing import TypeAlias, cast
 
 from enricher.answer import Answer, FieldValues, Found, Kind, Query
+from enricher.catalogue import Window
 from enricher.identity.identify import identify
 from enricher.identity.subject import subject_of
 from enricher.lead import Inputs, Subject
 from enricher.mongo.secret import Keyring
-from enricher.providers.base import Provider, Window
+from enricher.providers.base import Provider
 
 Script: TypeAlias = Callable[[Query], Answer | Awaitable[Answer]]
 Unfit: TypeAlias = Callable[[Query], str | None]

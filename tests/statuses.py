@@ -17,7 +17,7 @@ from typing import Any
 
 from enricher.lead import Document
 from enricher.providers.http import HttpProvider
-from enricher.providers.registry import VENDORS_PROVIDERS
+from enricher.providers.plugins import built_in
 from enricher.simulator import facts
 from enricher.simulator.server import VENDORS
 from enricher.simulator.vendor import Vendor
@@ -81,7 +81,7 @@ class Case:
         return f"{kind}:{dialect}" if dialect else kind
 
 
-PROVIDERS: Mapping[str, type[HttpProvider]] = {each.name: each for each in VENDORS_PROVIDERS}
+PROVIDERS: Mapping[str, type[HttpProvider]] = {each.name: each for each in built_in()}
 SIMULATED: Mapping[str, type[Vendor]] = {each.name: each for each in VENDORS}
 
 FOUND = Ends("completed", None, "sources_used")

@@ -13,7 +13,9 @@ NAMES = sorted(
     {part for path in ROOT.rglob("*.py") for part in path.relative_to(ROOT).with_suffix("").parts}
 )
 MOST_FLAT_MODULES = 12
-FOR_PROVIDER_AUTHORS = {"enricher.answer", "enricher.providers.base", "enricher.providers.http"}
+FOR_PROVIDER_AUTHORS = {
+    *("enricher.answer", "enricher.catalogue", "enricher.providers.base", "enricher.providers.http")
+}
 """What `enricher/__init__.py` offers under the package's own name."""
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "managers", "manager", "common", "service"}
 

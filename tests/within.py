@@ -19,13 +19,13 @@ from typing import Any
 from enricher import app
 from enricher.lead import Document
 from enricher.providers.hunter import FIRST_REFUSAL_SECONDS
-from enricher.providers.registry import VENDORS_PROVIDERS
+from enricher.providers.plugins import built_in
 from enricher.settings import load
 from enricher.simulator.server import VENDORS
 from tests.rig import KEYS, Rig, open_rig
 from tests.waiting import business, eventually
 
-_ALL = tuple(each.name for each in VENDORS_PROVIDERS)
+_ALL = tuple(each.name for each in built_in())
 _VENDORS = tuple(each.name for each in VENDORS)
 _KEYS = {name: f"{name}-key-of-the-tests" for name in _VENDORS} | KEYS
 _PLAIN: Document = {

@@ -12,6 +12,7 @@ from rich.console import Console
 from enricher import wiring
 from enricher.answer import NotFound
 from enricher.calls import answers
+from enricher.catalogue import PROVIDERS
 from enricher.commands import arguments
 from enricher.commands.database import explained, opened, rank
 from enricher.commands.reenrich import NO_ADDRESS
@@ -29,7 +30,6 @@ from enricher.mongo.secret import Keyring, keyring_if_made
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider, Registered
 from enricher.providers.http import HttpProvider, question_of, unfit
-from enricher.providers.registry import VENDORS_PROVIDERS
 from enricher.queue.fatal import written_off_at
 from enricher.queue.requests import Requests, wished
 from enricher.settings.load import Settings
@@ -139,7 +139,7 @@ class Explainer:
             _source(each, identity, stored.get(keys[each.name] or "", answers.Standing()))
             for each in providers
         ]
-        kinds = {each.name: each.kind.value for each in VENDORS_PROVIDERS}
+        kinds = {each.name: each.kind.value for each in PROVIDERS.values()}
         off = self.registered.without_key
         return [*sources, *(Source(name, kinds.get(name, ""), off=off[name]) for name in off)]
 

@@ -2,7 +2,7 @@
 
 Every other one is a good business lead, some of them colleagues of an earlier one (so a cache has
 something to save). The others are each of `STORIES` in turn: the addresses that real lists are full of,
-and domains whose names make the simulated vendors tell a story (`stories.py`). Which story a lead is of
+and domains whose names make the simulated vendors tell a story (`faults.py`). Which story a lead is of
 stands in it under `story`, a field of the writer's own that the daemon does not know.
 
 Domains are three whimsical words under real top-level domains: reserved names (`example.com`,

@@ -41,10 +41,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from enricher.answer import Held
+from enricher.catalogue import Window
 from enricher.lead import Document
 from enricher.limits.pace import SLACK, Pace, paces
 from enricher.mongo.replies import reading
-from enricher.providers.base import Window
 from enricher.values.storable import mapping
 
 # Stops of single providers within a bucket that several share: what one of them says holds for it alone.

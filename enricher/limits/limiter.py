@@ -28,13 +28,13 @@ from typing import Generic, TypeVar
 from aiolimiter import AsyncLimiter
 
 from enricher.answer import Held
+from enricher.catalogue import Window
 from enricher.limits.bucket import HORIZON, MOST_SLOTS, Bucket, Reserved
 from enricher.limits.pace import Pace, paces
 from enricher.limits.stops import Stops
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.coalesce import until_no_more_come
 from enricher.mongo.outage import Outage, pause
-from enricher.providers.base import Window
 
 # Whose turn is next: the most urgent waiter's, and among equals the first comer's.
 #

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from enricher.providers.base import Window
+from enricher.catalogue import Window
 
 SLACK = 0.5
 """Seconds by which the delays of two calls, from their slot to their arrival, may differ."""

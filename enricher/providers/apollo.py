@@ -35,8 +35,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
+from enricher.catalogue import PROVIDERS, VENDORS, Window
 from enricher.providers import person, reading, transport
-from enricher.providers.base import Access, Request, Window
+from enricher.providers.base import Access, Request
 from enricher.providers.http import (
     REFUSED_KEY,
     REFUSED_QUESTION,
@@ -49,7 +50,7 @@ from enricher.providers.transport import Client
 from enricher.values.countries import code_of
 
 REFUSED_SCOPE = "the key may not use this route"
-FREE_PER_MINUTE = 50
+FREE_PER_MINUTE = VENDORS["apollo"].per_minute
 SHORTEST_WINDOW_SECONDS = 60.0
 """After a 429 that names no delay."""
 
@@ -57,8 +58,6 @@ LEFT = {"x-minute-requests-left": "minute", "x-hourly-requests-left": "hour"}
 """Not the day's: it begins with the first call and not with the last, so that to wait a whole day
 would waste much of the next. The refusal says until when, and costs nothing."""
 
-_COMPANY_ROUTE = "/api/v1/organizations/enrich"
-_PERSON_ROUTE = "/api/v1/people/match"
 _HEALTH_ROUTE = "/v1/auth/health"
 _OK = 200
 _LOCKED = "email_not_unlocked@"
@@ -112,14 +111,6 @@ _PERSON_SENDS: Sends = within(
 class _Apollo(HttpProvider):
     """What both routes have in common."""
 
-    vendor = "apollo"
-    host = "https://api.apollo.io"
-    windows: tuple[Window, ...] = (
-        Window(FREE_PER_MINUTE, 60),
-        Window(200, 3600),
-        Window(600, 86_400),
-    )
-    charges = frozenset({_OK})
     left = LEFT
 
     def __init__(self, http: Client, access: Access, per_minute: int | None = None) -> None:
@@ -148,19 +139,16 @@ class _Apollo(HttpProvider):
         return complaint(reply, self._judge(reply))
 
 
-class ApolloCompany(_Apollo):
+class ApolloCompany(_Apollo, listing=PROVIDERS["apollo_company"]):
     """`api.apollo.io/api/v1/organizations/enrich`."""
 
-    name = "apollo_company"
-    kind = Kind.COMPANY
     sends = _COMPANY_SENDS
-    required = frozenset({"name", "industry", "employee_count"})
 
     def unfit(self, query: Query) -> str | None:
         return None if query.company_domain else query.no_company_domain
 
     def request(self, query: Query) -> Request:
-        return Request(_COMPANY_ROUTE, {"domain": query.company_domain or ""})
+        return Request(self.path, {"domain": query.company_domain or ""})
 
     def interpret(self, reply: Reply) -> Answer:
         if reply.status != _OK:
@@ -174,13 +162,10 @@ class ApolloCompany(_Apollo):
         return Found({Kind.COMPANY.section: values})
 
 
-class ApolloPerson(_Apollo):
+class ApolloPerson(_Apollo, listing=PROVIDERS["apollo_person"]):
     """`api.apollo.io/api/v1/people/match`."""
 
-    name = "apollo_person"
-    kind = Kind.PERSON
     sends = _PERSON_SENDS
-    required = frozenset({"full_name", "job_title"})
 
     def is_charged(self, reply: Reply) -> bool:
         """A body that cannot be read may hold a record."""
@@ -190,7 +175,7 @@ class ApolloPerson(_Apollo):
         return person.unfit_for_person(query)
 
     def request(self, query: Query) -> Request:
-        return Request(_PERSON_ROUTE, {"email": query.email or ""}, "POST")
+        return Request(self.path, {"email": query.email or ""}, "POST")
 
     def interpret(self, reply: Reply) -> Answer:
         if reply.status != _OK:

@@ -2,7 +2,8 @@
 
 A provider is one route of one vendor, or a local rule set. It says, as data, which vendor, kind and
 windows it has, and as code only what to ask and what the answer means. It never raises for anything
-that the vendor does.
+that the vendor does. The data of those that come with enricher stands in its catalogue; a class of another
+package has it as attributes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import ClassVar, Literal
 from pydantic import SecretStr
 
 from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply, Throttled, Unavailable
+from enricher.catalogue import ProviderListing, Window
 
 _OK = 200
 _NOT_FOUND = 404
@@ -24,14 +26,6 @@ _BESIDES = ("confidence", "employers", "unsure")
 
 NO_MEMORY = Throttled(reason="this process could have no more memory")
 """Not the vendor's failure, and no attempt of a lead's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """At most `calls` calls in any `seconds` seconds, as the vendor documents its limit."""
-
-    calls: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +88,22 @@ class Provider(ABC):
     """Seconds. What the vendor asks to wait is not believed beyond it; 0: its longest window."""
     is_free: ClassVar[bool] = False
     """True for providers without a key and without a cost."""
+    shares: ClassVar[str] = ""
+    """Name of the windows that it shares with other providers of its vendor; empty: its own."""
+
+    def __init_subclass__(cls, *, listing: ProviderListing | None = None) -> None:
+        """`class ClearbitCompany(..., listing=PROVIDERS["clearbit"])` takes its data from the catalogue."""
+        super().__init_subclass__()
+        if listing is not None:
+            cls.describe(listing)
+
+    @classmethod
+    def describe(cls, listing: ProviderListing) -> None:
+        """Take the data of this listing for the attributes above."""
+        cls.name, cls.vendor, cls.kind = listing.name, listing.vendor, listing.kind
+        cls.windows, cls.shares = listing.windows, listing.bucket
+        cls.required, cls.lacks = listing.required, listing.lacks
+        cls.credits = listing.credits
 
     @abstractmethod
     def unfit(self, query: Query) -> str | None:
@@ -102,7 +112,7 @@ class Provider(ABC):
     @property
     def bucket(self) -> str:
         """Providers of the same bucket share their windows, as a vendor may count them together."""
-        return self.name
+        return self.shares or self.name
 
     @abstractmethod
     async def ask(self, query: Query) -> Answer:

@@ -33,8 +33,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
+from enricher.catalogue import PROVIDERS
 from enricher.providers import reading, transport
-from enricher.providers.base import Access, Request, Window
+from enricher.providers.base import Access, Request
 from enricher.providers.http import (
     REFUSED_KEY,
     REFUSED_QUESTION,
@@ -134,11 +135,6 @@ def _logo(record: reading.Record) -> str | None:
 class ClearbitRoute(HttpProvider):
     """A route of the API: all of them bill and refuse alike, and each host has a limit of its own."""
 
-    vendor = "clearbit"
-    windows = (Window(calls=600, seconds=60),)
-    charges = frozenset({200, 201, 202, 404})
-    path: ClassVar[str]
-
     @abstractmethod
     def read(self, reply: Reply) -> Answer:
         """PURE What a 200 says."""
@@ -181,15 +177,10 @@ class ClearbitRoute(HttpProvider):
         return None if is_accepted else complaint(reply, self._judge(reply))
 
 
-class ClearbitCompany(ClearbitRoute):
+class ClearbitCompany(ClearbitRoute, listing=PROVIDERS["clearbit"]):
     """`company.clearbit.com/v2/companies/find`."""
 
-    name = "clearbit"
-    kind = Kind.COMPANY
-    host = "https://company.clearbit.com"
-    path = "/v2/companies/find"
     sends: ClassVar = {**COMPANY_SENDS, "metrics.employees": int, "metrics.employeesRange": str}
-    required = frozenset({"name", "industry", "employee_count"})
 
     def unfit(self, query: Query) -> str | None:
         return None if query.company_domain else query.no_company_domain
@@ -240,15 +231,10 @@ def _throttled(reply: Reply) -> Throttled:
 # about (info@, or none at all) the company's own route would be needed all the same.
 
 
-class ClearbitPerson(ClearbitRoute):
+class ClearbitPerson(ClearbitRoute, listing=PROVIDERS["clearbit_person"]):
     """`person.clearbit.com/v2/people/find`."""
 
-    name = "clearbit_person"
-    kind = Kind.PERSON
-    host = "https://person.clearbit.com"
-    path = "/v2/people/find"
     sends = SENDS
-    required = frozenset({"full_name", "job_title"})
 
     def __init__(self, http: Client, access: Access, per_minute: int | None = None) -> None:
         """Persons have a host of their own, as long as the operator does not name another."""

@@ -51,9 +51,10 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
+from enricher.catalogue import VENDORS, ProviderListing, Window
 from enricher.process import descriptors, shortage
 from enricher.providers import reading, transport
-from enricher.providers.base import NO_MEMORY, Access, Provider, Request, Tried, Window
+from enricher.providers.base import NO_MEMORY, Access, Provider, Request, Tried
 from enricher.providers.person import unfit_for_person
 from enricher.providers.reading import Sends, drift
 from enricher.providers.transport import Client, failure, is_corrected, is_our_own, was_sent
@@ -84,16 +85,24 @@ class HttpProvider(Provider):
     """A provider asked by one HTTP request over the shared client."""
 
     host: ClassVar[str]
+    path: ClassVar[str]
+    """Of the route, for those that come with enricher; `request` alone decides what is asked."""
     charges: ClassVar[frozenset[int]] = frozenset({_OK})
     """Status codes that the vendor charges for."""
     sends: ClassVar[Sends] = {}
-    """Keys that the vendor's records always have; see `shape.py`."""
+    """Keys that the vendor's records always have; see `reading.py`."""
     left: ClassVar[Mapping[str, str]] = {}
     """Headers of the vendor's own naming that count the calls left -> "minute", "hour" or "day"."""
     quota_header: ClassVar[str] = ""
     """Header that tells the credits left of the plan."""
 
     _drift_told_at = -math.inf
+
+    @classmethod
+    def describe(cls, listing: ProviderListing) -> None:
+        super().describe(listing)
+        cls.host = listing.host or VENDORS[listing.vendor].host
+        cls.path, cls.charges = listing.path, listing.charges
 
     def __init__(self, http: Client, access: Access, per_minute: int | None = None) -> None:
         """`per_minute` replaces the calls of the one-minute window; see `_windows_for`."""

@@ -1,6 +1,6 @@
 """Hunter: whether an e-mail address can be written to (`email-verifier`).
 
-What surprises, beside the refusals that all of Hunter's routes share (`hunter_refusals.py`):
+What surprises, beside the refusals that all of Hunter's routes share (below):
 
 - 202 (still checking) and 222 (the mailbox's own server gave no clear answer) are 2xx and carry no
   verdict. Polling a 202 is one charge, however often.
@@ -31,8 +31,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
+from enricher.catalogue import PROVIDERS, VENDORS
 from enricher.providers import reading, transport
-from enricher.providers.base import Access, Request, Tried, Window
+from enricher.providers.base import Access, Request, Tried
 from enricher.providers.clearbit import COMPANY_SENDS, company_values
 from enricher.providers.http import (
     NOT_OWN,
@@ -75,8 +76,6 @@ class HunterRoute(HttpProvider):
     """A route of `api.hunter.io`. Its `interpret` says what a reply means by itself; `exchange` adds
     what only several replies can tell."""
 
-    vendor = "hunter"
-    host = "https://api.hunter.io"
     allowances: ClassVar[Mapping[str, float]]
     """Part of the account that pays for this route -> what a call takes of it; the first part that
     the account shows counts."""
@@ -252,7 +251,6 @@ STATUSES = frozenset({"valid", "invalid", "accept_all", "webmail", "disposable",
 RESULTS = frozenset({"deliverable", "undeliverable", "risky", "unknown"})
 
 _NO_CLEAR_ANSWER = "the mailbox's server gave no clear answer (222)"
-_ROUTE = "/v2/email-verifier"
 _FLAGS = {
     "is_disposable": "disposable",
     "is_webmail": "webmail",
@@ -263,14 +261,9 @@ _FLAGS = {
 }
 
 
-class HunterVerifier(HunterRoute):
+class HunterVerifier(HunterRoute, listing=PROVIDERS["hunter"]):
     """`api.hunter.io/v2/email-verifier`."""
 
-    name = "hunter"
-    kind = Kind.EMAIL
-    windows = (Window(calls=10, seconds=1), Window(calls=300, seconds=60))
-    required = frozenset({"status"})
-    credits = 0.5
     sends = within(
         "data", {"status": str, "result": str, "score": int, **dict.fromkeys(_FLAGS.values(), bool)}
     )
@@ -280,7 +273,7 @@ class HunterVerifier(HunterRoute):
         return None if query.email else "no e-mail address"
 
     def request(self, query: Query) -> Request:
-        return Request(_ROUTE, {"email": query.email or ""})
+        return Request(self.path, {"email": query.email or ""})
 
     def interpret(self, reply: Reply) -> Answer:
         match reply.status:
@@ -312,7 +305,7 @@ def _verdict(reply: Reply) -> Answer:
 #
 # The records are Clearbit's in all but a few keys, which makes these the routes for whoever can get no
 # Clearbit key any more. What surprises, beside the refusals that all of Hunter's routes share
-# (`hunter_refusals.py`):
+# (below):
 #
 # - A company's `metrics.employees` is a range in words ("11-50", "10K-50K"), never a head count: a
 #   provider that knows the count is still worth asking afterwards.
@@ -331,9 +324,9 @@ def _verdict(reply: Reply) -> Answer:
 # Hunter's `combined/find` is not asked: it answers about the company anew for each address, so that
 # 500 leads of one company would pay for it 500 times.
 
-_PER_MINUTE = 500
-_VERIFICATIONS_PER_MINUTE = 300
-"""What the default of HUNTER_RATE_LIMIT means; this route's limit keeps its proportion to it."""
+_VERIFICATIONS_PER_MINUTE = VENDORS["hunter"].per_minute
+"""What the default of HUNTER_RATE_LIMIT means; the limit of these routes keeps its proportion to it."""
+_MINUTE = 60
 _RANGE = re.compile(
     r"[0-9][0-9.,]*[KM]?(?:\+| ?[-\u2013] ?[0-9][0-9.,]*[KM]?\+?)", re.ASCII | re.IGNORECASE
 )
@@ -342,7 +335,6 @@ _RANGE = re.compile(
 class _Enrichment(HunterRoute):
     """What both routes share: credits, windows, and the envelope of a record."""
 
-    windows = (Window(calls=15, seconds=1), Window(calls=_PER_MINUTE, seconds=60))
     allowances: ClassVar = {"credits": 1, "searches": 1}
     record_keys: ClassVar[frozenset[str]]
     """A record has at least one of these; what has none is no record."""
@@ -355,12 +347,9 @@ class _Enrichment(HunterRoute):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`per_minute` is the verifier's, as the operator sets it."""
-        own = per_minute and max(1, per_minute * _PER_MINUTE // _VERIFICATIONS_PER_MINUTE)
+        [in_a_minute] = (each.calls for each in self.windows if each.seconds == _MINUTE)
+        own = per_minute and max(1, per_minute * in_a_minute // _VERIFICATIONS_PER_MINUTE)
         super().__init__(http, access, own, clock)
-
-    @property
-    def bucket(self) -> str:
-        return "hunter_enrichment"
 
     def interpret(self, reply: Reply) -> Answer:
         match reply.status:
@@ -386,13 +375,9 @@ class _Enrichment(HunterRoute):
         """What a record says."""
 
 
-class HunterCompany(_Enrichment):
+class HunterCompany(_Enrichment, listing=PROVIDERS["hunter_company"]):
     """`api.hunter.io/v2/companies/find`."""
 
-    name = "hunter_company"
-    kind = Kind.COMPANY
-    required = frozenset({"name", "industry", "employee_range"})
-    lacks = frozenset({"employee_count", "clearbit_id"})
     record_keys = frozenset({"id", "name", "domain"})
     sends = within("data", COMPANY_SENDS)
 
@@ -400,7 +385,7 @@ class HunterCompany(_Enrichment):
         return None if query.company_domain else query.no_company_domain
 
     def request(self, query: Query) -> Request:
-        return Request("/v2/companies/find", {"domain": query.company_domain or ""})
+        return Request(self.path, {"domain": query.company_domain or ""})
 
     def interpret(self, reply: Reply) -> Answer:
         answer = super().interpret(reply)
@@ -413,12 +398,9 @@ class HunterCompany(_Enrichment):
         return NotFound(EMPTY) if is_empty else Found({self.kind.section: values})
 
 
-class HunterPerson(_Enrichment):
+class HunterPerson(_Enrichment, listing=PROVIDERS["hunter_person"]):
     """`api.hunter.io/v2/people/find`."""
 
-    name = "hunter_person"
-    kind = Kind.PERSON
-    required = frozenset({"full_name", "job_title"})
     record_keys = RECORD_KEYS
     sends = within("data", SENDS)
 
@@ -426,7 +408,7 @@ class HunterPerson(_Enrichment):
         return unfit_for_person(query)
 
     def request(self, query: Query) -> Request:
-        return Request("/v2/people/find", {"email": query.email or ""})
+        return Request(self.path, {"email": query.email or ""})
 
     def _read(self, record: reading.Record) -> Answer:
         return of_record(record)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from enricher.answer import Answer, FieldValues, Found, Kind, NotFound, Query
+from enricher.catalogue import LOCAL
 from enricher.providers.base import Provider
 
 if TYPE_CHECKING:
@@ -27,12 +28,9 @@ from dns.asyncresolver import Resolver
 _NO_ADDRESS = "no e-mail address"
 
 
-class Local(Provider):
+class Local(Provider, listing=LOCAL):
     """Syntax, the lists of disposable services, free-mail services and desks, and perhaps the DNS."""
 
-    name = "local"
-    vendor = "local"
-    kind = Kind.EMAIL
     is_free = True
 
     def __init__(self, mail: MailDns | None = None) -> None:

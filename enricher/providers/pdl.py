@@ -41,8 +41,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
+from enricher.catalogue import PROVIDERS
 from enricher.providers import person, reading, transport
-from enricher.providers.base import Request, Tried, Window
+from enricher.providers.base import Request, Tried
 from enricher.providers.http import (
     REFUSED_KEY,
     REFUSED_QUESTION,
@@ -61,8 +62,6 @@ WINDOW_SECONDS = 60.0
 """How long a refusal lasts at most."""
 
 _OK = 200
-_COMPANY_ROUTE = "/v5/company/enrich"
-_PERSON_ROUTE = "/v5/person/enrich"
 _HOW = {"min_likelihood": str(MIN_LIKELIHOOD), "titlecase": "true"}
 _COMPANY_TYPES = frozenset({"educational", "government", "nonprofit", "private", "public"})
 _SIZE = re.compile(r"\d{1,6}-\d{1,6}|\d{1,6}\+", re.ASCII)
@@ -131,11 +130,7 @@ _PERSON_KEYS: Mapping[str, str] = {
 class _PeopleDataLabs(HttpProvider):
     """What both routes have in common."""
 
-    vendor = "pdl"
-    host = "https://api.peopledatalabs.com"
-    charges = frozenset({_OK})
     quota_header = "x-totallimit-remaining"
-    route: ClassVar[str]
     keys_of: ClassVar[Mapping[str, str]]
     """Field of ours -> the key of the vendor's record that it is read from."""
     always: ClassVar[str]
@@ -156,7 +151,7 @@ class _PeopleDataLabs(HttpProvider):
 
         On the person route for companies too: that one takes no other method than GET.
         """
-        reply = await self._fetch(Request(_PERSON_ROUTE, {}, "HEAD"))
+        reply = await self._fetch(Request(PdlPerson.path, {}, "HEAD"))
         if isinstance(reply, Unavailable):
             return reply.reason
         match reply.status:
@@ -171,7 +166,7 @@ class _PeopleDataLabs(HttpProvider):
         asked = self.asked(query)
         keys = sorted({self.keys_of[field] for field in query.wanted if field in self.keys_of})
         return Request(
-            self.route, {**asked, **_HOW, **({"required": _OR.join(keys)} if keys else {})}
+            self.path, {**asked, **_HOW, **({"required": _OR.join(keys)} if keys else {})}
         )
 
     def is_narrow(self, query: Query) -> bool:
@@ -180,15 +175,10 @@ class _PeopleDataLabs(HttpProvider):
         return bool(wanted) and self.always not in wanted
 
 
-class PdlCompany(_PeopleDataLabs):
+class PdlCompany(_PeopleDataLabs, listing=PROVIDERS["pdl_company"]):
     """`api.peopledatalabs.com/v5/company/enrich`."""
 
-    name = "pdl_company"
-    kind = Kind.COMPANY
     sends = _COMPANY_SENDS
-    windows = (Window(calls=10, seconds=60),)
-    required = frozenset({"name", "industry", "employee_count"})
-    route = _COMPANY_ROUTE
     keys_of = _COMPANY_KEYS
     always = "name"
 
@@ -209,15 +199,10 @@ class PdlCompany(_PeopleDataLabs):
         return _company(reply) if reply.status == _OK else _refusal(reply)
 
 
-class PdlPerson(_PeopleDataLabs):
+class PdlPerson(_PeopleDataLabs, listing=PROVIDERS["pdl_person"]):
     """`api.peopledatalabs.com/v5/person/enrich`, by the address alone: names would only loosen it."""
 
-    name = "pdl_person"
-    kind = Kind.PERSON
     sends = _PERSON_SENDS
-    windows = (Window(calls=100, seconds=60),)
-    required = frozenset({"full_name", "job_title"})
-    route = _PERSON_ROUTE
     keys_of = _PERSON_KEYS
     always = "full_name"
 

@@ -1,12 +1,12 @@
-"""Providers of other packages, found by the entry points of the group `enricher.providers`.
+"""Providers, found by the entry points of the group `enricher.providers`: ours and those of other packages.
 
     [project.entry-points."enricher.providers"]
     acme_company = "acme_enricher:AcmeCompany"
 
 Each entry is a subclass of `Provider`: one that is asked over HTTP and has a key, or rules of one's
-own that cost nothing (`is_free`). Built-in providers are declared in the same group, so that a list
-of entry points is complete; they are not read from it, for they are there without it too, in a
-source tree or beside the metadata of an older version.
+own that cost nothing (`is_free`). Built-in providers are declared in the same group, and are loaded and
+checked as a stranger's are. Their entries are read from the catalogue, which a test compares with
+the package's metadata: those may be an older version's, or missing in a source tree.
 
 Whatever is wrong with an entry stops the start: a daemon that silently went without a provider would
 write leads that look complete. Classes are made once here, on trial, for what a class only tells
@@ -25,19 +25,20 @@ from importlib.metadata import EntryPoint, entry_points
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from enricher.answer import Kind
+from enricher.catalogue import LOCAL, PROVIDERS, VENDORS, Window
 from enricher.errors import SettingsError
 from enricher.fields import FIELDS
-from enricher.providers.base import Access, Provider, Window
+from enricher.providers.base import Access, Provider
 from enricher.providers.http import HttpProvider
 from enricher.providers.transport import NOBODY
 from enricher.settings.types import DAY, MOST_CALLS, Url
-from enricher.settings.vendors import PROVIDERS, VENDORS, ThirdParties
+from enricher.settings.vendors import ThirdParties
 
 GROUP = "enricher.providers"
 
 _OURS = "enricher.providers."
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_NO_VENDORS = frozenset({"enricher", "mongodb", "mongo", "leads", "lead", "local"})
+_NO_VENDORS = frozenset({"enricher", "mongodb", "mongo", "leads", "lead", LOCAL.vendor})
 """`MONGODB_...` and the like already mean something else."""
 _LONGEST_WINDOW = 31 * DAY
 _LONGEST_REASON = 200
@@ -57,8 +58,16 @@ class _Wrong(Exception):
 
 
 @functools.cache
+def built_in() -> tuple[type[HttpProvider], ...]:
+    """Those of the catalogue, in its order."""
+    entries = (EntryPoint(each.name, each.code, GROUP) for each in PROVIDERS.values())
+    providers = (_checked(_loaded(entry)) for entry in entries)
+    return tuple(each for each in providers if issubclass(each, HttpProvider))
+
+
+@functools.cache
 def installed() -> tuple[Plugin, ...]:
-    """Those of all packages that are installed; SettingsError names every entry that is wrong."""
+    """Those of all other packages that are installed; SettingsError names every entry that is wrong."""
     return found(entry_points(group=GROUP))
 
 
@@ -178,13 +187,13 @@ def _check_windows(windows: object) -> None:
 
 def _agree(provider: type[Provider], others: Iterable[Plugin]) -> None:
     """Names are unique, also in what is stored; a vendor has one host, for it has one base URL."""
-    taken = {**dict.fromkeys((*PROVIDERS, "local"), "enricher")}
+    taken = dict.fromkeys((*PROVIDERS, LOCAL.name), "enricher")
     taken |= {other.provider.name: other.package for other in others}
     if provider.name in taken:
         raise _Wrong(f"the name {provider.name} is taken by the package {taken[provider.name]}")
     if not issubclass(provider, HttpProvider):
         return
-    hosts = {name: str(each.model_fields["base_url"].default) for name, each in VENDORS.items()}
+    hosts = {vendor.name: vendor.host for vendor in VENDORS.values()}
     hosts |= third_parties(others).hosts
     known = hosts.get(provider.vendor, provider.host)
     if provider.host.rstrip("/") != known.rstrip("/"):

@@ -1,21 +1,8 @@
-"""Which providers there are, and in which order they are asked.
+"""Which providers are asked, and in which order.
 
-The order is the waterfall within a kind, and also who wins where two know the same field. What is
-free comes first, so a vendor is only paid for what the local rules cannot know. Then whoever fills a
-missing field for the least money, misses included:
-
-    company   clearbit          knows the head count; a miss costs, but a key is a contract of old,
-                                paid for whether it is used or not
-              hunter_company    a credit, and nothing for a miss; has no head count, only its range
-              pdl_company       the same, with a head count; a free plan allows ten a minute
-              apollo_company    a credit, perhaps for a miss as well
-    person    hunter_person     a credit, and nothing for a miss; says by itself who objected
-              pdl_person        a credit, and nothing for a miss or a poor match
-              apollo_person     the same
-              clearbit_person   a miss costs as much as a hit, and for persons misses are many
-
-Then come those of other packages (`plugins.py`), except that rules which cost nothing go first.
-`ENRICHER_PROVIDER_ORDER` changes it, `ENRICHER_PROVIDERS_OFF` leaves some out, and
+The order of the built-in ones is the catalogue's (`enricher/catalogue.py`). The local rules come first, so a
+vendor is only paid for what they cannot know; then what other packages do for nothing, then the vendors, then
+those of other packages. `ENRICHER_PROVIDER_ORDER` changes it, `ENRICHER_PROVIDERS_OFF` leaves some out, and
 `ENRICHER_REQUIRED_FIELDS` says what the next one is asked for.
 """
 
@@ -24,29 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from enricher.providers import plugins
-from enricher.providers.apollo import ApolloCompany, ApolloPerson
 from enricher.providers.base import Access, Provider, Registered
-from enricher.providers.clearbit import ClearbitCompany, ClearbitPerson
 from enricher.providers.http import HttpProvider
-from enricher.providers.hunter import HunterCompany, HunterPerson, HunterVerifier
 from enricher.providers.local import Local
-from enricher.providers.pdl import PdlCompany, PdlPerson
 from enricher.providers.transport import Client
 from enricher.settings.vendors import ProviderSettings
-
-VENDORS_PROVIDERS: tuple[type[HttpProvider], ...] = (
-    ClearbitCompany,
-    HunterCompany,
-    PdlCompany,
-    ApolloCompany,
-    HunterPerson,
-    PdlPerson,
-    ApolloPerson,
-    ClearbitPerson,
-    HunterVerifier,
-)
-"""Every route we can ask, in the order in which they are asked within their kind.
-`setting_providers.PROVIDERS` names the same, and so do the entry points in `pyproject.toml`."""
 
 _EVERY = ProviderSettings(off=())
 
@@ -97,7 +66,7 @@ def _in_order(
     others: Sequence[type[Provider]], wishes: ProviderSettings
 ) -> Sequence[type[Provider]]:
     free = [each for each in others if each.is_free]
-    kinds = [*free, *VENDORS_PROVIDERS, *(each for each in others if not each.is_free)]
+    kinds = [*free, *plugins.built_in(), *(each for each in others if not each.is_free)]
     order = [*wishes.order, *(each.name for each in kinds)]
     return sorted(kinds, key=lambda each: order.index(each.name))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic_settings import DotEnvSettingsSource
 
+from enricher.catalogue import VENDORS
 from enricher.settings.types import Section
 
 MOST_BYTES = 256 * 1024
@@ -115,7 +116,7 @@ def _complaint(path: Path, error: Exception) -> str:
 # A name that begins like ours but is none of ours is an error: a mistyped budget is no budget. Names
 # that others use too (`MONGODB_...`) are one when they stand for a setting that is not given.
 
-OUR_PREFIXES = ("ENRICHER_", "CLEARBIT_", "HUNTER_", "PDL_", "APOLLO_")
+OUR_PREFIXES = ("ENRICHER_", *(f"{vendor.upper()}_" for vendor in VENDORS))
 """Whatever begins with one of these is meant for us, so an unknown one is a mistake."""
 
 _KEY = "API_KEY"

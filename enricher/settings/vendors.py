@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, create_model
 from pydantic_settings import NoDecode
 
+from enricher import catalogue
 from enricher.answer import Kind
 from enricher.fields import FIELDS
 from enricher.settings.types import MOST_CALLS, Key, Section, Strings, Url, setting
@@ -27,90 +28,60 @@ class VendorSettings(Section):
     monthly_budget: int | None
 
 
-def _vendor_key(vendor: str) -> Any:
-    sentence = f"Key for {vendor}; without it {vendor} is not asked."
+def _vendor_key(vendor: str, title: str) -> Any:
+    sentence = f"Key for {title}; without it {title} is not asked."
     return setting(f"{vendor.upper()}_API_KEY", None, sentence)
 
 
-def _vendor_url(vendor: str, default: str) -> Any:
-    sentence = f"Scheme and host of all {vendor} routes; change it for a proxy or the simulator."
+def _vendor_url(vendor: str, title: str, default: str) -> Any:
+    sentence = f"Scheme and host of all {title} routes; change it for a proxy or the simulator."
     return setting(f"{vendor.upper()}_BASE_URL", default, sentence)
 
 
-def _vendor_rate(vendor: str, default: int | None, more: str = "") -> Any:
-    sentence = f"Calls to {vendor} in any minute, at most, by all processes together{more}."
+def _vendor_rate(vendor: str, title: str, default: int | None, counts: str) -> Any:
+    sentence = f"Calls to {title} in any minute, at most, by all processes together{counts}."
     return setting(f"{vendor.upper()}_RATE_LIMIT", default, sentence, ge=1, le=1_000_000)
 
 
-def _vendor_budget(vendor: str, period: str) -> Any:
+def _vendor_budget(vendor: str, title: str, period: str) -> Any:
     """`period` is day or month; in UTC, by the server's clock."""
     adverb = {"day": "DAILY", "month": "MONTHLY"}[period]
-    sentence = f"Calls that {vendor} may charge in a {period} (UTC), all processes together."
+    sentence = f"Calls that {title} may charge in a {period} (UTC), all processes together."
     return setting(f"{vendor.upper()}_{adverb}_BUDGET", None, sentence, ge=0, le=MOST_CALLS)
 
 
-class ClearbitSettings(VendorSettings):
-    key: Key = _vendor_key("Clearbit")
-    base_url: Url = _vendor_url("Clearbit", "https://company.clearbit.com")
-    per_minute: int | None = _vendor_rate("Clearbit", 600, ", for each of its hosts")
-    daily_budget: int | None = _vendor_budget("Clearbit", "day")
-    monthly_budget: int | None = _vendor_budget("Clearbit", "month")
-
-
-class HunterSettings(VendorSettings):
-    key: Key = _vendor_key("Hunter")
-    base_url: Url = _vendor_url("Hunter", "https://api.hunter.io")
-    per_minute: int | None = _vendor_rate(
-        "Hunter", 300, ", of the verifier; its company and person routes have 5/3 of it"
-    )
-    daily_budget: int | None = _vendor_budget("Hunter", "day")
-    monthly_budget: int | None = _vendor_budget("Hunter", "month")
-
-
-class PdlSettings(VendorSettings):
-    key: Key = _vendor_key("PDL")
-    base_url: Url = _vendor_url("PDL", "https://api.peopledatalabs.com")
-    per_minute: int | None = _vendor_rate("PDL", 10, ", on each route")
-    daily_budget: int | None = _vendor_budget("PDL", "day")
-    monthly_budget: int | None = _vendor_budget("PDL", "month")
-
-
-class ApolloSettings(VendorSettings):
-    key: Key = _vendor_key("Apollo")
-    base_url: Url = _vendor_url("Apollo", "https://api.apollo.io")
-    per_minute: int | None = _vendor_rate("Apollo", 50, ", on each route")
-    daily_budget: int | None = _vendor_budget("Apollo", "day")
-    monthly_budget: int | None = _vendor_budget("Apollo", "month")
-
-
-VENDORS: Mapping[str, type[VendorSettings]] = {
-    "clearbit": ClearbitSettings,
-    "hunter": HunterSettings,
-    "pdl": PdlSettings,
-    "apollo": ApolloSettings,
-}
-
-
-def vendor_settings(vendor: str, host: str) -> type[VendorSettings]:
-    """The same five for the vendor of another package, under its own name."""
+def vendor_settings(
+    vendor: str, host: str, title: str = "", per_minute: int | None = None, counts: str = ""
+) -> type[VendorSettings]:
+    """The five for one vendor, under its name. `counts`: what its limit counts."""
+    title = title or vendor
     return create_model(
         f"{vendor.title()}Settings",
         __base__=VendorSettings,
-        key=(Key, _vendor_key(vendor)),
-        base_url=(Url, _vendor_url(vendor, host)),
-        per_minute=(int | None, _vendor_rate(vendor, None, ", on each route")),
-        daily_budget=(int | None, _vendor_budget(vendor, "day")),
-        monthly_budget=(int | None, _vendor_budget(vendor, "month")),
+        key=(Key, _vendor_key(vendor, title)),
+        base_url=(Url, _vendor_url(vendor, title, host)),
+        per_minute=(
+            int | None,
+            _vendor_rate(vendor, title, per_minute, counts or ", on each route"),
+        ),
+        daily_budget=(int | None, _vendor_budget(vendor, title, "day")),
+        monthly_budget=(int | None, _vendor_budget(vendor, title, "month")),
     )
+
+
+VENDORS: Mapping[str, type[VendorSettings]] = {
+    each.name: vendor_settings(
+        each.name, each.host, each.title, each.per_minute, each.per_minute_of
+    )
+    for each in catalogue.VENDORS.values()
+}
 
 
 # What can be set about the providers together: who is asked, in which order, and for what.
 
-PROVIDERS = (
-    *("clearbit", "hunter_company", "pdl_company", "apollo_company"),
-    *("hunter_person", "pdl_person", "apollo_person", "clearbit_person", "hunter"),
-)
-"""Names of all providers that have a key, in their default order (`providers/registry.py`)."""
+PROVIDERS = tuple(catalogue.PROVIDERS)
+"""Names of all providers that have a key, in their default order."""
+_OFF = tuple(each.name for each in catalogue.PROVIDERS.values() if not each.is_on)
 _EXAMPLE = '{"company": ["name", "industry"]}'
 
 
@@ -181,7 +152,7 @@ class ProviderSettings(Section):
     )
     off: Providers = setting(
         "ENRICHER_PROVIDERS_OFF",
-        ("clearbit_person",),
+        _OFF,
         "Providers that are not asked although there is a key for them.",
     )
     required: Required = setting(

@@ -14,6 +14,7 @@ import math
 from functools import partial
 
 from enricher.answer import Reply
+from enricher.catalogue import PROVIDERS
 from enricher.simulator import facts
 from enricher.simulator.facts import Company, Person
 from enricher.simulator.faults import Faults
@@ -27,6 +28,7 @@ from enricher.simulator.vendor import (
     Route,
     Terms,
     Vendor,
+    asked_by,
     bearer,
     wait_of,
 )
@@ -144,7 +146,8 @@ def _foreign_contact() -> Record:
     }
 
 
-COMPANY, PERSON, HEALTH = "organizations/enrich", "people/match", "auth/health"
+COMPANY, PERSON = (PROVIDERS[name].route for name in ("apollo_company", "apollo_person"))
+HEALTH = "auth/health"
 OK = 200
 NOBODY = (b"", b"{}", b'{"person":null}')
 SHAPES = ("missing", "null", "nothing")
@@ -165,10 +168,8 @@ class Apollo(Vendor):
     def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
         super().__init__(terms, journal, faults)
         self.routes = {
-            f"/api/v1/{COMPANY}": Route(COMPANY, self._company, "domain", f"apollo/{COMPANY}"),
-            f"/api/v1/{PERSON}": Route(
-                PERSON, self._person, "email", f"apollo/{PERSON}", ("POST",)
-            ),
+            **asked_by("apollo_company", self._company, "domain"),
+            **asked_by("apollo_person", self._person, "email", "POST"),
             f"/v1/{HEALTH}": Route(HEALTH, self._health),
         }
         self.answers = {

@@ -12,6 +12,7 @@ import math
 import time
 
 from enricher.answer import Reply
+from enricher.catalogue import PROVIDERS
 from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
 from enricher.simulator.people import person
@@ -22,9 +23,9 @@ from enricher.simulator.vendor import (
     JSON_TYPE,
     Answer,
     Call,
-    Route,
     Terms,
     Vendor,
+    asked_by,
     basic_user,
     bearer,
     wait_of,
@@ -33,6 +34,7 @@ from enricher.simulator.vendor import (
 API_VERSION = "2019-12-19"
 CHARGED = frozenset((200, 201, 202))
 NOT_FOUND = 404
+PERSON = PROVIDERS["clearbit_person"].route
 
 
 class Clearbit(Vendor):
@@ -43,10 +45,8 @@ class Clearbit(Vendor):
     def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
         super().__init__(terms, journal, faults)
         self.routes = {
-            "/v2/companies/find": Route(
-                "companies/find", self._company, "domain", "clearbit/company"
-            ),
-            "/v2/people/find": Route("people/find", self._person, "email", "clearbit/person"),
+            **asked_by("clearbit", self._company, "domain"),
+            **asked_by("clearbit_person", self._person, "email"),
         }
         self.answers = {
             "throttled": _throttled,
@@ -76,7 +76,7 @@ class Clearbit(Vendor):
 
     def refuse_parameters(self, call: Call) -> Reply | None:
         question = call.entry.question
-        is_person = call.entry.route == "people/find"
+        is_person = call.entry.route == PERSON
         if (ADDRESS if is_person else DOMAIN).fullmatch(question):
             return None
         return self.answers["wrong_params"](call)
@@ -113,7 +113,7 @@ def _wrong_params(status: int) -> Answer:
     """The reference names 400 and 422 for the same; the hosts were seen to send 422."""
 
     def say(call: Call) -> Reply:
-        what = "Email" if call.entry.route == "people/find" else "Domain"
+        what = "Email" if call.entry.route == PERSON else "Domain"
         problem = f"{what} is invalid" if call.entry.question else f"{what} is required"
         return _say(call, status, _error_body("params_invalid", problem))
 

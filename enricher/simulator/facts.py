@@ -103,7 +103,7 @@ def company(seed: int, domain: str) -> Company:
 
 
 def person(seed: int, email: str) -> Person:
-    """ "moved" and "stranger" in the address tell their story; see `stories.py`."""
+    """ "moved" and "stranger" in the address tell their story; see `faults.py`."""
     chance = Random(f"{seed} person {email}")
     domain, is_stranger = email.rpartition("@")[2], "stranger" in email
     title, role, level = chance.choice(_JOBS)

@@ -1,7 +1,7 @@
 """What can go wrong at a vendor, as data: plain values that travel as JSON.
 
 A fault is picked by vendor, route and question, for the first `times` calls or for good, and may be
-left to chance (see `stories.py` for which one is due).
+left to chance. Which one is due, and the stories that words in a question tell, stand below.
 
     kind             fields            what the client sees
     throttled        dialect, seconds  the vendor's rate limit; room comes free after `seconds` (1);
@@ -51,7 +51,8 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from enricher.answer import Reply
+from enricher.answer import Kind, Reply
+from enricher.catalogue import PROVIDERS
 
 PAGE = b"<!DOCTYPE html><html><body><h1>503 Service Unavailable</h1>nginx</body></html>"
 HTML_TYPE = "text/html; charset=utf-8"
@@ -287,10 +288,7 @@ class Injection:
 #     stranger    the record is somebody else's, at PDL and Apollo
 
 _COMPANY_ROUTES = {
-    "clearbit": "companies/find",
-    "hunter": "companies/find",
-    "pdl": "company/enrich",
-    "apollo": "organizations/enrich",
+    each.vendor: each.route for each in PROVIDERS.values() if each.kind is Kind.COMPANY
 }
 """In the order in which the daemon asks."""
 
@@ -314,8 +312,10 @@ STORIES: Mapping[str, tuple[Fault, ...]] = {
             _story("unknown", "unknown_record", vendor=each)
             for each in ("clearbit", "pdl", "apollo")
         ),
-        _story("unknown", "unknown_record", vendor="hunter", route="companies/find"),
-        _story("unknown", "unknown_record", vendor="hunter", route="people/find"),
+        *(
+            _story("unknown", "unknown_record", vendor="hunter", route=PROVIDERS[each].route)
+            for each in ("hunter_company", "hunter_person")
+        ),
     ),
     "flaky": (_story("flaky", "server_error", 2),),
     "throttled": (
@@ -330,7 +330,9 @@ STORIES: Mapping[str, tuple[Fault, ...]] = {
     "outage": (_story("outage", "server_error"),),
     "claimed": (_story("claimed", "claimed_email"),),
     "smtpfail": (_story("smtpfail", "smtp_failed", 1),),
-    "shaky": (_story("shaky", "server_error", 5, vendor="hunter", route="email-verifier"),),
+    "shaky": (
+        _story("shaky", "server_error", 5, vendor="hunter", route=PROVIDERS["hunter"].route),
+    ),
     "blackout": (_story("blackout", "server_error", vendor="clearbit"),),
     "regional": _not_known("regional", "clearbit"),
     "obscure": _not_known("obscure", "clearbit", "hunter"),

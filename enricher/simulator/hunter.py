@@ -21,6 +21,7 @@ from random import Random
 from typing import Any
 
 from enricher.answer import Reply
+from enricher.catalogue import PROVIDERS
 from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
 from enricher.simulator.people import hunter_company_body, hunter_person_body
@@ -34,6 +35,7 @@ from enricher.simulator.vendor import (
     Route,
     Terms,
     Vendor,
+    asked_by,
     bearer,
     wait_of,
 )
@@ -83,7 +85,7 @@ def verification_body(seed: int, email: str) -> bytes:
 
 
 def verification(seed: int, email: str) -> Record:
-    """A Hunter verification with one of the six statuses; see the words in `stories.py`."""
+    """A Hunter verification with one of the six statuses; see the words in `faults.py`."""
     chance = Random(f"{seed}:{email}")
     status = _status(chance, email)
     return {
@@ -156,9 +158,9 @@ def _sources(chance: Random, email: str) -> list[Record]:
 
 
 TEST_KEY = "test-api-key"
-VERIFIER = "email-verifier"
-COMPANY = "companies/find"
-PERSON = "people/find"
+VERIFIER, COMPANY, PERSON = (
+    PROVIDERS[name].route for name in ("hunter", "hunter_company", "hunter_person")
+)
 _CHARGED = frozenset((VERIFIER, COMPANY, PERSON))
 _OF_VERIFIER = frozenset(("pending", "smtp_failed"))
 _OF_PERSONS = frozenset(("claimed_email", "invalid_email"))
@@ -181,22 +183,12 @@ class Hunter(Vendor):
             raise ValueError(f"Hunter's dialect is one of {', '.join(DIALECTS)}")
         throttle, quota = DIALECTS[terms.hunter_dialect]
         self.routes = {
-            f"/v2/{VERIFIER}": Route(VERIFIER, self._verification, "email", f"hunter/{VERIFIER}"),
-            f"/v2/{COMPANY}": Route(
-                COMPANY,
-                self._company,
-                "domain",
-                "hunter/enrichment",
-                price=2,
-                spares=_OF_VERIFIER | _OF_PERSONS,
+            **asked_by("hunter", self._verification, "email"),
+            **asked_by(
+                "hunter_company", self._company, "domain", spares=_OF_VERIFIER | _OF_PERSONS
             ),
-            f"/v2/{PERSON}": Route(
-                PERSON,
-                self._person,
-                "email",
-                "hunter/enrichment",
-                price=2,
-                spares=_OF_VERIFIER | {"invalid_domain"},
+            **asked_by(
+                "hunter_person", self._person, "email", spares=_OF_VERIFIER | {"invalid_domain"}
             ),
             "/v2/account": Route("account", self._account),
         }

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from enricher.answer import Reply
+from enricher.catalogue import PROVIDERS
 from enricher.simulator import facts
 from enricher.simulator.facts import Company, Person, Place
 from enricher.simulator.faults import Faults
@@ -30,6 +31,7 @@ from enricher.simulator.vendor import (
     Route,
     Terms,
     Vendor,
+    asked_by,
     wait_of,
 )
 
@@ -194,7 +196,7 @@ def _revenue(revenue: int | None) -> str | None:
     return next((label for most, label in _REVENUES if revenue <= most * _MILLION), "$50M-$100M")
 
 
-COMPANY, PERSON = "company/enrich", "person/enrich"
+COMPANY, PERSON = (PROVIDERS[name].route for name in ("pdl_company", "pdl_person"))
 OK = 200
 MINUTE = 60
 DEFAULT_LIKELIHOOD = 2
@@ -209,10 +211,9 @@ class PeopleDataLabs(Vendor):
 
     def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
         super().__init__(terms, journal, faults)
-        methods = ("GET", "HEAD", "POST")
         self.routes = {
-            f"/v5/{COMPANY}": Route(COMPANY, self._company, "website", f"pdl/{COMPANY}"),
-            f"/v5/{PERSON}": Route(PERSON, self._person, "email", f"pdl/{PERSON}", methods),
+            **asked_by("pdl_company", self._company, "website"),
+            **asked_by("pdl_person", self._person, "email", "GET", "HEAD", "POST"),
         }
         self.answers = {
             "throttled": self._error(429, "rate_limit_error", "Too many requests."),

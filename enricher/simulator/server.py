@@ -7,9 +7,9 @@
         assert simulator.journal.busiest_window("hunter", 60) <= 300
 
 Every vendor lives below its own prefix and answers its documented paths there. Magic words in domains
-and addresses tell stories without any set-up (`stories.py`), faults can be injected (`faults.py`), and
-every call is in the journal (`journal.py`); from another process all of that goes over `/_simulator/`
-(`control.py`). What a vendor decides it decides at the arrival: latency comes after judgement, charge
+and addresses tell stories without any set-up, faults can be injected (both: `faults.py`), and
+every call is in the journal (`journal.py`); from another process all of that goes over `/_simulator/`.
+What a vendor decides it decides at the arrival: latency comes after judgement, charge
 and journal, as it does when a client hangs up on a vendor that has already done the work.
 """
 
@@ -26,6 +26,7 @@ from typing import Any, Self
 import typer
 from aiohttp import web
 
+from enricher import catalogue
 from enricher.errors import SettingsError
 from enricher.process import signals
 from enricher.simulator.apollo import Apollo
@@ -251,8 +252,6 @@ class Simulator:
 
 KEY = "simulated"
 """Any key is good here that does not begin with "wrong"."""
-BY_PLAN, PAID_PLAN = ("pdl", "apollo"), "1000"
-"""The key is one of a paid plan, and the daemon's defaults are for free ones."""
 
 
 async def serve(host: str, port: int, *, seed: int, latency: float, jitter: float) -> None:
@@ -287,7 +286,9 @@ def variables_for(simulator: Simulator, *vendors: str) -> dict[str, str]:
     for vendor in vendors or simulator.base_urls:
         name, url = vendor.upper(), simulator.base_urls[vendor]
         found |= {f"{name}_BASE_URL": url, f"{name}_API_KEY": KEY}
-        found |= {f"{name}_RATE_LIMIT": PAID_PLAN} if vendor in BY_PLAN else {}
+        # The key is one of a paid plan, and the daemon's defaults are for free ones.
+        paid = catalogue.VENDORS[vendor].paid_per_minute
+        found |= {f"{name}_RATE_LIMIT": str(paid)} if paid else {}
     return found
 
 

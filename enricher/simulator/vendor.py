@@ -29,10 +29,11 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from enricher.answer import Reply
+from enricher.catalogue import PROVIDERS, Window, of_vendor
 from enricher.simulator.faults import DEFAULT_SIZE, Faults, Injection
 from enricher.simulator.journal import Entry, Journal
 from enricher.simulator.records import encode
-from enricher.simulator.windows import VENDOR_WINDOWS, SlidingLog, Verdict
+from enricher.simulator.windows import VENDOR_WINDOWS, SlidingLog, Verdict, scope_of
 
 JSON_TYPE = "application/json; charset=utf-8"
 DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?\.)+[a-z][a-z0-9-]+")
@@ -85,6 +86,28 @@ class Route:
     """What a charged call costs, in the vendor's smallest unit (Hunter: half a credit)."""
     spares: frozenset[str] = frozenset()
     """Words of the vendor's code book that this route never says."""
+
+
+def asked_by(
+    provider: str,
+    answer: Answer,
+    parameter: str,
+    *methods: str,
+    spares: frozenset[str] = frozenset(),
+) -> dict[str, Route]:
+    """The route that this provider asks, under its path, as the catalogue has both."""
+    listing = PROVIDERS[provider]
+    unit = min(each.credits for each in of_vendor(listing.vendor))
+    route = Route(
+        listing.route,
+        answer,
+        parameter,
+        scope_of(listing),
+        methods or ("GET",),
+        price=round(listing.credits / unit),
+        spares=spares,
+    )
+    return {listing.path: route}
 
 
 class Vendor(ABC):
@@ -196,11 +219,13 @@ class Vendor(ABC):
             log = self._logs[scope] = SlidingLog(self._windows_of(scope))
         return log
 
-    def _windows_of(self, scope: str) -> Sequence[Sequence[float]]:
+    def _windows_of(self, scope: str) -> Sequence[Window]:
         if not scope:
             return ()
-        told = self.terms.windows
-        return told.get(scope, told.get(self.name, VENDOR_WINDOWS.get(scope, ())))
+        told = self.terms.windows.get(scope, self.terms.windows.get(self.name))
+        if told is None:
+            return VENDOR_WINDOWS.get(scope, ())
+        return [Window(int(calls), float(seconds)) for calls, seconds in told]
 
     def key_state(self, key: str | None) -> str:
         """ "ok", "wrong" or "none": all that is kept of a key."""

@@ -8,36 +8,31 @@ simulated latency, so a slow answer can hide nothing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from enricher.catalogue import PROVIDERS, VENDORS, ProviderListing, Window
 
 
-class Window(NamedTuple):
-    """At most `calls` arrivals in any span of `seconds` (half-open: the far edge is out again)."""
+def scope_of(listing: ProviderListing) -> str:
+    """Routes of one scope share their windows. Of Clearbit's two hosts each has its own."""
+    shared = listing.bucket.removeprefix(f"{listing.vendor}_")
+    return f"{listing.vendor}/{shared or listing.route}"
 
-    calls: int
-    seconds: float
+
+def _documented() -> Iterator[tuple[str, tuple[Window, ...]]]:
+    """By plan, where the vendor has a free one: a key that begins with "free" is on it."""
+    for listing in PROVIDERS.values():
+        scope, paid = scope_of(listing), VENDORS[listing.vendor].paid_per_minute
+        if paid is None:
+            yield scope, listing.windows
+        else:
+            yield scope, (Window(paid, 60),)
+            yield f"{scope}/free", listing.windows
 
 
-_APOLLO_FREE = (Window(50, 60.0), Window(200, 3600.0), Window(600, 86_400.0))
-VENDOR_WINDOWS: Mapping[str, tuple[Window, ...]] = {
-    # One limit for each API host of the vendor.
-    "clearbit/company": (Window(600, 60.0),),
-    "clearbit/person": (Window(600, 60.0),),
-    "hunter/email-verifier": (Window(10, 1.0), Window(300, 60.0)),
-    "hunter/enrichment": (Window(15, 1.0), Window(500, 60.0)),
-    # By plan: a key that begins with "free" is on the free one.
-    "pdl/company/enrich": (Window(1_000, 60.0),),
-    "pdl/company/enrich/free": (Window(10, 60.0),),
-    "pdl/person/enrich": (Window(1_000, 60.0),),
-    "pdl/person/enrich/free": (Window(100, 60.0),),
-    "apollo/organizations/enrich": (Window(1_000, 60.0),),
-    "apollo/organizations/enrich/free": _APOLLO_FREE,
-    "apollo/people/match": (Window(1_000, 60.0),),
-    "apollo/people/match/free": _APOLLO_FREE,
-}
-"""What the vendors document, by scope: routes of one scope share its windows."""
+VENDOR_WINDOWS: Mapping[str, tuple[Window, ...]] = dict(_documented())
+"""What the vendors document, by scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +51,8 @@ class Verdict:
 class SlidingLog:
     """All windows of one scope. Refused calls take no room, or a hammering client never recovers."""
 
-    def __init__(self, windows: Iterable[Sequence[float]]) -> None:
-        self.windows = tuple(Window(int(calls), float(seconds)) for calls, seconds in windows)
+    def __init__(self, windows: Iterable[Window]) -> None:
+        self.windows = tuple(windows)
         self._logs: tuple[deque[float], ...] = tuple(deque() for _ in self.windows)
 
     def judge(self, now: float) -> Verdict | None:

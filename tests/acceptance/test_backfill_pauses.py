@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 from datetime import timedelta
 
+from enricher.catalogue import Window
 from enricher.errors import ExitCode
 from enricher.lead import Document
 from enricher.limits.bucket import Bucket
-from enricher.providers.base import Window
 from tests.processes import Daemon
 from tests.rig import Rig, address, domain
 from tests.waiting import eventually

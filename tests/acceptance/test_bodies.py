@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random
 
 from enricher.lead import Document
-from enricher.providers.registry import VENDORS_PROVIDERS
+from enricher.providers.plugins import built_in
 from tests.bodies import body_of, route_of
 from tests.rig import Rig
 from tests.soundness import faults_in
@@ -49,7 +49,7 @@ def _lead(seed: int) -> Document:
 
 
 def _say_anything(rig: Rig, seed: int) -> None:
-    for kind in VENDORS_PROVIDERS:
+    for kind in built_in():
         body = body_of(kind, Random(f"{kind.name} {seed}"), seed)
         rig.simulator.inject(
             "status",
@@ -70,6 +70,6 @@ def _wrong_with(lead: Document) -> list[str]:
         *faults_in(data),
         *(["an internal error"] if "internal error" in error or "not be written" in error else []),
         *([f"places: {placed}"] if len(placed) != len(set(placed)) else []),
-        *({kind.name for kind in VENDORS_PROVIDERS} - set(placed)),
+        *({kind.name for kind in built_in()} - set(placed)),
         *([lead["enrichment_status"]] if lead["enrichment_status"] == "retrying" else []),
     ]

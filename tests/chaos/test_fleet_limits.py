@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
+from enricher.catalogue import Window
 from enricher.limits.pace import SLACK
 from enricher.mongo import server
-from enricher.providers.base import Window
 from tests.integration.callers import most_within, processes
 
 pytestmark = [pytest.mark.money, pytest.mark.timeout(180)]

@@ -30,7 +30,6 @@ from tests.rig import Rig, open_rig
 from tests.waiting import eventually
 
 SCRAPE_SECONDS = 1
-VENDORS = ("clearbit", "hunter", "pdl", "apollo")
 _SETTINGS = {
     "ENRICHER_RETRY_DELAY_SECONDS": "2",
     "ENRICHER_PROVIDERS_OFF": "[]",

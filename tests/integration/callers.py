@@ -14,10 +14,10 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from enricher.catalogue import Window
 from enricher.limits.bucket import Bucket
 from enricher.limits.limiter import Limiter
 from enricher.mongo import server
-from enricher.providers.base import Window
 from tests.processes import bound_to_us
 
 

@@ -16,12 +16,12 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Held
+from enricher.catalogue import Window
 from enricher.lead import Document
 from enricher.limits.bucket import COLLECTION, HORIZON, MOST_SLOTS, Bucket, ServerClock
 from enricher.limits.limiter import Limiter, Slot
 from enricher.limits.pace import SLACK, paces
 from enricher.mongo import server
-from enricher.providers.base import Window
 from tests.cable import cable_to
 from tests.integration.callers import call, most_within, processes
 from tests.waiting import eventually

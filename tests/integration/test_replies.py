@@ -15,6 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from enricher.answer import Held
 from enricher.calls import ledger
 from enricher.calls.ledger import Begun, Budget, Usage
+from enricher.catalogue import Window
 from enricher.commands.backfill_runs import Backfills
 from enricher.intake import checkpoints
 from enricher.intake.checkpoints import Checkpoints
@@ -25,7 +26,6 @@ from enricher.mongo import DatabaseTrouble, secret
 from enricher.mongo.secret import keyring
 from enricher.privacy.erasure import Erased, Erasure
 from enricher.privacy.objections import Objections
-from enricher.providers.base import Window
 from enricher.status import daemons
 from enricher.status.daemons import Daemons, Presence, Report
 from tests.integration.faults import Faults

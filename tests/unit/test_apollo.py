@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from enricher.answer import Answer, Held, NotFound, Query, Throttled, Unavailable
+from enricher.catalogue import Window
 from enricher.providers.apollo import ApolloCompany, ApolloPerson
-from enricher.providers.base import Window
 from enricher.providers.http import RATE_LIMITED
 from tests.unit.vendor_case import DATE, KEY, UNREADABLE, interpret, provider, reply
 

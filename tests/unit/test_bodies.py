@@ -12,18 +12,18 @@ import pytest
 
 from enricher.answer import Answer, Found, NotFound, Reply, Unavailable
 from enricher.providers.http import HttpProvider
-from enricher.providers.registry import VENDORS_PROVIDERS
+from enricher.providers.plugins import built_in
 from enricher.values.merge import merge, metadata
 from enricher.values.score import completeness
 from tests.bodies import KNOWN, provider_of, query_of, replies
 from tests.soundness import faults_in
 
 BODIES = 100
-ORDER = tuple(each.name for each in VENDORS_PROVIDERS)
+ORDER = tuple(each.name for each in built_in())
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("kind", VENDORS_PROVIDERS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", built_in(), ids=lambda kind: kind.name)
 def test_any_body_becomes_an_answer_that_can_be_stored(kind: type[HttpProvider]) -> None:
     said = answers_to(kind, BODIES)
     assert said[Found] > BODIES / 10

@@ -24,7 +24,8 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.providers.base import Access, Window
+from enricher.catalogue import Window
+from enricher.providers.base import Access
 from enricher.providers.clearbit import API_VERSION, ClearbitCompany
 from enricher.providers.http import RATE_LIMITED
 from tests.mock_client import mock_client

@@ -20,7 +20,7 @@ from enricher.answer import (
 )
 from enricher.calls.gate import Asking, Gate, word_for
 from enricher.calls.retry import Retries
-from enricher.providers.base import Window
+from enricher.catalogue import Window
 from tests.observing import counted, events, logged
 from tests.scripted import Door, Scripted, company, in_turn, provider
 from tests.waiting import business, patience

@@ -25,7 +25,8 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.providers.base import Access, Window
+from enricher.catalogue import Window
+from enricher.providers.base import Access
 from enricher.providers.http import RATE_LIMITED
 from enricher.providers.hunter import (
     HunterVerifier,

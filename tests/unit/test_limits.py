@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.answer import Held
+from enricher.catalogue import Window
 from enricher.limits.limiter import Limiter
 from enricher.limits.pace import SLACK as FLEET_SLACK
 from enricher.limits.pace import paces
-from enricher.providers.base import Window
 from tests.integration.callers import most_within
 from tests.waiting import patience
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from enricher.answer import Answer, Found, Held, NotFound, Query, Throttled, Unavailable
-from enricher.providers.base import Window
+from enricher.catalogue import Window
 from enricher.providers.http import RATE_LIMITED
 from enricher.providers.pdl import PdlCompany, PdlPerson
 from tests.unit.vendor_case import DATE, KEY, UNREADABLE, interpret, provider, reply

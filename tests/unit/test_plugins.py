@@ -15,11 +15,12 @@ from pydantic import SecretStr
 
 import enricher
 from enricher import Answer, HttpProvider, Kind, NotFound, Provider, Query, Reply, Request, Window
+from enricher.catalogue import PROVIDERS
 from enricher.demo import stage
 from enricher.errors import SettingsError
 from enricher.providers.base import Access
-from enricher.providers.plugins import GROUP, found, third_parties
-from enricher.providers.registry import VENDORS_PROVIDERS, build
+from enricher.providers.plugins import GROUP, built_in, found, third_parties
+from enricher.providers.registry import build
 from enricher.settings.load import load
 from enricher.settings.vendors import ThirdParties, provider_settings
 from tests.mock_client import mock_client
@@ -136,8 +137,9 @@ def test_the_package_itself_loads_nothing_until_it_is_asked() -> None:
 def test_the_entry_points_in_the_project_are_the_providers_that_are_built_in() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = project["entry-points"][GROUP]
-    built_in = {each.name: f"{each.__module__}:{each.__name__}" for each in VENDORS_PROVIDERS}
-    assert list(declared.items()) == list(built_in.items())
+    classes = {each.name: f"{each.__module__}:{each.__name__}" for each in built_in()}
+    listed = {each.name: each.code for each in PROVIDERS.values()}
+    assert list(declared.items()) == list(classes.items()) == list(listed.items())
     assert found(entry(name, value) for name, value in declared.items()) == ()
 
 

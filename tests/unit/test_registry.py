@@ -5,8 +5,10 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from enricher.answer import Kind
-from enricher.providers.base import Access, Registered, Window
-from enricher.providers.registry import VENDORS_PROVIDERS, build
+from enricher.catalogue import Window
+from enricher.providers.base import Access, Registered
+from enricher.providers.plugins import built_in
+from enricher.providers.registry import build
 from enricher.settings.vendors import PROVIDERS, ProviderSettings
 from tests.mock_client import mock_client
 
@@ -74,7 +76,7 @@ async def test_the_limit_of_hunters_other_routes_keeps_its_proportion_to_the_ver
 
 
 def test_the_settings_know_the_providers_by_name_and_in_their_order() -> None:
-    assert tuple(each.name for each in VENDORS_PROVIDERS) == PROVIDERS
+    assert tuple(each.name for each in built_in()) == PROVIDERS
 
 
 async def _built(**wishes: object) -> Registered:

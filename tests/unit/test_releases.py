@@ -12,7 +12,7 @@ from pymongo.errors import AutoReconnect
 from enricher.answer import Held
 from enricher.calls.gate import Gate
 from enricher.calls.releases import Releases
-from enricher.providers.base import Window
+from enricher.catalogue import Window
 from tests.scripted import company, provider
 from tests.waiting import eventually
 

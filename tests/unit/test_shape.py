@@ -14,8 +14,8 @@ from enricher.providers.apollo import ApolloCompany
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.http import HttpProvider
+from enricher.providers.plugins import built_in
 from enricher.providers.reading import Drift, drift
-from enricher.providers.registry import VENDORS_PROVIDERS
 from enricher.providers.transport import open_client
 from enricher.simulator.server import Simulator
 from tests.mock_client import mock_client
@@ -25,7 +25,7 @@ from tests.unit.test_clearbit_record import RECORD
 SENDS = {"name": str, "metrics.employees": int, "tags": list, "is_ours": bool}
 FULL: dict[str, Any] = {"name": "Acme", "metrics": {"employees": 7}, "tags": [], "is_ours": False}
 QUERY = Query(email="pat@lemur.com", email_key="pat@lemur.com", company_domain="lemur.com")
-each_provider = pytest.mark.parametrize("kind", VENDORS_PROVIDERS, ids=lambda each: each.name)
+each_provider = pytest.mark.parametrize("kind", built_in(), ids=lambda each: each.name)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def _statuses(replies: list[httpx.Response]) -> list[int]:
 
 
 async def test_clearbits_hosts_have_a_limit_each() -> None:
-    windows = {"clearbit/company": [(1, 60)], "clearbit/person": [(1, 60)]}
+    windows = {"clearbit/companies/find": [(1, 60)], "clearbit/people/find": [(1, 60)]}
     async with client_of(Simulator(windows=windows)) as client:
         company = await client.get("/clearbit/v2/companies/find", domain="b-l.com")
         people = await client.statuses(CLEARBITS_PERSON, 2, email=ADA)

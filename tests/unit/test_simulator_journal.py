@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from enricher.catalogue import Window
 from enricher.simulator.journal import Journal
 from enricher.simulator.server import Simulator
 from enricher.simulator.windows import SlidingLog
@@ -22,7 +23,7 @@ async def ask() -> AsyncIterator[Client]:
 
 
 def test_a_window_lets_a_call_in_again_exactly_when_the_oldest_leaves() -> None:
-    log = SlidingLog([(2, 10)])
+    log = SlidingLog([Window(2, 10)])
     verdicts = [log.judge(now) for now in (0.0, 6.0, 9.99, 10.0, 15.9, 16.0)]
     assert [verdict is not None and verdict.admitted for verdict in verdicts] == [
         True,
@@ -35,7 +36,7 @@ def test_a_window_lets_a_call_in_again_exactly_when_the_oldest_leaves() -> None:
 
 
 def test_the_tightest_of_several_windows_decides() -> None:
-    log = SlidingLog([(2, 1), (3, 60)])
+    log = SlidingLog([Window(2, 1), Window(3, 60)])
     verdicts = [log.judge(now) for now in (0.0, 0.1, 0.2, 1.5, 3.0)]
     assert [verdict.admitted for verdict in verdicts if verdict] == [True, True, False, True, False]
     assert verdicts[-1] is not None

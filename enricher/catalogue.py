@@ -1,0 +1,264 @@
+"""PURE The providers that come with enricher: one table, from which everything else about them follows.
+
+A *vendor* sells data and has one key; a *provider* is one of its routes. What stands here is data: which
+route, how fast it may be asked, what it charges for, which fields make it worth asking. What to ask and
+what a reply means is code, one file a vendor in `enricher/providers`; each class takes its data from here
+(`providers/base.py`). Settings, the simulator, the entry points of the package and the tables of
+the documents are made from it, or checked against it.
+
+A provider of another package is in no table: its class says the same things itself.
+
+The order is the waterfall within a kind, and also decides who wins where two know the same field. It goes
+by the price of a missing field, misses included:
+
+    company   clearbit          returns the head count; a miss costs, but its keys are legacy contracts,
+                                paid for whether they are used or not
+              hunter_company    a credit, and nothing for a miss; no head count, only its range
+              pdl_company       the same, with a head count; a free plan allows ten a minute
+              apollo_company    a credit, perhaps for a miss as well
+    person    hunter_person     a credit, and nothing for a miss; says by itself who objected
+              pdl_person        a credit, and nothing for a miss or a poor match
+              apollo_person     the same
+              clearbit_person   a miss costs as much as a hit, and for persons misses are many
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from enricher.answer import Kind
+
+_OK = frozenset({200})
+_VERSION = re.compile(r"^/(api/)?v\d+/")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `calls` calls in any `seconds` seconds, as the vendor documents its limit."""
+
+    calls: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VendorListing:
+    """Who is paid. The five settings of a vendor begin with its name in capitals."""
+
+    name: str
+    title: str
+    """As the settings call it."""
+    company: str
+    """As the documents call it."""
+    host: str
+    per_minute: int
+    """Default of its rate limit."""
+    per_minute_of: str
+    """What that limit counts, as the end of a sentence."""
+    paid_per_minute: int | None = None
+    """What a paid plan allows, where `per_minute` is the limit of a free one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderListing:
+    """One provider: everything about it that is no code."""
+
+    name: str
+    vendor: str
+    kind: Kind
+    code: str
+    """Module and class, as an entry point names them."""
+    costs: str
+    """What a call costs, as the documents say it."""
+    path: str = ""
+    """Of the route, below the host."""
+    host: str = ""
+    """Where it is not the vendor's."""
+    windows: tuple[Window, ...] = ()
+    bucket: str = ""
+    """Providers of the same bucket share their windows; empty: it has its own."""
+    charges: frozenset[int] = _OK
+    """Status codes that the vendor charges for."""
+    credits: float = 1.0
+    """What one charged call costs, in the vendor's own unit."""
+    required: frozenset[str] = frozenset()
+    """Fields of its section whose absence makes it worth asking."""
+    lacks: frozenset[str] = frozenset()
+    """Fields of its section that it never knows."""
+    is_on: bool = True
+    """Whether it is asked when there is a key and nobody said anything else."""
+    remark: str = ""
+    """What the documents add to the route."""
+
+    @property
+    def route(self) -> str:
+        """The path without its version."""
+        return _VERSION.sub("", self.path)
+
+
+_VENDORS = (
+    VendorListing(
+        name="clearbit",
+        title="Clearbit",
+        company="Clearbit",
+        host="https://company.clearbit.com",
+        per_minute=600,
+        per_minute_of=", for each of its hosts",
+    ),
+    VendorListing(
+        name="hunter",
+        title="Hunter",
+        company="Hunter",
+        host="https://api.hunter.io",
+        per_minute=300,
+        per_minute_of=", of the verifier; its company and person routes have 5/3 of it",
+    ),
+    VendorListing(
+        name="pdl",
+        title="PDL",
+        company="People Data Labs",
+        host="https://api.peopledatalabs.com",
+        per_minute=10,
+        per_minute_of=", on each route",
+        paid_per_minute=1000,
+    ),
+    VendorListing(
+        name="apollo",
+        title="Apollo",
+        company="Apollo",
+        host="https://api.apollo.io",
+        per_minute=50,
+        per_minute_of=", on each route",
+        paid_per_minute=1000,
+    ),
+)
+VENDORS: Mapping[str, VendorListing] = {each.name: each for each in _VENDORS}
+
+_COMPANY = frozenset({"name", "industry", "employee_count"})
+_PERSON = frozenset({"full_name", "job_title"})
+_CLEARBIT_CHARGES = frozenset({200, 201, 202, 404})
+_CLEARBIT_WINDOWS = (Window(calls=600, seconds=60),)
+_HUNTER_ENRICHMENT = (Window(calls=15, seconds=1), Window(calls=500, seconds=60))
+_APOLLO_FREE = (Window(50, 60), Window(200, 3600), Window(600, 86_400))
+
+_PROVIDERS = (
+    ProviderListing(
+        name="clearbit",
+        vendor="clearbit",
+        kind=Kind.COMPANY,
+        code="enricher.providers.clearbit:ClearbitCompany",
+        path="/v2/companies/find",
+        remark=" (closed to new customers; for those who have a key)",
+        windows=_CLEARBIT_WINDOWS,
+        charges=_CLEARBIT_CHARGES,
+        costs="1, a miss like a hit",
+        required=_COMPANY,
+    ),
+    ProviderListing(
+        name="hunter_company",
+        vendor="hunter",
+        kind=Kind.COMPANY,
+        code="enricher.providers.hunter:HunterCompany",
+        path="/v2/companies/find",
+        remark=": Clearbit's fields, with a range for the head count",
+        windows=_HUNTER_ENRICHMENT,
+        bucket="hunter_enrichment",
+        costs="1; nothing for a miss",
+        required=frozenset({"name", "industry", "employee_range"}),
+        lacks=frozenset({"employee_count", "clearbit_id"}),
+    ),
+    ProviderListing(
+        name="pdl_company",
+        vendor="pdl",
+        kind=Kind.COMPANY,
+        code="enricher.providers.pdl:PdlCompany",
+        path="/v5/company/enrich",
+        windows=(Window(calls=10, seconds=60),),
+        costs="1; nothing for a miss or a poor match",
+        required=_COMPANY,
+    ),
+    ProviderListing(
+        name="apollo_company",
+        vendor="apollo",
+        kind=Kind.COMPANY,
+        code="enricher.providers.apollo:ApolloCompany",
+        path="/api/v1/organizations/enrich",
+        windows=_APOLLO_FREE,
+        costs="1, a miss perhaps too",
+        required=_COMPANY,
+    ),
+    ProviderListing(
+        name="hunter_person",
+        vendor="hunter",
+        kind=Kind.PERSON,
+        code="enricher.providers.hunter:HunterPerson",
+        path="/v2/people/find",
+        windows=_HUNTER_ENRICHMENT,
+        bucket="hunter_enrichment",
+        costs="1; nothing for a miss",
+        required=_PERSON,
+    ),
+    ProviderListing(
+        name="pdl_person",
+        vendor="pdl",
+        kind=Kind.PERSON,
+        code="enricher.providers.pdl:PdlPerson",
+        path="/v5/person/enrich",
+        windows=(Window(calls=100, seconds=60),),
+        costs="1; nothing for a miss or a poor match",
+        required=_PERSON,
+    ),
+    ProviderListing(
+        name="apollo_person",
+        vendor="apollo",
+        kind=Kind.PERSON,
+        code="enricher.providers.apollo:ApolloPerson",
+        path="/api/v1/people/match",
+        windows=_APOLLO_FREE,
+        costs="1; nothing for a miss",
+        required=_PERSON,
+    ),
+    ProviderListing(
+        name="clearbit_person",
+        vendor="clearbit",
+        kind=Kind.PERSON,
+        code="enricher.providers.clearbit:ClearbitPerson",
+        host="https://person.clearbit.com",
+        path="/v2/people/find",
+        remark="; off unless you turn it on",
+        windows=_CLEARBIT_WINDOWS,
+        charges=_CLEARBIT_CHARGES,
+        costs="1, a miss like a hit",
+        required=_PERSON,
+        is_on=False,
+    ),
+    ProviderListing(
+        name="hunter",
+        vendor="hunter",
+        kind=Kind.EMAIL,
+        code="enricher.providers.hunter:HunterVerifier",
+        path="/v2/email-verifier",
+        windows=(Window(calls=10, seconds=1), Window(calls=300, seconds=60)),
+        costs="½ for a verdict",
+        credits=0.5,
+        required=frozenset({"status"}),
+    ),
+)
+PROVIDERS: Mapping[str, ProviderListing] = {each.name: each for each in _PROVIDERS}
+"""Every route that can be asked, in the order in which they are asked within their kind."""
+
+LOCAL = ProviderListing(
+    name="local",
+    vendor="local",
+    kind=Kind.EMAIL,
+    code="enricher.providers.local:Local",
+    remark="syntax, lists of disposable and free-mail domains; the DNS, if you turn that on",
+    costs="nothing; no key either",
+)
+"""The rules that ask nobody. They are always there, and always first."""
+
+
+def of_vendor(vendor: str) -> tuple[ProviderListing, ...]:
+    """Its providers, in the order of the table."""
+    return tuple(each for each in PROVIDERS.values() if each.vendor == vendor)
