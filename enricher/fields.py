@@ -1,34 +1,129 @@
-"""PURE The names of the fields in `enriched_data`, by kind: the contract that readers know.
+"""PURE The fields of `enriched_data`, and the type of each: the one table, by kind.
 
-Where an operator or a provider names a field, the name is checked against these: a mistyped one
-would be missing for ever, and every vendor would be asked, and paid, for it.
+Everything that names fields follows from it or is compared with it by a test: how a vendor's value is
+read (`values/types.py`), the JSON Schema and the tables of the documents, what an operator or a
+provider may require. A mistyped name there would be missing for ever, and every vendor would be asked,
+and paid, for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from enricher.answer import Kind
 
-FIELDS: Mapping[Kind, frozenset[str]] = {
-    Kind.COMPANY: frozenset(
-        """
-        name domain logo_url description founded_year location timezone employee_count
-        employee_range annual_revenue estimated_annual_revenue raised alexa_rank sector
-        industry_group industry sub_industry tags tech_stack linkedin_handle twitter_handle
-        twitter_followers facebook_handle crunchbase_handle phone company_type ticker city state
-        country country_code clearbit_id
-        """.split()
-    ),
-    Kind.PERSON: frozenset(
-        """
-        full_name first_name last_name job_title role seniority location timezone bio avatar_url
-        linkedin_handle twitter_handle github_handle
-        """.split()
-    ),
-    Kind.EMAIL: frozenset(
-        """
-        status result score is_disposable is_webmail is_gibberish mx_records smtp_check accept_all
-        """.split()
-    ),
+
+class ValueType(StrEnum):
+    """What a field holds."""
+
+    TEXT = "text"
+    PROSE = "long text"
+    TEXTS = "list of texts"
+    WORD = "one of the vendor's own words"
+    COUNT = "whole number above 0"
+    YEAR = "year"
+    RANGE = "range, as text"
+    ESTIMATE = "amount or range, as text"
+    FLAG = "true or false"
+    SCORE = "number from 0 to 100"
+    URL = "web address"
+    LOGO = "web address of an image that is still there"
+    DOMAIN = "domain"
+    PHONE = "telephone number"
+    COUNTRY = "country, by its English name"
+    COUNTRY_CODE = "country, by its two letters"
+    HANDLE = "handle on the network in the field's name"
+
+
+_PROMISED: Mapping[Kind, Mapping[str, ValueType]] = {
+    Kind.COMPANY: {
+        "name": ValueType.TEXT,
+        "domain": ValueType.DOMAIN,
+        "logo_url": ValueType.LOGO,
+        "description": ValueType.PROSE,
+        "founded_year": ValueType.YEAR,
+        "location": ValueType.TEXT,
+        "timezone": ValueType.TEXT,
+        "employee_count": ValueType.COUNT,
+        "employee_range": ValueType.RANGE,
+        "annual_revenue": ValueType.COUNT,
+        "estimated_annual_revenue": ValueType.ESTIMATE,
+        "raised": ValueType.COUNT,
+        "alexa_rank": ValueType.COUNT,
+        "sector": ValueType.TEXT,
+        "industry_group": ValueType.TEXT,
+        "industry": ValueType.TEXT,
+        "sub_industry": ValueType.TEXT,
+        "tags": ValueType.TEXTS,
+        "tech_stack": ValueType.TEXTS,
+        "linkedin_handle": ValueType.HANDLE,
+        "twitter_handle": ValueType.HANDLE,
+        "twitter_followers": ValueType.COUNT,
+        "facebook_handle": ValueType.HANDLE,
+        "crunchbase_handle": ValueType.HANDLE,
+        "phone": ValueType.PHONE,
+        "company_type": ValueType.TEXT,
+        "ticker": ValueType.TEXT,
+        "city": ValueType.TEXT,
+        "state": ValueType.TEXT,
+        "country": ValueType.COUNTRY,
+        "country_code": ValueType.COUNTRY_CODE,
+        "clearbit_id": ValueType.TEXT,
+    },
+    Kind.PERSON: {
+        "full_name": ValueType.TEXT,
+        "first_name": ValueType.TEXT,
+        "last_name": ValueType.TEXT,
+        "job_title": ValueType.TEXT,
+        "role": ValueType.TEXT,
+        "seniority": ValueType.TEXT,
+        "location": ValueType.TEXT,
+        "timezone": ValueType.TEXT,
+        "bio": ValueType.PROSE,
+        "avatar_url": ValueType.URL,
+        "linkedin_handle": ValueType.HANDLE,
+        "twitter_handle": ValueType.HANDLE,
+        "github_handle": ValueType.HANDLE,
+    },
+    Kind.EMAIL: {
+        "status": ValueType.WORD,
+        "result": ValueType.WORD,
+        "score": ValueType.SCORE,
+        "is_disposable": ValueType.FLAG,
+        "is_webmail": ValueType.FLAG,
+        "is_gibberish": ValueType.FLAG,
+        "mx_records": ValueType.FLAG,
+        "smtp_check": ValueType.FLAG,
+        "accept_all": ValueType.FLAG,
+    },
 }
+_BESIDES: Mapping[Kind, Mapping[str, ValueType]] = {
+    Kind.COMPANY: {
+        "pdl_id": ValueType.TEXT,
+        "apollo_id": ValueType.TEXT,
+        "github_handle": ValueType.HANDLE,
+    },
+    Kind.PERSON: {
+        "pdl_id": ValueType.TEXT,
+        "apollo_id": ValueType.TEXT,
+        "phone": ValueType.PHONE,
+        "city": ValueType.TEXT,
+        "state": ValueType.TEXT,
+        "country": ValueType.COUNTRY,
+        "country_code": ValueType.COUNTRY_CODE,
+        "facebook_handle": ValueType.HANDLE,
+        "crunchbase_handle": ValueType.HANDLE,
+    },
+    Kind.EMAIL: {},
+}
+"""Typed as well, where a provider has them. Nobody can require them."""
+
+TYPES: Mapping[Kind, Mapping[str, ValueType]] = {
+    kind: {**_PROMISED[kind], **_BESIDES[kind]} for kind in Kind
+}
+"""Every field that has a type."""
+FIELDS: Mapping[Kind, frozenset[str]] = {kind: frozenset(_PROMISED[kind]) for kind in Kind}
+"""The names that readers know and that can be required."""
+SECTIONS = tuple(kind.section for kind in Kind)
+"""The keys of `enriched_data` that hold them."""

@@ -26,6 +26,7 @@ from enricher import catalogue
 from enricher.answer import Kind
 from enricher.catalogue import LOCAL, PROVIDERS, ProviderListing
 from enricher.cli import cli
+from enricher.fields import FIELDS, TYPES, ValueType
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
 from enricher.providers.plugins import built_in
@@ -35,7 +36,6 @@ from enricher.settings.vendors import VENDORS
 from enricher.telemetry import metrics, process_metrics
 from enricher.telemetry.events import EVENTS
 from enricher.telemetry.label_sets import MEANINGS
-from enricher.values import types
 
 ROOT = Path(__file__).parent.parent
 CODE = ROOT / "enricher"
@@ -59,6 +59,7 @@ def files() -> dict[Path, Callable[[], str]]:
     tables = {"settings": settings, "commands": commands, "series": series, "events": events}
     pages = {REFERENCE / f"{name}.md": make for name, make in tables.items()}
     pages[ROOT / "docs" / "providers.md"] = providers
+    pages[ROOT / "docs" / "contract.md"] = fields
     return {path: partial(_put, path, make) for path, make in pages.items()} | {SCHEMA: schema}
 
 
@@ -167,6 +168,28 @@ def _limit(kind: type[HttpProvider]) -> str:
     ]
     shared = f", with {_code(others)}" if others else ""
     return (f"{', '.join(most)} and {last}" if most else last) + shared
+
+
+# Fields
+
+
+def fields() -> str:
+    """Those of each section, in the order of the table; a list is marked."""
+    return _table(
+        ("section", "fields", "and where a provider has them"),
+        *(
+            (
+                f"`{kind.section}`",
+                _code(_marked(kind, name) for name in types if name in FIELDS[kind]),
+                _code(_marked(kind, name) for name in types if name not in FIELDS[kind]),
+            )
+            for kind, types in TYPES.items()
+        ),
+    )
+
+
+def _marked(kind: Kind, name: str) -> str:
+    return f"{name}[]" if TYPES[kind][name] is ValueType.TEXTS else name
 
 
 # Commands
@@ -324,12 +347,12 @@ TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
 NUMBER = {"type": ["number", "null"]}
 WHOLE = {"type": ["integer", "null"]}
 FLAG = {"type": ["boolean", "null"]}
-SHAPES: Mapping[types.FieldType, Mapping[str, Any]] = {
-    types.TEXTS: TEXTS,
-    types.COUNT: WHOLE,
-    types.YEAR: WHOLE,
-    types.FLAG: FLAG,
-    types.SCORE: NUMBER,
+SHAPES: Mapping[ValueType, Mapping[str, Any]] = {
+    ValueType.TEXTS: TEXTS,
+    ValueType.COUNT: WHOLE,
+    ValueType.YEAR: WHOLE,
+    ValueType.FLAG: FLAG,
+    ValueType.SCORE: NUMBER,
 }
 """All other types of fields are texts."""
 
@@ -337,7 +360,10 @@ SHAPES: Mapping[types.FieldType, Mapping[str, Any]] = {
 def schema() -> str:
     sections = {
         kind.section: _object(
-            {name: SHAPES.get(each, TEXT) for name, each in types.TYPES[kind.section].items()}
+            {
+                name: {**SHAPES.get(each, TEXT), "description": each.value}
+                for name, each in TYPES[kind].items()
+            }
         )
         for kind in Kind
     }

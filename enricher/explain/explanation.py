@@ -14,11 +14,12 @@ from typing import Any
 
 from enricher.answer import Kind
 from enricher.enrichment.conclude import FAILED, FOUND, NOT_FOUND
+from enricher.fields import SECTIONS
 from enricher.identity.identify import Identity, identify
 from enricher.identity.own_words import NO_WORDS, OwnWords
 from enricher.lead import Inputs, LeadId, Reason, Status
 from enricher.values.employer import MISMATCH, OF_THE_JOB
-from enricher.values.merge import LEAST_CONFIDENCE, METADATA, SECTIONS, flags_of
+from enricher.values.merge import LEAST_CONFIDENCE, METADATA, flags_of
 from enricher.values.score import TABLE, completeness
 from enricher.values.storable import mapping
 

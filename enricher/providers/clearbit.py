@@ -47,13 +47,13 @@ from enricher.providers.http import (
 from enricher.providers.person import RECORD_KEYS, SENDS, of_record, unfit_for_person
 from enricher.providers.reading import Sends
 from enricher.providers.transport import Client
+from enricher.values.types import DEAD_LOGO_HOSTS
 
 API_VERSION = "2019-12-19"
 """Clearbit's last dated version. Unsent, an account's own pinned version would decide the shape."""
 
 _NOT_FOUND = 404
 _REFUSED_QUESTION = (400, 422)
-_DEAD_LOGO_HOST = "logo.clearbit.com"
 
 _TEXTS = {
     "clearbit_id": ("id",),
@@ -129,7 +129,7 @@ def _count(key: str, *places: Any) -> int | None:
 
 def _logo(record: reading.Record) -> str | None:
     logo = reading.web_address(record, "logo")
-    return None if logo is None or reading.host_of(logo) == _DEAD_LOGO_HOST else logo
+    return None if logo is None or reading.host_of(logo) in DEAD_LOGO_HOSTS else logo
 
 
 class ClearbitRoute(HttpProvider):

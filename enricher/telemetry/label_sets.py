@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from enricher import fields
+
 ANSWERS = (
     "found", "not_found", "preparing", "throttled", "unavailable", "held", "objected",
 )  # fmt: skip
@@ -14,7 +16,7 @@ LOOPS = (
 PREPARATIONS = ("indexes", "history", "search")
 HTTP_REFUSALS = ("host", "malformed", "room")
 LEVELS = ("debug", "info", "warning", "error", "critical")
-SECTIONS = ("company_data", "person_data", "email_verification")
+SECTIONS = fields.SECTIONS
 HOLDS = ("key", "quota", "budget", "unreadable", "objections", "other")
 WAITS_FOR = (*HOLDS, "circuit", "limit")
 LANES = ("fresh", "backfill", "retry", "interrupted", "refresh")

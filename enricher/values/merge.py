@@ -31,14 +31,14 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from enricher.answer import FieldValues, Found, Kind
+from enricher.answer import FieldValues, Found
+from enricher.fields import SECTIONS
 from enricher.lead import SUBJECT, Subject
 from enricher.values.alternatives import THE_LEAD, alternatives
 from enricher.values.profiles import social_profiles
 from enricher.values.storable import is_blank, mapping
 from enricher.values.types import UNKNOWN, VERDICTS, confidence_of, says, type_of, typed
 
-SECTIONS = tuple(kind.section for kind in Kind)
 METADATA = "enrichment_metadata"
 SOCIAL = "social_profiles"
 BY_FIELD = ("provenance", "alternatives", "confidence")

@@ -1,6 +1,6 @@
-"""PURE The type of every field of `enriched_data`, and how a vendor's value becomes one.
+"""PURE How a vendor's value becomes one of the type that its field has (`enricher/fields.py`).
 
-One table: section -> field -> type. A type reads any object and gives the value as it is stored, or
+A type reads any object and gives the value as it is stored, or
 `None` when the object is no such value, so no provider, whoever wrote it, can put a dict where text
 belongs, or a text of ten megabytes anywhere. A type also says when two values mean the same: ranges
 by their ends, profiles by their address, countries by their code, texts without capitals.
@@ -17,10 +17,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from enricher import fields
 from enricher.answer import Kind
+from enricher.fields import ValueType
 from enricher.identity.sites import stated_host
 from enricher.values import amounts, countries
-from enricher.values.profiles import NETWORKS, handle_of, same_profile
+from enricher.values.profiles import handle_of, same_profile
 from enricher.values.storable import is_blank, many_lines, mapping, one_line, safe_name, storable
 
 COMPANY, PERSON, EMAIL = Kind.COMPANY.section, Kind.PERSON.section, Kind.EMAIL.section
@@ -179,72 +181,42 @@ def _nation(value: str) -> str:
     return countries.code_of(value) or _folded(value)
 
 
-TEXT = FieldType(_text, _folded)
-PROSE = FieldType(_prose, _folded)
-TEXTS = FieldType(_texts, _members)
-WORD = FieldType(_word)
-COUNT = FieldType(_count)
-YEAR = FieldType(_year)
-RANGE = FieldType(_range, _ends)
-ESTIMATE = FieldType(_estimate, _ends)
-FLAG = FieldType(_flag)
-SCORE = FieldType(_score)
-URL = FieldType(_url, _place)
-LOGO = FieldType(_logo, _place)
-DOMAIN = FieldType(_domain)
-PHONE = FieldType(_text, _digits)
-COUNTRY = FieldType(_country, _nation)
-COUNTRY_CODE = FieldType(_country_code)
 ANYTHING = FieldType(storable, repr)
 
+_TYPES: Mapping[ValueType, FieldType] = {
+    ValueType.TEXT: FieldType(_text, _folded),
+    ValueType.PROSE: FieldType(_prose, _folded),
+    ValueType.TEXTS: FieldType(_texts, _members),
+    ValueType.WORD: FieldType(_word),
+    ValueType.COUNT: FieldType(_count),
+    ValueType.YEAR: FieldType(_year),
+    ValueType.RANGE: FieldType(_range, _ends),
+    ValueType.ESTIMATE: FieldType(_estimate, _ends),
+    ValueType.FLAG: FieldType(_flag),
+    ValueType.SCORE: FieldType(_score),
+    ValueType.URL: FieldType(_url, _place),
+    ValueType.LOGO: FieldType(_logo, _place),
+    ValueType.DOMAIN: FieldType(_domain),
+    ValueType.PHONE: FieldType(_text, _digits),
+    ValueType.COUNTRY: FieldType(_country, _nation),
+    ValueType.COUNTRY_CODE: FieldType(_country_code),
+}
 
-def _types(types: Mapping[FieldType, str]) -> dict[str, FieldType]:
-    return {name: each for each, names in types.items() for name in names.split()}
 
+def _field(kind: Kind, name: str, each: ValueType) -> FieldType:
+    if each is not ValueType.HANDLE:
+        return _TYPES[each]
+    network = name.removesuffix("_handle")
+    return FieldType(partial(handle_of, network), partial(same_profile, kind.value, network))
 
-def _handles(kind: Kind) -> dict[str, FieldType]:
-    return {
-        f"{network}_handle": FieldType(
-            partial(handle_of, network), partial(same_profile, kind.value, network)
-        )
-        for network in NETWORKS
-    }
-
-
-_PLACE = {TEXT: "location timezone city state", COUNTRY: "country", COUNTRY_CODE: "country_code"}
 
 TYPES: Mapping[str, Mapping[str, FieldType]] = {
-    COMPANY: {
-        **_types({TEXT: "name sector industry_group industry sub_industry company_type ticker"}),
-        **_types(
-            {
-                TEXT: "clearbit_id pdl_id apollo_id",
-                DOMAIN: "domain",
-                LOGO: "logo_url",
-                PROSE: "description",
-            }
-        ),
-        **_types({COUNT: "employee_count annual_revenue raised alexa_rank twitter_followers"}),
-        **_types({YEAR: "founded_year", RANGE: "employee_range"}),
-        **_types({ESTIMATE: "estimated_annual_revenue", TEXTS: "tags tech_stack", PHONE: "phone"}),
-        **_types(_PLACE),
-        **_handles(Kind.COMPANY),
-    },
-    PERSON: {
-        **_types({TEXT: "full_name first_name last_name job_title role seniority", PROSE: "bio"}),
-        **_types({TEXT: "pdl_id apollo_id"}),
-        **_types({URL: "avatar_url", PHONE: "phone"}),
-        **_types(_PLACE),
-        **_handles(Kind.PERSON),
-    },
-    EMAIL: {
-        **_types({WORD: "status result", SCORE: "score"}),
-        **_types({FLAG: "is_disposable is_webmail is_gibberish mx_records smtp_check accept_all"}),
-    },
+    kind.section: {name: _field(kind, name, each) for name, each in types.items()}
+    for kind, types in fields.TYPES.items()
 }
-"""The types of `enriched_data`."""
+"""Section -> field -> how it is read."""
 
-_EXACT_AND_RANGE = (
+EXACT_AND_RANGE = (
     ("employee_count", "employee_range"),
     ("annual_revenue", "estimated_annual_revenue"),
 )
@@ -296,7 +268,7 @@ def _named(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 def _put_where_it_belongs(given: dict[str, Any]) -> None:
     """ "11-50" as the count is the range, and "120" as the range is the count."""
-    for exact, estimate in _EXACT_AND_RANGE:
+    for exact, estimate in EXACT_AND_RANGE:
         if amounts.is_range(given.get(exact)):
             if is_blank(given.get(estimate)):
                 given[estimate] = given[exact]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeGuard
 
+from enricher.fields import SECTIONS
 from enricher.lead import (
     Completed,
     Document,
@@ -31,7 +32,7 @@ from enricher.lead import (
 )
 from enricher.queue.book import BEHIND, EPOCH
 from enricher.queue.settle import Settled
-from enricher.values.merge import SECTIONS, metadata
+from enricher.values.merge import metadata
 from enricher.values.score import completeness
 from tests.chaos.model_values import (
     NOW,

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.answer import Found
-from enricher.values.merge import SECTIONS, merge, metadata
+from enricher.fields import SECTIONS
+from enricher.values.merge import merge, metadata
 from enricher.values.storable import is_blank
 
 ORDER = ("clearbit", "hunter_company", "hunter", "local")
