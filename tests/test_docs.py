@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -156,6 +157,15 @@ def test_the_readme_is_short() -> None:
 
 def test_the_readme_opens_with_the_two_commands() -> None:
     assert re.findall(r"^make (\w+)", README, re.MULTILINE)[:2] == ["demo", "test"]
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_the_first_make_says_what_it_is_doing(target: str, tmp_path: Path) -> None:
+    command = ["make", "--dry-run", f"VENV={tmp_path / '.venv'}", target]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    steps = ran.stdout.splitlines()
+    assert "echo" in steps[0]
+    assert "about a minute" in steps[0]
 
 
 def test_the_changelog_has_something_to_say() -> None:

