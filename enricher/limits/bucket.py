@@ -16,7 +16,9 @@ half is for the way from there to the vendor.
 trip of up to a second). This bounds what a process that
 dies takes with it, and gives the latest value that a `tat` can have. A later one (the clock was
 set back, or somebody wrote it) counts as that; one that is gone, or no number, counts as that too,
-because slots given out before may still be under way. When a process sees the server's clock jump
+because slots given out before may still be under way. Nor is it taken for earlier than a process
+saw it last: a document that somebody puts back, or that another daemon has begun anew, must not look
+emptier than the calls that were made. When a process sees the server's clock jump
 ahead (an election, a clock that is set), the slots of that reply are void and every window starts
 at that latest value as well: a bucket must not look empty because the time was wrong.
 Only a document that is new, to a process that never saw it, starts with a slot at once, and then
@@ -43,7 +45,7 @@ from pymongo.errors import DuplicateKeyError
 from enricher.answer import Held
 from enricher.catalogue import Window
 from enricher.lead import Document
-from enricher.limits.pace import SLACK, Pace, paces
+from enricher.limits.pace import Pace, paces
 from enricher.mongo.replies import reading
 from enricher.values.storable import mapping
 
@@ -96,7 +98,7 @@ MOST_SLOTS = 100
 """Of one reservation: enough for 200 calls a second, and the pipeline stays quick."""
 
 _DRIFT = 1.001
-"""Local limiters stand behind these slots and must be the faster, also when clocks drift."""
+"""Clocks do not run equally fast."""
 _LONGEST_LEAD = 1.0
 _QUICK = 0.1
 """Seconds. On slower connections slots lie ahead by a round trip, or they would arrive void."""
@@ -114,7 +116,7 @@ class _Cell:
     """One window in the terms of the document: milliseconds."""
 
     def __init__(self, pace: Pace) -> None:
-        self.gap = math.ceil(1000 * _DRIFT * pace.gap(SLACK) * _PARTS) / _PARTS
+        self.gap = math.ceil(1000 * _DRIFT * pace.gap * _PARTS) / _PARTS
         self.tau = (pace.burst - 1) * self.gap
         """How much earlier than its `tat` a call may be made."""
         self.furthest = 1000 * (HORIZON + _LONGEST_LEAD) + self.tau + self.gap
@@ -189,6 +191,8 @@ class Bucket:
         self._server = ServerClock()
         self._lead = 0.0
         self._was_seen = False
+        self._tats: Mapping[str, float] = {}
+        """As of the last reply."""
 
     async def reserve(self, slots: int) -> Reserved:
         """As many slots as lie within the horizon, up to `slots`; 0 only looks."""
@@ -223,7 +227,7 @@ class Bucket:
         if afresh:
             stages = self._stages(slots, _furthest)
         elif self._was_seen:
-            stages = self._stages(slots, lambda cell: _tat(cell, _furthest(cell)))
+            stages = self._stages(slots, self._tat)
         else:
             stages = self._stages(slots, lambda cell: _tat(cell, _when_new(cell)))
         sent = self._clock()
@@ -234,7 +238,12 @@ class Bucket:
         self._lead = min(taken, _LONGEST_LEAD) if taken > _QUICK else 0.0
         with reading(COLLECTION):
             now = document["now"] / 1000
+            self._tats = {cell.name: float(document["tats"][cell.name]) for cell in self._cells}
         return document, self._server.note(sent, received, now)
+
+    def _tat(self, cell: _Cell) -> Expression:
+        """As a process takes it that saw the document before."""
+        return _tat(cell, _furthest(cell), at_least=self._tats.get(cell.name, 0.0))
 
     async def _update(self, fields: Mapping[str, Expression]) -> None:
         await self._apply([{"$set": {"now": _NOW}}, {"$set": fields}])
@@ -324,8 +333,9 @@ def _when_new(cell: _Cell) -> Expression:
     return {"$cond": [is_new, {"$add": ["$now", cell.tau]}, _furthest(cell)]}
 
 
-def _tat(cell: _Cell, otherwise: Expression) -> Expression:
-    return _number(f"$tats.{cell.name}", _furthest(cell), otherwise)
+def _tat(cell: _Cell, otherwise: Expression, at_least: float = 0.0) -> Expression:
+    kept = _number(f"$tats.{cell.name}", _furthest(cell), otherwise)
+    return {"$min": [{"$max": [kept, at_least]}, _furthest(cell)]}
 
 
 def _slot(cells: Sequence[_Cell], tats: list[Expression]) -> Expression:

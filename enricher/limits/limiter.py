@@ -6,10 +6,11 @@ are waiters, and gives each at its time to the most urgent waiter. So a lone cal
 trip, and under load nobody waits for the database. A slot that could not be used soon after its
 time is void: after a stall, all the slots that were missed would be one late burst.
 
-Behind it stands `aiolimiter`, one leaky bucket for each window and process: without a database
-(tests, a single process) the only limiter, else a guard that passes whatever the fleet's bucket
-lets through, and keeps this process within the limit should the shared document be lost. All
-windows must pass; the longest is asked first, so that a slot of the shortest is used at once.
+Where no fleet shares the limit (a provider without a bucket), `aiolimiter` paces this process alone: one
+leaky bucket for each window, the longest first, so that a slot of the shortest is used at once. It
+does not stand behind the fleet's bucket as well: a process knows its own calls only, so whether it was
+there or not made no difference when the bucket's document was deleted or put back under load
+(`docs/decisions/buckets.md`). What keeps the windows then is that each process remembers the bucket.
 """
 
 from __future__ import annotations
@@ -142,8 +143,6 @@ class Slot:
     """Void for a caller after this."""
     sent_by: float
     """Void for a call after this."""
-    is_guarded: bool = False
-    """It has passed the local limiters already."""
 
     @property
     def has_lapsed(self) -> bool:
@@ -152,7 +151,7 @@ class Slot:
 
     @classmethod
     def of_now(cls) -> Slot:
-        """For one that is used at once, where nothing but a local limiter was asked."""
+        """For one that is used at once, where the fleet's bucket was not asked."""
         now = time.monotonic()
         return cls(now, now, math.inf)
 
@@ -198,15 +197,10 @@ class Supply:
             self.voided += 1
         return self._slots[0] if self._slots and self._slots[0].at <= now else None
 
-    def has(self, slot: Slot) -> bool:
-        """False when it became void meanwhile."""
-        return slot in self._slots and time.monotonic() <= slot.until
-
     def take(self, slot: Slot) -> None:
         self._slots.remove(slot)
 
     def take_back(self, slot: Slot) -> None:
-        slot.is_guarded = True
         self._slots.appendleft(slot)
 
     def drop_before(self, at: float) -> None:
@@ -293,8 +287,6 @@ class Supply:
         self._granted_to = reserved.next_at
 
 
-SLACK = 0.25
-"""Seconds, for the way to the vendor alone: what a local limiter lets through is used at once."""
 _ASKED_TO_WAIT = "the vendor asked to wait"
 PATIENCE_SECONDS = 10.0
 """Of those who wait: a longer pause is not sat out with a lead in hand."""
@@ -312,8 +304,8 @@ class Limiter:
         outage: Outage | None = None,
     ) -> None:
         """`outage` is shared where one process has several limiters: they wait for one database."""
-        self._guards = [_guard(pace) for pace in paces(windows)]
-        self._own_gap = max((pace.gap(SLACK) for pace in paces(windows)), default=0.0)
+        self._pacers = [_pacer(pace) for pace in paces(windows)] if bucket is None else []
+        self._own_gap = max((pace.gap for pace in paces(windows)), default=0.0)
         self._turns: Turns[Slot | Held] = Turns()
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
@@ -360,7 +352,7 @@ class Limiter:
     @property
     def _is_free(self) -> bool:
         """Nothing limits these calls."""
-        is_limited = self._guards or self._supply is not None
+        is_limited = self._pacers or self._supply is not None
         return not (is_limited or self.held or self.pause_left)
 
     @property
@@ -477,7 +469,8 @@ class Limiter:
         elif left := self.pause_left:
             await pause(self._wake, left)
         elif self._supply is None:
-            await self._pass_guards()
+            for pacer in self._pacers:
+                await pacer.acquire()
             if not self.pause_left:  # what was granted during a pause is void
                 self._turns.give(Slot.of_now())
         else:
@@ -489,25 +482,10 @@ class Limiter:
         if slot is None:
             seconds = supply.next_event(len(self._turns)) - time.monotonic()
             await pause(self._wake, min(seconds, LOOK_SECONDS))
-        elif await self._passes(slot) and supply.has(slot) and self._turns.give(slot):
+        elif self._turns.give(slot):
             supply.take(slot)
-
-    async def _passes(self, slot: Slot) -> bool:
-        """False when the guards had no room before the slot became void."""
-        if slot.is_guarded:
-            return True
-        has_room = all(guard.has_capacity() for guard in self._guards)
-        try:
-            async with asyncio.timeout(None if has_room else slot.until - time.monotonic()):
-                await self._pass_guards()
-        except TimeoutError:
-            return False
-        slot.is_guarded = True
-        return True
-
-    async def _pass_guards(self) -> None:
-        for guard in self._guards:
-            await guard.acquire()
+        else:
+            await asyncio.sleep(0)  # those who were cancelled leave
 
     def _leave_in_its_moment(self, turn: asyncio.Future[Slot | Held]) -> None:
         """A caller may be cancelled after its slot was given to it: the next may have it."""
@@ -517,5 +495,5 @@ class Limiter:
                 self.give_back(given)
 
 
-def _guard(pace: Pace) -> AsyncLimiter:
-    return AsyncLimiter(pace.burst, pace.burst * pace.gap(SLACK) * _ROUNDING)
+def _pacer(pace: Pace) -> AsyncLimiter:
+    return AsyncLimiter(pace.burst, pace.burst * pace.gap * _ROUNDING)

@@ -37,9 +37,10 @@ class Pace:
     window: Window
     burst: int
 
-    def gap(self, slack: float) -> float:
-        """Seconds from call to call that keep the window when delays differ by `slack`."""
-        return (self.window.seconds + slack) / (self.window.calls + 1 - self.burst)
+    @property
+    def gap(self) -> float:
+        """Seconds from call to call that keep the window."""
+        return (self.window.seconds + SLACK) / (self.window.calls + 1 - self.burst)
 
 
 def paces(windows: tuple[Window, ...]) -> tuple[Pace, ...]:
@@ -47,7 +48,7 @@ def paces(windows: tuple[Window, ...]) -> tuple[Pace, ...]:
     strictest: dict[float, Window] = {}
     for window in sorted(windows, key=lambda window: (-window.seconds, -window.calls)):
         strictest[window.seconds] = window
-    sustained = min((1 / _pace(window).gap(SLACK) for window in strictest.values()), default=0.0)
+    sustained = min((1 / _pace(window).gap for window in strictest.values()), default=0.0)
     return tuple(_pace(window, sustained) for window in strictest.values())
 
 

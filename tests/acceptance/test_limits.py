@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
+from enricher.limits.bucket import COLLECTION
 from tests.fleets import calls, fleet, insert, over_limit, people
-from tests.rig import KEYS, address, open_rig
+from tests.rig import KEYS, Rig, address, open_rig
 
 WINDOWS = {"clearbit": ((60, 60),), "hunter": ((10, 1), (120, 60))}
 """Tighter than the vendors' own, so that a test of seconds runs into them."""
@@ -43,6 +45,25 @@ async def test_three_daemons_share_one_limit(mongodb_uri: str) -> None:
             claimed = [await daemon.metric("enricher_leads_claimed_total") for daemon in daemons]
         assert over_limit(rig) == 0
         assert min(claimed) > 0
+
+
+@pytest.mark.timeout(90)
+async def test_no_window_is_exceeded_while_the_buckets_are_deleted_under_load(
+    mongodb_uri: str,
+) -> None:
+    windows = {"clearbit": ((120, 10),), "hunter": ((10, 1), (60, 10))}
+    async with open_rig(mongodb_uri, windows=windows, jitter=0.2) as rig:
+        async with fleet(rig, 2, CLEARBIT_RATE_LIMIT=600, HUNTER_RATE_LIMIT=300):
+            await insert(rig, [*people(300)])
+            for enough in (10, 20, 30, 40):
+                there = rig.simulator.journal.until(partial(have_come, rig, enough))
+                await asyncio.wait_for(there, 60)
+                await rig.database[COLLECTION].delete_many({})
+        assert over_limit(rig) == 0
+
+
+def have_come(rig: Rig, enough: int) -> bool:
+    return len(calls(rig, "hunter")) >= enough
 
 
 async def test_a_vendor_that_says_when_to_come_back_is_left_in_peace_until_then(

@@ -19,12 +19,10 @@ from hypothesis import strategies as st
 from enricher.answer import Held
 from enricher.catalogue import Window
 from enricher.limits.limiter import Limiter
-from enricher.limits.pace import SLACK as FLEET_SLACK
-from enricher.limits.pace import paces
+from enricher.limits.pace import SLACK, paces
 from tests.integration.callers import most_within
 from tests.waiting import patience
 
-SLACK = 0.25
 TOGETHER = 40
 
 WINDOW_SETS = [
@@ -234,31 +232,21 @@ def test_a_burst_and_a_window_of_calls_after_it_are_within_the_limit(
 ) -> None:
     for pace in paces(windows):
         assert 1 <= pace.burst <= pace.window.calls
-        for slack in (SLACK, FLEET_SLACK):
-            one_too_many = pace.window.calls + 1 - pace.burst
-            needs = one_too_many * pace.gap(slack)
-            assert needs >= (pace.window.seconds + slack) * (1 - 1e-12)
+        one_too_many = pace.window.calls + 1 - pace.burst
+        needs = one_too_many * pace.gap
+        assert needs >= (pace.window.seconds + SLACK) * (1 - 1e-12)
 
 
 @given(window_sets)
 def test_no_window_slows_down_what_the_tightest_lets_through(windows: tuple[Window, ...]) -> None:
-    alone = max(paces((window,))[0].gap(FLEET_SLACK) for window in windows)
-    together = max(pace.gap(FLEET_SLACK) for pace in paces(windows))
+    alone = max(paces((window,))[0].gap for window in windows)
+    together = max(pace.gap for pace in paces(windows))
     assert together <= alone * 1.0001
-
-
-@given(window_sets)
-def test_a_local_limiter_passes_whatever_the_fleets_bucket_lets_through(
-    windows: tuple[Window, ...],
-) -> None:
-    for pace, guard in zip(paces(windows), Limiter(windows)._guards, strict=True):
-        assert guard.max_rate == pace.burst
-        assert guard.time_period / guard.max_rate <= pace.gap(FLEET_SLACK) * 1.0002
 
 
 def use(windows: tuple[Window, ...]) -> float:
     """The share of the tightest window that the fleet uses, clocks' drift included."""
-    sustained = min(1 / (1.001 * pace.gap(FLEET_SLACK)) for pace in paces(windows))
+    sustained = min(1 / (1.001 * pace.gap) for pace in paces(windows))
     return sustained / min(window.calls / window.seconds for window in windows)
 
 
