@@ -290,7 +290,6 @@ def _wire(
         indexes=Indexes(collection),
         bell=bell,
         settings=settings.work,
-        take_at_once=worker.take_at_once,
     )
     releases = Releases(
         enrichment.waterfall.paid,

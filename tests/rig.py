@@ -116,6 +116,10 @@ class Witness:
         """Every status the lead took, those of the writer included."""
         return [step.status for step in self.steps[key_of(lead)]]
 
+    def statuses_at_work(self, lead: LeadId) -> list[str]:
+        """The same without `pending`, which a lead never is that comes alone to a daemon with nothing to do."""
+        return [status for status in self.statuses(lead) if status != "pending"]
+
     def settles(self, lead: LeadId) -> list[Step]:
         """What daemons made of it, once for each time that one was done with it."""
         steps = self.steps[key_of(lead)]

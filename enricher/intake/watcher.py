@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -69,8 +69,6 @@ class Watcher:
     indexes: Indexes
     bell: Bell
     settings: WorkSettings
-    take_at_once: Callable[[LeadId], Awaitable[bool]] | None = None
-    """What may be done with a lone lead instead of ringing the bell; false when it was not."""
     reading: Outage = field(default_factory=lambda: Outage("watcher"))
     admitting: Outage = field(default_factory=lambda: Outage("admission"))
     start_search_seconds: float = 30.0
@@ -362,15 +360,16 @@ class Watcher:
             ids += await self.history.without(replaced)
         else:
             self._replaced += replaced
-        await self._admit_ids(ids, "stream", offer=len(ids) == 1)
+        await self._admit_ids(ids, "stream")
 
-    async def _admit_ids(self, ids: list[LeadId], source: str, *, offer: bool = False) -> None:
+    async def _admit_ids(self, ids: list[LeadId], source: str) -> None:
         if self.building.waits_for_collection:  # a new one has taken the place of a dropped one
             self.building.want()
-        admitted = await self.leads.admit(ids)
-        metrics.ADMITTED.labels(source).inc(admitted)
-        if not (offer and self.take_at_once and await self.take_at_once(ids[0])):
-            self.bell.ring()
+        if len(ids) == 1 and await self.bell.announce(ids[0]):
+            metrics.ADMITTED.labels(source).inc()
+            return
+        metrics.ADMITTED.labels(source).inc(await self.leads.admit(ids))
+        self.bell.ring()
 
     async def _admit_blocked(self, stop: asyncio.Event) -> None:
         """What somebody's transaction holds, once it has ended; what is left at a stop is read again."""

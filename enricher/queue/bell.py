@@ -3,29 +3,93 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from enricher.lead import LeadId
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A lone new lead at the door, of which whoever announced it waits to hear."""
+
+    id: LeadId
+    is_taken: asyncio.Future[bool] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def answer(self, *, is_taken: bool) -> None:
+        """Whether it was admitted and claimed."""
+        if not self.is_taken.done():
+            self.is_taken.set_result(is_taken)
 
 
 class Bell:
-    """Rings are not counted: one wakes the worker, and the claim finds all there is."""
+    """Rings are not counted: one wakes the worker, and the claim finds all there is.
+
+    Who waits here with nothing else to do opens to a lone new lead as well, and admits and claims it in one
+    command: no order has to be kept then, and no search waited for.
+    """
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._is_rung = False
+        self._has_room: Callable[[], bool] | None = None
+        self._newcomer: Newcomer | None = None
 
     def ring(self) -> None:
         """There may be work."""
-        self._rung.set()
+        self._is_rung = True
+        self._woken.set()
 
     @property
     def is_rung(self) -> bool:
         """And nobody has heard it yet."""
-        return self._rung.is_set()
+        return self._is_rung
 
-    async def wait(self, seconds: float) -> bool:
-        """Until it rings, but at most `seconds`; False when it did not. No earlier ring is lost."""
+    @property
+    def is_waited_at(self) -> bool:
+        """By somebody who has nothing else to do, though perhaps no room for one more lead."""
+        return self._has_room is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Somebody waits here who would open to a lone new lead."""
+        return self._has_room is not None and self._has_room()
+
+    async def announce(self, id_: LeadId) -> bool:
+        """A lone new lead. False when it has to go the usual way: admitted, then searched for."""
+        if self._is_rung or self._newcomer or not self.is_open:
+            return False
+        self._newcomer = Newcomer(id_)
+        self._woken.set()
+        return await self._newcomer.is_taken
+
+    async def wait(self, seconds: float, has_room: Callable[[], bool] | None = None) -> bool:
+        """Until it rings, but at most `seconds`; False when it did not. No earlier ring is lost.
+
+        With `has_room`, also until a `newcomer` is there, at a moment at which that holds.
+        """
+        self._has_room = has_room
         try:
             async with asyncio.timeout(seconds):
-                return await self._rung.wait()
+                await self._woken.wait()
         except TimeoutError:
-            return False
+            pass
+        except asyncio.CancelledError:
+            self._turn_away()
+            raise
         finally:
-            self._rung.clear()
+            self._has_room = None
+            self._woken.clear()
+            is_rung, self._is_rung = self._is_rung, False
+        return is_rung
+
+    def newcomer(self) -> Newcomer | None:
+        """Who came during the wait, and is to be answered."""
+        newcomer, self._newcomer = self._newcomer, None
+        return newcomer
+
+    def _turn_away(self) -> None:
+        if newcomer := self.newcomer():
+            newcomer.answer(is_taken=False)

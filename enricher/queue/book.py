@@ -250,7 +250,7 @@ def _lower(word: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
 
 
-NEW: Document = {
+NEVER_CLAIMED: Document = {
     "enrichment_status": Status.PENDING,
     "enrichment.claim_id": None,
     "enrichment.backfill": None,

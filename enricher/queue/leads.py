@@ -10,10 +10,10 @@ that no other claim has ever used, which of them are ours. What cannot be read b
 whatever the write's own answer was: a dropped connection, a time-out and a failed write concern all
 end in the same question to the database. An update for each lead costs the server six times as much
 (0.47 against 0.08 ms of CPU a lead, batches of 64, MongoDB 6.0), for it parses the same expressions
-each time. A lone lead is taken and read back by one command instead, and one that was just admitted, where
-there is no other work, without a search. An update for each is only the second try: after a refusal of one of the leads, which ends an
-`update_many`, and after a broken connection, when the driver repeats single updates but no
-`update_many`.
+each time. A lone lead is taken and read back by one command instead, which also admits a new one that
+comes while there is no other work: that one needs no search either. An update for each is only the
+second try: after a refusal of one of the leads, which ends an `update_many`, and after a broken
+connection, when the driver repeats single updates but no `update_many`.
 
 **A lease** runs until `enrichment.due_at`, by the server's clock, and is renewed by a heartbeat.
 When it runs out the lead is simply due, and anyone may claim it: nobody has to notice a death. The
@@ -71,10 +71,14 @@ from enricher.queue.heard import Heard
 from enricher.queue.indexes import BY_ID
 from enricher.queue.lanes import CLAIMABLE, OLDEST, Lanes
 from enricher.queue.lease import CLAIMED, INPUTS, fence, lease_of, text_or_null
-from enricher.queue.unmoved import UNADMITTED
+from enricher.queue.unmoved import NEW, UNADMITTED
 
 _NOTHING: Document = {"$literal": None}
 _NO_SHARD_KEY = 61
+_LONE: Document = {
+    "$and": [{"$or": [{**NEW, "enrichment.backfill": None}, book.NEVER_CLAIMED]}, ONCE]
+}
+"""Not admitted yet, or admitted and never claimed; and not history."""
 _LOOK_FOR_TOO_LONG_SECONDS = 10.0
 """It reads all that is work."""
 _TOO_LONG = f"The _id is longer than {book.LONGEST_ID_BYTES:,} bytes."
@@ -200,12 +204,17 @@ class Leads:
             return 0
         return _total(await self._write(list(ids), {"$and": [only, ONCE]}, how, "sweep")).changed
 
-    async def claim_new(self, id_: LeadId) -> Lease | None:
-        """One that was just admitted for the first time, without a search: for when there is no other
-        work, so that no order has to be kept. `None` when it must go the usual way."""
-        taken = await self._take_one(id_, {**book.NEW, **ONCE}, uuid.uuid4().hex, time.monotonic())
-        leases = taken[1] if taken else []
-        return next((lease for lease in leases if lease.deadline > time.monotonic()), None)
+    async def admit_and_claim(self, id_: LeadId) -> Lease | None:
+        """A lone new lead, without a search: for when there is no other work, so that no order has to be
+        kept. `None` when it must go the usual way, which begins with `admit`."""
+        claim_id, sent = uuid.uuid4().hex, time.monotonic()
+        how = [*book.admission(self.rank), *self._claiming(claim_id)]
+        taken = await self._take_one(id_, _LONE, how, claim_id, sent)
+        leases = _in_time(taken[1]) if taken else []
+        if not leases:
+            return None
+        self.hear_of([id_])
+        return leases[0]
 
     # -- claiming --------------------------------------------------------------------------
 
@@ -229,8 +238,7 @@ class Leads:
         claim_id = uuid.uuid4().hex
         sent = time.monotonic()
         was_answered, leases = await self._take([c["_id"] for c in candidates], claim_id, sent)
-        # A process that slept meanwhile would pay for calls about leads that others have by now.
-        leases = [lease for lease in leases if lease.deadline > time.monotonic()]
+        leases = _in_time(leases)
         won = {expressions.id_key(lease.lead_id): lease for lease in leases}
         lost = [c for c in candidates if expressions.id_key(c["_id"]) not in won]
         self.lanes.contended(len(lost), len(candidates))
@@ -260,9 +268,10 @@ class Leads:
     ) -> tuple[bool, list[Lease]]:
         """Whether the server answered for each lead, and those that are ours."""
         is_alone = len(ids) == 1 and not self.is_sharded
-        if is_alone and (taken := await self._take_one(ids[0], CLAIMABLE, claim_id, sent)):
+        how = self._claiming(claim_id)
+        if is_alone and (taken := await self._take_one(ids[0], CLAIMABLE, how, claim_id, sent)):
             return taken
-        was_answered = await self._compare_and_set(ids, self._claiming(claim_id))
+        was_answered = await self._compare_and_set(ids, how)
         return was_answered, await self._read_back(ids, claim_id, sent)
 
     def _is_refused(self, error: PyMongoError) -> bool:
@@ -274,7 +283,7 @@ class Leads:
         return book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)
 
     async def _take_one(
-        self, id_: LeadId, only: Document, claim_id: str, sent: float
+        self, id_: LeadId, only: Document, how: expressions.Pipeline, claim_id: str, sent: float
     ) -> tuple[bool, list[Lease]] | None:
         """As `_take`; `None` when the server refused. Who inserts a lead into an idle system waits for
         each round trip: this saves one."""
@@ -285,7 +294,7 @@ class Leads:
             tries += 1
             return await self.collection.find_one_and_update(
                 {"_id": id_, **only},
-                self._claiming(claim_id),
+                how,
                 self._of_a_lease,
                 hint=self.by_id,
                 return_document=ReturnDocument.AFTER,
@@ -440,6 +449,12 @@ class Leads:
         giving_back = book.requeueing(released=True)
         updates = [UpdateOne({**fence(lease), **ONCE}, giving_back) for lease in leases]
         return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+
+
+def _in_time(leases: Iterable[Lease]) -> list[Lease]:
+    """A process that slept meanwhile would pay for calls about leads that others have by now."""
+    now = time.monotonic()
+    return [lease for lease in leases if lease.deadline > now]
 
 
 def _same(id_: LeadId) -> LeadId:

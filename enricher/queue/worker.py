@@ -16,6 +16,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -23,10 +24,10 @@ from typing import Any, TypeAlias
 
 from loguru import logger
 
-from enricher.lead import SOON_SECONDS, Lead, LeadId, Lease, Outcome, Pressure, Progress, Subject
+from enricher.lead import SOON_SECONDS, Lead, Lease, Outcome, Pressure, Progress, Subject
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, lost_race_pause, pause
-from enricher.queue.bell import Bell
+from enricher.queue.bell import Bell, Newcomer
 from enricher.queue.heartbeat import Heartbeat
 from enricher.queue.leads import Claimed, Leads
 from enricher.queue.settle import Keeper, Settled, Settler
@@ -70,11 +71,6 @@ class Worker:
     outage: Outage = field(default_factory=lambda: Outage("worker"))
     random: Random = field(default_factory=Random)
     _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
-    _is_closing: bool = False
-    _taking: int = 0
-    """Slots of leads that are being claimed at once."""
-    is_idle: bool = False
-    """The last claim took all that there was, and nothing has been heard of since."""
     _races_lost: int = 0
     """Claims in a row that found leads and won none."""
     _slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -86,10 +82,8 @@ class Worker:
         try:
             while not stop.is_set():
                 await self._turn(stop)
-            self._is_closing = True
             await self._finish()
         finally:
-            self._is_closing = True
             # Also when another loop's failure ends this one: what it holds is given back, and does
             # not have to wait until the leases run out.
             waking.cancel()
@@ -166,28 +160,30 @@ class Worker:
         elif above is not None:
             await self._until_pressure_falls(above, seconds)
         else:
-            self.is_idle = self._free > 0
-            await self.bell.wait(seconds)
-            self.is_idle = False
+            await self._until_it_rings(seconds, stop)
 
-    async def take_at_once(self, id_: LeadId) -> bool:
-        """A lead that was just admitted, when there is no other work: no order has to be kept, and no
-        search waited for. False when it goes the usual way."""
-        has_other_work = not self.is_idle or self.bell.is_rung or self.pressure().waiting
-        if has_other_work or self._free <= 0 or self.leads.is_sharded:
-            return False
-        self._taking += 1
+    async def _until_it_rings(self, seconds: float, stop: asyncio.Event) -> None:
+        """The last claim took all that there was. A lone new lead is taken as it comes."""
+        ends, is_rung = time.monotonic() + seconds, False
+        while not is_rung and (left := ends - time.monotonic()) > 0:
+            is_rung = await self.bell.wait(left, self._has_room_for_one)
+            if newcomer := self.bell.newcomer():
+                await self._take(newcomer, stop)
+
+    def _has_room_for_one(self) -> bool:
+        return self._free > 0 and not self.pressure().waiting and not self.leads.is_sharded
+
+    async def _take(self, newcomer: Newcomer, stop: asyncio.Event) -> None:
+        lease = None
         try:
-            lease = await self.leads.claim_new(id_)
+            with suppress(*DatabaseTrouble):  # who announced it admits it now, and says so
+                lease = await self.leads.admit_and_claim(newcomer.id)
         finally:
-            self._taking -= 1
-        if lease is None:
-            return False
-        if self._is_closing:
+            newcomer.answer(is_taken=lease is not None)
+        if lease and stop.is_set():
             await self._release([lease])
-        else:
+        elif lease:
             self._begin(Claimed([lease]))
-        return True
 
     async def _until_pressure_falls(self, above: float, seconds: float) -> None:
         """Below `above`, so that leads can be claimed that could not; or it rings, or time is up."""
@@ -222,7 +218,7 @@ class Worker:
     def _free(self) -> int:
         """A lead that is only waiting for somebody's transaction takes no slot, within reason."""
         late = min(self.settler.late, self.settings.concurrency)
-        return self.settings.concurrency - len(self._tasks) - self._taking + late
+        return self.settings.concurrency - len(self._tasks) + late
 
     # -- one lead --------------------------------------------------------------------------
 

@@ -119,7 +119,7 @@ async def test_a_vendor_that_says_when_to_come_back_is_left_alone_until_then(
     first, *later = rig.simulator.journal.calls(vendor=vendor)
     assert len(later) == 2
     assert min(call.arrived for call in later) >= first.arrived + 2
-    assert rig.witness.statuses("throttled") == ["pending", "processing", "completed"]
+    assert rig.witness.statuses_at_work("throttled") == ["processing", "completed"]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_odd_answers_are_sat_out_within_one_attempt_and_paid_for_once(rig:
         await rig.witness.all_ended(STORIES)
     leads = {word: await rig.lead(word) for word in STORIES}
     for word in STORIES:
-        assert rig.witness.statuses(word) == ["pending", "processing", "completed"]
+        assert rig.witness.statuses_at_work(word) == ["processing", "completed"]
         assert leads[word]["enrichment_error"] is None
     for word in ("pending", "flaky", "smtpfail", "garbled", "slow"):
         assert_complete(leads[word])

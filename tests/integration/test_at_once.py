@@ -13,7 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from enricher.lead import Document, Pressure
 from tests.cable import cable_to, client_over
 from tests.integration.faults import Faults
-from tests.integration.queueing import FUTURE, claim_new, claim_one, insert, queue, read
+from tests.integration.queueing import FUTURE, PAST, claim_new, claim_one, insert, queue, read
 from tests.scripted import Door, company, provider
 from tests.waiting import eventually
 from tests.working import Working, working
@@ -28,7 +28,16 @@ def comparable(lead: Document) -> Document:
     return {**lead, "enrichment": book}
 
 
-@pytest.mark.parametrize("fields", [{}, {"enrichment_status": "pending"}, {"temperature": "hot"}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"enrichment_status": None, "enrichment": None},
+        {"enrichment": "a writer's own"},
+        {"enrichment_status": "pending"},
+        {"temperature": "hot"},
+    ],
+)
 async def test_the_lead_stands_there_as_if_it_had_been_searched_for(
     ours: AsyncCollection[Document], fields: Document
 ) -> None:
@@ -37,8 +46,7 @@ async def test_the_lead_stands_there_as_if_it_had_been_searched_for(
     await ours.delete_many({})
 
     await insert(ours, **fields)
-    await queue(ours).admit([1])
-    lease = await queue(ours).claim_new(1)
+    lease = await queue(ours).admit_and_claim(1)
 
     assert lease is not None
     assert comparable(await read(ours)) == comparable(expected)
@@ -54,9 +62,11 @@ async def test_the_lead_stands_there_as_if_it_had_been_searched_for(
         {"enrichment_status": "processing", "enrichment": {"due_at": FUTURE}},
         {"enrichment_status": "pending", "enrichment": {"claim_id": "of an earlier run"}},
         {"enrichment_status": "pending", "enrichment": {"backfill": True}},
-        {"enrichment": "a writer's own"},
+        {"enrichment": {"backfill": True}},
+        {"enrichment": ["a writer's own"]},
+        {"enrichment": {"queued_at": PAST, "priority": 1.0}},
         {"enrichment_status": "a writer's own"},
-        {},
+        {"enrichment_status": "retrying"},
     ],
 )
 async def test_a_lead_that_is_not_new_goes_the_usual_way(
@@ -64,14 +74,14 @@ async def test_a_lead_that_is_not_new_goes_the_usual_way(
 ) -> None:
     await insert(ours, **fields)
     before = await read(ours)
-    assert await queue(ours).claim_new(1) is None
+    assert await queue(ours).admit_and_claim(1) is None
     assert await read(ours) == before
 
 
 async def test_only_one_daemon_gets_it(ours: AsyncCollection[Document]) -> None:
     await insert(ours, enrichment_status="pending")
-    assert await queue(ours, holder="one").claim_new(1)
-    assert await queue(ours, holder="another").claim_new(1) is None
+    assert await queue(ours, holder="one").admit_and_claim(1)
+    assert await queue(ours, holder="another").admit_and_claim(1) is None
     assert (await read(ours))["enrichment"]["holder"] == "one"
 
 
@@ -87,7 +97,7 @@ async def test_what_was_written_though_the_answer_was_lost_is_ours(
 ) -> None:
     await insert(faults.plain, enrichment_status="pending")
     async with faults.fail("findAndModify", times=1, **fault):
-        lease = await queue(faults.leads).claim_new(1)
+        lease = await queue(faults.leads).admit_and_claim(1)
     assert lease is not None
     assert (await read(faults.plain))["enrichment"]["claim_id"] == lease.claim_id
 
@@ -100,7 +110,7 @@ async def test_a_lead_that_the_validator_refuses_goes_the_usual_way(
         "collMod", ours.name, validator={"enrichment_status": {"$ne": "processing"}}
     )
     leads = queue(ours)
-    assert await leads.claim_new(1) is None
+    assert await leads.admit_and_claim(1) is None
     assert (await leads.claim(1)).leases == []
     assert len(leads.aside) == 1
 
@@ -109,7 +119,7 @@ async def test_a_lease_that_ran_out_before_the_answer_came_is_nobodys(faults: Fa
     await insert(faults.plain, enrichment_status="pending")
     leads = queue(faults.leads, lease=timedelta(seconds=0.3))
     async with faults.fail("findAndModify", times=1, blockConnection=True, blockTimeMS=400):
-        assert await leads.claim_new(1) is None
+        assert await leads.admit_and_claim(1) is None
 
 
 async def test_a_claim_whose_outcome_is_open_is_not_made_again(faults: Faults) -> None:
@@ -117,7 +127,7 @@ async def test_a_claim_whose_outcome_is_open_is_not_made_again(faults: Faults) -
     await insert(faults.plain, enrichment_status="pending")
     leads = queue(faults.leads)
     async with faults.fail("findAndModify", errorCode=50):
-        assert await leads.claim_new(1) is None
+        assert await leads.admit_and_claim(1) is None
         assert (await leads.claim(1)).lost == 1
     assert (await read(faults.plain))["enrichment_status"] == "pending"
 
@@ -129,7 +139,7 @@ async def test_where_a_lone_lead_cannot_be_taken_by_its_id_it_is_taken_like_othe
     await insert(faults.plain, enrichment_status="pending")
     leads = queue(faults.leads)
     async with faults.fail("findAndModify", errorCode=61):
-        assert await leads.claim_new(1) is None
+        assert await leads.admit_and_claim(1) is None
         assert len((await leads.claim(1)).leases) == 1
     assert leads.is_sharded
 
@@ -143,7 +153,7 @@ async def test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands(
     async with cable_to(mongodb_uri) as cable, client_over(cable, patience_seconds=5) as client:
         leads = queue(client[ours.database.name][ours.name])
         cable.lose_an_answer(b"lastErrorObject")
-        lease = await claim_one(leads) if searched else await leads.claim_new(1)
+        lease = await claim_one(leads) if searched else await leads.admit_and_claim(1)
     assert lease is not None
     assert (lease.token, lease.lead.inputs.email) == (1, "ada@quokka-freight.com")
 
@@ -155,7 +165,7 @@ async def test_a_claim_that_the_driver_sent_twice_is_read_as_it_stands(
 async def idle(leads: AsyncCollection[Document]) -> AsyncIterator[Working]:
     """A worker that has looked for work and found none."""
     async with working(leads, provider("acme", ACME), poll_seconds=60) as at_work:
-        await eventually(lambda: at_work.worker.is_idle)
+        await eventually(lambda: at_work.bell.is_open)
         yield at_work
 
 
@@ -163,7 +173,7 @@ async def test_an_idle_worker_takes_a_new_lead_at_once(
     idle: Working, leads: AsyncCollection[Document]
 ) -> None:
     await insert(leads, enrichment_status="pending")
-    assert await idle.worker.take_at_once(1)
+    assert await idle.bell.announce(1)
     await eventually(lambda: _has_status(leads, "completed"))
 
 
@@ -172,11 +182,11 @@ async def test_a_worker_whose_slots_are_all_taken_does_not(
 ) -> None:
     door = Door(ACME)
     async with working(leads, provider("acme", door), poll_seconds=60, concurrency=1) as at_work:
-        await eventually(lambda: at_work.worker.is_idle)
+        await eventually(lambda: at_work.bell.is_open)
         await insert(leads, enrichment_status="pending")
         await insert(leads, 2, enrichment_status="pending")
-        assert await at_work.worker.take_at_once(1)
-        assert not await at_work.worker.take_at_once(2)
+        assert await at_work.bell.announce(1)
+        assert not await at_work.bell.announce(2)
         door.opened.set()
 
 
@@ -185,7 +195,7 @@ async def test_a_worker_that_has_heard_of_other_work_does_not(
 ) -> None:
     await insert(leads, enrichment_status="pending")
     idle.bell.ring()
-    assert not await idle.worker.take_at_once(1)
+    assert not await idle.bell.announce(1)
 
 
 async def test_a_worker_whose_leads_wait_for_a_limit_does_not(
@@ -195,17 +205,17 @@ async def test_a_worker_whose_leads_wait_for_a_limit_does_not(
         return Pressure(waiting=1, seconds=0.0)
 
     async with working(leads, provider("acme", ACME), pressure=crowded) as at_work:
-        await eventually(lambda: at_work.worker.is_idle)
+        await eventually(lambda: at_work.bell.is_waited_at)
         await insert(leads, enrichment_status="pending")
-        assert not await at_work.worker.take_at_once(1)
+        assert not await at_work.bell.announce(1)
 
 
 async def test_a_lead_that_comes_in_while_the_worker_stops_is_given_back(faults: Faults) -> None:
     async with working(faults.leads, provider("acme", ACME), poll_seconds=60) as at_work:
-        await eventually(lambda: at_work.worker.is_idle)
+        await eventually(lambda: at_work.bell.is_open)
         await insert(faults.plain, enrichment_status="pending")
         async with faults.fail("findAndModify", times=1, blockConnection=True, blockTimeMS=300):
-            taking = asyncio.create_task(at_work.worker.take_at_once(1))
+            taking = asyncio.create_task(at_work.bell.announce(1))
             await asyncio.sleep(0)  # it is on its way
             await at_work.drained()
             assert await taking

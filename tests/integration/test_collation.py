@@ -55,7 +55,7 @@ async def test_a_status_that_is_only_like_ours_is_none_of_ours(
     before = await read(alike)
     leads = queue(alike)
     await leads.admit([1])
-    assert await leads.claim_new(1) is None
+    assert await leads.admit_and_claim(1) is None
     assert (await leads.claim(5)).leases == []
     assert await read(alike) == before
     assert (await backlog.look(alike)).work == 0

@@ -74,7 +74,7 @@ async def test_a_lone_lead_is_ours_with_all_that_a_lease_says(
 ) -> None:
     await insert(faults.plain, enrichment_status="pending", company_domain="acme.com")
     leads = queue(faults.leads)
-    claim = (lambda: leads.claim_new(1)) if is_new else (lambda: claim_one(leads))
+    claim = (lambda: leads.admit_and_claim(1)) if is_new else (lambda: claim_one(leads))
     lease = await lost(faults, claim)
     assert lease.lead.inputs.company_domain == "acme.com"
     assert (lease.token, lease.lead.attempt) == (1, 1)

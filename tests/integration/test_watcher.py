@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -67,7 +67,6 @@ async def watching(
     leads: AsyncCollection[Document],
     history: History | None = None,
     stalled_seconds: float = 5.0,
-    take_at_once: Callable[[LeadId], Awaitable[bool]] | None = None,
     origin: Timestamp | None = None,
     **settings: Any,
 ) -> AsyncIterator[Watching]:
@@ -82,7 +81,6 @@ async def watching(
         settings=WorkSettings(**{"poll_seconds": 0.1} | settings),
         stalled_seconds=stalled_seconds,
         start_search_seconds=0.1,
-        take_at_once=take_at_once,
     )
     watcher.stop = asyncio.Event()
     task = asyncio.create_task(watcher.run(watcher.stop), name="watcher")
@@ -209,22 +207,27 @@ async def test_a_lead_is_admitted_within_a_second_however_it_was_written(
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
-async def test_a_lone_lead_is_offered_once_it_is_admitted_and_the_bell_rings_if_nobody_takes_it(
+async def test_a_lone_lead_is_announced_to_who_waits_and_admitted_when_it_is_not_taken(
     fresh: AsyncCollection[Document], *, is_taken: bool
 ) -> None:
-    offered: list[object] = []
-
-    async def take(id_: LeadId) -> bool:
-        offered.append((id_, (await read(fresh, id_))["enrichment_status"]))
-        return is_taken
-
-    async with watching(fresh, take_at_once=take) as watcher:
+    async with watching(fresh) as watcher:
         await eventually(lambda: watcher._searched)
-        watcher.bell._rung.clear()
+        before = counted("enricher_leads_admitted_total", source="stream")
+        await watcher.bell.wait(0)
+        waiting = asyncio.create_task(watcher.bell.wait(60, lambda: True))
+        await asyncio.sleep(0)
         await insert(fresh)
-        await eventually(lambda: offered)
-    assert offered == [(1, "pending")]
-    assert watcher.bell.is_rung is not is_taken
+        assert not await waiting
+        newcomer = watcher.bell.newcomer()
+        assert newcomer
+        assert newcomer.id == 1
+        assert "enrichment_status" not in await read(fresh)
+        newcomer.answer(is_taken=is_taken)
+        await eventually(
+            lambda: counted("enricher_leads_admitted_total", source="stream") == before + 1
+        )
+        assert watcher.bell.is_rung is not is_taken
+        assert ("enrichment_status" in await read(fresh)) is not is_taken
 
 
 async def test_ids_of_all_types_are_admitted(fresh: AsyncCollection[Document]) -> None:
