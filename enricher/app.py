@@ -51,12 +51,11 @@ from enricher.process.systemd import supervised
 from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, book, unmoved
 from enricher.queue.bell import Bell
-from enricher.queue.heartbeat import Heartbeat
 from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
 from enricher.queue.settle import Keeper, Settler
-from enricher.queue.worker import Worker
+from enricher.queue.worker import Heartbeat, Worker
 from enricher.settings.load import Settings
 from enricher.status.census import Census
 from enricher.status.daemons import Daemons, Teller

@@ -19,7 +19,7 @@ from enricher.lead import Document
 from enricher.limits import bucket
 from enricher.mongo import secret
 from enricher.privacy import suppression
-from enricher.queue import fatal
+from enricher.queue import apart
 from enricher.status import daemons
 
 _SIDE_COLLECTION = ("find", "insert", "update")
@@ -47,7 +47,7 @@ def desired(leads: str) -> dict[str, Sequence[str]]:
         answers.COLLECTION: ("createIndex",),
         ledger.COLLECTION: ("createIndex",),
         daemons.COLLECTION: (*_SIDE_COLLECTION, "createIndex"),
-        fatal.COLLECTION: (*_SIDE_COLLECTION, "remove"),
+        apart.COLLECTION: (*_SIDE_COLLECTION, "remove"),
     }
 
 

@@ -21,10 +21,9 @@ from enricher.enrichment.waterfall import Waterfall
 from enricher.lead import Document, Pressure
 from enricher.queue import book
 from enricher.queue.bell import Bell
-from enricher.queue.heartbeat import Heartbeat
 from enricher.queue.leads import Leads
 from enricher.queue.settle import Keeper, Settler
-from enricher.queue.worker import Worker
+from enricher.queue.worker import Heartbeat, Worker
 from enricher.settings.load import WorkSettings
 from enricher.status.outcomes import report
 from enricher.status.throughput import Activity

@@ -33,7 +33,7 @@ from enricher.mongo.outage import describe
 from enricher.mongo.secret import keyring_if_made
 from enricher.providers.base import Provider
 from enricher.providers.http import broken
-from enricher.queue import fatal, unmoved
+from enricher.queue import apart, unmoved
 from enricher.queue.indexes import Indexes
 from enricher.settings.load import Settings
 from enricher.values.storable import one_line
@@ -198,7 +198,7 @@ _UNMOVED = {
 
 async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
     """A status is its writer's business, so none of the rest is a failure."""
-    if deadly := await fatal.count(client[database][leads]):
+    if deadly := await apart.count_fatal(client[database][leads]):
         return (
             State.FAILED,
             f"{deadly:,} ended the server and are written no more: see enricher_fatal",

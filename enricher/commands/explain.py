@@ -30,7 +30,7 @@ from enricher.mongo.secret import Keyring, keyring_if_made
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider, Registered
 from enricher.providers.http import HttpProvider, question_of, unfit
-from enricher.queue.fatal import written_off_at
+from enricher.queue.apart import written_off_at
 from enricher.queue.requests import Requests, wished
 from enricher.settings.load import Settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,7 @@ from typing import Any
 
 from loguru import logger
 
-from enricher.answer import Kind
-from enricher.enrichment import quality
+from enricher.answer import Kind, Query
 from enricher.enrichment.conclude import (
     FOUND,
     RetryPolicy,
@@ -30,6 +30,7 @@ from enricher.identity.own_words import NO_WORDS, OwnWords
 from enricher.identity.subject import older_mark, read_subject, subject_of
 from enricher.lead import (
     SUBJECT,
+    Completed,
     Document,
     Failed,
     Lead,
@@ -42,12 +43,13 @@ from enricher.lead import (
 from enricher.mongo.secret import Keyring
 from enricher.privacy.permission import Permission
 from enricher.process import shortage
+from enricher.telemetry import label_sets, metrics
 from enricher.telemetry.labels import label
 from enricher.telemetry.log import trace_of
 from enricher.values.employer import MISMATCH, owners
 from enricher.values.merge import BY_FIELD, FLAGS, METADATA, SOCIAL, flags_of
 from enricher.values.profiles import NETWORKS
-from enricher.values.storable import mapping
+from enricher.values.storable import is_blank, mapping
 
 # PURE What an earlier run left on a lead and still counts: only what is about the same subject.
 #
@@ -284,7 +286,7 @@ class Enrichment:
         identity = case.identity
         if case.lead.attempt > self.policy.retries + 1:
             outcome: Outcome = conclude_unfinished(self._round(case, Findings()))
-            quality.note_found(identity.query, outcome)
+            note_found(identity.query, outcome)
             return outcome, case.subject
         if identity.reason is not None:
             return await self._unasked(case, identity.reason), case.subject
@@ -304,7 +306,7 @@ class Enrichment:
             await self._withdraw(case)
             return self._objected(case, findings)
         outcome = conclude(self._round(case, findings), self.random)
-        quality.note_found(identity.query, outcome)
+        note_found(identity.query, outcome)
         return outcome, case.subject
 
     def about(self, lead: Lead) -> Subject:
@@ -374,3 +376,45 @@ def _first_of(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+# Is it worth it? Counts what the promises about quality are measured by.
+#
+# Everything is counted once for a lead, when it ends as completed or failed, and from what is in hand
+# then. Ratios are left to whoever reads: numerator and denominator are two counters.
+
+_CONFLICTS = {section: metrics.FIELD_CONFLICTS.labels(section) for section in label_sets.SECTIONS}
+
+
+def note_found(query: Query, outcome: Outcome) -> None:
+    """Whether the two things that people look for are there: the company, and the verdict."""
+    if not isinstance(outcome, Completed | Failed):
+        return
+    if query.company_domain is not None:
+        metrics.WITH_COMPANY_DOMAIN.inc()
+        metrics.COMPANIES_FOUND.inc(_has(outcome.data, Kind.COMPANY, "name"))
+    if query.email is not None:
+        metrics.WITH_ADDRESS.inc()
+        metrics.VERDICTS_GIVEN.inc(_has(outcome.data, Kind.EMAIL, "status"))
+
+
+def note_ended(lead: Lead, outcome: Outcome) -> None:
+    """What it took, and who gave it; once the end is written."""
+    if isinstance(outcome, Completed | Failed) and lead.attempt > 1:
+        metrics.RETRIED.inc()
+    if isinstance(outcome, Completed):
+        _count_fields(outcome.data[METADATA])
+
+
+def _has(data: Document, kind: Kind, field: str) -> bool:
+    return not is_blank(mapping(data.get(kind.section)).get(field))
+
+
+def _count_fields(known: Document) -> None:
+    for section, origins in known["provenance"].items():
+        for provider, fields in Counter(origins.values()).items():
+            if filled := metrics.FILLED_BY.get((section, provider)):
+                filled.inc(fields)
+    for section, fields in known.get("alternatives", {}).items():
+        if conflicts := _CONFLICTS.get(section):
+            conflicts.inc(len(fields))

@@ -33,15 +33,13 @@ from loguru import logger
 
 from enricher.intake.changes import Change, Changes, Start, StreamUnavailable
 from enricher.intake.checkpoints import Checkpoint, Checkpoints
-from enricher.intake.early import inserted_since
-from enricher.intake.history import History
+from enricher.intake.history import History, inserted_since
 from enricher.lead import Document, LeadId
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
 from enricher.mongo.server import Server
 from enricher.queue.bell import Bell
-from enricher.queue.building import Building
-from enricher.queue.indexes import Indexes
+from enricher.queue.indexes import Building, Indexes
 from enricher.queue.leads import Leads
 from enricher.settings.load import WorkSettings
 from enricher.telemetry import metrics

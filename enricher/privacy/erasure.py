@@ -32,10 +32,8 @@ from enricher.lead import SUBJECT, Document, LeadId, Reason, Status
 from enricher.mongo import expressions
 from enricher.mongo.refusal import is_refusal
 from enricher.queue import book
-from enricher.queue.apart import Apart, Step
-from enricher.queue.aside import Aside
-from enricher.queue.doubled import ERASABLE
-from enricher.queue.fatal import Fatal
+from enricher.queue.apart import Apart, Fatal, Step
+from enricher.queue.aside import ERASABLE, Aside
 from enricher.queue.lease import INPUTS, same_email, text_or_null
 from enricher.queue.requests import SCAN_SECONDS
 from enricher.values.employer import MISMATCH

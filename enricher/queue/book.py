@@ -50,7 +50,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from enricher.lead import SUBJECT, Document, Status
-from enricher.mongo.expressions import Expression, Pipeline, id_key, in_milliseconds, is_type
+from enricher.mongo.expressions import (
+    Expression,
+    Pipeline,
+    id_key,
+    in_milliseconds,
+    is_type,
+)
 from enricher.values.merge import METADATA
 
 _MOST_ID_BYTES = 8 * 1024 * 1024
@@ -334,3 +340,6 @@ def requeueing(*, released: bool) -> Pipeline:
         {"$set": {"enrichment_status": Status.PENDING, "enrichment": book_with(values)}},
         {"$unset": ["enrichment.due_at", "enrichment.inputs"]},
     ]
+
+
+BY_ID = "_id_"

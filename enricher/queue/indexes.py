@@ -1,6 +1,6 @@
 """Every index, in one place: ensured at start, verified by `enricher check`.
 
-On a large collection that takes minutes, and goes on beside the work (`enricher/queue/building.py`).
+On a large collection that takes minutes, and goes on beside the work (`enricher/queue/indexes.py`).
 
 The claim query reads keys only for leads that are work: `pending` leads stand in partial indexes
 that a settled lead leaves, and the due index is read from its beginning to now. A single key that
@@ -11,8 +11,11 @@ and every claim read the keys of all leads that have a due date.)
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import bson
@@ -23,11 +26,15 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, Status
-from enricher.mongo import refusal
+from enricher.mongo import DatabaseTrouble, refusal
 from enricher.mongo.expressions import COLLATED, SIMPLE
+from enricher.mongo.outage import Outage, pause
 from enricher.mongo.refusal import is_denied, is_refusal
 from enricher.queue import unmoved
-from enricher.queue.book import EPOCH, FRESH, MAILBOX
+from enricher.queue.bell import Bell
+from enricher.queue.book import BY_ID, EPOCH, FRESH, MAILBOX
+from enricher.queue.leads import Leads
+from enricher.telemetry import metrics
 
 _BUILD_SECONDS = 6 * 3600.0
 """In place of the usual bound on an operation: an index on millions of leads takes a while."""
@@ -106,7 +113,6 @@ _OF_A_CLAIM: Mapping[str, Document] = {
 }
 """Without which whoever looks for work reads every lead; and a question that each can answer."""
 
-BY_ID = "_id_"
 _BY_TEXT = IndexModel(
     [("_id", ASCENDING), ("enrichment_status", ASCENDING)], name="enricher_by_id", collation=SIMPLE
 )
@@ -244,3 +250,111 @@ def _meaning(index: Mapping[str, Any]) -> tuple[list[tuple[str, int]], bytes, st
     locale = index.get("collation", SIMPLE)["locale"]
     filter_ = bson.encode(index.get("partialFilterExpression", {}))
     return list(dict(index["key"]).items()), filter_, locale
+
+
+# Builds the indexes of the leads beside the work.
+#
+# On a collection of millions that takes minutes, in which new leads come. They are admitted and worked on
+# all the same: until the indexes stand, claims go by what the stream tells (`queue/lanes.py`), and whoever
+# counts, sweeps or calls leads back waits. What only a search can find waits as well: leads that were
+# `pending` or in work before.
+#
+# Whoever comes second joins: the server builds an index once, and answers all who ask for it. It also goes
+# on when the one who asked is killed, or begins anew after its own restart.
+
+_FIRST_LINE_SECONDS = 1.0
+_LINE_EVERY_SECONDS = 30.0
+_LOOK_EVERY_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Building:
+    """Of one leads collection."""
+
+    indexes: Indexes
+    leads: Leads
+    bell: Bell
+    outage: Outage = field(default_factory=lambda: Outage("indexes"))
+    waits_for_collection: bool = False
+    """It was dropped, and is not made by us."""
+    _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _since: float | None = None
+
+    async def begin(self) -> None:
+        """What must be there before work begins: everything, where that takes no time. Raises DatabaseTrouble."""
+        if await self.indexes.are_soon_made():
+            await self.indexes.ensure()
+        else:
+            await self.indexes.ensure_by_id()
+            await self.indexes.look()
+            self._is_wanted.set()
+        self._pass_on()
+
+    def want(self) -> None:
+        """Another collection may stand there now."""
+        self.waits_for_collection, self.indexes.are_coming = False, True
+        self._pass_on()
+        self._is_wanted.set()
+
+    @property
+    def seconds(self) -> float | None:
+        """For how long it has been going on; `None` when nothing is being built."""
+        return None if self._since is None else time.monotonic() - self._since
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop, or cancelled: what the server builds it builds to its end."""
+        while not stop.is_set():
+            await self._until_wanted()
+            self._is_wanted.clear()
+            try:
+                await self._build()
+            except DatabaseTrouble as error:
+                self._is_wanted.set()
+                await pause(stop, self.outage.failed(error))
+            else:
+                self.outage.succeeded()
+
+    async def _until_wanted(self) -> None:
+        """A collection may come back unnoticed: in the moment in which it was found to be away."""
+        if self.waits_for_collection:
+            await pause(self._is_wanted, _LOOK_EVERY_SECONDS)
+        else:
+            await self._is_wanted.wait()
+
+    async def _build(self) -> None:
+        if not await self.indexes.collection_exists():
+            self.waits_for_collection, self.indexes.are_coming = True, False
+            self._pass_on()
+            return
+        self.waits_for_collection = False
+        await self.indexes.ensure_by_id()
+        await self.indexes.look()
+        self._pass_on()
+        telling = asyncio.create_task(self._tell(), name="indexes-telling")
+        try:
+            are_there = await self.indexes.ensure()
+        finally:
+            telling.cancel()
+            await asyncio.wait([telling])
+            metrics.PREPARING.labels("indexes").set(0)
+        self._end(are_there=are_there)
+
+    async def _tell(self) -> None:
+        """Nothing of a build that is over at once. The server does not let us see how far it is."""
+        self._since = self._since or time.monotonic()
+        await asyncio.sleep(_FIRST_LINE_SECONDS)
+        metrics.PREPARING.labels("indexes").set(1)
+        while True:
+            logger.bind(seconds=round(self.seconds or 0.0)).info("indexes.building")
+            await asyncio.sleep(_LINE_EVERY_SECONDS)
+
+    def _end(self, *, are_there: bool) -> None:
+        seconds, self._since = self.seconds or 0.0, None
+        if are_there and seconds >= _FIRST_LINE_SECONDS:
+            logger.bind(seconds=round(seconds, 1)).info("indexes.built")
+        self._pass_on()
+        self.bell.ring()
+
+    def _pass_on(self) -> None:
+        self.leads.by_id = self.indexes.by_id
+        self.leads.go_by_what_is_heard(self.indexes.are_coming)

@@ -63,13 +63,10 @@ from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.refusal import is_denied, is_refusal, may_do_one_by_one, refusals
 from enricher.mongo.secret import Keyring
 from enricher.queue import book
-from enricher.queue.apart import Apart, Parted, Step
-from enricher.queue.aside import Aside
-from enricher.queue.doubled import ONCE, Doubles
-from enricher.queue.fatal import Fatal
-from enricher.queue.heard import Heard
-from enricher.queue.indexes import BY_ID
-from enricher.queue.lanes import CLAIMABLE, OLDEST, Lanes
+from enricher.queue.apart import Apart, Fatal, Parted, Step
+from enricher.queue.aside import ONCE, Aside, Doubles
+from enricher.queue.book import BY_ID
+from enricher.queue.lanes import CLAIMABLE, OLDEST, Heard, Lanes
 from enricher.queue.lease import CLAIMED, INPUTS, fence, lease_of, text_or_null
 from enricher.queue.unmoved import NEW, UNADMITTED
 

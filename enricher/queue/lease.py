@@ -12,8 +12,8 @@ from enricher.mongo.expressions import Expression, is_type
 from enricher.mongo.replies import UnreadableDocument, reading
 from enricher.mongo.secret import Keyring
 from enricher.queue import book
+from enricher.queue.aside import is_doubled
 from enricher.queue.book import LONGEST_TEXT_BYTES
-from enricher.queue.doubled import is_doubled
 from enricher.queue.lanes import rank_of
 from enricher.queue.requests import wished
 from enricher.telemetry.labels import label

@@ -32,11 +32,10 @@ from enricher.mongo import expressions
 from enricher.mongo.expressions import id_key
 from enricher.mongo.refusal import refusals
 from enricher.mongo.secret import Keyring
-from enricher.queue import book, doubled
-from enricher.queue.apart import Apart, Step
+from enricher.queue import aside, book
+from enricher.queue.apart import Apart, Fatal, Step
 from enricher.queue.aside import Aside
 from enricher.queue.book import EPOCH
-from enricher.queue.fatal import Fatal
 
 # The mark beside a wish for newer answers: it shows that one of our commands wished, for this lead.
 #
@@ -129,7 +128,7 @@ class Requests:
                 _Asking(
                     id_,
                     UpdateOne(
-                        {"$and": [{"_id": {"$eq": id_}}, *guards, doubled.ONCE]},
+                        {"$and": [{"_id": {"$eq": id_}}, *guards, aside.ONCE]},
                         self._asking(id_, refresh, backfill),
                     ),
                 )
@@ -138,7 +137,9 @@ class Requests:
             written = await self._write_all(updates)
             asked += written
             if written.set + written.refused < len(batch):
-                asked += Asked(refused=len(await doubled.find(self._leads, batch, only or {})))
+                asked += Asked(
+                    refused=len(await aside.find_doubled(self._leads, batch, only or {}))
+                )
         return asked
 
     async def _write_all(self, updates: Sequence[_Asking]) -> Asked:

@@ -55,7 +55,7 @@ from enricher.mongo.outage import Outage, describe
 from enricher.mongo.refusal import Refusal, is_refusal, is_unreadable, refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
-from enricher.queue.doubled import ONCE
+from enricher.queue.aside import ONCE
 from enricher.queue.lease import fence, text_or_null, unchanged
 from enricher.telemetry.labels import label
 from enricher.values.merge import METADATA, SOCIAL, metadata

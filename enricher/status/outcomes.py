@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loguru import logger
 
-from enricher.enrichment import quality
+from enricher.enrichment.attempt import note_ended
 from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped
 from enricher.queue.settle import Settled
 from enricher.status.throughput import Activity
@@ -55,7 +55,7 @@ def _observe(lease: Lease, outcome: Outcome, seconds: float) -> None:
         metrics.QUEUE_WAIT.observe(waited)
     if not isinstance(outcome, Retrying):
         metrics.END_TO_END.observe((waited or 0.0) + seconds)
-    quality.note_ended(lease.lead, outcome)
+    note_ended(lease.lead, outcome)
     if isinstance(outcome, Completed):
         score = outcome.data["enrichment_metadata"]["completeness_score"]
         metrics.COMPLETENESS.observe(score / 100)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from enricher.mongo.embedded import EmbeddedServer
-from enricher.queue.fatal import COLLECTION
+from enricher.queue.apart import COLLECTION
 from tests.mortal import deadly_cable, started_again
 from tests.processes import Daemon
 from tests.rig import Rig, address, open_rig

@@ -13,7 +13,7 @@ from enricher.errors import ExitCode
 from enricher.identity.subject import older_mark
 from enricher.lead import Document, Reason
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED
-from enricher.queue.fatal import COLLECTION as FATAL
+from enricher.queue.apart import COLLECTION as FATAL
 from tests.processes import Daemon
 from tests.rig import Rig, domain
 from tests.waiting import business, eventually

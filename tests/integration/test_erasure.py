@@ -12,7 +12,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Completed, Document, Progress, Reason, Subject
 from enricher.privacy.erasure import Erased, Erasure
-from enricher.queue.fatal import COLLECTION as FATAL
+from enricher.queue.apart import COLLECTION as FATAL
 from enricher.queue.indexes import Indexes
 from enricher.queue.settle import Keeper, Settled, Settler
 from tests.integration.queueing import FUTURE, Commands, claim_new, insert, queue, read

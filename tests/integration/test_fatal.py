@@ -20,9 +20,8 @@ from enricher.lead import Document, LeadId
 from enricher.mongo import server as servers
 from enricher.mongo.embedded import EmbeddedServer
 from enricher.mongo.expressions import UpdateOne, id_key
-from enricher.queue.apart import Apart, Step
+from enricher.queue.apart import COLLECTION, Apart, Fatal, Step, count_fatal, is_loss
 from enricher.queue.aside import Aside
-from enricher.queue.fatal import COLLECTION, Fatal, count, is_loss
 from tests.doubling import doubled
 from tests.integration.queueing import queue
 from tests.mortal import deadly_cable, started_again
@@ -114,7 +113,7 @@ async def test_who_was_on_record_when_a_daemon_was_killed_is_a_suspect_and_no_mo
         await fatal.look()
         fatal.note(LOST, GONE, [1])
         assert await fatal.may_be_written(1, "claim")
-    assert await count(recorded) == 0
+    assert await count_fatal(recorded) == 0
 
 
 async def test_the_blame_outlives_processes_until_somebody_takes_it_back(
@@ -131,7 +130,7 @@ async def test_the_blame_outlives_processes_until_somebody_takes_it_back(
     assert not await last.may_be_written(1, "settle")
     assert last.is_written_off(1)
     assert id_key(1) in last.aside
-    assert await count(recorded) == 1
+    assert await count_fatal(recorded) == 1
 
     other = process(recorded)
     await other.look()
@@ -143,7 +142,7 @@ async def test_the_blame_outlives_processes_until_somebody_takes_it_back(
     await other.look()
     assert not other.is_suspect(1)
     assert id_key(1) not in other.aside
-    assert await count(recorded) == 0
+    assert await count_fatal(recorded) == 0
 
 
 async def test_who_was_lost_alone_is_written_after_all_others(
@@ -210,7 +209,7 @@ async def test_a_lead_that_ends_the_server_is_written_no_more_and_the_others_are
         assert await until_written(Apart(fatal=fatal), unguarded(leads), ids) == ["deadly"]
         assert fatal.is_written_off("deadly")
         assert await leads.count_documents({"updated_at": {"$type": "date"}}) == others
-        assert await count(leads) == 1
+        assert await count_fatal(leads) == 1
         before = len(deaths)
         assert 1 < before <= 6  # the driver repeats each by itself
 

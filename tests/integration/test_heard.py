@@ -7,7 +7,7 @@ from datetime import timedelta
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document
-from enricher.queue.heard import Heard
+from enricher.queue.lanes import Heard
 from enricher.queue.leads import Leads
 from tests.integration.queueing import FUTURE, PAST, insert, queue
 from tests.waiting import eventually

@@ -12,8 +12,8 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, Lease
-from enricher.queue.heartbeat import Heartbeat
 from enricher.queue.leads import Leads
+from enricher.queue.worker import Heartbeat
 from tests.cable import Cable, cable_to, client_over
 from tests.observing import counted, events, logged
 from tests.scripted import Door, company, provider

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from enricher.answer import Query
-from enricher.enrichment import quality
+from enricher.enrichment.attempt import note_ended, note_found
 from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
 from enricher.telemetry import metrics
 from tests.observing import counted
@@ -71,14 +71,14 @@ def grown() -> Callable[..., float]:
 def test_who_could_be_found_and_who_was(
     query: Query, outcome: Outcome, expected: list[int], grown: Callable[..., float]
 ) -> None:
-    quality.note_found(query, outcome)
+    note_found(query, outcome)
     assert [grown(series) for series in SERIES] == expected
 
 
 @pytest.mark.parametrize("status", [None, "unknown", "", 5])
 def test_no_word_on_the_address_is_no_verdict(status: object, grown: Callable[..., float]) -> None:
     outcome = Completed({**ACME, "email_verification": {"status": status}}, {})
-    quality.note_found(BUSINESS, outcome)
+    note_found(BUSINESS, outcome)
     assert grown("enricher_verdicts_given_total") == (status == 5)
 
 
@@ -95,14 +95,14 @@ def test_no_word_on_the_address_is_no_verdict(status: object, grown: Callable[..
 def test_a_lead_that_took_more_than_one_attempt_is_counted_once_at_its_end(
     attempt: int, outcome: Outcome, retried: int, grown: Callable[..., float]
 ) -> None:
-    quality.note_ended(Lead(1, Inputs(), attempt=attempt), outcome)
+    note_ended(Lead(1, Inputs(), attempt=attempt), outcome)
     assert grown("enricher_leads_retried_total") == retried
 
 
 def test_fields_count_for_who_gave_them_and_for_nobody_unheard_of(
     grown: Callable[..., float],
 ) -> None:
-    quality.note_ended(Lead(1, Inputs()), Completed(ACME, {}))
+    note_ended(Lead(1, Inputs()), Completed(ACME, {}))
     filled = "enricher_fields_filled_total"
     assert grown(filled, section="company_data", provider="known") == 2
     assert grown(filled, section="email_verification", provider="known") == 1
