@@ -314,7 +314,7 @@ def _wire(
         paid,
         lambda: watcher.lag_seconds,
         leads.aside,
-        watcher.preparing,
+        watcher.groundwork,
     )
     plans = Plans([gate.provider for gate in paid])
     sweep = Sweep.beside(watcher, settings.work)

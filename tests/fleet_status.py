@@ -13,12 +13,12 @@ from enricher.status.picture import (
     BacklogStatus,
     BudgetStatus,
     DaemonStatus,
+    FleetStatus,
     Hold,
     LaneStatus,
     Limit,
     MinuteStatus,
     ProviderStatus,
-    Status,
     Stream,
 )
 from enricher.status.throughput import Ended
@@ -34,13 +34,13 @@ def minutes() -> list[MinuteStatus]:
     ]
 
 
-def full(**more: Any) -> Status:
+def full(**more: Any) -> FleetStatus:
     """With something, and something long, everywhere."""
     hold = Hold(
         "The key was refused: " + "ask whoever has the account. " * 3, NOW + timedelta(hours=1)
     )
     leads = {"completed": "6b0b27e03ac628c1aa2a8c65", "retrying": "x" * 60, "failed": "7", "skipped": "sha256:0123456789abcdef"}  # fmt: skip
-    status = Status(
+    status = FleetStatus(
         at=NOW,
         leads="crm.leads",
         backlog=BacklogStatus(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def test_few_modules_lie_flat() -> None:
 
 def test_modules_are_named_by_what_they_are_responsible_for() -> None:
     assert not SAY_NOTHING & set(NAMES)
+
+
+def test_no_name_of_a_class_means_two_things() -> None:
+    trees = [ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))]
+    classes = Counter(
+        node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    )
+    assert not [name for name, times in classes.items() if times > 1]
 
 
 def _imported(path: Path) -> set[str]:

@@ -91,7 +91,7 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QuestionState:
     """One question as it stood when it was read."""
 
     reply: Reply | None = None
@@ -124,16 +124,18 @@ def answered_after(newer_than: datetime | None) -> Expression:
     return {"$and": [ANSWERED, {"$gt": ["$reply.at", {"$literal": newer_than}]}]}
 
 
-async def read(collection: AsyncCollection[Document], keys: Iterable[str]) -> dict[str, Standing]:
+async def read(
+    collection: AsyncCollection[Document], keys: Iterable[str]
+) -> dict[str, QuestionState]:
     """How these questions stand, in one round trip; those that nobody ever asked are missing."""
-    found: dict[str, Standing] = {}
+    found: dict[str, QuestionState] = {}
     unreadable: list[UpdateOne] = []
     async for document in collection.find({"_id": {"$in": list(set(keys))}}, _STANDING):
         stored, flight = document.get("reply"), document.get("flight")
         reply = _unpack(stored) if stored else None
         if stored and reply is None:
             unreadable.append(_discarding(document["_id"], stored))
-        found[document["_id"]] = Standing(
+        found[document["_id"]] = QuestionState(
             reply=reply,
             at=stored["at"] if stored and reply else None,
             until=_date(stored["expires_at"]) if stored and reply else None,

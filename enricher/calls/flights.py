@@ -37,7 +37,7 @@ from enricher.calls.answers import (
     COLLECTION,
     HELD,
     Beat,
-    Standing,
+    QuestionState,
     answered_after,
     is_storable,
     pack,
@@ -317,7 +317,7 @@ class Flights:
 
     # -- waiting -----------------------------------------------------------------------------
 
-    async def _check(self, keys: Sequence[str]) -> Sequence[Standing | None]:
+    async def _check(self, keys: Sequence[str]) -> Sequence[QuestionState | None]:
         """One reading for all that wait here, at a steady pace; `None` when it failed."""
         await asyncio.sleep(min(_LONGEST_CHECK_SECONDS, self._lease / _CHECKS_PER_LEASE))
         try:
@@ -326,7 +326,7 @@ class Flights:
             await asyncio.sleep(self._waits.failed(error))
             return [None] * len(keys)
         self._waits.succeeded()
-        return [standings.get(key, Standing()) for key in keys]
+        return [standings.get(key, QuestionState()) for key in keys]
 
     # -- taking ------------------------------------------------------------------------------
 
@@ -462,7 +462,7 @@ def _is_only_a_race(details: Mapping[str, Any]) -> bool:
     )
 
 
-def _outcome(request: _Request, standing: Standing | None) -> Taken:
+def _outcome(request: _Request, standing: QuestionState | None) -> Taken:
     if standing is None:
         return None
     if standing.beat and standing.beat.flight == request.flight.id:
@@ -526,7 +526,7 @@ class Cache:
         """The stored reply, if it is still good and came after `newer_than`."""
         return (await self.standing(key)).answer(newer_than)
 
-    async def standing(self, key: str) -> Standing:
+    async def standing(self, key: str) -> QuestionState:
         """How the question stands."""
         return await self._looking.submit(key)
 
@@ -555,9 +555,9 @@ class Cache:
 
     # -- coalesced ---------------------------------------------------------------------------
 
-    async def _look(self, keys: Sequence[str]) -> Sequence[Standing]:
+    async def _look(self, keys: Sequence[str]) -> Sequence[QuestionState]:
         standings = await read(self._collection, keys)
-        return [standings.get(key, Standing()) for key in keys]
+        return [standings.get(key, QuestionState()) for key in keys]
 
     async def _keep(self, batch: Sequence[_Answer]) -> Sequence[None]:
         while True:

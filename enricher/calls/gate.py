@@ -32,7 +32,7 @@ from enricher.answer import (
 from enricher.calls import waits
 from enricher.calls.breaker import Breaker, Circuit
 from enricher.calls.retry import Retries, Retry, with_retries
-from enricher.calls.useless import Row
+from enricher.calls.useless import UselessRow
 from enricher.calls.waits import Holding, cause_of
 from enricher.limits.limiter import Limiter, Slot
 from enricher.process import shortage
@@ -99,7 +99,7 @@ class Gate:
     """Where several providers share one; else it is made from the provider's own windows."""
     limiter: Limiter = field(init=False)
     _breaker: Breaker = field(init=False)
-    _row: Row = field(default_factory=lambda: Row(is_proven=True))
+    _row: UselessRow = field(default_factory=lambda: UselessRow(is_proven=True))
     _holding: Holding = field(init=False)
 
     def __post_init__(self) -> None:

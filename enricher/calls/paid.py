@@ -45,7 +45,7 @@ from enricher.calls.useless import (
     OBJECTIONS_SECONDS,
     Lately,
     Objecting,
-    Row,
+    UselessRow,
     is_too_many,
 )
 from enricher.mongo import DatabaseTrouble
@@ -160,7 +160,7 @@ class PaidGate(Gate):
     _shared: SingleFlight[Answer] = field(default_factory=SingleFlight)
     _asking: dict[Hashable, Asking] = field(default_factory=dict)
     """Who was first to ask what is under way: what becomes of it shows there."""
-    _row: Row = field(default_factory=Row)
+    _row: UselessRow = field(default_factory=UselessRow)
     _lately: Lately = field(default_factory=Lately)
     _calls: set[asyncio.Task[Answer | Reply | None]] = field(default_factory=set)
 

@@ -28,7 +28,7 @@ REASON = "its charged answers are unreadable"
 
 
 @dataclass(slots=True)
-class Row:
+class UselessRow:
     """One provider's useless answers in a row, as one process met them."""
 
     is_proven: bool = False

@@ -42,7 +42,7 @@ _USED_UP = "the budget is used up"
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Headroom:
     """How it stands now."""
 
     held: Mapping[str, str] = field(default_factory=dict)
@@ -59,10 +59,10 @@ class Needs:
     providers: Sequence[Provider]
     usage: Usage
 
-    async def room(self) -> Room:
+    async def headroom(self) -> Headroom:
         """Raises DatabaseTrouble. Changes nothing."""
         if not self.providers:
-            return Room()
+            return Headroom()
         hello = await self.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
         buckets = await stopped(self.database, [each.bucket for each in self.providers], now)
@@ -72,7 +72,7 @@ class Needs:
         budgets = [each for each in await self.usage.budgets() if each.vendor in vendors]
         spent = {each.vendor for each in budgets if not each.left}
         used_up = {each.name: _USED_UP for each in self.providers if each.vendor in spent}
-        return Room(used_up | held, min((each.left for each in budgets), default=None))
+        return Headroom(used_up | held, min((each.left for each in budgets), default=None))
 
 
 MOST_PENDING = 1000
@@ -185,9 +185,9 @@ async def _fill(settings: Settings, made: Plan) -> None:
         await filling.conclude()
 
 
-async def _all() -> Room:
+async def _all() -> Headroom:
     """Nothing more is asked for."""
-    return Room()
+    return Headroom()
 
 
 @dataclass(slots=True)
@@ -212,23 +212,25 @@ class _Filling:
             end_if_cancelled()
             began = time.monotonic()
             await self._look(meter)
-            room = await patiently("looking at the providers", self.needs.room if is_more else _all)
-            size = self._size(room)
+            headroom = await patiently(
+                "looking at the providers", self.needs.headroom if is_more else _all
+            )
+            size = self._size(headroom)
             if is_more and size:
                 is_more = await self._ask_for_a_page(size)
             elif is_more or self._now.unended:
                 # Where many leads are retried it takes a while, and this is to stay a small part.
                 await asyncio.sleep(max(_LOOK_EVERY_SECONDS, 5 * (time.monotonic() - began)))
 
-    def _size(self, room: Room) -> int:
+    def _size(self, headroom: Headroom) -> int:
         """For how many leads to ask now."""
-        held = dict.fromkeys(sorted(self._now.held_by), "") | dict(room.held)
+        held = dict.fromkeys(sorted(self._now.held_by), "") | dict(headroom.held)
         self._tell(held)
         if held or max(self._now.in_work, self._now.unended) > MOST_PENDING - _PAGE:
             return 0
-        if room.calls is None:
+        if headroom.calls is None:
             return _PAGE
-        return max(0, min(_PAGE, room.calls - self._now.unended))  # those may need a call each
+        return max(0, min(_PAGE, headroom.calls - self._now.unended))  # those may need a call each
 
     def _tell(self, held: Mapping[str, str]) -> None:
         if tuple(held) == self._held:

@@ -42,7 +42,7 @@ _CONNECTIONS = 2
 _SUBJECT_WIDTH = 16
 
 
-class State(StrEnum):
+class Result(StrEnum):
     """What became of one check; the text is what is printed."""
 
     OK = "ok"
@@ -50,8 +50,8 @@ class State(StrEnum):
     SKIPPED = "skipped"
 
 
-Verdict: TypeAlias = tuple[State, str]
-_COLOURS = {State.OK: "green", State.FAILED: "bold red", State.SKIPPED: "dim"}
+Finding: TypeAlias = tuple[Result, str]
+_COLOURS = {Result.OK: "green", Result.FAILED: "bold red", Result.SKIPPED: "dim"}
 _AFTER_CONNECTING = ("replica set", "privileges", "hash key", "indexes", "leads", "stream")
 
 
@@ -62,9 +62,9 @@ class Lines:
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     failed: list[str] = field(default_factory=list)
 
-    def say(self, subject: str, verdict: Verdict) -> None:
+    def say(self, subject: str, verdict: Finding) -> None:
         state, detail = verdict
-        if state is State.FAILED:
+        if state is Result.FAILED:
             self.failed.append(subject)
         word = (f"{state:<8}", _COLOURS[state])
         self.console.print(
@@ -87,9 +87,12 @@ async def report(settings: Settings) -> None:
         raise CheckFailed(f"enricher check: failed for {', '.join(lines.failed)}")
 
 
-def _settings(settings: Settings) -> Verdict:
+def _settings(settings: Settings) -> Finding:
     leads = f"{settings.mongo.database}.{settings.mongo.collection}"
-    return State.OK, f"leads are in {leads}, {settings.work.concurrency} at a time are worked on"
+    return (
+        Result.OK,
+        f"leads are in {leads}, {settings.work.concurrency} at a time are worked on",
+    )
 
 
 # -- MongoDB -------------------------------------------------------------------------------
@@ -99,10 +102,12 @@ def _embedded(lines: Lines) -> DatabaseError | None:
     try:
         binary = find_mongod()
     except DatabaseError as error:
-        lines.say("mongodb", (State.FAILED, "MONGODB_URI is not set, and no embedded server found"))
+        lines.say(
+            "mongodb", (Result.FAILED, "MONGODB_URI is not set, and no embedded server found")
+        )
         return error
     detail = f"MONGODB_URI is not set: `enricher run` starts an embedded server ({binary})"
-    lines.say("mongodb", (State.OK, detail))
+    lines.say("mongodb", (Result.OK, detail))
     _skip(lines, "there is no server yet")
     return None
 
@@ -114,10 +119,10 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
         try:
             found = await server.inspect(client, database, leads)
         except DatabaseError as error:
-            lines.say("mongodb", (State.FAILED, str(error)))
+            lines.say("mongodb", (Result.FAILED, str(error)))
             _skip(lines, "MongoDB cannot be used")
             return error
-        lines.say("mongodb", (State.OK, f"version {found.version} answers, leads can be read"))
+        lines.say("mongodb", (Result.OK, f"version {found.version} answers, leads can be read"))
         lines.say("replica set", _replica_set(found))
         lines.say("privileges", await _tried(_privileges(client, database, leads)))
         lines.say("hash key", await _tried(_hash_key(settings, client)))
@@ -129,26 +134,29 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
 
 def _skip(lines: Lines, why: str) -> None:
     for subject in _AFTER_CONNECTING:
-        lines.say(subject, (State.SKIPPED, why))
+        lines.say(subject, (Result.SKIPPED, why))
 
 
-async def _tried(check: Awaitable[Verdict]) -> Verdict:
+async def _tried(check: Awaitable[Finding]) -> Finding:
     """Only type and code of what the driver says: its text may quote a document."""
     try:
         return await check
     except (*DatabaseTrouble, TimeoutError) as error:
-        return State.FAILED, describe(error)
+        return Result.FAILED, describe(error)
 
 
-def _replica_set(found: server.Server) -> Verdict:
+def _replica_set(found: server.Server) -> Finding:
     if found.replica_set == "mongos":
-        return State.OK, "a sharded cluster"
+        return Result.OK, "a sharded cluster"
     if found.replica_set:
-        return State.OK, found.replica_set
-    return State.FAILED, "a standalone server has no change streams: leads are found by polling"
+        return Result.OK, found.replica_set
+    return (
+        Result.FAILED,
+        "a standalone server has no change streams: leads are found by polling",
+    )
 
 
-async def _privileges(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
+async def _privileges(client: AsyncMongoClient[Document], database: str, leads: str) -> Finding:
     """An index that is there already needs no privilege to make it."""
     required, desired = privileges.required(leads), privileges.desired(leads)
     wanted = {
@@ -160,32 +168,32 @@ async def _privileges(client: AsyncMongoClient[Document], database: str, leads: 
     if making in lacking and await Indexes(client[database][leads]).missing() == []:
         lacking.remove(making)
     if lacking:
-        return State.FAILED, f"missing: {', '.join(lacking)}"
-    return State.OK, "leads can be updated, side collections written, indexes made"
+        return Result.FAILED, f"missing: {', '.join(lacking)}"
+    return Result.OK, "leads can be updated, side collections written, indexes made"
 
 
-async def _hash_key(settings: Settings, client: AsyncMongoClient[Document]) -> Verdict:
+async def _hash_key(settings: Settings, client: AsyncMongoClient[Document]) -> Finding:
     """Whether this start could read what is stored under keyed hashes."""
     key = settings.privacy.hash_key
     try:
         ring = await keyring_if_made(client[settings.mongo.database], key)
     except EnricherError as error:
-        return State.FAILED, str(error)
+        return Result.FAILED, str(error)
     if ring is None:
-        return State.OK, "made at the first start of `enricher run`"
+        return Result.OK, "made at the first start of `enricher run`"
     return (
-        State.OK,
+        Result.OK,
         f"fits what is stored; kept in {'the database' if key is None else 'ENRICHER_HASH_KEY'}",
     )
 
 
-async def _indexes(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
+async def _indexes(client: AsyncMongoClient[Document], database: str, leads: str) -> Finding:
     missing = await Indexes(client[database][leads]).missing()
     if missing is None:
-        return State.FAILED, f"unknown: the user lacks listIndexes on {database}.{leads}"
+        return Result.FAILED, f"unknown: the user lacks listIndexes on {database}.{leads}"
     if missing:
-        return State.OK, f"made at the start of `enricher run`: {', '.join(missing)}"
-    return State.OK, "present"
+        return Result.OK, f"made at the start of `enricher run`: {', '.join(missing)}"
+    return Result.OK, "present"
 
 
 _UNMOVED = {
@@ -196,36 +204,36 @@ _UNMOVED = {
 }
 
 
-async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) -> Verdict:
+async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) -> Finding:
     """A status is its writer's business, so none of the rest is a failure."""
     if deadly := await apart.count_fatal(client[database][leads]):
         return (
-            State.FAILED,
+            Result.FAILED,
             f"{deadly:,} ended the server and are written no more: see enricher_fatal",
         )
     found = await unmoved.count(client[database][leads])
     if found is None:
-        return State.OK, "those that nothing moves are counted once the indexes are there"
+        return Result.OK, "those that nothing moves are counted once the indexes are there"
     parts = [f"{n:,} {_UNMOVED[why]}" for why, n in found.items() if n]
     if not parts:
-        return State.OK, "none is left lying"
+        return Result.OK, "none is left lying"
     hint = f'set it to "pending": db.{leads}.updateMany({{enrichment_status: "new"}}, '
     hint += '{$set: {enrichment_status: "pending"}})'
-    return State.OK, f"nothing moves {', '.join(parts)}; for one to be enriched, {hint}"
+    return Result.OK, f"nothing moves {', '.join(parts)}; for one to be enriched, {hint}"
 
 
-async def _stream(settings: Settings, client: AsyncMongoClient[Document]) -> Verdict:
+async def _stream(settings: Settings, client: AsyncMongoClient[Document]) -> Finding:
     """Opened at its end, so that nothing is read and no position is moved."""
     if not settings.work.stream:
-        return State.SKIPPED, "ENRICHER_STREAM is off: leads are found by polling"
+        return Result.SKIPPED, "ENRICHER_STREAM is off: leads are found by polling"
     changes = Changes(client[settings.mongo.database][settings.mongo.collection])
     try:
         await changes.open(Checkpoint(None, datetime.now(UTC), None, history_known=False))
     except StreamUnavailable as error:
-        return State.FAILED, str(error)
+        return Result.FAILED, str(error)
     finally:
         await changes.close()
-    return State.OK, "can be opened"
+    return Result.OK, "can be opened"
 
 
 # -- providers -----------------------------------------------------------------------------
@@ -239,14 +247,14 @@ async def _providers(settings: Settings, lines: Lines) -> None:
     for provider, verdict in zip(registered.providers, verdicts, strict=True):
         lines.say(provider.name, verdict)
     for name, why in registered.without_key.items():
-        lines.say(name, (State.SKIPPED, why))
+        lines.say(name, (Result.SKIPPED, why))
 
 
-async def _probe(provider: Provider, seconds: float) -> Verdict:
+async def _probe(provider: Provider, seconds: float) -> Finding:
     if provider.is_free:
-        return State.OK, "needs no key"
+        return Result.OK, "needs no key"
     if type(provider).probe is Provider.probe:
-        return State.SKIPPED, "there is a key; it is not tried, for no free call is known"
+        return Result.SKIPPED, "there is a key; it is not tried, for no free call is known"
     try:
         async with asyncio.timeout(seconds):
             problem = await provider.probe()
@@ -254,4 +262,4 @@ async def _probe(provider: Provider, seconds: float) -> Verdict:
         problem = "timed out"
     except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
         problem = broken(provider, error)
-    return (State.FAILED, problem) if problem else (State.OK, "the key is accepted")
+    return (Result.FAILED, problem) if problem else (Result.OK, "the key is accepted")

@@ -33,7 +33,7 @@ _KEY_BYTES = 32
 
 
 @dataclass(slots=True)
-class Calls:
+class ProviderEstimate:
     """One provider's part."""
 
     credits_each: float = 1.0
@@ -57,7 +57,7 @@ class Estimate:
     leads: int = 0
     without_call: Counter[Reason] = field(default_factory=Counter)
     """Why no paid call is worth making or allowed -> leads."""
-    providers: dict[str, Calls] = field(default_factory=dict)
+    providers: dict[str, ProviderEstimate] = field(default_factory=dict)
 
 
 class Estimator:
@@ -86,7 +86,7 @@ class Estimator:
         self._keyring = await keyring_if_made(self._database, self._hash_key)
         self._keys = self._keyring or self._keys
         found = Estimate(
-            providers={each.name: Calls(each.credits) for each in self._paid},
+            providers={each.name: ProviderEstimate(each.credits) for each in self._paid},
         )
         page = Run(run.id if run else "", run.after if run else None)
         while leads := await self._backfills.page(page, _PAGE):
@@ -110,7 +110,9 @@ class Estimator:
         for provider in self._paid:
             await self._add_calls(found.providers[provider.name], provider, asked)
 
-    async def _add_calls(self, calls: Calls, provider: Provider, asked: list[Query]) -> None:
+    async def _add_calls(
+        self, calls: ProviderEstimate, provider: Provider, asked: list[Query]
+    ) -> None:
         fit = (each for each in asked if unfit(provider, each) is None)
         questions = (question_of(provider, each) for each in fit)
         keys = {self._keys.key(provider.name, question) for question in questions if question}

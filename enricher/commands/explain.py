@@ -20,7 +20,7 @@ from enricher.enrichment.attempt import is_of_data
 from enricher.errors import ExitCode
 from enricher.explain.explanation import Explanation, Kept, Source, Standing
 from enricher.explain.explanation import explain as explain_lead
-from enricher.explain.standing import Leads
+from enricher.explain.standing import StandingReader
 from enricher.explain.view import as_json, show
 from enricher.identity.identify import Identity, identify
 from enricher.identity.subject import subject_of
@@ -82,7 +82,7 @@ class Explainer:
 
     async def of(self, text: str) -> AsyncIterator[Explanation]:
         """Of each lead that has this `_id` or this address."""
-        leads = Leads(self.database, self.settings.mongo.collection)
+        leads = StandingReader(self.database, self.settings.mongo.collection)
         for lead in await self._ids(text):
             standing = await leads.standing(lead)
             if standing is not None:  # else somebody deleted it just now
@@ -98,7 +98,7 @@ class Explainer:
             found += [id_ async for batch in requests.matching(match) for id_ in batch]
         return list({id_key(id_): id_ for id_ in found}.values())
 
-    async def _explanation(self, leads: Leads, standing: Standing) -> Explanation:
+    async def _explanation(self, leads: StandingReader, standing: Standing) -> Explanation:
         words = wiring.words_of(self.settings)
         standing = self._as_daemons_heed_it(standing)
         identity = identify(standing.inputs, words)
@@ -130,13 +130,13 @@ class Explainer:
             return False
         return await Suppressed(self.database).has(key_of(self.keyring, identity.email_key))
 
-    async def _sources(self, leads: Leads, identity: Identity) -> list[Source]:
+    async def _sources(self, leads: StandingReader, identity: Identity) -> list[Source]:
         """As the waterfall has them: those that cost nothing are the last to win."""
         providers = sorted(self.registered.providers, key=lambda each: each.is_free)
         keys = {each.name: self._key(each, identity) for each in providers}
         stored = await leads.kept([key for key in keys.values() if key])
         sources = [
-            _source(each, identity, stored.get(keys[each.name] or "", answers.Standing()))
+            _source(each, identity, stored.get(keys[each.name] or "", answers.QuestionState()))
             for each in providers
         ]
         kinds = {each.name: each.kind.value for each in PROVIDERS.values()}
@@ -150,7 +150,7 @@ class Explainer:
         return question and self.keyring.key(provider.name, question)
 
 
-def _source(provider: Provider, identity: Identity, stored: answers.Standing) -> Source:
+def _source(provider: Provider, identity: Identity, stored: answers.QuestionState) -> Source:
     return Source(
         name=provider.name,
         kind=provider.kind.value,
@@ -161,7 +161,7 @@ def _source(provider: Provider, identity: Identity, stored: answers.Standing) ->
     )
 
 
-def _kept(provider: Provider, identity: Identity, stored: answers.Standing) -> Kept | None:
+def _kept(provider: Provider, identity: Identity, stored: answers.QuestionState) -> Kept | None:
     if stored.reply is None or stored.at is None:
         return None
     is_charged = not isinstance(provider, HttpProvider) or provider.is_charged(stored.reply)

@@ -21,7 +21,7 @@ from enricher.mongo.outage import describe
 from enricher.process.signals import end_if_cancelled
 from enricher.settings.load import Settings
 from enricher.status.overview import Overview
-from enricher.status.picture import Status
+from enricher.status.picture import FleetStatus
 from enricher.status.picture import as_json as status_as_json
 from enricher.status.view import shown
 
@@ -78,7 +78,7 @@ async def _refresh(
 
 
 async def look_again(
-    read: Callable[[], Awaitable[Status]],
+    read: Callable[[], Awaitable[FleetStatus]],
     seen: RenderableType,
     show: Callable[[RenderableType], None],
 ) -> RenderableType:

@@ -9,7 +9,7 @@ from rich.console import Console
 from enricher.commands.database import explained, opened
 from enricher.commands.forget import named
 from enricher.mongo.secret import keyring
-from enricher.privacy.suppression import Entry, Suppressed, key_of
+from enricher.privacy.suppression import Suppressed, SuppressionEntry, key_of
 from enricher.settings.load import Settings
 
 _DIGITS_SHOWN = 12
@@ -45,7 +45,7 @@ async def list_entries(settings: Settings) -> None:
         console.print("Nobody is suppressed.")
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: SuppressionEntry) -> str:
     at = entry.at and entry.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return f"{at or 'unknown':<24} {entry.key[:_DIGITS_SHOWN]}  {entry.why}"
 

@@ -49,7 +49,7 @@ class DaemonEnded(Exception):
     """The daemon ended, or never became ready, though nobody told it to stop."""
 
 
-class Daemon:
+class DaemonProcess:
     """`enricher run` as a process in a session of its own: Ctrl-C reaches the demo alone."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
@@ -141,7 +141,7 @@ class Stage:
     mongodb_uri: str
     leads: AsyncCollection[Document]
     simulator: Simulator
-    daemon: Daemon
+    daemon: DaemonProcess
     settings: Mapping[str, str] = field(default_factory=dict)
     """What the daemon runs with."""
     explain: str = ""
@@ -162,7 +162,7 @@ async def open_stage(seed: int) -> AsyncIterator[Stage]:
             Simulator(seed, LATENCY_SECONDS, jitter=JITTER_SECONDS)
         )
         settings = _settings(server.uri, simulator)
-        daemon = Daemon(Path(directory), settings)
+        daemon = DaemonProcess(Path(directory), settings)
         explain = _script(Path(directory, "explain"), settings)
         try:
             await stack.enter_async_context(daemon)

@@ -29,7 +29,7 @@ _VIEW: Document = {
 }
 
 
-class Leads:
+class StandingReader:
     """The leads of one collection, for people."""
 
     def __init__(self, database: AsyncDatabase[Document], collection: str) -> None:
@@ -65,6 +65,6 @@ class Leads:
         found = await self._leads.find_one({"_id": {"$eq": lead}, **NEW}, {"_id": 1})
         return found is None or not await self._history.without([lead])
 
-    async def kept(self, keys: Sequence[str]) -> Mapping[str, answers.Standing]:
+    async def kept(self, keys: Sequence[str]) -> Mapping[str, answers.QuestionState]:
         """How these questions stand in the cache; those that nobody ever asked are missing."""
         return await answers.read(self._database[answers.COLLECTION], keys) if keys else {}

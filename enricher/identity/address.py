@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from email_validator import validate_email
 
 from enricher.identity.desks import is_system
-from enricher.identity.domains import Domain, Kind, ascii_host, classify
+from enricher.identity.domains import Domain, DomainKind, ascii_host, classify
 from enricher.identity.wrappings import bare, decoded, links, plain, visible
 
 _MAX_ADDRESS_BYTES = 254
@@ -123,10 +123,10 @@ def _mailbox(text: str) -> str:
 def _domain(host: str) -> Domain | None:
     """A bare public suffix (a@co.uk) has no mailboxes."""
     if host.startswith("["):
-        return Domain(host, Kind.IP_ADDRESS) if _is_ip_literal(host) else None
+        return Domain(host, DomainKind.IP_ADDRESS) if _is_ip_literal(host) else None
     name = ascii_host(host.removesuffix("."))
     domain = classify(name) if name else None
-    return None if domain is None or domain.kind is Kind.SUFFIX else domain
+    return None if domain is None or domain.kind is DomainKind.SUFFIX else domain
 
 
 def _local_part(local: str) -> str | None:

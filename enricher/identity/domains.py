@@ -25,7 +25,7 @@ _KEPT_DOMAINS = 16_384
 """Verdicts kept in memory, so that a lead of a known domain costs one look-up."""
 
 
-class Kind(StrEnum):
+class DomainKind(StrEnum):
     """What a domain is; the value says why it stands for no company, in words for readers."""
 
     BUSINESS = "business domain"
@@ -43,7 +43,7 @@ class Domain:
     """A host name and what it means. `registrable` is `None` unless it stands for somebody."""
 
     host: str
-    kind: Kind
+    kind: DomainKind
     registrable: str | None = None
     is_typo: bool = False
     is_education: bool = False
@@ -65,16 +65,16 @@ class Platforms:
         names = parents(domain.host)
         for index, name in enumerate(names):
             if name in self.removed:
-                return Domain(domain.host, Kind.BUSINESS, _bought(domain.host))
+                return Domain(domain.host, DomainKind.BUSINESS, _bought(domain.host))
             if name in self.added:
                 tenant = names[index - 1] if index else None
-                kind = Kind.BUSINESS if tenant else Kind.PLATFORM
+                kind = DomainKind.BUSINESS if tenant else DomainKind.PLATFORM
                 return Domain(domain.host, kind, tenant)
         return domain
 
 
 BY_THE_LISTS = Platforms()
-_OF_OWNERS = frozenset({Kind.BUSINESS, Kind.PLATFORM})
+_OF_OWNERS = frozenset({DomainKind.BUSINESS, DomainKind.PLATFORM})
 
 
 _GOVERNMENT = frozenset({"gov", "gob", "gouv", "govt"})
@@ -110,28 +110,28 @@ def classify(host: str) -> Domain:
     registrable = _registrable(host)
     lineage = _lineage(host, registrable or host)
     if _is_typo(lineage[-1]):
-        return Domain(host, Kind.FREE_MAIL, is_typo=True)
+        return Domain(host, DomainKind.FREE_MAIL, is_typo=True)
     if _is_own_free_mail(lineage):
-        return Domain(host, Kind.FREE_MAIL)
+        return Domain(host, DomainKind.FREE_MAIL)
     if _is_reserved(host, lineage[-1]):
-        return Domain(host, Kind.RESERVED)
+        return Domain(host, DomainKind.RESERVED)
     if not blocklist.isdisjoint(lineage):
-        return Domain(host, Kind.DISPOSABLE)
+        return Domain(host, DomainKind.DISPOSABLE)
     if not free_mail_list.isdisjoint(lineage) and wordlists.NOT_FREE_MAIL.isdisjoint(lineage):
-        return Domain(host, Kind.FREE_MAIL)
+        return Domain(host, DomainKind.FREE_MAIL)
     return _of_an_owner(host, registrable)
 
 
 def _of_an_owner(host: str, registrable: str | None) -> Domain:
     """The verdict on a domain that is on no list: whose it is, if it is anybody's."""
     if registrable is None:
-        return Domain(host, Kind.PLATFORM if _has_mailboxes(host) else Kind.SUFFIX)
+        return Domain(host, DomainKind.PLATFORM if _has_mailboxes(host) else DomainKind.SUFFIX)
     tld = host.rpartition(".")[2]
     if tld in wordlists.TYPED_FOR_COM and not is_suffix(tld):
-        return Domain(host, Kind.MISTYPED, is_typo=True)
+        return Domain(host, DomainKind.MISTYPED, is_typo=True)
     if host != registrable and _is_typed_for_com(registrable):
-        return Domain(host, Kind.MISTYPED, is_typo=True)
-    return Domain(host, Kind.BUSINESS, registrable, is_education=_is_education(registrable))
+        return Domain(host, DomainKind.MISTYPED, is_typo=True)
+    return Domain(host, DomainKind.BUSINESS, registrable, is_education=_is_education(registrable))
 
 
 def _is_typed_for_com(registrable: str) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from enricher.answer import Query
 from enricher.identity.address import Address, Reading, read
 from enricher.identity.desks import is_desk
-from enricher.identity.domains import BY_THE_LISTS, Domain, Kind, classify, is_under
+from enricher.identity.domains import BY_THE_LISTS, Domain, DomainKind, classify, is_under
 from enricher.identity.own_words import NO_WORDS, OwnWords
 from enricher.identity.sites import is_tenants_name, stated_host
 from enricher.identity.wrappings import said
@@ -88,7 +88,7 @@ def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
     text = said(inputs.email)
     reading = _read(text, words) if text else Reading(None)
     address = reading.address
-    askable = None if address and address.domain.kind is Kind.IP_ADDRESS else address
+    askable = None if address and address.domain.kind is DomainKind.IP_ADDRESS else address
     stated = _stated(inputs, words)
     company = _company(address, stated.domain)
     is_valid = address is not None or not (text or "email" in inputs.malformed)
@@ -102,8 +102,8 @@ def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
         no_company_domain=_why_no_company(company, reason, address),
         full_name=_clean(inputs.name),
         company=_clean(inputs.company),
-        is_free_mail=address is not None and address.domain.kind is Kind.FREE_MAIL,
-        is_disposable=address is not None and address.domain.kind is Kind.DISPOSABLE,
+        is_free_mail=address is not None and address.domain.kind is DomainKind.FREE_MAIL,
+        is_disposable=address is not None and address.domain.kind is DomainKind.DISPOSABLE,
         is_role=address is not None and is_desk(address.local, address.domain.host, words.desks),
         is_valid=is_valid,
         flags=frozenset(_flags(reading, stated.domain)),
@@ -123,11 +123,11 @@ def _reason(address: Address | None, internal: frozenset[str]) -> Reason | None:
     """What ends the lead because of its address, whatever else it says."""
     if address is None:
         return None
-    if address.domain.kind is Kind.DISPOSABLE:
+    if address.domain.kind is DomainKind.DISPOSABLE:
         return Reason.DISPOSABLE_ADDRESS
     if is_under(address.domain.host, internal):
         return Reason.INTERNAL_DOMAIN
-    if address.domain.kind is Kind.RESERVED:
+    if address.domain.kind is DomainKind.RESERVED:
         return Reason.RESERVED_DOMAIN
     return Reason.SYSTEM_ADDRESS if address.is_system else None
 
@@ -147,7 +147,7 @@ def _nothing_left(
 def _company(address: Address | None, stated: Domain | None) -> Domain | None:
     if stated is not None:
         return stated
-    if address is not None and address.domain.kind is Kind.BUSINESS:
+    if address is not None and address.domain.kind is DomainKind.BUSINESS:
         return address.domain
     return None
 
@@ -185,10 +185,10 @@ def _stated(inputs: Inputs, words: OwnWords) -> _Stated:
         domain = words.platforms.judge(classify(host))
         if is_under(host, words.internal_domains):
             reason = reason or Reason.INTERNAL_DOMAIN
-        elif domain.kind is Kind.BUSINESS:
+        elif domain.kind is DomainKind.BUSINESS:
             if not is_tenants_name(domain, inputs.company):
                 return _Stated(domain)
-        elif domain.kind is Kind.RESERVED:
+        elif domain.kind is DomainKind.RESERVED:
             reason = reason or Reason.RESERVED_DOMAIN
     return _Stated(reason=reason)
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote
 from enricher.identity.domains import (
     BY_THE_LISTS,
     Domain,
-    Kind,
+    DomainKind,
     Platforms,
     ascii_host,
     classify,
@@ -273,7 +273,7 @@ def _without_www(host: str) -> str | None:
     if _WWW_ALONE.fullmatch(host) and not is_suffix(host.rpartition(".")[2]):
         return None
     short = _WWW.sub("", host)
-    return host if short != host and classify(short).kind is Kind.SUFFIX else short
+    return host if short != host and classify(short).kind is DomainKind.SUFFIX else short
 
 
 def _is_site_of_others(host: str, platforms: Platforms) -> bool:

@@ -307,10 +307,10 @@ class Watcher:
         await self.building.begin()
         self.leads.hear_of(early)
 
-    def preparing(self) -> Preparing:
+    def groundwork(self) -> Groundwork:
         """What goes on beside the stream."""
         seconds = self.building.seconds
-        return Preparing(
+        return Groundwork(
             None if seconds is None else round(seconds, 1), self.indexes.are_coming, self.on_record
         )
 
@@ -494,7 +494,7 @@ class Watcher:
 
 
 @dataclass(frozen=True, slots=True)
-class Preparing:
+class Groundwork:
     """What a large collection makes long, and a daemon does beside its work."""
 
     building_seconds: float | None = None

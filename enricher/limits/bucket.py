@@ -46,6 +46,7 @@ from enricher.answer import Held
 from enricher.catalogue import Window
 from enricher.lead import Document
 from enricher.limits.pace import Pace, paces
+from enricher.mongo.clock import ServerOffset
 from enricher.mongo.replies import reading
 from enricher.values.storable import mapping
 
@@ -140,37 +141,7 @@ class Reserved:
     held: Held | None = None
     """While a hold stands, there are no slots."""
     stopped: Mapping[str, Held] = field(default_factory=dict)
-    """Provider -> why it alone is not asked; see `provider_stops.py`."""
-
-
-class ServerClock:
-    """The server's clock, as this process's monotonic one sees it.
-
-    The offset of the quickest exchange of late counts; it is known to half that exchange's time,
-    and less well the longer it is ago.
-    """
-
-    _DRIFT = 2e-4
-    _TOLERANCE = 0.02
-
-    def __init__(self) -> None:
-        self._offset = self.error = self._noted_at = 0.0
-        self._is_known = False
-
-    def note(self, sent: float, received: float, server: float) -> bool:
-        """Take in one exchange; true when the server's clock has jumped ahead since the last."""
-        offset, error = server - (sent + received) / 2, (received - sent) / 2
-        before = self.error + self._DRIFT * (received - self._noted_at)
-        ahead = offset - self._offset
-        is_new = not self._is_known
-        has_jumped = not is_new and abs(ahead) > before + error + self._TOLERANCE
-        if is_new or has_jumped or error <= before:
-            self._offset, self.error, self._noted_at = offset, error, received
-            self._is_known = True
-        return has_jumped and ahead > 0
-
-    def local(self, server: float) -> float:
-        return server - self._offset
+    """Provider -> why it alone is not asked."""
 
 
 class Bucket:
@@ -188,7 +159,7 @@ class Bucket:
         self._collection: AsyncCollection[Document] = database[COLLECTION]
         self._cells = [_Cell(pace) for pace in paces(windows)]
         self._clock = clock
-        self._server = ServerClock()
+        self._server = ServerOffset()
         self._lead = 0.0
         self._was_seen = False
         self._tats: Mapping[str, float] = {}

@@ -4,13 +4,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from pymongo import AsyncMongoClient
 
 from enricher.lead import Document
 
 _FRESH_SECONDS = 5.0
+
+
+class ServerOffset:
+    """The server's clock, as this process's monotonic one sees it.
+
+    The offset of the quickest exchange of late counts; it is known to half that exchange's time,
+    and less well the longer it is ago.
+    """
+
+    _DRIFT = 2e-4
+    _TOLERANCE = 0.02
+
+    def __init__(self) -> None:
+        self._offset = self.error = self._noted_at = 0.0
+        self.is_known = False
+
+    def note(self, sent: float, received: float, server: float) -> bool:
+        """Take in one exchange; true when the server's clock has jumped ahead since the last."""
+        offset, error = server - (sent + received) / 2, (received - sent) / 2
+        before = self.error + self._DRIFT * max(0.0, received - self._noted_at)
+        ahead = offset - self._offset
+        is_new = not self.is_known
+        has_jumped = not is_new and abs(ahead) > before + error + self._TOLERANCE
+        if is_new or has_jumped or error <= before:
+            self._offset, self.error, self._noted_at = offset, error, received
+            self.is_known = True
+        return has_jumped and ahead > 0
+
+    def local(self, server: float) -> float:
+        """This process's time when the server's is `server`."""
+        return server - self._offset
+
+    def server(self, local: float) -> float:
+        return local + self._offset
 
 
 class ServerClock:
@@ -25,22 +59,23 @@ class ServerClock:
         """`wall`: our own clock, in seconds. It may be wrong, and says only that time has passed."""
         self._client = client
         self._wall = wall
-        self._at = datetime.now(UTC)
-        self._heard: float | None = None
+        self._began_at = datetime.now(UTC)
+        self._offset = ServerOffset()
         self._asked: tuple[float, float] | None = None
 
     def heard(self, at: datetime) -> None:
         """The server just said that it is `at`."""
-        self._at, self._heard = at.astimezone(UTC), time.monotonic()
+        self._note(time.monotonic(), at)
 
     def now(self) -> datetime:
         """Until the server has been heard, the time at which we began to listen."""
-        since = 0.0 if self._heard is None else time.monotonic() - self._heard
-        return self._at + timedelta(seconds=since)
+        if not self._offset.is_known:
+            return self._began_at
+        return datetime.fromtimestamp(self._offset.server(time.monotonic()), UTC)
 
     async def today(self) -> date:
         """Asks the server, the first time. Raises DatabaseTrouble."""
-        if self._heard is None:
+        if not self._offset.is_known:
             hello = await self._client.admin.command("hello")
             self.heard(hello["localTime"].replace(tzinfo=UTC))
         return self.now().date()
@@ -53,9 +88,13 @@ class ServerClock:
         if not self._was_asked_lately():
             asked = time.monotonic(), self._wall()
             hello = await self._client.admin.command("hello")
-            self._at, self._heard = hello["localTime"].replace(tzinfo=UTC), asked[0]
+            self._note(asked[0], hello["localTime"].replace(tzinfo=UTC))
             self._asked = asked
         return self.now()
+
+    def _note(self, heard: float, at: datetime) -> None:
+        """The last word counts, whatever was said before."""
+        self._offset.note(heard, heard, at.timestamp())
 
     def _was_asked_lately(self) -> bool:
         """A machine that was asleep notices it by its wall clock alone."""

@@ -99,7 +99,7 @@ class _Database(AsyncDatabase[Document]):
         return _Collection(self, name)
 
 
-class Client(AsyncMongoClient[Document]):
+class SimpleClient(AsyncMongoClient[Document]):
     """A client all of whose commands compare byte by byte."""
 
     def __getitem__(self, name: str) -> AsyncDatabase[Document]:

@@ -15,7 +15,7 @@ from pymongo.uri_parser import split_options
 
 from enricher.errors import DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.lead import Document
-from enricher.mongo.expressions import Client
+from enricher.mongo.expressions import SimpleClient
 from enricher.telemetry.log import redact
 
 # What a MONGODB_URI may decide about our connections, and what it may not.
@@ -163,7 +163,7 @@ async def connect(uri: str, pool: int) -> AsyncIterator[AsyncMongoClient[Documen
 
 def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
     try:
-        return Client(
+        return SimpleClient(
             ours(uri),
             appname="enricher",
             maxPoolSize=pool,

@@ -34,7 +34,7 @@ def key_of(keyring: Keyring, email_key: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SuppressionEntry:
     """Somebody who is not to be asked about."""
 
     key: str
@@ -69,11 +69,11 @@ class Suppressed:
         """True when there was such an entry."""
         return (await self._collection.delete_one({"_id": key})).deleted_count > 0
 
-    async def entries(self) -> AsyncIterator[Entry]:
+    async def entries(self) -> AsyncIterator[SuppressionEntry]:
         """All of them, oldest first."""
         found = self._collection.find({"_id": {"$ne": FINGERPRINT}}, sort=[("at", 1), ("_id", 1)])
         async for entry in found:
-            yield Entry(str(entry["_id"]), _date(entry.get("at")), str(entry.get("why")))
+            yield SuppressionEntry(str(entry["_id"]), _date(entry.get("at")), str(entry.get("why")))
 
     async def _look_up(self, keys: Sequence[str]) -> Sequence[bool]:
         wanted = {"_id": {"$in": list(set(keys))}}

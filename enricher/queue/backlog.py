@@ -91,7 +91,7 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedCounts:
     """The leads that are no work, as far as that can be told cheaply."""
 
     total: int
@@ -147,7 +147,7 @@ async def _look(leads: AsyncCollection[Document], providers: Sequence[str], most
     )
 
 
-async def ended(leads: AsyncCollection[Document]) -> Ended | None:
+async def ended(leads: AsyncCollection[Document]) -> EndedCounts | None:
     """`None` when there are too many to be counted in time. Raises DatabaseTrouble."""
     try:
         return await _ended(leads)
@@ -157,7 +157,7 @@ async def ended(leads: AsyncCollection[Document]) -> Ended | None:
         raise
 
 
-async def _ended(leads: AsyncCollection[Document]) -> Ended:
+async def _ended(leads: AsyncCollection[Document]) -> EndedCounts:
     statuses = {"failed": Status.FAILED, "skipped": Status.SKIPPED, "without_status": None}
     questions = {
         name: _count(name, {"enrichment_status": status}) for name, status in statuses.items()
@@ -165,7 +165,7 @@ async def _ended(leads: AsyncCollection[Document]) -> Ended:
     with pymongo.timeout(ENDED_SECONDS):
         total = await leads.estimated_document_count()
         found = await _together(leads, questions)
-    return Ended(total, **{name: _leads(found, name) for name in statuses})
+    return EndedCounts(total, **{name: _leads(found, name) for name in statuses})
 
 
 # -- questions -------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ _OTHER_TYPES = (
 """All but texts, dates, and what counts as missing."""
 
 
-class Reason(StrEnum):
+class UnmovedReason(StrEnum):
     """Why nothing moves a lead."""
 
     FOREIGN = "foreign"
@@ -117,11 +117,11 @@ UNDATED: Document = {
 }
 """Completed by us, and the date of its refresh has become something else."""
 
-_BY_REASON: Mapping[Reason, Sequence[Document]] = {
-    Reason.FOREIGN: _between_ours(),
-    Reason.NO_TEXT: [{_STATUS: {"$type": [*_OTHER_TYPES, "date"]}}],
-    Reason.UNSET: [{_STATUS: None, **mark} for mark in OF_OURS],
-    Reason.STRAY: _STRAY,
+_BY_REASON: Mapping[UnmovedReason, Sequence[Document]] = {
+    UnmovedReason.FOREIGN: _between_ours(),
+    UnmovedReason.NO_TEXT: [{_STATUS: {"$type": [*_OTHER_TYPES, "date"]}}],
+    UnmovedReason.UNSET: [{_STATUS: None, **mark} for mark in OF_OURS],
+    UnmovedReason.STRAY: _STRAY,
 }
 FILTER: Document = {"$or": [*(each for some in _BY_REASON.values() for each in some), UNDATED]}
 """Of the partial index, which takes MongoDB 6.0. Queries must be parts of it."""
@@ -161,14 +161,16 @@ async def count(leads: AsyncCollection[Document]) -> Mapping[str, int] | None:
             return None
         raise
     return (
-        None if found is None else {reason.value: found.get(reason.value, 0) for reason in Reason}
+        None
+        if found is None
+        else {reason.value: found.get(reason.value, 0) for reason in UnmovedReason}
     )
 
 
-def _count(reason: Reason, any_of: Sequence[Document]) -> list[dict[str, Any]]:
+def _count(reason: UnmovedReason, any_of: Sequence[Document]) -> list[dict[str, Any]]:
     group = {"_id": {"$literal": reason.value}, "leads": {"$sum": 1}}
     match: Document = {"$or": list(any_of)}
-    if reason is Reason.FOREIGN:
+    if reason is UnmovedReason.FOREIGN:
         match[_STATUS] = {"$not": {"$type": "array"}}  # what is in an array is compared, too
     return [{"$match": match}, {"$limit": MOST}, {"$group": group}]
 

@@ -33,7 +33,7 @@ from enricher.catalogue import PROVIDERS, Window, of_vendor
 from enricher.simulator.faults import DEFAULT_SIZE, Faults, Injection
 from enricher.simulator.journal import Entry, Journal
 from enricher.simulator.records import encode
-from enricher.simulator.windows import VENDOR_WINDOWS, SlidingLog, Verdict, scope_of
+from enricher.simulator.windows import VENDOR_WINDOWS, Admission, SlidingLog, scope_of
 
 JSON_TYPE = "application/json; charset=utf-8"
 DOMAIN = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9])?\.)+[a-z][a-z0-9-]+")
@@ -62,7 +62,7 @@ class Call:
     request: web.Request
     entry: Entry
     route: Route | None
-    verdict: Verdict | None = None
+    verdict: Admission | None = None
     nth: int = 0
     """Which hit of its fault this is for its question, from 1."""
     injection: Injection | None = None

@@ -36,7 +36,7 @@ VENDOR_WINDOWS: Mapping[str, tuple[Window, ...]] = dict(_documented())
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Admission:
     """Whether a call was let in, and what the vendor may tell about it in headers."""
 
     admitted: bool
@@ -55,7 +55,7 @@ class SlidingLog:
         self.windows = tuple(windows)
         self._logs: tuple[deque[float], ...] = tuple(deque() for _ in self.windows)
 
-    def judge(self, now: float) -> Verdict | None:
+    def judge(self, now: float) -> Admission | None:
         """Let the arrival in or refuse it; `None` when there is no limit. `now` is monotonic."""
         if not self.windows:
             return None
@@ -74,13 +74,13 @@ class SlidingLog:
             while log and log[0] <= now - window.seconds:
                 log.popleft()
 
-    def _verdict(self, tightest: int, now: float, *, admitted: bool) -> Verdict:
+    def _verdict(self, tightest: int, now: float, *, admitted: bool) -> Admission:
         window, log = self.windows[tightest], self._logs[tightest]
         oldest = log[0] if log else now
         left = tuple(
             (each, each.calls - len(calls))
             for each, calls in zip(self.windows, self._logs, strict=True)
         )
-        return Verdict(
+        return Admission(
             admitted, window.calls, window.calls - len(log), oldest + window.seconds - now, left
         )

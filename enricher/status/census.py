@@ -21,7 +21,7 @@ from enricher.calls.ledger import BudgetLeft
 from enricher.lead import Status
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
-from enricher.queue.backlog import Backlog, Ended, Lane
+from enricher.queue.backlog import Backlog, EndedCounts, Lane
 from enricher.telemetry import label_sets, metrics
 
 _SHARE = 20
@@ -33,7 +33,7 @@ class Census:
     """`look` and `ended` ask as in `queue/backlog.py`, the others as in `usage.py` and `oplog.py`."""
 
     look: Callable[[], Awaitable[Backlog]]
-    ended: Callable[[], Awaitable[Ended | None]]
+    ended: Callable[[], Awaitable[EndedCounts | None]]
     budgets: Callable[[], Awaitable[Sequence[BudgetLeft]]]
     oplog_seconds: Callable[[], Awaitable[float | None]]
     unmoved: Callable[[], Awaitable[Mapping[str, int] | None]]
@@ -155,7 +155,7 @@ def _show_budgets(budgets: Sequence[BudgetLeft]) -> None:
         metrics.BUDGET_LEFT.labels(each.vendor, each.period).set(each.left)
 
 
-def _show_ended(ended: Ended | None, backlog: Backlog) -> None:
+def _show_ended(ended: EndedCounts | None, backlog: Backlog) -> None:
     """Not a number where there are too many to be counted in time: an old figure would look true."""
     _set(Status.FAILED, ended.failed if ended else math.nan)
     _set(Status.SKIPPED, ended.skipped if ended else math.nan)

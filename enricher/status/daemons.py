@@ -21,7 +21,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from random import Random
@@ -34,7 +34,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher import __version__
 from enricher.calls.breaker import Circuit
 from enricher.calls.gate import Gate
-from enricher.intake.watcher import Preparing
+from enricher.intake.watcher import Groundwork
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.clock import ServerClock
@@ -93,14 +93,11 @@ class Report:
     gates: Sequence[GateState] = ()
     set_aside: int = 0
     """Leads that it cannot write."""
-    building_seconds: float | None = None
-    are_indexes_coming: bool = False
-    on_record: int | None = None
-    """As `Preparing`."""
+    groundwork: Groundwork = field(default_factory=Groundwork)
 
 
 @dataclass(frozen=True, slots=True)
-class Daemon:
+class DaemonRecord:
     """One daemon, with what it did in the last hour."""
 
     holder: str
@@ -172,7 +169,7 @@ class Daemons:
             self.clock.heard(told["seen_at"])
             return bool(told["writes"] > 1)
 
-    async def seen(self) -> list[Daemon]:
+    async def seen(self) -> list[DaemonRecord]:
         """Those with a sign of life within the last hour, the latest start first."""
         recently = {"$gt": ["$seen_at", {"$subtract": ["$$NOW", round(KEPT / _MILLISECOND)]}]}
         found = self._collection.find({"leads": self._leads, "$expr": recently})
@@ -182,7 +179,9 @@ class Daemons:
 
 
 def _written(report: Report) -> Document:
-    return {**asdict(report), "gates": [asdict(gate) for gate in report.gates]}
+    """Flat, as it always was."""
+    flat = asdict(report)
+    return {**flat, **flat.pop("groundwork"), "gates": [asdict(gate) for gate in report.gates]}
 
 
 def _minute(minute: Minute) -> Document:
@@ -197,7 +196,7 @@ def _times(times: Times) -> list[float]:
     return [times.count, round(times.total, 3), round(times.longest, 3)]
 
 
-def _daemon(document: Document) -> Daemon | None:
+def _daemon(document: Document) -> DaemonRecord | None:
     """`None` when it was written in a way that this version does not know."""
     try:
         return _read(document)
@@ -205,9 +204,9 @@ def _daemon(document: Document) -> Daemon | None:
         return None
 
 
-def _read(document: Document) -> Daemon:
+def _read(document: Document) -> DaemonRecord:
     minutes = mapping(document.get("minutes"))
-    return Daemon(
+    return DaemonRecord(
         holder=str(document["_id"]),
         seen_at=document["seen_at"],
         report=_report(document["report"]),
@@ -218,7 +217,11 @@ def _read(document: Document) -> Daemon:
 
 def _report(stored: Document) -> Report:
     gates = [GateState(**{**gate, "circuit": Circuit(gate["circuit"])}) for gate in stored["gates"]]
-    return Report(**{**stored, "presence": Presence(stored["presence"]), "gates": gates})
+    its = {each.name for each in fields(Groundwork)}
+    groundwork = Groundwork(**{name: stored[name] for name in its & stored.keys()})
+    own = {name: value for name, value in stored.items() if name not in its}
+    own |= {"presence": Presence(stored["presence"]), "gates": gates, "groundwork": groundwork}
+    return Report(**own)
 
 
 def _read_minute(stored: Mapping[str, Any]) -> Minute:
@@ -267,7 +270,7 @@ class Teller:
     lag: Callable[[], float]
     """Of the stream, in seconds."""
     aside: Aside = field(default_factory=Aside)
-    preparing: Callable[[], Preparing] = Preparing
+    groundwork: Callable[[], Groundwork] = Groundwork
     """What a large collection makes long, as far as it is now."""
     every_seconds: float = EVERY_SECONDS
     outage: Outage = field(default_factory=lambda: Outage("presence"))
@@ -339,7 +342,7 @@ class Teller:
             stream_lag_seconds=round(self.lag(), 3) if is_open else None,
             gates=self._gates(),
             set_aside=self.aside.leads,
-            **asdict(self.preparing()),
+            groundwork=self.groundwork(),
         )
 
     def _gates(self) -> list[GateState]:

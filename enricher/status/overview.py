@@ -29,18 +29,18 @@ from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, unmoved
 from enricher.settings.load import Settings
 from enricher.settings.vendors import VendorSettings
-from enricher.status.daemons import Daemon, Daemons, Presence
+from enricher.status.daemons import DaemonRecord, Daemons, Presence
 from enricher.status.picture import (
     Allowance,
     BacklogStatus,
     Bill,
     BudgetStatus,
     DaemonStatus,
+    FleetStatus,
     Hold,
     LaneStatus,
     Limit,
     ProviderStatus,
-    Status,
     Stream,
     as_json,
     minute_status,
@@ -68,11 +68,11 @@ class Overview:
     settings: Settings
     database: AsyncDatabase[Document]
     registered: Registered
-    _ended: backlog.Ended | None = None
+    _ended: backlog.EndedCounts | None = None
     _unmoved: Mapping[str, int] | None = None
     _ended_next_at: float = 0.0
 
-    async def status(self) -> Status:
+    async def status(self) -> FleetStatus:
         """As it stands now. Raises DatabaseTrouble."""
         hello = await self.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
@@ -89,7 +89,7 @@ class Overview:
             parts.read("stream", saved_at(self.database, leads.name), None),
         )
         this_month = [day for day in days if (day.day.year, day.day.month) == (now.year, now.month)]
-        return Status(
+        return FleetStatus(
             at=now,
             leads=f"{self.database.name}.{leads.name}",
             backlog=_with_set_aside(waiting, alive),
@@ -104,10 +104,10 @@ class Overview:
         )
 
     async def _counted(
-        self, parts: _Parts, leads: AsyncCollection[Document], alive: Sequence[Daemon]
+        self, parts: _Parts, leads: AsyncCollection[Document], alive: Sequence[DaemonRecord]
     ) -> BacklogStatus | None:
         """Without its indexes each count would read every lead, and end without an answer."""
-        if any(each.report.are_indexes_coming for each in alive):
+        if any(each.report.groundwork.are_indexes_coming for each in alive):
             parts.unknown["backlog"] = "the indexes are being built"
             return None
         return await parts.read("backlog", self._backlog(leads), None)
@@ -128,7 +128,7 @@ class Overview:
     def _provider(
         self,
         provider: Provider,
-        alive: Sequence[Daemon],
+        alive: Sequence[DaemonRecord],
         stops: Mapping[str, Stopped],
         days: Sequence[DayOfProvider],
         now: datetime,
@@ -174,7 +174,9 @@ class _Parts:
 # What is made of each part
 
 
-def _with_set_aside(found: BacklogStatus | None, alive: Sequence[Daemon]) -> BacklogStatus | None:
+def _with_set_aside(
+    found: BacklogStatus | None, alive: Sequence[DaemonRecord]
+) -> BacklogStatus | None:
     leads = max((each.report.set_aside for each in alive), default=0)
     if found is None or not leads:
         return found
@@ -182,7 +184,7 @@ def _with_set_aside(found: BacklogStatus | None, alive: Sequence[Daemon]) -> Bac
 
 
 def _backlog(
-    found: backlog.Backlog, ended: backlog.Ended | None, unmoved_: Mapping[str, int]
+    found: backlog.Backlog, ended: backlog.EndedCounts | None, unmoved_: Mapping[str, int]
 ) -> BacklogStatus:
     lanes = {
         lane.value: LaneStatus(queue.leads, found.age_seconds(lane) if queue.leads else None)
@@ -204,7 +206,7 @@ def _backlog(
     )
 
 
-def _ended(found: backlog.Backlog, ended: backlog.Ended | None) -> dict[str, int | None]:
+def _ended(found: backlog.Backlog, ended: backlog.EndedCounts | None) -> dict[str, int | None]:
     names = ("completed", "failed", "skipped", "without status")
     if ended is None:
         return dict.fromkeys(names)
@@ -212,7 +214,7 @@ def _ended(found: backlog.Backlog, ended: backlog.Ended | None) -> dict[str, int
     return dict(zip(names, counts, strict=True))
 
 
-def _daemon(daemon: Daemon, now: datetime) -> DaemonStatus:
+def _daemon(daemon: DaemonRecord, now: datetime) -> DaemonStatus:
     report = daemon.report
     return DaemonStatus(
         holder=daemon.holder,
@@ -231,7 +233,7 @@ def _is_alive(daemon: DaemonStatus) -> bool:
     return daemon.presence in (Presence.WORKING, Presence.STOPPING)
 
 
-def _stream(alive: Sequence[Daemon], position: datetime | None) -> Stream:
+def _stream(alive: Sequence[DaemonRecord], position: datetime | None) -> Stream:
     lags = [
         each.report.stream_lag_seconds
         for each in alive
@@ -242,10 +244,12 @@ def _stream(alive: Sequence[Daemon], position: datetime | None) -> Stream:
         lag_seconds=max(lags, default=None),
         position_saved_at=position,
         building_seconds=max(
-            (s for each in alive if (s := each.report.building_seconds) is not None), default=None
+            (s for each in alive if (s := each.report.groundwork.building_seconds) is not None),
+            default=None,
         ),
         on_record=max(
-            (n for each in alive if (n := each.report.on_record) is not None), default=None
+            (n for each in alive if (n := each.report.groundwork.on_record) is not None),
+            default=None,
         ),
     )
 
@@ -300,7 +304,7 @@ class Shared:
     """The status as JSON, read at most once in `KEPT_SECONDS` however many ask, and not at all while
     nobody does."""
 
-    read: Callable[[], Awaitable[Status]]
+    read: Callable[[], Awaitable[FleetStatus]]
     clock: Callable[[], float] = time.monotonic
     _text: str = ""
     _read_at: float = float("-inf")

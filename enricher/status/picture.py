@@ -215,7 +215,7 @@ class MinuteStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class FleetStatus:
     """The whole picture, at one moment of the server's clock."""
 
     at: datetime
@@ -253,7 +253,7 @@ def minute_status(at: datetime, minute: Minute) -> MinuteStatus:
     )
 
 
-def as_json(status: Status) -> str:
+def as_json(status: FleetStatus) -> str:
     """One object; dates are ISO 8601 in UTC, durations seconds."""
     verdict = asdict(status.verdict)
     return json.dumps({"verdict": verdict, **asdict(status)}, default=_plain)
@@ -268,7 +268,7 @@ def _plain(value: Any) -> Any:
 # The verdict
 
 
-def _down(status: Status) -> Verdict | None:
+def _down(status: FleetStatus) -> Verdict | None:
     if status.alive or "daemons" in status.unknown:
         return None
     if not status.daemons:
@@ -278,7 +278,7 @@ def _down(status: Status) -> Verdict | None:
     return Verdict(State.DOWN, f"No daemon is running; the last one was seen {seconds} ago.")
 
 
-def _stuck(status: Status) -> Verdict | None:
+def _stuck(status: FleetStatus) -> Verdict | None:
     """A daemon that has just started is given the time to settle something."""
     lanes = status.backlog.lanes.values() if status.backlog else ()
     oldest = max((lane.oldest_seconds or 0.0 for lane in lanes), default=0.0)
@@ -292,7 +292,7 @@ def _stuck(status: Status) -> Verdict | None:
     )
 
 
-def _limited(status: Status) -> Verdict | None:
+def _limited(status: FleetStatus) -> Verdict | None:
     held = [
         provider.name
         for provider in status.providers
@@ -311,7 +311,7 @@ def _limited(status: Status) -> Verdict | None:
     return None
 
 
-def _well(status: Status) -> Verdict:
+def _well(status: FleetStatus) -> Verdict:
     in_work = sum(daemon.in_work for daemon in status.alive)
     due = status.backlog.due if status.backlog else 0
     if in_work or due or _lately(status):
@@ -321,11 +321,11 @@ def _well(status: Status) -> Verdict:
     return Verdict(State.IDLE, "Nothing is due, and new leads are being watched for.")
 
 
-def _lately(status: Status) -> int:
+def _lately(status: FleetStatus) -> int:
     return sum(minute.ended for minute in status.hour[-STANDSTILL_MINUTES:])
 
 
-def _settled(status: Status) -> str:
+def _settled(status: FleetStatus) -> str:
     return f"{_lately(status):,} settled in {STANDSTILL_MINUTES} minutes"
 
 

@@ -14,11 +14,11 @@ from enricher.status.daemons import Presence
 from enricher.status.picture import (
     Allowance,
     DaemonStatus,
+    FleetStatus,
     Limit,
     MinuteStatus,
     ProviderStatus,
     State,
-    Status,
     Stream,
     duration,
 )
@@ -38,12 +38,12 @@ _LONGEST = 60
 _MINUTE_SECONDS = 60
 
 
-def shown(status: Status, last: int) -> RenderableType:
+def shown(status: FleetStatus, last: int) -> RenderableType:
     """All of it, with so many of the last claims that ended."""
     return Group(*_parts(status, last))
 
 
-def _parts(status: Status, last: int) -> Iterator[RenderableType]:
+def _parts(status: FleetStatus, last: int) -> Iterator[RenderableType]:
     yield _headline(status)
     for part, why in status.unknown.items():
         yield Text(f"{part} could not be read: {why}", style="yellow")
@@ -60,7 +60,7 @@ def _parts(status: Status, last: int) -> Iterator[RenderableType]:
 # At the top
 
 
-def _headline(status: Status) -> Text:
+def _headline(status: FleetStatus) -> Text:
     verdict = status.verdict
     word = (verdict.state.value.upper(), _TONES[verdict.state])
     return Text.assemble(
@@ -68,7 +68,7 @@ def _headline(status: Status) -> Text:
     )
 
 
-def _facts(status: Status) -> RenderableType:
+def _facts(status: FleetStatus) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column()
@@ -77,7 +77,7 @@ def _facts(status: Status) -> RenderableType:
     return grid
 
 
-def _named(status: Status) -> Iterator[tuple[str, str]]:
+def _named(status: FleetStatus) -> Iterator[tuple[str, str]]:
     backlog = status.backlog
     if backlog is None:
         yield "due now", "unknown"
@@ -97,7 +97,7 @@ def _named(status: Status) -> Iterator[tuple[str, str]]:
     yield from _hour(status.hour)
 
 
-def _stream(status: Status) -> str:
+def _stream(status: FleetStatus) -> str:
     if not status.alive:
         return "nobody watches"
     if not status.stream.open:
@@ -222,7 +222,7 @@ def _standing(each: ProviderStatus, now: datetime) -> Text:
     return Text("asked", style="green")
 
 
-def _budgets(status: Status) -> Iterator[Sequence[_Cell]]:
+def _budgets(status: FleetStatus) -> Iterator[Sequence[_Cell]]:
     for each in status.budgets:
         for period, allowance in (("today", each.daily), ("this month", each.monthly)):
             if allowance is not None:

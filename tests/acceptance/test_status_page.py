@@ -14,7 +14,7 @@ from enricher.calls.breaker import Circuit
 from enricher.http import HttpServer
 from enricher.settings.load import HttpSettings
 from enricher.status.daemons import Daemons, GateState, Presence, Report
-from enricher.status.picture import BacklogStatus, LaneStatus, MinuteStatus, Status, as_json
+from enricher.status.picture import BacklogStatus, FleetStatus, LaneStatus, MinuteStatus, as_json
 from enricher.status.throughput import Ended
 from tests.browser import Browser, Page, browsing, chromium
 from tests.fleet_status import NOW, full, minutes
@@ -88,7 +88,7 @@ async def test_it_shows_an_outage_that_concerns_everybody(rig: Rig, browser: Bro
 class Told:
     """What the server answers; `None` as while MongoDB is away."""
 
-    status: Status | None
+    status: FleetStatus | None
     asked: int = 0
 
     async def json(self) -> str | None:

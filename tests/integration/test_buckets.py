@@ -19,10 +19,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.answer import Held
 from enricher.catalogue import Window
 from enricher.lead import Document
-from enricher.limits.bucket import COLLECTION, HORIZON, MOST_SLOTS, Bucket, ServerClock
+from enricher.limits.bucket import COLLECTION, HORIZON, MOST_SLOTS, Bucket
 from enricher.limits.limiter import Limiter, Slot
 from enricher.limits.pace import SLACK, paces
 from enricher.mongo import server
+from enricher.mongo.clock import ServerOffset
 from tests.cable import cable_to
 from tests.integration.callers import call, most_within, processes
 from tests.waiting import eventually
@@ -217,7 +218,7 @@ async def test_a_clock_that_jumps_ahead_leaves_no_room_that_is_not_there(
 
 
 def test_a_slow_exchange_is_no_jump_and_does_not_spoil_what_is_known() -> None:
-    clock = ServerClock()
+    clock = ServerOffset()
     assert not clock.note(10.0, 10.002, 1000.0)
     assert not clock.note(11.0, 16.0, 1001.0)  # the server was quick, the way back was not
     assert not clock.note(20.0, 25.0, 1014.9)  # the other way round

@@ -266,7 +266,7 @@ async def test_a_status_that_was_taken_away_by_hand_is_left_alone_until_it_is_pe
     assert [ids async for ids in History(fresh).unadmitted()] == []
     assert await queue(fresh).admit([1]) == 0
     assert await read(fresh) == before
-    assert (await unmoved.count(fresh) or {})[unmoved.Reason.UNSET] == 1
+    assert (await unmoved.count(fresh) or {})[unmoved.UnmovedReason.UNSET] == 1
 
     await fresh.update_one({"_id": 1}, {"$set": {"enrichment_status": "pending"}})
     await queue(fresh).admit([1])

@@ -25,7 +25,7 @@ from enricher.settings.load import Settings, load
 from enricher.status.daemons import COLLECTION as DAEMONS
 from enricher.status.daemons import Daemons, GateState, Presence, Report
 from enricher.status.overview import Overview, Shared
-from enricher.status.picture import Status
+from enricher.status.picture import FleetStatus
 from enricher.status.throughput import Ended, Minute, Times, number_of
 from tests.integration.faults import Faults
 
@@ -239,7 +239,7 @@ class _Counting:
         self.overview = overview
         self.times = 0
 
-    async def read(self) -> Status:
+    async def read(self) -> FleetStatus:
         self.times += 1
         return await self.overview.status()
 

@@ -15,7 +15,7 @@ from enricher.intake.sweep import Sweep
 from enricher.lead import Document
 from enricher.queue import backlog, unmoved
 from enricher.queue.bell import Bell
-from enricher.queue.unmoved import Reason
+from enricher.queue.unmoved import UnmovedReason
 from tests.integration.queueing import FUTURE, HOUR, PAST, insert, queue, read
 from tests.observing import counted
 from tests.waiting import eventually
@@ -76,7 +76,7 @@ async def test_who_is_in_work_and_never_due_is_work_again(
 ) -> None:
     await insert(fresh, enrichment_status=status, **fields)
     before = counted("enricher_leads_taken_up_total", reason="stray")
-    assert await unmoved.count(fresh) == _only(Reason.STRAY)
+    assert await unmoved.count(fresh) == _only(UnmovedReason.STRAY)
     await swept(fresh)
     assert (await read(fresh))["enrichment_status"] == "pending"
     assert (await backlog.look(fresh)).pending == 1
@@ -281,5 +281,5 @@ async def test_many_leads_that_are_overdue_are_spread_in_time(fresh: Leads) -> N
     assert (await backlog.look(fresh)).work < 50
 
 
-def _only(reason: Reason) -> dict[Reason, int]:
-    return {each: int(each is reason) for each in Reason}
+def _only(reason: UnmovedReason) -> dict[UnmovedReason, int]:
+    return {each: int(each is reason) for each in UnmovedReason}

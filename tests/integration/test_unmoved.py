@@ -11,7 +11,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from enricher.intake.history import History
 from enricher.lead import Document
 from enricher.queue import unmoved
-from enricher.queue.unmoved import Reason
+from enricher.queue.unmoved import UnmovedReason
 from tests.integration.queueing import FUTURE, PAST, insert, queue, read, with_invalid_utf8
 from tests.observing import counted, events, logged
 
@@ -27,15 +27,15 @@ NO_TEXT: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def only(reason: Reason) -> dict[str, int]:
-    return {each.value: int(each is reason) for each in Reason}
+def only(reason: UnmovedReason) -> dict[str, int]:
+    return {each.value: int(each is reason) for each in UnmovedReason}
 
 
 @pytest.mark.parametrize("status", FOREIGN)
 async def test_a_status_that_is_none_of_ours_is_counted(ours: Leads, status: str) -> None:
     await insert(ours, enrichment_status=status)
     before = await read(ours)
-    assert await unmoved.count(ours) == only(Reason.FOREIGN)
+    assert await unmoved.count(ours) == only(UnmovedReason.FOREIGN)
     assert await queue(ours).admit([1]) == 0
     assert await read(ours) == before
 
@@ -43,7 +43,7 @@ async def test_a_status_that_is_none_of_ours_is_counted(ours: Leads, status: str
 @pytest.mark.parametrize("status", NO_TEXT, ids=lambda status: type(status).__name__)
 async def test_a_status_that_is_no_text_is_counted(ours: Leads, status: object) -> None:
     await insert(ours, enrichment_status=status)
-    assert await unmoved.count(ours) == only(Reason.NO_TEXT)
+    assert await unmoved.count(ours) == only(UnmovedReason.NO_TEXT)
     assert await queue(ours).admit([1]) == 0
 
 
@@ -65,7 +65,7 @@ async def test_every_other_lead_is_not_and_stands_not_in_the_index(
     ours: Leads, fields: Document
 ) -> None:
     await insert(ours, **fields)
-    assert await unmoved.count(ours) == dict.fromkeys((each.value for each in Reason), 0)
+    assert await unmoved.count(ours) == dict.fromkeys((each.value for each in UnmovedReason), 0)
     in_index = await ours.find({}, {"_id": 1}).hint(unmoved.INDEX).to_list()
     assert in_index == []
 
@@ -78,7 +78,7 @@ async def test_a_count_reads_no_other_lead_and_no_more_than_it_shows(ours: Leads
     found = await unmoved.count(ours)
     assert found is not None
     assert found["foreign"] == unmoved.MOST
-    stages = unmoved._count(Reason.STRAY, unmoved._BY_REASON[Reason.STRAY])
+    stages = unmoved._count(UnmovedReason.STRAY, unmoved._BY_REASON[UnmovedReason.STRAY])
     command = {"aggregate": ours.name, "pipeline": stages, "cursor": {}, "hint": unmoved.INDEX}
     plan = await ours.database.command("explain", command, verbosity="executionStats")
     stats = plan.get("executionStats") or plan["stages"][0]["$cursor"]["executionStats"]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo.errors import AutoReconnect, NetworkTimeout, PyMongoError
 
 from enricher.calls.ledger import BudgetLeft
-from enricher.queue.backlog import Backlog, Ended, Lane, Queue
+from enricher.queue.backlog import Backlog, EndedCounts, Lane, Queue
 from enricher.status.census import Census
 from enricher.telemetry.metrics import REGISTRY
 from tests.observing import counted
@@ -35,7 +35,7 @@ class Database:
     """Stands in for MongoDB: what it answers, and how often it was asked."""
 
     backlog: Backlog = WORK
-    settled: Ended | None = field(default_factory=lambda: Ended(100, 10, 20, 30))
+    settled: EndedCounts | None = field(default_factory=lambda: EndedCounts(100, 10, 20, 30))
     left_lying: dict[str, int] | None = field(
         default_factory=lambda: {"foreign": 3, "no_text": 0, "unset": 1, "stray": 2}
     )
@@ -69,7 +69,7 @@ class Database:
         self.oplog_looks += 1
         return self.window
 
-    async def ended(self) -> Ended | None:
+    async def ended(self) -> EndedCounts | None:
         self.counts += 1
         return self.settled
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from enricher.demo.stage import Daemon, Stage
+from enricher.demo.stage import DaemonProcess, Stage
 from enricher.demo.table import Board, LiveView, Row, describe, line
 from enricher.lead import Document
 from enricher.simulator.server import Simulator
@@ -98,7 +98,7 @@ def test_the_live_view_fits_the_terminal(width: int, height: int) -> None:
     simulator = Simulator()
     for vendor in simulator.base_urls:
         simulator.journal.open(vendor, "", "")
-    daemon = Daemon(Path(), {})
+    daemon = DaemonProcess(Path(), {})
     daemon.url = "http://127.0.0.1:40001"
     uri = "mongodb://127.0.0.1:40002/?replicaSet=rs0"
     stage = Stage(uri, cast("Any", None), simulator, daemon)

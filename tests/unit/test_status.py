@@ -10,16 +10,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from enricher.calls.breaker import Circuit
-from enricher.status.daemons import Daemon, Presence, Report
+from enricher.status.daemons import DaemonRecord, Presence, Report
 from enricher.status.picture import (
     BacklogStatus,
     DaemonStatus,
+    FleetStatus,
     Hold,
     LaneStatus,
     MinuteStatus,
     ProviderStatus,
     State,
-    Status,
     Stream,
     as_json,
     duration,
@@ -53,8 +53,8 @@ def _status(
     backlog: BacklogStatus | None = None,
     hour: Sequence[MinuteStatus] = (),
     **more: object,
-) -> Status:
-    status = Status(
+) -> FleetStatus:
+    status = FleetStatus(
         at=NOW,
         leads="crm.leads",
         backlog=backlog or _backlog(),
@@ -129,7 +129,7 @@ def test_a_daemon_is_silent_when_it_gave_no_sign_for_half_a_minute_unless_it_too
     None
 ):
     report = Report("1.0", 60.0, Presence.WORKING, 0, 64, True, 0.0)
-    daemon = Daemon("host:1:a", NOW, report)
+    daemon = DaemonRecord("host:1:a", NOW, report)
     assert daemon.started_at == NOW - timedelta(minutes=1)
     assert daemon.presence(NOW + timedelta(seconds=29)) is Presence.WORKING
     assert daemon.presence(NOW + timedelta(seconds=31)) is Presence.SILENT

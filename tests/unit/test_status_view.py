@@ -18,11 +18,11 @@ from enricher.status.picture import (
     BacklogStatus,
     Bill,
     BudgetStatus,
+    FleetStatus,
     LaneStatus,
     Limit,
     ProviderStatus,
     State,
-    Status,
     Stream,
 )
 from enricher.status.throughput import Ended
@@ -128,10 +128,10 @@ async def test_what_is_watched_stays_through_an_outage_and_is_said_to_be_old() -
         Console(file=out, width=160, markup=False, highlight=False).print(what)
         screens.append(out.getvalue())
 
-    async def read() -> Status:
+    async def read() -> FleetStatus:
         return full()
 
-    async def fail() -> Status:
+    async def fail() -> FleetStatus:
         raise ServerSelectionTimeoutError("mongodb://ada:secret@db1.internal is away")
 
     seen = await look_again(read, "nothing yet", show)
