@@ -87,7 +87,7 @@ class Found:
     it does not say. Below a half the values are kept as alternatives and not written."""
     employers: tuple[str, ...] = ()
     """Where the person works by now: domains or web sites, as the vendor wrote them. What depends on
-    a job at another company than the lead's is not written (`values/employer.py`)."""
+    a job at another company than the lead's is not written (`values/merge.py`)."""
     unsure: Mapping[str, FieldValues] = field(default_factory=dict)
     """More values by section, which are only kept as alternatives."""
     read: dict[str, FieldValues] = field(default_factory=dict, init=False, compare=False)

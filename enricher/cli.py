@@ -181,10 +181,10 @@ def backfill(
     Old are leads without a status; others only when the query names enrichment_status.
     After Ctrl-C the same command goes on where it stopped.
     """
-    from enricher.commands import arguments  # noqa: PLC0415 - see run
+    from enricher.commands import database  # noqa: PLC0415 - see run
     from enricher.commands.backfill import fill, plan  # noqa: PLC0415 - see run
 
-    match = arguments.query(query)
+    match = database.query(query)
     if not (dry_run or yes or sys.stdin.isatty()):
         raise SettingsError(["backfill: without a terminal to ask on, give --yes or --dry-run"])
     settings = _configured()
@@ -215,16 +215,15 @@ def forget(
     Finds the address in any spelling, for which it reads all leads. The lead's own fields stay.
     """
     from enricher.commands import forget as forgetting  # noqa: PLC0415 - see run
-    from enricher.commands import suppressed  # noqa: PLC0415 - see run
 
     if list_ and (undo or email is not None):
         raise SettingsError(["forget: --list goes alone, without EMAIL and --undo"])
     if list_:
-        signals.run(suppressed.list_entries(_configured()))
+        signals.run(forgetting.list_entries(_configured()))
     elif email is None:
         raise SettingsError(["forget: give the person's e-mail address, or --list"])
     else:
-        signals.run((suppressed.undo if undo else forgetting.forget)(_configured(), email))
+        signals.run((forgetting.undo if undo else forgetting.forget)(_configured(), email))
 
 
 @cli.command()
@@ -269,9 +268,9 @@ def demo(
 def _configured(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings, with logging set up by them and every secret known to it."""
     descriptors.forbid()  # before the first secret is read
-    from enricher.providers import plugins  # noqa: PLC0415 - see run
+    from enricher.providers import registry  # noqa: PLC0415 - see run
 
-    others = plugins.third_parties(plugins.installed())
+    others = registry.third_parties(registry.installed())
     settings = load(environ, others=others)
     log.register_secret(settings.mongo.uri)
     log.register_secret(settings.privacy.hash_key)

@@ -30,7 +30,7 @@ from loguru import logger
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from enricher.errors import SettingsError
-from enricher.settings import hosts
+from enricher.settings import types
 from enricher.settings.load import HttpSettings
 from enricher.status import page
 from enricher.telemetry import metrics
@@ -40,7 +40,7 @@ from enricher.telemetry.log import redact
 #
 # * A page in somebody's browser can be led to our address under a name of its author's (DNS rebinding), and
 #   would read what we answer. The header Host has that name then, and is refused. Addresses cannot be
-#   made up so, nor can names that no registry gives away (`settings/hosts.py`), under which Prometheus,
+#   made up so, nor can names that no registry gives away (`settings/types.py`), under which Prometheus,
 #   Docker and Kubernetes ask; any other has to be a setting.
 # * Connections cost memory and file descriptors, half-sent requests too. There are so many at most, and the
 #   oldest has to go for a new one, so that a probe is always answered. One that asks nothing for a
@@ -118,7 +118,7 @@ def _host_of(header: str) -> str:
 
 def _is_known(host: str, allowed: set[str]) -> bool:
     named = host.lower().removesuffix(".") in allowed
-    return named or hosts.address(host) is not None or hosts.is_private_name(host)
+    return named or types.address(host) is not None or types.is_private_name(host)
 
 
 def _counted_not_logged() -> logging.Logger:

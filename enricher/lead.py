@@ -222,7 +222,7 @@ Key: TypeAlias = Callable[[str, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom data is about, as keyed hashes (`identity/subject.py`).
+    """Whom data is about, as keyed hashes (`identity/identify.py`).
 
     `None` for a half that there is not: a lead without an address, or without a company."""
 

@@ -26,7 +26,7 @@ from enricher.calls.useless import Objecting
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall
-from enricher.identity.own_words import OwnWords, own_words
+from enricher.identity.identify import OwnWords, own_words
 from enricher.lead import Document
 from enricher.limits.bucket import ORDINARY_PAUSE, Bucket
 from enricher.limits.limiter import Limiter

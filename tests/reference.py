@@ -29,7 +29,7 @@ from enricher.cli import cli
 from enricher.fields import FIELDS, TYPES, ValueType
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
-from enricher.providers.plugins import built_in
+from enricher.providers.registry import built_in
 from enricher.providers.transport import NOBODY
 from enricher.settings.load import SECTIONS, documented
 from enricher.settings.vendors import VENDORS

@@ -11,8 +11,7 @@ from typing import TypeAlias, cast
 
 from enricher.answer import Answer, FieldValues, Found, Kind, Query
 from enricher.catalogue import Window
-from enricher.identity.identify import identify
-from enricher.identity.subject import subject_of
+from enricher.identity.identify import identify, subject_of
 from enricher.lead import Inputs, Subject
 from enricher.mongo.secret import Keyring
 from enricher.providers.base import Provider

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import bson
 
-from enricher.values.score import completeness
+from enricher.values.merge import completeness
 from enricher.values.types import TYPES, type_of
 
 SECTIONS = ("company_data", "person_data", "email_verification")

@@ -17,7 +17,7 @@ from typing import Any
 
 from enricher.lead import Document
 from enricher.providers.http import HttpProvider
-from enricher.providers.plugins import built_in
+from enricher.providers.registry import built_in
 from enricher.simulator import facts
 from enricher.simulator.server import VENDORS
 from enricher.simulator.vendor import Vendor

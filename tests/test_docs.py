@@ -13,8 +13,7 @@ from typer.main import get_command
 from enricher.cli import cli
 from enricher.lead import Status
 from enricher.privileges import desired, required
-from enricher.settings.files import OUR_PREFIXES
-from enricher.settings.load import documented
+from enricher.settings.load import OUR_PREFIXES, documented
 from enricher.telemetry import metrics
 from enricher.telemetry.events import EVENTS
 from tests.reference import ROOT, files, full_name, logged

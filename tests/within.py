@@ -19,7 +19,7 @@ from typing import Any
 from enricher import app
 from enricher.lead import Document
 from enricher.providers.hunter import FIRST_REFUSAL_SECONDS
-from enricher.providers.plugins import built_in
+from enricher.providers.registry import built_in
 from enricher.settings import load
 from enricher.simulator.server import VENDORS
 from tests.rig import KEYS, Rig, open_rig

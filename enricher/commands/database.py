@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from random import Random
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
+import bson
+from bson import ObjectId, json_util
+from bson.errors import BSONError
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from enricher.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable, SettingsError
-from enricher.lead import Document
+from enricher.identity.identify import identify
+from enricher.lead import Document, Inputs, LeadId
 from enricher.mongo import DatabaseTrouble, expressions, refusal, server
 from enricher.mongo.outage import describe, outage_pause
 from enricher.mongo.refusal import is_refusal
@@ -91,3 +99,117 @@ def _explanation(doing: str, error: Exception) -> DatabaseError:
             f"MongoDB refuses a privilege while {doing} (deploy/mongodb/role.js grants it)"
         )
     return DatabaseUnreachable(f"MongoDB failed while {doing}: {describe(error)}")
+
+
+# What an operator typed, as MongoDB takes it. Whatever cannot be used raises SettingsError.
+
+_NOT_JSON = (BSONError, ValueError, TypeError, KeyError, OverflowError, RecursionError)
+_OPTIONS = json_util.JSONOptions(tz_aware=True)
+
+BANNED = frozenset({"$where", "$function", "$accumulator", "$near", "$nearSphere", "$text"})
+"""Code, and what orders its results by itself: the leads are read in the order of their ids, and
+each is compared with the filter once more when it is written."""
+
+
+def query(text: str) -> Document:
+    """`--query`: a MongoDB filter in extended JSON."""
+    try:
+        parsed = json_util.loads(text, json_options=_OPTIONS)
+        if isinstance(parsed, dict):
+            bson.encode(parsed)
+    except _NOT_JSON as error:
+        raise SettingsError([f"--query: not extended JSON: {_first_line(error)}"]) from error
+    if not isinstance(parsed, dict):
+        raise SettingsError(['--query: a MongoDB filter is an object, as in \'{"source": "web"}\''])
+    if banned := sorted(BANNED & set(_names(parsed))):
+        raise SettingsError([f"--query: {', '.join(banned)} cannot be used here"])
+    return parsed
+
+
+def ids(text: str) -> list[tuple[str, LeadId]]:
+    """`--id`: what it can mean, in the order in which it is tried: (kind, `_id`).
+
+    A text of 24 hexadecimal digits is an ObjectId; else what is extended JSON (`5`, `"5"`,
+    `{"$uuid": "..."}`) is that; and any text can be the id itself.
+    """
+    meanings: list[tuple[str, LeadId]] = []
+    if ObjectId.is_valid(text):
+        meanings.append(("an ObjectId", ObjectId(text)))
+    with suppress(*_NOT_JSON):
+        parsed = json_util.loads(text, json_options=_OPTIONS)
+        bson.encode({"": parsed})
+        meanings.append(("extended JSON", parsed))
+    return [*meanings, ("a text", text)]
+
+
+def spellings(email: str) -> list[str]:
+    """Of an address: those that are found without reading every lead."""
+    identity = identify(Inputs(email=email))
+    normal = (identity.email, identity.email_key)
+    found = [email, email.strip(), email.strip().lower(), *(one for one in normal if one)]
+    return list(dict.fromkeys(found))
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Every key, at any depth."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield name
+            yield from _names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names(inner)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+# How far a long command is: a bar on a terminal, a line every ten seconds elsewhere.
+
+_LINE_EVERY_SECONDS = 10.0
+
+
+class Meter:
+    """Use in `with`; `total` is `None` where nobody knows it."""
+
+    def __init__(self, console: Console, what: str, total: int | None, done: int = 0) -> None:
+        self._console = console
+        self._what = what
+        self._total = total
+        self._done = self._said = done
+        self._said_at = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(what, total=total, completed=done)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if kind is None and self._total is not None and self._done != self._said:
+            self._say()
+
+    def at(self, done: int) -> None:
+        """So many are done by now."""
+        self._done = done
+        self._bar.update(self._task, completed=done)
+        if time.monotonic() - self._said_at >= _LINE_EVERY_SECONDS:
+            self._say()
+
+    def _say(self) -> None:
+        """For logs and pipes. On a terminal the bar says it."""
+        self._said, self._said_at = self._done, time.monotonic()
+        if not self._console.is_terminal:
+            of = "" if self._total is None else f" of {self._total:,}"
+            self._console.print(f"{self._what}: {self._done:,}{of}")

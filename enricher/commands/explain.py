@@ -13,17 +13,15 @@ from enricher import wiring
 from enricher.answer import NotFound
 from enricher.calls import answers
 from enricher.catalogue import PROVIDERS
-from enricher.commands import arguments
+from enricher.commands import database
 from enricher.commands.database import explained, opened, rank
 from enricher.commands.reenrich import NO_ADDRESS
 from enricher.enrichment.attempt import is_of_data
 from enricher.errors import ExitCode
-from enricher.explain.explanation import Explanation, Kept, Source, Standing
+from enricher.explain.explanation import Explanation, Kept, Source, Standing, StandingReader
 from enricher.explain.explanation import explain as explain_lead
-from enricher.explain.standing import StandingReader
 from enricher.explain.view import as_json, show
-from enricher.identity.identify import Identity, identify
-from enricher.identity.subject import subject_of
+from enricher.identity.identify import Identity, identify, subject_of
 from enricher.lead import SUBJECT, Document, LeadId
 from enricher.mongo.expressions import id_key
 from enricher.mongo.secret import Keyring, keyring_if_made
@@ -57,7 +55,7 @@ async def explanations(settings: Settings, *texts: str) -> list[Explanation]:
 def _nothing(text: str) -> str:
     if "@" in text:
         return NO_ADDRESS
-    tried = ", then ".join(kind for kind, _ in arguments.ids(text))
+    tried = ", then ".join(kind for kind, _ in database.ids(text))
     return f"No lead has this _id; tried as {tried}. An address has an @."
 
 
@@ -92,9 +90,9 @@ class Explainer:
     async def _ids(self, text: str) -> list[LeadId]:
         leads = self.database[self.settings.mongo.collection]
         requests = Requests(leads, rank(self.settings))
-        found = await requests.named([id_ for _, id_ in arguments.ids(text)])
+        found = await requests.named([id_ for _, id_ in database.ids(text)])
         if "@" in text:
-            match = {"email": {"$in": arguments.spellings(text)}}
+            match = {"email": {"$in": database.spellings(text)}}
             found += [id_ async for batch in requests.matching(match) for id_ in batch]
         return list({id_key(id_): id_ for id_ in found}.values())
 

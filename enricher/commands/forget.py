@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC
 from typing import Any
 
 from pydantic import SecretStr
@@ -24,7 +25,7 @@ from enricher.mongo.refusal import UNAUTHORIZED, is_denied
 from enricher.mongo.secret import keyring
 from enricher.privacy.erasure import Erasure
 from enricher.privacy.forgetting import Forgetting, Forgotten
-from enricher.privacy.suppression import Suppressed
+from enricher.privacy.suppression import Suppressed, SuppressionEntry, key_of
 from enricher.providers import registry
 from enricher.providers.base import Access, Provider
 from enricher.providers.transport import NOBODY
@@ -197,3 +198,47 @@ def _report(console: Console, address: str, done: Forgotten, names: Sequence[str
     if done.refused:
         console.print(f"leads that MongoDB refuses to write (validator, size): {done.refused:,}")
     console.print(f"stored answers removed: {done.answers:,}")
+
+
+# `enricher forget --undo` and `--list`: who must not be asked about, and who may be again.
+
+_DIGITS_SHOWN = 12
+
+
+async def undo(settings: Settings, address: str) -> None:
+    """Daemons may ask about the person again. Raises SettingsError for what is no address."""
+    person = named(address)
+    async with opened(settings) as database:
+        with explained("removing the entry"):
+            ring = await keyring(database, settings.privacy.hash_key)
+            key = key_of(ring, person.email_key or "")
+            was_there = await Suppressed(database).remove(key)
+    _console().print(_undone(address) if was_there else f"{address} was not suppressed.")
+
+
+def _undone(address: str) -> str:
+    return (
+        f"{address} is suppressed no more. What was erased is not brought back, and leads that were"
+        " skipped for it stay skipped until their status is set to pending (enricher reenrich)."
+    )
+
+
+async def list_entries(settings: Settings) -> None:
+    """One line for each, oldest first. No address can be shown: none is stored."""
+    console, entries = _console(), 0
+    async with opened(settings) as database:
+        with explained("reading the entries"):
+            async for entry in Suppressed(database).entries():
+                entries += 1
+                console.print(_line(entry))
+    if not entries:
+        console.print("Nobody is suppressed.")
+
+
+def _line(entry: SuppressionEntry) -> str:
+    at = entry.at and entry.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{at or 'unknown':<24} {entry.key[:_DIGITS_SHOWN]}  {entry.why}"
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from enricher.commands import arguments
-from enricher.commands.database import explained, filtering, opened, rank
-from enricher.commands.meter import Meter
+from enricher.commands import database
+from enricher.commands.database import Meter, explained, filtering, opened, rank
 from enricher.errors import ExitCode, SettingsError
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo.secret import Keyring, keyring
@@ -58,9 +57,9 @@ async def reenrich(settings: Settings, chosen: Chosen, *, refresh: bool) -> Exit
 
 def _match(chosen: Chosen) -> Document:
     if chosen.query is not None:
-        return arguments.query(chosen.query)
+        return database.query(chosen.query)
     return (
-        {"email": {"$in": arguments.spellings(chosen.email)}}
+        {"email": {"$in": database.spellings(chosen.email)}}
         if chosen.email is not None
         else _FAILED
     )
@@ -69,7 +68,7 @@ def _match(chosen: Chosen) -> Document:
 async def _by_id(
     console: Console, requests: Requests, text: str, refresh: Keyring | None
 ) -> ExitCode:
-    meanings = arguments.ids(text)
+    meanings = database.ids(text)
     found = await requests.named([id_ for _, id_ in meanings])
     if not found:
         tried = ", then ".join(kind for kind, _ in meanings)

@@ -29,7 +29,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document
 from enricher.mongo.embedded import EmbeddedServer
-from enricher.settings.files import OUR_PREFIXES
+from enricher.settings.load import OUR_PREFIXES
 from enricher.simulator.server import Simulator, variables_for
 
 LATENCY_SECONDS = 0.15

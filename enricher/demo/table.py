@@ -19,8 +19,7 @@ from enricher.demo.leads import COLLEAGUE, ORDINARY, STORIES
 from enricher.demo.stage import Stage
 from enricher.lead import Document, LeadId, Status
 from enricher.simulator.journal import Account
-from enricher.values.employer import MISMATCH
-from enricher.values.merge import METADATA, flags_of
+from enricher.values.merge import METADATA, MISMATCH, flags_of
 
 # What has become of the demo's leads: read from MongoDB, as anybody could, and put into words.
 

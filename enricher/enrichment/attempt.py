@@ -25,9 +25,15 @@ from enricher.enrichment.conclude import (
 )
 from enricher.enrichment.waterfall import Findings, Waterfall
 from enricher.fields import FIELDS
-from enricher.identity.identify import Identity, identify
-from enricher.identity.own_words import NO_WORDS, OwnWords
-from enricher.identity.subject import older_mark, read_subject, subject_of
+from enricher.identity.identify import (
+    NO_WORDS,
+    Identity,
+    OwnWords,
+    identify,
+    older_mark,
+    read_subject,
+    subject_of,
+)
 from enricher.lead import (
     SUBJECT,
     Completed,
@@ -46,10 +52,9 @@ from enricher.process import shortage
 from enricher.telemetry import label_sets, metrics
 from enricher.telemetry.labels import label
 from enricher.telemetry.log import trace_of
-from enricher.values.employer import MISMATCH, owners
-from enricher.values.merge import BY_FIELD, FLAGS, METADATA, SOCIAL, flags_of
-from enricher.values.profiles import NETWORKS
+from enricher.values.merge import BY_FIELD, FLAGS, METADATA, MISMATCH, SOCIAL, flags_of, owners
 from enricher.values.storable import is_blank, mapping
+from enricher.values.types import NETWORKS
 
 # PURE What an earlier run left on a lead and still counts: only what is about the same subject.
 #

@@ -46,23 +46,21 @@ from enricher.lead import (
     Subject,
 )
 from enricher.mongo.outage import hold_delay, retry_delay, vendors_delay
-from enricher.values.employer import (
-    MISMATCH,
-    owners,
-    without_disowned_job,
-    without_job_elsewhere,
-    works_elsewhere,
-)
 from enricher.values.merge import (
     FLAGS,
     METADATA,
+    MISMATCH,
     SOCIAL,
+    completeness,
     flags_of,
     merge,
     metadata,
+    owners,
+    without_disowned_job,
+    without_job_elsewhere,
     without_sections,
+    works_elsewhere,
 )
-from enricher.values.score import completeness
 from enricher.values.storable import mapping
 
 FOUND, NOT_FOUND, FAILED, USELESS = "found", "not_found", "failed", "useless"

@@ -20,8 +20,7 @@ from enricher.lead import Lead, Pressure
 from enricher.process import shortage
 from enricher.providers.http import unfit
 from enricher.telemetry.labels import label
-from enricher.values.employer import owners, without_job_elsewhere
-from enricher.values.merge import METADATA, usable
+from enricher.values.merge import METADATA, owners, usable, without_job_elsewhere
 from enricher.values.storable import is_blank
 from enricher.values.types import UNKNOWN
 

@@ -13,18 +13,73 @@ can be worth its money at all (`Identity.reason`).
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from enricher.answer import Query
-from enricher.identity.address import Address, Reading, read
-from enricher.identity.desks import is_desk
-from enricher.identity.domains import BY_THE_LISTS, Domain, DomainKind, classify, is_under
-from enricher.identity.own_words import NO_WORDS, OwnWords
+from enricher.identity.address import Address, Reading, read, said
+from enricher.identity.desks import DESKS, Desks, desk_key, is_desk
+from enricher.identity.domains import (
+    BY_THE_LISTS,
+    Domain,
+    DomainKind,
+    Platforms,
+    ascii_host,
+    classify,
+    is_under,
+)
 from enricher.identity.sites import is_tenants_name, stated_host
-from enricher.identity.wrappings import said
-from enricher.lead import Inputs, Reason
+from enricher.lead import Inputs, Key, Reason, Subject
+
+# PURE What an operator says about names, where the lists are silent or wrong for them.
+#
+# One value, made once from the settings, goes wherever a lead is identified: into the daemon, `explain`,
+# `backfill` and `forget` alike, or these would speak of different leads.
+
+_AWAY = "-"
+"""In front of an entry: it is none, whatever the lists say."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnWords:
+    """Equal only to itself, so that what is cached for it is found without comparing its sets."""
+
+    internal_domains: frozenset[str] = frozenset()
+    """Whose leads are skipped."""
+    desks: Desks = DESKS
+    platforms: Platforms = BY_THE_LISTS
+
+
+NO_WORDS = OwnWords()
+
+
+def own_words(
+    internal_domains: Iterable[str] = (),
+    role_names: Iterable[str] = (),
+    platform_domains: Iterable[str] = (),
+) -> OwnWords:
+    """As they are written in the settings; an entry with "-" in front takes one away."""
+    roles, no_roles = _sorted_out(role_names)
+    platforms, no_platforms = _sorted_out(platform_domains)
+    return OwnWords(
+        _hosts(internal_domains),
+        DESKS.changed(map(desk_key, roles), map(desk_key, no_roles)),
+        Platforms(_hosts(platforms), _hosts(no_platforms)) if platform_domains else BY_THE_LISTS,
+    )
+
+
+def _sorted_out(entries: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What is added, and what is taken away."""
+    written = list(entries)
+    away = [one.removeprefix(_AWAY) for one in written if one.startswith(_AWAY)]
+    return [one for one in written if not one.startswith(_AWAY)], away
+
+
+def _hosts(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(host for name in names if (host := ascii_host(name.strip().strip("."))))
+
 
 MULTIPLE_EMAILS = "multiple_emails"
 """Flag of an address field that holds more than one; the first valid one counts."""
@@ -204,3 +259,42 @@ def _clean(value: str | None) -> str | None:
 def _is_writable(character: str) -> bool:
     """Not a control character, a lone surrogate, or unassigned."""
     return unicodedata.category(character) not in {"Cc", "Cs", "Cn", "Co"}
+
+
+# PURE Whom data is about: one mailbox and one company, each as a keyed hash.
+#
+# A subject stands in two places on a lead. Beside the data (`enriched_data.enrichment_metadata.subject`) it
+# says what the data was found for, so it survives a writer who saves the lead without our book-keeping.
+# In the book-keeping (`enrichment.subject`) it says what the answers of the run under way are about, also
+# when none of them brought any data.
+#
+# The two halves are told apart because they are corrected apart: another company does not make the
+# person another one. Nobody without the fleet's secret can guess an address from its hash; `older_mark`,
+# which earlier versions wrote, could be guessed, and only serves to read what they left.
+
+
+def subject_of(key: Key, email_key: str | None, company_domain: str | None) -> Subject:
+    """Of an `Identity`'s two fields of these names."""
+    company = None if company_domain is None else key("company", company_domain)
+    return Subject(mailbox_of(key, email_key), company)
+
+
+def mailbox_of(key: Key, email_key: str | None) -> str | None:
+    """The half by which everything about a person is found."""
+    return None if email_key is None else key("mailbox", email_key)
+
+
+def read_subject(value: object) -> Subject | None:
+    """What stands on a lead, which others may have written; `None` when it is no subject."""
+    if not isinstance(value, Mapping):
+        return None
+    mailbox, company = value.get("mailbox"), value.get("company")
+    return Subject(
+        mailbox if isinstance(mailbox, str) else None, company if isinstance(company, str) else None
+    )
+
+
+def older_mark(email_key: str | None, company_domain: str | None) -> str:
+    """What versions before the keyed hashes wrote into `enrichment.subject`."""
+    text = f"{email_key or ''}\n{company_domain or ''}"
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

@@ -14,6 +14,7 @@ from enum import IntEnum
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
+from enricher.identity.address import bare, links, plain, said
 from enricher.identity.domains import (
     BY_THE_LISTS,
     Domain,
@@ -27,7 +28,6 @@ from enricher.identity.domains import (
     parents,
 )
 from enricher.identity.wordlists import PLATFORMS, PROFILE_BRANDS, PROFILE_HOSTS, SHORT_LINKS
-from enricher.identity.wrappings import bare, links, plain, said
 
 # PURE Where a link leads that stands inside another link.
 #

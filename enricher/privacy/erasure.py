@@ -36,9 +36,7 @@ from enricher.queue.apart import Apart, Fatal, Step
 from enricher.queue.aside import ERASABLE, Aside
 from enricher.queue.lease import INPUTS, same_email, text_or_null
 from enricher.queue.requests import SCAN_SECONDS
-from enricher.values.employer import MISMATCH
-from enricher.values.merge import BY_FIELD, FLAGS, METADATA, SOCIAL
-from enricher.values.score import completeness
+from enricher.values.merge import BY_FIELD, FLAGS, METADATA, MISMATCH, SOCIAL, completeness
 from enricher.values.storable import mapping
 
 _PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)

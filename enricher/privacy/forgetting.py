@@ -16,9 +16,14 @@ from dataclasses import dataclass, field
 
 from enricher.answer import Kind, Query
 from enricher.calls.flights import Cache
-from enricher.identity.identify import Identity, identify
-from enricher.identity.own_words import NO_WORDS, OwnWords
-from enricher.identity.subject import mailbox_of, older_mark
+from enricher.identity.identify import (
+    NO_WORDS,
+    Identity,
+    OwnWords,
+    identify,
+    mailbox_of,
+    older_mark,
+)
 from enricher.lead import Document
 from enricher.mongo import expressions
 from enricher.mongo.secret import Keyring

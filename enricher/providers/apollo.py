@@ -36,7 +36,7 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.catalogue import PROVIDERS, VENDORS, Window
-from enricher.providers import person, reading, transport
+from enricher.providers import reading, transport
 from enricher.providers.base import Access, Request
 from enricher.providers.http import (
     REFUSED_KEY,
@@ -158,7 +158,7 @@ class ApolloCompany(_Apollo, listing=PROVIDERS["apollo_company"]):
             return record
         values = _company_values(record)
         if not values.keys() - {"domain", "apollo_id"}:
-            return NotFound(person.EMPTY)
+            return NotFound(reading.EMPTY)
         return Found({Kind.COMPANY.section: values})
 
 
@@ -172,7 +172,7 @@ class ApolloPerson(_Apollo, listing=PROVIDERS["apollo_person"]):
         return super().is_charged(reply) and not isinstance(_record(reply, "person"), NotFound)
 
     def unfit(self, query: Query) -> str | None:
-        return person.unfit_for_person(query)
+        return reading.unfit_for_person(query)
 
     def request(self, query: Query) -> Request:
         return Request(self.path, {"email": query.email or ""}, "POST")
@@ -184,11 +184,13 @@ class ApolloPerson(_Apollo, listing=PROVIDERS["apollo_person"]):
         if not isinstance(record, dict):
             return record
         sites = (reading.text(record, "organization", key) for key in _SITES)
-        return person.of(_person_values(record), *sites)
+        return reading.of(_person_values(record), *sites)
 
     def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
         address = reading.text(reading.parse_object(reply.body), "person", "email") or ""
-        return person.vetted(found, query, () if address.lower().startswith(_LOCKED) else [address])
+        return reading.vetted(
+            found, query, () if address.lower().startswith(_LOCKED) else [address]
+        )
 
 
 _SITES = ("primary_domain", "website_url")

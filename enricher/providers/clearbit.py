@@ -44,8 +44,7 @@ from enricher.providers.http import (
     complaint,
     preparing,
 )
-from enricher.providers.person import RECORD_KEYS, SENDS, of_record, unfit_for_person
-from enricher.providers.reading import Sends
+from enricher.providers.reading import RECORD_KEYS, SENDS, Sends, of_record, unfit_for_person
 from enricher.providers.transport import Client
 from enricher.values.types import DEAD_LOGO_HOSTS
 

@@ -55,8 +55,7 @@ from enricher.catalogue import VENDORS, ProviderListing, Window
 from enricher.process import descriptors, shortage
 from enricher.providers import reading, transport
 from enricher.providers.base import NO_MEMORY, Access, Provider, Request, Tried
-from enricher.providers.person import unfit_for_person
-from enricher.providers.reading import Sends, drift
+from enricher.providers.reading import Sends, drift, unfit_for_person
 from enricher.providers.transport import Client, failure, is_corrected, is_our_own, was_sent
 from enricher.telemetry import metrics
 from enricher.telemetry.log import trace_of

@@ -44,8 +44,14 @@ from enricher.providers.http import (
     complaint,
     preparing,
 )
-from enricher.providers.person import EMPTY, RECORD_KEYS, SENDS, of_record, unfit_for_person
-from enricher.providers.reading import within
+from enricher.providers.reading import (
+    EMPTY,
+    RECORD_KEYS,
+    SENDS,
+    of_record,
+    unfit_for_person,
+    within,
+)
 from enricher.providers.transport import Client
 
 # Hunter's refusals, which its routes share: what a 402, 403, 429 or 451 means, and what it takes to tell.

@@ -42,7 +42,7 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.catalogue import PROVIDERS
-from enricher.providers import person, reading, transport
+from enricher.providers import reading, transport
 from enricher.providers.base import Request, Tried
 from enricher.providers.http import (
     REFUSED_KEY,
@@ -207,7 +207,7 @@ class PdlPerson(_PeopleDataLabs, listing=PROVIDERS["pdl_person"]):
     always = "full_name"
 
     def unfit(self, query: Query) -> str | None:
-        return person.unfit_for_person(query)
+        return reading.unfit_for_person(query)
 
     def asked(self, query: Query) -> dict[str, str]:
         return {"email": query.email or "", "include_if_matched": "true"}
@@ -230,8 +230,8 @@ class PdlPerson(_PeopleDataLabs, listing=PROVIDERS["pdl_person"]):
         body = reading.parse_object(reply.body)
         matched, data = reading.texts(body, "matched"), reading.at(body, "data")
         if matched is not None and "email" not in matched:
-            return NotFound(person.SOMEBODY_ELSE)
-        return person.vetted(found, query, () if matched else _addresses(data))
+            return NotFound(reading.SOMEBODY_ELSE)
+        return reading.vetted(found, query, () if matched else _addresses(data))
 
 
 def _of_all(query: Query) -> Query:
@@ -246,7 +246,7 @@ def _company(reply: Reply) -> Answer:
         return NotFound(UNCERTAIN)
     values = _company_values(record)
     if not values.keys() - {"domain", "pdl_id"}:
-        return NotFound(person.EMPTY)
+        return NotFound(reading.EMPTY)
     return Found({Kind.COMPANY.section: values})
 
 
@@ -294,7 +294,7 @@ def _person(reply: Reply) -> Answer:
         "role": _word(reading.text(data, "job_title_role")),
         "seniority": _word(next(iter(reading.texts(data, "job_title_levels") or ()), None)),
     }
-    return person.of(reading.present(values), reading.text(data, "job_company_website"))
+    return reading.of(reading.present(values), reading.text(data, "job_company_website"))
 
 
 def _word(text: str | None) -> str | None:

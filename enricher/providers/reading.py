@@ -30,16 +30,17 @@ import json
 import math
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from enricher.answer import Answer, Found, Kind, NotFound, Query
+from enricher.identity.address import read
 from enricher.identity.sites import stated_host
-from enricher.values.profiles import handle_of
 from enricher.values.storable import is_blank, many_lines, one_line
-from enricher.values.types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS
+from enricher.values.types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS, handle_of
 
 Record: TypeAlias = Mapping[str, Any]
 """A parsed JSON object, of any content."""
@@ -230,3 +231,99 @@ def _is(value: object, kind: type) -> bool:
     if kind is int:
         return number({"": value}, "") is not None
     return isinstance(value, kind)
+
+
+# PURE What providers of persons share: who may be asked about, whether the record is theirs, and a
+# person in Clearbit's shape.
+#
+# Only a personal address is asked about. A desk (info@) is nobody, so whatever a vendor said would be
+# about somebody else. A free-mail address is a private person's: vendors rarely know one, and the law
+# is strictest there, so a look-up is neither worth its money nor ours to make.
+#
+# An address is given to a successor, and a vendor takes one person for another: a record that names
+# addresses, and not the one that was asked about, is somebody else's and is not written. Where the person
+# works stands in the answer (`employers`); what follows from it is decided for all providers at once
+# (`values/merge.py`). Company data is never taken from a person's record.
+#
+# Hunter has copied Clearbit's shape of a person: its own additions (phone, activeAt) are not read.
+
+SOMEBODY_ELSE = "the record is about somebody else"
+EMPTY = "the record is empty"
+
+_TEXTS = {
+    "first_name": ("name", "givenName"),
+    "last_name": ("name", "familyName"),
+    "job_title": ("employment", "title"),
+    "role": ("employment", "role"),
+    "seniority": ("employment", "seniority"),
+    "location": ("location",),
+    "timezone": ("timeZone",),
+    "linkedin_handle": ("linkedin", "handle"),
+    "twitter_handle": ("twitter", "handle"),
+    "github_handle": ("github", "handle"),
+}
+SENDS: Sends = dict.fromkeys(
+    (
+        *("name.fullName", "name.givenName", "name.familyName", "email", "location", "timeZone"),
+        *("employment.title", "employment.domain", "linkedin.handle"),
+    ),
+    str,
+)
+RECORD_KEYS = frozenset({"id", "name", "email"})
+"""A person's record has at least one of these; what has none is no record."""
+
+
+def unfit_for_person(query: Query) -> str | None:
+    """Why nobody may be asked who this is; `None` when somebody may."""
+    if not query.email:
+        return "no e-mail address"
+    if query.is_role:
+        return "role address"
+    if query.is_disposable:
+        return "disposable address"
+    return "free-mail address" if query.is_free_mail else None
+
+
+def vetted(found: Found, query: Query, addresses: Iterable[str]) -> Answer:
+    """What may be written of a record that names these addresses. One that names none is taken at the
+    vendor's word: it was asked for one address alone."""
+    keys = _mailbox_keys(addresses)
+    is_theirs = not keys or not keys.isdisjoint(
+        _mailbox_keys([query.email_key or query.email or ""])
+    )
+    return found if is_theirs else NotFound(SOMEBODY_ELSE)
+
+
+def of(values: dict[str, object], *employers: str | None) -> Answer:
+    """The answer that these values of `person_data` are. A vendor's id alone is no knowledge."""
+    if all(name.endswith("_id") for name in values):
+        return NotFound(EMPTY)
+    named = tuple(each for each in employers if each)
+    return Found({Kind.PERSON.section: values}, employers=named)
+
+
+def of_record(record: Record) -> Answer:
+    """The answer that a record in Clearbit's shape is."""
+    return of(person_values(record), text(record, "employment", "domain"))
+
+
+def person_values(record: Record) -> dict[str, object]:
+    """`person_data` out of a record in Clearbit's shape; empty when it says nothing."""
+    values: dict[str, object] = {
+        **{name: text(record, *path) for name, path in _TEXTS.items()},
+        "bio": prose(record, "bio"),
+        "avatar_url": web_address(record, "avatar"),
+    }
+    full = text(record, "name", "fullName") or _joined(values)
+    return present({"full_name": full, **values})
+
+
+def _joined(values: dict[str, object]) -> str | None:
+    """Both names, when both are known: half a name is not a full one."""
+    first, last = values["first_name"], values["last_name"]
+    return f"{first} {last}" if first and last else None
+
+
+def _mailbox_keys(addresses: Iterable[str]) -> set[str]:
+    """The same for every spelling of one mailbox."""
+    return {each.address.key for each in map(read, addresses) if each.address}

@@ -18,7 +18,7 @@
     answered     dict    provider -> found | not_found, in this run
     released     bool    given back unworked: the run goes on, it does not begin again
     waited_ms    int     how long it had been work when it was claimed
-    subject      dict    whom `answered` is about (`identity/subject.py`); a string where an older version wrote it
+    subject      dict    whom `answered` is about (`identity/identify.py`); a string where an older version wrote it
     inputs       dict    the lead's inputs as they stood at the claim; absent when nobody has it
 
 Any writer can forge any of it. What is not written by ourselves a moment before it is read must cost

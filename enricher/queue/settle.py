@@ -58,8 +58,7 @@ from enricher.queue.apart import Apart, Step
 from enricher.queue.aside import ONCE
 from enricher.queue.lease import fence, text_or_null, unchanged
 from enricher.telemetry.labels import label
-from enricher.values.merge import METADATA, SOCIAL, metadata
-from enricher.values.score import completeness
+from enricher.values.merge import METADATA, SOCIAL, completeness, metadata
 
 # Why the server refuses a result, in a sentence for `enrichment_error`: by which index or rule of the operator's.
 #

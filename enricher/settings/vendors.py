@@ -87,7 +87,7 @@ _EXAMPLE = '{"company": ["name", "industry"]}'
 
 @dataclass(frozen=True, slots=True)
 class ThirdParties:
-    """What other packages bring that settings can name (`providers/plugins.py`)."""
+    """What other packages bring that settings can name (`providers/registry.py`)."""
 
     names: tuple[str, ...] = ()
     """Of their providers."""

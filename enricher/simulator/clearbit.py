@@ -15,8 +15,7 @@ from enricher.answer import Reply
 from enricher.catalogue import PROVIDERS
 from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
-from enricher.simulator.people import person
-from enricher.simulator.records import company_body, encode
+from enricher.simulator.records import company_body, encode, person
 from enricher.simulator.vendor import (
     ADDRESS,
     DOMAIN,

@@ -24,8 +24,7 @@ from enricher.answer import Reply
 from enricher.catalogue import PROVIDERS
 from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
-from enricher.simulator.people import hunter_company_body, hunter_person_body
-from enricher.simulator.records import Record, encode
+from enricher.simulator.records import Record, encode, hunter_company_body, hunter_person_body
 from enricher.simulator.vendor import (
     ADDRESS,
     DOMAIN,

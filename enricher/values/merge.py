@@ -26,18 +26,113 @@ what the score and the next provider go by.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from enricher.answer import FieldValues, Found
+from enricher.answer import FieldValues, Found, Kind
 from enricher.fields import SECTIONS
+from enricher.identity.domains import classify
+from enricher.identity.sites import stated_host
 from enricher.lead import SUBJECT, Subject
-from enricher.values.alternatives import THE_LEAD, alternatives
-from enricher.values.profiles import social_profiles
-from enricher.values.storable import is_blank, mapping
-from enricher.values.types import UNKNOWN, VERDICTS, confidence_of, says, type_of, typed
+from enricher.values.storable import is_blank, mapping, safe_name, weight
+from enricher.values.types import (
+    TYPES,
+    UNKNOWN,
+    VERDICTS,
+    confidence_of,
+    is_same,
+    says,
+    social_profiles,
+    type_of,
+    typed,
+)
+
+# PURE What providers said that is not the value of a field: `enrichment_metadata.alternatives`, by section,
+# field and provider.
+#
+# For people who doubt a value, and for values that are too uncertain to be written. An alternative
+# never becomes a value by itself, and what means the same as the value is none. Everything is bounded,
+# in a fixed order, so that a lead does not grow and merging again changes nothing.
+
+MOST_PROVIDERS = 5
+"""For one field; the better ones are kept."""
+MOST_BYTES = 16_384
+"""For all fields of a lead, roughly."""
+MOST_BYTES_EACH = 2_048
+
+THE_LEAD = "lead"
+"""In place of a provider: what the lead's own writer put into the field of the same meaning."""
+
+Said = Mapping[str, Mapping[str, Any]]
+"""Field -> provider -> value."""
+Rank = Callable[[str], int]
+
+
+def alternatives(
+    stored: object,
+    said: Mapping[str, Said],
+    merged: Mapping[str, Any],
+    winners: Mapping[str, Mapping[str, str]],
+    order: Sequence[str],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What is stored already and what was `said` now, without what `merged` has anyway.
+
+    `winners` are the providers of the values; they have no alternative to themselves.
+    """
+    ranks = {safe_name(name): rank for rank, name in enumerate(order)}
+    left = MOST_BYTES
+    kept: dict[str, dict[str, dict[str, Any]]] = {}
+    for section in TYPES:
+        values, known = mapping(merged.get(section)), mapping(mapping(stored).get(section))
+        now, winner = said.get(section, {}), winners.get(section, {})
+        fields: dict[str, dict[str, Any]] = {}
+        for name in sorted(known.keys() | now.keys()):
+            pool = _pool(section, name, known.get(name), now.get(name, {}))
+            pool.pop(safe_name(winner.get(name, "")), None)
+            others = _others(section, name, pool, values.get(name))
+            chosen, left = _bounded(others, ranks, left)
+            fields |= {name: chosen} if chosen else {}
+        kept |= {section: fields} if fields else {}
+    return kept
+
+
+def _pool(section: str, name: str, known: object, now: Mapping[str, Any]) -> dict[str, Any]:
+    """By provider: what it said last. What is stored may be anything, so it is read again."""
+    read = type_of(section, name).read
+    stored = {safe_name(provider): read(value) for provider, value in mapping(known).items()}
+    stored.pop(THE_LEAD, None)  # it is said anew each time, or no longer
+    return {**stored, **{safe_name(provider): value for provider, value in now.items()}}
+
+
+def _others(section: str, name: str, pool: Mapping[str, Any], value: object) -> dict[str, Any]:
+    """Without what says nothing, and what the value says; to the lead's own there has to be one."""
+    if not pool:
+        return {}
+    current = type_of(section, name).read(value)
+    return {
+        provider: other
+        for provider, other in pool.items()
+        if says(section, name, other)
+        and not ((section, name) in VERDICTS and other == "unknown")
+        and not (current is not None and is_same(section, name, other, current))
+        and not (current is None and provider == THE_LEAD)
+    }
+
+
+def _bounded(
+    others: Mapping[str, Any], ranks: Mapping[str, int], left: int
+) -> tuple[dict[str, Any], int]:
+    chosen: dict[str, Any] = {}
+    for provider in sorted(others, key=lambda name: (ranks.get(name, len(ranks)), name)):
+        size = weight(provider) + weight(others[provider])
+        if provider and len(chosen) < MOST_PROVIDERS and size <= min(left, MOST_BYTES_EACH):
+            chosen[provider] = others[provider]
+            left -= size
+    return chosen, left
+
 
 METADATA = "enrichment_metadata"
 SOCIAL = "social_profiles"
@@ -307,3 +402,126 @@ def _confidences(fields: _Fields) -> Iterator[tuple[str, float]]:
 
 def _section(known: Mapping[str, Any], key: str, section: str) -> dict[str, Any]:
     return mapping(mapping(known.get(key)).get(section))
+
+
+# PURE How complete the data of a lead is, from 0 to 100, and what is missing.
+#
+# The table below is the product's; it adds up to 100, and a lead scores 100 exactly when nothing
+# is missing. Data of a wrong type gives no points and is no error: others may write there too.
+
+Rule: TypeAlias = Callable[[Mapping[str, Any]], bool]
+
+GOOD_SCORE = 70
+"""An e-mail score has to be above this."""
+
+
+def _has(name: str) -> Rule:
+    def is_known(section: Mapping[str, Any]) -> bool:
+        value = section.get(name)
+        return not is_blank(value) and value not in (0, False, True)
+
+    return is_known
+
+
+def _is_valid(email: Mapping[str, Any]) -> bool:
+    status = email.get("status")
+    return isinstance(status, str) and status.strip().lower() == "valid"
+
+
+def _scores_well(email: Mapping[str, Any]) -> bool:
+    score = email.get("score")
+    return isinstance(score, int | float) and not isinstance(score, bool) and score > GOOD_SCORE
+
+
+TABLE: Mapping[str, tuple[str, int, Rule]] = {
+    "company.name": ("company_data", 10, _has("name")),
+    "company.employee_count": ("company_data", 15, _has("employee_count")),
+    "company.industry": ("company_data", 10, _has("industry")),
+    "company.description": ("company_data", 10, _has("description")),
+    "company.linkedin_handle": ("company_data", 5, _has("linkedin_handle")),
+    "company.tech_stack": ("company_data", 10, _has("tech_stack")),
+    "email.valid": ("email_verification", 20, _is_valid),
+    "email.score": ("email_verification", 10, _scores_well),
+    "email.not_disposable": ("email_verification", 5, lambda e: e.get("is_disposable") is False),
+    "email.mx_records": ("email_verification", 5, lambda e: e.get("mx_records") is True),
+}
+"""Name of the line -> section, points, and when it counts. "Not disposable" has to be known."""
+
+
+def completeness(enriched: Mapping[str, Any]) -> tuple[int, list[str]]:
+    """(score, names of the lines that gave no points), for an `enriched_data` of any shape."""
+    missing = [
+        name for name, (section, _, counts) in TABLE.items() if not counts(_in(enriched, section))
+    ]
+    return sum(points for name, (_, points, _) in TABLE.items() if name not in missing), missing
+
+
+def _in(enriched: object, section: str) -> Mapping[str, Any]:
+    found = enriched.get(section) if isinstance(enriched, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+# PURE Whether a person still works for the lead's company, by what a provider says of them.
+#
+# People change jobs and keep their address in vendors' records. What such a record says of the new job
+# is true of the person and wrong on a lead of the old company, so it is no value: it is held as an
+# alternative, and the lead carries the flag `employer_mismatch`. The lead itself stays with its company.
+#
+# A provider states the employer in `Found.employers`, as its vendor wrote it. One that states none is
+# taken at its word: it was asked for one address alone.
+
+MISMATCH = "employer_mismatch"
+OF_THE_JOB = frozenset({"job_title", "role", "seniority", "bio"})
+"""What a record says about the present employment. Vendors' headlines name job and employer."""
+
+
+def owners(named: Iterable[object]) -> frozenset[str]:
+    """Whose domains these are, the same for all hosts of one owner, in whatever they are written:
+    a domain, a URL, an address. What is nobody's, or no company's own site, is left out."""
+    hosts = (stated_host(each) for each in named if isinstance(each, str))
+    return frozenset(owner for host in hosts if host and (owner := classify(host).registrable))
+
+
+def works_elsewhere(found: Found, own: frozenset[str]) -> bool | None:
+    """`None` when the answer does not say, or nothing is known to compare it with. `own` are the
+    `owners` of the domains that the lead's company has."""
+    employers = owners(found.employers)
+    return employers.isdisjoint(own) if employers and own else None
+
+
+def without_disowned_job(
+    stored: Mapping[str, Any], said: Mapping[str, Found], own: frozenset[str]
+) -> Mapping[str, Any]:
+    """`enriched_data` without the job of which its own provider now says that it is at another company:
+    the data may be from before the lead's company was corrected."""
+    section = Kind.PERSON.section
+    values = mapping(stored.get(section))
+    origins = mapping(
+        mapping(mapping(stored.get("enrichment_metadata")).get("provenance")).get(section)
+    )
+    gone = {
+        name
+        for name in OF_THE_JOB & values.keys()
+        if (found := said.get(str(origins.get(name)))) and works_elsewhere(found, own)
+        if _says_the_same(section, name, values[name], found)
+    }
+    kept = {name: value for name, value in values.items() if name not in gone}
+    return {**stored, section: kept} if gone else stored
+
+
+def _says_the_same(section: str, name: str, stored: object, found: Found) -> bool:
+    read = type_of(section, name).read
+    old, new = read(stored), read(found.sections.get(section, {}).get(name))
+    return old is not None and new is not None and is_same(section, name, old, new)
+
+
+def without_job_elsewhere(found: Found, own: frozenset[str]) -> Found:
+    """The same answer, in which a job at another company has become an alternative."""
+    section = Kind.PERSON.section
+    values = found.sections.get(section)
+    if not values or not works_elsewhere(found, own):
+        return found
+    job = {name: value for name, value in values.items() if name in OF_THE_JOB}
+    rest = {name: value for name, value in values.items() if name not in OF_THE_JOB}
+    unsure = {**found.unsure, section: {**found.unsure.get(section, {}), **job}}
+    return replace(found, sections={**found.sections, section: rest}, unsure=unsure)

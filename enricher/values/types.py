@@ -10,20 +10,214 @@ Fields that are not in the table are kept as they are, as far as MongoDB can hol
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import quote, unquote, urlsplit
 
 from enricher import fields
 from enricher.answer import Kind
 from enricher.fields import ValueType
 from enricher.identity.sites import stated_host
-from enricher.values import amounts, countries
-from enricher.values.profiles import handle_of, same_profile
-from enricher.values.storable import is_blank, many_lines, mapping, one_line, safe_name, storable
+from enricher.values import countries
+from enricher.values.storable import (
+    is_blank,
+    many_lines,
+    mapping,
+    one_line,
+    plain,
+    safe_name,
+    storable,
+)
+
+# PURE Profiles on social networks: the handle in whatever a vendor wrote, and its full address.
+
+
+class _Network(NamedTuple):
+    host: re.Pattern[str]
+    """How an address on it begins."""
+    url: str
+    parts: int
+    """Of how many parts of an address's path a handle is made."""
+
+
+def _on(host: str) -> re.Pattern[str]:
+    return re.compile(rf"(?i)(?:https?:)?(?://)?(?:[a-z]+\.)?{host}(?=[/?#]|$)")
+
+
+_NETWORKS: Mapping[str, _Network] = {
+    "linkedin": _Network(_on(r"linkedin\.com"), "https://www.linkedin.com/", 2),
+    "twitter": _Network(_on(r"(?:twitter|x)\.com"), "https://twitter.com/", 1),
+    "facebook": _Network(_on(r"(?:facebook|fb)\.com"), "https://www.facebook.com/", 1),
+    "crunchbase": _Network(_on(r"crunchbase\.com"), "https://www.crunchbase.com/", 2),
+    "github": _Network(_on(r"github\.com"), "https://github.com/", 1),
+}
+NETWORKS = tuple(_NETWORKS)
+
+_FOLDERS = {
+    ("company", "linkedin"): "company/",
+    ("person", "linkedin"): "in/",
+    ("company", "crunchbase"): "organization/",
+    ("person", "crunchbase"): "person/",
+}
+"""Where a bare handle lives: "acme" is linkedin.com/company/acme."""
+
+_NO_HANDLE = frozenset({"profile.php", "people", "groups", "intent", "i", "hashtag"})
+"""First parts of paths that name no account."""
+_NO_PROFILES = frozenset({"company", "in", "pub", "organization", "person", "pages"})
+"""Paths that are no profile by themselves: what named it stood behind them, and is lost."""
+_WHOLE = frozenset({"pub", "pages"})
+"""What these name is told by the last part of the path."""
+_LONGEST = 256
+_IN_NO_HANDLE = re.compile(r"[\s:\\<>\[\]\x00-\x1f\x7f]")
+
+
+def handle_of(network: str, value: object) -> str | None:
+    """ "company/acme" or "acme", from a handle, "@acme" or an address with or without scheme.
+
+    Nothing for an address on another host: it would become a link that only looks right.
+    """
+    if not isinstance(value, str) or is_blank(value):
+        return None
+    text = value.strip()
+    host, _, parts = _NETWORKS[network]
+    found = host.match(text)
+    text = text[found.end() :] if found else text
+    if len(text) > _LONGEST or _IN_NO_HANDLE.search(text):
+        return None
+    names = [name for name in _path(text).split("/") if name]
+    if len(names) < (parts if found else 1) or (not found and _begins_with_a_host(names)):
+        return None
+    kept = names if names[0].lower() in _WHOLE else names[:parts]
+    return None if _is_nobodys(kept) else "/".join(kept)
+
+
+def _begins_with_a_host(names: Sequence[str]) -> bool:
+    return len(names) > 1 and "." in names[0]
+
+
+def _is_nobodys(names: Sequence[str]) -> bool:
+    """Also "company" of "company/acme", where handles have one part: it is another network's."""
+    first = names[0].lower()
+    is_elsewhere = any(not unquote(name).strip(".") for name in names)  # browsers follow ".."
+    return is_elsewhere or first in _NO_HANDLE or (len(names) == 1 and first in _NO_PROFILES)
+
+
+def _path(text: str) -> str:
+    try:
+        path = urlsplit(plain(text).strip("/")).path
+    except ValueError:  # "//[" looks like the start of an IPv6 address
+        return ""
+    return path.strip("/").lstrip("@")
+
+
+def url_of(kind: str, network: str, handle: object) -> str | None:
+    """The full address of a profile; `kind` says whether a bare handle is a company or a person."""
+    path = handle_of(network, handle)
+    if path is None:
+        return None
+    folder = "" if "/" in path else _FOLDERS.get((kind, network), "")
+    return _NETWORKS[network].url + folder + quote(path, safe="/-_.~%", errors="replace")
+
+
+def same_profile(kind: str, network: str, handle: object) -> str:
+    """Equal for all spellings of one profile; networks do not tell capitals apart."""
+    return unquote(url_of(kind, network, handle) or "").casefold()
+
+
+def social_profiles(before: object, merged: Mapping[str, Any]) -> dict[str, Any]:
+    """The addresses for all handles in `merged`; what others put beside them stays. Empty, and never
+    null, where nothing is known: readers look inside."""
+    profiles = mapping(before)
+    for kind in (Kind.COMPANY, Kind.PERSON):
+        urls = dict(_urls(kind.value, mapping(merged[kind.section])))
+        profiles[kind.value] = mapping(profiles.get(kind.value)) | urls
+    return profiles if any(profiles.values()) else {}
+
+
+def _urls(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for network in NETWORKS:
+        if url := url_of(kind, network, values.get(f"{network}_handle")):
+            yield network, url
+
+
+# PURE Numbers and ranges as vendors write them: "51-250", "10K-50K", "$10M", "1,200", "10001+".
+#
+# The vendors' vocabularies do not align (one says "51-250" where another says "51-200"), so ranges
+# are compared as intervals and never as labels.
+
+Interval: TypeAlias = tuple[float, float]
+"""Both ends belong to it; the upper one may be infinite."""
+
+LONGEST = 64
+"""Characters. Nothing longer is an amount, and it is not even looked at."""
+
+_UNITS = {
+    "": 1,
+    **dict.fromkeys(("k", "thousand"), 10**3),
+    **dict.fromkeys(("m", "mm", "mn", "mio", "million"), 10**6),
+    **dict.fromkeys(("b", "bn", "billion"), 10**9),
+    **dict.fromkeys(("t", "tn", "trillion"), 10**12),
+}
+_UNIT = "|".join(sorted((re.escape(unit) for unit in _UNITS), key=len, reverse=True))
+_ONE = rf"(\d{{1,3}}(?:,\d{{3}})+|\d{{1,18}})(\.\d{{1,6}})?({_UNIT})"
+_EXACT = re.compile(_ONE, re.ASCII)
+_RANGE = re.compile(rf"{_ONE}(?:-|to|\.\.)+{_ONE}", re.ASCII)
+_AT_LEAST = re.compile(rf"(?:(?:>=?|over|morethan|atleast){_ONE}\+?|{_ONE}(?:\+|ormore))", re.ASCII)
+_AT_MOST = re.compile(rf"(?:<=?|under|lessthan|upto|below){_ONE}", re.ASCII)
+_NOISE = re.compile(r"[\s$\u20ac\u00a3\u00a5]+|\b(?:us\$?|usd|eur|gbp)\b|employees|people|staff")
+_DASHES = str.maketrans("\u2010\u2011\u2012\u2013\u2014\u2212", "------")
+
+
+def interval(value: object) -> Interval | None:
+    """From "51-250", 120 or "$10M+"; `None` for what names no amount."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        return _read(value)
+    is_usable = abs(value) < 10**18 and value >= 0  # false for NaN as well
+    return (float(value), float(value)) if is_usable else None
+
+
+def exact(value: object) -> int | None:
+    """The amount where exactly one whole one is named: 1200, "1,200", "$10M"; never of a range."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value) if 0 <= value < 2**63 else None
+    ends = interval(value)
+    return int(ends[0]) if ends and ends[0] == ends[1] and ends[0].is_integer() else None
+
+
+def is_range(value: object) -> bool:
+    """True for what names more than one amount."""
+    ends = interval(value)
+    return ends is not None and ends[0] != ends[1]
+
+
+def _read(text: str) -> Interval | None:
+    if len(text) > LONGEST:
+        return None
+    bare = _NOISE.sub("", text.lower().translate(_DASHES))
+    if found := _EXACT.fullmatch(bare):
+        return _amount(found.groups()), _amount(found.groups())
+    if found := _RANGE.fullmatch(bare):
+        low, high = _amount(found.groups()[:3]), _amount(found.groups()[3:])
+        return (low, high) if low <= high else None
+    if found := _AT_LEAST.fullmatch(bare):
+        said = found.groups()[:3] if found.group(1) else found.groups()[3:]
+        return _amount(said), math.inf
+    found = _AT_MOST.fullmatch(bare)
+    return (0.0, _amount(found.groups())) if found else None
+
+
+def _amount(parts: tuple[str | None, ...]) -> float:
+    whole, fraction, unit = parts
+    return float(
+        round(float(f"{(whole or '').replace(',', '')}{fraction or ''}") * _UNITS[unit or ""], 6)
+    )
+
 
 COMPANY, PERSON, EMAIL = Kind.COMPANY.section, Kind.PERSON.section, Kind.EMAIL.section
 
@@ -89,23 +283,23 @@ def _word(value: object) -> str | None:
 
 def _count(value: object) -> int | None:
     """Zero is a vendor's way to say that it does not know."""
-    return amounts.exact(value) or None
+    return exact(value) or None
 
 
 def _year(value: object) -> int | None:
-    year = amounts.exact(value)
+    year = exact(value)
     return year if year and _OLDEST_COMPANY <= year <= _FAR_FUTURE else None
 
 
 def _range(value: object) -> str | None:
     """As the vendor wrote it; a single number is no range."""
-    text = _text(value, amounts.LONGEST)
-    return None if text is None or amounts.exact(text) is not None else text
+    text = _text(value, LONGEST)
+    return None if text is None or exact(text) is not None else text
 
 
 def _estimate(value: object) -> str | None:
     count = _count(value) if not isinstance(value, str) else None
-    return str(count) if count else _text(value, amounts.LONGEST)
+    return str(count) if count else _text(value, LONGEST)
 
 
 def _flag(value: object) -> bool | None:
@@ -114,7 +308,7 @@ def _flag(value: object) -> bool | None:
 
 def _score(value: object) -> int | float | None:
     if isinstance(value, str):
-        value = amounts.exact(value)
+        value = exact(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if 0 <= value <= _BEST_SCORE else None
@@ -162,7 +356,7 @@ def _folded(value: str) -> str:
 
 
 def _ends(value: str) -> Hashable:
-    return amounts.interval(value) or _folded(value)
+    return interval(value) or _folded(value)
 
 
 def _digits(value: str) -> str:
@@ -269,7 +463,7 @@ def _named(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 def _put_where_it_belongs(given: dict[str, Any]) -> None:
     """ "11-50" as the count is the range, and "120" as the range is the count."""
     for exact, estimate in EXACT_AND_RANGE:
-        if amounts.is_range(given.get(exact)):
+        if is_range(given.get(exact)):
             if is_blank(given.get(estimate)):
                 given[estimate] = given[exact]
             del given[exact]

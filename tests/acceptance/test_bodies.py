@@ -8,7 +8,7 @@ from __future__ import annotations
 from random import Random
 
 from enricher.lead import Document
-from enricher.providers.plugins import built_in
+from enricher.providers.registry import built_in
 from tests.bodies import body_of, route_of
 from tests.rig import Rig
 from tests.soundness import faults_in

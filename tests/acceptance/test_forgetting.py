@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from enricher.errors import ExitCode
-from enricher.identity.subject import older_mark
+from enricher.identity.identify import older_mark
 from enricher.lead import Document, Reason
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED
 from enricher.queue.apart import COLLECTION as FATAL

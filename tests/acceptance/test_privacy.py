@@ -21,7 +21,7 @@ import pytest_asyncio
 
 from enricher.demo.leads import STORIES, odd_lead
 from enricher.lead import Document
-from enricher.simulator import facts, people
+from enricher.simulator import facts, records
 from tests.personal import Personal, as_said
 from tests.plugged import install
 from tests.processes import Daemon
@@ -100,7 +100,7 @@ class Run:
         """The lead, once what it and the vendors say of its person is noted."""
         address = lead.get("email") or ""
         self.personal.address(address)
-        person, record = facts.person(1, address), people.person(1, address.strip().lower())
+        person, record = facts.person(1, address), records.person(1, address.strip().lower())
         self.personal.secret(f"{person.first} {person.last}", person.email)
         self.personal.secret((record["name"] or {}).get("fullName") or "")
         return lead

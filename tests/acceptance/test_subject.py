@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from enricher.identity.subject import older_mark
+from enricher.identity.identify import older_mark
 from enricher.lead import Document
 from tests.processes import Daemon
 from tests.rig import Rig, domain, open_rig

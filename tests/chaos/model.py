@@ -32,8 +32,7 @@ from enricher.lead import (
 )
 from enricher.queue.book import BEHIND, EPOCH
 from enricher.queue.settle import Settled
-from enricher.values.merge import metadata
-from enricher.values.score import completeness
+from enricher.values.merge import completeness, metadata
 from tests.chaos.model_values import (
     NOW,
     FromNow,

@@ -8,7 +8,7 @@ import pytest
 
 from enricher.answer import Found
 from enricher.providers.http import HttpProvider
-from enricher.providers.plugins import built_in
+from enricher.providers.registry import built_in
 from tests.acceptance.test_bodies import play
 from tests.unit.test_bodies import answers_to
 

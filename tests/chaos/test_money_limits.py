@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from enricher.simulator.windows import VENDOR_WINDOWS
+from enricher.simulator.vendor import VENDOR_WINDOWS
 from tests.fleets import calls, companies, fleet, insert, over_limit, people
 from tests.rig import Rig, open_rig
 

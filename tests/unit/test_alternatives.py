@@ -8,8 +8,7 @@ import bson
 import pytest
 
 from enricher.answer import Found
-from enricher.values.alternatives import MOST_BYTES, MOST_PROVIDERS
-from enricher.values.merge import merge
+from enricher.values.merge import MOST_BYTES, MOST_PROVIDERS, merge
 from tests.scripted import company, person, verdict
 
 ORDER = ("clearbit", "pdl", "apollo", "hunter_company", "hunter", "person", "local")

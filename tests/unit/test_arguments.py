@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from bson import Binary, ObjectId
 
-from enricher.commands import arguments
+from enricher.commands import database
 from enricher.errors import ExitCode, SettingsError
 
 
@@ -22,7 +22,7 @@ from enricher.errors import ExitCode, SettingsError
     ],
 )
 def test_a_filter_is_extended_json(typed: str, filter_: dict[str, Any]) -> None:
-    assert arguments.query(typed) == filter_
+    assert database.query(typed) == filter_
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_filter_is_extended_json(typed: str, filter_: dict[str, Any]) -> None:
 )
 def test_what_cannot_be_used_is_said_in_one_line(typed: str, words: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        arguments.query(typed)
+        database.query(typed)
     [problem] = raised.value.problems
     assert problem.startswith("--query: ")
     assert words in problem
@@ -64,12 +64,12 @@ def test_what_cannot_be_used_is_said_in_one_line(typed: str, words: str) -> None
     ],
 )
 def test_an_id_is_tried_in_this_order(typed: str, meanings: list[Any]) -> None:
-    assert [id_ for _, id_ in arguments.ids(typed)] == meanings
+    assert [id_ for _, id_ in database.ids(typed)] == meanings
 
 
 def test_a_uuid_can_be_named() -> None:
     text = "3b241101-e2bb-4255-8caf-4136c566a962"
-    [(_, id_), _] = arguments.ids(f'{{"$uuid": "{text}"}}')
+    [(_, id_), _] = database.ids(f'{{"$uuid": "{text}"}}')
     assert Binary.from_uuid(UUID(text)) == (
         id_ if isinstance(id_, bytes) else Binary.from_uuid(id_)
     )

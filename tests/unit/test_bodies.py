@@ -12,9 +12,8 @@ import pytest
 
 from enricher.answer import Answer, Found, NotFound, Reply, Unavailable
 from enricher.providers.http import HttpProvider
-from enricher.providers.plugins import built_in
-from enricher.values.merge import merge, metadata
-from enricher.values.score import completeness
+from enricher.providers.registry import built_in
+from enricher.values.merge import completeness, merge, metadata
 from tests.bodies import KNOWN, provider_of, query_of, replies
 from tests.soundness import faults_in
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from enricher.answer import Kind
 from enricher.enrichment.attempt import carry_over, is_of_data
-from enricher.identity.identify import identify
-from enricher.identity.subject import older_mark, read_subject
+from enricher.identity.identify import identify, older_mark, read_subject
 from enricher.lead import Inputs, Lead, Subject
 from tests.scripted import KEYRING, subject
 

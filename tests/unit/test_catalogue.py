@@ -10,7 +10,7 @@ import pytest
 from enricher.catalogue import LOCAL, PROVIDERS, VENDORS, ProviderListing, Window, of_vendor
 from enricher.fields import FIELDS
 from enricher.providers.local import Local
-from enricher.providers.plugins import built_in
+from enricher.providers.registry import built_in
 from enricher.settings.load import documented
 from enricher.simulator.server import Simulator
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from enricher.identity.identify import identify
-from enricher.identity.own_words import own_words
+from enricher.identity.identify import identify, own_words
 from enricher.lead import Inputs, Reason
 
 INTERNAL = own_words(["our-own.com"])

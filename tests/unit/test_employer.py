@@ -16,7 +16,7 @@ from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall
 from enricher.lead import Inputs, Lead
 from enricher.providers.hunter import HunterPerson
-from enricher.values.employer import OF_THE_JOB, owners
+from enricher.values.merge import OF_THE_JOB, owners
 from tests.scripted import KEYRING, Scripted, company, keep_nothing, provider, verdict
 from tests.unit.test_clearbit_person import interpret as clearbits_answer
 from tests.unit.test_hunter_enrichment import PERSON

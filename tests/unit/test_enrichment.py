@@ -15,7 +15,7 @@ from enricher.calls.retry import Retries
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall
-from enricher.identity.own_words import own_words
+from enricher.identity.identify import own_words
 from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
 from enricher.providers.local import Local
 from tests.scripted import (

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.values import amounts, countries
+from enricher.values import countries, types
 from enricher.values.types import (
     LONGEST_PROSE,
     MOST_FIELDS,
@@ -230,7 +230,7 @@ def test_a_value_that_holds_itself_is_no_value() -> None:
     ],
 )
 def test_an_amount_is_an_interval(text: object, ends: object) -> None:
-    assert amounts.interval(text) == ends
+    assert types.interval(text) == ends
 
 
 def test_every_country_is_found_by_its_codes_and_its_name() -> None:

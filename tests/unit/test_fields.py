@@ -9,10 +9,8 @@ from enricher.answer import Kind
 from enricher.fields import FIELDS, SECTIONS, ValueType
 from enricher.telemetry import label_sets
 from enricher.values import types
-from enricher.values.employer import OF_THE_JOB
-from enricher.values.profiles import NETWORKS
-from enricher.values.score import TABLE
-from enricher.values.types import EXACT_AND_RANGE, VERDICTS
+from enricher.values.merge import OF_THE_JOB, TABLE
+from enricher.values.types import EXACT_AND_RANGE, NETWORKS, VERDICTS
 
 
 def test_every_field_of_the_table_has_a_reader_and_no_other_has_one() -> None:

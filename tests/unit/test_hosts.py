@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enricher.settings.hosts import is_private, is_private_name
+from enricher.settings.types import is_private, is_private_name
 
 PRIVATE_NAMES = (
     *("simulator", "localhost", "LOCALHOST", "localhost.", "enricher", "my_proxy", "db-1"),

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from enricher.identity.identify import Identity, identify
-from enricher.identity.own_words import own_words
+from enricher.identity.identify import Identity, identify, own_words
 from enricher.lead import Inputs, Reason
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from enricher.answer import Found
 from enricher.fields import SECTIONS
-from enricher.values.alternatives import MOST_PROVIDERS
-from enricher.values.merge import merge
+from enricher.values.merge import MOST_PROVIDERS, merge
 from enricher.values.storable import is_blank
 from enricher.values.types import TYPES, is_same, type_of, typed
 

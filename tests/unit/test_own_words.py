@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enricher.errors import SettingsError
-from enricher.identity.identify import Identity, identify
-from enricher.identity.own_words import own_words
+from enricher.identity.identify import Identity, identify, own_words
 from enricher.lead import Inputs
 from enricher.settings.load import load
 from enricher.wiring import words_of

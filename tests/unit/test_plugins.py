@@ -19,8 +19,7 @@ from enricher.catalogue import PROVIDERS
 from enricher.demo import stage
 from enricher.errors import SettingsError
 from enricher.providers.base import Access
-from enricher.providers.plugins import GROUP, built_in, found, third_parties
-from enricher.providers.registry import build
+from enricher.providers.registry import GROUP, build, built_in, found, third_parties
 from enricher.settings.load import load
 from enricher.settings.vendors import ThirdParties, provider_settings
 from tests.mock_client import mock_client

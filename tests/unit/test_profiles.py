@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enricher.providers import reading
-from enricher.values.profiles import NETWORKS, handle_of
+from enricher.values.types import NETWORKS, handle_of
 from tests.bodies import ODD
 
 

@@ -7,8 +7,7 @@ from pydantic import SecretStr
 from enricher.answer import Kind
 from enricher.catalogue import Window
 from enricher.providers.base import Access, Registered
-from enricher.providers.plugins import built_in
-from enricher.providers.registry import build
+from enricher.providers.registry import build, built_in
 from enricher.settings.vendors import PROVIDERS, ProviderSettings
 from tests.mock_client import mock_client
 

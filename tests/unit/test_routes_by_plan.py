@@ -22,7 +22,7 @@ from enricher.providers.http import HttpProvider
 from enricher.providers.pdl import PdlCompany, PdlPerson
 from enricher.providers.transport import open_client
 from enricher.simulator.server import Simulator
-from enricher.values.employer import owners
+from enricher.values.merge import owners
 
 ROUTES: tuple[type[HttpProvider], ...] = (PdlCompany, PdlPerson, ApolloCompany, ApolloPerson)
 PERSONS: tuple[type[HttpProvider], ...] = (PdlPerson, ApolloPerson)

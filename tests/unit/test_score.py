@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enricher.values.score import TABLE, completeness
+from enricher.values.merge import TABLE, completeness
 
 FULL: dict[str, Any] = {
     "company_data": {

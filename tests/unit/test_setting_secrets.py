@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from enricher.errors import SettingsError
-from enricher.settings.files import MOST_BYTES
-from enricher.settings.load import documented, is_exposed, load
+from enricher.settings.load import MOST_BYTES, documented, is_exposed, load
 
 KEY = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
 KEYS = (

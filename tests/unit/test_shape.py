@@ -14,8 +14,8 @@ from enricher.providers.apollo import ApolloCompany
 from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.http import HttpProvider
-from enricher.providers.plugins import built_in
 from enricher.providers.reading import Drift, drift
+from enricher.providers.registry import built_in
 from enricher.providers.transport import open_client
 from enricher.simulator.server import Simulator
 from tests.mock_client import mock_client

@@ -12,7 +12,7 @@ import pytest
 from enricher.catalogue import Window
 from enricher.simulator.journal import Journal
 from enricher.simulator.server import Simulator
-from enricher.simulator.windows import SlidingLog
+from enricher.simulator.vendor import SlidingLog
 from tests.unit.vendor_client import ACCOUNT, FIND, VERIFY, Client, client_of
 
 
