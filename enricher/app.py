@@ -54,7 +54,7 @@ from enricher.queue.bell import Bell
 from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
-from enricher.queue.settle import Keeper, Settler
+from enricher.queue.settle import Settler
 from enricher.queue.worker import Heartbeat, Worker
 from enricher.settings.load import Settings
 from enricher.status.census import Census
@@ -139,8 +139,8 @@ class Daemon:
         """Readiness: every loop's last round trip succeeded."""
         loops = (
             self.watcher.reading,
-            self.watcher.admitting,
-            self.watcher.searching,
+            self.watcher.admitter.outage,
+            self.watcher.search.outage,
             self.worker.outage,
             self.worker.settler.outage,
             self.heartbeat.outage,
@@ -273,7 +273,6 @@ def _wire(
     worker = Worker(
         leads,
         settler,
-        Keeper(collection, leads.apart),
         enrichment.work_on,
         partial(report, activity),
         heartbeat,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from enricher.intake.watcher import Watcher
+from enricher.queue.worker import Worker
 
 ROOT = Path(__file__).parent.parent / "enricher"
 ROOMS = sorted(path.parent for path in ROOT.glob("*/__init__.py"))
@@ -14,6 +18,7 @@ NAMES = sorted(
     {part for path in ROOT.rglob("*.py") for part in path.relative_to(ROOT).with_suffix("").parts}
 )
 MOST_FLAT_MODULES = 12
+MOST_PARTS = 9
 FOR_PROVIDER_AUTHORS = {
     *("enricher.answer", "enricher.catalogue", "enricher.providers.base", "enricher.providers.http")
 }
@@ -40,6 +45,11 @@ def test_no_name_of_a_class_means_two_things() -> None:
         node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
     )
     assert not [name for name, times in classes.items() if times > 1]
+
+
+@pytest.mark.parametrize("loop", [Watcher, Worker])
+def test_the_loops_are_made_of_few_parts(loop: type) -> None:
+    assert len(inspect.signature(loop).parameters) <= MOST_PARTS
 
 
 def _imported(path: Path) -> set[str]:

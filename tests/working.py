@@ -22,7 +22,7 @@ from enricher.lead import Document, Pressure
 from enricher.queue import book
 from enricher.queue.bell import Bell
 from enricher.queue.leads import Leads
-from enricher.queue.settle import Keeper, Settler
+from enricher.queue.settle import Settler
 from enricher.queue.worker import Heartbeat, Worker
 from enricher.settings.load import WorkSettings
 from enricher.status.outcomes import report
@@ -87,7 +87,6 @@ async def working(
     worker = Worker(
         leads=leads,
         settler=Settler(collection, lambda: None),
-        keeper=Keeper(collection),
         work=Enrichment(
             Waterfall(gates, {}), KEYRING, RetryPolicy(), seconds_for_a_lead=60
         ).work_on,

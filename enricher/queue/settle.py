@@ -234,16 +234,20 @@ class Settler:
     """When a completed lead is due again; `None` for never. Called for each lead: it has jitter."""
     outage: Outage = field(default_factory=lambda: Outage("settle"))
     apart: Apart = field(default_factory=Apart)
-    late: int = 0
+    keeper: Keeper = field(init=False)
+    """For what is found before the end."""
+    late: int = field(init=False, default=0)
     """Settles that wait for somebody's transaction to end."""
-    _coalescer: Coalescer[Settlement, Settled | None] | None = None
+    _coalescer: Coalescer[Settlement, Settled | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keeper = Keeper(self.collection, self.apart)
+        self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
 
     async def settle(
         self, lease: Lease, outcome: Outcome, subject: Subject | None = None
     ) -> Settled:
         """Write the outcome, unless the lease was lost. Raises nothing that the database does."""
-        if self._coalescer is None:
-            self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
         settlement = Settlement(lease, outcome, subject)
         settled = await self._coalescer.submit(settlement)
         return await self._settle_late(settlement) if settled is None else settled

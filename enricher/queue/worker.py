@@ -29,7 +29,7 @@ from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, lost_race_pause, pause
 from enricher.queue.bell import Bell, Newcomer
 from enricher.queue.leads import Claimed, Leads
-from enricher.queue.settle import Keeper, Settled, Settler
+from enricher.queue.settle import Settled, Settler
 from enricher.settings.load import WorkSettings
 from enricher.telemetry import metrics
 from enricher.telemetry.labels import label
@@ -141,7 +141,6 @@ class Worker:
 
     leads: Leads
     settler: Settler
-    keeper: Keeper
     work: Work
     on_settled: Tell
     heartbeat: Heartbeat
@@ -149,12 +148,12 @@ class Worker:
     settings: WorkSettings
     pressure: Callable[[], Pressure] = Pressure
     """How the leads in work stand with the limits."""
-    outage: Outage = field(default_factory=lambda: Outage("worker"))
-    random: Random = field(default_factory=Random)
-    _tasks: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
-    _races_lost: int = 0
+    outage: Outage = field(init=False, default_factory=lambda: Outage("worker"))
+    random: Random = field(init=False, default_factory=Random)
+    _tasks: dict[asyncio.Task[None], Lease] = field(init=False, default_factory=dict)
+    _races_lost: int = field(init=False, default=0)
     """Claims in a row that found leads and won none."""
-    _slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
+    _slot_freed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claim and work until told to stop, then drain."""
@@ -305,7 +304,7 @@ class Worker:
 
     async def _work(self, lease: Lease) -> None:
         began = time.monotonic()
-        outcome, subject = await self.work(lease.lead, partial(self.keeper.keep, lease))
+        outcome, subject = await self.work(lease.lead, partial(self.settler.keeper.keep, lease))
         self.heartbeat.let_go(lease)
         await _surely(self._settle(lease, outcome, subject, began))
 

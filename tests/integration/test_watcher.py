@@ -211,7 +211,7 @@ async def test_a_lone_lead_is_announced_to_who_waits_and_admitted_when_it_is_not
     fresh: AsyncCollection[Document], *, is_taken: bool
 ) -> None:
     async with watching(fresh) as watcher:
-        await eventually(lambda: watcher._searched)
+        await eventually(lambda: watcher.admitter.known.searched)
         before = counted("enricher_leads_admitted_total", source="stream")
         await watcher.bell.wait(0)
         waiting = asyncio.create_task(watcher.bell.wait(60, lambda: True))
@@ -244,11 +244,11 @@ async def test_a_burst_is_admitted_and_the_inbox_stays_bounded(
     async with streaming(fresh) as watcher:
         for first in range(0, 20_000, 2_000):
             await fresh.insert_many([{"_id": id_} for id_ in range(first, first + 2_000)])
-            longest = max(longest, len(watcher._inbox))
+            longest = max(longest, len(watcher.admitter.inbox))
 
         async def are_all_there() -> bool:
             nonlocal longest
-            longest = max(longest, len(watcher._inbox))
+            longest = max(longest, len(watcher.admitter.inbox))
             return await fresh.count_documents({"enrichment_status": "pending"}) == 20_000
 
         await eventually(are_all_there, within=20)
@@ -370,7 +370,7 @@ async def test_a_search_that_an_outage_interrupts_is_made_again(faults: Faults) 
         await history.is_asked.wait()
         async with faults.fail("update", errorCode=INTERRUPTED):
             history.door.set()
-            await eventually(lambda: watcher.searching.failures > 0)
+            await eventually(lambda: watcher.search.outage.failures > 0)
         await admitted(faults.plain, "missed")
 
 
@@ -466,7 +466,7 @@ async def test_leads_that_take_the_place_of_the_collection_are_found(
     staging = fresh.database[f"{fresh.name}_staging"]
     await staging.insert_many([{"_id": number} for number in range(20)])
     async with streaming(fresh) as watcher:
-        await eventually(lambda: watcher._searched)
+        await eventually(lambda: watcher.admitter.known.searched)
         if how == "$out":
             await (await staging.aggregate([{"$out": fresh.name}])).to_list()
         else:
@@ -485,22 +485,22 @@ async def test_new_leads_go_on_while_the_collection_is_searched(faults: Faults) 
         await history.is_asked.wait()
         await insert(faults.plain, "new")
         await admitted(faults.plain, "new")
-        assert not watcher._searched
+        assert not watcher.admitter.known.searched
         history.door.set()
-        await eventually(lambda: watcher._searched)
+        await eventually(lambda: watcher.admitter.known.searched)
 
 
 async def test_a_start_searches_unless_a_search_ended_within_the_hour(
     fresh: AsyncCollection[Document],
 ) -> None:
     async with watching(fresh) as watcher:
-        await eventually(lambda: watcher._searched)
+        await eventually(lambda: watcher.admitter.known.searched)
     assert "searched_at" not in await checkpoint(fresh), "of a first start the stream tells all"
     async with watching(fresh) as watcher:
-        await eventually(lambda: watcher._searched)
+        await eventually(lambda: watcher.admitter.known.searched)
     history = SlowHistory(fresh)
     async with watching(fresh, history) as watcher:
-        await eventually(lambda: watcher._searched)
+        await eventually(lambda: watcher.admitter.known.searched)
     assert not history.is_asked.is_set()
     old = {"$set": {"searched_at": datetime.now(UTC) - timedelta(hours=2)}}
     await fresh.database[COLLECTION].update_one({"_id": fresh.name}, old)
@@ -572,7 +572,7 @@ async def test_a_stream_that_begins_anew_keeps_no_lead_waiting_for_the_search(
         await insert(faults.plain, "replaced", enrichment_status="completed")
         await faults.plain.replace_one({"_id": "replaced"}, {"email": "ada@quokka-freight.com"})
         await admitted(faults.plain, "replaced")
-        assert watcher._searched < watcher._gap
+        assert watcher.admitter.known.searched < watcher.admitter.known.gap
         history.door.set()
 
 
@@ -588,7 +588,7 @@ async def test_a_lead_that_is_replaced_before_the_history_is_known_waits_for_it(
         await faults.plain.replace_one({"_id": "asking"}, asking)
         await insert(faults.plain, "new")
         await admitted(faults.plain, "new")
-        assert len(watcher._replaced) == 2
+        assert len(watcher.admitter.replaced) == 2
         history.door.set()
         await admitted(faults.plain, "new", "asking")
     assert "enrichment_status" not in await read(faults.plain, "old")
@@ -600,9 +600,9 @@ async def test_leads_inserted_while_they_cannot_be_admitted_are_admitted_later(
     async with streaming(faults.leads) as watcher:
         async with faults.fail("update", errorCode=INTERRUPTED):
             await faults.plain.insert_many([{"_id": id_} for id_ in range(20)])
-            await eventually(lambda: watcher.admitting.failures > 1)
+            await eventually(lambda: watcher.admitter.outage.failures > 1)
         await admitted(faults.plain, *range(20))
-        await eventually(lambda: watcher.admitting.is_over)
+        await eventually(lambda: watcher.admitter.outage.is_over)
 
 
 async def test_an_outage_of_the_stream_loses_nothing(faults: Faults) -> None:
@@ -654,8 +654,8 @@ async def test_a_full_inbox_stops_the_reader_and_a_stop_is_obeyed_all_the_same(
         await outage.enter_async_context(faults.fail("update", errorCode=INTERRUPTED))
         for _ in range(3):
             await faults.plain.insert_many([{} for _ in range(5000)])
-        await eventually(lambda: len(watcher._inbox) >= LIMIT)
-        assert len(watcher._inbox) == LIMIT
+        await eventually(lambda: len(watcher.admitter.inbox) >= LIMIT)
+        assert len(watcher.admitter.inbox) == LIMIT
     async with watching(faults.leads):
         await eventually(lambda: _all_pending(faults.plain), within=15)
 
