@@ -31,8 +31,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__, privileges, wiring
 from enricher.calls.paid import Books
-from enricher.calls.releases import Releases
-from enricher.calls.vendor_credits import Plans
+from enricher.calls.releases import Plans, Releases
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.waterfall import Waterfall
 from enricher.errors import DatabaseUnreachable
@@ -44,7 +43,7 @@ from enricher.intake.history import History
 from enricher.intake.sweep import Sweep
 from enricher.intake.watcher import Watcher
 from enricher.lead import Document, Inputs
-from enricher.mongo import DatabaseTrouble, oplog, server
+from enricher.mongo import DatabaseTrouble, server
 from enricher.mongo.outage import describe, refresh_delay
 from enricher.process import descriptors, shortage, signals
 from enricher.process.systemd import supervised
@@ -59,9 +58,8 @@ from enricher.queue.worker import Heartbeat, Worker
 from enricher.settings.load import Settings
 from enricher.status.census import Census
 from enricher.status.daemons import Daemons, Teller
-from enricher.status.outcomes import report
 from enricher.status.overview import Overview, Shared
-from enricher.status.throughput import Activity
+from enricher.status.throughput import Activity, report
 from enricher.telemetry import labels, log, metrics
 
 _POOL = 16
@@ -301,7 +299,7 @@ def _wire(
         partial(backlog.look, collection, list(waits_for)),
         partial(backlog.ended, collection),
         books.usage.budgets,
-        partial(oplog.window_seconds, database.client),
+        partial(server.window_seconds, database.client),
         partial(unmoved.count, collection),
         waits_for,
         can_count=lambda: not watcher.indexes.are_coming,

@@ -17,12 +17,12 @@ from datetime import timedelta
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
+from enricher.calls.breaker import Objecting
 from enricher.calls.flights import Cache
 from enricher.calls.gate import Gate
 from enricher.calls.ledger import Budget, Usage
 from enricher.calls.paid import Books, PaidGate
 from enricher.calls.releases import pace
-from enricher.calls.useless import Objecting
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall

@@ -33,9 +33,9 @@ from enricher.providers.registry import built_in
 from enricher.providers.transport import NOBODY
 from enricher.settings.load import SECTIONS, documented
 from enricher.settings.vendors import VENDORS
-from enricher.telemetry import metrics, process_metrics
+from enricher.telemetry import metrics
 from enricher.telemetry.events import EVENTS
-from enricher.telemetry.label_sets import MEANINGS
+from enricher.telemetry.metrics import MEANINGS
 
 ROOT = Path(__file__).parent.parent
 CODE = ROOT / "enricher"
@@ -249,13 +249,11 @@ _INFO = {"enricher_build": ("version",)}
 
 
 def series() -> str:
-    """All of them as they are declared, those about the process itself last."""
+    """All of them as they are declared."""
     collected = {each.name: each for each in metrics.REGISTRY.collect()}
-    of_process = _declared(process_metrics)
-    others = {name: of for name, of in _declared(metrics).items() if name not in of_process}
     rows = [
         (f"`{full_name(each)}`", each.type, _code(labels), each.documentation)
-        for each, labels in ((collected[name], of) for name, of in (others | of_process).items())
+        for each, labels in ((collected[name], of) for name, of in _declared(metrics).items())
     ]
     return (
         _table(("series", "type", "labels", "meaning"), *rows)

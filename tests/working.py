@@ -13,8 +13,7 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.calls.gate import Gate
-from enricher.calls.retry import Retries
+from enricher.calls.gate import Gate, Retries
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall
@@ -25,8 +24,7 @@ from enricher.queue.leads import Leads
 from enricher.queue.settle import Settler
 from enricher.queue.worker import Heartbeat, Worker
 from enricher.settings.load import WorkSettings
-from enricher.status.outcomes import report
-from enricher.status.throughput import Activity
+from enricher.status.throughput import Activity, report
 from tests.scripted import KEYRING, Scripted
 from tests.waiting import patience
 

@@ -44,12 +44,11 @@ from enricher.calls.answers import (
     read,
 )
 from enricher.lead import Document
-from enricher.mongo import DatabaseTrouble, expiry
+from enricher.mongo import DatabaseTrouble, server
 from enricher.mongo.clock import ServerClock
 from enricher.mongo.coalesce import Coalescer
 from enricher.mongo.expressions import Expression, in_milliseconds
-from enricher.mongo.outage import Outage, pause
-from enricher.mongo.refusal import refusals
+from enricher.mongo.outage import Outage, pause, refusals
 
 # Signs of life for our own flights, and the end of those that nobody wants any more.
 #
@@ -520,7 +519,7 @@ class Cache:
 
     async def ensure(self) -> None:
         """Have expired answers deleted. A user who may not is told so; the work goes on."""
-        await expiry.ensure(self._collection, INDEX)
+        await server.let_expire(self._collection, INDEX)
 
     async def look(self, key: str, newer_than: datetime | None = None) -> Reply | None:
         """The stored reply, if it is still good and came after `newer_than`."""

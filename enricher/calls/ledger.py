@@ -57,11 +57,10 @@ from pymongo.errors import DuplicateKeyError
 from enricher.answer import Held
 from enricher.calls.quotas import Quotas
 from enricher.lead import Document, LeadId, Subject
-from enricher.mongo import DatabaseTrouble, expiry
+from enricher.mongo import DatabaseTrouble, server
 from enricher.mongo.clock import ServerClock
 from enricher.mongo.coalesce import Coalescer
-from enricher.mongo.outage import Outage, pause
-from enricher.mongo.replies import reading
+from enricher.mongo.outage import Outage, pause, reading
 
 # One update of a ledger's document: adds what was noted, grants what was asked for. PURE.
 #
@@ -548,7 +547,7 @@ class Usage:
 
     async def ensure(self) -> None:
         """Have the counts of months that are over deleted."""
-        await expiry.ensure(self._collection, INDEX)
+        await server.let_expire(self._collection, INDEX)
 
     # The loop
 

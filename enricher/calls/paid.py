@@ -37,10 +37,7 @@ from enricher.answer import (
     Reply,
     Throttled,
 )
-from enricher.calls.flights import Cache, Flight
-from enricher.calls.gate import MOST_USELESS, Asking, Gate
-from enricher.calls.ledger import Begun, Usage
-from enricher.calls.useless import (
+from enricher.calls.breaker import (
     OBJECTIONS,
     OBJECTIONS_SECONDS,
     Lately,
@@ -48,6 +45,9 @@ from enricher.calls.useless import (
     UselessRow,
     is_too_many,
 )
+from enricher.calls.flights import Cache, Flight
+from enricher.calls.gate import MOST_USELESS, Asking, Gate
+from enricher.calls.ledger import Begun, Usage
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage
 from enricher.mongo.secret import Keyring
@@ -55,7 +55,7 @@ from enricher.process import shortage
 from enricher.providers.base import Tried
 from enricher.providers.room import ROOM, one_answer
 from enricher.telemetry import metrics
-from enricher.telemetry.series import child
+from enricher.telemetry.metrics import child
 
 # Callers who want the same thing at the same time share one making of it.
 #

@@ -15,8 +15,8 @@ from loguru import logger
 from enricher.answer import Held
 from enricher.limits.limiter import Limiter
 from enricher.providers.base import Provider
-from enricher.telemetry import label_sets, metrics
-from enricher.telemetry.series import child
+from enricher.telemetry import metrics
+from enricher.telemetry.metrics import child
 
 WORTH_TELLING_SECONDS = 300.0
 """A vendor that asks for more is silent for longer than whoever waits for leads expects."""
@@ -89,11 +89,11 @@ class Holding:
     def _show_cause(self, cause: str) -> None:
         if cause == self._cause:
             return
-        for each in label_sets.HOLDS:
+        for each in metrics.HOLDS:
             metrics.HOLD.labels(self.provider, each).set(each == cause)
         self._cause = cause
 
 
 def cause_of(held: Held) -> str:
     """By the word in the reason: that text is all that the fleet shares of a hold."""
-    return next((cause for cause in label_sets.HOLDS if cause in held.reason), "other")
+    return next((cause for cause in metrics.HOLDS if cause in held.reason), "other")

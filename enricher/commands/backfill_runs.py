@@ -31,7 +31,7 @@ from enricher.intake import checkpoints
 from enricher.intake.history import texts_in
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
-from enricher.mongo.replies import whole_number
+from enricher.mongo.outage import whole_number
 from enricher.queue import book
 from enricher.queue.lease import INPUTS
 from enricher.queue.requests import SCAN_SECONDS

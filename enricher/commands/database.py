@@ -21,9 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from enricher.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.identity.identify import identify
 from enricher.lead import Document, Inputs, LeadId
-from enricher.mongo import DatabaseTrouble, expressions, refusal, server
-from enricher.mongo.outage import describe, outage_pause
-from enricher.mongo.refusal import is_refusal
+from enricher.mongo import DatabaseTrouble, expressions, outage, server
+from enricher.mongo.outage import describe, is_refusal, outage_pause
 from enricher.queue import book
 from enricher.settings.load import Settings
 
@@ -94,7 +93,7 @@ async def patiently(doing: str, attempt: Callable[[], Awaitable[Result]]) -> Res
 
 
 def _explanation(doing: str, error: Exception) -> DatabaseError:
-    if getattr(error, "code", None) == refusal.UNAUTHORIZED:
+    if getattr(error, "code", None) == outage.UNAUTHORIZED:
         return DatabaseRefused(
             f"MongoDB refuses a privilege while {doing} (deploy/mongodb/role.js grants it)"
         )

@@ -21,7 +21,7 @@ from enricher.identity.identify import MULTIPLE_EMAILS, Identity, identify
 from enricher.intake import checkpoints, history
 from enricher.intake.history import History
 from enricher.lead import Document, Inputs
-from enricher.mongo.refusal import UNAUTHORIZED, is_denied
+from enricher.mongo.outage import UNAUTHORIZED, is_denied
 from enricher.mongo.secret import keyring
 from enricher.privacy.erasure import Erasure
 from enricher.privacy.forgetting import Forgetting, Forgotten

@@ -49,7 +49,7 @@ from enricher.lead import (
 from enricher.mongo.secret import Keyring
 from enricher.privacy.permission import Permission
 from enricher.process import shortage
-from enricher.telemetry import label_sets, metrics
+from enricher.telemetry import metrics
 from enricher.telemetry.labels import label
 from enricher.telemetry.log import trace_of
 from enricher.values.merge import BY_FIELD, FLAGS, METADATA, MISMATCH, SOCIAL, flags_of, owners
@@ -388,7 +388,7 @@ def _first_of(error: Exception) -> Exception:
 # Everything is counted once for a lead, when it ends as completed or failed, and from what is in hand
 # then. Ratios are left to whoever reads: numerator and denominator are two counters.
 
-_CONFLICTS = {section: metrics.FIELD_CONFLICTS.labels(section) for section in label_sets.SECTIONS}
+_CONFLICTS = {section: metrics.FIELD_CONFLICTS.labels(section) for section in metrics.SECTIONS}
 
 
 def note_found(query: Query, outcome: Outcome) -> None:

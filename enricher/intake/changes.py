@@ -44,7 +44,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from enricher.intake.checkpoints import Checkpoint
 from enricher.lead import Document, LeadId, Status
-from enricher.mongo.refusal import is_refusal
+from enricher.mongo.outage import is_refusal
 from enricher.queue.book import LONGEST_ID_BYTES
 
 PIPELINE: list[Document] = [

@@ -22,8 +22,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from enricher.lead import Document
-from enricher.mongo.refusal import is_denied
-from enricher.mongo.replies import date_or_none, whole_number
+from enricher.mongo.outage import date_or_none, is_denied, whole_number
 from enricher.values.storable import mapping
 
 COLLECTION = "enricher_checkpoints"

@@ -29,7 +29,7 @@ from pymongo.errors import OperationFailure
 from enricher.intake.changes import seconds_of
 from enricher.lead import Document, LeadId, Reason, Status
 from enricher.mongo.expressions import id_key
-from enricher.mongo.refusal import is_denied, is_refusal
+from enricher.mongo.outage import is_denied, is_refusal
 from enricher.mongo.server import Server
 from enricher.queue.aside import ONCE
 from enricher.queue.book import EPOCH, LONGEST_ID_BYTES, WITH_FITTING_ID

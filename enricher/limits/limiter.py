@@ -30,8 +30,7 @@ from aiolimiter import AsyncLimiter
 
 from enricher.answer import Held
 from enricher.catalogue import Window
-from enricher.limits.bucket import HORIZON, MOST_SLOTS, Bucket, Reserved
-from enricher.limits.pace import Pace, paces
+from enricher.limits.bucket import HORIZON, MOST_SLOTS, Bucket, Pace, Reserved, paces
 from enricher.limits.stops import Stops
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.coalesce import until_no_more_come

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 
 import pymongo
 from bson import Timestamp
-from pymongo import AsyncMongoClient
+from loguru import logger
+from pymongo import ASCENDING, AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.uri_parser import split_options
 
 from enricher.errors import DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.lead import Document
+from enricher.mongo import outage
 from enricher.mongo.expressions import SimpleClient
+from enricher.mongo.outage import is_denied, is_refusal
 from enricher.telemetry.log import redact
 
 # What a MONGODB_URI may decide about our connections, and what it may not.
@@ -223,3 +227,45 @@ def _refusal(error: OperationFailure) -> str:
     if error.code in _BAD_CREDENTIALS:
         return f"MongoDB refuses the credentials in MONGODB_URI (code {error.code})"
     return f"MongoDB refuses to answer (code {error.code})"
+
+
+# How far back MongoDB's own log goes: as long a daemon may be away and still miss nothing.
+#
+# Reading it takes a privilege on another database, which the work does not need; so whoever lacks it
+# is told nothing, and not asked again.
+
+_ORDERS = (1, -1)
+
+
+async def window_seconds(client: AsyncMongoClient[Document]) -> float | None:
+    """`None` where there is no log to be read (standalone, sharded), or not by us.
+
+    Raises DatabaseTrouble.
+    """
+    log = client["local"]["oplog.rs"]
+    try:
+        ends = [await log.find_one({}, {"ts": 1}, sort=[("$natural", each)]) for each in _ORDERS]
+    except OperationFailure as error:
+        if is_denied(error) or is_refusal(error):
+            return None
+        raise
+    first, last = ends
+    if first is None or last is None:
+        return None
+    return float(last["ts"].time - first["ts"].time)
+
+
+# Documents that go by themselves at their `expires_at`; those without one stay.
+
+_CONFLICTS = (67, 85, 86)
+"""Another index stands in the way."""
+
+
+async def let_expire(collection: AsyncCollection[Document], name: str) -> None:
+    """Have what has expired deleted. A user who may not is told so; the work goes on."""
+    try:
+        await collection.create_index([("expires_at", ASCENDING)], name=name, expireAfterSeconds=0)
+    except OperationFailure as error:
+        if error.code != outage.UNAUTHORIZED and error.code not in _CONFLICTS:
+            raise
+        logger.bind(missing=name, code=error.code).error("indexes.missing")

@@ -30,7 +30,7 @@ from pymongo.errors import OperationFailure
 from enricher.answer import Kind
 from enricher.lead import SUBJECT, Document, LeadId, Reason, Status
 from enricher.mongo import expressions
-from enricher.mongo.refusal import is_refusal
+from enricher.mongo.outage import is_refusal
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Step
 from enricher.queue.aside import ERASABLE, Aside

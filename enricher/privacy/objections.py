@@ -20,7 +20,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
-from enricher.calls.useless import WINDOW_SECONDS, Objecting
+from enricher.calls.breaker import WINDOW_SECONDS, Objecting
 from enricher.lead import Document
 from enricher.limits.bucket import COLLECTION
 from enricher.values.storable import mapping

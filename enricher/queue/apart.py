@@ -41,7 +41,7 @@ from pymongo.errors import (
 from enricher.lead import Document, LeadId
 from enricher.mongo import expressions
 from enricher.mongo.expressions import id_key
-from enricher.mongo.refusal import is_denied
+from enricher.mongo.outage import is_denied
 from enricher.queue.aside import Aside
 from enricher.telemetry import metrics
 from enricher.telemetry.labels import label

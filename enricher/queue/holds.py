@@ -19,7 +19,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, WriteError
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import UpdateOne
-from enricher.mongo.refusal import is_refusal, refusals
+from enricher.mongo.outage import is_refusal, refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.aside import ONCE

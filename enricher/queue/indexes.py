@@ -26,10 +26,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
 from enricher.lead import Document, Status
-from enricher.mongo import DatabaseTrouble, refusal
+from enricher.mongo import DatabaseTrouble, outage
 from enricher.mongo.expressions import COLLATED, SIMPLE
-from enricher.mongo.outage import Outage, pause
-from enricher.mongo.refusal import is_denied, is_refusal
+from enricher.mongo.outage import Outage, is_denied, is_refusal, pause
 from enricher.queue import unmoved
 from enricher.queue.bell import Bell
 from enricher.queue.book import BY_ID, EPOCH, FRESH, MAILBOX
@@ -220,7 +219,7 @@ class Indexes:
         try:
             return await self._leads.index_information()
         except OperationFailure as error:
-            if error.code != refusal.UNAUTHORIZED:
+            if error.code != outage.UNAUTHORIZED:
                 raise
             return None
 

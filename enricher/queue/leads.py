@@ -60,7 +60,7 @@ from pymongo.errors import (
 from enricher.lead import Document, Lead, LeadId, Lease, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import UpdateOne
-from enricher.mongo.refusal import is_denied, is_refusal, may_do_one_by_one, refusals
+from enricher.mongo.outage import is_denied, is_refusal, may_do_one_by_one, refusals
 from enricher.mongo.secret import Keyring
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Parted, Step

@@ -9,7 +9,7 @@ from loguru import logger
 
 from enricher.lead import Document, Inputs, Lead, Lease, Status
 from enricher.mongo.expressions import Expression, is_type
-from enricher.mongo.replies import UnreadableDocument, reading
+from enricher.mongo.outage import UnreadableDocument, reading
 from enricher.mongo.secret import Keyring
 from enricher.queue import book
 from enricher.queue.aside import is_doubled

@@ -30,7 +30,7 @@ from pymongo.errors import BulkWriteError
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import id_key
-from enricher.mongo.refusal import refusals
+from enricher.mongo.outage import refusals
 from enricher.mongo.secret import Keyring
 from enricher.queue import aside, book
 from enricher.queue.apart import Apart, Fatal, Step

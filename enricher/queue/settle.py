@@ -51,8 +51,7 @@ from enricher.lead import (
 from enricher.mongo import expressions
 from enricher.mongo.coalesce import Coalescer
 from enricher.mongo.expressions import UpdateOne
-from enricher.mongo.outage import Outage, describe
-from enricher.mongo.refusal import Refusal, is_refusal, is_unreadable, refusals
+from enricher.mongo.outage import Outage, Refusal, describe, is_refusal, is_unreadable, refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.aside import ONCE

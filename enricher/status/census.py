@@ -22,7 +22,7 @@ from enricher.lead import Status
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
 from enricher.queue.backlog import Backlog, EndedCounts, Lane
-from enricher.telemetry import label_sets, metrics
+from enricher.telemetry import metrics
 
 _SHARE = 20
 """Of all time, a twentieth at most is spent on asking."""
@@ -89,7 +89,7 @@ class Census:
     def _show_parked(self, backlog: Backlog) -> None:
         for provider, leads in backlog.parked.items():
             now = self.waits_for[provider]()
-            for reason in label_sets.WAITS_FOR:
+            for reason in metrics.WAITS_FOR:
                 metrics.PARKED.labels(provider, reason).set(leads if reason == now else 0)
 
     async def _ask_rarely(self, backlog: Backlog) -> None:
@@ -111,7 +111,7 @@ class Census:
 
 
 def _show_unmoved(unmoved: Mapping[str, int] | None) -> None:
-    for reason in label_sets.UNMOVED_IN_THE_DATABASE:
+    for reason in metrics.UNMOVED_IN_THE_DATABASE:
         metrics.UNMOVED.labels(reason).set(math.nan if unmoved is None else unmoved[reason])
 
 
@@ -135,7 +135,7 @@ def _show_nothing(providers: Iterable[str]) -> None:
     for status in Status:
         _set(status, math.nan)
     for provider in providers:
-        for reason in label_sets.WAITS_FOR:
+        for reason in metrics.WAITS_FOR:
             metrics.PARKED.labels(provider, reason).set(math.nan)
 
 

@@ -38,9 +38,7 @@ from enricher.intake.watcher import Groundwork
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.clock import ServerClock
-from enricher.mongo.outage import Outage, pause
-from enricher.mongo.refusal import is_denied
-from enricher.mongo.replies import reading
+from enricher.mongo.outage import Outage, is_denied, pause, reading
 from enricher.queue.aside import Aside
 from enricher.status.throughput import Activity, Ended, Minute, Times
 from enricher.telemetry import metrics

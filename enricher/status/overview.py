@@ -23,8 +23,7 @@ from enricher.intake.checkpoints import saved_at
 from enricher.lead import Document
 from enricher.limits.bucket import Stopped, stopped
 from enricher.mongo import DatabaseTrouble
-from enricher.mongo.outage import describe
-from enricher.mongo.refusal import is_denied
+from enricher.mongo.outage import describe, is_denied
 from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, unmoved
 from enricher.settings.load import Settings

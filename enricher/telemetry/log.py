@@ -34,7 +34,7 @@ from loguru import logger
 from pydantic import SecretStr
 
 from enricher.settings.load import LogSettings
-from enricher.telemetry import label_sets, metrics
+from enricher.telemetry import metrics
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -137,7 +137,7 @@ def _type_of(error: BaseException) -> str:
     return name if module == "builtins" else f"{module}.{name}"
 
 
-_COUNTERS = {level.upper(): metrics.LOG_MESSAGES.labels(level) for level in label_sets.LEVELS}
+_COUNTERS = {level.upper(): metrics.LOG_MESSAGES.labels(level) for level in metrics.LEVELS}
 
 
 def configure(

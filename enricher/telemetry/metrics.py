@@ -6,26 +6,117 @@ on, so that a rate over a counter that has not moved yet is 0 and not "no data".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-from enricher.lead import Reason, Status
-from enricher.telemetry import label_sets
-from enricher.telemetry.label_sets import ANSWERS, HOLDS, LANES, LOOPS, SECTIONS, WAITS_FOR
-from enricher.telemetry.process_metrics import (
-    DESCRIPTOR_SHORTAGES,
-    HTTP_REFUSED,
-    LOG_MESSAGES,
-    MEMORY_SHORTAGES,
-    STALLED_SECONDS,
-)
-from enricher.telemetry.series import REGISTRY, counter, gauge, histogram, info
-
-if TYPE_CHECKING:
-    from prometheus_client import Counter
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any, TypeVar
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+)
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from enricher import fields
+from enricher.lead import Reason, Status
+
+# How series are made: one registry, and what is in it besides our own.
+
+Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they double what is to be stored
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+
+def info(name: str, meaning: str) -> Info:
+    return Info(name, meaning, registry=REGISTRY)
+
+
+def counter(name: str, meaning: str, *labels: str, **known: Sequence[str]) -> Counter:
+    """`known` are labels with all the values that they can have: these series are there with 0."""
+    made = Counter(name, meaning, [*labels, *known], registry=REGISTRY)
+    _begin(made, labels, known)
+    return made
+
+
+def gauge(name: str, meaning: str, *labels: str, **known: Sequence[str]) -> Gauge:
+    """As `counter`."""
+    made = Gauge(name, meaning, [*labels, *known], registry=REGISTRY)
+    _begin(made, labels, known)
+    return made
+
+
+_CHILDREN: dict[tuple[object, ...], Any] = {}
+
+
+def child(metric: Metric, *labels: str) -> Metric:
+    """The series with these values of its labels. `labels` makes texts of them and takes a lock each
+    time, which for what every call touches is more than the counting itself."""
+    key = (metric, *labels)
+    found: Metric | None = _CHILDREN.get(key)
+    if found is None:
+        found = _CHILDREN[key] = metric.labels(*labels)
+    return found
+
+
+def _begin(
+    made: Counter | Gauge, labels: Sequence[str], known: Mapping[str, Sequence[str]]
+) -> None:
+    if known and not labels:
+        for values in product(*known.values()):
+            made.labels(*values)
+
+
+def histogram(name: str, meaning: str, *labels: str, buckets: Sequence[float]) -> Histogram:
+    return Histogram(name, meaning, labels, buckets=buckets, registry=REGISTRY)
+
+
+# PURE The values of labels that are nowhere else a type of their own. Closed sets, each of them.
+
+ANSWERS = (
+    "found", "not_found", "preparing", "throttled", "unavailable", "held", "objected",
+)  # fmt: skip
+LOOPS = (
+    "watcher", "admission", "search", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
+    "limits", "holds", "census", "presence", "sweep", "indexes",
+)  # fmt: skip
+PREPARATIONS = ("indexes", "history", "search")
+HTTP_REFUSALS = ("host", "malformed", "room")
+LEVELS = ("debug", "info", "warning", "error", "critical")
+SECTIONS = fields.SECTIONS
+HOLDS = ("key", "quota", "budget", "unreadable", "objections", "other")
+WAITS_FOR = (*HOLDS, "circuit", "limit")
+LANES = ("fresh", "backfill", "retry", "interrupted", "refresh")
+UNMOVED_IN_THE_DATABASE = ("foreign", "no_text", "unset", "stray")
+REASONS_UNMOVED = (*UNMOVED_IN_THE_DATABASE, "unwritable")
+
+MEANINGS: Mapping[tuple[str, str], str] = {
+    ("lane", "interrupted"): "a lease ran out",
+    ("start", "time"): "the first start of all, or the token was refused",
+    ("start", "now"): "a time was refused too; the gap is searched",
+    ("why", "refused"): "the lead becomes failed",
+    ("why", "unwritable"): "not even that could be written",
+    ("reason", "foreign"): "a status that is none of ours",
+    ("reason", "no_text"): "a status that is no text",
+    ("reason", "unset"): "a status that was taken away by hand",
+    ("reason", "stray"): "in work, and held by no daemon",
+    ("reason", "undated"): "completed, without a date for its refresh",
+    ("reason", "unwritable"): "refused by the database, or an id that is no UTF-8",
+    ("result", "negative_hit"): "kept that nothing is known",
+    ("result", "stale"): "kept, but no answer any more",
+}
+"""(label, value) -> what it means, where the word alone does not say it. The reference prints these."""
+
 
 __all__ = [
     "DESCRIPTOR_SHORTAGES",
@@ -52,13 +143,13 @@ ADMITTED = counter(
 PREPARING = gauge(
     "enricher_preparing",
     "1 while this daemon does what a large collection makes long, beside the work: by what it is.",
-    step=label_sets.PREPARATIONS,
+    step=PREPARATIONS,
 )
 UNMOVED = gauge(
     "enricher_leads_unmoved",
     "Leads that nothing moves, by why: counted once a minute, up to 10,000 for each reason. Not a number"
     " without the index for it (MongoDB before 6.0, no createIndex). Each daemon counts its own unwritable ones.",
-    reason=label_sets.UNMOVED,
+    reason=REASONS_UNMOVED,
 )
 TAKEN_UP = counter(
     "enricher_leads_taken_up_total",
@@ -335,6 +426,29 @@ _OF_PROVIDERS = (
     REQUEST_SECONDS, RETRIES, LIMIT_WAIT, WAITING, HELD, PAUSED, CIRCUIT, LAST_SUCCESS, SCHEMA_DRIFT,
     CALLS_CHARGED, CREDITS_CHARGED, CALLS_AMBIGUOUS,
 )  # fmt: skip
+
+# -- the process itself, whatever it works on -------------------------------------------------
+
+HTTP_REFUSED = counter(
+    "enricher_http_refused_total",
+    "What the daemon's own HTTP port turned away: a host that is not ours, no HTTP, or to make room.",
+    reason=HTTP_REFUSALS,
+)
+DESCRIPTOR_SHORTAGES = counter(
+    "enricher_descriptor_shortages_total",
+    "Calls that were put off because this process may have no more files and sockets open.",
+)
+MEMORY_SHORTAGES = counter(
+    "enricher_memory_shortages_total",
+    "Leads and calls that were put off because this process could have no more memory.",
+)
+STALLED_SECONDS = counter(
+    "enricher_stalled_seconds_total",
+    "Time in which this process stood still, half a second or more at once; no vendor's failure.",
+)
+LOG_MESSAGES = counter(
+    "enricher_log_messages_total", "Lines of the log, by severity.", level=LEVELS
+)
 
 
 def initialise(version: str, providers: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from enricher.catalogue import Window
-from enricher.limits.pace import SLACK
+from enricher.limits.bucket import SLACK
 from enricher.mongo import server
 from tests.integration.callers import most_within, processes
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from enricher.telemetry import label_sets
+from enricher.telemetry import metrics
 from tests.deploy.promql import DEPLOY, RULES, alerts, boards, recorded
 
 HERE = Path(__file__).parent
@@ -93,7 +93,7 @@ def test_every_reason_to_hold_a_provider_has_an_alert() -> None:
     """Or leads would wait for it, and nobody would hear of it."""
     exprs = " ".join(alert["expr"] for alert in alerts())
     told = set(re.findall(r'enricher_provider_hold{reason="(\w+)"}', exprs))
-    assert told == set(label_sets.HOLDS)
+    assert told == set(metrics.HOLDS)
 
 
 def test_the_alerts_that_page_are_listed() -> None:

@@ -19,9 +19,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.answer import Held
 from enricher.catalogue import Window
 from enricher.lead import Document
-from enricher.limits.bucket import COLLECTION, HORIZON, MOST_SLOTS, Bucket
+from enricher.limits.bucket import COLLECTION, HORIZON, MOST_SLOTS, SLACK, Bucket, paces
 from enricher.limits.limiter import Limiter, Slot
-from enricher.limits.pace import SLACK, paces
 from enricher.mongo import server
 from enricher.mongo.clock import ServerOffset
 from tests.cable import cable_to

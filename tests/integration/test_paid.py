@@ -17,10 +17,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.answer import Answer, Found, Held, Kind, NotFound, Preparing, Query, Unavailable
 from enricher.calls.answers import COLLECTION as ANSWERS
 from enricher.calls.flights import Cache
-from enricher.calls.gate import Asking
+from enricher.calls.gate import Asking, Retries
 from enricher.calls.ledger import Budget, DayOfProvider, Usage
 from enricher.calls.paid import Books, PaidGate
-from enricher.calls.retry import Retries
 from enricher.lead import Document
 from enricher.limits.limiter import Limiter
 from enricher.mongo import server

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Found, Query, Unavailable
-from enricher.calls.retry import Retries
-from enricher.calls.useless import STOPS_AFTER
+from enricher.calls.breaker import STOPS_AFTER
+from enricher.calls.gate import Retries
 from enricher.lead import Document
 from enricher.limits.limiter import Limiter
 from enricher.providers.base import Access

@@ -7,7 +7,7 @@ import pytest
 from enricher import fields
 from enricher.answer import Kind
 from enricher.fields import FIELDS, SECTIONS, ValueType
-from enricher.telemetry import label_sets
+from enricher.telemetry import metrics
 from enricher.values import types
 from enricher.values.merge import OF_THE_JOB, TABLE
 from enricher.values.types import EXACT_AND_RANGE, NETWORKS, VERDICTS
@@ -35,7 +35,7 @@ def test_a_handle_is_on_a_network_that_is_known_and_each_network_has_one(kind: K
 
 
 def test_the_sections_are_the_same_in_data_and_labels() -> None:
-    assert SECTIONS == label_sets.SECTIONS == tuple(types.TYPES)
+    assert SECTIONS == metrics.SECTIONS == tuple(types.TYPES)
 
 
 def test_what_is_merged_scored_and_disowned_by_name_is_in_the_table() -> None:

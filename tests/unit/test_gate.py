@@ -18,8 +18,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.calls.gate import Asking, Gate, word_for
-from enricher.calls.retry import Retries
+from enricher.calls.gate import Asking, Gate, Retries, word_for
 from enricher.catalogue import Window
 from tests.observing import counted, events, logged
 from tests.scripted import Door, Scripted, company, in_turn, provider

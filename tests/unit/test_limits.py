@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from enricher.answer import Held
 from enricher.catalogue import Window
+from enricher.limits.bucket import SLACK, paces
 from enricher.limits.limiter import Limiter
-from enricher.limits.pace import SLACK, paces
 from tests.integration.callers import most_within
 from tests.waiting import patience
 

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from enricher.answer import Kind
 from enricher.settings.load import LogSettings
 from enricher.telemetry import log
-from enricher.telemetry.label_sets import LEVELS
+from enricher.telemetry.metrics import LEVELS
 from tests.observing import counted
 
 

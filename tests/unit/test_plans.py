@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from enricher.calls.vendor_credits import Plans
+from enricher.calls.releases import Plans
 from enricher.providers.http import HttpProvider
 from enricher.providers.hunter import HunterCompany, HunterVerifier
 from tests.observing import counted, events, logged

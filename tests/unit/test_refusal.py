@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from enricher.mongo.refusal import Refusal, is_denied, is_refusal, is_unreadable, refusals
+from enricher.mongo.outage import Refusal, is_denied, is_refusal, is_unreadable, refusals
 
 
 def bulk(*codes: int, concern: bool = False) -> BulkWriteError:

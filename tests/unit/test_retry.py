@@ -19,7 +19,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.calls.retry import Retries, Retry, with_retries
+from enricher.calls.gate import Retries, Retry, with_retries
 from tests.scripted import Script, company, in_turn
 from tests.waiting import patience
 
