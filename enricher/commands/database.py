@@ -1,4 +1,7 @@
-"""The leads as a command sees them, and its errors as one clear line each."""
+"""The leads as a command sees them, what an operator typed to choose some, and how far a long command is.
+
+Every error becomes one clear line.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""PURE Why a lead is as it is: what was asked, what each provider said, who won, what comes next.
+"""Why a lead is as it is: what was asked, what each provider said, who won, what comes next.
 
 Everything here is read off the lead as it stands, the providers of the settings and what is kept of
-their answers. It repeats decisions that were made and makes none: what `merge`, `conclude` and
+their answers; only the last part speaks to MongoDB. It repeats decisions that were made and makes none: what `merge`, `conclude` and
 `identity` decided stands on the lead already. What a lead does not say is `None`, not a guess.
 """
 

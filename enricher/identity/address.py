@@ -1,6 +1,6 @@
 """PURE One e-mail address out of what people type, paste and import.
 
-`read` takes a display name, a list of addresses and all that `wrappings` knows for what they are. It
+`read` takes a display name, a list of addresses and whatever is wrapped around them for what they are. It
 never guesses: "john doe@acme.com" is no address, because asking about
 doe@acme.com could mean asking about somebody else.
 

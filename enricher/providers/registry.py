@@ -250,7 +250,7 @@ def build(
 def _local(*, mx_lookup: bool) -> Local:
     if not mx_lookup:
         return Local()
-    from enricher.providers.local import MailDns  # noqa: PLC0415 - costs a start 100 ms
+    from enricher.providers.mail_dns import MailDns  # noqa: PLC0415 - costs a start 100 ms
 
     return Local(MailDns())
 

@@ -7,7 +7,7 @@ each of them.
 
 Two rules keep a mistake from passing in silence:
 
-* a name that begins like ours but is none of ours is an error (`settings/load.py`);
+* a name that begins like ours but is none of ours is an error;
 * the value is shown next to the complaint where it is a number, and never else: it may be a key in the
   wrong line. Nor does a complaint quote a part of it.
 

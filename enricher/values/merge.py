@@ -7,7 +7,7 @@ What must stay true:
 * The better provider wins, also over time: first by its place in `order`, then by the confidence it
   states, then by freshness. Against what is stored already the new value wins unless the stored one
   came from a provider that ranks strictly better. A stored value of unknown origin gives way.
-* A value has the type of its field (`field_types`), whoever gave it. A stored one of another type gives
+* A value has the type of its field (`values/types.py`), whoever gave it. A stored one of another type gives
   way to any good one.
 * What lost stays readable beside the winner (`alternatives`), with who said it. What a provider is
   too unsure of is only that, also where there is no value.

@@ -1,8 +1,8 @@
 """PURE How a vendor's value becomes one of the type that its field has (`enricher/fields.py`).
 
-A type reads any object and gives the value as it is stored, or
-`None` when the object is no such value, so no provider, whoever wrote it, can put a dict where text
-belongs, or a text of ten megabytes anywhere. A type also says when two values mean the same: ranges
+A type reads any object and gives the value as it is stored, or `None` when the object is no such value,
+so no provider, whoever wrote it, can put a dict where text belongs, or a text of ten megabytes
+anywhere. A type also says when two values mean the same: ranges
 by their ends, profiles by their address, countries by their code, texts without capitals.
 
 Fields that are not in the table are kept as they are, as far as MongoDB can hold them.

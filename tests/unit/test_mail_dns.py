@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,15 +27,15 @@ from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall
 from enricher.identity.identify import identify
 from enricher.lead import Inputs, Lead
-from enricher.providers import local, registry
-from enricher.providers.local import (
+from enricher.providers import mail_dns, registry
+from enricher.providers.local import Local
+from enricher.providers.mail_dns import (
     ADDRESS_ALONE,
     MOST_DOMAINS,
     MX,
     NO_DOMAIN,
     NO_MX,
     NULL_MX,
-    Local,
     MailDns,
     MailRecords,
 )
@@ -131,7 +133,7 @@ async def test_trouble_with_the_dns_is_no_answer_and_soon_forgotten(trouble: str
         assert await mail.records("quokka.com") is None
         setattr(server, trouble, False)
         assert await mail.records("quokka.com") is None
-        now[0] += local.FORGOTTEN_SECONDS + 1
+        now[0] += mail_dns.FORGOTTEN_SECONDS + 1
         assert await mail.records("quokka.com") == MX
 
 
@@ -146,7 +148,7 @@ async def test_an_answer_is_kept_for_its_time_a_refusal_too(domain: str) -> None
         mail = MailDns(resolver, lambda: now[0])
         first = [await mail.records(domain) for _ in range(5)]
         assert server.asked[domain] == 1
-        now[0] += local.REMEMBERED_SECONDS + 1
+        now[0] += mail_dns.REMEMBERED_SECONDS + 1
         assert await mail.records(domain) == first[0]
         assert server.asked[domain] == 2
 
@@ -229,3 +231,8 @@ async def test_it_is_off_unless_the_operator_turns_it_on(
         answer = await local.ask(Query(email="ada@no-such-domain.com"))
         assert isinstance(answer, Found)
         assert "mx_records" not in answer.sections[Kind.EMAIL.section]
+
+
+def test_the_resolver_is_loaded_only_where_the_dns_is_asked() -> None:
+    program = "import sys, enricher.app; sys.exit('dns.resolver' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
