@@ -93,7 +93,7 @@ def carry_over(
         for name, said in _answered(lead, identity, about, kinds).items()
         if said != FOUND or _is_there(kinds.get(name), proofs)
     }
-    if all(proof is _Proof.SAME for proof in proofs.values()):
+    if not lead.enriched_data or all(proof is _Proof.SAME for proof in proofs.values()):
         return replace(lead, answered=answered), False
     data = _without_others(lead.enriched_data, proofs)
     return replace(lead, answered=answered, enriched_data=data), data != lead.enriched_data

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from random import Random
 
 from enricher.answer import (
@@ -80,9 +81,9 @@ class RetryPolicy:
     delay: timedelta = timedelta(seconds=60)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Round:
-    """One attempt on one lead: everything the outcome depends on."""
+    """One attempt on one lead: everything the outcome depends on. What follows is worked out once."""
 
     lead: Lead
     answers: Mapping[str, Answer]
@@ -102,11 +103,11 @@ class Round:
     useless: frozenset[str] = frozenset()
     """Providers that were paid for an answer that could not be read."""
 
-    @property
+    @cached_property
     def found(self) -> dict[str, Found]:
         return {name: a for name, a in self.answers.items() if isinstance(a, Found)}
 
-    @property
+    @cached_property
     def own_domains(self) -> frozenset[str]:
         """The company's, by the lead and by what is known of the company: it may have several."""
         section = Kind.COMPANY.section
@@ -114,7 +115,7 @@ class Round:
         known = (mapping(each) for each in (*companies, self.lead.enriched_data.get(section)))
         return owners((*self.identity.query.domains, *(each.get("domain") for each in known)))
 
-    @property
+    @cached_property
     def flags(self) -> frozenset[str]:
         """Whoever was asked last says where the person works; if nobody does, it is as it was."""
         employed = [each for each in self.found.values() if each.employers]
@@ -124,12 +125,12 @@ class Round:
         is_elsewhere = True in said or (was_elsewhere and False not in said)
         return self.identity.flags | ({MISMATCH} if is_elsewhere else set())
 
-    @property
+    @cached_property
     def failing(self) -> dict[str, Answer]:
         """Asked without an answer, for a reason that spends an attempt."""
         return _of_types(self.answers, (Unavailable, Preparing))
 
-    @property
+    @cached_property
     def waiting(self) -> dict[str, Answer]:
         """Asked without an answer, because it is not the time: spends no attempt."""
         return _of_types(self.answers, (Throttled, Held))
@@ -140,7 +141,7 @@ class Round:
         objections = _of_types(self.answers, (Objected,))
         return {**self.skipped, **{name: _phrase(answer) for name, answer in objections.items()}}
 
-    @property
+    @cached_property
     def given_up(self) -> set[str]:
         """Failing ones that are not asked again in this run: they cost too much, or the attempts are
         used up."""
@@ -153,7 +154,7 @@ class Round:
     def has_retries_left(self) -> bool:
         return self.lead.attempt <= self.policy.retries
 
-    @property
+    @cached_property
     def answered(self) -> dict[str, str]:
         """What each provider said in this run so far; those given up on included."""
         said = dict(self.lead.answered)

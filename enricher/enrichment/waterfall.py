@@ -64,27 +64,15 @@ class Waterfall:
         self._without_key = without_key
         by_kind = ([gate for gate in gates if gate.provider.kind is kind] for kind in Kind)
         self._by_kind = [gates for gates in by_kind if gates]
-
-    @property
-    def order(self) -> list[str]:
-        """Names of all providers, best first: the order in which values win in the merge."""
-        free_last = sorted(self._gates, key=lambda gate: gate.provider.is_free)
-        return [gate.name for gate in free_last]
-
-    @property
-    def free(self) -> frozenset[str]:
-        """Names of the providers that cost nothing."""
-        return frozenset(gate.name for gate in self._gates if gate.provider.is_free)
-
-    @property
-    def kinds(self) -> Mapping[str, Kind]:
-        """What each provider is about."""
-        return {gate.name: gate.provider.kind for gate in self._gates}
-
-    @property
-    def paid(self) -> list[Gate]:
+        free = [gate for gate in gates if gate.provider.is_free]
+        self.paid: Sequence[Gate] = [gate for gate in gates if not gate.provider.is_free]
         """The gates to providers that cost money."""
-        return [gate for gate in self._gates if not gate.provider.is_free]
+        self.free = frozenset(gate.name for gate in free)
+        """Names of the providers that cost nothing."""
+        self.order = [gate.name for gate in (*self.paid, *free)]
+        """Names of all providers, best first: the order in which values win in the merge."""
+        self.kinds: Mapping[str, Kind] = {gate.name: gate.provider.kind for gate in gates}
+        """What each provider is about."""
 
     def pressure(self) -> Pressure:
         """How the leads in work stand with the limits."""
@@ -206,6 +194,8 @@ def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:
 def _known_fields(lead: Lead, kind: Kind) -> set[str]:
     """Fields that earlier attempts of this run brought; older values are there to be refreshed."""
     asked = [name for name, said in lead.answered.items() if said == FOUND]
+    if not asked:
+        return set()
     provenance = _mapping(_mapping(lead.enriched_data.get(METADATA)).get("provenance"))
     origins = _mapping(provenance.get(kind.section))
     filled = _filled(lead.enriched_data.get(kind.section))

@@ -365,8 +365,9 @@ class Apart:
 
     async def write(self, step: Step[Item, Result], items: Sequence[Item]) -> Parted[Item, Result]:
         """Raises what the write raises, and its time-out when the server itself does not answer."""
-        if self.fatal is None or not (suspects := await self.fatal.among(items, step.id_of)):
-            return await self._write(step, items)
+        suspects = self.fatal and await self.fatal.among(items, step.id_of)
+        if not self.fatal or not suspects:
+            return await (self._write if self._blocked else self._together)(step, items)
         keys = {step.key_of(each) for each in suspects}
         others = [each for each in items if step.key_of(each) not in keys]
         written: Parted[Item, Result] = Parted()

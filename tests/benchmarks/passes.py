@@ -5,7 +5,7 @@
     call events    calls, and times that a task goes on after it waited
 
 A daemon within this process, with the vendors of most plans, does one lead at a time, and a profiler's hook
-looks on. Left out is what is there for people and not for the lead (log, metrics), what runs by the clock
+looks on. Left out is what is there for people and not for the lead (log, metrics, status), what runs by the clock
 (see `_LOOPS`), and the vendors, who are simulated in the same process. Nor do comprehensions count, which are calls in some versions of Python.
 
     python -m tests.benchmarks.passes          the figures, and the functions of the median lead
@@ -37,7 +37,7 @@ PROVIDERS = ("clearbit", "hunter")
 WARM_UP, LEADS = 3, 7
 GOALS = {"modules": 35, "functions": 400, "call events": 2_300}
 _ROOT = str(Path(enricher.__file__).parent) + os.sep
-_LEFT_OUT = tuple(_ROOT + each + os.sep for each in ("simulator", "telemetry"))
+_LEFT_OUT = tuple(_ROOT + each + os.sep for each in ("simulator", "status", "telemetry"))
 _COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>")
 _LOOPS = (
     *("heartbeat", "flights", "ledger", "presence", "releases", "census", "sweep", "plans"),
@@ -148,7 +148,7 @@ class Passes:
             columns=("", "median", "leads"),
             rows=[[name, f"{value:,}", str(len(self.seen))] for name, value in found.items()],
             goals=[_at_most(name, value, GOALS[name]) for name, value in found.items()],
-            note="Without log and metrics. A call event is a call, or a task that goes on.",
+            note="Without log, metrics and status. A call event is a call, or a task that goes on.",
         )
 
 
