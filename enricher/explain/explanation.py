@@ -310,7 +310,9 @@ def _since(lead: Standing) -> datetime | None:
 
 
 def _lane(lead: Standing) -> str:
-    behind = "backfill" if lead.book.get("backfill") is True else "refresh"
+    """One that was found in a gap, and never enriched, stands with those of a backfill."""
+    is_refresh = lead.enriched_at is not None and lead.book.get("backfill") is not True
+    behind = "refresh" if is_refresh else "backfill"
     return behind if lead.is_behind else "fresh"
 
 

@@ -119,14 +119,15 @@ class Admitter:
             self.replaced += replaced
         await self.admit(ids, "stream")
 
-    async def admit(self, ids: list[LeadId], source: str) -> None:
+    async def admit(self, ids: list[LeadId], source: str, *, is_behind: bool = False) -> None:
         """A lone lead is announced: who waits with nothing else to do claims it in the same command."""
         if self.building.waits_for_collection:  # a new one has taken the place of a dropped one
             self.building.want()
         if len(ids) == 1 and await self.bell.announce(ids[0]):
             metrics.ADMITTED.labels(source).inc()
             return
-        metrics.ADMITTED.labels(source).inc(await self.leads.admit(ids))
+        admitted = await self.leads.admit(ids, is_behind=is_behind)
+        metrics.ADMITTED.labels(source).inc(admitted)
         self.bell.ring()
 
     async def admit_blocked(self, stop: asyncio.Event) -> None:

@@ -26,6 +26,9 @@ from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
 from enricher.telemetry import metrics
 
+_FOUND_FIRST = 1_000
+"""Of a search: what it finds beyond waits behind fresh leads. A gap may hold a million, and none of those that
+are inserted now is to wait for them all."""
 _LINE_EVERY_SECONDS = 10.0
 """Of what takes minutes on a large collection."""
 
@@ -105,7 +108,7 @@ class Search:
         found, self._told_at = 0, time.monotonic()
         async with aclosing(self._history.unadmitted()) as batches:
             async for ids in batches:
-                await self.admitter.admit(ids, source)
+                await self.admitter.admit(ids, source, is_behind=found >= _FOUND_FIRST)
                 found += len(ids)
                 if self._is_time_to_tell():
                     logger.bind(leads=found, source=source).info("search.going_on")

@@ -264,16 +264,26 @@ NEVER_CLAIMED: Document = {
 """Leads that were admitted and never claimed, and that are not history."""
 
 
-def admission(rank: Expression) -> Pipeline:
-    """Missing status -> pending, with priority. A second time it changes nothing."""
-    is_backfilled = {"$eq": ["$enrichment.backfill", True]}
+_WAS_BEHIND: Expression = {
+    "$and": [
+        {"$eq": [{"$ifNull": ["$enrichment.claim_id", None]}, None]},
+        {"$lte": [PRIORITY, BEHIND]},
+    ]
+}
+"""Put behind fresh leads by its admission, and never claimed since."""
+
+
+def admission(rank: Expression, *, is_behind: Expression = _WAS_BEHIND) -> Pipeline:
+    """Missing status -> pending, with priority: after every fresh lead for a backfill's, and where `is_behind`.
+    A second time it changes nothing."""
+    waits = {"$or": [is_behind, {"$eq": ["$enrichment.backfill", True]}]}
     return [
         {
             "$set": {
                 "enrichment_status": Status.PENDING,
                 "enrichment": book_with(
                     {
-                        "priority": {"$cond": [is_backfilled, behind(rank), rank]},
+                        "priority": {"$cond": [waits, behind(rank), rank]},
                         "queued_at": QUEUED_AT,
                     }
                 ),

@@ -156,8 +156,9 @@ class Leads:
 
     # -- admission -------------------------------------------------------------------------
 
-    async def admit(self, ids: Collection[LeadId]) -> int:
-        """Missing status -> `pending`, and the priority computed. Idempotent.
+    async def admit(self, ids: Collection[LeadId], *, is_behind: bool = False) -> int:
+        """Missing status -> `pending`, and the priority computed: that of work which comes after every fresh
+        lead if `is_behind`. Idempotent.
 
         Returns how many leads changed, or fewer where one of them cannot be written (too large,
         refused by a validator): that one is logged and left alone, the others are admitted. Nor does
@@ -165,11 +166,14 @@ class Leads:
         """
         if not ids:
             return 0
-        return _total(await self._admit(ids)).changed
+        return _total(await self._admit(ids, is_behind)).changed
 
-    async def _admit(self, ids: Collection[LeadId]) -> Parted[LeadId, Written]:
+    async def _admit(
+        self, ids: Collection[LeadId], is_behind: bool = False
+    ) -> Parted[LeadId, Written]:
         only = {"$and": [UNADMITTED, ONCE]}
-        parted = await self._write(list(ids), only, book.admission(self.rank), "admit")
+        how = book.admission(self.rank, is_behind=True) if is_behind else book.admission(self.rank)
+        parted = await self._write(list(ids), only, how, "admit")
         blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
         self.unadmitted |= {expressions.id_key(id_): id_ for id_ in blocked}
         if _total(parted).matched + len(parted.blocked) < len(ids):

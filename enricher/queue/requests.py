@@ -171,7 +171,7 @@ class Requests:
             values |= {"backfill": True, "backfilled_by": {"$literal": backfill}}
         status = {"enrichment_status": Status.PENDING, "enrichment": book.book_with(values)}
         urgent = [{"$unset": ["enrichment.backfill"]}] if backfill is None else []
-        return [{"$set": status}, *urgent, *book.admission(self._rank)]
+        return [{"$set": status}, *urgent, *book.admission(self._rank, is_behind=False)]
 
     async def matching(self, match: Document) -> AsyncGenerator[list[LeadId], None]:
         """Ids of the leads that match, in batches. In the order of ids: a lead that is written

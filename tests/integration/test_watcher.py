@@ -20,6 +20,7 @@ from enricher.intake.history import History, collection_name
 from enricher.intake.watcher import Watcher
 from enricher.lead import Document, LeadId
 from enricher.mongo import server
+from enricher.queue import book
 from enricher.queue.bell import Bell
 from enricher.queue.indexes import Indexes
 from enricher.settings.load import WorkSettings
@@ -115,7 +116,7 @@ async def admitted(leads: AsyncCollection[Document], *ids: LeadId) -> None:
     ranked = {
         "_id": {"$in": ids},
         "enrichment_status": "pending",
-        "enrichment.priority": {"$gte": 0},
+        "enrichment.priority": {"$type": "number"},
     }
 
     async def are_all_there() -> bool:
@@ -475,6 +476,22 @@ async def test_leads_that_take_the_place_of_the_collection_are_found(
         await insert(fresh, "afterwards")
         await admitted(fresh, "afterwards")
     await staging.drop()
+
+
+async def test_what_a_search_finds_by_the_thousands_waits_behind_new_leads(
+    fresh: AsyncCollection[Document],
+) -> None:
+    """The first of them in their turn, or a gap of a few would wait behind every day's work."""
+    many = fresh.database["many"]
+    await many.insert_many([{"_id": number} for number in range(2500)])
+    async with streaming(fresh):
+        await many.rename(fresh.name, dropTarget=True)
+        await eventually(lambda: _all_pending(fresh))
+        await insert(fresh, "new")
+        await admitted(fresh, "new")
+    behind = {"enrichment.priority": {"$lte": book.BEHIND}}
+    assert await fresh.count_documents(behind) == 1500
+    assert (await read(fresh, "new"))["enrichment"]["priority"] > book.BEHIND
 
 
 async def test_new_leads_go_on_while_the_collection_is_searched(faults: Faults) -> None:

@@ -90,7 +90,8 @@ def test_since_when_is_told_where_the_lead_says_so(status: Status, since: dateti
     ("more", "lane"),
     [
         ({}, "fresh"),
-        ({"is_behind": True}, "refresh"),
+        ({"is_behind": True}, "backfill"),
+        ({"is_behind": True, "enriched_at": NOW}, "refresh"),
         ({"is_behind": True, "book": {"backfill": True}}, "backfill"),
     ],
 )
