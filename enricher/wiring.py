@@ -32,11 +32,9 @@ from enricher.limits.bucket import ORDINARY_PAUSE, Bucket
 from enricher.limits.limiter import Limiter
 from enricher.mongo.outage import Outage
 from enricher.mongo.secret import keyring
-from enricher.privacy.erasure import Erasure
-from enricher.privacy.forgetting import Forgetting
-from enricher.privacy.objections import Objections
+from enricher.privacy.forgetting import Erasure, Forgetting
 from enricher.privacy.permission import Permission
-from enricher.privacy.suppression import Suppressed, key_of
+from enricher.privacy.suppression import Objections, Suppressed, key_of
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
 from enricher.settings.load import Settings

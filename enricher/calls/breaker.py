@@ -304,7 +304,7 @@ class UselessRow:
 # A vendor's bug, or somebody between us and the vendor, may say of everybody that they objected. Each word is
 # heeded like `enricher forget`, so more than five persons within ten minutes, and more than two in a hundred of
 # the answers of that time, stop the provider until somebody has looked. Persons are counted for the fleet
-# (`privacy/objections.py`), answers by those daemons that met an objection: too few rather than too many.
+# (`privacy/suppression.py`), answers by those daemons that met an objection: too few rather than too many.
 
 WINDOW_SECONDS = 600.0
 OBJECTIONS = "too many objections at once"

@@ -23,8 +23,7 @@ from enricher.intake.history import History
 from enricher.lead import Document, Inputs
 from enricher.mongo.outage import UNAUTHORIZED, is_denied
 from enricher.mongo.secret import keyring
-from enricher.privacy.erasure import Erasure
-from enricher.privacy.forgetting import Forgetting, Forgotten
+from enricher.privacy.forgetting import Erasure, Forgetting, Forgotten
 from enricher.privacy.suppression import Suppressed, SuppressionEntry, key_of
 from enricher.providers import registry
 from enricher.providers.base import Access, Provider

@@ -11,8 +11,16 @@ Safe to repeat.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+import pymongo
+from pymongo import ReturnDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import OperationFailure
 
 from enricher.answer import Kind, Query
 from enricher.calls.flights import Cache
@@ -24,14 +32,281 @@ from enricher.identity.identify import (
     mailbox_of,
     older_mark,
 )
-from enricher.lead import Document
+from enricher.lead import SUBJECT, Document, LeadId, Reason, Status
 from enricher.mongo import expressions
+from enricher.mongo.outage import is_refusal
 from enricher.mongo.secret import Keyring
-from enricher.privacy.erasure import Erased, Erasure
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider
 from enricher.providers.http import question_of
-from enricher.queue.lease import read_inputs
+from enricher.queue import book
+from enricher.queue.apart import Apart, Fatal, Step
+from enricher.queue.aside import ERASABLE, Aside
+from enricher.queue.lease import INPUTS, read_inputs, same_email, text_or_null
+from enricher.queue.requests import SCAN_SECONDS
+from enricher.values.merge import BY_FIELD, FLAGS, METADATA, MISMATCH, SOCIAL, completeness
+from enricher.values.storable import mapping
+
+# Erasing what is known about one person from the leads: `enricher forget`.
+#
+# Who wrote the lead owns its `email`; it stays. What we found goes: the person's data, the verdict
+# on the address, the person's profiles, and where each of these came from. Data about the company
+# may stay. The lead becomes `skipped` and says why, and its fencing token rises: a worker that
+# has it in work at that moment can write nothing any more.
+#
+# A lead whose address was changed since may still hold what was found for the old one; that is
+# erased as well, and the lead is otherwise left as it is. One that nobody has worked on yet holds
+# nothing of ours, and is left alone.
+#
+# The data itself says whose it is (`book.MAILBOX`), so a person is found by equality through an index. Two
+# kinds of leads do not say it: those in work, which are few, and those that an older version enriched or
+# whose writer dropped it. They are read and identified; the second kind by the command alone, since it
+# takes a scan.
+
+_PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
+_BATCH = 500
+_PAUSE_SECONDS = 1.0
+_DATA = "enriched_data"
+_SEEN: Document = {
+    "inputs": INPUTS,
+    "mark": text_or_null(f"$enrichment.{SUBJECT}"),
+    "noted": text_or_null(f"$enrichment.{SUBJECT}.mailbox"),
+    "domain": text_or_null(f"${_DATA}.{Kind.COMPANY.section}.domain"),
+}
+_PROFILES = f"${_DATA}.{SOCIAL}.{Kind.COMPANY}"
+
+
+class Erased(Enum):
+    """What became of an erasure."""
+
+    DONE = auto()
+    REFUSED = auto()
+    """MongoDB will never take the write (a validator, the size)."""
+    CHANGED = auto()
+    """The lead is gone, or no longer what was to be erased."""
+    WRITTEN_OFF = auto()
+    """Each write ended the server: nobody writes it any more."""
+
+
+class Erasure:
+    """Finds and erases leads of one collection. What it finds is `{_id, inputs, mark, noted, domain}`:
+    `mark` is an older version's, `noted` the mailbox in the book-keeping, `domain` that of the company as it
+    is known."""
+
+    def __init__(self, leads: AsyncCollection[Document]) -> None:
+        self._leads = leads
+        self._fatal = Fatal(leads, Aside())
+        self._apart = Apart(fatal=self._fatal)
+
+    @property
+    def collection(self) -> str:
+        """Its name."""
+        return self._leads.name
+
+    async def look_for_fatal(self) -> None:
+        """Which leads are written no more, before the first is erased. Raises DatabaseTrouble."""
+        await self._fatal.look()
+
+    def in_work(self) -> AsyncGenerator[Document, None]:
+        """Leads that somebody works on: what they will be found to be is not written yet."""
+        return self._found(_due(Status.PROCESSING))
+
+    def waiting(self) -> AsyncGenerator[Document, None]:
+        """Leads that are tried again later."""
+        return self._found(_due(Status.RETRYING))
+
+    def about(self, mailbox: str) -> AsyncGenerator[Document, None]:
+        """Leads with data about this mailbox, whatever their address is by now."""
+        return self._found({book.MAILBOX: {"$eq": mailbox, "$type": "string"}})
+
+    def unmarked(self) -> AsyncGenerator[Document, None]:
+        """Leads with data that does not say whose it is. Reads every lead."""
+        return self._found(_UNMARKED)
+
+    async def _found(self, match: Document) -> AsyncGenerator[Document, None]:
+        with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would hold there too
+            cursor = self._leads.find(match, _SEEN, batch_size=_BATCH)
+            batch = await cursor.to_list(_BATCH)
+        async with cursor:
+            while batch:
+                for lead in batch:
+                    yield lead
+                with pymongo.timeout(SCAN_SECONDS):
+                    batch = await cursor.to_list(_BATCH)
+
+    async def erase(self, id_: LeadId, email: str | None = None) -> Erased:
+        """Erase and skip, as long as its e-mail field still holds this text."""
+        return await self._write(id_, [*_WITHOUT_PERSON, *_SKIPPED], same_email(email))
+
+    async def erase_data(self, id_: LeadId, mailbox: str) -> Erased:
+        """Erase only what was found, as long as it is about that mailbox."""
+        return await self._write(
+            id_, [*_WITHOUT_PERSON, _unmarked(mailbox)], {book.MAILBOX: mailbox}
+        )
+
+    async def erase_noted(self, id_: LeadId, mailbox: str) -> Erased:
+        """The same for data whose writer dropped whose it is, while the book-keeping still tells."""
+        return await self._write(
+            id_,
+            [*_WITHOUT_PERSON, _unmarked(mailbox)],
+            {f"enrichment.{SUBJECT}.mailbox": mailbox, **_UNMARKED},
+        )
+
+    async def erase_older(self, id_: LeadId, mark: str) -> Erased:
+        """The same for data of an older version, which has only its mark."""
+        only = {f"enrichment.{SUBJECT}": mark}
+        return await self._write(
+            id_, [*_WITHOUT_PERSON, {"$unset": [f"enrichment.{SUBJECT}"]}], only
+        )
+
+    async def _write(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
+        """Waits for as long as somebody's transaction holds the lead."""
+
+        async def write(_: Sequence[LeadId]) -> Erased:
+            return await self._rewrite(id_, pipeline, only)
+
+        step = Step("erase", self._leads, write, lambda id_: id_)
+        while not (parts := (await self._apart.write(step, [id_])).parts):
+            if self._fatal.is_written_off(id_):
+                return Erased.WRITTEN_OFF
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return parts[0][1]
+
+    async def _rewrite(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
+        try:
+            erased = await self._leads.find_one_and_update(
+                {"_id": {"$eq": id_}, **only, **ERASABLE},
+                pipeline,
+                projection=_AFTERWARDS,
+                return_document=ReturnDocument.AFTER,
+            )
+        except OperationFailure as error:
+            if not is_refusal(error):
+                raise
+            return Erased.REFUSED
+        if erased is None:
+            same = {"_id": {"$eq": id_}, **only}
+            is_doubled = await self._leads.find_one(same, {"_id": 1}) is not None
+            return Erased.REFUSED if is_doubled else Erased.CHANGED
+        await self._score(erased)
+        return Erased.DONE
+
+    async def _score(self, erased: Document) -> None:
+        """The completeness of what is left. Nothing personal depends on it, so it comes second."""
+        data = erased.get(_DATA)
+        if not isinstance(data, dict) or not isinstance(data.get(METADATA), dict):
+            return
+        score, missing = completeness(data)
+        figures = {
+            f"{_DATA}.{METADATA}.completeness_score": score,
+            f"{_DATA}.{METADATA}.completeness_missing": missing,
+        }
+        unchanged = {
+            "_id": {"$eq": erased["_id"]},
+            f"{_DATA}.{METADATA}": {"$type": "object"},
+            **{
+                f"enrichment.{name}": mapping(erased.get("enrichment")).get(name)
+                for name in ("token", "claim_id")
+            },
+        }
+        await self._leads.update_one(unchanged, {"$set": figures})
+
+
+def _due(status: Status) -> Document:
+    """By the index on what is due: nobody holds a lead that is not in it."""
+    return {"enrichment_status": status, "enrichment.due_at": {"$gt": book.EPOCH}}
+
+
+_UNMARKED: Document = {
+    _DATA: {"$type": "object"},
+    f"{_DATA}.{METADATA}.{SUBJECT}": {"$not": {"$type": "object"}},
+}
+
+
+def _unmarked(mailbox: str) -> Document:
+    """The book-keeping names the mailbox too, unless it is about another by now."""
+    is_same = {"$eq": [f"$enrichment.{SUBJECT}.mailbox", mailbox]}
+    without = {"$mergeObjects": ["$enrichment", {SUBJECT: None}]}
+    return {"$set": {"enrichment": {"$cond": [is_same, without, "$enrichment"]}}}
+
+
+_AFTERWARDS = {_DATA: 1, "enrichment.token": 1, "enrichment.claim_id": 1}
+
+_KNOWN = f"${_DATA}.{METADATA}"
+_OTHER_FLAGS = {
+    "$cond": [
+        expressions.is_type(f"{_KNOWN}.{FLAGS}", "array"),
+        {"$setDifference": [f"{_KNOWN}.{FLAGS}", [MISMATCH]]},
+        f"{_KNOWN}.{FLAGS}",
+    ]
+}
+_IMPERSONAL: dict[str, Any] = {
+    **dict.fromkeys(_PERSONAL),
+    METADATA: {
+        "$cond": [
+            expressions.is_type(_KNOWN, "object"),
+            {"$mergeObjects": [_KNOWN, {FLAGS: _OTHER_FLAGS}]},
+            _KNOWN,
+        ]
+    },
+    SOCIAL: {
+        "$cond": [
+            expressions.is_type(_PROFILES, "object"),
+            {Kind.COMPANY.value: _PROFILES, Kind.PERSON.value: {}},
+            {},
+        ]
+    },
+}
+_WITHOUT_PERSON: expressions.Pipeline = [
+    {
+        "$set": {
+            _DATA: {
+                "$cond": [
+                    expressions.is_type(f"${_DATA}", "object"),
+                    {"$mergeObjects": [f"${_DATA}", _IMPERSONAL]},
+                    f"${_DATA}",
+                ]
+            },
+            "updated_at": "$$NOW",
+        }
+    },
+    {
+        "$unset": [
+            f"{_DATA}.{METADATA}.{where}.{section}"
+            for where in BY_FIELD
+            for section in (*_PERSONAL, f"{SOCIAL}.{Kind.PERSON}")
+        ]
+        + [book.MAILBOX]
+    },
+]
+
+_SKIPPED: expressions.Pipeline = [
+    {
+        "$set": {
+            "enrichment_status": Status.SKIPPED,
+            "enrichment_error": Reason.SUPPRESSED.sentence,
+            "enrichment": book.book_with(
+                {
+                    "token": {"$add": [{"$ifNull": [book.TOKEN, 0]}, 1]},
+                    "claim_id": None,
+                    "holder": None,
+                    "attempts": 0,
+                    "answered": {},
+                    "released": False,
+                }
+            ),
+        }
+    },
+    {
+        "$unset": [
+            f"enrichment.{name}"
+            for name in (
+                *("inputs", "subject", "due_at", "queued_at"),
+                *("refresh_since", "refresh_mark", "backfill", "held_by"),
+            )
+        ]
+    },
+]
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Completed, Document, Progress, Reason, Subject
-from enricher.privacy.erasure import Erased, Erasure
+from enricher.privacy.forgetting import Erased, Erasure
 from enricher.queue.apart import COLLECTION as FATAL
 from enricher.queue.indexes import Indexes
 from enricher.queue.settle import Keeper, Settled, Settler

@@ -24,8 +24,8 @@ from enricher.limits import bucket as buckets
 from enricher.limits.bucket import Bucket
 from enricher.mongo import DatabaseTrouble, secret
 from enricher.mongo.secret import keyring
-from enricher.privacy.erasure import Erased, Erasure
-from enricher.privacy.objections import Objections
+from enricher.privacy.forgetting import Erased, Erasure
+from enricher.privacy.suppression import Objections
 from enricher.status import daemons
 from enricher.status.daemons import Daemons, Presence, Report
 from tests.integration.faults import Faults
