@@ -49,7 +49,7 @@ class Coalescer(Generic[Item, Result]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await until_no_more_come(lambda: len(self._waiting), self._limit)
+                await until_no_more_come(self._waiting.__len__, self._limit)
                 batch = self._waiting[: self._limit]
                 del self._waiting[: self._limit]
                 await self._flush_one(batch)
