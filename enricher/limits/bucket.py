@@ -111,12 +111,11 @@ def _pace(window: Window, sustained: float = math.inf) -> Pace:
 # them without asking, and a start that ends a hold ends them as well.
 
 FIELD = "stops"
-_LONGEST = 31 * 86_400.0
 
 
 def stopping(provider: str, reason: str, seconds: float) -> Document:
     """The field with one more stop, after `now` of the document; 0 seconds end it."""
-    until = {"$add": ["$now", math.ceil(1000 * min(max(0.0, seconds), _LONGEST))]}
+    until = {"$add": ["$now", math.ceil(1000 * min(max(0.0, seconds), _LONGEST_HOLD))]}
     stop = {"reason": {"$literal": reason}, "until": until}
     known = {"$cond": [{"$eq": [{"$type": f"${FIELD}"}, "object"]}, f"${FIELD}", {}]}
     ours = {"$arrayToObject": [[{"k": {"$literal": provider}, "v": stop}]]}
@@ -126,15 +125,8 @@ def stopping(provider: str, reason: str, seconds: float) -> Document:
 def standing(document: Mapping[str, Any], now: float) -> dict[str, Held]:
     """Provider -> its stop with the time that is left of it; `now` in milliseconds."""
     stops = mapping(document.get(FIELD))
-    read = {str(provider): _stopped_by(mapping(stop), now) for provider, stop in stops.items()}
+    read = {str(provider): _held(stop, now) for provider, stop in stops.items()}
     return {provider: held for provider, held in read.items() if held is not None}
-
-
-def _stopped_by(stop: Mapping[str, Any], now: float) -> Held | None:
-    until, reason = stop.get("until"), stop.get("reason")
-    if isinstance(until, bool) or not isinstance(until, int | float) or not until > now:
-        return None
-    return Held(reason if isinstance(reason, str) else "held", min((until - now) / 1000, _LONGEST))
 
 
 def none() -> Document:
@@ -144,7 +136,7 @@ def none() -> Document:
 
 COLLECTION = "enricher_limits"
 
-LIFE = 0.25
+LIFE = SLACK / 2
 """Seconds after its time in which a slot may be handed to a caller."""
 HORIZON = 0.5
 """Seconds that a slot may lie ahead."""
@@ -158,7 +150,8 @@ _QUICK = 0.1
 """Seconds. On slower connections slots lie ahead by a round trip, or they would arrive void."""
 _LARGEST_ERROR = LIFE / 4
 """Seconds. Beyond it the way to the vendor gets less of the slack; else nobody would ever call."""
-_LONGEST_PAUSE = 86_400.0
+LONGEST_PAUSE = 86_400.0
+"""Seconds. No single answer may silence a provider for longer than a day."""
 ORDINARY_PAUSE = 60.0
 _LONGEST_HOLD = 31 * 86_400.0
 _PARTS = 2048
@@ -227,7 +220,7 @@ class Bucket:
 
     async def pause(self, seconds: float) -> None:
         """Nobody of the fleet calls in the next `seconds`, but with slots that it already has."""
-        until = _after(min(seconds, _LONGEST_PAUSE))
+        until = _after(min(seconds, LONGEST_PAUSE))
         await self._update({"paused_until": {"$max": [_PAUSED_UNTIL, until]}})
 
     async def hold(self, reason: str, seconds: float) -> None:
@@ -338,7 +331,7 @@ def _number(path: str, most: Expression, otherwise: Expression) -> Expression:
     return {"$cond": [is_positive, {"$toDouble": {"$min": [path, most]}}, otherwise]}
 
 
-_PAUSED_UNTIL = _number("$paused_until", _after(_LONGEST_PAUSE), 0.0)
+_PAUSED_UNTIL = _number("$paused_until", _after(LONGEST_PAUSE), 0.0)
 _HELD_UNTIL = _number("$hold.until", _after(_LONGEST_HOLD), 0.0)
 
 

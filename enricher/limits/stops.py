@@ -12,12 +12,10 @@ import time
 from collections.abc import Callable
 
 from enricher.answer import Held
-from enricher.limits.bucket import Bucket, Reserved
+from enricher.limits.bucket import LONGEST_PAUSE, Bucket, Reserved
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage
 
-_LONGEST_PAUSE = 86_400.0
-"""No single answer may silence a provider for longer than a day."""
 _CLOSE_SECONDS = 3.0
 _STOP = "stop:"
 _CLOCKS_APART = 2.0
@@ -40,7 +38,7 @@ class Stops:
         self.paused_until = 0.0
 
     def pause(self, seconds: float) -> None:
-        self._pause_until(time.monotonic() + min(seconds, _LONGEST_PAUSE))
+        self._pause_until(time.monotonic() + min(seconds, LONGEST_PAUSE))
         self._tell_others("pause")
 
     @property
