@@ -1,7 +1,7 @@
 """enricher: tails a MongoDB collection of leads and writes back what data vendors know about each.
 
-The names below are what the author of a provider needs (`docs/own-vendor.md`). They are loaded when
-they are first used: `enricher --version` needs no HTTP client.
+The names below are what the author of a provider needs (`docs/own-vendor.md`). They are loaded on
+first use: `enricher --version` needs no HTTP client.
 """
 
 from __future__ import annotations

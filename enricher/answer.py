@@ -1,16 +1,16 @@
 """PURE What a provider is asked, and the closed set of things it can answer.
 
-A vendor's reply (status code, headers, body) means something different at every vendor, so each
+The same reply (status code, headers, body) means something different at every vendor, so each
 provider classifies its own replies into one of the seven answers below; nothing above the
 providers ever looks at a status code.
 
     Found          it knows something: values under the product's own field names
     NotFound       it answered and knows nothing (or cannot take this question): never asked again
-    Preparing      it has the question and answers later (202): ask the same again
+    Preparing      it accepted the question and answers later (202): ask the same again
     Throttled      too fast: ask again after `retry_after`
-    Unavailable    it failed for now (5xx, time-out, a body that is no answer): worth another try
-    Held           it will refuse everybody for a while (quota used up, key refused): do not ask
-    Objected       the person asked the vendor to stop (451): nobody may be asked about them
+    Unavailable    it failed for now (5xx, timeout, an unusable body): worth another try
+    Held           it will refuse every question for a while (quota used up, key refused): do not ask
+    Objected       the person asked the vendor to stop (451): no provider may be asked about them
 """
 
 from __future__ import annotations
@@ -54,25 +54,25 @@ class Query:
     email: str | None = None
     """The normalised address; `None` when there is none or it may not be asked about."""
     email_key: str | None = None
-    """The same for every spelling of one mailbox: whoever has it has been asked about it."""
+    """The same for every spelling of one mailbox: equal keys mean the same question."""
     company_domain: str | None = None
-    """Registrable domain (A-label) to look a company up by; `None` for free-mail and the like."""
+    """Registrable domain (A-label) to look a company up by; `None` for free mail and the like."""
     no_company_domain: str = "no company domain"
-    """Why there is none, as a short phrase: "free-mail address"."""
+    """Why there is no domain, as a short phrase: "free-mail address"."""
     full_name: str | None = None
     company: str | None = None
     is_role: bool = False
-    """The address belongs to a desk (info@, sales@), not to a person."""
+    """The address is a role address (info@, sales@), not a person's."""
     is_free_mail: bool = False
     is_disposable: bool = False
     wanted: frozenset[str] = frozenset()
-    """Fields that make the provider worth asking, as far as they are still missing; empty: not known."""
+    """Fields that make the provider worth asking and are still missing; empty when not known."""
     is_valid: bool = True
     """False when the lead's address cannot be a mailbox; `email` is `None` then."""
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """What the lead itself says of its company's domains; the address's may be anybody's."""
+        """The company's domains by the lead itself; the address's domain may belong to another company."""
         host = (self.email or "").rpartition("@")[2]
         return tuple(each for each in (self.company_domain, host) if each)
 
@@ -83,34 +83,34 @@ class Found:
 
     sections: Mapping[str, FieldValues]
     confidence: float | None = None
-    """How sure the vendor is that this is about the one who was asked for, from 0 to 1; `None` when
-    it does not say. Below a half the values are kept as alternatives and not written."""
+    """How sure the vendor is that this is about the one asked for, from 0 to 1; `None` when it does
+    not say. Below one half the values are kept as alternatives and not written."""
     employers: tuple[str, ...] = ()
     """Where the person works by now: domains or web sites, as the vendor wrote them. What depends on
     a job at another company than the lead's is not written (`values/merge.py`)."""
     unsure: Mapping[str, FieldValues] = field(default_factory=dict)
-    """More values by section, which are only kept as alternatives."""
+    """More values by section, kept only as alternatives."""
     read: dict[str, FieldValues] = field(default_factory=dict, init=False, compare=False)
-    """What the merge made of a section: the waterfall and the outcome both want to know."""
+    """The merge's reading of each section, kept because both the waterfall and the outcome need it."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """Answered, nothing known; `reason` is a short phrase without personal data."""
+    """The vendor answered and knows nothing; `reason` is a short phrase without personal data."""
 
     reason: str = "no record"
 
 
 @dataclass(frozen=True, slots=True)
 class Preparing:
-    """The vendor works on it; ask the same again after `retry_after` seconds."""
+    """The vendor is working on it; ask the same again after `retry_after` seconds."""
 
     retry_after: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """Too many calls; `retry_after` seconds as the vendor says, `None` when it does not say."""
+    """Too many calls; `retry_after` is in seconds, `None` when the vendor does not say."""
 
     retry_after: float | None = None
     reason: str = "rate limit"
@@ -118,20 +118,20 @@ class Throttled:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Failed for now. `reason` is a short phrase: "503", "timed out", "the body is not JSON"."""
+    """It failed for now. `reason` is a short phrase: "503", "timed out", "the body is not JSON"."""
 
     reason: str
     was_sent: bool = field(default=True, compare=False)
-    """False when the vendor cannot have done (and charged) anything: nobody was reached."""
+    """False when the call reached no vendor, so that nothing can have been done or charged."""
     is_of_question: bool = field(default=False, compare=False)
-    """True when it says nothing about how the vendor is: this one question has no answer now."""
+    """True when only this question has no answer now: it says nothing about the vendor's health."""
     is_final: bool = field(default=False, compare=False)
-    """True when it was charged for often enough: nobody asks again in this run of the lead."""
+    """True when it was charged often enough: not asked again in this run of the lead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The vendor refuses everybody for `seconds`: quota used up, key refused, no permission."""
+    """The vendor refuses all calls for `seconds`: quota used up, key refused, no permission."""
 
     reason: str
     seconds: float = 3600.0
@@ -139,7 +139,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Objected:
-    """The person asked the vendor not to process them (HTTP 451): a duty for us as well."""
+    """The person asked the vendor not to process them (HTTP 451): that binds us as well."""
 
     reason: str = "the person objected to being processed"
 
@@ -149,10 +149,10 @@ Answer: TypeAlias = Found | NotFound | Preparing | Throttled | Unavailable | Hel
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reply:
-    """What came over the wire, before anybody judged it. Header names are lower-case."""
+    """A vendor's reply as received, before it is classified. Header names are lower-case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     flaw: str = ""
-    """Why the body could not be had ("the body is too large"); what came of it is not in `body`."""
+    """Why the body could not be read ("the body is too large"); `body` then holds none of it."""

@@ -1,8 +1,8 @@
-"""Builds everything and runs it: the only wiring.
+"""Build everything and run it: the only wiring besides `wiring`.
 
-Nested task groups are the shutdown order. The inner one sees and does the work; the outer one
-keeps the leases and outlives it, so leads that finish during a drain keep theirs. The clients are
-closed when nobody needs them any more.
+Nested task groups are the shutdown order. The inner one finds and does the work; the outer one
+renews the leases and outlives it, so leads that finish during a drain keep theirs. The clients are
+closed last, when nothing uses them any more.
 
     http server
       heartbeat, flights, ledger, presence   <- until the last call has ended
@@ -64,11 +64,11 @@ from enricher.telemetry import labels, log, metrics
 
 _POOL = 16
 CLOSING_SECONDS = 5.0
-"""What a stop may take beyond the grace period; when MongoDB answers it takes a second."""
+"""How long a stop may take beyond the grace period; when MongoDB answers it takes a second."""
 _GARBAGE = (20_000, 20, 20)
-"""New objects before a search among them, some 4 MB; and every how many of these goes further."""
+"""New objects before a collection, some 4 MB; and every how many collections one goes a generation further."""
 _STREAM_POOL = 2
-"""The stream has a client of its own: in a shared small pool its waiting reads delay everyone."""
+"""The stream has a client of its own: in a small shared pool its waiting reads would delay every other call."""
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Daemon:
     teller: Teller
     overview: Overview
     introduction: Mapping[str, str] = field(default_factory=dict)
-    """What it runs on, for the line that says that it has started."""
+    """What it runs on, for the log line of the start."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def prepare(
@@ -97,7 +97,7 @@ class Daemon:
         found: server.Server,
         began: float | None,
     ) -> None:
-        """What must be in the database before work begins. Raises DatabaseTrouble."""
+        """Prepare what must be in the database before work begins. Raises DatabaseTrouble."""
         await self.watcher.begin(began, found)
         await self.worker.leads.look_for_fatal()
         await self.books.cache.ensure()
@@ -106,7 +106,7 @@ class Daemon:
         self.releases.call_back(await reopening.run(providers))
 
     async def run(self) -> None:
-        """Until `stop` is set, and then until everything is drained."""
+        """Run until `stop` is set, and then until everything is drained."""
         drained = asyncio.Event()
         async with asyncio.TaskGroup() as keeping:
             keeping.create_task(self.heartbeat.run(drained), name="heartbeat")
@@ -127,7 +127,7 @@ class Daemon:
                 drained.set()
 
     async def _until_stopped(self) -> None:
-        """However it ends, all loops are told: the driver may swallow the cancellation of one."""
+        """Wait for `stop`, and set it however that ends: the driver may swallow a loop's cancellation."""
         try:
             await self.stop.wait()
         finally:
@@ -151,17 +151,17 @@ class Daemon:
         return Check(not waiting, f"waiting: {', '.join(waiting)}" if waiting else "")
 
     def is_watching(self) -> Check:
-        """Readiness: leads that are inserted from now on are seen as new."""
+        """Readiness: leads inserted from now on are seen as new."""
         return Check(self.watcher.is_watching, "" if self.watcher.is_watching else "not yet")
 
     def is_taking_work(self) -> Check:
-        """Readiness: it has not been told to stop."""
+        """Readiness: the daemon has not been told to stop."""
         return Check(not self.stop.is_set(), "stopping" if self.stop.is_set() else "")
 
 
 async def run(settings: Settings, uri: str, began: float | None = None) -> None:
-    """The whole life of the daemon, which `began` at this moment of `time.monotonic()`. Raises DatabaseError
-    when it cannot begin."""
+    """Run the daemon for its whole life; `began` is the process's beginning by `time.monotonic()`. Raises
+    DatabaseError when it cannot begin."""
     descriptors.raise_limit()
     async with AsyncExitStack() as stack:
         daemon = await stack.enter_async_context(build(settings, uri, began))
@@ -186,23 +186,23 @@ async def run(settings: Settings, uri: str, began: float | None = None) -> None:
 
 
 async def _end_if_told_while_starting() -> None:
-    """A signal during the start cancels it, and the driver may have swallowed that; or it came in the
-    last moment, and the cancellation is still to come."""
+    """End if a signal came during the start: it cancels the start, but the driver may have swallowed that,
+    or the cancellation of a signal that came at the last moment is still to come."""
     await asyncio.sleep(0)
     signals.end_if_cancelled()
 
 
 def _collect_less_garbage() -> None:
-    """What stands by now stays, and what leads leave behind is nearly all freed without a search:
-    searching through it all again and again took a quarter of the CPU of a lead."""
+    """Freeze what exists now, and collect rarely: nearly all that leads leave behind is freed without a
+    collection. Collecting again and again took a quarter of a lead's CPU."""
     gc.freeze()
     gc.set_threshold(*_GARBAGE)
 
 
 @asynccontextmanager
 async def build(settings: Settings, uri: str, began: float | None = None) -> AsyncIterator[Daemon]:
-    """Everything connected and in place, nothing running yet. What was inserted since the process `began`
-    counts as new, also at a first start."""
+    """Yield the daemon with everything connected and nothing running yet. Leads inserted since the process
+    `began` count as new, even at a first start."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(server.connect(uri, _POOL))
         streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL))
@@ -218,13 +218,13 @@ async def build(settings: Settings, uri: str, began: float | None = None) -> Asy
             overview = Overview(settings, database, providers)
             daemon = _wire(overview, streaming, enrichment, books, holder, found.after)
             await daemon.prepare(database, providers.providers, found, began)
-        identify(Inputs(email="warm@up.com"))  # reads the word lists, which takes some 50 ms
+        identify(Inputs(email="warm@up.com"))  # loads the word lists, which takes some 50 ms
         daemon.introduction = _introduction(found, providers)
         yield daemon
 
 
 async def _usable(settings: Settings, client: AsyncMongoClient[Document]) -> server.Server:
-    """The server, when it answers and grants what the work cannot do without."""
+    """Return the server if it answers and grants the privileges that the work requires."""
     database, leads = settings.mongo.database, settings.mongo.collection
     found = await server.inspect(client, database, leads)
     with _trouble_ends_the_start("asking for the privileges"):
@@ -234,7 +234,7 @@ async def _usable(settings: Settings, client: AsyncMongoClient[Document]) -> ser
 
 @contextmanager
 def _trouble_ends_the_start(doing: str) -> Iterator[None]:
-    """Only what runs waits out an outage; who starts it is to know at once, in one line."""
+    """Turn an outage into an error: only a running daemon waits; a start fails at once, in one line."""
     try:
         yield
     except DatabaseTrouble as error:
@@ -331,7 +331,7 @@ def _wire(
 
 
 def _holder() -> str:
-    """Who has a lead, for people who look: unique even where host names and pids repeat."""
+    """Return a holder's name for people: unique even where host names and pids repeat."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
@@ -346,10 +346,10 @@ def _introduction(found: server.Server, providers: Registered) -> dict[str, str]
 
 @contextmanager
 def _stopped_by_signals(stop: asyncio.Event, longest: float) -> Iterator[None]:
-    """The first signal drains; the second ends the process at once, by that signal.
+    """Drain at the first signal; at the second, end the process at once, by that signal.
 
-    So does the end of the time for draining, in seconds: a database that says nothing would hold up
-    each step of it. What was in work is done again when its lease runs out.
+    The same happens `longest` seconds after the first: a silent database would hold up each step of
+    the drain. What was in work is done again when its lease expires.
     """
     loop = asyncio.get_running_loop()
     timers: list[asyncio.TimerHandle] = []

@@ -1,25 +1,25 @@
 """PURE The providers that come with enricher: one table, from which everything else about them follows.
 
-A *vendor* sells data and has one key; a *provider* is one of its routes. What stands here is data: which
-route, how fast it may be asked, what it charges for, which fields make it worth asking. What to ask and
-what a reply means is code, one file a vendor in `enricher/providers`; each class takes its data from here
-(`providers/base.py`). Settings, the simulator, the entry points of the package and the tables of
-the documents are made from it, or checked against it.
+A *vendor* sells data and has one key; a *provider* is one of its routes. This is data: which route, how
+fast it may be asked, what it charges for, which fields make it worth asking. What to ask and what a reply
+means is code, one file per vendor in `enricher/providers`; each class takes its data from here
+(`providers/base.py`). Settings, the simulator, the package's entry points and the tables of the documents
+are made from it, or checked against it.
 
-A provider of another package is in no table: its class says the same things itself.
+A provider of another package is not in this table: its class declares the same things itself.
 
-The order is the waterfall within a kind, and also decides who wins where two know the same field. It goes
-by the price of a missing field, misses included:
+The order is the waterfall within a kind, and also decides which provider wins where two know the same field.
+It follows the price of a missing field, misses included:
 
     company   clearbit          returns the head count; a miss costs, but its keys are legacy contracts,
                                 paid for whether they are used or not
               hunter_company    a credit, and nothing for a miss; no head count, only its range
               pdl_company       the same, with a head count; a free plan allows ten a minute
               apollo_company    a credit, perhaps for a miss as well
-    person    hunter_person     a credit, and nothing for a miss; says by itself who objected
+    person    hunter_person     a credit, and nothing for a miss; reports by itself who objected
               pdl_person        a credit, and nothing for a miss or a poor match
               apollo_person     the same
-              clearbit_person   a miss costs as much as a hit, and for persons misses are many
+              clearbit_person   a miss costs as much as a hit, and for persons misses are frequent
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class VendorListing:
-    """Who is paid. The five settings of a vendor begin with its name in capitals."""
+    """A vendor. Its five settings begin with its name in capitals."""
 
     name: str
     title: str
-    """As the settings call it."""
+    """The name in the settings."""
     company: str
-    """As the documents call it."""
+    """The name in the documents."""
     host: str
     per_minute: int
     """Default of its rate limit."""
@@ -62,7 +62,7 @@ class VendorListing:
 
 @dataclass(frozen=True, slots=True)
 class ProviderListing:
-    """One provider: everything about it that is no code."""
+    """One provider: everything about it that is not code."""
 
     name: str
     vendor: str
@@ -70,14 +70,14 @@ class ProviderListing:
     code: str
     """Module and class, as an entry point names them."""
     costs: str
-    """What a call costs, as the documents say it."""
+    """What a call costs, as the documents put it."""
     path: str = ""
-    """Of the route, below the host."""
+    """The route's path below the host."""
     host: str = ""
-    """Where it is not the vendor's."""
+    """The route's host where it is not the vendor's."""
     windows: tuple[Window, ...] = ()
     bucket: str = ""
-    """Providers of the same bucket share their windows; empty: it has its own."""
+    """Providers with the same bucket share their windows; empty for a bucket of its own."""
     charges: frozenset[int] = _OK
     """Status codes that the vendor charges for."""
     credits: float = 1.0
@@ -87,7 +87,7 @@ class ProviderListing:
     lacks: frozenset[str] = frozenset()
     """Fields of its section that it never knows."""
     is_on: bool = True
-    """Whether it is asked when there is a key and nobody said anything else."""
+    """Whether it is asked by default when there is a key."""
     remark: str = ""
     """What the documents add to the route."""
 
@@ -246,7 +246,7 @@ _PROVIDERS = (
     ),
 )
 PROVIDERS: Mapping[str, ProviderListing] = {each.name: each for each in _PROVIDERS}
-"""Every route that can be asked, in the order in which they are asked within their kind."""
+"""Every route that can be asked, in the order of asking within its kind."""
 
 LOCAL = ProviderListing(
     name="local",
@@ -256,9 +256,9 @@ LOCAL = ProviderListing(
     remark="syntax, lists of disposable and free-mail domains; the DNS, if you turn that on",
     costs="nothing; no key either",
 )
-"""The rules that ask nobody. They are always there, and always first."""
+"""The local rules: they make no call, and are always present, and always first."""
 
 
 def of_vendor(vendor: str) -> tuple[ProviderListing, ...]:
-    """Its providers, in the order of the table."""
+    """Return the vendor's providers, in the order of the table."""
     return tuple(each for each in PROVIDERS.values() if each.vendor == vendor)

@@ -1,4 +1,4 @@
-"""The commands. Each ends with one of `errors.ExitCode`, and with one clear line when it cannot go on."""
+"""The commands. Each ends with one of `errors.ExitCode`, and with one clear line when it cannot continue."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ cli = typer.Typer(
 
 
 def main() -> NoReturn:
-    """Entry point: usage errors end with 2, as settings do; everything unexpected with 1.
+    """Entry point: usage errors end with 2, as settings errors do; everything unexpected with 1.
 
     SIGTERM and a closed terminal end a command as Ctrl-C does, with everything that it started
-    (`process/signals.py`); and even what goes wrong before the settings are known is logged redacted.
+    (`process/signals.py`). Even errors before the settings are loaded are logged redacted.
     """
     signals.end_at_once()
     log.configure(LogSettings(), "enricher", __version__)
@@ -71,7 +71,7 @@ def _options(
 @cli.command()
 def run() -> None:
     """Enrich leads until told to stop. Without MONGODB_URI it starts an embedded MongoDB."""
-    with suppress(KeyboardInterrupt):  # told to stop while it was starting: nothing is left behind
+    with suppress(KeyboardInterrupt):  # told to stop during the start: nothing is left behind
         signals.run(_daemon(_configured()))
 
 
@@ -260,13 +260,13 @@ def demo(
     """
     from enricher.demo.show import show  # noqa: PLC0415 - nothing else imports the demo
 
-    with suppress(KeyboardInterrupt):  # while it starts; later a signal ends it in order
+    with suppress(KeyboardInterrupt):  # during the start; later a signal ends it in order
         sys.exit(signals.run(show(leads, once=once, seed=seed, explain=explain)))
     sys.exit(ExitCode.UNEXPECTED if once else ExitCode.OK)
 
 
 def _configured(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings, with logging set up by them and every secret known to it."""
+    """Load the settings, set up logging by them, and register every secret for redaction."""
     descriptors.forbid()  # before the first secret is read
     from enricher.providers import registry  # noqa: PLC0415 - see run
 

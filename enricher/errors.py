@@ -9,7 +9,7 @@
     +-- CheckFailed          `enricher check` found something that would keep leads from being enriched
 
 "Not now" (a limit, a vendor's outage, an exhausted quota) is never an exception: it is an
-`Answer` (see `answer.py`). A lease that was lost is a return value of `settle`, not an error.
+`Answer` (see `answer.py`). A lost lease is a return value of `settle`, not an error.
 Messages name settings, hosts and commands, never a key or a person.
 """
 
@@ -34,13 +34,13 @@ class ExitCode(IntEnum):
 
 
 class EnricherError(Exception):
-    """Root of the tree; `exit_code` is what the command line answers with."""
+    """Root of the tree; `exit_code` is the command's exit code."""
 
     exit_code = ExitCode.UNEXPECTED
 
 
 class SettingsError(EnricherError):
-    """One or more settings are unknown or wrong; `problems` holds one line for each."""
+    """One or more settings are unknown or wrong; `problems` has one line for each."""
 
     exit_code = ExitCode.SETTINGS
 
@@ -56,7 +56,7 @@ class DatabaseError(EnricherError):
 
 
 class DatabaseUnreachable(DatabaseError):
-    """No server answered within the connection time-out."""
+    """No server answered within the connection timeout."""
 
 
 class DatabaseRefused(DatabaseError):

@@ -1,9 +1,9 @@
 """PURE The fields of `enriched_data`, and the type of each: the one table, by kind.
 
-Everything that names fields follows from it or is compared with it by a test: how a vendor's value is
-read (`values/types.py`), the JSON Schema and the tables of the documents, what an operator or a
-provider may require. A mistyped name there would be missing for ever, and every vendor would be asked,
-and paid, for it.
+Everything that names fields follows from this table, or a test compares it with the table: how a vendor's
+value is read (`values/types.py`), the JSON Schema and the tables of the documents, what an operator or a
+provider may require. A mistyped name there would always be missing, and every vendor would be asked for it,
+and paid.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ _BESIDES: Mapping[Kind, Mapping[str, ValueType]] = {
     },
     Kind.EMAIL: {},
 }
-"""Typed as well, where a provider has them. Nobody can require them."""
+"""Fields that also have a type, for providers that know them. They cannot be required."""
 
 TYPES: Mapping[Kind, Mapping[str, ValueType]] = {
     kind: {**_PROMISED[kind], **_BESIDES[kind]} for kind in Kind
@@ -126,4 +126,4 @@ TYPES: Mapping[Kind, Mapping[str, ValueType]] = {
 FIELDS: Mapping[Kind, frozenset[str]] = {kind: frozenset(_PROMISED[kind]) for kind in Kind}
 """The names that readers know and that can be required."""
 SECTIONS = tuple(kind.section for kind in Kind)
-"""The keys of `enriched_data` that hold them."""
+"""The keys of `enriched_data` that hold the fields."""

@@ -2,16 +2,16 @@
 
 Liveness and readiness answer different questions, and mixing them up turns one outage into two:
 
-* `/livez`: does the event loop still turn? It touches nothing else. A probe that asked the
-  database would have every instance restarted because the database is down.
-* `/readyz`: is everything there that leads need? The checks are given by the caller and only look
-  at what is known already; they never wait. A vendor's outage is not among them.
+* `/livez`: does the event loop still turn? It touches nothing else. If this probe asked the
+  database, every instance would be restarted because the database is down.
+* `/readyz`: is everything there that leads need? The caller supplies the checks, which only look
+  at what is already known and never wait. A vendor's outage is not among them.
 
-`/` is the page for people and `/status.json` what it shows: the whole fleet, as the database has it.
-It is read when somebody asks for it, and shared by all who do.
+`/` is the page for people, and `/status.json` the data it shows: the whole fleet, as the database has it.
+It is read on request, and concurrent requests share one read.
 
-All of it only reads, is harmless to read, holds no lead's data, and listens on the loopback by
-default. Whom it answers, and how many, is the guard's (`http.py`).
+All of it is read-only, harmless to read, holds no lead's data, and listens on the loopback address by
+default. The guard below decides whom it answers, and how many.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ from enricher.telemetry.log import redact
 # * What is no HTTP is not our error: it is answered with 400 and counted, and is no line of the log.
 
 MOST_CONNECTIONS = 64
-"""Some Prometheus, some probes and some browsers keep ten of them."""
+"""A few Prometheus servers, probes and browsers keep about ten open."""
 QUIET_SECONDS = 30.0
-"""For the whole of a request's head, and between two requests: longer than most scrape intervals."""
+"""Limit for a request's whole head, and between two requests: longer than most scrape intervals."""
 LINGERING_SECONDS = 1.0
-"""For the rest of a body that nobody reads."""
+"""Limit for the rest of a body that no handler reads."""
 MOST_HEADERS, MOST_BYTES_OF_ONE = 64, 8190
-"""Times the connections, half-sent requests take 32 MB at most. Browsers send some large cookies."""
+"""Times the connections, half-sent requests take at most 32 MB. Some browsers send large cookies."""
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def runner(app: web.Application) -> web.AppRunner:
-    """With limits on everything that a client can make long."""
+    """Return a runner with limits on everything that a client can make long."""
     return web.AppRunner(
         app,
         access_log=None,
@@ -75,7 +75,7 @@ def runner(app: web.Application) -> web.AppRunner:
 
 
 async def listen(running: web.AppRunner, host: str, port: int) -> asyncio.Server:
-    """As `web.TCPSite` does, but with room for whoever comes."""
+    """Listen as `web.TCPSite` does, but make room for every new connection."""
     server = running.server
     if server is None:
         raise RuntimeError("the runner is not set up")
@@ -88,7 +88,7 @@ async def listen(running: web.AppRunner, host: str, port: int) -> asyncio.Server
 
 
 def _make_room(server: web.Server) -> None:
-    """The oldest goes, also one that is asked by just now: they ask again."""
+    """Close the oldest connections, even those with a request in progress: their clients retry."""
     standing = [each for each in server.connections if each.transport is not None]
     for each in standing[: max(0, len(standing) + 1 - MOST_CONNECTIONS)]:
         metrics.HTTP_REFUSED.labels("room").inc()
@@ -96,7 +96,7 @@ def _make_room(server: web.Server) -> None:
 
 
 def known_hosts(*names: str) -> Any:
-    """A middleware that refuses requests for other hosts. What is no browser may leave the header out."""
+    """Return a middleware that refuses other hosts. Without the header a request passes: browsers always send it."""
     allowed = {name.lower().removesuffix(".") for name in names}
 
     @web.middleware
@@ -111,7 +111,7 @@ def known_hosts(*names: str) -> Any:
 
 
 def _host_of(header: str) -> str:
-    """Without the port; with the brackets of an IPv6 address."""
+    """Return the host without its port; an IPv6 address keeps its brackets."""
     host, colon, port = header.rpartition(":")
     return host if colon and (port.isdigit() or not port) else header
 
@@ -122,10 +122,10 @@ def _is_known(host: str, allowed: set[str]) -> bool:
 
 
 def _counted_not_logged() -> logging.Logger:
-    """aiohttp logs each malformed request with a traceback. What our own handlers raise is logged by them."""
+    """Count malformed requests, which aiohttp would log with a traceback. Our handlers log their own errors."""
     quiet = logging.getLogger("enricher.http")
     quiet.propagate = False
-    quiet.setLevel(logging.DEBUG)  # what it takes for the start of TLS is told in a whisper
+    quiet.setLevel(logging.DEBUG)  # aiohttp logs what looks like the start of TLS here
     quiet.handlers = [_Counter()]
     return quiet
 
@@ -137,12 +137,12 @@ class _Counter(logging.Handler):
 
 
 STALE_AFTER_SECONDS = 10.0
-"""A loop that did not turn for so long keeps no lease alive either: better to start afresh."""
+"""A loop that did not turn for so long renews no lease either: a restart is better."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition of readiness; `detail` is a short phrase for whoever reads `/readyz`."""
+    """One condition of readiness; `detail` is a short phrase for the reader of `/readyz`."""
 
     ok: bool
     detail: str = ""
@@ -152,7 +152,7 @@ Checks: TypeAlias = Mapping[str, Callable[[], Check]]
 
 
 async def no_status() -> str | None:
-    """Where there is no fleet to look at."""
+    """Return no status, where there is no fleet to look at."""
     return None
 
 
@@ -177,13 +177,13 @@ class HttpServer:
         self._clock = clock
         self._turned_at = clock()
         self.port = settings.port
-        """The port that is really served, once it is, also where the setting is 0."""
+        """The port that is actually served, once it is, even where the setting is 0."""
         self._pulse: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
         self._runner = runner(self._app())
 
     async def __aenter__(self) -> Self:
-        """Raises `SettingsError` when the address cannot be had."""
+        """Start serving. Raises `SettingsError` when the address cannot be bound."""
         await self._runner.setup()
         try:
             listening = await listen(self._runner, self._settings.host, self._settings.port)
@@ -228,7 +228,7 @@ class HttpServer:
         return app
 
     async def _beat(self) -> None:
-        """Stamps the time whenever the loop comes round; ends with the server."""
+        """Note the time whenever the event loop comes round; ends with the server."""
         while True:
             self._turned_at = self._clock()
             await asyncio.sleep(self._stale_after / 10)
@@ -267,7 +267,7 @@ class HttpServer:
 
 
 def _result(name: str, check: Callable[[], Check]) -> Check:
-    """A check that fails to check is a failed check: readiness has to be shown, not assumed."""
+    """Run a check; one that raises counts as failed: readiness must be shown, not assumed."""
     try:
         return check()
     except Exception as error:  # noqa: BLE001 - a probe must get its answer
@@ -277,7 +277,7 @@ def _result(name: str, check: Callable[[], Check]) -> Check:
 
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """404 and 405 in the form of everything else; a bug is logged and shows nothing of itself."""
+    """Answer 404 and 405 as JSON like everything else; log a bug, and reveal nothing of it."""
     try:
         return await handler(request)
     except web.HTTPException as error:

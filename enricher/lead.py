@@ -28,7 +28,7 @@ class Status(StrEnum):
 
     @property
     def is_settled(self) -> bool:
-        """True for the states in which nobody has work left to do on the lead."""
+        """True for the states in which no work is left to do on the lead."""
         return self in (Status.COMPLETED, Status.FAILED, Status.SKIPPED)
 
 
@@ -71,9 +71,9 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Inputs:
-    """The fields of a lead that identity is made from, as stored, not yet normalised.
+    """The fields of a lead that its identity is made from, as stored, not yet normalised.
 
-    `malformed` names the fields whose value was no usable text, and why: `{"email": "array"}` for
+    `malformed` names the fields whose value was not usable text, and why: `{"email": "array"}` for
     a wrong BSON type, `{"email": "too long"}` for a string beyond 1,024 bytes. Their value here is
     `None`: such a value never leaves the database.
     """
@@ -94,44 +94,44 @@ class Lead:
     inputs: Inputs
     enriched_data: Mapping[str, Any] = field(default_factory=dict)
     answered: Mapping[str, str] = field(default_factory=dict)
-    """Provider -> "found" or "not_found", from earlier attempts of this same run."""
+    """Provider -> "found" or "not_found", from earlier attempts of the same run."""
     subject: object = None
-    """Whom `answered` is about, as it stands on the lead: a subject, an older version's mark, or garbage."""
+    """The subject of `answered`, as stored on the lead: a subject, an older version's mark, or garbage."""
     attempt: int = 1
     """Number of this attempt, counted at the claim; 1 for the first."""
     waited_seconds: float | None = None
-    """From the moment the lead became work to the claim, by the server's clock."""
+    """Time from becoming work to the claim, by the server's clock."""
     interruptions: int = 0
-    """Claims in a row, before this one, whose process ended without a word."""
+    """Consecutive claims before this one whose process ended without a report."""
     priority: float = 0.0
-    """Its place in every queue, also that for a provider's limit: higher first, NaN counts as lowest."""
+    """Its place in every queue, including that for a provider's limit: higher first, NaN counts as lowest."""
     account: object = None
-    """Whose lead it is: a value of any type."""
+    """The account that the lead belongs to: a value of any type."""
     plan: str | None = None
     newer_than: datetime | None = None
-    """Cached answers that are older do not count."""
+    """Kept answers older than this do not count."""
     data_bytes: int = 0
     """The size of `enriched_data` in the database."""
     is_doubled: bool = False
-    """Something in `enriched_data` stands there twice: to write over it would end the server."""
+    """`enriched_data` holds a field twice: writing over it would kill the server."""
     job_title: str | None = None
-    """As the lead's writer has it: shown beside what vendors say, never in place of it."""
+    """As the lead's writer set it: kept beside the vendors' values, never in their place."""
 
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """The right to write one lead, until somebody else claims it.
+    """The right to write one lead, until another worker claims it.
 
     `token` is the fencing token: it rises with every claim, and every later write names it.
-    `claim_id` is unique to the claim: it tells this claim from one on a document that was
-    replaced meanwhile and whose tokens began again.
+    `claim_id` is unique to the claim: it distinguishes this claim from one on a document that was
+    replaced meanwhile, so that its tokens began again.
     """
 
     lead: Lead = field(repr=False)
     token: int
     claim_id: str
     deadline: float
-    """`time.monotonic()` at which we must assume that the lease ran out; renewals move it."""
+    """The `time.monotonic()` from which we must assume that the lease has expired; renewals move it."""
 
     @property
     def lead_id(self) -> LeadId:
@@ -149,7 +149,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Retrying:
-    """Something is still to come; `data` holds what was found so far.
+    """Something is still to come; `data` holds what has been found so far.
 
     With `attempt_spent=False` this is a snooze: the attempt is given back.
     """
@@ -160,14 +160,14 @@ class Retrying:
     due_in: timedelta
     attempt_spent: bool = True
     held_by: tuple[str, ...] = ()
-    """The providers that were not asked because nobody may ask them for now."""
+    """The providers that were not asked because they may not be asked for now."""
     begins_anew: bool = False
-    """The attempts before this one were about another question, and count for nothing."""
+    """The attempts before this one were about another question, and do not count."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Failed:
-    """Nothing could be had after all attempts, or the input is invalid."""
+    """Nothing was found after all attempts, or the input is invalid."""
 
     data: Document
     error: str
@@ -175,7 +175,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Skipped:
-    """No paid call is worth making or allowed."""
+    """No paid call is worth making, or none is allowed."""
 
     data: Document
     reason: Reason
@@ -183,7 +183,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Progress:
-    """What was found while others have yet to answer: worth keeping before the claim ends."""
+    """What was found while other providers have yet to answer: worth keeping before the claim ends."""
 
     data: Document
     answered: Mapping[str, str]
@@ -195,17 +195,17 @@ Outcome: TypeAlias = Completed | Retrying | Failed | Skipped
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """The leads in work that wait for a provider's limit. As it stands by itself: nobody waits."""
+    """The leads in work that wait for a provider's limit. By default none waits."""
 
     waiting: int = 0
     seconds: float = 0.0
-    """How long a newcomer would wait that is less urgent than all of them."""
+    """How long a new lead, less urgent than all of them, would wait."""
     urgency: float = -math.inf
     """The highest priority among them."""
 
     @property
     def is_high(self) -> bool:
-        """More waits than the limits serve soon: whoever comes now would only wait with them."""
+        """True when more leads wait than the limits serve soon: a new one would only wait with them."""
         return self.waiting > 0 and self.seconds > SOON_SECONDS
 
 
@@ -231,10 +231,10 @@ class Subject:
 
     @property
     def document(self) -> dict[str, str | None]:
-        """As it stands on the lead."""
+        """The subject as it is stored on the lead."""
         return {"mailbox": self.mailbox, "company": self.company}
 
     @property
     def without_mailbox(self) -> Subject:
-        """For data from which everything about the person was taken."""
+        """The subject of data from which everything about the person was removed."""
         return replace(self, mailbox=None)

@@ -1,7 +1,7 @@
 """What the MongoDB user must be allowed to do, and what of it is missing.
 
 The server is asked what it grants; nothing is tried out, so nothing is left behind. A server
-without access control, or one that does not tell, lacks nothing as far as anybody can say here.
+without access control, or one that does not report it, counts as lacking nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SIDE_COLLECTION = ("find", "insert", "update")
 
 
 def required(leads: str) -> dict[str, Sequence[str]]:
-    """PURE Collection -> actions without which no lead can be enriched."""
+    """PURE Return collection -> actions without which no lead can be enriched."""
     return {
         leads: ("find", "update"),
         checkpoints.COLLECTION: _SIDE_COLLECTION,
@@ -40,7 +40,7 @@ def required(leads: str) -> dict[str, Sequence[str]]:
 
 
 def desired(leads: str) -> dict[str, Sequence[str]]:
-    """PURE Collection -> actions without which the work goes on, but slowly, untidily, or unseen."""
+    """PURE Return collection -> actions without which the work goes on, but slowly, untidily, or unseen."""
     return {
         leads: ("changeStream", "createIndex", "listIndexes"),
         history.collection_name(leads): ("remove",),
@@ -52,7 +52,7 @@ def desired(leads: str) -> dict[str, Sequence[str]]:
 
 
 async def require(client: AsyncMongoClient[Document], database: str, leads: str) -> None:
-    """Raises DatabaseRefused when something that is required is not granted."""
+    """Raise DatabaseRefused when a required privilege is not granted."""
     if lacking := await missing(client, database, required(leads)):
         raise DatabaseRefused(
             f"MongoDB refuses a privilege (deploy/mongodb/role.js grants it): {', '.join(lacking)}"
@@ -62,7 +62,7 @@ async def require(client: AsyncMongoClient[Document], database: str, leads: str)
 async def missing(
     client: AsyncMongoClient[Document], database: str, wanted: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """What is not granted, as `update on crm.leads`."""
+    """Return what is not granted, as `update on crm.leads`."""
     granted = await _granted(client)
     if granted is None:
         return []
@@ -75,7 +75,7 @@ async def missing(
 
 
 async def _granted(client: AsyncMongoClient[Document]) -> list[dict[str, Any]] | None:
-    """`None` when access is not controlled, or the server (an imitation) does not know this."""
+    """Return the granted privileges; `None` without access control, or where an imitation does not report them."""
     try:
         status = await client.admin.command("connectionStatus", showPrivileges=True)
     except OperationFailure:
@@ -88,7 +88,7 @@ async def _granted(client: AsyncMongoClient[Document]) -> list[dict[str, Any]] |
 
 
 def _grants(privilege: Mapping[str, Any], database: str, collection: str, action: str) -> bool:
-    """An empty name in a privilege's resource stands for all of them."""
+    """Return whether it grants the action. An empty name in its resource stands for all names."""
     resource = privilege["resource"]
     if action not in privilege["actions"]:
         return False

@@ -1,9 +1,9 @@
-"""Builds what stands between a lead and its vendors. With `app` the only wiring.
+"""Build what stands between a lead and its vendors. With `app` the only wiring.
 
-Everything that is shared by the fleet hangs on the database here: kept answers, the ledger, the
-limits and holds of each vendor, the suppression list. A start asks each vendor again that was held,
-because whoever mended the cause restarts the daemon; what waits for it, or for a budget that was
-raised, comes back spread out.
+Everything that the fleet shares is attached to the database here: kept answers, the ledger, the limits
+and holds of each vendor, the suppression list. A start asks each held vendor again, because an operator
+who has fixed the cause restarts the daemon; the leads that wait for it, or for a budget that was raised,
+come back spread out.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from enricher.telemetry import metrics
 
 @asynccontextmanager
 async def vendors(settings: Settings) -> AsyncIterator[Registered]:
-    """The providers over one shared client."""
+    """Yield the providers over one shared client."""
     async with transport.open_client(f"enricher/{__version__}") as client:
         yield registry.build(
             client,
@@ -69,7 +69,7 @@ def _per_minute(settings: Settings) -> dict[str, int]:
 
 
 def open_usage(settings: Settings, database: AsyncDatabase[Document]) -> Usage:
-    """The ledger with the budgets and quotas that are set."""
+    """Return the ledger with the configured budgets and quotas."""
     budgets = {
         name: Budget(vendor.daily_budget, vendor.monthly_budget)
         for name, vendor in settings.vendors.items()
@@ -78,7 +78,7 @@ def open_usage(settings: Settings, database: AsyncDatabase[Document]) -> Usage:
 
 
 async def open_books(settings: Settings, database: AsyncDatabase[Document], holder: str) -> Books:
-    """Where answers are kept and calls are counted. Makes the fleet's secret on the first start."""
+    """Open the kept answers and the ledger. Creates the fleet's secret at the first start."""
     ring = await keyring(database, settings.privacy.hash_key)
     suppressed, objections = Suppressed(database), Objections(database)
 
@@ -100,7 +100,7 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
 
 
 def words_of(settings: Settings) -> OwnWords:
-    """What the operator says about names, for all who identify leads."""
+    """Return the operator's own words about names, for all code that identifies leads."""
     own = settings.identity
     return own_words(own.internal_domains, own.role_names, own.platform_domains)
 
@@ -146,13 +146,13 @@ def _gates(
 
 @dataclass(frozen=True, slots=True)
 class Reopening:
-    """A start is a new chance for who was held."""
+    """Ends holds at a start, which is a new chance for held providers."""
 
     database: AsyncDatabase[Document]
     usage: Usage
 
     async def run(self, providers: Sequence[Provider]) -> list[str]:
-        """End holds that were learnt before. Returns the providers whose leads wait for no reason now."""
+        """End holds learnt earlier. Return the providers whose leads no longer have a reason to wait."""
         paid = [provider for provider in providers if not provider.is_free]
         buckets = {provider.bucket: provider for provider in paid}
         released = {name for name, one in buckets.items() if await self._released(one)}

@@ -1,4 +1,5 @@
 """Everything between a question and an answer that costs money.
 
-Promises that no question is paid for twice, that every call is counted before it is made, and that
-what a vendor answered is kept before it is used. Imports limits, providers and mongo."""
+Promises that no question is paid for twice, that every call is counted before it is made, and that a
+vendor's answer is kept before it is used. Imports limits, providers and mongo.
+"""

@@ -1,17 +1,17 @@
-"""How one question lies in `enricher_answers`, and how it is read.
+"""How one question is stored in `enricher_answers`, and how it is read.
 
     _id          str   the question: a keyed hash, see mongo/secret.py
-    provider     str   who was asked, for people
-    expires_at   date  when the document goes (TTL index); never says whether an answer is valid
+    provider     str   the provider that was asked, for people
+    expires_at   date  when the document is deleted (TTL index); never says whether an answer is valid
     reply        the answer: status, headers, body, packed (zlib), at, expires_at
-    paid_at      when the vendor said last that it prepares the answer, for which it has charged
-    useless_at   when it charged last for an answer that told nothing
+    paid_at      when the vendor last said that it is preparing an answer it has charged for
+    useless_at   when the vendor last charged for an answer that told us nothing
     flight       a call that may be under way: id, holder, beat, at, after (id of the flight it replaced)
 
-Answer and flight are independent: while a question is asked afresh its old answer serves everybody
-who does not mind. What a field means is decided inside the database, by its clock, and once for
-reading and writing: a document that two sides judge differently would be waited for for ever.
-Somebody else's garbage is no answer and no flight.
+Answer and flight are independent: while a question is asked afresh, its old answer serves every caller
+that accepts it. What a field means is decided inside the database, by its clock, and in one place for
+reading and writing: a document that the two judged differently would be waited for indefinitely. Values
+that we did not write count as no answer and no flight.
 """
 
 from __future__ import annotations
@@ -33,14 +33,17 @@ from enricher.mongo.expressions import Expression, is_type
 COLLECTION = "enricher_answers"
 _HEADERS = ("content-type", "date")
 _LARGEST_BODY = 64 * 1024 * 1024
-"""Of what is unpacked: nobody's garbage may fill the memory."""
+"""Bytes after unpacking: no foreign data may fill the memory."""
 _WORTH_SQUEEZING = 1024
-"""Bytes: below that it takes more time than it saves space."""
+"""Bytes: below this, compression takes more time than the space it saves is worth."""
 _LATELY_MS = 3_600_000
-"""After an hour without a word about what it prepares, the vendor begins anew, and charges anew; and the
-run of a lead that paid for nothing is over, or nearly."""
+"""An hour without word that the vendor is still preparing an answer.
+
+Beyond that the vendor starts over and charges again; and the run of a lead that paid for nothing is over,
+or nearly.
+"""
 LARGEST_STORED = 12 * 1024 * 1024
-"""A document has at most 16 MB."""
+"""Bytes. A document has at most 16 MB."""
 
 ANSWERED: Expression = {
     "$and": [
@@ -67,7 +70,7 @@ _SEEN = {
 
 
 def _lately(path: str) -> Expression:
-    """The date, unless that is long ago."""
+    """Keep the date at `path` only if it is recent."""
     is_recent = {"$gt": [path, {"$subtract": ["$$NOW", _LATELY_MS]}]}
     return {"$cond": [{"$and": [is_type(path, "date"), is_recent]}, path, "$$REMOVE"]}
 
@@ -87,7 +90,7 @@ class Beat:
     flight: str
     number: int
     silent: float = field(default=math.inf, compare=False)
-    """Seconds since, by the server's clock."""
+    """Seconds since the beat, by the server's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +100,28 @@ class QuestionState:
     reply: Reply | None = None
     at: datetime | None = None
     until: datetime | None = None
-    """When the reply stops being good; `None` for a date beyond those that Python has."""
+    """When the reply expires; `None` for a date beyond Python's range."""
     beat: Beat | None = None
     """`None` when no call is under way."""
     took_over: bool = False
     """The flight replaced one whose holder had gone silent."""
     paid_at: datetime | None = None
-    """When the vendor said last that it prepares what is paid for; `None` after a while."""
+    """When the vendor last said that it is preparing a paid answer; `None` once that is an hour old."""
     was_useless: bool = False
-    """It was charged for lately, and told nothing."""
+    """It was recently charged for, and told us nothing."""
 
     def is_paid(self, newer_than: datetime | None) -> bool:
-        """The next call is still the same one to the vendor."""
+        """True when the vendor would treat the next call as part of the one already charged."""
         return self.paid_at is not None and (newer_than is None or self.paid_at > newer_than)
 
     def answer(self, newer_than: datetime | None) -> Reply | None:
-        """The stored reply, unless one is wanted that came after `newer_than`."""
+        """Return the stored reply, unless the caller wants one that came after `newer_than`."""
         is_old = newer_than is not None and (self.at is None or self.at <= newer_than)
         return None if is_old else self.reply
 
 
 def answered_after(newer_than: datetime | None) -> Expression:
-    """What `Standing.answer` says, inside the database."""
+    """`Standing.answer` as an expression inside the database."""
     if newer_than is None:
         return ANSWERED
     return {"$and": [ANSWERED, {"$gt": ["$reply.at", {"$literal": newer_than}]}]}
@@ -127,7 +130,7 @@ def answered_after(newer_than: datetime | None) -> Expression:
 async def read(
     collection: AsyncCollection[Document], keys: Iterable[str]
 ) -> dict[str, QuestionState]:
-    """How these questions stand, in one round trip; those that nobody ever asked are missing."""
+    """Return how these questions stand, in one round trip; questions never asked are missing from the result."""
     found: dict[str, QuestionState] = {}
     unreadable: list[UpdateOne] = []
     async for document in collection.find({"_id": {"$in": list(set(keys))}}, _STANDING):
@@ -144,7 +147,7 @@ async def read(
             paid_at=_date(document.get("paid_at")),
             was_useless="useless_at" in document,
         )
-    if unreadable:  # or it would count as an answer for all who cannot look inside
+    if unreadable:  # or the database, which cannot look inside, would count it as an answer
         await collection.bulk_write(unreadable, ordered=False)
     return found
 
@@ -160,7 +163,7 @@ def _beat(flight: Mapping[str, Any]) -> Beat:
 
 
 def pack(reply: Reply) -> Document:
-    """The reply as it is stored, with what of its headers says anything later."""
+    """Return the reply as it is stored, with only those headers that matter later."""
     is_worth_it = len(reply.body) >= _WORTH_SQUEEZING
     squeezed = zlib.compress(reply.body, level=1) if is_worth_it else reply.body
     is_shorter = len(squeezed) < len(reply.body)
@@ -173,7 +176,7 @@ def pack(reply: Reply) -> Document:
 
 
 def _unpack(stored: Mapping[str, Any]) -> Reply | None:
-    """`None` for what only looks like an answer."""
+    """Return the reply, or `None` for what only looks like an answer."""
     headers, body = stored.get("headers"), bytes(stored["body"])
     if not isinstance(headers, dict) or not isinstance(stored["at"], datetime):
         return None
@@ -190,15 +193,15 @@ def _unpack(stored: Mapping[str, Any]) -> Reply | None:
 
 
 def _discarding(key: str, stored: Mapping[str, Any]) -> UpdateOne:
-    """Only what was seen: a good answer may have come in its place."""
+    """Discard only the body that was seen: a valid answer may have replaced it."""
     return UpdateOne({"_id": key, "reply.body": stored["body"]}, {"$unset": {"reply": 1}})
 
 
 def _text(header: str) -> str:
-    """HTTP clients keep stray bytes as half characters, which the database does not take."""
+    """Replace lone surrogates: HTTP clients use them for stray bytes, and the database rejects them."""
     return header.encode("utf-8", "replace").decode()
 
 
 def is_storable(packed: Document) -> bool:
-    """False for a reply that no document can hold."""
+    """Return False for a reply that no document can hold."""
     return len(packed["body"]) <= LARGEST_STORED

@@ -1,27 +1,28 @@
-"""Circuit breaker of one provider: a vendor that fails everybody is left alone for a while.
+"""Circuit breaker of one provider: a vendor that fails every caller is left alone for a while.
 
-    closed      everybody may ask; failures are counted by question until somebody gets an answer
-    open        nobody is asked until the pause is over
+    closed      every question may be asked; failures are counted by question until one is answered
+    open        no question is asked until the pause is over
     half-open   one question at a time is let through as a probe: an answer closes the circuit, and three
                 probes without one open it again, for twice as long
 
-It opens when ten different questions in a row got no answer, over 20 seconds at least. Questions and
-not tries, because one question that the vendor chokes on, tried again and again, says nothing about
-the others; and not at once, because a vendor that is restarted is back before that. Nor does a question
-count that failed again and again while others were answered: in a quiet hour such questions may be all that is
-asked, and they say nothing about the vendor. While it is not closed a failure is no fault of the lead's: it is `Held`, which spends no attempt, so that a
-vendor may be away for days and no lead ends as failed because of it.
+It opens when ten different questions in a row got no answer, over at least 20 seconds. It counts
+questions, not tries: one question that the vendor chokes on, retried again and again, says nothing about
+the others. It does not open at once, because a vendor that restarts is back sooner. Nor does it count a
+question that failed repeatedly while others were answered: in a quiet hour such questions may be all that
+is asked, and they say nothing about the vendor. While the circuit is not closed, a failure is not the
+lead's fault: it becomes `Held`, which spends no attempt, so a vendor may be away for days without a lead
+failing because of it.
 
-The best probe is a question that has not failed yet. There may be leads whose question the vendor can never
-answer; in a quiet hour they would be most of what is tried, and their failures would keep the circuit open
-for everybody else. So in each half-open circuit such a question has to wait for a while for a better one, and
-when only such questions failed the pause does not grow. Once the vendor has answered others since a
-question failed, its next failure spends an attempt, whatever the circuit is.
+The best probe is a question that has not failed yet. Some leads may have questions that the vendor can
+never answer; in a quiet hour they would be most of what is tried, and their failures would keep the
+circuit open for all others. So in each half-open circuit such a question waits a while for a better one,
+and when only such questions failed, the pause does not grow. Once the vendor has answered others since a
+question failed, its next failure spends an attempt, whatever the circuit's state.
 
-Seconds are those in which this process ran: one that is stopped sees no answers, whoever gives them.
+Seconds are those in which this process ran: a stopped process sees no answers, whatever the vendor sends.
 
-The log hears of failures that last (three in a row, then a line for every ten seconds), of the
-circuit's opening, and of the end of both.
+Logged are failures that last (three in a row, then a line every ten seconds), the circuit's opening, and
+the end of both.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ from enricher.process import shortage
 from enricher.telemetry import metrics
 
 OPENS_AFTER = 10
-"""Different questions without an answer, in a row."""
+"""Different questions in a row without an answer."""
 OPENS_AFTER_SECONDS = 20.0
-"""From the first of them. Failures are free, and the limits keep them few."""
+"""Since the first of them. Failures are free, and the limits keep them few."""
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 300.0
 REASON = "it failed for everybody lately"
@@ -53,30 +54,32 @@ PROBES = 3
 BETTER_PROBE_SECONDS = 10.0
 """How long a half-open circuit waits for a question that has not failed yet."""
 _OWN_AFTER = 3
-"""Times that a question failed again after others had been answered: as many as a lead's run has retries.
-A vendor that fails every second time seldom does that to the same one."""
+"""Times a question failed again after others had been answered: as many as a lead's run has retries.
+
+A vendor that fails every second time seldom does that to the same question.
+"""
 _MOST_REMEMBERED = 1000
-"""Questions that failed; of more than that the oldest are forgotten."""
+"""Failed questions that are remembered; beyond that, the oldest are forgotten."""
 _PROBE_SECONDS = 15.0
-"""A probe that has not come back by then is given up: somebody else may probe."""
+"""A probe that has not returned by then is given up: another question may probe."""
 _FAILURES_WORTH_TELLING = 3
-"""One that stands alone is mended by a retry, and is no news to whoever is on call."""
+"""An isolated failure is mended by a retry, and is no news to the person on call."""
 _LINE_EVERY_SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class _Bad:
-    """A question that failed and was not answered since. In answers to others, ever."""
+    """A question that failed and has not been answered since. Times are counted in answers to any question."""
 
     first: int
-    """When it failed first."""
+    """When it first failed."""
     last: int
     beside_others: int = 0
-    """Times that it failed again after others had been answered."""
+    """Times it failed again after others had been answered."""
 
     @property
     def is_cause(self) -> bool:
-        """It fails by itself, not with the vendor."""
+        """True when the question itself fails, rather than the vendor."""
         return self.beside_others >= _OWN_AFTER
 
     def fail_again(self, answers: int) -> None:
@@ -86,22 +89,22 @@ class _Bad:
 
 @dataclass(slots=True)
 class Breaker:
-    """One provider's row of failures, and what follows from it."""
+    """Counts one provider's failures and opens or closes its circuit."""
 
     provider: str
     clock: Callable[[], float] = shortage.awake
     _failed: set[object] = field(default_factory=set)
-    """Questions without an answer since the last answer to anybody."""
+    """Questions without an answer since the last answer to any question."""
     _failures: int = 0
     _began: float = 0.0
     _said: float = -math.inf
     _is_told: bool = False
     _bad: dict[object, _Bad] = field(default_factory=dict)
     _answers: int = 0
-    """To any question."""
+    """Answers to any question."""
     _probes_left: int = 0
     _has_better_failed: bool = False
-    """A probe that had not failed before has, since the circuit is half-open."""
+    """A probe without an earlier failure has failed since the circuit became half-open."""
     _pause: float = 0.0
     """Seconds; 0 while the circuit is closed."""
     _open_until: float = 0.0
@@ -109,18 +112,18 @@ class Breaker:
 
     @property
     def is_closed(self) -> bool:
-        """True while everybody may ask."""
+        """True while every question may be asked."""
         return not self._pause
 
     @property
     def circuit(self) -> Circuit:
-        """As the page above has it."""
+        """The circuit's state, as the module's docstring defines it."""
         if self.is_closed:
             return Circuit.CLOSED
         return Circuit.OPEN if self.clock() < self._open_until else Circuit.HALF_OPEN
 
     def admission(self, question: object) -> Held | None:
-        """Why it is not asked now; `None` lets this one through, as the probe if need be."""
+        """Return why the question is not asked now; `None` lets it through, as the probe if need be."""
         if self.is_closed:
             return None
         now = self.clock()
@@ -132,9 +135,9 @@ class Breaker:
         return None
 
     def note(self, question: object, answer: Answer) -> Answer:
-        """Each answer, in the order of arrival; returns it as the lead is to have it."""
+        """Take in each answer, in the order of arrival; return it as the lead should see it."""
         if not isinstance(answer, Unavailable):
-            if not isinstance(answer, Throttled | Held):  # these say that it is there, and no more
+            if not isinstance(answer, Throttled | Held):  # these only show that the vendor is up
                 self._succeeded(question)
             self._probing_until = 0.0
             return answer
@@ -185,7 +188,7 @@ class Breaker:
             logger.bind(**fields).error("provider.circuit_opened")
 
     def _failed_probe(self, answer: Unavailable, *, was_bad: bool) -> Held:
-        """A failure while it is not closed: only one after the pause is a probe's."""
+        """Handle a failure while the circuit is not closed: only one after the pause is a probe's."""
         now = self.clock()
         if now >= self._open_until:
             self._probes_left -= 1
@@ -212,7 +215,7 @@ class Breaker:
 
 
 class Circuit(StrEnum):
-    """Whether a provider is asked: see `calls/breaker.py`."""
+    """Whether a provider is asked; see this module's docstring."""
 
     CLOSED = "closed"
     HALF_OPEN = "half-open"
@@ -242,7 +245,7 @@ class UselessRow:
     """One provider's useless answers in a row, as one process met them."""
 
     is_proven: bool = False
-    """It has given an answer that said something, since the start."""
+    """It has given a readable answer since the start."""
     length: int = 0
     _under_way: int = 0
     _pause: float = 0.0
@@ -254,11 +257,11 @@ class UselessRow:
 
     @property
     def has_room(self) -> bool:
-        """One more question may be under way."""
+        """True while one more question may be under way."""
         return self._under_way < self._most()
 
     async def room(self) -> None:
-        """Wait until it may."""
+        """Wait until there is room."""
         while not self.has_room:
             self._news.clear()
             await self._news.wait()
@@ -276,16 +279,21 @@ class UselessRow:
         return max(1, STOPS_AFTER - self.length)
 
     def useful(self, *, charged: bool, is_answer: bool) -> None:
-        """Not a useless one: it could be read, or costs nothing. A refusal, a failure, and one that is still
-        being prepared (no `is_answer`) say nothing of what the next one is worth."""
+        """Note an answer that is not useless: it could be read, or was free.
+
+        A refusal, a failure and an answer still being prepared (`is_answer` is false) say nothing about
+        the next one.
+        """
         self.is_proven |= is_answer
         if charged and is_answer:
             self.length, self._pause = 0, 0.0
         self._news.set()
 
     def useless(self, *, is_stopped: bool) -> Held | None:
-        """A charged answer that tells nothing; returns the stop when it was one too many. While one
-        stands, it was under way already and is no probe."""
+        """Note a charged answer that told us nothing; return the stop if it filled the row.
+
+        While a stop stands, the call was already under way and is no probe.
+        """
         self.length += 1
         if not self.is_full or is_stopped:
             return None
@@ -293,7 +301,7 @@ class UselessRow:
         return Held(UNREADABLE, self._pause)
 
     def learn(self, held: Held | None) -> None:
-        """Another process has met the last of a row: the next question is a probe here as well."""
+        """Adopt a stop that another process began: the next question is a probe here as well."""
         if held is not None and held.reason == UNREADABLE:
             self.length = max(self.length, STOPS_AFTER)
             self._pause = self._pause or FIRST_STOP_SECONDS
@@ -315,16 +323,16 @@ MOST_OF_ANSWERS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Objecting:
-    """What one more objection brought to light, within the fleet and of late."""
+    """What one more objection brought to light, within the fleet and the window."""
 
     place: int
-    """Of this person among those who objected, from 1."""
+    """This person's place among those who objected, from 1."""
     persons: int
     answers: int
 
 
 def is_too_many(objecting: Objecting) -> bool:
-    """PURE Whether this objection is beyond what is heeded; those before it were."""
+    """PURE True when this objection is one too many to heed; the earlier ones were heeded."""
     return (
         objecting.place > MOST_PERSONS and objecting.persons > MOST_OF_ANSWERS * objecting.answers
     )
@@ -336,7 +344,7 @@ class Lately:
 
     clock: Callable[[], float] = time.monotonic
     _at: deque[tuple[int, int]] = field(default_factory=deque)
-    """(second, answers) in order."""
+    """(second, answers), in order."""
 
     def note(self) -> None:
         second = int(self.clock())

@@ -1,18 +1,17 @@
-"""Flights: of all daemons, one at a time asks a question that costs money.
+"""Flights: of all daemons, only one at a time asks a question that costs money.
 
-A flight is a mark in the question's document, taken right before the call and ended by its answer.
-Its holder beats while the call lasts. Whether a holder is dead is judged by those who wait, and not
-by a stored time alone: a flight is abandoned when it has been silent for a lease, and an observer,
-reading it again and again without a gap, has seen no beat for a while. After an outage everything
-looks old, so a failed or a late read begins the observation anew, and a living holder has that
-while to beat.
+A flight is a mark in the question's document, taken right before the call and ended by its answer. Its
+holder beats while the call lasts. The waiters decide whether a holder is dead, and never by a stored time
+alone: a flight is abandoned once it has been silent for a lease and an observer, reading it repeatedly
+without a gap, has seen no beat for a while. After an outage everything looks old, so a failed or late
+read restarts the observation and gives a living holder that while to beat.
 
-A server's clock may be set back, or that of the next primary be behind: then the last beat lies ahead, and looks
-young for as long as the clock went back. Of such a flight an observer's own watch is all there is to go by,
-and it has to last for a whole lease.
+The server's clock may be set back, or the next primary's may be behind: then the last beat lies in the
+future and looks young for as long as the clock went back. An observer then relies on its own watch alone,
+which has to last a whole lease.
 
-A wrong judgement costs the price of one call and no more: a flight is replaced by compare-and-set
-on the beat that was seen, and a late answer is stored all the same.
+A wrong judgement costs the price of one call and no more: a flight is replaced by compare-and-set on the
+beat that was seen, and a late answer is stored anyway.
 """
 
 from __future__ import annotations
@@ -50,24 +49,24 @@ from enricher.mongo.coalesce import Coalescer
 from enricher.mongo.expressions import Expression, in_milliseconds
 from enricher.mongo.outage import Outage, pause, refusals
 
-# Signs of life for our own flights, and the end of those that nobody wants any more.
+# Signs of life for our own flights, and the end of those that are no longer wanted.
 #
-# Most calls are over before their first beat. A flight is not wanted when it was given up without an
-# answer, and also when it may be in the database although nobody knows (a take that failed half-way,
-# a caller that was cancelled): it is let go again and again until the database has done so.
+# Most calls are over before their first beat. A flight is unwanted when it was given up without an answer,
+# and also when it may be in the database without our knowing (a take that failed half-way, a caller that
+# was cancelled): it is let go repeatedly until the database confirms it.
 
 _BEATS_PER_LEASE = 5
 _TRIES_PER_LEASE = 20
 _TIMEOUTS_PER_LEASE = 4
 """A beat on a dead connection must fail early enough for another one to get through.
 
-Not with the driver's own time-out: with less time left than the network took at its worst moment
-of late, the driver does not even send the command, and no beat would get through after an outage.
+The driver's own time-out would not do: with less time left than the slowest recent round trip took, the
+driver does not even send the command, and no beat would get through after an outage.
 """
 
 
 _BEATING = "beats"
-"""The answers that are being kept share the outage."""
+"""Names the beats in the outage, which they share with the answers being kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +88,33 @@ class Beats:
 
     collection: AsyncCollection[Document]
     lease: float
-    """Seconds without a beat until others take a flight for abandoned."""
+    """Seconds without a beat after which others consider a flight abandoned."""
     outage: Outage = field(default_factory=lambda: Outage("cache"))
     _held: dict[str, _Held] = field(default_factory=dict)
-    """By id, as the next one."""
+    """By flight id, like `_unwanted`."""
     _unwanted: dict[str, _Unwanted] = field(default_factory=dict)
 
     def hold(self, flight: str, key: str) -> None:
-        """Keep it alive until it has ended or is given up."""
+        """Keep the flight alive until it has ended or is given up."""
         self._held[flight] = _Held(key, time.monotonic())
 
     def ended(self, flight: str) -> None:
-        """It is no longer in the database, or is not ours."""
+        """Stop beating for a flight that is no longer in the database, or is not ours."""
         self._held.pop(flight, None)
 
     def give_up(
         self, flight: str, key: str, *, is_paid: bool | None = None, is_useless: bool = False
     ) -> None:
-        """It is to go; harmless for one that never was. `is_paid`: the vendor has charged for the question
-        and answers later; `None` when nothing is known about it that was not known before. `is_useless`:
-        it has charged for an answer that told nothing."""
+        """Mark a flight for removal; harmless for one that never existed.
+
+        `is_paid`: the vendor has charged for the question and answers later; `None` when that is no
+        better known than before. `is_useless`: the vendor charged for an answer that told us nothing.
+        """
         self.ended(flight)
         self._unwanted[flight] = _Unwanted(key, is_paid, is_useless)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Beat until told to stop, which is after the last call has ended."""
+        """Beat until told to stop, which happens after the last call has ended."""
         while not stop.is_set():
             next_at = time.monotonic() + self.lease / _BEATS_PER_LEASE
             if await self._beat():
@@ -126,7 +127,7 @@ class Beats:
         old = time.monotonic() - self.lease / _BEATS_PER_LEASE
         beats = [_beat(flight, it.key) for flight, it in self._held.items() if it.since <= old]
         if not beats and not self._unwanted:
-            self.outage.forget(_BEATING)  # nothing waits for the database here any more
+            self.outage.forget(_BEATING)  # nothing here waits for the database any more
             return True
         try:
             async with asyncio.timeout(self.lease / _TIMEOUTS_PER_LEASE):
@@ -140,7 +141,7 @@ class Beats:
         return True
 
     async def free(self) -> None:
-        """Let go of all that were given up. Raises nothing: if this fails, the next beat does it."""
+        """Let go of all flights that were given up. Raises nothing: if this fails, the next beat does it."""
         try:
             async with asyncio.timeout(self.lease / _TIMEOUTS_PER_LEASE):
                 await self._free()
@@ -148,7 +149,7 @@ class Beats:
             self.outage.failed(error, _BEATING)
 
     async def _free(self) -> None:
-        # Taken out beforehand: one that is given up meanwhile may not have been there to let go.
+        # Taken out first: a flight given up in the meantime may not have been there to let go.
         going, self._unwanted = self._unwanted, {}
         if not going:
             return
@@ -169,7 +170,7 @@ def _beat(flight: str, key: str) -> UpdateOne:
 
 
 def _letting_go(flight: str, it: _Unwanted) -> UpdateOne:
-    """The document stays for a while: a late answer has a place only where a question stands."""
+    """Unset the flight but keep the document for a while: a late answer is stored only where a question stands."""
     update: Document = {"$unset": {"flight": 1}}
     now = {"paid_at": it.is_paid is True, "useless_at": it.is_useless}
     if any(now.values()):
@@ -181,13 +182,13 @@ def _letting_go(flight: str, it: _Unwanted) -> UpdateOne:
 
 _CHECKS_PER_LEASE = 20
 _LONGEST_CHECK_SECONDS = 0.1
-"""Those who wait see an answer this much later, at most, while the database answers at once."""
+"""While the database responds promptly, waiters see an answer at most this much later."""
 _GAPS_PER_LEASE = 3
 _LARGEST_BATCH = 200
 _LARGEST_CHECK = 1000
 _WATCHES_PER_LEASE = 4
 _WATCHED_SECONDS = 1.5
-"""A living holder gets a beat through within it once the database is back."""
+"""Once the database is back, a living holder gets a beat through within this time."""
 _DUPLICATE_KEY = 11000
 _UNANSWERED_FOR = timedelta(days=1)
 """How long a question stands without an answer: longer than a call and its late answer may take."""
@@ -195,19 +196,19 @@ _UNANSWERED_FOR = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """Ours: a call for this question may be under way."""
+    """A flight of our own: a call for this question may be under way."""
 
     key: str
     id: str
     """Unique to this take."""
     took_over: bool = False
-    """Its holder before us went silent: that call may have been made, and charged."""
+    """Its previous holder went silent: that holder's call may have been made, and charged."""
     is_paid: bool = False
-    """The vendor has charged for the question, whoever asked it, and is preparing the answer."""
+    """The vendor has charged for the question, whichever daemon asked it, and is preparing the answer."""
 
 
 Taken: TypeAlias = Flight | Reply | None
-"""What a take comes to; `None` while another flight is under way."""
+"""The result of a take; `None` while another flight is under way."""
 
 
 @dataclass(slots=True, eq=False)
@@ -220,7 +221,7 @@ class _Request:
 
     @property
     def is_likely_new(self) -> bool:
-        """Nothing says that the question has been asked before; whoever takes one has looked."""
+        """True when nothing suggests that the question has been asked before; callers look before they take."""
         return self.newer_than is None and self.abandoned is None
 
 
@@ -228,10 +229,10 @@ class _Request:
 class Vigil:
     """PURE One observer's watch over a flight.
 
-    It is abandoned when it has been silent for a whole lease by the server's clock, and the observer
-    has seen for himself, without a gap, that no beat came for a while. Silence alone proves
-    nothing: after an outage every living holder has been silent. Where the clock went back, he has to see
-    all of the lease himself.
+    A flight is abandoned when it has been silent for a whole lease by the server's clock and the observer
+    itself has seen, without a gap, no beat for a while. Silence alone proves nothing: after an outage
+    every living holder has been silent. Where the clock went back, the observer has to watch for the
+    whole lease.
     """
 
     lease: float
@@ -240,7 +241,7 @@ class Vigil:
     _last: float = 0.0
 
     def saw(self, beat: Beat | None, now: float) -> bool:
-        """Note one reading, `None` for one that failed. True once the flight is abandoned."""
+        """Note one reading, `None` for one that failed. Returns True once the flight is abandoned."""
         if beat is None or beat != self._beat or now - self._last > self.lease / _GAPS_PER_LEASE:
             self._beat, self._since = beat, now
         self._last = now
@@ -253,7 +254,7 @@ class Vigil:
 
 
 class Flights:
-    """The flights of one process, and its view of everybody's. Concurrent calls share round trips."""
+    """The flights of one process, and its view of the fleet's. Concurrent calls share round trips."""
 
     def __init__(self, collection: AsyncCollection[Document], holder: str, lease: float) -> None:
         """`holder` names the process, for people; `lease` is in seconds."""
@@ -264,15 +265,15 @@ class Flights:
         self.beats = Beats(collection, lease)
         self._waits = Outage("flights")
         self._abandoned: dict[str, Beat] = {}
-        """What was seen of flights that were judged: the next take replaces exactly that."""
+        """The beats seen of flights judged abandoned: the next take replaces exactly that beat."""
         self._taking = Coalescer("cache-take", self._take, _LARGEST_BATCH)
         self._checking = Coalescer("cache-wait", self._check, _LARGEST_CHECK)
         self._freeing: Coalescer[None, None] = Coalescer("cache-let-go", self._free, _LARGEST_BATCH)
 
     async def take(self, key: str, provider: str, newer_than: datetime | None = None) -> Taken:
-        """A flight of our own, or the reply that is there already, or `None`: another's flight.
+        """Return our own flight, the reply if there already is one, or `None` while another is under way.
 
-        Raises what the database does; whatever came of it then is let go.
+        Raises what the database does; whatever the take left behind is then let go.
         """
         flight = Flight(key, uuid.uuid4().hex)
         request = _Request(flight, provider, newer_than, self._abandoned.pop(key, None))
@@ -284,9 +285,9 @@ class Flights:
             raise
 
     async def wait(self, key: str, newer_than: datetime | None = None) -> Reply | None:
-        """Until it is answered; or `None` when it is free or abandoned: take again.
+        """Wait for the reply; returns `None` when the question is free or its flight abandoned: take again.
 
-        Raises nothing that the database does, and waits outages out.
+        Raises no database error: it waits outages out.
         """
         vigil = Vigil(self._lease)
         while True:
@@ -302,10 +303,10 @@ class Flights:
     async def let_go(
         self, flight: Flight, *, is_paid: bool | None = None, is_useless: bool = False
     ) -> None:
-        """End it without an answer. Raises nothing: while the database is away, `run` sees to it.
+        """End the flight without an answer. Raises nothing: while the database is away, `run` retries.
 
-        `is_paid`: the vendor has charged for the question and answers later, so that nobody counts
-        the next call for it once more. `is_useless`: it has charged, and told nothing.
+        `is_paid`: the vendor has charged for the question and answers later, so the next call for it is
+        not counted again. `is_useless`: the vendor charged and told us nothing.
         """
         self.beats.give_up(flight.id, flight.key, is_paid=is_paid, is_useless=is_useless)
         await self._freeing.submit(None)
@@ -317,7 +318,7 @@ class Flights:
     # -- waiting -----------------------------------------------------------------------------
 
     async def _check(self, keys: Sequence[str]) -> Sequence[QuestionState | None]:
-        """One reading for all that wait here, at a steady pace; `None` when it failed."""
+        """Make one reading for all waiters here, at a steady pace; each result is `None` when it failed."""
         await asyncio.sleep(min(_LONGEST_CHECK_SECONDS, self._lease / _CHECKS_PER_LEASE))
         try:
             standings = await read(self._collection, keys)
@@ -331,7 +332,7 @@ class Flights:
 
     async def _take(self, batch: Sequence[_Request]) -> Sequence[Taken]:
         requests = [request for request in batch if request.is_wanted]
-        for request in requests:  # before it is written: others may see it from then on
+        for request in requests:  # before the write: from then on others may see the flight
             self.beats.hold(request.flight.id, request.flight.key)
         try:
             taken = await self._take_once_more_if_need_be(requests)
@@ -342,7 +343,7 @@ class Flights:
         return [taken.get(request.flight.id) for request in batch]
 
     def _settle_holds(self, requests: Sequence[_Request], taken: dict[str, Taken]) -> None:
-        """Hold on to the flights that are ours, and be rid of those that may be, but for nobody."""
+        """Keep the flights that are ours; give up those that may be ours but have no taker."""
         for request in requests:
             flight = request.flight
             if flight.id not in taken or not request.is_wanted:
@@ -351,14 +352,14 @@ class Flights:
                 self.beats.ended(flight.id)
 
     async def _take_once_more_if_need_be(self, requests: Sequence[_Request]) -> dict[str, Taken]:
-        """A try whose reply was lost may have worked; repeated with the same ids, it tells."""
+        """Retry once: a try whose reply was lost may have worked, and repeating it with the same ids shows that."""
         try:
             return await self._take_all(requests)
         except DatabaseTrouble:
             return await self._take_all(requests)
 
     async def _take_all(self, requests: Sequence[_Request]) -> dict[str, Taken]:
-        """One round trip when nobody ever asked these questions, three otherwise. By flight id."""
+        """Return the outcomes by flight id: one round trip when all questions are new, otherwise three."""
         made = await self._write(requests)
         taken: dict[str, Taken] = {
             each.flight.id: each.flight for each in requests if each.flight.id in made
@@ -370,10 +371,10 @@ class Flights:
         return taken
 
     async def _write(self, requests: Sequence[_Request]) -> set[str]:
-        """Returns the flights whose document was made by this, and which so are ours.
+        """Return the ids of flights whose document this write created, and which are therefore ours.
 
-        Nearly every question is a new one, and an insert takes the server a fifth of what an update
-        with all its expressions does (0.04 against 0.23 ms of CPU, MongoDB 6.0).
+        Nearly every question is new, and an insert costs the server a fifth of an update with all its
+        expressions (0.04 against 0.23 ms of CPU, MongoDB 6.0).
         """
         made = await self._insert([each for each in requests if each.is_likely_new])
         updates = [self._update(each) for each in requests if each.flight.id not in made]
@@ -391,11 +392,12 @@ class Flights:
         return made | {rest[number] for number in upserted}
 
     async def _insert(self, requests: Sequence[_Request]) -> set[str]:
-        """The flights that are ours by it; the others' questions have been asked before."""
+        """Return the ids of flights that the insert made ours; the other questions have been asked before."""
         if not requests:
             return set()
-        # Never by our own clock. One that is slow makes a flight look silent before its first beat,
-        # and the call is paid twice; one that is fast keeps it alive for as long after a death.
+        # Never by our own clock. A slow one makes a flight look silent before its first beat, and the call
+        # is paid for twice; a fast one keeps the flight alive for that much longer after its holder's
+        # death.
         now = await self._clock.fresh()
         ids = [each.flight.id for each in requests]
         try:
@@ -455,7 +457,7 @@ def _is_to_be_had(request: _Request) -> Expression:
 
 
 def _is_only_a_race(details: Mapping[str, Any]) -> bool:
-    """Two daemons made the same document at once; whose it is can be read."""
+    """True when two daemons created the same document at once; a read shows which of them owns it."""
     return not details["writeConcernErrors"] and all(
         entry["code"] == _DUPLICATE_KEY for entry in details["writeErrors"]
     )
@@ -470,15 +472,14 @@ def _outcome(request: _Request, standing: QuestionState | None) -> Taken:
     return standing.answer(request.newer_than)
 
 
-# The cache: what vendors answered, raw, for all daemons and for as long as it is good.
+# The cache: what vendors answered, raw, for all daemons and for as long as it is valid.
 #
-# An answer is stored before anything else is done with it, so a crash does not pay for it twice, and
-# like a settle it is tried until the database gives a definite answer. It is the vendor's reply and
+# An answer is stored before anything else is done with it, so a crash does not pay for it twice, and, like
+# a settle, the write is tried until the database gives a definite answer. We store the vendor's reply and
 # not our reading of it: a provider that learns to read more of it does so without a call.
 #
-# The same documents hold the flights (calls/flights.py). An answer beats a flight, whoever has it,
-# and the last answer wins: each was paid for. Only a question that was forgotten stays so; a reply
-# that comes in after it is dropped.
+# The same documents hold the flights. An answer beats a flight, whoever holds it, and the last answer wins:
+# each was paid for. Only a forgotten question stays forgotten; a reply that arrives afterwards is dropped.
 
 __all__ = ["COLLECTION", "Cache", "Flight"]
 
@@ -495,7 +496,7 @@ class _Answer:
 
 
 class Cache:
-    """The answers and flights of one fleet, seen by one process. Concurrent calls share round trips."""
+    """The answers and flights of one fleet, as one process sees them. Concurrent calls share round trips."""
 
     def __init__(
         self, database: AsyncDatabase[Document], holder: str, lease_seconds: float
@@ -514,25 +515,25 @@ class Cache:
 
     @property
     def outage(self) -> Outage:
-        """For the readiness check."""
+        """The outage of the beats and the kept answers, for the readiness check."""
         return self._flights.beats.outage
 
     async def ensure(self) -> None:
-        """Have expired answers deleted. A user who may not is told so; the work goes on."""
+        """Create the index that deletes expired answers; log a missing privilege and go on."""
         await server.let_expire(self._collection, INDEX)
 
     async def look(self, key: str, newer_than: datetime | None = None) -> Reply | None:
-        """The stored reply, if it is still good and came after `newer_than`."""
+        """Return the stored reply, if it is still valid and came after `newer_than`."""
         return (await self.standing(key)).answer(newer_than)
 
     async def standing(self, key: str) -> QuestionState:
-        """How the question stands."""
+        """Return how the question stands."""
         return await self._looking.submit(key)
 
     async def keep(self, flight: Flight, reply: Reply, lasts: timedelta) -> None:
-        """Store the reply for so long and end the flight. Raises nothing that the database does.
+        """Store the reply for `lasts` and end the flight. Raises no database error.
 
-        It waits an outage out. Whoever stops waiting for it may do so: it is stored all the same.
+        Waits an outage out. A caller may stop waiting: the reply is stored all the same.
         """
         packed = pack(reply)
         if not is_storable(packed):
@@ -542,7 +543,7 @@ class Cache:
         await self._keeping.submit(_Answer(flight, packed, lasts))
 
     async def forget(self, keys: Collection[str]) -> int:
-        """Delete these questions; the reply to one that is under way is dropped when it comes in.
+        """Delete these questions; the reply to a call under way is dropped when it arrives.
 
         Returns how many there were, those without an answer included.
         """
@@ -582,7 +583,7 @@ class Cache:
 
 
 def _update(answer: _Answer) -> UpdateOne:
-    """No upsert: what was forgotten meanwhile is not to come back."""
+    """Store without an upsert: what was forgotten in the meantime must not come back."""
     expires_at = in_milliseconds(answer.lasts)
     is_ours = {"$eq": ["$flight.id", {"$literal": answer.flight.id}]}
     stored = {

@@ -1,8 +1,8 @@
 """One gate per provider: everything that stands between a question and a call.
 
-Order matters. A provider that refuses everybody, or fails for everybody, is not asked at all; the
-limiter comes last, so that a slot is used at once; retries stand outside, so that each try is
-counted and waits its turn like the first.
+Order matters. A provider that refuses every call, or fails every call, is not asked at all; the limiter
+comes last, so that a slot is used at once; retries wrap the rest, so that each try is counted and waits
+its turn like the first.
 
 `PaidGate` (in `calls/paid.py`) adds what a call that costs money needs.
 """
@@ -49,14 +49,14 @@ from enricher.telemetry.metrics import child
 # told so again, at no cost.
 
 WORTH_TELLING_SECONDS = 300.0
-"""A vendor that asks for more is silent for longer than whoever waits for leads expects."""
+"""A longer wait is worth a log line: leads will be delayed for longer than their users expect."""
 LONGEST_PREPARATION = 3600.0
-"""For a vendor that prepares one answer."""
+"""Seconds that a vendor may take to prepare one answer."""
 _A_MINUTE, _AN_HOUR = 60.0, 3600.0
 
 
 class Waiting:
-    """Counts one lead in `enricher_provider_waiting` while it waits, and once only."""
+    """Counts one lead in `enricher_provider_waiting` while it waits, and only once."""
 
     def __init__(self, provider: str) -> None:
         self._gauge = child(metrics.WAITING, provider)
@@ -69,13 +69,13 @@ class Waiting:
 
 
 def longest_wait(provider: Provider) -> float:
-    """Seconds: the longest window that the vendor documents, and a minute at least."""
+    """Return the longest window that the vendor documents, at least a minute, in seconds."""
     documented = max((window.seconds for window in type(provider).windows), default=_AN_HOUR)
     return provider.longest_wait or max(_A_MINUTE, documented)
 
 
 def heed(provider: Provider, limiter: Limiter, asked: float) -> float:
-    """Nobody calls for as long as the vendor asks, within reason; returns for how long."""
+    """Pause all calls for as long as the vendor asks, within reason; return for how many seconds."""
     seconds = min(asked, longest_wait(provider))
     is_news = limiter.pause_left < seconds / 2
     limiter.pause(seconds)
@@ -85,10 +85,9 @@ def heed(provider: Provider, limiter: Limiter, asked: float) -> float:
     return seconds
 
 
-# How a provider's hold is shown: one line of the log when it begins and ends, and two series.
+# How a provider's hold is shown: a log line when it begins and when it ends, and two series.
 #
-# A hold is learnt from the vendor, from a budget or from the fleet, and is looked at far more often than it
-# changes.
+# A hold is learnt from the vendor, a budget or the fleet, and is looked at far more often than it changes.
 
 _HINT = (
     "once the cause is mended, restart the daemon to ask again at once; leads are enriched "
@@ -125,7 +124,7 @@ class Holding:
 
 
 def cause_of(held: Held) -> str:
-    """By the word in the reason: that text is all that the fleet shares of a hold."""
+    """Return the cause's label by a word in the reason: that text is all that the fleet shares of a hold."""
     return next((cause for cause in metrics.HOLDS if cause in held.reason), "other")
 
 
@@ -139,17 +138,17 @@ def cause_of(held: Held) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often and how fast. Seconds."""
+    """How often and how fast to retry. Durations are in seconds."""
 
     tries: int = 4
-    """For a provider that fails: after that it is an outage, which an attempt cannot sit out."""
+    """For a provider that fails: beyond that it is an outage, which an attempt cannot sit out."""
     polls: int = 8
-    """For a provider that prepares its answer or throttles: it works, it only takes its time."""
+    """For a provider that prepares its answer or throttles: it works, but takes its time."""
     first_wait: float = 0.5
     longest_wait: float = 20.0
     """Our own waits double up to this; a vendor's may be longer."""
     patience: float = 30.0
-    """A vendor who asks for more is not waited for with a lead in hand."""
+    """A lead in work does not wait for a vendor that asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +170,7 @@ async def with_retries(
     """Call until the answer is final, the tries are used up, or `deadline` (awake time) is too near."""
     first = await call()
     if not _is_passing(first):
-        return (
-            first  # nearly always; what follows costs more than the rest of a lead's way to a call
-        )
+        return first  # nearly always; the rest costs more than a lead's whole way to a call
     known = [first]
 
     def waits() -> Generator[float, Answer, None]:
@@ -199,10 +196,10 @@ def _is_passing(answer: Answer) -> bool:
 
 
 def _waits(retries: Retries, deadline: float, random: Random) -> Generator[float, Answer, None]:
-    """Yields the wait after each passing answer; ends when another try makes no sense.
+    """Yield the wait after each passing answer; end when another try makes no sense.
 
-    `backoff.runtime` cannot be used: its jitter may go below Retry-After, and `max_time` cuts the
-    last wait short of it.
+    `backoff.runtime` cannot be used: its jitter may go below Retry-After, and `max_time` cuts the last
+    wait short of it.
     """
     answer = yield 0.0
     failures = polls = 0
@@ -224,7 +221,7 @@ def _wait(answer: Answer, tries: int, retries: Retries, random: Random) -> float
 
 
 MOST_USELESS = 2
-"""In one run of a lead: the first such answer, and one more try."""
+"""Useless answers in one run of a lead: the first, and one more try."""
 
 _CUT_SHORT = Unavailable("timed out")
 _NO_TIME = Throttled(reason="no time left to wait")
@@ -232,40 +229,42 @@ _NO_TIME = Throttled(reason="no time left to wait")
 
 @dataclass(slots=True, eq=False)
 class Asking:
-    """One question on its way to one provider. `lead` is the id, for the log alone."""
+    """One question on its way to one provider. `lead` is the id, for the log only."""
 
     query: Query
     deadline: float
-    """`shortage.awake()` by which there must be an answer; infinite where another one holds."""
+    """`shortage.awake()` by which there must be an answer; infinite where another deadline applies."""
     lead: str
     urgency: float = 0.0
     newer_than: datetime | None = None
-    """Answers that were kept before it do not count."""
+    """Answers kept before this moment do not count."""
     standing: Answer = _NO_TIME
-    """The answer if the time were up now: waiting for a limit is nobody's failure."""
+    """The answer if time ran out now: waiting for a limit is not a failure."""
     is_paid: bool = False
-    """The vendor has charged for this question already: it is preparing the answer."""
+    """The vendor has already charged for this question and is preparing the answer."""
     slot: Slot | None = None
     """The moment for its call."""
     is_sent: bool = False
     """The slot is used: a call has left, or is about to."""
     is_wanted: bool = True
-    """False once everybody has given up waiting."""
+    """False once every caller has given up waiting."""
     key: str = ""
-    """The question among all that were ever asked; empty for what is not kept."""
+    """Identifies the question among all ever asked; empty when its answer is not kept."""
     has_turn: bool = False
-    """It counts among those that are under way."""
+    """True while it counts as under way in the provider's row."""
     outside_since: float | None = None
-    """`shortage.awake()` since when its answer is somebody else's to give: the vendor's, or a limit's that has no
-    room. `None` while only our own steps are left, or nothing is known yet."""
+    """`shortage.awake()` since when it has waited for a vendor's answer, or a limit's room.
+
+    `None` while only our own steps are left, or nothing is known yet.
+    """
     follows: Asking | None = None
-    """The one whose call it shares, of another lead."""
+    """The asking, of another lead, whose call it shares."""
     useless: int = 0
-    """Answers that it was charged for in this run of the lead, and that told nothing."""
+    """Charged answers that told us nothing, in this run of the lead."""
 
     @property
     def outside_seconds(self) -> float:
-        """How long only somebody else has kept it from its answer."""
+        """Seconds for which it has been waiting only for something outside this process."""
         since = (self.follows or self).outside_since
         return 0.0 if since is None else shortage.awake() - since
 
@@ -278,7 +277,7 @@ class Gate:
     retries: Retries = field(default_factory=Retries)
     random: Random = field(default_factory=Random)
     shared_limiter: Limiter | None = None
-    """Where several providers share one; else it is made from the provider's own windows."""
+    """Set where several providers share a limiter; otherwise one is made from the provider's own windows."""
     limiter: Limiter = field(init=False)
     _breaker: Breaker = field(init=False)
     _row: UselessRow = field(default_factory=lambda: UselessRow(is_proven=True))
@@ -295,14 +294,14 @@ class Gate:
 
     @property
     def circuit(self) -> Circuit:
-        """Whether it is left alone because it fails for everybody."""
+        """The breaker's circuit: whether the provider is left alone because every call fails."""
         return self._breaker.circuit
 
     async def ask(self, asking: Asking) -> Answer:
-        """The provider's answer by the deadline.
+        """Return the provider's answer by the deadline.
 
-        When the time is up: `Unavailable` if a call was under way, else what the last call said,
-        and `Throttled` if there was none.
+        When time runs out: `Unavailable` if a call was under way, else what the last call said, and
+        `Throttled` if there was none.
         """
         waiting = Waiting(self.name)
 
@@ -335,24 +334,24 @@ class Gate:
     # -- before a call -----------------------------------------------------------------------
 
     async def _admission(self, asking: Asking) -> Held | Throttled | None:
-        """Wait for a slot; why not, if nobody may ask now or before the deadline."""
+        """Wait for a slot; return why not, if the provider may not be asked now or before the deadline."""
         if held := self._hold_for(asking):
             return held
         paused = self.limiter.pause_left
         if paused and shortage.awake() + paused >= asking.deadline:
-            return Throttled(paused)  # do not keep a slot of the worker for a wait in vain
+            return Throttled(paused)  # do not occupy the worker with a wait that cannot succeed
         given = await self._slot(asking)
         held = self._hold_for(asking) or self._breaker.admission(asking.query)
         if isinstance(given, Held):
             return held or given
-        if held:  # it may have begun while we stood in the queue
+        if held:  # the hold may have begun while we queued
             self.limiter.give_back(given)
             return held
         asking.slot = given
         return None
 
     async def _slot(self, asking: Asking) -> Slot | Held:
-        """A slot of the limit, and a turn: no slot is kept from others meanwhile."""
+        """Wait for a slot of the limit and a turn in the row, keeping no slot from others in the meantime."""
         began = time.monotonic()
         asking.outside_since = shortage.awake()
         try:
@@ -375,25 +374,27 @@ class Gate:
             self._row.end()
 
     async def close(self, seconds: float) -> None:  # noqa: ARG002 - what a `PaidGate` needs
-        """No call is made any more. Waits at most so long for those that are under way."""
+        """Make no further calls. Subclasses wait at most `seconds` for those under way."""
         await self.limiter.close()
 
     def look(self) -> Held | None:
-        """The standing hold, or a long pause. Asks now and then whether another daemon has ended it."""
+        """Return the standing hold or a long pause. Asks occasionally whether another daemon has ended it."""
         self.limiter.look()
         paused = self.limiter.long_pause
         metrics.PAUSED.labels(self.name).set(paused is not None)
         return self._standing_hold() or paused
 
     def _standing_hold(self) -> Held | None:
-        """The hold with the time that is left of it, whoever of the fleet was told of it."""
+        """Return and show the hold with its time left, whichever daemon learnt of it."""
         held = self._hold()
         self._holding.show(held)
         return held
 
     def waits_for(self) -> str:
-        """What keeps it from asking, as a label; of leads that wait for it and nothing keeps it: its
-        limit, which had no room in time."""
+        """Return a label for what keeps it from asking.
+
+        When nothing does, its waiting leads wait for its limit, which had no room in time.
+        """
         if held := self._hold():
             return cause_of(held)
         return "limit" if self._breaker.is_closed else "circuit"
@@ -409,26 +410,26 @@ class Gate:
     # -- a call ------------------------------------------------------------------------------
 
     async def _try(self, asking: Asking) -> Answer:
-        """One try, once it may be made."""
+        """Make one try, once it is allowed."""
         return (await self._call(asking)).answer
 
     async def _call(self, asking: Asking) -> Tried:
         asking.standing = _CUT_SHORT
         asking.outside_since = shortage.awake()
         began = time.perf_counter()
-        tried = Tried(_CUT_SHORT, is_charged=None)  # one that we end ourselves may be charged
+        tried = Tried(_CUT_SHORT, is_charged=None)  # a call that we cut short may be charged
         try:
             tried = _checked(await self.provider.exchange(asking.query))
         except asyncio.CancelledError as error:
-            # Without anybody cancelling us it is the provider's own (a shared call, a broken pool).
-            # Passed on, it would end this task as if nobody had wanted the answer.
+            # If nobody cancelled us, the cancellation is the provider's own (a shared call, a broken pool).
+            # Passed on, it would end this task as if the answer were no longer wanted.
             if _is_cancelled():
                 raise
             tried = self._broken(error)
         except MemoryError:
             shortage.note_no_memory()
             tried = Tried(NO_MEMORY, is_charged=None)
-        except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+        except Exception as error:  # noqa: BLE001 - a provider may be third-party code
             tried = self._broken(error)
         finally:
             child(metrics.REQUEST_SECONDS, self.name).observe(time.perf_counter() - began)
@@ -442,7 +443,7 @@ class Gate:
         return tried if answer is tried.answer else replace(tried, answer=answer)
 
     def _counted(self, asking: Asking, tried: Tried) -> Answer:
-        """What is charged and tells nothing is bought once more for a lead, and ten times in a row."""
+        """Count useless charged answers: a lead buys one more at most, and ten in a row stop the provider."""
         if not tried.is_useless:
             is_answer = isinstance(tried.answer, Found | NotFound)
             self._row.useful(charged=tried.is_charged is True, is_answer=is_answer)
@@ -466,7 +467,7 @@ class Gate:
         return Tried(Unavailable(broken(self.provider, error)), is_charged=None)
 
     def _heed(self, asking: Asking, answer: Answer) -> Answer:
-        """What one lead was told holds for all of them."""
+        """Apply what one lead was told to all of them."""
         if isinstance(answer, Throttled) and answer.retry_after:
             seconds = heed(self.provider, self.limiter, answer.retry_after)
             answer = replace(answer, retry_after=seconds)
@@ -506,5 +507,5 @@ def _word(name: str) -> str:
 
 
 def word_for(answer: Answer) -> str:
-    """The answer's name as a metric label and in `answered`: "found", "not_found", ..."""
+    """Return the answer's name as a metric label and in `answered`: "found", "not_found", ..."""
     return _word(type(answer).__name__)

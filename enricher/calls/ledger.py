@@ -1,32 +1,32 @@
 """One vendor's ledger: what was asked of it, what was charged, and what may still be asked.
 
-One document for each vendor and calendar month (UTC), kept for good:
+One document for each vendor and calendar month (UTC), kept indefinitely:
 
     _id       "ledger/2026-08/hunter"
     spent     charged calls of the month; a call counts from before it is made until the vendor is
               known not to charge it
     days      {"01": {spent, providers: {hunter: {begun, settled, charged, unknown, saved_by_...}}}}
-    budget    {daily, monthly} as the process that wrote last knew them
+    budget    {daily, monthly} as the latest writer knew them
     writers   [{id, number, granted, at}]: the last posting of each process, latest last
     granted_at  when a call was last granted
     at        when it was last written
 
 What must stay true:
 
-* `begun` and `spent` are durable before a call, so a process that dies leaves its calls under way
-  as ambiguous (begun and never settled) and as spent: a budget is never exceeded by even one.
-* The server says which day it is. A posting names the day that its process takes it for, and nothing
-  is granted if that is not so: the process then learns what day it is and asks again. Days have
-  counters of their own and nothing is ever set back, so no clock and no fail-over at midnight can
-  spend a budget twice, and a call counts in its own day whenever it ends.
-* A posting is carried out once, however often it is sent: it has a number, and the document knows the
-  last one of each process. A posting whose outcome is unknown is sent again before anything else. What
-  it was granted nobody waits for any more, so it is given back.
+* `begun` and `spent` are durable before a call, so a process that dies leaves its calls under way as
+  ambiguous (begun and never settled) and as spent: a budget is never exceeded, not even by one call.
+* The server says which day it is. A posting names the day that its process believes it is, and is granted
+  nothing if that is wrong: the process then learns the day and asks again. Each day has its own counters
+  and nothing is ever reset, so no clock and no fail-over at midnight can spend a budget twice, and a call
+  counts in its own day whenever it ends.
+* A posting is applied once, however often it is sent: it has a number, and the document knows each
+  process's last one. A posting whose outcome is unknown is sent again before anything else. Its callers
+  no longer wait, so what it was granted is given back.
 
 What calls cost: the ledger, the budgets of vendors, and the quotas of plans.
 
-Calls go through a `Ledger` for each vendor, leads through `Quotas`; both keep to one collection,
-and their files say what is stored. Here is what the rest of the daemon speaks to:
+Calls go through a `Ledger` for each vendor, leads through `Quotas`; both use one collection, and each
+file documents what it stores. The rest of the daemon uses this interface:
 
     match await usage.begin(provider, vendor):    durable, before the call
         case Held() as held: ...                  the budget is used up
@@ -34,7 +34,7 @@ and their files say what is stored. Here is what the rest of the daemon speaks t
             ... the call ...
             usage.end(begun, charged=...)         or usage.give_back(begun), if it was not made
 
-What ends is written with the next begin, or within a second by `run`.
+What has ended is written with the next begin, or within a second by `run`.
 """
 
 from __future__ import annotations
@@ -64,17 +64,17 @@ from enricher.mongo.outage import Outage, pause, reading
 
 # One update of a ledger's document: adds what was noted, grants what was asked for. PURE.
 #
-# The pipeline is carried out by the server, so it decides on what stands in the document and by its
-# own clock. `calls/ledger.py` says what the document holds and what must stay true.
+# The server runs the pipeline, so it decides by the document's contents and its own clock. The docstring of
+# this module says what the document holds and what must stay true.
 
 PREFIX = "ledger/"
 _MOST_WRITERS = 100
-"""Processes of which the last posting is known; far more than ask one vendor in the time of an outage."""
+"""Processes whose last posting is kept; far more than ask one vendor during an outage."""
 
 Count: TypeAlias = Literal[
     "begun", "settled", "charged", "unknown", "saved_by_cache", "saved_by_coalescing", "spent"
 ]
-"""`spent` is what budgets are about; the rest is for people."""
+"""Budgets are about `spent`; the rest is for people."""
 
 Counts: TypeAlias = dict[date, dict[str, Counter[Count]]]
 """Day -> provider -> what is to be added."""
@@ -82,7 +82,7 @@ Counts: TypeAlias = dict[date, dict[str, Counter[Count]]]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Calls that a vendor may charge, by all of its providers and all processes; `None`: any number."""
+    """Calls that a vendor may charge, over all of its providers and all processes; `None`: any number."""
 
     daily: int | None = None
     monthly: int | None = None
@@ -94,19 +94,19 @@ class Posting:
 
     number: int
     day: date
-    """The month is its month, and what is asked for is for this day."""
+    """Selects the month's document; calls are asked for on this day."""
     counts: Counts
     asked: tuple[str, ...] = ()
-    """A provider for each call, in the order of asking."""
+    """One provider per call, in the order of asking."""
 
 
 def document_id(vendor: str, day: date) -> str:
-    """Ids begin with the month, so the ledgers of some months are one range of them."""
+    """Return the ledger's `_id`. Ids begin with the month, so a span of months is one range of ids."""
     return f"{PREFIX}{month_of(day)}/{vendor}"
 
 
 def months_between(first: date, last: date) -> Document:
-    """The filter for the ledgers of all vendors."""
+    """Return the filter for the ledgers of all vendors in these months."""
     return {"_id": {"$gte": f"{PREFIX}{month_of(first)}/", "$lt": f"{PREFIX}{month_of(last)}0"}}
 
 
@@ -115,7 +115,7 @@ def month_of(day: date) -> str:
 
 
 def pipeline(posting: Posting, writer: str, budget: Budget) -> list[Document]:
-    """Names that begin with an underscore are for the time of the posting only."""
+    """Return the update. Names that begin with an underscore exist only during the posting."""
     return [
         {"$set": {"_own": _last_posting_of(writer)}},
         {"$set": {"_is_new": {"$lt": [{"$ifNull": ["$_own.number", 0]}, posting.number]}}},
@@ -134,7 +134,7 @@ def _last_posting_of(writer: str) -> Document:
 
 
 def _added(counts: Mapping[date, Mapping[str, Mapping[Count, int]]]) -> Document:
-    """Of each count noted. `spent` comes three times: by provider, by day and by month."""
+    """Add each noted count. `spent` is added three times: by provider, by day and by month."""
     sums: Counter[str] = Counter()
     for day, providers in counts.items():
         for provider, noted in providers.items():
@@ -148,7 +148,7 @@ def _added(counts: Mapping[date, Mapping[str, Mapping[Count, int]]]) -> Document
 
 
 def _path(day: date, provider: str) -> str:
-    """Some provider of somebody's may be called `acme.com`."""
+    """Escape the provider's name: a third-party provider may be called `acme.com`."""
     return f"days.{day:%d}.providers.{provider.replace('.', '_').replace('$', '_')}"
 
 
@@ -161,7 +161,7 @@ def _if_new(number: int) -> Document:
 
 
 def _granted(posting: Posting, budget: Budget) -> Document:
-    """How many of the asked. Of a posting that is carried out again: nothing more."""
+    """Return how many of the asked calls are granted: none when the posting was applied before."""
     spent = (f"days.{posting.day:%d}.spent", "spent")
     room = [
         {"$subtract": [most, {"$ifNull": [f"${path}", 0]}]}
@@ -175,7 +175,7 @@ def _granted(posting: Posting, budget: Budget) -> Document:
 
 
 def _begun(posting: Posting) -> Document:
-    """The first so many of the asked, each for its provider."""
+    """Count the granted calls, the first of those asked, for their providers."""
     if not posting.asked:
         return {"spent": "$spent"}
     places: dict[str, list[int]] = defaultdict(list)
@@ -213,17 +213,17 @@ _MOMENT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Begun:
-    """The right to make one call; it is to be ended, and only once."""
+    """The right to make one call; it has to be ended exactly once."""
 
     provider: str
     vendor: str
     day: date
-    """By the server's clock, UTC: it counts in this day whenever it ends."""
+    """By the server's clock, UTC: the call counts in this day whenever it ends."""
 
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """Somebody who waits for a `Begun`, or no longer does."""
+    """A caller that waits for a `Begun`, or no longer does."""
 
     provider: str
     begun: Begun | None = None
@@ -254,25 +254,25 @@ class Ledger:
     # What is added later
 
     def note(self, provider: str, day: date | None = None, /, **counts: int) -> None:
-        """Add to the counts of a day (without one: of today), with the next posting."""
+        """Add to the counts of a day (today by default), with the next posting."""
         day = day or self._clock.now().date()
         self._counts[day][provider].update(counts)  # type: ignore[arg-type]  # names are Counts
 
     def give_back(self, begun: Begun) -> None:
-        """No call was made."""
+        """Return a grant for which no call was made."""
         self.note(begun.provider, begun.day, begun=-1, spent=-1)
 
     @property
     def is_waiting(self) -> bool:
-        """True while something is not written, or not known to be."""
+        """True while something is unwritten, or may be."""
         return bool(self._counts) or self._unsure is not None
 
     # Postings
 
     async def grant(self, asks: Sequence[Ask]) -> list[Begun | Held]:
-        """Reserve a call for each, as far as the budget goes, first come first served.
+        """Reserve a call for each ask, as far as the budget goes, first come first served.
 
-        One round trip, with everything that was noted. Raises DatabaseTrouble.
+        One round trip, together with everything that was noted. Raises DatabaseTrouble.
         """
         async with self._one_at_a_time:
             await self._make_sure()
@@ -284,14 +284,14 @@ class Ledger:
                     return self._answers(asks, posting, document)
 
     async def flush(self) -> None:
-        """Write all that was noted before now. Raises DatabaseTrouble."""
+        """Write everything noted before now. Raises DatabaseTrouble."""
         async with self._one_at_a_time:
             await self._make_sure()
             for month in {day.replace(day=1) for day in self._counts}:
                 await self._carry_out(self._next_posting(month))
 
     async def _make_sure(self) -> None:
-        """Carry out the posting of which nobody knows whether it was; its grants have no takers."""
+        """Resend the posting whose outcome is unknown; its grants have no takers and are given back."""
         if (posting := self._unsure) is None:
             return
         document = await self._carry_out(posting)
@@ -316,7 +316,7 @@ class Ledger:
     async def _upsert(self, posting: Posting) -> Document:
         try:
             return await self._update(posting)
-        except DuplicateKeyError:  # somebody else made the month's document in this moment
+        except DuplicateKeyError:  # another process has just created the month's document
             return await self._update(posting)
 
     async def _update(self, posting: Posting) -> Document:
@@ -356,15 +356,16 @@ class Ledger:
 
 
 def has_room(document: Document, today: date, budget: Budget) -> bool:
-    """True when the budget, as it is now, has room.
+    """True when the current budget has room.
 
-    What it was before cannot be asked: in a rolling restart, daemons with the old one come last.
+    The budget stored in the document does not count: in a rolling restart, daemons with the old one write
+    last.
     """
     return _has_room(budget, *spent_of(document, today))
 
 
 def _must_be_whole(document: Document, day: date) -> None:
-    """Reads all that is read of it later."""
+    """Read every field that is read later, so that a damaged document fails here."""
     granted, today, this_month = _own(document)["granted"], *spent_of(document, day)
     _ = (_day_of(document), document["at"].astimezone(UTC), granted + today + this_month)
     if (granted_at := document.get("granted_at")) is not None:
@@ -376,13 +377,13 @@ def _own(document: Document) -> Document:
 
 
 def _day_of(document: Document) -> date:
-    """Of our own posting, which may have been carried out earlier than the document was last written."""
+    """Return the day of our own posting, which may have been applied before the document's last write."""
     at: datetime = _own(document)["at"]
     return at.astimezone(UTC).date()
 
 
 def spent_of(document: Document, day: date) -> tuple[int, int]:
-    """Calls that count against the budgets of that day and of its month."""
+    """Return the calls that count against the budgets of that day and of its month."""
     of_day = document.get("days", {}).get(f"{day:%d}", {})
     return of_day.get("spent", 0), document.get("spent", 0)
 
@@ -393,9 +394,9 @@ def _has_room(budget: Budget, today: int, this_month: int) -> bool:
 
 
 def _used_up(budget: Budget, document: Document) -> Held:
-    """Until the next period by the server's clock; that of the month when both are used up.
+    """Hold until the next period by the server's clock; until the next month when both budgets are used up.
 
-    While calls that were granted may still turn out to cost nothing, only for a moment.
+    The hold lasts only a moment while calls already granted may still turn out to be free.
     """
     now = document["at"].astimezone(UTC)
     granted_at = document.get("granted_at")
@@ -417,7 +418,7 @@ INDEX = "enricher_usage_expiry"
 _LARGEST_BATCH = 256
 _FLUSH_SECONDS = 1.0
 _LAST_TRIES_SECONDS = 2.0
-"""How long a stop waits for a MongoDB that is away. What is not written then stays ambiguous."""
+"""How long a stop waits for an unreachable MongoDB. What is not written by then stays ambiguous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,12 +431,12 @@ class DayOfProvider:
     begun: int = 0
     """Calls that were about to be made."""
     settled: int = 0
-    """Of these, those that a process saw the end of."""
+    """Of these, the calls whose end a process saw."""
     charged: int = 0
     unknown: int = 0
-    """Settled, but nobody knows whether it was charged: it timed out."""
+    """Settled, but not known to be charged or free: the call timed out."""
     spent: int = 0
-    """What counts against the budget: charged, or not known not to be."""
+    """What counts against the budget: charged, or not known to be free."""
     saved_by_cache: int = 0
     saved_by_coalescing: int = 0
 
@@ -457,14 +458,14 @@ class BudgetLeft:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """A vendor's ledger, and who waits for it."""
+    """A vendor's ledger, and the callers that wait for it."""
 
     ledger: Ledger
     asks: Coalescer[Ask, Begun | Held]
 
 
 class Usage:
-    """The calls and the leads of one process, counted together with those of all others."""
+    """The calls and leads of one process, counted together with those of all others."""
 
     def __init__(
         self,
@@ -472,7 +473,7 @@ class Usage:
         budgets: Mapping[str, Budget],
         quotas: Mapping[str, int],
     ) -> None:
-        """`budgets` are by vendor, `quotas` by plan; what is not in them is unlimited."""
+        """`budgets` are by vendor, `quotas` by plan; what is missing from them is unlimited."""
         self._collection: AsyncCollection[Document] = database[COLLECTION]
         self._budgets = budgets
         self._quotas = Quotas(self._collection, quotas)
@@ -484,11 +485,10 @@ class Usage:
     # Calls
 
     async def begin(self, provider: str, vendor: str) -> Begun | Held:
-        """Reserve one call of the vendor's budget, before it is made.
+        """Reserve one call of the vendor's budget before it is made.
 
-        `Held` until the budget begins anew. Concurrent calls share one round trip. Raises
-        DatabaseTrouble: then nothing is reserved for good. A caller that is cancelled meanwhile
-        has reserved nothing either.
+        Returns `Held` until the budget's next period. Concurrent calls share one round trip. Raises
+        DatabaseTrouble; nothing stays reserved then, nor for a caller that is cancelled meanwhile.
         """
         account = self._account(vendor)
         ask = Ask(provider)
@@ -501,7 +501,7 @@ class Usage:
             raise
 
     def end(self, begun: Begun, *, charged: bool | None) -> None:
-        """The call is over; `None` when nobody knows whether it was charged, which counts as charged."""
+        """End the call; `None` when it is unknown whether it was charged, which counts as charged."""
         note = partial(self._account(begun.vendor).ledger.note, begun.provider, begun.day)
         match charged:
             case True:
@@ -512,13 +512,13 @@ class Usage:
                 note(settled=1, unknown=1)
 
     def give_back(self, begun: Begun) -> None:
-        """The call was not made after all."""
+        """Return the reservation of a call that was not made after all."""
         self._account(begun.vendor).ledger.give_back(begun)
 
     def saved(
         self, provider: str, vendor: str, *, by: Literal["cache", "coalescing"], calls: int = 1
     ) -> None:
-        """Calls that need not be made."""
+        """Count calls that did not have to be made."""
         self._account(vendor).ledger.note(provider, **{f"saved_by_{by}": calls})
 
     def _account(self, vendor: str) -> _Account:
@@ -538,22 +538,21 @@ class Usage:
         lead_id: LeadId,
         subject: Subject = Subject(),  # noqa: B008 - frozen
     ) -> bool:
-        """Count a lead and whom it is about for its account and this calendar month; False when its
-        quota is used up.
+        """Count a lead and its subject for its account and this calendar month; False when the quota is used up.
 
-        `None` is the account of all leads that name none. See `calls/quotas.py`.
+        All leads without an account share the account `None`. See `calls/quotas.py`.
         """
         return await self._quotas.admit(account, plan, lead_id, subject)
 
     async def ensure(self) -> None:
-        """Have the counts of months that are over deleted."""
+        """Create the index that deletes the counts of past months."""
         await server.let_expire(self._collection, INDEX)
 
     # The loop
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write what has ended once a second, and at the end. To be stopped after the last call."""
-        has_more = True  # of what an older version left without an end
+        """Write what has ended once a second, and once more at the end. Stop it after the last call."""
+        has_more = True  # quota documents that an older version wrote without `expires_at`
         while not stop.is_set():
             wait = await self._flush()
             if has_more and not wait:
@@ -578,7 +577,7 @@ class Usage:
             return True
 
     async def _flush(self) -> float:
-        """Returns the seconds to wait when MongoDB is away, else 0."""
+        """Write all ledgers. Returns the seconds to wait when MongoDB is away, else 0."""
         try:
             for account in list(self._accounts.values()):
                 await account.ledger.flush()
@@ -590,7 +589,7 @@ class Usage:
     # Reading
 
     async def days(self, days: int) -> list[DayOfProvider]:
-        """Of the last so many days, today included, latest first. Raises DatabaseTrouble."""
+        """Return the last `days` days, today included, latest first. Raises DatabaseTrouble."""
         today = await self._clock.today()
         first = today - timedelta(days=days - 1)
         found = await self._collection.find(months_between(first, today)).to_list()
@@ -600,7 +599,7 @@ class Usage:
         return sorted(rows, key=lambda row: (-row.day.toordinal(), row.vendor, row.provider))
 
     async def budgets(self) -> list[BudgetLeft]:
-        """Each that is set. Raises DatabaseTrouble."""
+        """Return what is left of each budget that is set. Raises DatabaseTrouble."""
         limited = {name: each for name, each in self._budgets.items() if each != Budget()}
         if not limited:
             return []
@@ -618,7 +617,7 @@ class Usage:
             ]
 
     async def with_room(self) -> list[str]:
-        """Vendors asked this month whose budget has room, as it is now. Raises DatabaseTrouble."""
+        """Return the vendors asked this month whose current budget has room. Raises DatabaseTrouble."""
         today = await self._clock.today()
         found = await self._collection.find(months_between(today, today)).to_list()
         with reading(COLLECTION):

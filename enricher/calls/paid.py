@@ -5,13 +5,12 @@
     under way at another daemon                            wait for its answer
     else                                                   budget, then the call
 
-What a vendor answers is kept before anything else is done with it, so a crash, a lost lease or a
-bug in reading it costs nothing: a call that was sent is seen through to its kept answer whoever has
-given up waiting, and while MongoDB is away it waits with its answer in hand.
+A vendor's reply is kept before anything else is done with it, so a crash, a lost lease or a bug in
+reading it costs nothing: a call that was sent is seen through to its kept answer even when every caller
+has given up, and while MongoDB is away it waits with its answer in hand.
 
-A question is claimed among the daemons (a flight) after the limiter and right before the call, so
-that a flight means "a call may be on its way"; whoever finds that another was quicker gives the slot
-back.
+A daemon claims a question for the fleet (a flight) after the limiter and right before the call, so a
+flight means "a call may be on its way"; a daemon that finds another was quicker gives its slot back.
 """
 
 from __future__ import annotations
@@ -57,10 +56,10 @@ from enricher.providers.room import ROOM, one_answer
 from enricher.telemetry import metrics
 from enricher.telemetry.metrics import child
 
-# Callers who want the same thing at the same time share one making of it.
+# Concurrent callers that want the same thing share one computation of it.
 #
-# The making is a task of its own, so that a caller who gives up does not take the others down with
-# him; when the last one has given up it is cancelled.
+# The computation is a task of its own, so a caller that gives up does not take the others with it; when the
+# last one has given up, the task is cancelled.
 
 Made = TypeVar("Made")
 
@@ -72,17 +71,17 @@ class _Flight(Generic[Made]):
 
 
 class SingleFlight(Generic[Made]):
-    """At most one making of each key at a time."""
+    """Runs at most one computation per key at a time."""
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight[Made]] = {}
 
     def is_under_way(self, key: Hashable) -> bool:
-        """True when a caller of `do` would share what another has begun."""
+        """True when a caller of `do` would share a computation that has already begun."""
         return key in self._flights
 
     async def do(self, key: Hashable, make: Callable[[], Awaitable[Made]]) -> Made:
-        """What `make` makes, or what is being made for that key already."""
+        """Return what `make` makes, or the result already being made for that key."""
         flight = self._flights.get(key) or self._begin(key, make)
         flight.callers += 1
         try:
@@ -103,7 +102,7 @@ class SingleFlight(Generic[Made]):
         return flight
 
     def _forget(self, key: Hashable, flight: _Flight[Any]) -> None:
-        """A caller who comes now begins anew, also while a cancelled one still winds up."""
+        """Drop the flight: a new caller starts afresh, even while a cancelled one still winds up."""
         if self._flights.get(key) is flight:
             del self._flights[key]
 
@@ -129,13 +128,13 @@ class Books:
     found_lasts: timedelta = timedelta(days=7)
     not_found_lasts: timedelta = timedelta(days=1)
     is_suppressed: Callable[[str], Awaitable[bool]] | None = None
-    """Of an `email_key`: whether the person asked not to be processed."""
+    """Takes an `email_key`: whether the person asked not to be processed."""
     note_objection: Callable[[str, str, int], Awaitable[Objecting]] | None = None
-    """(vendor, `email_key`, answers of late): one more person objected."""
+    """Takes (vendor, `email_key`, recent answers): one more person objected."""
     outage: Outage = field(default_factory=lambda: Outage("calls"))
 
     async def surely(self, write: Callable[[], Awaitable[Result]]) -> Result:
-        """The result, however long MongoDB is away."""
+        """Return the result of `write`, however long MongoDB is away."""
         this = object()
         try:
             while True:
@@ -147,19 +146,19 @@ class Books:
                     self.outage.succeeded(this)
                     return result
         finally:
-            self.outage.forget(this)  # also when it is cancelled
+            self.outage.forget(this)  # even when cancelled
 
 
 @dataclass(slots=True)
 class PaidGate(Gate):
-    """See the module's page."""
+    """The gate of one paid provider; see the module's docstring."""
 
     books: Books = field(kw_only=True)
     _budget_hold: Held | None = None
     _held_until: float = 0.0
     _shared: SingleFlight[Answer] = field(default_factory=SingleFlight)
     _asking: dict[Hashable, Asking] = field(default_factory=dict)
-    """Who was first to ask what is under way: what becomes of it shows there."""
+    """The first to ask each question under way: its outcome shows there."""
     _row: UselessRow = field(default_factory=UselessRow)
     _lately: Lately = field(default_factory=Lately)
     _calls: set[asyncio.Task[Answer | Reply | None]] = field(default_factory=set)
@@ -167,20 +166,20 @@ class PaidGate(Gate):
     async def ask(self, asking: Asking) -> Answer:
         try:
             question = self.provider.question(asking.query)
-        except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+        except Exception as error:  # noqa: BLE001 - a provider may be third-party code
             return self._broken(error).answer
-        if question is None:  # there is nothing to keep it under; it is counted all the same
+        if question is None:  # without a key its answer cannot be kept; the call still counts
             return await Gate.ask(self, asking)
         asking.key = self.books.keyring.key(self.name, question)
-        # Who is in a greater hurry must not wait in the queue at the place of who is not.
+        # Urgency is part of the key, or an urgent lead would inherit a slower lead's place in the queue.
         same = (asking.key, asking.newer_than, asking.urgency, asking.query.wanted)
         is_shared = self._shared.is_under_way(same)
         if is_shared:
             asking.follows = self._asking.get(same)
         else:
             self._asking[same] = asking
-        # Who joins may have more time than who was first. So the shared asking has no deadline of
-        # its own: it is cancelled when the last one's time is up.
+        # A caller that joins may have more time than the first. So the shared asking has no deadline of its
+        # own: it is cancelled when the last caller's time is up.
         seconds, asking.deadline = asking.deadline - shortage.awake(), math.inf
         try:
             async with shortage.timeout(max(0.0, seconds)):
@@ -195,18 +194,18 @@ class PaidGate(Gate):
         return answer
 
     async def close(self, seconds: float) -> None:
-        """Let the calls that are under way end: their answers are paid for."""
+        """Wait for the calls under way: their answers are paid for."""
         if self._calls:
             await asyncio.wait(self._calls, timeout=seconds)
         await Gate.close(self, seconds)
 
     def _hold_for(self, asking: Asking) -> Held | None:
-        """What is paid for already needs no budget."""
+        """Ignore the budget for a question that is already paid for."""
         held = self._standing_hold()
         return self.limiter.held if asking.is_paid else held
 
     def _hold(self) -> Held | None:
-        """The vendor's, or our own: a budget is not asked about again and again."""
+        """Return the vendor's hold, or the budget's, which is cached so that it is not asked about repeatedly."""
         left = self._held_until - time.monotonic()
         if self._budget_hold and left > 0:
             return Held(self._budget_hold.reason, left)
@@ -216,9 +215,7 @@ class PaidGate(Gate):
         standing = await self.books.surely(partial(self.books.cache.standing, asking.key))
         reply = standing.answer(asking.newer_than) or await self._wider(asking)
         asking.is_paid |= standing.is_paid(asking.newer_than)
-        if (
-            standing.was_useless
-        ):  # also where the process that learnt it died, or it was another lead's
+        if standing.was_useless:  # even if another lead or a process since dead learnt it
             asking.useless = max(asking.useless, MOST_USELESS - 1)
         known = reply and self.provider.recall(reply, asking.query)
         if known:
@@ -229,7 +226,7 @@ class PaidGate(Gate):
         return await Gate.ask(self, asking)
 
     async def _wider(self, asking: Asking) -> Reply | None:
-        """What was kept of a question that asked for more."""
+        """Return the kept reply of a question that asked for more."""
         question = self.provider.wider(asking.query)
         if question is None:
             return None
@@ -240,7 +237,7 @@ class PaidGate(Gate):
     # -- a call ------------------------------------------------------------------------------
 
     async def _try(self, asking: Asking) -> Answer:
-        """As often as another daemon has the question in hand and comes to no answer."""
+        """Repeat while another daemon has the question in hand and comes to no answer."""
         while True:
             said = await self._one(asking)
             if said is None:
@@ -252,7 +249,7 @@ class PaidGate(Gate):
                 return said
 
     async def _recalled(self, reply: Reply, asking: Asking) -> Answer | None:
-        """What was kept, unless it is no answer any more: then it must not be found for ever."""
+        """Return the kept answer. Forget a reply that no longer reads as one, or it would be found forever."""
         answer = self.provider.recall(reply, asking.query)
         if answer is None:
             await self.books.surely(lambda: self.books.cache.forget([asking.key]))
@@ -261,7 +258,7 @@ class PaidGate(Gate):
         return answer
 
     async def _one(self, asking: Asking) -> Answer | Reply | None:
-        """See a call through, also when nobody waits for it any more."""
+        """See a call through, even when no caller waits for it any more."""
         asking.is_sent = False
         call = asyncio.create_task(self._claim_and_call(asking), name=f"call-{self.name}")
         self._calls.add(call)
@@ -276,13 +273,13 @@ class PaidGate(Gate):
         return said
 
     async def _elsewhere(self, asking: Asking) -> Reply | None:
-        """What the daemon that has the question in hand comes to."""
+        """Wait for the reply of the daemon that has the question in hand."""
         asking.outside_since = shortage.awake()
         waiting = partial(self.books.cache.wait, asking.key, asking.newer_than)
         return await self.books.surely(waiting)
 
     async def _claim_and_call(self, asking: Asking) -> Answer | Reply | None:
-        """The answer, or a kept reply; `None` when another daemon has the question in hand."""
+        """Return the answer, or a kept reply; `None` when another daemon has the question in hand."""
         if not asking.key:
             return await self._call_and_count(asking, None)
         take = partial(self.books.cache.take, asking.key, self.name, asking.newer_than)
@@ -293,7 +290,7 @@ class PaidGate(Gate):
         return await self._call_and_count(asking, taken)
 
     async def _call_and_count(self, asking: Asking, flight: Flight | None) -> Answer:
-        """One call: kept first, then settled. Who dies in between leaves it as ambiguous."""
+        """Make one call: first kept, then settled. A process that dies in between leaves it as ambiguous."""
         with one_answer(ROOM):
             return await self._call_and_keep(asking, flight)
 
@@ -314,7 +311,7 @@ class PaidGate(Gate):
         return tried.answer
 
     async def _permit(self, asking: Asking) -> Begun | Answer | None:
-        """A call of the budget, or why there is none; `None` for what is paid for already."""
+        """Return a call of the budget, or why there is none; `None` for a question already paid for."""
         if not asking.is_wanted:
             return _NOT_MADE.answer
         mailbox = self._mailbox_of(asking.query)
@@ -335,18 +332,18 @@ class PaidGate(Gate):
         return begun
 
     def _mailbox_of(self, query: Query) -> str | None:
-        """Whose objection would count; `None` when no person is asked about."""
+        """Return whose objection would count; `None` when no person is asked about."""
         return None if self.provider.kind is Kind.COMPANY else query.email_key
 
     async def _has_objected(self, mailbox: str) -> bool:
-        """Once more now that the question stands: who is forgotten from here on takes it away."""
+        """Check again now that the flight stands: forgetting a person from here on deletes the question."""
         is_suppressed = self.books.is_suppressed
         return is_suppressed is not None and await self.books.surely(lambda: is_suppressed(mailbox))
 
     async def _sent(self, asking: Asking) -> Tried:
-        """The call, unless it is not the moment any more: a stall must not end in a late burst.
+        """Make the call unless its slot has lapsed: a stall must not end in a late burst.
 
-        A new slot is not waited for long: others want this question, and its budget is reserved.
+        It does not wait long for a new slot: others want this question, and its budget is reserved.
         """
         while asking.is_wanted and asking.slot and asking.slot.has_lapsed:
             try:
@@ -365,7 +362,7 @@ class PaidGate(Gate):
         return tried
 
     async def _braked(self, answer: Answer, asking: Asking) -> Answer:
-        """An objection erases for good, so many at once are a fault until somebody has looked."""
+        """Stop the provider on too many objections: each erases for good, so a person has to look first."""
         note, mailbox = self.books.note_objection, self._mailbox_of(asking.query)
         if note is None or mailbox is None:
             return answer
@@ -378,7 +375,7 @@ class PaidGate(Gate):
         return stop
 
     def _settle(self, begun: Begun, tried: Tried, asking: Asking) -> None:
-        """The end of a call in the ledger."""
+        """Record the end of a call in the ledger."""
         if not asking.is_sent:
             self.books.usage.give_back(begun)
             return
@@ -386,7 +383,7 @@ class PaidGate(Gate):
         self._count(tried)
 
     async def _land(self, flight: Flight, tried: Tried, *, is_paid: bool) -> None:
-        """The end of a flight: with an answer to keep, or with none."""
+        """End the flight, with a reply to keep or with none."""
         if tried.reply is None:
             is_useless = tried.is_useless
             await self.books.cache.let_go(flight, is_paid=is_paid, is_useless=is_useless)
@@ -410,7 +407,7 @@ class PaidGate(Gate):
 
 
 def _is_still_paid(asking: Asking, tried: Tried) -> bool:
-    """What comes after a charged 202 is the same call to the vendor, until it answers."""
+    """True when the vendor treats what follows as the same call: after a charged 202, until it answers."""
     if isinstance(tried.answer, Preparing):
         return asking.is_paid or tried.is_charged is True
     return asking.is_paid and tried.is_charged is not True

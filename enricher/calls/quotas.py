@@ -5,18 +5,18 @@ One document for each account that has leads of a plan with a quota:
     _id       "quota/" and a hash of the account
     month     "2026-08", by the server's clock
     leads     hashes of what was counted in that month: a lead's id and its subject
-    expires_at  when it goes (TTL index): a month after its own, for an older version that takes it over for the
-              next one does not move it
+    expires_at  when it is deleted (TTL index): a month after its own, because an older version that reuses
+              the document for the next month does not move this date
 
-A lead is counted by its id and by whom it is about, so it counts once however often it is asked for,
-also when whoever asked died before the answer, and once more for each other person or company that
-is written into it. Nothing readable is stored: accounts and ids may be addresses.
+A lead is counted by its id and its subject, so it counts once however often it is asked for, even if the
+process died before the answer, and again for each other person or company that is written into it.
+Nothing readable is stored: accounts and ids may be addresses.
 
 Older versions counted the id alone. The next subject of such a lead takes over its place.
 
-Leads that name no account share one, so leaving the account out is no way around a quota. The
-number 7 is the same account whichever driver wrote it, as it is for MongoDB. A plan without a
-quota is unlimited, and so is a lead without a plan.
+Leads that name no account share one, so omitting the account does not evade a quota. The number 7 is the
+same account whichever driver wrote it, as it is for MongoDB. A plan without a quota is unlimited, and so
+is a lead without a plan.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _IS_TEXT = {"$eq": [{"$type": "$month"}, "string"]}
 @dataclass(frozen=True, slots=True)
 class _Asked:
     account: str
-    """The `_id` of its document."""
+    """The `_id` of the account's document."""
     lead: bytes
     older: bytes
-    """As older versions counted it."""
+    """The hash that older versions counted."""
     most: int
 
 
@@ -65,9 +65,9 @@ class Quotas:
     async def admit(
         self, account: object, plan: str | None, lead_id: LeadId, subject: Subject
     ) -> bool:
-        """Count this lead with this subject; False when the account's quota for this month is used up by others.
+        """Count this lead and subject; False when others have used up the account's quota for this month.
 
-        Concurrent calls share two round trips. Raises DatabaseTrouble; to ask again does no harm.
+        Concurrent calls share two round trips. Raises DatabaseTrouble; asking again is harmless.
         """
         most = self._quotas.get(plan_key(plan)) if plan is not None else None
         if most is None:
@@ -77,7 +77,10 @@ class Quotas:
         return await self._coalescer.submit(asked)
 
     async def give_ends(self) -> bool:
-        """A batch of those that an older version wrote; False when there was none. Raises DatabaseTrouble."""
+        """Add `expires_at` to a batch of documents by an older version; False if none was left.
+
+        Raises DatabaseTrouble.
+        """
         endless = {"_id": {"$gte": PREFIX, "$lt": f"{PREFIX}~"}, "expires_at": None}
         found = await self._collection.find(endless, {"_id": 1}).limit(_LARGEST_BATCH).to_list()
         if found:
@@ -106,10 +109,11 @@ class Quotas:
             codes = {entry["code"] for entry in error.details["writeErrors"]}
             if codes != {_DUPLICATE_KEY}:
                 raise
-            # Others made the account's document in this moment: what is not counted is not found.
+            # Another process has just created the account's document: `_read_back` misses what was not
+            # counted.
 
     async def _read_back(self, asked: Sequence[_Asked]) -> dict[_Asked, bool]:
-        """The verdicts that are certain. In the moment a month begins, some may not be."""
+        """Return the verdicts that are certain. At the moment a month begins, some may not be."""
         leads = list({each.lead for each in asked})
         fields = {
             "counted": {"$setIntersection": ["$leads", leads]},
@@ -128,11 +132,11 @@ class Quotas:
 
 
 def _pipeline(asked: Sequence[_Asked], most: int) -> list[Document]:
-    """Those not counted yet, as far as there is room."""
+    """Return the update that adds the leads not counted yet, as far as there is room."""
     leads = [each.lead for each in asked]
     soon = {"$add": ["$$NOW", 3_600_000]}
     months = [{"$dateToString": {"date": at, "format": _MONTH}} for at in ("$$NOW", soon)]
-    # A month that has begun stays, also when the next primary's clock is a little behind.
+    # A month that has begun stays, even if the next primary's clock is slightly behind.
     month = {"$cond": [{"$in": ["$month", months]}, "$month", months[0]]}
     counted = {"$cond": [{"$eq": ["$month", "$_month"]}, {"$ifNull": ["$leads", []]}, []]}
     room = {"$subtract": [most, {"$size": "$leads"}]}
@@ -160,7 +164,7 @@ _ENDS = {"$dateAdd": {"startDate": _BEGAN, "unit": "month", "amount": 2}}
 
 
 def _taking_over(asked: Sequence[_Asked]) -> list[Document]:
-    """The place of a lead that was counted by its id alone; of several subjects one takes it."""
+    """Replace leads that were counted by id alone; of several subjects, one takes over the place."""
     first = {each.older: each.lead for each in reversed(asked)}
     pairs = [{"older": older, "lead": lead} for older, lead in first.items()]
     is_heir = {"$and": [{"$in": ["$$this.older", "$_older"]}, {"$in": ["$$this.lead", "$_fresh"]}]}
@@ -187,7 +191,7 @@ def _account_key(account: object) -> str:
 
 
 def _plain(account: object) -> Any:
-    """Without differences that only say which driver wrote it."""
+    """Remove differences that only show which driver wrote the account."""
     if isinstance(account, bool) or not isinstance(account, int | float):
         return account
     return int(account) if float(account).is_integer() and abs(account) < 2**63 else float(account)

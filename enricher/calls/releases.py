@@ -1,10 +1,10 @@
-"""Notices that a hold is over, and calls back the leads that wait for it.
+"""Notices that a hold is over and calls back the leads that wait for it.
 
-A hold ends for the whole fleet when one daemon is restarted (`calling.Reopening`), or when its time
-is up. Nobody asks a provider that is held, so nobody would hear of it: each daemon looks every few
-seconds. Until it does it still puts leads off, for as long as the hold was to last; these it brings
-back as well. One that was put off then may still be in work for another vendor's sake, so they are
-brought back once more when its time is up.
+A hold ends for the whole fleet when one daemon is restarted (`wiring.Reopening`), or when its time is up.
+A held provider is not asked, so no daemon would hear of that: each looks every second. Until it does, it
+still postpones leads for as long as the hold was to last; these are brought back as well. A lead
+postponed then may still be in work for another vendor, so leads are brought back once more after the
+longest time that one may be in work.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _DEFAULT_PACE = 10.0
 
 @dataclass(slots=True)
 class Releases:
-    """`bring_back(provider, per_second, stop)` calls back the leads that are held by one provider."""
+    """`bring_back(provider, per_second, stop)` calls back the leads that one provider holds."""
 
     gates: Sequence[Gate]
     bring_back: Callable[[str, float, asyncio.Event], Awaitable[int]]
     lead_seconds: float
-    """The longest that a lead may be in work."""
+    """The longest time that a lead may be in work."""
     can_search: Callable[[], bool] = lambda: True
-    """False while the indexes are being built: who is held could be found only by reading every lead."""
+    """False while the indexes are being built: finding held leads would read every lead."""
     look_seconds: float = 1.0
     outage: Outage = field(default_factory=lambda: Outage("holds"))
     _held: set[str] = field(default_factory=set)
@@ -43,12 +43,12 @@ class Releases:
     """Provider -> when to bring its leads back, by the monotonic clock."""
 
     def call_back(self, providers: Iterable[str]) -> None:
-        """The leads that these held, as soon as it runs."""
+        """Schedule the return of the leads that these providers held, for as soon as the loop runs."""
         now = time.monotonic()
         self._due |= {name: [now, now + self.lead_seconds] for name in providers}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop."""
+        """Run until told to stop."""
         seconds = self.look_seconds
         while not stop.is_set():
             await pause(stop, seconds)
@@ -65,7 +65,7 @@ class Releases:
                 self._due[gate.name] = [now, now + self.lead_seconds]
 
     async def _serve(self, now: float, stop: asyncio.Event) -> float:
-        """Returns the seconds to wait before the next look."""
+        """Bring back what is due. Returns the seconds to wait before the next look."""
         due = [gate for gate in self.gates if self._is_due(gate.name, now) and self.can_search()]
         if not due:
             self.outage.forget()
@@ -86,7 +86,7 @@ class Releases:
 
 
 def pace(provider: Provider) -> float:
-    """Calls a second that the provider's limits allow."""
+    """Return the calls per second that the provider's limits allow."""
     windows = provider.windows
     return min((window.calls / window.seconds for window in windows), default=_DEFAULT_PACE)
 
@@ -98,14 +98,14 @@ def pace(provider: Provider) -> float:
 
 @dataclass(slots=True)
 class Plans:
-    """The loop. The first time, too, is only after a while: daemons that keep restarting ask nobody."""
+    """The loop. Even the first request waits a while, so daemons that keep restarting ask no vendor."""
 
     providers: Sequence[Provider]
     every_seconds: float = 600.0
     random: Random = field(default_factory=Random)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop; a vendor who is slow just then is not waited for."""
+        """Run until told to stop, without waiting for a vendor that is slow at that moment."""
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(self._keep_asking(stop), name="plans-asking")
             await stop.wait()
@@ -121,7 +121,7 @@ class Plans:
 async def _ask(provider: Provider) -> None:
     try:
         left = await provider.quota_left()
-    except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
+    except Exception as error:  # noqa: BLE001 - a provider may be third-party code
         logger.bind(provider=provider.name).opt(exception=error).error("provider.broken")
         return
     if left is not None:

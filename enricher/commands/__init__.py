@@ -1,1 +1,1 @@
-"""The bodies of those commands that ask for enrichment, or take it back; `cli.py` names them."""
+"""The bodies of the commands that request enrichment, undo it or report on it; `cli.py` names them."""

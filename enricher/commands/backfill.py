@@ -1,10 +1,9 @@
-"""`enricher backfill`: old leads are enriched because somebody asked, said what it costs, and agreed.
+"""`enricher backfill`: old leads are enriched after an operator has seen the cost and agreed.
 
-First the plan, which changes nothing: how many leads, which questions, which of them are answered
-already. Then the leads are asked for, a thousand at a time at most, behind everything else that is
-work; daemons do the rest. While a provider that they need is held, no more are asked for: they would
-only stand there and wait, and all come back at once. Ended at any moment, the same command goes on
-where it stopped.
+First comes the plan, which changes nothing: how many leads, which questions, and which of them are answered
+already. Then the leads are requested, at most a thousand at a time, behind all other work; daemons do the
+rest. While a provider that they need is held, no more are requested: they would only wait, and all come back
+at once. After an interruption at any moment, the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ _KEY_BYTES = 32
 
 @dataclass(slots=True)
 class ProviderEstimate:
-    """One provider's part."""
+    """The questions for one provider."""
 
     credits_each: float = 1.0
     questions: set[bytes] = field(default_factory=set)
@@ -67,22 +66,22 @@ class ProviderEstimate:
 
     @property
     def credits(self) -> float:
-        """In the vendor's own unit, if every call is charged."""
+        """The cost in the vendor's own unit, if every call is charged."""
         return self.calls * self.credits_each
 
 
 @dataclass(slots=True)
 class Estimate:
-    """What was counted."""
+    """The result of the count."""
 
     leads: int = 0
     without_call: Counter[Reason] = field(default_factory=Counter)
-    """Why no paid call is worth making or allowed -> leads."""
+    """Why no paid call is worth making or allowed -> number of leads."""
     providers: dict[str, ProviderEstimate] = field(default_factory=dict)
 
 
 class Estimator:
-    """Counts page by page."""
+    """Counts questions page by page."""
 
     def __init__(
         self,
@@ -100,10 +99,10 @@ class Estimator:
         self._hash_key = hash_key
         self._keyring: Keyring | None = None
         self._keys = Keyring(secrets.token_bytes(_KEY_BYTES))
-        """Where no daemon has needed a secret yet, nothing is stored under it either."""
+        """A throw-away secret until a daemon has made one: nothing is stored under a secret before that."""
 
     async def count(self, run: Run | None, meter: Meter) -> Estimate:
-        """Everything from the run's position on."""
+        """Count everything from the run's position on."""
         self._keyring = await keyring_if_made(self._database, self._hash_key)
         self._keys = self._keyring or self._keys
         found = Estimate(
@@ -148,31 +147,31 @@ class Estimator:
         return await self._suppressed.has(key_of(self._keyring, identity.email_key))
 
 
-# What a backfill needs of vendors, and whether it may be had now.
+# What a backfill needs from vendors, and whether it is available now.
 
 _USED_UP = "the budget is used up"
 
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """How it stands now."""
+    """What is available now."""
 
     held: Mapping[str, str] = field(default_factory=dict)
     """Provider that may not be asked -> why."""
     calls: int | None = None
-    """What is left of the smallest budget; `None` without one."""
+    """Calls left in the smallest budget; `None` without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The providers that are yet to be asked, with the budgets of their vendors."""
+    """The providers that are still to be asked, with the budgets of their vendors."""
 
     database: AsyncDatabase[Document]
     providers: Sequence[Provider]
     usage: Usage
 
     async def headroom(self) -> Headroom:
-        """Raises DatabaseTrouble. Changes nothing."""
+        """Return what is available. Raises DatabaseTrouble. Changes nothing."""
         if not self.providers:
             return Headroom()
         hello = await self.database.client.admin.command("hello")
@@ -195,12 +194,12 @@ _STANDSTILL_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done, as the operator was told."""
+    """What is to be done, as shown to the operator."""
 
     query: Document
     estimate: Estimate
     run: Run | None
-    """The run that this one goes on with."""
+    """The interrupted run that this one continues."""
 
     @property
     def is_empty(self) -> bool:
@@ -208,7 +207,7 @@ class Plan:
 
     @property
     def needed(self) -> set[str]:
-        """Providers that are yet to be asked something."""
+        """Providers that are still to be asked something."""
         return {name for name, calls in self.estimate.providers.items() if calls.calls > 0}
 
 
@@ -265,9 +264,9 @@ def _table(found: Estimate) -> Table:
 
 
 async def fill(settings: Settings, made: Plan) -> ExitCode:
-    """Ask for the leads of the plan, and wait until daemons are done with them.
+    """Request the leads of the plan, and wait until daemons are done with them.
 
-    UNEXPECTED when a signal ended it before.
+    Returns UNEXPECTED when a signal ended it early.
     """
     task = asyncio.ensure_future(_fill(settings, made))
     with signals.heeding(lambda _: task.cancel()):
@@ -298,7 +297,7 @@ async def _fill(settings: Settings, made: Plan) -> None:
 
 
 async def _all() -> Headroom:
-    """Nothing more is asked for."""
+    """Return no limits, for when nothing more is requested."""
     return Headroom()
 
 
@@ -310,11 +309,11 @@ class _Filling:
     run: Run
     needs: Needs
     providers: Sequence[str]
-    """Names of all that have a key."""
+    """Names of all providers that have a key."""
     refused: int = 0
     _now: GoingOn = field(default_factory=GoingOn)
     _held: tuple[str, ...] = ()
-    """As it was told last."""
+    """The held providers, as last reported."""
     _moved_at: float = field(default_factory=time.monotonic)
     _has_asked_for_daemons: bool = False
 
@@ -331,11 +330,11 @@ class _Filling:
             if is_more and size:
                 is_more = await self._ask_for_a_page(size)
             elif is_more or self._now.unended:
-                # Where many leads are retried it takes a while, and this is to stay a small part.
+                # Looking takes a while where many leads are retried; it must stay a small part of the time.
                 await asyncio.sleep(max(_LOOK_EVERY_SECONDS, 5 * (time.monotonic() - began)))
 
     def _size(self, headroom: Headroom) -> int:
-        """For how many leads to ask now."""
+        """Return how many leads to request now."""
         held = dict.fromkeys(sorted(self._now.held_by), "") | dict(headroom.held)
         self._tell(held)
         if held or max(self._now.in_work, self._now.unended) > MOST_PENDING - _PAGE:
@@ -372,8 +371,8 @@ class _Filling:
             self.console.print("No lead was taken for a while: is `enricher run` running?")
 
     async def _ask_for_a_page(self, size: int) -> bool:
-        """The position is saved after its leads are written: a page that is written twice changes
-        nothing, one that is never written would be lost."""
+        """Request a page and save the position after its leads are written: a page that is written twice changes
+        nothing, but one that is never written would be lost."""
         page = await patiently("reading leads", partial(self.backfills.page, self.run, size))
         if not page:
             return False
@@ -392,7 +391,7 @@ class _Filling:
         await self.backfills.save(self.run)
 
     async def conclude(self) -> None:
-        """Say what became of them; the same query begins anew next time."""
+        """Report what became of the leads; the same query starts anew next time."""
         with explained("finishing"):
             await self.backfills.finish(self.run)
             standing = await self.backfills.standing(self.run)

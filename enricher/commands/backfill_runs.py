@@ -1,15 +1,14 @@
-"""Backfills: old leads asked for page by page, a bounded number at a time, resumable at any moment.
+"""Backfills: old leads are requested page by page, a bounded number at a time, resumable at any moment.
 
-The pages go through the collection in the order of `_id`, so the position is the last `_id` that
-was asked for. It is saved after its page was written; a page that was written and not saved is
-read again, and the id of the run, which stands on every lead that it asked for, keeps each lead
-from being asked for twice. That id, and nothing of the query but its hash, stands in the
-checkpoint:
+The pages go through the collection in the order of `_id`, so the position is the last `_id` that was
+requested. It is saved after its page was written. A page that was written but not saved is read again;
+the id of the run, stored on every lead that it requested, keeps a lead from being requested twice. The
+checkpoint holds that id, and of the query only its hash:
 
     {_id: "backfill:<leads>:<hash>", run: str, began_at: date, after: {of: _id}, asked: n, finished_at: date}
 
-Which leads: those without a status, which is what history is. Who wants others names
-`enrichment_status` in the query; even then what is in work already is left to go on.
+A backfill selects leads without a status, which is what history is. For others, name `enrichment_status` in
+the query; even then leads that are in work are left alone.
 """
 
 from __future__ import annotations
@@ -43,38 +42,38 @@ _BY_ID = [("_id", 1)]
 
 
 def names_status(query: object) -> bool:
-    """PURE True when the query says itself which states it wants."""
+    """PURE Return True when the query itself says which states it wants."""
     if isinstance(query, Mapping):
         return any(name == _STATUS or names_status(value) for name, value in query.items())
     return isinstance(query, list) and any(names_status(part) for part in query)
 
 
 def eligible(query: Document) -> Document:
-    """PURE The query, and what a backfill adds to it: old leads that nobody is working on."""
+    """PURE Return the query, restricted by a backfill to old leads that nobody is working on."""
     state: Document = {_STATUS: {"$nin": list(_IN_WORK)} if names_status(query) else None}
     return {"$and": [query, state]}
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One backfill from its beginning to its end, over any number of processes."""
+    """One backfill from beginning to end, over any number of processes."""
 
     id: str
     after: Document | None = None
-    """`{"of": _id}` of the last lead that was asked for; an `_id` by itself may be null."""
+    """`{"of": _id}` of the last lead that was requested; the `_id` itself may be null."""
     asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class GoingOn:
-    """Backfilled leads that have not come to an end."""
+    """Backfilled leads that are not settled yet."""
 
     in_work: int = 0
-    """Pending or in work, of any run."""
+    """Leads of any run, pending or in work."""
     unended: int = 0
-    """Of this run: those that are tried again later as well."""
+    """Leads of this run, including those that will be retried."""
     held_by: frozenset[str] = frozenset()
-    """Providers that leads of this run wait for because nobody may ask them now."""
+    """Providers that leads of this run wait for because they may not be asked now."""
 
 
 class Backfills:
@@ -89,12 +88,12 @@ class Backfills:
     # -- the run ---------------------------------------------------------------------------
 
     async def unfinished(self) -> Run | None:
-        """The run of this query that was interrupted, if there is one. Changes nothing."""
+        """Return the interrupted run of this query, if there is one. Changes nothing."""
         found = await self._runs.find_one({"_id": self._key, "finished_at": None})
         return _run(found) if found else None
 
     async def begin(self) -> Run:
-        """The run that was interrupted, or a new one."""
+        """Return the interrupted run, or start a new one."""
         is_over = {"$or": [{"$not": ["$run"]}, {"$gt": ["$finished_at", None]}]}
         fresh = {
             "run": {"$literal": uuid.uuid4().hex},
@@ -113,19 +112,19 @@ class Backfills:
         return _run(document or {})
 
     async def save(self, run: Run) -> None:
-        """Everything up to `run.after` has been asked for."""
+        """Save the position: everything up to `run.after` has been requested."""
         position = {"after": run.after, "asked": run.asked}
         await self._runs.update_one({"_id": self._key, "run": run.id}, {"$set": position})
 
     async def finish(self, run: Run) -> None:
-        """The same query begins anew next time."""
+        """End the run; the same query starts anew next time."""
         ours = {"_id": self._key, "run": run.id}
         await self._runs.update_one(ours, [{"$set": {"finished_at": "$$NOW", "after": None}}])
 
     # -- what it would cost -----------------------------------------------------------------
 
     async def answered(self, questions: Collection[str]) -> set[str]:
-        """Those of these questions whose answers are stored: nobody will be asked."""
+        """Return those of the questions whose answers are stored, so that no vendor will be asked."""
         stored = {"_id": {"$in": list(questions)}, "$expr": answers.ANSWERED}
         found = await self._leads.database[answers.COLLECTION].find(stored, {"_id": 1}).to_list()
         return {answer["_id"] for answer in found}
@@ -133,9 +132,9 @@ class Backfills:
     # -- its leads -------------------------------------------------------------------------
 
     async def page(self, run: Run | None, size: int) -> list[Document]:
-        """`{_id, inputs}` of the next leads; empty at the end.
+        """Return `{_id, inputs}` of the next leads; empty at the end.
 
-        Read by the index on `_id` from the position on. `min` and not `$gt`, which would end with
+        Reads by the index on `_id` from the position on. Uses `min` and not `$gt`, which would end with
         the last `_id` of the same type.
         """
         after = run.after if run else None
@@ -151,7 +150,7 @@ class Backfills:
         return found[:size]
 
     async def going_on(self, run: Run, providers: Collection[str] = ()) -> GoingOn:
-        """Counted up to a few thousand of each state; `providers` are those whose holds are told."""
+        """Count, up to a few thousand leads of each state. `providers` are those whose holds are reported."""
         lanes: list[list[Document]] = [
             [{"$match": {**state, "enrichment.backfill": True}}, {"$limit": _COUNT_AT_MOST}]
             for state in _STATES
@@ -182,7 +181,7 @@ class Backfills:
         )
 
     async def standing(self, run: Run) -> dict[str, int]:
-        """Status -> leads of the run that have it."""
+        """Return status -> number of leads of the run."""
         stages: list[Document] = [
             {"$match": {"enrichment.backfilled_by": run.id}},
             {"$group": {"_id": f"${_STATUS}", "leads": {"$sum": 1}}},
@@ -195,8 +194,8 @@ class Backfills:
 async def forget_positions(
     database: AsyncDatabase[Document], is_named: Callable[[list[str]], bool]
 ) -> None:
-    """Begin anew where a run stands at an id whose texts are such. Leads that it has asked for are
-    left out all the same."""
+    """Restart runs whose position is an id with such texts. They still leave out the leads that they have
+    requested already."""
     runs = database[checkpoints.COLLECTION]
     standing = {"_id": {"$regex": "^backfill:"}, "after.of": {"$exists": True}}
     async for run in runs.find(standing, {"after": 1}):
@@ -210,7 +209,7 @@ def _is(status: Status) -> Document:
 
 _COUNT_AT_MOST = 5000
 _LONGEST_WAIT_MS = 40 * 86_400_000
-"""Until next month's budget, and some days to spare: nobody waits for what is said to be due later."""
+"""Covers a wait for next month's budget, and some days to spare; leads due later are not waited for."""
 _COMES: Document = {
     "enrichment.due_at": {"$gt": book.EPOCH},
     "$expr": {"$lt": ["$enrichment.due_at", {"$add": ["$$NOW", _LONGEST_WAIT_MS]}]},

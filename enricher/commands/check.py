@@ -1,12 +1,12 @@
-"""`enricher check`: would `enricher run` work here? One line for each thing that it needs.
+"""`enricher check`: would `enricher run` work here? Prints one line for each thing that it needs.
 
-Nothing is left behind, and nothing is charged: privileges are asked for and not tried out, the
-stream is opened at its end and closed, and a vendor is asked only what is free. A line never shows
-a key, a URI or anything about a lead.
+Nothing is left behind, and nothing is charged: privileges are looked up and not tried out, the stream is
+opened at its end and closed, and vendors get only free requests. A line never shows a key, a URI or
+anything about a lead.
 
-    ok        it is as it should be, or `enricher run` makes it so by itself
+    ok        as it should be, or `enricher run` will set it up by itself
     FAILED    leads would not be enriched, or only by polling
-    skipped   not needed here (no key), or it could not be looked at (no connection)
+    skipped   not needed here (no key), or it could not be examined (no connection)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SUBJECT_WIDTH = 16
 
 
 class Result(StrEnum):
-    """What became of one check; the text is what is printed."""
+    """The result of one check; the text is what is printed."""
 
     OK = "ok"
     FAILED = "FAILED"
@@ -57,7 +57,7 @@ _AFTER_CONNECTING = ("replica set", "privileges", "hash key", "indexes", "leads"
 
 @dataclass(slots=True)
 class Lines:
-    """Prints the lines, aligned, and remembers which of them failed."""
+    """Prints the lines, aligned, and records which of them failed."""
 
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     failed: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Lines:
 
 
 async def report(settings: Settings) -> None:
-    """Print every line. Raises DatabaseError without a usable replica set, else CheckFailed."""
+    """Print every line. Raises DatabaseError without a usable replica set, CheckFailed if a check failed."""
     lines = Lines()
     lines.say("settings", _settings(settings))
     if settings.mongo.uri is None:
@@ -113,7 +113,7 @@ def _embedded(lines: Lines) -> DatabaseError | None:
 
 
 async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError | None:
-    """Each line that can be said; the error that keeps a daemon from beginning or from streaming."""
+    """Print each line that can be determined; return the error that keeps a daemon from starting or streaming."""
     database, leads = settings.mongo.database, settings.mongo.collection
     async with server.connect(uri, _CONNECTIONS) as client:
         try:
@@ -138,7 +138,7 @@ def _skip(lines: Lines, why: str) -> None:
 
 
 async def _tried(check: Awaitable[Finding]) -> Finding:
-    """Only type and code of what the driver says: its text may quote a document."""
+    """Await a check; report only the type and code of a driver's error: its text may quote a document."""
     try:
         return await check
     except (*DatabaseTrouble, TimeoutError) as error:
@@ -157,7 +157,7 @@ def _replica_set(found: server.Server) -> Finding:
 
 
 async def _privileges(client: AsyncMongoClient[Document], database: str, leads: str) -> Finding:
-    """An index that is there already needs no privilege to make it."""
+    """Check the privileges. An index that exists already needs no privilege to create it."""
     required, desired = privileges.required(leads), privileges.desired(leads)
     wanted = {
         collection: [*required.get(collection, ()), *desired.get(collection, ())]
@@ -173,7 +173,7 @@ async def _privileges(client: AsyncMongoClient[Document], database: str, leads: 
 
 
 async def _hash_key(settings: Settings, client: AsyncMongoClient[Document]) -> Finding:
-    """Whether this start could read what is stored under keyed hashes."""
+    """Check whether this start could read what is stored under keyed hashes."""
     key = settings.privacy.hash_key
     try:
         ring = await keyring_if_made(client[settings.mongo.database], key)
@@ -205,7 +205,7 @@ _UNMOVED = {
 
 
 async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) -> Finding:
-    """A status is its writer's business, so none of the rest is a failure."""
+    """Fail for fatal leads only. Leads that nothing moves are reported: statuses are their writers' business."""
     if deadly := await apart.count_fatal(client[database][leads]):
         return (
             Result.FAILED,
@@ -223,7 +223,7 @@ async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) 
 
 
 async def _stream(settings: Settings, client: AsyncMongoClient[Document]) -> Finding:
-    """Opened at its end, so that nothing is read and no position is moved."""
+    """Open the stream at its end, so that nothing is read and no position is moved."""
     if not settings.work.stream:
         return Result.SKIPPED, "ENRICHER_STREAM is off: leads are found by polling"
     changes = Changes(client[settings.mongo.database][settings.mongo.collection])

@@ -33,12 +33,12 @@ Result = TypeVar("Result")
 
 _CONNECTIONS = 4
 _TRIES = 12
-"""In a row, some 40 s of pauses besides what each takes: longer than a fail-over."""
+"""Tries in a row: some 40 s of pauses, besides what each try takes. That is longer than a fail-over."""
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
-    """The database that holds the leads.
+    """Open the database that holds the leads.
 
     Raises SettingsError without a MONGODB_URI, DatabaseError when MongoDB cannot be used.
     """
@@ -52,13 +52,13 @@ async def opened(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
 
 
 def rank(settings: Settings) -> expressions.Expression:
-    """How urgent a lead is, as daemons with the same settings have it."""
+    """Return how urgent a lead is, as daemons with the same settings compute it."""
     return book.priority(settings.priority.field, list(settings.priority.order))
 
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """Trouble becomes one line and an exit code; only type and code of what the driver says."""
+    """Turn database trouble into one line and an exit code, with only type and code of the driver's error."""
     try:
         yield
     except DatabaseTrouble as error:
@@ -67,7 +67,7 @@ def explained(doing: str) -> Iterator[None]:
 
 @contextmanager
 def filtering() -> Iterator[None]:
-    """Only reads by the operator's own filter: what MongoDB refuses there is the filter."""
+    """Wrap reads by the operator's own filter only: a refusal there means that the filter is wrong."""
     try:
         yield
     except OperationFailure as error:
@@ -79,9 +79,9 @@ def filtering() -> Iterator[None]:
 
 
 async def patiently(doing: str, attempt: Callable[[], Awaitable[Result]]) -> Result:
-    """The result, also when a fail-over or a cut comes in between; DatabaseError after a while.
+    """Return the result, across a fail-over or a lost connection; DatabaseError after a while.
 
-    What is tried again must be safe to repeat.
+    `attempt` must be safe to repeat.
     """
     random = Random()
     for failures in range(1, _TRIES):
@@ -109,12 +109,12 @@ _NOT_JSON = (BSONError, ValueError, TypeError, KeyError, OverflowError, Recursio
 _OPTIONS = json_util.JSONOptions(tz_aware=True)
 
 BANNED = frozenset({"$where", "$function", "$accumulator", "$near", "$nearSphere", "$text"})
-"""Code, and what orders its results by itself: the leads are read in the order of their ids, and
-each is compared with the filter once more when it is written."""
+"""Code, and operators that order their own results: the leads are read in the order of their ids, and each
+is compared with the filter once more when it is written."""
 
 
 def query(text: str) -> Document:
-    """`--query`: a MongoDB filter in extended JSON."""
+    """Parse `--query`: a MongoDB filter in extended JSON."""
     try:
         parsed = json_util.loads(text, json_options=_OPTIONS)
         if isinstance(parsed, dict):
@@ -129,10 +129,10 @@ def query(text: str) -> Document:
 
 
 def ids(text: str) -> list[tuple[str, LeadId]]:
-    """`--id`: what it can mean, in the order in which it is tried: (kind, `_id`).
+    """Return what `--id` can mean, in the order in which it is tried: (kind, `_id`).
 
-    A text of 24 hexadecimal digits is an ObjectId; else what is extended JSON (`5`, `"5"`,
-    `{"$uuid": "..."}`) is that; and any text can be the id itself.
+    24 hexadecimal digits can be an ObjectId, extended JSON (`5`, `"5"`, `{"$uuid": "..."}`) its value, and
+    any text the id itself.
     """
     meanings: list[tuple[str, LeadId]] = []
     if ObjectId.is_valid(text):
@@ -145,7 +145,7 @@ def ids(text: str) -> list[tuple[str, LeadId]]:
 
 
 def spellings(email: str) -> list[str]:
-    """Of an address: those that are found without reading every lead."""
+    """Return the spellings of an address that are found without reading every lead."""
     identity = identify(Inputs(email=email))
     normal = (identity.email, identity.email_key)
     found = [email, email.strip(), email.strip().lower(), *(one for one in normal if one)]
@@ -153,7 +153,7 @@ def spellings(email: str) -> list[str]:
 
 
 def _names(value: Any) -> Iterator[str]:
-    """Every key, at any depth."""
+    """Yield every key, at any depth."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield name
@@ -173,7 +173,7 @@ _LINE_EVERY_SECONDS = 10.0
 
 
 class Meter:
-    """Use in `with`; `total` is `None` where nobody knows it."""
+    """A progress display, used in `with`; `total` is `None` if unknown."""
 
     def __init__(self, console: Console, what: str, total: int | None, done: int = 0) -> None:
         self._console = console
@@ -203,14 +203,14 @@ class Meter:
             self._say()
 
     def at(self, done: int) -> None:
-        """So many are done by now."""
+        """Show that `done` are done by now."""
         self._done = done
         self._bar.update(self._task, completed=done)
         if time.monotonic() - self._said_at >= _LINE_EVERY_SECONDS:
             self._say()
 
     def _say(self) -> None:
-        """For logs and pipes. On a terminal the bar says it."""
+        """Print a line for logs and pipes. On a terminal the bar shows it."""
         self._said, self._said_at = self._done, time.monotonic()
         if not self._console.is_terminal:
             of = "" if self._total is None else f" of {self._total:,}"

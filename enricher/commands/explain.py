@@ -1,4 +1,4 @@
-"""`enricher explain`: finds leads by id or address and tells every decision on each. Reads only."""
+"""`enricher explain`: finds leads by id or address and explains every decision on each. Only reads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from enricher.settings.load import Settings
 
 
 async def explain(settings: Settings, text: str, *, as_json: bool) -> ExitCode:
-    """UNEXPECTED when neither an id nor an address was named that a lead has."""
+    """Explain the leads. Returns UNEXPECTED when no lead has that id or address."""
     found = await explanations(settings, text)
     if not found:
         Console(stderr=as_json, highlight=False, soft_wrap=True).print(_nothing(text))
@@ -44,7 +44,7 @@ async def explain(settings: Settings, text: str, *, as_json: bool) -> ExitCode:
 
 
 async def explanations(settings: Settings, *texts: str) -> list[Explanation]:
-    """Of each lead that has one of these as its `_id` or its address, in their order."""
+    """Explain each lead that has one of these as its `_id` or its address, in their order."""
     async with opened(settings) as database, wiring.vendors(settings) as registered:
         with explained("reading the leads"):
             ring = await keyring_if_made(database, settings.privacy.hash_key)
@@ -60,7 +60,7 @@ def _nothing(text: str) -> str:
 
 
 def tell(explanations: Sequence[Explanation], *, in_json: bool = False) -> None:
-    """On stdout, for people or for programs."""
+    """Print to stdout, for people or for programs."""
     console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if in_json:
         console.out(as_json(explanations), highlight=False)
@@ -70,20 +70,20 @@ def tell(explanations: Sequence[Explanation], *, in_json: bool = False) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Of one collection, by the settings that its daemons have."""
+    """Explains leads of one collection, with the settings that its daemons have."""
 
     settings: Settings
     database: AsyncDatabase[Document]
     registered: Registered
     keyring: Keyring | None
-    """`None` when no daemon has needed one yet: then nothing is kept and nobody has objected."""
+    """`None` when no daemon has needed one yet: then no answer is kept and nobody has objected."""
 
     async def of(self, text: str) -> AsyncIterator[Explanation]:
-        """Of each lead that has this `_id` or this address."""
+        """Yield an explanation of each lead that has this `_id` or this address."""
         leads = StandingReader(self.database, self.settings.mongo.collection)
         for lead in await self._ids(text):
             standing = await leads.standing(lead)
-            if standing is not None:  # else somebody deleted it just now
+            if standing is not None:  # else the lead was deleted just now
                 at = await written_off_at(self.database[self.settings.mongo.collection], lead)
                 yield await self._explanation(leads, replace(standing, written_off_at=at))
 
@@ -118,7 +118,7 @@ class Explainer:
         return is_of_data(standing.data, standing.book.get(SUBJECT), identity, about)
 
     def _as_daemons_heed_it(self, standing: Standing) -> Standing:
-        """A wish for newer answers that none of our commands put there is none."""
+        """Drop a wish for newer answers that none of our commands wrote, as daemons do."""
         since, mark = (standing.book.get(name) for name in ("refresh_since", "refresh_mark"))
         heeded = wished(self.keyring, standing.id, since, mark)
         return replace(standing, book={**standing.book, "refresh_since": heeded})
@@ -129,7 +129,7 @@ class Explainer:
         return await Suppressed(self.database).has(key_of(self.keyring, identity.email_key))
 
     async def _sources(self, leads: StandingReader, identity: Identity) -> list[Source]:
-        """As the waterfall has them: those that cost nothing are the last to win."""
+        """Return the sources in the order in which values win: those that cost nothing come last."""
         providers = sorted(self.registered.providers, key=lambda each: each.is_free)
         keys = {each.name: self._key(each, identity) for each in providers}
         stored = await leads.kept([key for key in keys.values() if key])

@@ -1,4 +1,4 @@
-"""`enricher forget`: a person is erased from the leads and the stored answers, and stays away."""
+"""`enricher forget`: erases a person from the leads and the stored answers, and keeps them out."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from enricher.wiring import words_of
 
 # Which collections of a database hold leads: those that daemons work on, or once worked on.
 #
-# Nobody configures that list. The side collections know it: each leads collection has a checkpoint from
-# its first start on, and a record of its history; daemons tell of themselves while they live.
+# Nobody configures that list. The side collections know it: each leads collection has a checkpoint from its
+# first start on, and a record of its history; live daemons report theirs.
 
 _HISTORY = history.collection_name("")
 _ERASING = ("find", "update")
 
 
 async def leads_collections(database: AsyncDatabase[Document], configured: str) -> list[str]:
-    """Names of all that exist, the configured one first."""
+    """Return the names of all that exist, the configured one first."""
     there = await _if_allowed(database.list_collection_names)
     known = await _if_allowed(lambda: database[checkpoints.COLLECTION].distinct("_id"))
     told = await _if_allowed(lambda: database[daemons.COLLECTION].distinct("leads"))
@@ -62,12 +62,12 @@ async def _if_allowed(read: Callable[[], Awaitable[Sequence[Any]]]) -> Sequence[
 
 
 async def lacking(database: AsyncDatabase[Document], collection: str) -> list[str]:
-    """What this user may not do there, of what it takes to erase: `update on crm.customers`."""
+    """Return the privileges for erasing that this user lacks there, such as `update on crm.customers`."""
     wanted = {collection: _ERASING}
     return await privileges.missing(database.client, database.name, wanted)
 
 
-# Ids that hold the address of somebody who is forgotten: what we wrote them into is cleaned.
+# Ids that contain the address of a person who is forgotten: our copies of them are removed.
 
 _HAS_AT = re.compile(r"@|%40|\uff20", re.IGNORECASE)
 _PARTS = re.compile(r"[\s:;,/|#]+")
@@ -76,9 +76,9 @@ _PARTS = re.compile(r"[\s:;,/|#]+")
 async def forget_ids(
     database: AsyncDatabase[Document], collections: Sequence[str], person: Identity
 ) -> int | None:
-    """How many were struck from the records of history; `None` when the user may not remove them.
+    """Strike such ids from the records of history; return how many, or `None` if the user may not remove them.
 
-    A backfill that stands at such an id begins anew, and asks for no lead twice.
+    A backfill whose position is such an id starts over, and requests no lead twice.
     """
     await forget_positions(database, lambda texts: _names(texts, person))
     try:
@@ -97,7 +97,7 @@ async def _strike(history: History, person: Identity) -> int:
 
 
 def _names(texts: Iterable[str], person: Identity) -> bool:
-    """PURE True when one of them is the person's address in any spelling, or has it among others."""
+    """PURE Return True when a text is the person's address in any spelling, or contains it among others."""
     return any(
         identify(Inputs(email=part)).email_key == person.email_key
         for text in texts
@@ -111,8 +111,8 @@ WHY = "enricher forget"
 
 
 async def forget(settings: Settings, address: str) -> None:
-    """Erase and suppress. Raises SettingsError for what is no address, DatabaseRefused when the
-    user may not erase in every collection of leads, or a lead is written no more."""
+    """Erase and suppress. Raises SettingsError for text that is not an address; DatabaseRefused when the user may
+    not erase in every leads collection, or when a lead is fatal (written no more)."""
     person = named(address)
     console = Console(highlight=False, soft_wrap=True)
     async with opened(settings) as database:
@@ -135,7 +135,7 @@ async def forget(settings: Settings, address: str) -> None:
 
 
 def named(address: str) -> Identity:
-    """The one person with that address. Raises SettingsError for anything else."""
+    """Return the one person with that address. Raises SettingsError for anything else."""
     person = identify(Inputs(email=address))
     if person.email_key is None:
         raise SettingsError(["EMAIL: not an e-mail address"])
@@ -147,7 +147,7 @@ def named(address: str) -> Identity:
 async def _collections(
     settings: Settings, database: AsyncDatabase[Document]
 ) -> tuple[list[str], list[str]]:
-    """The collections to look at, and what is not granted on the others."""
+    """Return the collections to look at, and the privileges missing on the others."""
     own, *others = await leads_collections(database, settings.mongo.collection)
     lacks = {name: await lacking(database, name) for name in others}
     denied = [privilege for name in others for privilege in lacks[name]]
@@ -168,7 +168,7 @@ async def _forgetting(
 
 
 def _providers(settings: Settings) -> tuple[Provider, ...]:
-    """All that there are: answers outlive the key they were bought with. Nobody is asked here."""
+    """Build all providers: answers outlive the key they were bought with. None of them is asked here."""
     unused = SecretStr("unused")
     accesses = {name: Access(unused, vendor.base_url) for name, vendor in settings.vendors.items()}
     return registry.build(NOBODY, accesses, {}).providers
@@ -205,7 +205,7 @@ _DIGITS_SHOWN = 12
 
 
 async def undo(settings: Settings, address: str) -> None:
-    """Daemons may ask about the person again. Raises SettingsError for what is no address."""
+    """Let daemons ask about the person again. Raises SettingsError for text that is not an address."""
     person = named(address)
     async with opened(settings) as database:
         with explained("removing the entry"):
@@ -223,7 +223,7 @@ def _undone(address: str) -> str:
 
 
 async def list_entries(settings: Settings) -> None:
-    """One line for each, oldest first. No address can be shown: none is stored."""
+    """Print one line for each entry, oldest first. No address can be shown: none is stored."""
     console, entries = _console(), 0
     async with opened(settings) as database:
         with explained("reading the entries"):

@@ -1,4 +1,4 @@
-"""`enricher reenrich`: leads that an operator names become `pending`; daemons do the rest."""
+"""`enricher reenrich`: sets the leads that an operator names to `pending`; daemons do the rest."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Chosen:
 
 
 async def reenrich(settings: Settings, chosen: Chosen, *, refresh: bool) -> ExitCode:
-    """UNEXPECTED when an id or an address was named that no lead has."""
+    """Request the leads. Returns UNEXPECTED when no lead has the given id or address."""
     console = Console(highlight=False, soft_wrap=True)
-    match = _match(chosen)  # wrong arguments are told before anything is connected
+    match = _match(chosen)  # report wrong arguments before connecting
     async with opened(settings) as database:
         with explained(_DOING):
             ring = await keyring(database, settings.privacy.hash_key) if refresh else None

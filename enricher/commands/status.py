@@ -1,4 +1,4 @@
-"""`enricher status`: the whole fleet, once or until Ctrl-C. Speaks to the database alone, and only reads."""
+"""`enricher status`: the whole fleet, once or until Ctrl-C. Uses only the database, and only reads it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from enricher.status.view import shown
 _REFRESH_SECONDS = 2.0
 _WIDE = 160
 _FEW, _MANY = 10, 50
-"""Claims that ended: as many as leave the rest on a terminal, or all."""
+"""Ended claims to list: as many as leave room on a terminal, or all."""
 
 
 @asynccontextmanager
@@ -38,13 +38,13 @@ async def _overview(settings: Settings) -> AsyncIterator[Overview]:
 
 
 def _console() -> Console:
-    """In a pipe nothing is cut for a screen that is not there, unless COLUMNS says so."""
+    """Make a console that, in a pipe, truncates nothing for a screen that is not there, unless COLUMNS is set."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 async def once(settings: Settings, *, as_json: bool) -> None:
-    """Raises DatabaseError when nothing can be read."""
+    """Print the status. Raises DatabaseError when nothing can be read."""
     console = _console()
     async with _overview(settings) as overview:
         with explained("reading the status"):
@@ -56,7 +56,7 @@ async def once(settings: Settings, *, as_json: bool) -> None:
 
 
 async def watched(settings: Settings) -> None:
-    """Until Ctrl-C; into a pipe one after the other. Once begun it outlives an outage, and says so."""
+    """Refresh until Ctrl-C; in a pipe, print one after the other. Once started, it outlives an outage and says so."""
     console = _console()
     async with _overview(settings) as overview:
         with explained("reading the status"):
@@ -82,7 +82,7 @@ async def look_again(
     seen: RenderableType,
     show: Callable[[RenderableType], None],
 ) -> RenderableType:
-    """Show what is new; while MongoDB is away what was seen last, and say that it is old."""
+    """Show the new status; while MongoDB is away, show the last one and say that it is old."""
     try:
         seen = shown(await read(), last=_FEW)
     except DatabaseTrouble as error:

@@ -1,1 +1,1 @@
-"""Simulated vendors and sample leads; nothing but the command line imports this package."""
+"""`enricher demo` and its sample leads; within the package, only the command line imports it."""

@@ -1,13 +1,13 @@
 """Sample leads as a CRM would insert them: the same seed gives the same leads, in the same order.
 
-Every other one is a good business lead, some of them colleagues of an earlier one (so a cache has
-something to save). The others are each of `STORIES` in turn: the addresses that real lists are full of,
-and domains whose names make the simulated vendors tell a story (`faults.py`). Which story a lead is of
-stands in it under `story`, a field of the writer's own that the daemon does not know.
+Every other lead is a good business lead; some are colleagues of an earlier one (so a cache has something to
+save). The others go through `STORIES` in turn: addresses that real lists are full of, and domains whose names
+make the simulated vendors tell a story (`faults.py`). Each lead names its story under `story`, a field of the
+writer's own that the daemon does not know.
 
-Domains are three whimsical words under real top-level domains: reserved names (`example.com`,
-`.test`) would be skipped, and a plausible company name might belong to somebody. No word here contains
-one of the words that the simulated vendors look for.
+Domains are three whimsical words under real top-level domains: reserved names (`example.com`, `.test`) would
+be skipped, and a plausible company name might belong to somebody. No word here contains one of the words that
+the simulated vendors look for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Lead: TypeAlias = dict[str, Any]
 
 ODD_EVERY = 2
 COLLEAGUES_AMONG = 20
-"""Of so many recent companies another employee may turn up."""
+"""Number of recent companies of which another employee may turn up."""
 
 _FIRST = ("Ada", "Bruno", "Chiara", "Dario", "Elif", "Femke", "Goran", "Hanna", "Idris", "Jana",
           "Kofi", "Lena", "Mateo", "Nadia", "Oskar", "Priya", "Quinn", "Rosa", "Samir", "Tove")  # fmt: skip
@@ -60,7 +60,7 @@ class _Person:
 
 
 def sample_leads(count: int, seed: int = 1) -> Iterator[Lead]:
-    """`count` lead documents without an `_id`, ready to insert."""
+    """Yield `count` lead documents without an `_id`, ready to insert."""
     chance = Random(f"leads {seed}")
     recent: deque[str] = deque(maxlen=COLLEAGUES_AMONG)
     kinds = tuple(STORIES)
@@ -73,7 +73,7 @@ def sample_leads(count: int, seed: int = 1) -> Iterator[Lead]:
 
 
 def odd_lead(kind: str, chance: Random) -> Lead:
-    """One lead of a kind in `STORIES`; a field that the kind sets to `None` is missing."""
+    """Return one lead of a kind in `STORIES`; a field that the kind sets to `None` is left out."""
     person = _Person(chance, _domain(chance))
     lead = _common(chance, person) | {"email": person.email, "story": kind}
     lead |= STORIES[kind].change(person)
@@ -110,7 +110,7 @@ def _common(chance: Random, person: _Person) -> Lead:
 
 
 def _told_by(word: str) -> Callable[[_Person], Lead]:
-    """A company whose domain makes the simulated vendors tell the story of that word."""
+    """Change the domain to one that makes the simulated vendors tell the story of that word."""
     return lambda person: {"email": f"{person.mailbox}@{word}-{person.domain}"}
 
 
@@ -125,7 +125,7 @@ class Story(NamedTuple):
     says: str
     """What there is to see, for a newcomer."""
     change: Callable[[_Person], Lead]
-    """What it changes in a good lead."""
+    """Returns what it changes in a good lead."""
 
 
 STORIES: Mapping[str, Story] = {
@@ -213,4 +213,4 @@ STORIES: Mapping[str, Story] = {
     "hollow": Story("Records of nulls say nothing.", _told_by("hollow")),
     "garbled": Story("Half an answer is no answer: it is asked again.", _told_by("garbled")),
 }
-"""In the order in which they turn up; those that a newcomer should see come first."""
+"""In the order in which they appear; those that a newcomer should see come first."""

@@ -1,7 +1,7 @@
 """`enricher demo`: the real daemon at work on sample leads, for a visitor without keys or servers.
 
-Leads arrive as they would in a CRM: some at once, then a few each second. The demo itself only
-inserts and reads; whatever happens to a lead is the daemon's doing.
+Leads arrive as they would in a CRM: some at once, then a few each second. The demo itself only inserts and
+reads; everything that happens to a lead is the daemon's work.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from enricher.process import signals
 from enricher.settings.load import load
 
 AT_ONCE_SHARE = 4
-"""A quarter of the leads is there at once, but not more than"""
+"""A quarter of the leads is inserted at once, up to `MOST_AT_ONCE`."""
 MOST_AT_ONCE = 12
-"""these: Hunter takes 10 in a second and 5 a second on average, and nobody should have to wait."""
+"""Hunter takes 10 in a second and 5 a second on average, and no lead should have to wait."""
 LEADS_A_SECOND = 3
 LATER_A_SECOND = 2
 REFRESHES_A_SECOND = 5
 FOR_EVER = 10**9
 WIDTH_OF_A_PIPE = 1000
-"""Nothing is folded there: what reads it wants whole lines, and commands that can be copied."""
+"""Wide enough to wrap nothing: readers of a pipe want whole lines, and commands that can be copied."""
 
 
 async def show(leads: int, *, once: bool, seed: int, explain: bool = False) -> int:
-    """The exit code: 1 when the daemon ended by itself, or with `once` when leads are missing."""
+    """Run the demo. Returns 1 when the daemon ended by itself, or, with `once`, when leads are missing."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
     console.print("Starting MongoDB, the simulated vendors and the daemon ...", style="dim")
     try:
@@ -59,7 +59,7 @@ async def show(leads: int, *, once: bool, seed: int, explain: bool = False) -> i
 
 
 class _Play:
-    """Inserts and shows, until everything is settled or somebody stops it."""
+    """Inserts and shows leads until all are settled or the demo is stopped."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class _Play:
         self._ends_at = time.monotonic() + 45 + leads / 2
 
     async def until(self, stop: asyncio.Event) -> None:
-        """Raises DaemonEnded when the daemon does."""
+        """Play until `stop` is set or all is settled. Raises DaemonEnded when the daemon ends."""
         at_once = min(MOST_AT_ONCE, max(1, self._wanted // AT_ONCE_SHARE))
         await self._board.insert(islice(self._coming, at_once))
         began = time.monotonic()
@@ -118,7 +118,7 @@ class _Play:
                 self._console.print(line(row), markup=False, soft_wrap=True)
 
     def conclude(self) -> int:
-        """Print what is left to say."""
+        """Print the summary, and return the exit code."""
         if not self._console.is_terminal:
             self._console.print(summary(self._board, self._stage), soft_wrap=True)
         self._console.print()
@@ -135,7 +135,7 @@ class _Play:
 
 
 async def _explain(console: Console, stage: Stage, board: Board) -> None:
-    """What `enricher explain` says of one lead of each story, while there still is a database."""
+    """Print what `enricher explain` says of one lead of each story, while the database still exists."""
     examples = list(board.examples.values())
     found = await explanations(load(stage.settings, None), *(row.short_id for row in examples))
     for row, each in zip(examples, found, strict=True):

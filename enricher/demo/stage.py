@@ -1,13 +1,12 @@
-"""What the demo shows, started and ended together: MongoDB, the simulated vendors, the daemon.
+"""What the demo runs, started and ended together: MongoDB, the simulated vendors, the daemon.
 
     async with open_stage(seed=1) as stage:
         await stage.leads.insert_one({"email": ...})
 
-MongoDB is the embedded server over a temporary directory, the vendors answer in this process, and
-the daemon is the real program as a process of its own. Nothing of the visitor's own configuration
-reaches it: neither his environment nor a `.env` in his directory, or the demo might write to his
-leads and spend his money. The end comes in the order of dependence: daemon, vendors, MongoDB,
-directory.
+MongoDB is the embedded server over a temporary directory, the vendors answer in this process, and the daemon
+is the real program in its own process. Nothing of the visitor's own configuration reaches it, neither the
+environment nor a `.env` in the current directory, or the demo might write to the visitor's leads and spend
+their money. Everything stops in the order of dependence: daemon, vendors, MongoDB, directory.
 """
 
 from __future__ import annotations
@@ -42,15 +41,15 @@ POLL_SECONDS = 0.05
 _TAIL_LINES = 15
 _DROPPED = (*OUR_PREFIXES, "MONGODB_", "LEADS_", "CREDENTIALS_DIRECTORY")
 _KEY = "_API_KEY"
-"""Of a vendor that another package brings: nobody simulates it, and a demo must not cost anything."""
+"""Suffix of the key of a third-party vendor: nobody simulates it, and a demo must not cost anything."""
 
 
 class DaemonEnded(Exception):
-    """The daemon ended, or never became ready, though nobody told it to stop."""
+    """Raised when the daemon ended, or never became ready, without having been told to stop."""
 
 
 class DaemonProcess:
-    """`enricher run` as a process in a session of its own: Ctrl-C reaches the demo alone."""
+    """`enricher run` as a process in its own session: Ctrl-C reaches the demo alone."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
         self._directory = directory
@@ -60,7 +59,7 @@ class DaemonProcess:
         self.url = ""
 
     async def __aenter__(self) -> Self:
-        """Returns when it watches: what is inserted from then on is a new lead."""
+        """Start it, and return once it watches: a lead inserted from then on is new."""
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "enricher", "run"),
@@ -88,7 +87,7 @@ class DaemonProcess:
         await self.stop()
 
     async def stop(self) -> None:
-        """Let it drain, and wait until it is gone."""
+        """Let it drain, and wait until it has ended."""
         if self._process is None or self._process.returncode is not None:
             return
         self._process.terminate()
@@ -100,17 +99,17 @@ class DaemonProcess:
             await self._process.wait()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it at once."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
     def must_run(self) -> None:
-        """Raises DaemonEnded if it does not."""
+        """Raise DaemonEnded if it does not run."""
         if self._process is not None and self._process.returncode is not None:
             raise DaemonEnded(f"The daemon ended with exit code {self._process.returncode}.")
 
     def tail(self) -> str:
-        """The end of its log."""
+        """Return the end of its log."""
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
         return "\n".join(lines[-_TAIL_LINES:])
 
@@ -126,7 +125,7 @@ class DaemonProcess:
 
 
 def _environment() -> dict[str, str]:
-    """The visitor's, less everything that is a setting of ours."""
+    """Return the visitor's environment without anything that is a setting of ours."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -143,14 +142,14 @@ class Stage:
     simulator: Simulator
     daemon: DaemonProcess
     settings: Mapping[str, str] = field(default_factory=dict)
-    """What the daemon runs with."""
+    """The settings that the daemon runs with."""
     explain: str = ""
     """A command that explains the lead whose `_id` follows, in any terminal of the machine."""
 
 
 @asynccontextmanager
 async def open_stage(seed: int) -> AsyncIterator[Stage]:
-    """Raises EmbeddedServerError without a MongoDB, DaemonEnded with the end of its log."""
+    """Start everything. Raises EmbeddedServerError without a MongoDB, DaemonEnded with the end of its log."""
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(
             TemporaryDirectory(prefix="enricher-demo-", ignore_cleanup_errors=True)
@@ -183,7 +182,7 @@ def _settings(mongodb_uri: str, simulator: Simulator) -> dict[str, str]:
 
 
 def _script(path: Path, settings: Mapping[str, str]) -> str:
-    """`enricher explain` with the settings of the daemon, and nothing of whoever calls it."""
+    """Write a script that runs `enricher explain` with the daemon's settings, and none of its caller's."""
     given = " ".join(shlex.quote(f"{name}={value}") for name, value in settings.items())
     python = f"{shlex.quote(sys.executable)} -m enricher explain"
     passed = 'PATH="$PATH" HOME="$HOME" TERM="${TERM-}" PYTHONPATH="${PYTHONPATH-}"'

@@ -1,4 +1,4 @@
-"""How the demo looks: a live table on a terminal, plain lines anywhere else, and the sum at the end."""
+"""How the demo looks: a live table on a terminal, plain lines anywhere else, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from enricher.values.merge import METADATA, MISMATCH, flags_of
 # What has become of the demo's leads: read from MongoDB, as anybody could, and put into words.
 
 NEW = "new"
-"""Inserted, and not yet seen by the daemon: there is no `enrichment_status`."""
+"""Inserted, but not yet seen by the daemon: it has no `enrichment_status`."""
 STATUSES = (NEW, *(status.value for status in Status))
 _PROJECTION = {"enrichment_status": 1, "enriched_data": 1, "enrichment_error": 1, "updated_at": 1}
 _KEPT = 500
-"""Rows of settled leads that are kept; the totals go on."""
+"""Rows of settled leads that are kept; the totals count all."""
 _RATE_SECONDS = 10.0
 
 
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def domain(self) -> str:
-        """What stands after the @, or the domain or website that the lead came with."""
+        """The part after the @, or the domain or website that the lead came with."""
         email = str(self.lead.get("email") or "").strip().lower()
         given = self.lead.get("company_domain") or self.lead.get("website") or "-"
         return email.rpartition("@")[2] if email else str(given).lower()
@@ -75,7 +75,7 @@ class Row:
 
     @property
     def seconds(self) -> float:
-        """From the insert to the end status, or until now; one machine, so one clock."""
+        """Seconds from the insert to the end status, or until now; on one machine, so by one clock."""
         until = self.document["updated_at"] if self.is_settled else datetime.now(UTC)
         return max(0.0, (until - self.inserted_at).total_seconds())
 
@@ -87,7 +87,7 @@ class Row:
 
 
 def describe(data: Mapping[str, Any]) -> str:
-    """PURE The most telling values, in one line."""
+    """PURE Return the most telling values, in one line."""
     company, verdict = data.get("company_data") or {}, data.get("email_verification") or {}
     about = [company.get("industry") or company.get("name")]
     if employees := company.get("employee_count"):
@@ -104,7 +104,7 @@ def describe(data: Mapping[str, Any]) -> str:
 
 
 def _by(data: Mapping[str, Any], section: str) -> str:
-    """Who knew it."""
+    """Name the providers of a section's values."""
     provenance = (data.get(METADATA) or {}).get("provenance") or {}
     names = sorted(set((provenance.get(section) or {}).values()))
     return f" (by {' + '.join(names)})" if names else ""
@@ -118,14 +118,14 @@ class Board:
     rows: dict[LeadId, Row] = field(default_factory=dict)
     inserted: int = 0
     ended: Counter[str] = field(default_factory=Counter)
-    """End statuses, also of rows that are no longer kept."""
+    """End statuses, including those of rows that are no longer kept."""
     times: list[float] = field(default_factory=list)
     examples: dict[str, Row] = field(default_factory=dict)
     """Story -> the first lead that tells it."""
     _settled_at: list[float] = field(default_factory=list)
 
     async def insert(self, leads: Iterable[Document]) -> None:
-        """The way any writer does it: whole batches, and no word of enrichment in them."""
+        """Insert leads like any writer: in whole batches, with nothing about enrichment in them."""
         first = self.inserted + 1
         documents = [{"_id": first + number, **lead} for number, lead in enumerate(leads)]
         now = datetime.now(UTC)
@@ -137,7 +137,7 @@ class Board:
         self.inserted += len(documents)
 
     async def refresh(self) -> list[Row]:
-        """Read the leads that are not settled; returns the rows on which a result was written."""
+        """Read the leads that are not settled; return the rows on which a result was written."""
         open_ids = [row.id for row in self.unsettled]
         found = await self.leads.find({"_id": {"$in": open_ids}}, _PROJECTION).to_list()
         changed = [row for document in found if (row := self._update(document))]
@@ -174,18 +174,18 @@ class Board:
 
     @property
     def per_second(self) -> float:
-        """Leads settled in a second, over the last ten."""
+        """Leads settled per second, over the last ten seconds."""
         since = time.monotonic() - _RATE_SECONDS
         self._settled_at = [at for at in self._settled_at if at >= since]
         return len(self._settled_at) / _RATE_SECONDS
 
     @property
     def median_seconds(self) -> float:
-        """From the insert to the end status."""
+        """Seconds from the insert to the end status."""
         return median(self.times) if self.times else 0.0
 
     def newest(self, count: int) -> list[Row]:
-        """The newest first; up to half of the places go to older leads that are still open."""
+        """Return the newest first; up to half of the places go to older leads that are still open."""
         rows = list(self.rows.values())
         split = max(0, len(rows) - count)
         late = [row for row in rows[:split] if not row.is_settled][-(count // 2) :]
@@ -215,7 +215,7 @@ MEANINGS: Mapping[str, str] = {
 
 
 class LiveView:
-    """Renders the board as it stands whenever rich draws it, as tall as the terminal allows."""
+    """Renders the current board whenever rich draws it, as tall as the terminal allows."""
 
     def __init__(self, board: Board, stage: Stage, ends_by_itself: bool) -> None:
         self._board = board
@@ -233,7 +233,7 @@ class LiveView:
 
 
 def _leads(rows: list[Row], width: int) -> Table:
-    """One line for each lead, whatever the width: what does not fit is cut."""
+    """Render one line for each lead, whatever the width: what does not fit is truncated."""
     table = Table(box=None, expand=True, padding=(0, 1), header_style="bold")
     table.add_column("lead", style="dim", justify="right", no_wrap=True, width=4)
     table.add_column("story", no_wrap=True, width=13)
@@ -264,14 +264,14 @@ def _cells(row: Row, *, with_temperature: bool) -> list[Text]:
 
 
 def line(row: Row) -> str:
-    """A lead on a line of its own, for a log."""
+    """Format a lead as one line, for a log."""
     score = "-" if row.score is None else str(row.score)
     head = f"{row.short_id:>4}  {row.story:<13}  {row.seconds:6.2f} s  {row.status:<10} {score:>3}"
     return f"{head}  {row.domain:<40}  {row.result}".rstrip()
 
 
 def stories(board: Board) -> RenderableType:
-    """One lead of each story that was told, and what there was to see."""
+    """Render one lead of each story that was told, and what there was to see."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for name in ("story", "lead", "became", "what there is to see"):
         table.add_column(name, no_wrap=name != "what there is to see")
@@ -282,7 +282,7 @@ def stories(board: Board) -> RenderableType:
 
 
 def summary(board: Board, stage: Stage) -> RenderableType:
-    """Totals by status, speed, and the vendors' own count of calls and charges."""
+    """Render totals by status, speed, and the vendors' own count of calls and charges."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -303,14 +303,14 @@ def _speed(board: Board) -> str:
 
 
 def _account(account: Account) -> str:
-    """Only what the vendor bills is money: a colleague's company is, hopefully, not asked for twice."""
+    """Format a vendor's account. Only what the vendor bills is money: a colleague's company should be free."""
     others = sum(count for status, count in account.statuses.items() if status != _OK)
     refused = f", {account.over_limit} over the limit" if account.over_limit else ""
     return f"{account.calls} calls, {account.charged} charged, {others} without a result{refused}"
 
 
 def addresses(stage: Stage) -> RenderableType:
-    """Where a visitor can look for himself, as long as the demo runs."""
+    """Render where visitors can look for themselves while the demo runs."""
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(style="dim", overflow="fold")

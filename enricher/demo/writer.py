@@ -1,6 +1,6 @@
-"""Sample leads for the MongoDB of the settings, one after another until it is told to stop.
+"""Inserts sample leads into the MongoDB of the settings, one after another until it is told to stop.
 
-The writer in `compose.yaml`, and no command: nobody should come upon it who has a database of his own.
+This is the writer in `compose.yaml`. It is not a command, so that nobody runs it on a real database by accident.
 
     MONGODB_URI=... python -m enricher.demo.writer
 """
@@ -24,7 +24,7 @@ _FOR_EVER = 10**9
 
 
 async def write(mongo: MongoSettings, seconds: float) -> None:
-    """One lead every so many seconds. The driver waits for a primary; what it gives up on is raised."""
+    """Insert one lead every `seconds`. The driver waits for a primary; its final errors are raised."""
     if mongo.uri is None:
         raise SettingsError(["MONGODB_URI: expected the address of a MongoDB to write leads to"])
     client: AsyncMongoClient[Document] = AsyncMongoClient(mongo.uri.get_secret_value())

@@ -1,4 +1,4 @@
-"""One lead, from what it says to what becomes of it: who is asked, in which order, what follows.
+"""One lead, from its inputs to its outcome: which providers are asked, in which order, and what follows.
 
-Promises that one lead's trouble stays its own, and that only what is about the same subject counts.
+Guarantees that one lead's trouble stays its own, and that only data about the same subject counts.
 Imports privacy, calls, values, identity; never the queue, which hands the leads in."""

@@ -1,4 +1,4 @@
-"""From a lead to its outcome: who it is, what the providers say, what follows from that."""
+"""From a lead to its outcome: its subject, the providers' answers, and what follows from them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ from enricher.values.types import NETWORKS
 # PURE What an earlier run left on a lead and still counts: only what is about the same subject.
 #
 # A writer may correct the address or the domain at any moment, replace the whole lead, or save a copy that
-# was read long ago. So nothing is trusted for standing there:
+# was read long ago. So nothing is trusted just because it is there:
 #
 #     company section, its profiles        count while the company is the same
 #     person and e-mail section, profiles  count while the mailbox is the same
@@ -68,14 +68,15 @@ from enricher.values.types import NETWORKS
 #     answers of person providers          count while both are the same: which job is the lead's depends on
 #                                          its company, so the kept answer is judged again, at no cost
 #
-# Who found something is asked again when the data is gone, or somebody else's: a writer may have put a copy
-# from before in its place. What goes takes its provenance, alternatives and confidence along. What others put beside our data
-# stays. The attempts spent so far were spent on the other question. Ours is what has a provenance, and, where it is known to be about somebody else, every field of
-# the contract: a provenance may be lost in a writer's model.
+# A provider that found something is asked again when the data is gone or somebody else's: a writer may have
+# put an earlier copy in its place. Data that is dropped takes its provenance, alternatives and confidence
+# along. What other writers put beside our data stays. Attempts spent so far were spent on the other question.
+# Data is ours if it has a provenance; where it is known to be about somebody else, so is every field of the
+# contract, because a writer's model may have lost the provenance.
 
 
 class _Proof(Enum):
-    """What is known of whom the data of one kind is about."""
+    """What is known about the subject of one kind's data."""
 
     SAME = auto()
     OTHER = auto()
@@ -85,8 +86,8 @@ class _Proof(Enum):
 def carry_over(
     lead: Lead, identity: Identity, about: Subject, kinds: Mapping[str, Kind]
 ) -> tuple[Lead, bool]:
-    """The lead with what counts, and whether any of its data does not. `about` is what the lead asks
-    now (`identity`), `kinds` are those of the providers."""
+    """Return the lead with only what counts, and whether any of its data was dropped. `about` is the subject
+    of the lead now (`identity`), `kinds` are the providers' kinds by name."""
     proofs = _proofs(lead.enriched_data, lead.subject, identity, about)
     answered = {
         name: said
@@ -100,8 +101,8 @@ def carry_over(
 
 
 def begins_anew(lead: Lead, identity: Identity, about: Subject) -> bool:
-    """True when the attempts so far were made on another question. Not for a lead whose process died:
-    attempts are what brings one that kills its process to an end."""
+    """Return True when the attempts so far were made on another question. False for a lead whose process
+    died: only counted attempts bring a lead that kills its process to an end."""
     if lead.interruptions:
         return False
     if isinstance(lead.subject, str):
@@ -110,7 +111,7 @@ def begins_anew(lead: Lead, identity: Identity, about: Subject) -> bool:
 
 
 def is_of_data(data: object, noted: object, identity: Identity, about: Subject) -> bool:
-    """False when something is known to be about another mailbox or company. `noted` is
+    """Return False when some of it is known to be about another mailbox or company. `noted` is
     `enrichment.subject`."""
     return _Proof.OTHER not in _proofs(mapping(data), noted, identity, about).values()
 
@@ -119,8 +120,8 @@ def is_of_data(data: object, noted: object, identity: Identity, about: Subject) 
 
 
 def _is_there(kind: Kind | None, proofs: Mapping[Kind, _Proof]) -> bool:
-    """Whether what a provider found still stands on the lead: who found something that is gone is asked
-    again, or it would never come back."""
+    """Return whether what a provider found is still on the lead. A provider whose find is gone is asked
+    again, or the data would never come back."""
     return all(proofs[each] is _Proof.SAME for each in ([kind] if kind else Kind))
 
 
@@ -156,15 +157,15 @@ def _older(identity: Identity) -> str:
     return older_mark(identity.email_key, identity.company_domain)
 
 
-# Whom the data is about
+# The subject of the data
 
 
 def _proofs(
     data: Mapping[str, Any], noted: object, identity: Identity, about: Subject
 ) -> dict[Kind, _Proof]:
-    """What stands beside the data decides. Where nothing does, an older version's mark proves it; and
-    what is beside the answers can tell that it is not the same, but not that it is: the data may be
-    a copy of earlier than that. So can the company's domain among the data."""
+    """Judge by the subject stored beside the data. Without one, an older version's mark is proof too; the
+    subject noted with the answers can prove a difference but not a match, because the data may be an
+    earlier copy. The company's domain among the data likewise proves only a difference."""
     beside = read_subject(mapping(data.get(METADATA)).get(SUBJECT))
     if not data:
         return dict.fromkeys(Kind, _Proof.NONE)
@@ -179,15 +180,15 @@ def _proofs(
 
 
 def _lost_its_metadata(data: Mapping[str, Any]) -> bool:
-    """All that a run writes and nothing of where it came from: a typed model dropped it, or a copy did. A
-    part of it alone may be others' own."""
+    """Return whether the data has every section that a run writes but no metadata: a typed model or a copy
+    dropped it. Fewer sections may be another writer's own."""
     sections = {*(kind.section for kind in Kind), SOCIAL}
     return METADATA not in data and sections <= data.keys()
 
 
 def _names_another(data: Mapping[str, Any], identity: Identity) -> bool:
-    """Whether data that lost its subject is of another company by its own word. One company may have two
-    domains: what was found for it is found again at no cost."""
+    """Return whether data that lost its subject names another company's domain. If that is the same company's
+    second domain, its data is found again at no cost."""
     named = owners([mapping(data.get(Kind.COMPANY.section)).get("domain")])
     return bool(named) and named.isdisjoint(owners(identity.query.domains))
 
@@ -198,7 +199,7 @@ def _halves(found_for: Subject, about: Subject, if_equal: _Proof) -> dict[Kind, 
     return {Kind.COMPANY: company, Kind.PERSON: person, Kind.EMAIL: person}
 
 
-# What stays of it
+# What stays of the data
 
 
 def _without_others(data: Mapping[str, Any], proofs: Mapping[Kind, _Proof]) -> Document:
@@ -240,7 +241,7 @@ _INTERNAL = "An internal error stopped the work on this lead: {name}."
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Case:
-    """One attempt on one lead: who it is, and what earlier attempts found of the same."""
+    """One attempt on one lead: its identity, and what earlier attempts found about the same subject."""
 
     lead: Lead
     identity: Identity
@@ -251,7 +252,7 @@ class _Case:
 
 @dataclass(slots=True)
 class Enrichment:
-    """Works on leads without touching the database; one instance serves all workers."""
+    """Works on leads without touching the database; one instance serves all leads of a daemon."""
 
     waterfall: Waterfall
     keyring: Keyring
@@ -259,16 +260,16 @@ class Enrichment:
     seconds_for_a_lead: float
     words: OwnWords = NO_WORDS
     permission: Permission | None = None
-    """Asked before anything is paid for; without one everything may be."""
+    """Asked before anything is paid for; `None` permits everything."""
     random: Random = field(default_factory=Random)
 
     async def work_on(
         self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
     ) -> tuple[Outcome, Subject | None]:
-        """The outcome of this attempt, and whom it is about.
+        """Return the outcome of this attempt, and its subject.
 
-        `keep` gets what one provider found while another takes long. A bug that one lead meets is that
-        lead's outcome, and does not stop the others.
+        `keep` receives what one provider found while another is still busy. A bug that one lead triggers
+        becomes that lead's outcome, and does not stop the others.
         """
         if lead.is_doubled:
             return Failed({}, _DOUBLED), None  # so the settle leaves the data alone
@@ -278,10 +279,10 @@ class Enrichment:
             return _broken(lead, error), self._whose(lead)
 
     def _whose(self, lead: Lead) -> Subject | None:
-        """Whom a lead is about on which something went wrong: that may be just what did."""
+        """Return the subject of a lead that went wrong, or `None`: working it out may be what failed."""
         try:
             return self.about(lead)
-        except Exception:  # noqa: BLE001 - it was told of already
+        except Exception:  # noqa: BLE001 - already logged
             return None
 
     async def _attempt(
@@ -315,12 +316,12 @@ class Enrichment:
         return outcome, case.subject
 
     def about(self, lead: Lead) -> Subject:
-        """Whom the lead is about."""
+        """Return the subject of the lead."""
         identity = identify(lead.inputs, self.words)
         return subject_of(self.keyring.key, identity.email_key, identity.company_domain)
 
     def _case(self, lead: Lead) -> _Case:
-        """The inputs may have been corrected since: only what is about the same still counts."""
+        """Build the case. The inputs may have been corrected: only what is about the same subject counts."""
         identity = identify(lead.inputs, self.words)
         about = subject_of(self.keyring.key, identity.email_key, identity.company_domain)
         is_first = begins_anew(lead, identity, about)
@@ -332,7 +333,7 @@ class Enrichment:
         return conclude_objection(self._round(case, findings)), case.subject.without_mailbox
 
     async def _unasked(self, case: _Case, reason: Reason) -> Outcome:
-        """Nobody is paid, and what costs nothing is said all the same."""
+        """Make no paid call, but still ask the providers that cost nothing."""
         identity = case.identity
         why = _OVER_QUOTA if reason is Reason.OVER_QUOTA else identity.no_company_domain
         findings = await self.waterfall.ask_free(
@@ -367,7 +368,7 @@ class Enrichment:
 
 
 def _broken(lead: Lead, error: Exception) -> Outcome:
-    """What a lead comes to that met a bug, or that we had no memory for."""
+    """Return the outcome of a lead that hit a bug, or for which there was no memory."""
     first = _first_of(error)
     if isinstance(first, MemoryError):
         shortage.note_no_memory()
@@ -377,7 +378,7 @@ def _broken(lead: Lead, error: Exception) -> Outcome:
 
 
 def _first_of(error: Exception) -> Exception:
-    """The kinds are asked in a task group, which wraps what one of them raises."""
+    """Unwrap the first error: the kinds are asked in a task group, which wraps what one of them raises."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -392,7 +393,7 @@ _CONFLICTS = {section: metrics.FIELD_CONFLICTS.labels(section) for section in me
 
 
 def note_found(query: Query, outcome: Outcome) -> None:
-    """Whether the two things that people look for are there: the company, and the verdict."""
+    """Count whether the two things users look for were found: the company, and the e-mail verdict."""
     if not isinstance(outcome, Completed | Failed):
         return
     if query.company_domain is not None:
@@ -404,7 +405,7 @@ def note_found(query: Query, outcome: Outcome) -> None:
 
 
 def note_ended(lead: Lead, outcome: Outcome) -> None:
-    """What it took, and who gave it; once the end is written."""
+    """Count what the lead took, and which provider filled which fields; call once the end is written."""
     if isinstance(outcome, Completed | Failed) and lead.attempt > 1:
         metrics.RETRIED.inc()
     if isinstance(outcome, Completed):

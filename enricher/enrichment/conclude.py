@@ -1,12 +1,12 @@
 """PURE From the answers to the outcome: what the lead's status becomes, and why.
 
-    something passing is left       -> Retrying    (an attempt is spent only if a provider failed)
+    something temporary is left     -> Retrying    (an attempt is spent only if a provider failed)
     all answered, or given up       -> Completed   if any paid provider answered, or none was asked
                                     -> Failed      if every paid provider that was asked failed
-    the person objected             -> Skipped     and what is about the person is dropped
+    the person objected             -> Skipped     and data about the person is dropped
     the input gives nothing to ask  -> Skipped, or Failed when the input is invalid
 
-What was odd about the lead stands in the metadata's `flags`: those of its `identity`, and
+What was odd about the lead goes in the metadata's `flags`: those of its `identity`, and
 `employer_mismatch` when a person's record names another company than the lead's.
 
 "Not now" (throttled, held) never spends an attempt and never ends a lead; a failure does after
@@ -65,8 +65,8 @@ from enricher.values.merge import (
 from enricher.values.storable import mapping
 
 FOUND, NOT_FOUND, FAILED, USELESS = "found", "not_found", "failed", "useless"
-"""Values of `answered`: what a provider said in this run. `failed` means: given up on it; `useless`: it was
-paid for an answer that could not be read, and may be asked once more."""
+"""Values of `answered`: each provider's result in this run. `failed`: given up on it; `useless`: its paid
+answer could not be read, and it may be asked once more."""
 
 _DEFAULT_THROTTLE_SECONDS = 60.0
 _NEVER_FINISHED = "Gave up after {attempts}: the last one did not come to an end."
@@ -75,7 +75,7 @@ _PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Attempts after the first, and the delay before the first of them (then twice, four times)."""
+    """Attempts after the first, and the delay before the first of them, which doubles each time."""
 
     retries: int = 3
     delay: timedelta = timedelta(seconds=60)
@@ -95,13 +95,13 @@ class Round:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     identity: Identity = field(default_factory=Identity)
     subject: Subject = field(default_factory=Subject)
-    """Whom the data is about."""
+    """The subject of the data."""
     begins_anew: bool = False
-    """The first attempt on what the lead asks by now."""
+    """This is the first attempt on what the lead asks now."""
     is_stripped: bool = False
-    """The lead holds data about somebody else, which `lead` lacks: what is left has to be written."""
+    """The stored lead holds data about somebody else, which `lead` omits: the rest must be written."""
     useless: frozenset[str] = frozenset()
-    """Providers that were paid for an answer that could not be read."""
+    """Providers whose paid answers could not be read."""
 
     @cached_property
     def found(self) -> dict[str, Found]:
@@ -109,7 +109,7 @@ class Round:
 
     @cached_property
     def own_domains(self) -> frozenset[str]:
-        """The company's, by the lead and by what is known of the company: it may have several."""
+        """The company's domains, from the lead and from what is known of the company: it may have several."""
         section = Kind.COMPANY.section
         companies = [each.sections.get(section) for each in self.found.values()]
         known = (mapping(each) for each in (*companies, self.lead.enriched_data.get(section)))
@@ -117,7 +117,7 @@ class Round:
 
     @cached_property
     def flags(self) -> frozenset[str]:
-        """Whoever was asked last says where the person works; if nobody does, it is as it was."""
+        """The lead's flags. The answers decide where the person works; if none says, the old flag stays."""
         employed = [each for each in self.found.values() if each.employers]
         own = self.own_domains if employed else frozenset()
         said = [works_elsewhere(each, own) for each in employed]
@@ -127,24 +127,24 @@ class Round:
 
     @cached_property
     def failing(self) -> dict[str, Answer]:
-        """Asked without an answer, for a reason that spends an attempt."""
+        """Providers asked without an answer, for a reason that spends an attempt."""
         return _of_types(self.answers, (Unavailable, Preparing))
 
     @cached_property
     def waiting(self) -> dict[str, Answer]:
-        """Asked without an answer, because it is not the time: spends no attempt."""
+        """Providers asked without an answer because it is not the time: spends no attempt."""
         return _of_types(self.answers, (Throttled, Held))
 
     @property
     def unasked(self) -> dict[str, str]:
-        """Why providers gave nothing and will not be asked: never reached, or told to stop."""
+        """Why providers gave nothing and will not be asked: never reached, or the person objected."""
         objections = _of_types(self.answers, (Objected,))
         return {**self.skipped, **{name: _phrase(answer) for name, answer in objections.items()}}
 
     @cached_property
     def given_up(self) -> set[str]:
-        """Failing ones that are not asked again in this run: they cost too much, or the attempts are
-        used up."""
+        """Failing providers that are not asked again in this run: a retry would cost too much, or the
+        attempts are used up."""
         if not self.has_retries_left:
             return set(self.failing)
         finals = self.failing.items()
@@ -156,7 +156,7 @@ class Round:
 
     @cached_property
     def answered(self) -> dict[str, str]:
-        """What each provider said in this run so far; those given up on included."""
+        """Each provider's result in this run so far, including those given up on."""
         said = dict(self.lead.answered)
         said |= dict.fromkeys(_of_types(self.answers, (Found,)), FOUND)
         said |= dict.fromkeys(_of_types(self.answers, (NotFound,)), NOT_FOUND)
@@ -165,7 +165,7 @@ class Round:
 
 
 def conclude(this: Round, random: Random) -> Outcome:
-    """The outcome of a round in which providers were asked."""
+    """Return the outcome of a round in which providers were asked."""
     given_up = this.given_up
     failing = {name: answer for name, answer in this.failing.items() if name not in given_up}
     if failing or this.waiting:
@@ -178,7 +178,7 @@ def conclude(this: Round, random: Random) -> Outcome:
 
 
 def conclude_unasked(this: Round, reason: Reason) -> Outcome:
-    """The outcome for a lead that no paid call is worth or allowed for."""
+    """Return the outcome for a lead that is not worth a paid call, or not allowed one."""
     data = _unless_empty(enriched(this), this)
     if reason.is_invalid_input:
         return Failed(data, reason.sentence)
@@ -186,15 +186,15 @@ def conclude_unasked(this: Round, reason: Reason) -> Outcome:
 
 
 def conclude_objection(this: Round) -> Outcome:
-    """A duty, not a fault: what is about the person goes, also what others said and said before."""
+    """Skip the lead and drop all data about the person, from any provider, now or earlier: a duty, not a fault."""
     this = replace(this, subject=this.subject.without_mailbox)
     return Skipped(_with_metadata(_without_person(_merged(this)), this), Reason.SUPPRESSED)
 
 
 def conclude_unfinished(this: Round) -> Outcome:
-    """The outcome when every attempt ended with its process: nothing more is asked.
+    """Return the outcome when every attempt ended with its process: nothing more is asked.
 
-    Attempts are counted when they begin, so a lead that kills its process comes to an end as well.
+    Attempts are counted when they begin, so a lead that kills its process also comes to an end.
     """
     paid = {name for name, said in this.lead.answered.items() if said in (FOUND, NOT_FOUND)}
     if paid - this.free:
@@ -204,13 +204,13 @@ def conclude_unfinished(this: Round) -> Outcome:
 
 
 def progress(this: Round) -> Progress:
-    """What has been found so far. Who has not answered yet counts as not asked."""
+    """Return what has been found so far. A provider that has not answered yet counts as not asked."""
     said = {name: word for name, word in this.answered.items() if word != FAILED}
     return Progress(_unless_empty(enriched(this), this), said, this.subject)
 
 
 def enriched(this: Round) -> Document:
-    """The new `enriched_data` with its metadata."""
+    """Return the new `enriched_data` with its metadata."""
     return _with_metadata(_merged(this), this)
 
 
@@ -261,7 +261,7 @@ def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Ret
         due_in = max(due_in, vendors_delay(longest))
     else:
         due_in = hold_delay(min(_seconds(answer) for answer in this.waiting.values()), random)
-    # A moment and not a delay: who reads it does not know since when it stands there.
+    # A time, not a delay: a reader does not know when this was written.
     next_try = f"The next try is due at {this.now + due_in:%Y-%m-%d %H:%M} UTC."
     error = f"{_listed({**failing, **this.waiting})}. {next_try}"
     return Retrying(
@@ -276,8 +276,8 @@ def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Ret
 
 
 def _unless_empty(data: Document, this: Round) -> Document:
-    """`enriched_data` stays as it is until something was found, unless it is about somebody else; {}
-    writes nothing."""
+    """Return the data to write. Empty (writes nothing) until something was found, unless the lead held data
+    about somebody else."""
     return data if this.is_stripped or any(data.get(kind.section) for kind in Kind) else {}
 
 

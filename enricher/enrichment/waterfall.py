@@ -1,9 +1,9 @@
-"""Asks the providers about one lead: the kinds together, and within a kind one after the other.
+"""Ask the providers about one lead: the kinds at once, and within a kind one provider after the other.
 
-The next provider of a kind is asked only while fields that it is good for are still missing. What
-was answered in an earlier attempt of the same run is not asked again. Once the person has objected,
-no provider of any kind is asked that has not been asked yet. Every gate keeps to the lead's
-deadline, so whatever has been answered by then is kept.
+The next provider of a kind is asked only while fields that it can fill are still missing. A provider that
+answered in an earlier attempt of the same run is not asked again. Once the person has objected, no
+further provider of any kind is asked. Every gate respects the lead's deadline, so whatever has been
+answered by then is kept.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from enricher.values.types import UNKNOWN
 
 _NOT_NEEDED = "nothing was missing"
 _PATIENCE_SECONDS = 0.25
-"""Providers that answer as usual are within it of each other, and cost no extra write."""
+"""Providers that answer normally differ by less than this, and cost no extra write."""
 _OBJECTED = "the person objected"
 
 
 @dataclass(slots=True)
 class Findings:
-    """What asking brought: an answer for each provider asked, a reason for each one not asked."""
+    """The result of asking: an answer for each provider asked, a reason for each one not asked."""
 
     answers: dict[str, Answer] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     under_way: dict[asyncio.Task[None] | None, Asking] = field(default_factory=dict)
-    """What each kind asks now, or asked last."""
+    """What each kind is asking now, or asked last."""
     useless: set[str] = field(default_factory=set)
-    """Providers that were paid for an answer that could not be read."""
+    """Providers whose paid answers could not be read."""
 
     @property
     def found(self) -> dict[str, Found]:
@@ -52,7 +52,7 @@ class Findings:
 
     @property
     def objection(self) -> bool:
-        """True when the person asked a vendor not to be processed."""
+        """True when a vendor reports that the person objected to being processed."""
         return any(isinstance(answer, Objected) for answer in self.answers.values())
 
 
@@ -72,17 +72,17 @@ class Waterfall:
         self.order = [gate.name for gate in (*self.paid, *free)]
         """Names of all providers, best first: the order in which values win in the merge."""
         self.kinds: Mapping[str, Kind] = {gate.name: gate.provider.kind for gate in gates}
-        """What each provider is about."""
+        """Each provider's kind, by name."""
 
     def pressure(self) -> Pressure:
-        """How the leads in work stand with the limits."""
+        """Return how many leads in work wait for a limit, for how long, and how urgent they are."""
         queues = [gate.limiter for gate in self._gates if gate.limiter.waiting]
         if not queues:
             return Pressure()
         return Pressure(
             waiting=sum(queue.waiting for queue in queues),
             seconds=max(queue.expected_wait for queue in queues),
-            # A caller who has just been cancelled still counts as waiting, for one turn of the loop.
+            # A just-cancelled caller still counts as waiting, for one turn of the loop.
             urgency=max(
                 (each for queue in queues if (each := queue.urgency) is not None),
                 default=-math.inf,
@@ -90,7 +90,7 @@ class Waterfall:
         )
 
     async def close(self, seconds: float) -> None:
-        """No more calls; those under way have so long to end."""
+        """Make no more calls; let those under way finish within `seconds`."""
         await asyncio.gather(*(gate.close(seconds) for gate in self._gates))
 
     async def ask(
@@ -98,7 +98,7 @@ class Waterfall:
     ) -> Findings:
         """Ask every kind at once, for at most `seconds`.
 
-        `keep` gets what was found so far, once, when one kind is done and another takes long.
+        `keep` receives what was found so far, once, when one kind is done and another is still busy.
         """
         findings = Findings(skipped=dict(self._without_key))
         deadline = shortage.awake() + seconds
@@ -112,12 +112,12 @@ class Waterfall:
         return findings
 
     def _is_worth_keeping(self, findings: Findings) -> bool:
-        """Something paid for, and a "not found" may be charged like any answer. But what is about a
-        person who objected is not stored for a moment."""
+        """Return whether a paid provider answered ("not found" may be charged like any answer). Data about
+        a person who objected is not stored even for a moment."""
         return not findings.objection and bool(findings.answered - self.free)
 
     async def ask_free(self, lead: Lead, query: Query, seconds: float, why: str) -> Findings:
-        """Only what costs nothing, for a lead that no paid call is worth or allowed for: `why`."""
+        """Ask only free providers, about a lead that no paid call is worth or allowed for; `why` says so."""
         findings = Findings(skipped=dict(self._without_key))
         deadline = shortage.awake() + seconds
         for gate in self._gates:
@@ -150,12 +150,12 @@ class Waterfall:
                 if answer.employers:
                     answer = without_job_elsewhere(answer, owners(query.domains))
                 said = usable(answer, gate.provider.kind.section)
-                # A verdict that is `unknown` does not spare the next provider.
+                # An `unknown` verdict does not spare the next provider.
                 known |= {name for name, value in said.items() if value != UNKNOWN}
 
 
 def _wanting(query: Query, gate: Gate, known: set[str]) -> Query:
-    """What makes this provider worth asking: a vendor who can be told so charges for nothing else."""
+    """Note the fields wanted from this provider: some vendors can be told, and charge for nothing else."""
     wanted = frozenset(gate.provider.required - _with_implied(known))
     return replace(query, wanted=wanted) if wanted and not gate.provider.is_free else query
 
@@ -166,9 +166,9 @@ def _asking(lead: Lead, query: Query, deadline: float) -> Asking:
 
 
 async def _takes_long(falls: Sequence[asyncio.Task[None]], findings: Findings) -> bool:
-    """True when some are done and others still not, after a moment of patience, because a vendor is late.
+    """Wait; return True when some kinds are done and others are not, a moment later, because a vendor is late.
 
-    While it is we who are, every lead would cost a write more, just when there is most to do.
+    If instead this daemon is slow, every lead would cost an extra write just when it is busiest.
     """
     if not falls:
         return False
@@ -182,7 +182,7 @@ async def _takes_long(falls: Sequence[asyncio.Task[None]], findings: Findings) -
 
 
 def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:
-    """Why this provider is not asked, as a short phrase; `None` to ask."""
+    """Return why this provider is not asked, as a short phrase; `None` to ask it."""
     provider = gate.provider
     if (why := unfit(provider, query)) is not None:
         return why
@@ -192,7 +192,7 @@ def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:
 
 
 def _known_fields(lead: Lead, kind: Kind) -> set[str]:
-    """Fields that earlier attempts of this run brought; older values are there to be refreshed."""
+    """Return the fields that earlier attempts of this run filled; older values are there to be refreshed."""
     asked = [name for name, said in lead.answered.items() if said == FOUND]
     if not asked:
         return set()
@@ -203,15 +203,15 @@ def _known_fields(lead: Lead, kind: Kind) -> set[str]:
 
 
 def _filled(section: object) -> set[str]:
-    """What the merge will keep: `Unknown` does not stop the next provider from being asked."""
+    """Return the fields that the merge will keep: `Unknown` does not stop the next provider from being asked."""
     return {name for name, value in _mapping(section).items() if not is_blank(value)}
 
 
 def _with_implied(known: set[str]) -> set[str]:
-    """A head count says more than its range: for the range alone nobody is worth asking."""
+    """Add what is implied: a head count says more than its range, so no provider is asked for the range alone."""
     return known | {"employee_range"} if "employee_count" in known else known
 
 
 def _mapping(value: object) -> Mapping[str, object]:
-    """Whatever is stored there, or nothing: others may have written a string or a list."""
+    """Return the stored mapping, or an empty one: other writers may have stored a string or a list."""
     return value if isinstance(value, Mapping) else {}

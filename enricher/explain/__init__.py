@@ -1,3 +1,3 @@
-"""Why a lead is as it is, told from what stands in the database.
+"""Why a lead is as it is, explained from what the database holds.
 
-Promises that it only reads, and that each decision is named with its reason. Imports what it reads."""
+Guarantees that it only reads, and that each decision is named with its reason. Imports what it reads."""

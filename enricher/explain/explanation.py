@@ -35,14 +35,14 @@ from enricher.values.merge import (
 )
 from enricher.values.storable import mapping
 
-# PURE Which provider won each field of a lead, and why, as `enrichment_metadata` has it.
+# PURE Which provider won each field of a lead, and why, according to `enrichment_metadata`.
 
 _ELSEWHERE = "the person works for another company by now"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FieldOrigin:
-    """Who won a field, and who lost it."""
+    """Which provider won a field, and which lost it."""
 
     section: str
     name: str
@@ -54,7 +54,7 @@ class FieldOrigin:
 
 
 def origins(data: Mapping[str, Any], order: Sequence[str]) -> Iterator[FieldOrigin]:
-    """Every field that has a value or an alternative; `order` is that of the providers, best first."""
+    """Yield every field that has a value or an alternative; `order` is the providers', best first."""
     known = mapping(data.get(METADATA))
     for section in SECTIONS:
         values = mapping(data.get(section))
@@ -114,7 +114,7 @@ _WRITTEN_OFF = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Standing:
-    """A lead as it stands, its fields of whatever type writers gave them."""
+    """A lead as it stands, with fields of whatever type writers gave them."""
 
     id: LeadId
     now: datetime
@@ -128,64 +128,64 @@ class Standing:
     book: Mapping[str, Any] = field(default_factory=dict)
     priority: float = 0.0
     is_behind: bool = False
-    """Nobody waits for it: a backfill or a refresh."""
+    """Nobody waits for it: it is a backfill or a refresh."""
     is_history: bool = False
-    """It stood there before the first start."""
+    """It is from before the first start."""
     written_off_at: datetime | None = None
-    """Since when nobody writes it any more, because each write ended the server."""
+    """Since when it is written no more, because each write killed the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer in the cache. It may have been bought for another lead with the same question."""
+    """A kept answer. It may have been bought for another lead with the same question."""
 
     at: datetime
     until: datetime | None
     credits: float
     """What the vendor charged for it, in its own unit."""
     reason: str = ""
-    """Why it gives nothing; empty when it gives something."""
+    """Why the answer gives nothing; empty when it gives something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One provider of the settings, with regard to one lead."""
+    """One configured provider, with regard to one lead."""
 
     name: str
     kind: str
     credits: float = 0.0
-    """What one charged call costs, in the vendor's own unit; 0 for what is free."""
+    """What one charged call costs, in the vendor's own unit; 0 when free."""
     off: str | None = None
-    """Why it is not asked about anybody: "no key"."""
+    """Why it is not asked about any lead: "no key"."""
     unfit: str | None = None
-    """Why this lead is no question for it."""
+    """Why it cannot be asked about this lead."""
     kept: Kept | None = None
     is_under_way: bool = False
-    """Somebody asks this very question now."""
+    """A daemon is asking this very question now."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Who:
-    """The lead as it is understood."""
+    """How the lead was identified."""
 
     email: str | None
-    """The address as vendors are asked about it."""
+    """The address that vendors are asked about."""
     company_domain: str | None
     from_field: str | None
     """The lead's field that the company domain comes from."""
     no_company_domain: str
     traits: tuple[str, ...]
-    """What else was seen: free_mail, role, typo_suspected, ..."""
+    """What else was noticed: free_mail, role, typo_suspected, ..."""
     malformed: Mapping[str, str]
     reason: Reason | None
-    """Why no paid call is worth making or allowed."""
+    """Why no paid call is worth making, or none is allowed."""
     is_of_data: bool = True
     """False when what is stored was found for another address or domain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of one provider."""
+    """What was decided about one provider."""
 
     provider: str
     kind: str | None
@@ -194,12 +194,12 @@ class Decision:
     credits: float
     kept: Kept | None = None
     is_kept_too_old: bool = False
-    """The lead asked for answers that are newer."""
+    """The lead asked for newer answers than this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What happens by itself, and when."""
+    """What happens next without a user's action, and when."""
 
     what: str
     due_at: datetime | None = None
@@ -223,7 +223,7 @@ class Explanation:
     fields: tuple[FieldOrigin, ...]
     score: int
     missing: Mapping[str, int]
-    """Lines of the score that gave nothing -> their points."""
+    """Lines of the score that gave no points -> the points they are worth."""
     next: Next
 
 
@@ -235,9 +235,9 @@ def explain(
     is_suppressed: bool = False,
     is_of_data: bool = True,
 ) -> Explanation:
-    """Never raises, whatever others wrote into the lead. `sources` stand in order, best first.
+    """Return the explanation. Never raises, whatever writers put into the lead. `sources`: best first.
 
-    `is_suppressed` when the person asked not to be processed; `is_of_data` as in `Who`.
+    `is_suppressed`: the person asked not to be processed; `is_of_data`: as in `Who`.
     """
     identity = identify(lead.inputs, words)
     who = _who(lead, identity, words, is_suppressed=is_suppressed)
@@ -284,7 +284,7 @@ def _who(lead: Standing, identity: Identity, words: OwnWords, *, is_suppressed: 
 
 
 def _from_field(inputs: Inputs, identity: Identity, words: OwnWords) -> str | None:
-    """Each field on its own, in the order in which they count."""
+    """Return the field that alone gives this domain, trying fields in the order in which they count."""
     if identity.company_domain is None:
         return None
     alone = {
@@ -298,7 +298,7 @@ def _from_field(inputs: Inputs, identity: Identity, words: OwnWords) -> str | No
 
 
 def _since(lead: Standing) -> datetime | None:
-    """When it came to this status, where the lead says so."""
+    """Return when the lead got this status, where the lead says so."""
     match lead.status:
         case Status.PENDING:
             return _date(lead.book.get("queued_at"))
@@ -356,7 +356,7 @@ def _decisions(lead: Standing, who: Who, sources: Sequence[Source]) -> tuple[Dec
 
 
 def _noted(lead: Standing) -> dict[str, tuple[str, str]]:
-    """Provider -> what was decided and why, as the lead has it; the run under way counts most."""
+    """Return provider -> decision and reason, as noted on the lead; the current run takes precedence."""
     known = mapping(mapping(lead.data).get(METADATA))
     noted = {
         str(name): (SKIPPED, str(why))
@@ -399,7 +399,7 @@ def _why_not_asked(who: Who, source: Source) -> str:
     return "the question is under way" if source.is_under_way else "not yet"
 
 
-# What others may have written
+# What other writers may have stored
 
 
 def _text(value: object) -> str | None:
@@ -435,7 +435,7 @@ _VIEW: Document = {
 
 
 class StandingReader:
-    """The leads of one collection, for people."""
+    """The leads of one collection, as shown to people."""
 
     def __init__(self, database: AsyncDatabase[Document], collection: str) -> None:
         self._database = database
@@ -443,7 +443,7 @@ class StandingReader:
         self._history = History(self._leads)
 
     async def standing(self, lead: LeadId) -> Standing | None:
-        """`None` when there is no such lead (any more). Raises DatabaseTrouble."""
+        """Read one lead; `None` when it does not exist (any more). Raises DatabaseTrouble."""
         match = {"$match": {"_id": {"$eq": lead}}}
         found = await (await self._leads.aggregate([match, {"$project": _VIEW}])).to_list()
         if not found:
@@ -466,10 +466,10 @@ class StandingReader:
         )
 
     async def _is_history(self, lead: LeadId) -> bool:
-        """Of a lead without a status: on record, or one that we have had before."""
+        """Return whether a lead without a status is on record, or was ours before."""
         found = await self._leads.find_one({"_id": {"$eq": lead}, **NEW}, {"_id": 1})
         return found is None or not await self._history.without([lead])
 
     async def kept(self, keys: Sequence[str]) -> Mapping[str, answers.QuestionState]:
-        """How these questions stand in the cache; those that nobody ever asked are missing."""
+        """Return the cache's standing of these questions; those that were never asked are missing."""
         return await answers.read(self._database[answers.COLLECTION], keys) if keys else {}

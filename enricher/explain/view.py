@@ -1,5 +1,5 @@
-"""Explanations as people read them, and as one JSON object. The words are the same on a terminal
-and in a pipe; a terminal gets colours."""
+"""Show explanations to people, and as one JSON object. The words are the same on a terminal and in
+a pipe; a terminal adds colours."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from enricher.telemetry.labels import uuid_in
 _LONGEST = 80
 _STYLES = {USED: "green", "failed": "red", HELD: "yellow", SKIPPED: "dim"}
 _OPEN = (Status.PENDING, Status.PROCESSING, Status.RETRYING)
-"""A run goes on or waits: only then its attempts and its place in the queue mean anything."""
+"""A run is under way or waits: only then do its attempts and its place in the queue mean anything."""
 _Row = tuple[str, ...]
 
 
 def as_json(explanations: Sequence[Explanation]) -> str:
-    """`{"leads": [...]}`; dates are ISO 8601, and what JSON does not know is its text."""
+    """Return `{"leads": [...]}`; dates are ISO 8601, and values that JSON cannot express become text."""
     return json.dumps({"leads": [_plain(asdict(each)) for each in explanations]}, indent=2)
 
 
 def show(console: Console, explanations: Sequence[Explanation]) -> None:
-    """All of them, one after the other."""
+    """Print all of them, one after the other."""
     for number, each in enumerate(explanations):
         if number:
             console.print()
@@ -115,7 +115,7 @@ def _field(each: FieldOrigin) -> _Row:
     )
 
 
-# How they are laid out
+# Layout
 
 
 def _table(
@@ -137,7 +137,7 @@ def _at(moment: datetime) -> str:
 
 
 def _shown(value: object, longest: int = _LONGEST) -> str:
-    """In one line, and nothing in it that a terminal would obey."""
+    """Return the value on one line, without characters that a terminal would interpret."""
     text = value if isinstance(value, str) else _dumped(value)
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -35,7 +35,7 @@ _INVISIBLE = re.compile(
     "[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
 )
 _JOINERS = "\u200c\u200d"
-"""Legal within Persian and Indic names, so they are only taken off the ends."""
+"""Legal within Persian and Indic names, so they are only stripped at the ends."""
 
 _FULL_WIDTH = {chr(0xFF01 + index): chr(0x21 + index) for index in range(94)}
 _SPELLED: dict[str, str] = _FULL_WIDTH | {
@@ -52,7 +52,7 @@ _SPELLED: dict[str, str] = _FULL_WIDTH | {
     "\u2026": "...",
 }
 _PLAIN = str.maketrans(_SPELLED)
-"""What Asian keyboards, word processors and other alphabets write for the signs of ASCII."""
+"""What Asian keyboards, word processors and other alphabets write for ASCII signs."""
 
 _LINK = re.compile(
     r"""href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))"""  # HTML
@@ -72,33 +72,33 @@ _TAG = re.compile(
 _COMMA = re.compile(
     r"(?<=[a-z0-9]),(?=(?:(?:com|net|org)\b|[a-z]{2}\b)(?:[,.][a-z]{2})?(?:[\s/>)]|\Z))"
 )
-"""Typed for the full stop beside it: acme,com and acme.com,br. In capitals it may be a column for a country."""
+"""Typed instead of the full stop: acme,com and acme.com,br. In capitals it may be a column for a country."""
 _PERCENT = re.compile(r"%[0-9a-f]{2}", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\(?=[_.@*+~-])")
-"""As Markdown shields its own signs."""
+"""Markdown's escapes."""
 
 _BRACKETS = {"<": ">", "(": ")", "[": "]", "{": "}"}
 _QUOTES = "\"'`*"
 _FORMULAS = ('="', "='")
 _AFTER = ",;:!.\\/"
-"""What a sentence or a list leaves behind; no host and no address ends in it."""
+"""Left behind by a sentence or a list; no host and no address ends in these."""
 
 
 def visible(text: str) -> str:
-    """Without surrounding white space and without characters that nobody meant to type."""
+    """Strip surrounding white space, and characters that nobody meant to type."""
     if text.isascii():
         return text.strip()
     return _INVISIBLE.sub("", text).strip().strip(_JOINERS).strip()
 
 
 def said(value: str | None) -> str:
-    """The text of a field; empty for the ways of saying that there is none."""
+    """Return the text of a field; empty for all the ways of writing "none"."""
     text = visible(value) if value else ""
     return "" if text.lower() in SAYS_NOTHING else text
 
 
 def plain(text: str) -> str:
-    """In the signs of ASCII, as far as these stand for others, and without HTML's encoding."""
+    """Replace look-alike signs by ASCII where they stand for it, and undo HTML's encoding."""
     if not text.isascii():
         text = text.translate(_PLAIN)
     if "<" in text:
@@ -109,12 +109,12 @@ def plain(text: str) -> str:
 
 
 def links(text: str) -> list[str]:
-    """Where the links in a text lead; none when it is no markup."""
+    """Return the targets of the links in a text; empty if there is no markup."""
     return ["".join(found) for found in _LINK.findall(text)]
 
 
 def bare(text: str) -> str:
-    """Without the quotes, brackets and labels around it."""
+    """Strip surrounding quotes, brackets and labels."""
     before = None
     while before != text:
         before = text
@@ -126,12 +126,10 @@ def bare(text: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """Without percent-encoding, and without the backslashes of Markdown."""
+    """Undo percent-encoding, and Markdown's backslashes."""
     if "\\" in text:
         text = _ESCAPED.sub("", text)
-    while _PERCENT.search(
-        text
-    ):  # what was encoded twice, or in part, is so until nothing is left of it
+    while _PERCENT.search(text):  # undo double and partial encoding until nothing is left of it
         try:
             text = unquote(text, errors="strict").strip()
         except UnicodeDecodeError:
@@ -140,7 +138,7 @@ def decoded(text: str) -> str:
 
 
 def _unbracketed(text: str) -> str:
-    """A bracket whose other half stands elsewhere inside belongs to the text."""
+    """Strip a surrounding bracket. One whose other half is elsewhere inside belongs to the text."""
     closing = _BRACKETS.get(text[:1])
     if closing and text.find(closing, 1) in {-1, len(text) - 1}:
         text = text[1:].removesuffix(closing)
@@ -169,23 +167,23 @@ _IN_OTHERS = re.compile(r"\s[(\[](\S*@\S*)[)\]]\Z")
 _COMMENT = re.compile(r"(?<=[^\s(])\s*\([^()@]*\)\Z")
 _SIGNS = re.compile(r"[^\w.@%]+|\d+[.)]")
 _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "i"})
-"""Between two addresses; anywhere else they may be part of one that was torn apart."""
+"""Allowed between two addresses; elsewhere they may be part of an address that was torn apart."""
 _LEFT_OVER = frozenset("'`*{}=/#!?~^|%&")
-"""Legal at the ends of a local part, and yet nobody's name begins or ends so: a wrapping is left over."""
+"""Legal at the ends of a local part, yet no real name begins or ends so: it is the rest of a wrapping."""
 _GUEST = "#ext#"
-"""How Microsoft's directories name somebody else's mailbox below a domain of their own."""
+"""How Microsoft's directories name an outside mailbox under a domain of their own."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Address:
-    """A syntactically valid address, its +tag taken off."""
+    """A syntactically valid address without its +tag."""
 
     local: str
     domain: Domain
 
     @property
     def email(self) -> str:
-        """As vendors are asked about it."""
+        """The address to ask vendors about."""
         return f"{self.local}@{self.domain.host}"
 
     @property
@@ -198,7 +196,7 @@ class Address:
 
     @property
     def is_system(self) -> bool:
-        """A machine writes from it and nobody reads it."""
+        """Whether a machine writes from it and nobody reads it."""
         return is_system(self.local)
 
 
@@ -211,14 +209,14 @@ class Reading:
 
 
 def read(text: str) -> Reading:
-    """The first valid address in the text."""
+    """Return the first valid address in the text."""
     candidates = _candidates(visible(text))
     addresses = (address for one in candidates if (address := parse(one)) is not None)
     return Reading(next(addresses, None), is_ambiguous=len(set(candidates)) > 1)
 
 
 def parse(text: str) -> Address | None:
-    """One bare address, or `None` when it cannot be a mailbox."""
+    """Parse one bare address; `None` when it cannot be a mailbox."""
     local, _, host = text.rpartition("@")
     domain = _domain(host)
     name = _local_part(local) if domain and not _is_guest(local) else None
@@ -237,7 +235,7 @@ def _candidates(text: str) -> list[str]:
 
 
 def _in_part(part: str) -> list[str]:
-    """`Jane <jane@x.com>` holds one; words apart are addresses only when each of them is one."""
+    """Find addresses: `Jane <jane@x.com>` holds one; separate words count only if each is an address."""
     if bracketed := _IN_BRACKETS.findall(part) or _IN_OTHERS.findall(part):
         return list(bracketed)
     words = [word for word in _COMMENT.sub("", part).split() if not _SIGNS.fullmatch(word)]
@@ -248,14 +246,14 @@ def _in_part(part: str) -> list[str]:
 
 
 def _mailbox(text: str) -> str:
-    """Without what stands around it, and without what makes it a link."""
+    """Strip what surrounds the address, and what makes it a link."""
     if link := _MAILTO.search(text):
         text = text[link.start() :].partition("?")[0]
     return bare(decoded(bare(text)))
 
 
 def _domain(host: str) -> Domain | None:
-    """A bare public suffix (a@co.uk) has no mailboxes."""
+    """Judge the domain. A bare public suffix (a@co.uk) has no mailboxes."""
     if host.startswith("["):
         return Domain(host, DomainKind.IP_ADDRESS) if _is_ip_literal(host) else None
     name = ascii_host(host.removesuffix("."))
@@ -264,14 +262,12 @@ def _domain(host: str) -> Domain | None:
 
 
 def _local_part(local: str) -> str | None:
-    """The local part in NFC (RFC 6532, 3.1). The real domain is judged by `domains`.
+    """Return the local part in NFC (RFC 6532, 3.1), or `None`. `domains` judges the real domain.
 
-    Quoted local parts are legal and refused all the same: no vendor takes one.
+    Quoted local parts are legal but refused: no vendor takes one.
     """
     if _ORDINARY_LOCAL.fullmatch(local) and len(local) <= _MOST_LOCAL_BYTES:
-        return (
-            local  # nearly all are; the library takes as long as all else about a lead's identity
-        )
+        return local  # true of nearly all; the library takes as long as the rest of `identify`
     if local[:1] in _LEFT_OVER or local[-1:] in _LEFT_OVER:
         return None
     try:
@@ -298,6 +294,6 @@ def _is_too_long(local: str, host: str) -> bool:
 
 
 def _without_tag(local: str) -> str:
-    """The part before "+", unless nothing valid would be left of it."""
+    """Return the part before "+", unless nothing valid would be left of it."""
     base = local.partition("+")[0]
     return base if base and not base.endswith(".") and base[-1] not in _LEFT_OVER else local

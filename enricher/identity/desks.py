@@ -1,15 +1,15 @@
-"""PURE Whether a desk reads a mailbox, or a machine writes from it, by its local part alone.
+"""PURE Whether a mailbox is a role address or a machine's, judged by its local part alone.
 
-A desk costs the lead its person call and no more, so it need not be certain; yet nobody's own name
-may make a desk of them. Hence three kinds of words:
+A role address costs the lead its person call and no more, so the verdict need not be certain; yet no
+person's own name may count as one. Hence three kinds of words:
 
-    whole     a desk when nothing else stands there: personal@, legal@; legal.anna@ is Anna
+    whole     a role if nothing else is there: personal@, legal@; legal.anna@ is Anna
     first     also in front of one more word: vendas.sp@, info-berlin@
-    beside    no desk by themselves, but no name either: sales-team@, central.de.atendimento@
+    beside    no role by themselves, but no name either: sales-team@, central.de.atendimento@
 
-Words of the first two kinds may stand together in any order, with or without a sign between them.
-Some openings and endings (atendimento…, …abteilung) make a desk of any word. Accents and numbers do not
-count; German umlauts count in both of their spellings.
+Words of the first two kinds may be combined in any order, with or without a separator. Some beginnings and
+endings (atendimento…, …abteilung) make any word a role. Accents and numbers are ignored; German umlauts match
+in both of their spellings.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# PURE The words that `desks` knows, by language and by the part that they play there.
+# PURE The words that make a role address, by language and by kind.
 #
-# Common nouns of offices and shops, in small letters without accents, dots and dashes. A word that is also
-# somebody's name, or too short to be none, stands among those that count alone or not at all.
+# Common nouns of offices and shops, in lower case without accents, dots and dashes. A word that is also
+# a person's name, or too short to tell, is among those that count alone, or is left out.
 
 _ENGLISH_FIRST = """
     abuse accounting accounts accountspayable accountsreceivable admin administration administrator
@@ -267,7 +267,7 @@ _BESIDE_TEXT = """
     humanas humanos humaines interno la main national online pessoal service servico servicio
     setor sector team tecnico und umane uk us emea apac latam
 """
-"""No single letters: e.sales@ is somebody."""
+"""No single letters: e.sales@ is a person."""
 
 _BELOW: dict[str, str] = {
     "ti": "br pt es mx ar cl co pe",
@@ -278,7 +278,7 @@ _BELOW: dict[str, str] = {
     "bok": "pl",
     "ced": "it",
 }
-"""Initials anywhere but at companies of these countries."""
+"""Personal initials, except at companies of these countries."""
 
 
 def _words(*texts: str) -> frozenset[str]:
@@ -307,21 +307,21 @@ WHOLE = FIRST | _words(
 )
 KNOWN = WHOLE | _words(_BESIDE_TEXT)
 BELOW = {word: frozenset(tlds.split()) for word, tlds in _BELOW.items()}
-"""Words that are a desk's only below these top-level domains."""
+"""Words that are a role only below these top-level domains."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Desks:
-    """The words by the part they play. `whole` has those of `first` too, `known` has all."""
+    """Role words by kind. `whole` includes `first`, and `known` includes all."""
 
     first: frozenset[str]
     whole: frozenset[str]
     known: frozenset[str]
     countries: Mapping[str, frozenset[str]]
-    """Words that are a desk's only below these top-level domains."""
+    """Words that are a role only below these top-level domains."""
 
     def changed(self, added: Iterable[str], removed: Iterable[str]) -> Desks:
-        """With words more, which a place or a number may follow, and without others."""
+        """Return a copy with words added, which a place or a number may follow, and words removed."""
         more, less = frozenset(added), frozenset(removed)
         return Desks(
             (self.first | more) - less,
@@ -334,11 +334,11 @@ class Desks:
 DESKS = Desks(FIRST, WHOLE, KNOWN, BELOW)
 
 _LONGEST_INITIALS = 3
-"""i.t@ and h.r@ are people, it@ and hr@ are not."""
+"""i.t@ and h.r@ are people; it@ and hr@ are roles."""
 _MOST_WORDS = 2
-"""info-berlin@ is a desk; who knows what a.long.row.of.words is."""
+"""info-berlin@ is a role address; a.long.row.of.words@ could be anything."""
 _LEAST_LETTERS = 4
-"""Of a word that stands against another without a sign."""
+"""Letters that a word needs to be recognised in a compound without a separator."""
 
 _LEAST_COMPOUND = 9
 _OPENINGS = tuple(
@@ -355,10 +355,10 @@ _ENDINGS = tuple(
     service services support team verwaltung vertrieb zentrale
     """.split()
 )
-"""No name of a person begins or ends like this, whatever stands on the other side."""
+"""No person's name begins or ends like this, whatever is on the other side."""
 _AND = re.compile(r"\A(?:de|da|do|dos|das|del|di|des|du|al)")
 _DESK = "desk"
-"""Stands in for initials that are a desk's."""
+"""Stands in for initials that are a role."""
 _DIGITS = "0123456789"
 _WRITTEN_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ł": "l", "ø": "o"})
 _BARE = str.maketrans({"ß": "ss", "ł": "l", "ø": "o"})
@@ -380,22 +380,22 @@ _NO_REPLY_AT_THE_END = re.compile(r".+[-._]no[-._]?reply\d*\Z", re.DOTALL)
 
 
 def is_system(local: str) -> bool:
-    """A machine writes from it and nobody reads it."""
+    """Tell whether a machine writes from it and nobody reads it."""
     return any(map(_is_system, _spellings(local)))
 
 
 def is_desk(local: str, host: str, desks: Desks = DESKS) -> bool:
-    """A desk reads it, not a person. `host` only matters for two-letter words."""
+    """Tell whether it is a role address. `host` matters only for initials that are a role in some countries."""
     return any(_is_desk(each, host, desks) for each in _spellings(local))
 
 
 def desk_key(local: str) -> str:
-    """As an operator's own names for desks are compared: no case, accents, signs or numbers."""
+    """Normalise a name for comparison with the operator's own: no case, accents, signs or numbers."""
     return _without_number("".join(_words_of(_spellings(local)[0])))
 
 
 def _spellings(local: str) -> list[str]:
-    """In small letters without accents: as they are left out, and as German writes them out."""
+    """Return it in lower case with accents dropped, and with them written out as in German."""
     text = local.lower()
     if text.isascii():
         return [text]
@@ -433,7 +433,7 @@ def _words_of(local: str) -> list[str]:
 
 
 def _without_number(word: str) -> str:
-    """A number alone stays."""
+    """Strip digits from both ends, unless nothing else is there."""
     return word.strip(_DIGITS) or word
 
 
@@ -453,7 +453,7 @@ def _are_a_desks(words: list[str], desks: Desks) -> bool:
 
 
 def _is_compound(word: str, desks: Desks) -> bool:
-    """suportetecnico@, kundenservice@: two words that are each known."""
+    """Recognise suportetecnico@ and kundenservice@: two words that are both known."""
     if word.startswith(_OPENINGS) or (word.endswith(_ENDINGS) and len(word) > _LEAST_COMPOUND):
         return True
     cuts = range(_LEAST_LETTERS - 1, len(word) - _LEAST_LETTERS + 1)

@@ -1,9 +1,9 @@
-"""PURE What one domain is: a company's, a mail service's, a throw-away, or nobody's.
+"""PURE What a domain is: a company's, a mail service's, a throw-away, or nobody's.
 
-The published lists carry the bulk: the public suffix list, a block-list of disposable services
+The published lists do most of the work: the public suffix list, a block-list of disposable services
 and a list of free-mail services. `wordlists` holds what they miss or get wrong, and wins.
 
-The suffix list is parsed on first use (50 ms), and verdicts are kept: most leads of a day share a
+The suffix list is parsed on first use (50 ms), and verdicts are cached: most leads of a day share a
 few thousand domains.
 """
 
@@ -22,11 +22,11 @@ from publicsuffixlist import PublicSuffixList
 from enricher.identity import wordlists
 
 _KEPT_DOMAINS = 16_384
-"""Verdicts kept in memory, so that a lead of a known domain costs one look-up."""
+"""Verdicts kept in memory, so that a lead with a known domain costs one look-up."""
 
 
 class DomainKind(StrEnum):
-    """What a domain is; the value says why it stands for no company, in words for readers."""
+    """What a domain is. The value says, in words for readers, why it stands for no company."""
 
     BUSINESS = "business domain"
     FREE_MAIL = "free-mail domain"
@@ -40,7 +40,7 @@ class DomainKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Domain:
-    """A host name and what it means. `registrable` is `None` unless it stands for somebody."""
+    """A host name and what it means. `registrable` is `None` unless it stands for an owner."""
 
     host: str
     kind: DomainKind
@@ -51,15 +51,15 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Platforms:
-    """What an operator knows about platforms better than the lists."""
+    """What an operator knows better than the lists about platforms."""
 
     added: frozenset[str] = frozenset()
-    """Nobody's themselves; the names below them are their tenants'."""
+    """Platforms: the domain itself is no company's, the names below it are its tenants'."""
     removed: frozenset[str] = frozenset()
-    """A company's own, with all that is below."""
+    """Not platforms: the domain and everything below it is one company's."""
 
     def judge(self, domain: Domain) -> Domain:
-        """The domain as the operator sees it; the nearest of the names counts."""
+        """Return the domain as the operator sees it; the nearest of the names counts."""
         if not (self.added or self.removed) or domain.kind not in _OF_OWNERS:
             return domain
         names = parents(domain.host)
@@ -78,7 +78,7 @@ _OF_OWNERS = frozenset({DomainKind.BUSINESS, DomainKind.PLATFORM})
 
 
 _GOVERNMENT = frozenset({"gov", "gob", "gouv", "govt"})
-"""Suffixes with mailboxes of their own: sa.gov.au is both a public suffix and a mail domain."""
+"""Labels of public suffixes that have mailboxes: sa.gov.au is both a public suffix and a mail domain."""
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")
@@ -87,7 +87,7 @@ _NUMBER = re.compile(r"(?:\d+|0x[0-9a-f]*)\Z")
 
 @lru_cache(_KEPT_DOMAINS)
 def ascii_host(text: str) -> str | None:
-    """The host name in lower-case A-labels; `None` when it can be none, or is an IP address."""
+    """Return the host name in lower-case A-labels; `None` if it is not one, or is an IP address."""
     host = text.lower()
     if not host.isascii() or "xn--" in host:
         host = _encoded(text)
@@ -97,7 +97,7 @@ def ascii_host(text: str) -> str | None:
 
 
 def _encoded(text: str) -> str:
-    """IDNA by way of the e-mail library: UTS 46, both directions, bidirectional rules; "" if invalid."""
+    """Apply IDNA through the e-mail library: UTS 46, both directions, bidirectional rules; "" if invalid."""
     try:
         return (validate_email(f"a@{text}", check_deliverability=False).ascii_domain or "").lower()
     except ValueError:
@@ -106,7 +106,7 @@ def _encoded(text: str) -> str:
 
 @lru_cache(_KEPT_DOMAINS)
 def classify(host: str) -> Domain:
-    """What a host name in A-labels is. Our own words come before the published lists."""
+    """Judge a host name in A-labels. Our own word lists come before the published ones."""
     registrable = _registrable(host)
     lineage = _lineage(host, registrable or host)
     if _is_typo(lineage[-1]):
@@ -123,7 +123,7 @@ def classify(host: str) -> Domain:
 
 
 def _of_an_owner(host: str, registrable: str | None) -> Domain:
-    """The verdict on a domain that is on no list: whose it is, if it is anybody's."""
+    """Judge a domain that is on no list: whose it is, if it is anybody's."""
     if registrable is None:
         return Domain(host, DomainKind.PLATFORM if _has_mailboxes(host) else DomainKind.SUFFIX)
     tld = host.rpartition(".")[2]
@@ -135,23 +135,23 @@ def _of_an_owner(host: str, registrable: str | None) -> Domain:
 
 
 def _is_typed_for_com(registrable: str) -> bool:
-    """con.br, which would be the company of all who leave a letter out of com.br."""
+    """Recognise con.br, which would be the company of all who leave a letter out of com.br."""
     label, _, country = registrable.partition(".")
     return label in wordlists.TYPED_FOR_COM and is_suffix(f"com.{country}")
 
 
 def is_under(host: str, domains: frozenset[str]) -> bool:
-    """Whether the host is one of the domains or a sub-domain of one."""
+    """Tell whether the host is one of the domains or a sub-domain of one."""
     return bool(domains) and not domains.isdisjoint(_lineage(host, ""))
 
 
 def parents(host: str) -> list[str]:
-    """The host and all that it is below."""
+    """Return the host and all its parent domains."""
     return _lineage(host, "")
 
 
 def _lineage(host: str, top: str) -> list[str]:
-    """The host and its parents, up to and including `top`, or the top-level domain."""
+    """Return the host and its parents, up to and including `top`, or the top-level domain."""
     names = [host]
     while names[-1] != top and "." in names[-1]:
         names.append(names[-1].partition(".")[2])
@@ -159,7 +159,7 @@ def _lineage(host: str, top: str) -> list[str]:
 
 
 def _registrable(host: str) -> str | None:
-    """The part somebody registered or rents; `None` for a suffix or a platform itself."""
+    """Return the part that somebody registered or rents; `None` for a suffix or a platform itself."""
     registrable: str | None = _suffixes().privatesuffix(host)
     if registrable is None:
         return None
@@ -173,13 +173,13 @@ def _registrable(host: str) -> str | None:
 
 
 def _bought(host: str) -> str | None:
-    """The part somebody bought of a registry, platform or not."""
+    """Return the part that was registered with a registry, platform or not."""
     registrable: str | None = _icann_suffixes().privatesuffix(host)
     return registrable
 
 
 def is_brand_of(host: str, brands: frozenset[str]) -> bool:
-    """google.de and amazon.com.br, but not google.consulting: one brand below many countries."""
+    """Match google.de and amazon.com.br, but not google.consulting: one brand under many countries."""
     brand, _, suffix = host.partition(".")
     last = suffix.rpartition(".")[2]
     return brand in brands and (last == "com" or len(last) == len("de"))
@@ -194,7 +194,7 @@ def _is_for_tenants_only(platform: str) -> bool:
 
 
 def _is_typo(name: str) -> bool:
-    """There is one gmail.com; the other brands have country domains, but not under .con or .cm."""
+    """Recognise typos. There is one gmail.com; other brands have country domains, but not under .con or .cm."""
     label, _, suffix = name.partition(".")
     if label == "gmail":
         return suffix != "com"
@@ -211,7 +211,7 @@ def _is_own_free_mail(lineage: list[str]) -> bool:
 
 
 def _is_reserved(host: str, registrable: str) -> bool:
-    """A single label that is no public suffix is a machine in a private network, or a test."""
+    """A single label that is not a public suffix is a machine in a private network, or a test."""
     if (
         host.rpartition(".")[2] in wordlists.RESERVED_TLDS
         or registrable.partition(".")[0] == "example"
@@ -221,7 +221,7 @@ def _is_reserved(host: str, registrable: str) -> bool:
 
 
 def is_suffix(host: str) -> bool:
-    """On the public list; a new top-level domain is not yet."""
+    """Tell whether it is on the public list; a very new top-level domain is not."""
     return bool(_suffixes().is_public(host, accept_unknown=False))
 
 
@@ -231,7 +231,7 @@ def _is_education(registrable: str) -> bool:
 
 
 def _has_mailboxes(suffix: str) -> bool:
-    """A private suffix has an owner who may have mail; of the public ones, governments do."""
+    """A private suffix has an owner who may have mail; of the public ones, only governments do."""
     if not _icann_suffixes().is_public(suffix):
         return True
     return "." in suffix and not _GOVERNMENT.isdisjoint(suffix.split("."))
@@ -239,7 +239,7 @@ def _has_mailboxes(suffix: str) -> bool:
 
 @lru_cache(1)
 def _suffixes() -> PublicSuffixList:
-    """The bundled list with its private section (x.github.io is x's).
+    """Return the bundled list with its private section (x.github.io is x's).
 
     A top-level domain that is not on it counts as one: new ones appear after the list was bundled.
     """
@@ -248,5 +248,5 @@ def _suffixes() -> PublicSuffixList:
 
 @lru_cache(1)
 def _icann_suffixes() -> PublicSuffixList:
-    """Read only once somebody writes from a bare suffix, which is rare."""
+    """Return the list without its private section. Loaded only for mail from a bare suffix, which is rare."""
     return PublicSuffixList(only_icann=True)

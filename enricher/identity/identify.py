@@ -8,7 +8,7 @@ can be worth its money at all (`Identity.reason`).
                      a company can own. What a user wrote beats what an address implies.
     reason           `None` as long as there is something to ask. A disposable, reserved, internal
                      or system address ends the lead whatever else it says; a malformed one does
-                     not, when the lead names a company domain or a website.
+                     not if the lead names a company domain or a website.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from enricher.lead import Inputs, Key, Reason, Subject
 # `backfill` and `forget` alike, or these would speak of different leads.
 
 _AWAY = "-"
-"""In front of an entry: it is none, whatever the lists say."""
+"""In front of an entry: removes it, whatever the lists say."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OwnWords:
-    """Equal only to itself, so that what is cached for it is found without comparing its sets."""
+    """Equal only to itself, so that cache look-ups need not compare its sets."""
 
     internal_domains: frozenset[str] = frozenset()
-    """Whose leads are skipped."""
+    """Domains whose leads are skipped."""
     desks: Desks = DESKS
     platforms: Platforms = BY_THE_LISTS
 
@@ -60,7 +60,7 @@ def own_words(
     role_names: Iterable[str] = (),
     platform_domains: Iterable[str] = (),
 ) -> OwnWords:
-    """As they are written in the settings; an entry with "-" in front takes one away."""
+    """Build it from the settings' entries; an entry with "-" in front removes one."""
     roles, no_roles = _sorted_out(role_names)
     platforms, no_platforms = _sorted_out(platform_domains)
     return OwnWords(
@@ -71,7 +71,7 @@ def own_words(
 
 
 def _sorted_out(entries: Iterable[str]) -> tuple[list[str], list[str]]:
-    """What is added, and what is taken away."""
+    """Split the entries into those to add and those to remove."""
     written = list(entries)
     away = [one.removeprefix(_AWAY) for one in written if one.startswith(_AWAY)]
     return [one for one in written if not one.startswith(_AWAY)], away
@@ -82,9 +82,9 @@ def _hosts(names: Iterable[str]) -> frozenset[str]:
 
 
 MULTIPLE_EMAILS = "multiple_emails"
-"""Flag of an address field that holds more than one; the first valid one counts."""
+"""Flag of an address field that holds several addresses; the first valid one counts."""
 _TOO_LONG = "too long"
-"""How `Inputs.malformed` names text beyond its limit; anything else there is no text at all."""
+"""How `Inputs.malformed` marks text beyond its limit; any other mark means that it is not text."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,9 +94,9 @@ class Identity:
     email: str | None = None
     """The address vendors are asked about: A-label domain, no +tag, the local part's case kept."""
     email_key: str | None = None
-    """The same for every spelling of one mailbox; for cache keys, never to be written to."""
+    """The same for every spelling of one mailbox; for cache keys, never to send mail to."""
     company_domain: str | None = None
-    """Registrable A-label domain to look the company up by."""
+    """Registrable domain in A-labels, by which the company is looked up."""
     no_company_domain: str = ""
     """Why there is no `company_domain`, as a short phrase; empty when there is one."""
     full_name: str | None = None
@@ -113,7 +113,7 @@ class Identity:
 
     @property
     def query(self) -> Query:
-        """The question as providers get it."""
+        """Return the query that providers get."""
         return Query(
             email=self.email,
             email_key=self.email_key,
@@ -134,11 +134,11 @@ class _Stated:
 
     domain: Domain | None = None
     reason: Reason | None = None
-    """Set when they name a domain, but one that is not to be asked about."""
+    """Set when they name a domain that must not be asked about."""
 
 
 def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
-    """Never raises, whatever the strings hold."""
+    """Identify the lead. Never raises, whatever the strings hold."""
     internal = words.internal_domains
     text = said(inputs.email)
     reading = _read(text, words) if text else Reading(None)
@@ -175,7 +175,7 @@ def _read(text: str, words: OwnWords) -> Reading:
 
 
 def _reason(address: Address | None, internal: frozenset[str]) -> Reason | None:
-    """What ends the lead because of its address, whatever else it says."""
+    """Return the reason why its address ends the lead, whatever else the lead says."""
     if address is None:
         return None
     if address.domain.kind is DomainKind.DISPOSABLE:
@@ -190,7 +190,7 @@ def _reason(address: Address | None, internal: frozenset[str]) -> Reason | None:
 def _nothing_left(
     inputs: Inputs, address: Address | None, stated: _Stated, is_valid: bool
 ) -> Reason:
-    """There is no address and no company to ask about; say what was wrong with what was given."""
+    """Return what was wrong with a lead that leaves no address and no company to ask about."""
     if address is not None:
         return Reason.RESERVED_DOMAIN  # an IP literal: it belongs to a machine
     if is_valid:
@@ -208,7 +208,7 @@ def _company(address: Address | None, stated: Domain | None) -> Domain | None:
 
 
 def _why_no_company(company: Domain | None, reason: Reason | None, address: Address | None) -> str:
-    """Without a reason there is a company, or else an address whose domain is no company's."""
+    """Say why there is no company. Without a reason, the address's domain is not a company's."""
     if reason is not None:
         return reason.value.replace("_", " ")
     return "" if company or address is None else address.domain.kind.value
@@ -227,7 +227,7 @@ def _flags(reading: Reading, stated: Domain | None) -> Iterator[str]:
 
 
 def _stated(inputs: Inputs, words: OwnWords) -> _Stated:
-    """The first of company_domain and website that a company can own.
+    """Return the first of company_domain and website that a company can own.
 
     A free-mail service, a profile page or an address in a private network says nothing about the
     company, so it does not hide what the other fields say.
@@ -249,7 +249,7 @@ def _stated(inputs: Inputs, words: OwnWords) -> _Stated:
 
 
 def _clean(value: str | None) -> str | None:
-    """A name in one line of valid Unicode, or `None`."""
+    """Return a name as one line of valid Unicode, or `None`."""
     text = said(value)
     if not text.isprintable():
         text = "".join(one if _is_writable(one) else " " for one in text)
@@ -257,7 +257,7 @@ def _clean(value: str | None) -> str | None:
 
 
 def _is_writable(character: str) -> bool:
-    """Not a control character, a lone surrogate, or unassigned."""
+    """Tell whether it is not a control character, a lone surrogate, private or unassigned."""
     return unicodedata.category(character) not in {"Cc", "Cs", "Cn", "Co"}
 
 
@@ -274,18 +274,18 @@ def _is_writable(character: str) -> bool:
 
 
 def subject_of(key: Key, email_key: str | None, company_domain: str | None) -> Subject:
-    """Of an `Identity`'s two fields of these names."""
+    """Return the subject for an `Identity`'s two fields of these names."""
     company = None if company_domain is None else key("company", company_domain)
     return Subject(mailbox_of(key, email_key), company)
 
 
 def mailbox_of(key: Key, email_key: str | None) -> str | None:
-    """The half by which everything about a person is found."""
+    """Return the half by which everything about a person is found."""
     return None if email_key is None else key("mailbox", email_key)
 
 
 def read_subject(value: object) -> Subject | None:
-    """What stands on a lead, which others may have written; `None` when it is no subject."""
+    """Read a subject from a lead, where others may have written; `None` when it is not one."""
     if not isinstance(value, Mapping):
         return None
     mailbox, company = value.get("mailbox"), value.get("company")
@@ -295,6 +295,6 @@ def read_subject(value: object) -> Subject | None:
 
 
 def older_mark(email_key: str | None, company_domain: str | None) -> str:
-    """What versions before the keyed hashes wrote into `enrichment.subject`."""
+    """Return what versions before the keyed hashes wrote into `enrichment.subject`."""
     text = f"{email_key or ''}\n{company_domain or ''}"
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]

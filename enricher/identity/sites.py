@@ -1,8 +1,8 @@
-"""PURE Whose site a field for a domain or a web site names: one host, or nobody's.
+"""PURE Whose site a domain or web site field names: one host, or nobody's.
 
-A link inside a link counts for where it leads (`redirects`). A page on a site that is full of other
-people's pages stands for nobody: a profile, a listing, a shop, a form, a short link. What is a
-tenant's name below a platform is for `domains` to say.
+A link inside a link counts as the inner one (`target_of`). A page on a site that is full of other people's
+pages stands for nobody: a profile, a listing, a shop, a form, a short link. Tenants' names below a platform
+are judged by `domains`.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from enricher.identity.domains import (
 )
 from enricher.identity.wordlists import PLATFORMS, PROFILE_BRANDS, PROFILE_HOSTS, SHORT_LINKS
 
-# PURE Where a link leads that stands inside another link.
+# PURE Where a link leads that wraps another link.
 #
 # Search engines, mail filters, social networks and archives wrap the address of a site into one of
-# their own. No list of them could be complete, so they are known by what they do:
+# their own. No list of them could be complete, so they are recognised by what they do:
 #
 #     in the path     any host whose path goes on with http:// shows or forwards that page
-#     in the query    a value that is a URL, where host or path speak of links or leaving, or the host
-#                     is a site of profiles anyway; a bare host only where path or sub-domain do so
+#     in the query    a value that is a URL, if host or path have a word for links or leaving, or the host
+#                     is a site of profiles anyway; a bare host only if path or sub-domain have one
 #     encoded         Proofpoint's second version, which writes %3A as -3A and / as _
 #
-# A company's own page may well carry a URL: where to go after a log-in, where somebody came from.
-# So parameters that say so lead nowhere, those of a log-in neither, and on pages that speak of no link none
-# does.
+# A company's own page may well carry a URL: where to go after a log-in, or where a visitor came from. So
+# parameters named for that lead nowhere, nor do those of a log-in page; and on pages without a word for
+# links, none does.
 
 _IN_PATH = re.compile(r"(?:\A|[/_=:])(https?(?::|%3a)(?:/|%2f)+.+)", re.IGNORECASE)
 _AMP = re.compile(r"\A(?:amp|c|v|web/\d+[a-z_]*)/(?:s/)?([\w-]+(?:\.[\w-]+)+(?:/.*)?)\Z")
@@ -69,9 +69,9 @@ _LEADS_BACK = frozenset(
 
 
 def target_of(host: str, rest: str, *, is_wrapper: bool) -> str | None:
-    """The URL or host inside a link; `rest` is all behind the first slash.
+    """Return the URL or host inside a link; `rest` is everything after the first slash.
 
-    `is_wrapper` when the host is known to show everybody else's pages.
+    `is_wrapper` is true when the host is known to show other people's pages.
     """
     if "http" not in rest.lower() and "=" not in rest and not is_wrapper:
         return None
@@ -103,11 +103,11 @@ def _targets(query: str, is_wrapper: bool, speaks: _Speaks) -> Iterator[str]:
 
 
 class _Speaks(IntEnum):
-    """How much a link says that it is about another."""
+    """How clearly a link says that it wraps another."""
 
     NOT = 0
     BY_NAME = 1
-    """The name of its company has such a word in it: click.com.br."""
+    """Its registered name contains such a word: click.com.br."""
     CLEARLY = 2
 
 
@@ -119,14 +119,14 @@ def _who_speaks(host: str, words: list[str]) -> _Speaks:
 
 
 def _says_url(name: str) -> bool:
-    """Whoever gives a page somebody's URL under that name wants it looked at: a test, a shot of the screen."""
+    """A page that gets a URL under that name is asked to look at it: to test it or take a screenshot."""
     return name.lower() in {"url", "targeturl", "desturl"}
 
 
 _CACHED = re.compile(r"cache:(?:[\w-]+:)?(https?://.+)", re.IGNORECASE)
 _WORD_SIGNS = re.compile(r"[^a-z]")
 _NAMES = frozenset({"domain", "q", "u", "url", "to", "target", "dest", "link"})
-"""Where a bare host may stand for its site."""
+"""Parameters in which a bare host may stand for its site."""
 
 
 _KEPT_HOSTS = 2048
@@ -152,7 +152,7 @@ _ENTRY = re.compile(
     r"|companies|empresas|entreprises|firmen|branchenbuch|branchen)/([^/?#]{2,})|@([^/?#]{2,}))",
     re.IGNORECASE,
 )
-"""How directories and market places name the pages of those who are in them."""
+"""How directories and market places name the pages of their members."""
 _OWN_PAGES = tuple(
     """
     about team contact contat kontakt career job history histor storia news press presse leader
@@ -175,7 +175,7 @@ _OFFERS = frozenset(
     unternehmen
     """.split()
 )
-"""What companies sell to companies below such a word; a name has another word in it."""
+"""What companies sell to companies below such a word; a member's name contains another word."""
 
 _HOME = re.compile(
     r"(?:[a-z]{2}[-_][a-z]{2}(?:/home)?|home|index(?:\.[a-z-]+)*\.html?)(?:\?.*)?", re.IGNORECASE
@@ -191,13 +191,13 @@ _NAMES_ON_TOP = frozenset(
     linkedin.com goo.gl forms.gle tinyurl.com mailchi.mp
     """.split()
 )
-"""Two letters right behind these are a company's name, and elsewhere a country: apple.com/br."""
+"""On these, two letters after the slash are a company's name; elsewhere they are a country: apple.com/br."""
 
 _SHORT_HOST = re.compile(r"[a-z0-9-]{1,6}\.(?!co|io|ai)[a-z]{2}")
 _SHORT_PATH = re.compile(r"(?=.*[A-Za-z])(?=.*\d|.+[A-Z].*)(?=.*[a-z\d])[A-Za-z0-9_]{4,12}")
-"""What a machine made up: figures or capitals within one word of some letters."""
+"""Made up by a machine: digits or capitals within one word that also has letters."""
 _WORDS = re.compile(r"(?:[A-Z]?[a-z]{2,})(?:[A-Z][a-z]{2,})*(?:\d|(?:19|20)\d\d)?|\d+[A-Z]?")
-"""What people make up: ueberUns, Black2025, 500X."""
+"""Made up by people: ueberUns, Black2025, 500X."""
 
 _SHORTEST_NAME = 3
 _LEGAL_FORM = re.compile(
@@ -208,10 +208,10 @@ _LEGAL_FORM = re.compile(
 
 
 def stated_host(value: str | None, platforms: Platforms = BY_THE_LISTS) -> str | None:
-    """The host in a domain, a URL or an address that somebody wrote into a domain field.
+    """Return the host of a domain, a URL or an address that somebody wrote into a domain field.
 
-    `None` for IP addresses, schemes other than http, pages on sites full of others', and texts longer
-    than any URL: a vendor's record may hold megabytes, and what was read lately stays in memory.
+    Returns `None` for IP addresses, schemes other than http, pages on sites full of others', and texts
+    longer than any URL: a vendor's record may hold megabytes, and recent inputs are cached.
     """
     if value is not None and len(value) > _LONGEST_URL:
         return None
@@ -224,7 +224,7 @@ def _stated_host(value: str | None, platforms: Platforms) -> str | None:
 
 
 def _unwrapped(text: str) -> str:
-    """The first of the links or words in it, with nothing around."""
+    """Return the first link or word of the text, with nothing around it."""
     if _ORDINARY.fullmatch(text):
         return text
     text = plain(text)
@@ -235,14 +235,14 @@ def _unwrapped(text: str) -> str:
 
 
 def _first(text: str) -> list[str]:
-    """The first word, when it is a host or a link by itself; else a link may stand behind a name."""
+    """Return the first word if it is a host or a link by itself; else a link may follow a name."""
     word = bare(_APART.split(bare(text), maxsplit=1)[0])
     found = _SITE.fullmatch(word)
     return [word] if found and is_suffix(found[1].lower()) else []
 
 
 def _owner(text: str, platforms: Platforms, hops: int) -> str | None:
-    """The host that a link stands for, however many links it is wrapped into."""
+    """Return the host that a link stands for, however many links wrap it."""
     text, is_url = _HTTP.subn("", text.replace("\\", "/").lstrip("/"), count=1)
     if not is_url and _SCHEME.match(text):
         return None
@@ -269,7 +269,7 @@ def _host_and_rest(text: str) -> tuple[str | None, str]:
 
 
 def _without_www(host: str) -> str | None:
-    """Unless nothing that can be owned is left: www.com.br is somebody's, and www.acme nobody's."""
+    """Drop "www." unless nothing ownable would be left: www.com.br is somebody's, and www.acme nobody's."""
     if _WWW_ALONE.fullmatch(host) and not is_suffix(host.rpartition(".")[2]):
         return None
     short = _WWW.sub("", host)
@@ -302,7 +302,7 @@ def _is_home(host: str, rest: str) -> bool:
 
 
 def _is_entry_of_a_directory(host: str, rest: str) -> bool:
-    """/company/acme or /@acme on a site of another name, but not /company/about."""
+    """Match /company/acme or /@acme on a site of another name, but not /company/about."""
     if (found := _ENTRY.match(rest)) is None:
         return False
     words = re.findall(r"[a-z0-9]+", (found[1] or found[2]).lower())
@@ -318,10 +318,10 @@ def _is_short_link(host: str, rest: str) -> bool:
 
 
 def is_tenants_name(domain: Domain, company: str | None) -> bool:
-    """Whether a company's name stands below one that is another's: acme.newbuilder.com for Acme Ltda.
+    """Tell whether a company is a tenant below another's domain: acme.newbuilder.com for Acme Ltda.
 
-    What no list knows yet is told by the lead itself. Whose own domain has the name too is no tenant, nor
-    is a word that is only a small part of the name: suporte.acme.com for Suporte Técnico Acme.
+    The lead itself tells what no list knows yet. It is no tenant if the registered domain is part of its
+    name, nor if the label is only a small part of the name: suporte.acme.com for Suporte Técnico Acme.
     """
     if not company or not domain.registrable or len(company) > _LONGEST_URL:
         return False
@@ -334,6 +334,6 @@ def is_tenants_name(domain: Domain, company: str | None) -> bool:
 
 
 def _slug(text: str) -> str:
-    """Without accents, case and punctuation."""
+    """Remove accents, case and punctuation."""
     letters = unicodedata.normalize("NFKD", text).casefold()
     return "".join(each for each in letters if each.isalnum())

@@ -1,7 +1,7 @@
-"""PURE Words that decide what an address is: what the published lists miss or get wrong.
+"""PURE Words that decide what an address is, where the published lists are incomplete or wrong.
 
-They win over the lists. A false "disposable" would drop a real lead without a trace, and a missed
-free-mail service would pay for the record of an internet provider.
+They win over the lists. A false "disposable" would drop a real lead without a trace; a missed free-mail
+service would make us pay for the record of an internet provider.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RELAYS = _words("""
     marketplace.amazon.com marketplace.amazon.co.uk marketplace.amazon.de marketplace.amazon.fr
     marketplace.amazon.it marketplace.amazon.es marketplace.amazon.ca
 """)
-"""Relays and forwarders hide the mailbox behind them. Market places mask their members like that."""
+"""Relays and forwarders, which hide the mailbox behind them. Market places mask their members like that."""
 
 _PERSONAL_MAIL = _words("""
     gmail.com googlemail.com yahoo.com outlook.com hotmail.com live.com msn.com passport.com
@@ -40,7 +40,7 @@ _PERSONAL_MAIL = _words("""
     one.lt in.gr mail.dk ofir.dk jubii.dk youmail.dk passagen.se start.no frisurf.no getmail.no
     pec.it legalmail.it arubapec.it postecert.it poste.it ovi.com lycos.de lycos.co.kr
 """)
-"""Mail services, among them the certified mail (PEC) that Italian companies rent."""
+"""Mail services, including the certified mail (PEC) that Italian companies rent."""
 
 _PROVIDER_MAIL = _words("""
     comcast.net spectrum.net optimum.net suddenlink.net mediacombb.net centurylink.net
@@ -67,7 +67,7 @@ _PROVIDER_MAIL = _words("""
     absamail.co.za lantic.net prodigy.net.mx fibertel.com.ar speedy.com.ar ciudad.com.ar vtr.net
     cantv.net une.net.co etb.net.co adinet.com.uy itelefonica.com.br
 """)
-"""The mailbox that comes with an internet connection."""
+"""Mailboxes that come with an internet connection."""
 
 FREE_MAIL = _RELAYS | _PERSONAL_MAIL | _PROVIDER_MAIL
 
@@ -75,12 +75,12 @@ NOT_FREE_MAIL = _words("""
     alibaba.com cox.com eurosport.com facebook.com looksmart.com medscape.com name.com
     nus.edu.sg space.com techspot.com telstra.com
 """)
-"""On the published free-mail list, and yet where the staff of one organisation has its mail."""
+"""On the published free-mail list, although the staff of one organisation has its mail there."""
 
 MAIL_BRANDS = _words("""
     gmail googlemail hotmail yahoo outlook icloud protonmail gmx ymail
 """)
-"""Mail services under many country domains, the next of which no list knows yet."""
+"""Mail services with many country domains; no list is ever complete."""
 
 TYPOS = _words("""
     gmial.com gmai.com gmal.com gmil.com gmaill.com gamil.com gnail.com gmali.com gmall.com
@@ -96,13 +96,13 @@ TYPOS = _words("""
 TYPED_FOR_COM = _words("""
     con co cm om cmo comm vom ocm cim xom coom clm conm comn comcom
 """)
-"""What becomes of ".com". Some are real: acme.co may well be meant, hotmail.co is not."""
+"""Misspellings of ".com". Some are real: acme.co may well be meant, hotmail.co is not."""
 
 RESERVED_TLDS = _words("""
     test example invalid localhost local localdomain internal intranet lan home corp private
     onion arpa
 """)
-"""RFC 2606, 6761, 6762, 7686, and what private networks call themselves (ICANN's name collisions)."""
+"""From RFC 2606, 6761, 6762, 7686, and what private networks call themselves (ICANN's name collisions)."""
 
 TENANTS_ONLY = _words("""
     lpages.co getresponsepages.com unbouncepages.com launchrock.com ck.page systeme.io umso.co
@@ -126,7 +126,7 @@ TENANTS_ONLY = _words("""
     jobs.personio.de jobs.personio.com
     setmore.com booksy.com rdstation.com.br bandcamp.com itch.io deviantart.com blogspot.com bitrix24.com.br pipedrive.email
 """)
-"""Names below these belong to tenants, as below the private suffixes, where these are missing."""
+"""Names below these belong to tenants, as below private suffixes; the public suffix list lacks these."""
 
 PLATFORMS = TENANTS_ONLY | _words("""
     shopify.com leadpages.net clickfunnels.com instapage.com convertkit.com flodesk.com kartra.com
@@ -143,10 +143,10 @@ PLATFORMS = TENANTS_ONLY | _words("""
     wufoo.com zohopublic.com amazonaws.com softr.io glideapps.com carrd.co tray.com.br webnode.com.br
     duda.co prestashop.com beepworld.de home.pl shoper.pl lightspeedhq.com mijnwebwinkel.nl
 """)
-"""The same, and from the bare name the staff of the platform itself writes."""
+"""As above, but the staff of the platform itself writes from the bare name."""
 
 PLATFORM_BRANDS = _words("blogspot")
-"""Platforms under many country domains."""
+"""Platforms with many country domains."""
 
 PROFILE_HOSTS = _words("""
     cnpj.info cnpj.biz lattes.cnpq.br linkin.bio linkedin.com facebook.com fb.com messenger.com instagram.com twitter.com x.com youtube.com
@@ -188,20 +188,20 @@ PROFILE_HOSTS = _words("""
     stripe.com picpay.me sumup.link note.com ameblo.jp naver.com tokopedia.com
     sendgrid.net mandrillapp.com list-manage.com hubspotlinks.com rs6.net mlsend.com
 """)
-"""A page below one of these is about somebody else than the site's own company; so is a mailbox."""
+"""A page below one of these is about somebody other than the site's own company; so is a mailbox."""
 
 PROFILE_BRANDS = _words("""
     eventbrite google linkedin facebook instagram alibaba rakuten lazada zalando amazon ebay yahoo yandex bing tripadvisor glassdoor indeed yelp aliexpress shopee
     mercadolivre mercadolibre olx craigslist pinterest
 """)
-"""Sites of that kind under many country domains."""
+"""Sites of that kind with many country domains."""
 
 SHORT_LINKS = _words(
     """fb.me m.me t.me wa.me wa.link g.page b.link bit.ly lnkd.in t.co a.co x.co amzn.to page.link shorturl.at
     rb.gy cutt.ly abre.ai
     encurtador.com.br bitly.com tiny.one tiny.cc rebrand.ly tinyurl.com is.gd ow.ly buff.ly qrco.de app.link onelink.me"""
 )
-"""Any word may stand behind these; the others are known by what their links look like."""
+"""Any word may follow these; other shorteners are recognised by the look of their links."""
 
 SAYS_NOTHING = _words("- -- ? . n/a na n.a. none null nil unknown undefined") | {""}
-"""What people and exports write into a field that they have nothing for."""
+"""What people and exports write into an empty field."""

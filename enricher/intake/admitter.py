@@ -39,11 +39,11 @@ class Known:
     is_history: bool = False
     """Until then anything may be history that no event told of."""
     searches: int = 1
-    """How many searches were called for so far: the first by the start."""
+    """How many searches were requested so far: the first by the start."""
     searched: int = 0
-    """The last of them that has come to its end."""
+    """The number of the last search that was completed."""
     gap: int = 0
-    """The last search that is for events which may have been missed."""
+    """The number of the last search requested because events may have been missed."""
 
     def note_gap(self) -> None:
         """Events may have been missed."""
@@ -75,9 +75,9 @@ class Admitter:
     outage: Outage = field(init=False, default_factory=lambda: Outage("admission"))
     inbox: list[Change] = field(init=False, default_factory=list)
     behind_since: float | None = field(init=False, default=None)
-    """Since when changes stand there that are not admitted."""
+    """Since when there are changes that are not admitted."""
     replaced: list[LeadId] = field(init=False, default_factory=list)
-    """Leads that were replaced before it was known which are history."""
+    """Leads that were replaced before the history was known."""
     _arrived: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _room: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _saved_at: float = field(init=False, default=float("-inf"))
@@ -100,7 +100,7 @@ class Admitter:
             self.outage.failed(error)  # what was not saved is read again
 
     async def _admit_inbox(self, *, final: bool) -> None:
-        """Taken together without an await in between, so the token covers exactly these changes."""
+        """Take changes and token without an await in between, so the token covers exactly these changes."""
         changes, token = self.inbox[:], self.changes.token
         taken_at = time.monotonic()
         for first in range(0, len(changes), _ADMIT_AT_ONCE):
@@ -121,7 +121,7 @@ class Admitter:
 
     async def admit(self, ids: list[LeadId], source: str, *, is_behind: bool = False) -> None:
         """A lone lead is announced: who waits with nothing else to do claims it in the same command."""
-        if self.building.waits_for_collection:  # a new one has taken the place of a dropped one
+        if self.building.waits_for_collection:  # a new collection has replaced a dropped one
             self.building.want()
         if len(ids) == 1 and await self.bell.announce(ids[0]):
             metrics.ADMITTED.labels(source).inc()
@@ -131,12 +131,12 @@ class Admitter:
         self.bell.ring()
 
     async def admit_blocked(self, stop: asyncio.Event) -> None:
-        """What somebody's transaction holds, once it has ended; what is left at a stop is read again."""
+        """Admit leads once the transaction that blocked them has ended; those left at a stop are read again."""
         while not stop.is_set():
             await pause(stop, _BLOCKED_EVERY_SECONDS)
             if not self.leads.unadmitted:
                 continue
-            with suppress(*DatabaseTrouble):  # the other admissions say so
+            with suppress(*DatabaseTrouble):  # the other admissions report it
                 metrics.ADMITTED.labels("stream").inc(await self.leads.admit_blocked())
                 self.bell.ring()
 
@@ -152,7 +152,7 @@ class Admitter:
         metrics.CHECKPOINT.set_to_current_time()
 
     async def admit_replaced(self) -> None:
-        """What came before it was known which leads are history."""
+        """Admit the leads that were replaced before the history was known."""
         replaced = self.replaced[:]
         if ids := await self.history.without(replaced):
             await self.admit(ids, "stream")

@@ -1,29 +1,28 @@
 """The change stream on the leads: opened, resumed, and read by one task.
 
 The stream is a doorbell. An event carries no obligation: it names a lead that may have become
-work, and the claim finds that lead again by itself. Nothing of the document travels in it, so a
+work, and the claim finds that lead again by itself. No part of the document travels in it, so a
 document of any size passes, and the filter uses only fields of the event that can never change,
 or a saved token might not be found again.
 
-The driver is asked with `try_next()` only. Cancelling a read, or a time-out around one, kills the
+The driver is read with `try_next()` only. Cancelling a read, or a timeout around one, kills the
 stream, and the next read then looks like a clean end.
 
 A token that the server refuses is never tried twice:
 
     token -> refused (286, 280, 260, 136, 10334) -> time of the last checkpoint -> refused -> now
 
-It may refuse at once or when the stream is read: an event above 16 MB (a huge `_id`) lets every
-stream open that begins before it, and kills each of them. So a start that died is trusted again
-only when a later one has come past the point of death.
+The server may refuse at once or when the stream is read: an event above 16 MB (a huge `_id`) lets
+every stream open that begins before it, and kills each of them. So a start that died is trusted
+again only when a later one has passed the point where it died.
 
-Opening reads the oplog up to the first event of ours, and that takes as long as it takes: 10 s for
-some three million entries of other collections (measured), within which no position is handed
-out. The time allowed therefore doubles with each time-out, or a daemon that was down for long
-would never come back.
+Opening reads the oplog up to our first event, without giving out a position before that. It took
+10 s for some three million entries of other collections (measured). The time allowed therefore
+doubles with each timeout, or a daemon that was down for long would never come back.
 
-A start by time replays what was seen already, which changes nothing. A start from now leaves a
-gap, and says so: the stream is opened first, and then the collection is searched for what was
-missed (`history.py`). The very first start begins now, because what stands there is nobody's work.
+A start by time replays events that were already seen, which changes nothing. A start from now
+leaves a gap, and reports it: the stream is opened first, and then the collection is searched for what
+was missed (`history.py`). The very first start begins now, because the leads that exist are history.
 """
 
 from __future__ import annotations
@@ -52,32 +51,32 @@ PIPELINE: list[Document] = [
         "$match": {
             "$or": [
                 # `invalidate` (dropped, renamed) only for its token: resuming from an earlier one would
-                # meet the same end again.
+                # run into the same end again.
                 {"operationType": {"$in": ["insert", "replace", "invalidate"]}},
                 {
-                    # Somebody set `pending`. Admitting a new lead does so as well, but writes the
-                    # whole book-keeping with it: that echo is not worth a round trip.
+                    # A user set `pending`. Admitting a new lead does so too, but writes the whole
+                    # book-keeping with it: that echo is not worth a round trip.
                     "operationType": "update",
                     "updateDescription.updatedFields.enrichment_status": Status.PENDING.value,
                     "updateDescription.updatedFields.enrichment": {"$exists": False},
                 },
             ],
-            # The token of an event holds the key once more, and both come with each of them.
+            # An event holds the key twice: once in itself and once in its token.
             "$expr": {"$lte": [{"$bsonSize": "$documentKey"}, LONGEST_ID_BYTES]},
         }
     },
     {"$project": {"_id": 1, "operationType": 1, "documentKey": 1}},
 ]
 FINGERPRINT = hashlib.sha256(json.dumps(PIPELINE, sort_keys=True).encode()).hexdigest()[:16]
-"""A token made by one pipeline may not be found by another; it is stored beside the token."""
+"""Stored beside the token: another pipeline may not find a token that this one made."""
 
 _POSITION_REFUSED = {286, 280, 260, 136, 10334}
 _NO_STREAMS_HERE = {40573, 303}
-"""Not a replica set; or a server that imitates MongoDB without change streams."""
+"""Not a replica set, or a server that imitates MongoDB without change streams."""
 _UNAUTHORIZED = 13
 _TIMED_TOKEN = re.compile("82[0-9A-Fa-f]{8}")
 _WAIT_MS = 1000
-"""How long the server waits for an event: also how late a stop may be noticed."""
+"""How long the server waits for an event, and so how late a stop may be noticed."""
 _PATIENCE_SECONDS = 10.0
 _LONGEST_PATIENCE_SECONDS = 320.0
 
@@ -94,16 +93,16 @@ class Start(StrEnum):
 
 
 _WORSE = {Start.TOKEN: (Start.TIME, Start.NOW), Start.TIME: (Start.NOW,), Start.NOW: (Start.NOW,)}
-"""What is left to try when a stream that began there has died for its position."""
+"""What is left to try after a stream that began there died because of its position."""
 
 
 class StreamUnavailable(Exception):
-    """This server, or this user, has no change streams: poll instead."""
+    """This server or this user has no change streams: poll instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One event, as far as it matters."""
+    """The parts of an event that matter."""
 
     lead_id: LeadId
     is_replace: bool
@@ -112,8 +111,8 @@ class Change:
 class Changes:
     """One stream, owned by one task.
 
-    `token` is the position after everything that was handed out, also when nothing was: a quiet
-    collection on a busy cluster would otherwise fall off the oplog.
+    `token` is the position after everything that was handed out, and advances without events too: a
+    quiet collection on a busy cluster would otherwise fall off the oplog.
     """
 
     def __init__(
@@ -138,11 +137,11 @@ class Changes:
 
     @property
     def position_seconds(self) -> float:
-        """The moment of the position, as seconds since 1970; 0 before the first reply."""
+        """The time of the position, in seconds since 1970; 0 before the first reply."""
         return seconds_of(self._token)
 
     async def open(self, checkpoint: Checkpoint) -> Start:
-        """Open at the best position there is. Raises StreamUnavailable, or what the driver raises."""
+        """Open at the best position there is. Raises StreamUnavailable, or the driver's errors."""
         if checkpoint.is_foreign and self._token is None:
             logger.bind(code=None, start=Start.TOKEN.value).warning("stream.position_lost")
         for start, position in self._positions(checkpoint):
@@ -174,7 +173,7 @@ class Changes:
         )
 
     async def _patiently(self, asking: Awaitable[Answer]) -> Answer:
-        """Give the server the time it needs, which grows while it needs more."""
+        """Give the server the time it needs: double the timeout after each one that was too short."""
         try:
             with pymongo.timeout(self._patience):
                 answer = await asking
@@ -186,7 +185,7 @@ class Changes:
         return answer
 
     def _explain(self, error: OperationFailure, start: Start) -> None:
-        """Return when the next position should be tried; raise otherwise."""
+        """Return if the next position should be tried; raise otherwise."""
         if error.code in _NO_STREAMS_HERE:
             raise StreamUnavailable("this MongoDB is not a replica set") from error
         if error.code == _UNAUTHORIZED:
@@ -200,10 +199,10 @@ class Changes:
         logger.bind(code=error.code, start=start.value).warning("stream.position_lost")
 
     async def next_change(self) -> Change | None:
-        """The next change; `None` when a wait passed without one, or when the stream has ended.
+        """Return the next change; `None` when a wait passed without one, or when the stream has ended.
 
-        Raises what the driver raises. While `is_alive`, the same stream can be read on after an
-        error and loses nothing.
+        Raises the driver's errors. While `is_alive`, the same stream can be read on after an error and
+        loses nothing.
         """
         if self._stream is None:
             return None
@@ -219,11 +218,11 @@ class Changes:
 
     @property
     def is_alive(self) -> bool:
-        """True while the driver can go on with this stream by itself."""
+        """True while the driver can continue this stream by itself."""
         return self._stream is not None and self._stream.alive
 
     def lost_position(self, error: Exception) -> bool:
-        """True when the stream died because its position no longer exists."""
+        """Return True when the stream died because its position no longer exists."""
         if not isinstance(error, OperationFailure) or error.code not in _POSITION_REFUSED:
             return False
         self._died_at = max(self._died_at, self._token["_data"] if self._token else "")
@@ -239,8 +238,8 @@ class Changes:
 
 
 def seconds_of(token: Mapping[str, Any] | None) -> float:
-    """PURE The moment of a position. A token is a key string, and begins with the type of a timestamp and
-    its seconds."""
+    """PURE Return the time of a position, in seconds. A token is a key string, which begins with the type of
+    a timestamp and its seconds."""
     data = token["_data"] if token else ""
     return float(int(data[2:10], 16)) if _TIMED_TOKEN.match(data) else 0.0
 

@@ -1,12 +1,12 @@
-"""How far the change stream has been admitted, and since when this daemon watches the collection.
+"""How far the change stream has been admitted, and since when the collection has been watched.
 
-One document for each leads collection, shared by all daemons: a position may be saved by any of
-them once every lead before it has been admitted, and it only ever moves forward. A position means
-nothing for another pipeline, whose fingerprint therefore stands beside it. Nor does it for another
-collection of the same name: one that was made anew, or restored from a dump, on this cluster or on
+One document per leads collection, shared by all daemons: any of them may save a position once every
+lead before it has been admitted, and it only ever moves forward. A position means nothing for another
+pipeline, so the pipeline's fingerprint is stored beside it. Nor does it mean anything for another
+collection of the same name: one that was recreated, or restored from a dump, on this cluster or on
 another, which would take the token for a time. (Measured: all of a dump's history was taken for new
-leads; a position ahead of the cluster's clock hid all new leads until then.) So the UUID that the
-server gave the collection stands there too. It takes `listCollections` to know it.
+leads; a position ahead of the cluster's clock hid all new leads until the clock reached it.) So the UUID
+that the server gave the collection is stored there too. Reading it takes `listCollections`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from enricher.values.storable import mapping
 
 COLLECTION = "enricher_checkpoints"
 _MARGIN_SECONDS = 120
-"""How much earlier than the save a start by time begins: events are seen late, admitting is idempotent."""
+"""How long before the save a start by time begins: events are seen late, and admitting is idempotent."""
 _LATELY = timedelta(hours=1)
 
 
@@ -42,36 +42,36 @@ class Checkpoint:
     """When a position was last saved; `None` before the first."""
     history_known: bool
     strays_known: bool = False
-    """So are those that stood there in work; an earlier version did not write them down."""
+    """The leads that were already in work then are on record too; an earlier version did not record them."""
     history_leads: int = 0
-    """How many were put on record."""
+    """How many leads were put on record."""
     history_from: Document | None = None
-    """Where the record is to go on, when it is half done: `{"of": id}`."""
+    """Where to continue a half-finished record: `{"of": id}`."""
     is_foreign: bool = False
-    """What was saved is the position of another collection of this name, and means nothing here."""
+    """The saved position belongs to another collection of this name, and means nothing here."""
     origin: Timestamp | None = None
-    """Where the oplog ended when the first daemon connected; `None` for one of an earlier version."""
+    """Where the oplog ended when the first daemon connected; `None` if that was an earlier version."""
     searched_at: datetime | None = None
-    """When a search of the whole collection last came to its end."""
+    """When a search of the whole collection was last completed."""
 
     @property
     def is_first(self) -> bool:
-        """True until the first start has got as far as a position, or the history."""
+        """True until the first start has saved a position, or recorded the history."""
         return self.saved_at is None and not self.history_known
 
     @property
     def was_searched_lately(self) -> bool:
-        """A fleet that is restarted need not search as many times."""
+        """True within an hour of a complete search: a fleet that restarts need not repeat it per daemon."""
         return self.searched_at is not None and datetime.now(UTC) - self.searched_at < _LATELY
 
     @property
     def operation_time(self) -> Timestamp | None:
         """A point in the oplog not before the first start, and not later than the token unless the
-        reader was far behind when it was saved: a start by time is followed by a search.
+        reader was far behind when it was saved: a search follows every start by time.
 
-        Until a position is saved the point at which the first process began: what is inserted from
-        there on is never history, however long it takes to prepare the collections, and whatever
-        ends that process.
+        Until a position is saved, this is the point at which the first process began: what is inserted
+        from there on is never history, however long it takes to prepare the collections, and however
+        that process ends.
         """
         if self.saved_at is None:
             return self.origin
@@ -95,10 +95,10 @@ class Checkpoints:
         self._pipeline = pipeline
         self._origin = origin
         self._uuid: Any = None
-        """Of the leads collection; `None` while it does not exist, or for a user who may not ask."""
+        """The leads collection's; `None` while it does not exist, or for a user who may not list collections."""
 
     async def begin(self) -> Checkpoint:
-        """The checkpoint, made now if this is the first start of any daemon on this collection."""
+        """Return the checkpoint; create it if this is the first start of any daemon on this collection."""
         self._uuid = await self._ask_uuid()
         is_first = {"$eq": [{"$type": "$started_at"}, "missing"]}
         origin = {"$cond": [is_first, self._origin, "$origin"]}
@@ -144,14 +144,14 @@ class Checkpoints:
         return {"of": position["of"]} if is_ours else None
 
     async def started_at(self) -> datetime | None:
-        """The first start of any daemon on this collection; `None` before it."""
+        """Return the time of any daemon's first start on this collection; `None` before it."""
         found = await self._collection.find_one({"_id": self._id}, {"started_at": 1})
         return date_or_none((found or {}).get("started_at"))
 
     async def save(self, token: dict[str, Any]) -> None:
-        """Move forward to `token`; a daemon that is behind the others changes nothing.
+        """Move forward to `token`; changes nothing when other daemons are further ahead.
 
-        Tokens order by time as text: their `_data` is a key string in hexadecimal.
+        Tokens sort by time as text: their `_data` is a key string in hexadecimal.
         """
         behind: Document = {
             "_id": self._id,
@@ -174,17 +174,17 @@ class Checkpoints:
             return  # another daemon is further
 
     async def was_searched(self) -> None:
-        """The whole collection, to its end."""
+        """Note that the whole collection was searched, to its end."""
         searched = {"$currentDate": {"searched_at": True}}
         await self._collection.update_one({"_id": self._id}, searched)
 
     async def history_goes_on(self, begin: Document) -> None:
-        """All before this is on record."""
+        """Note that all leads before `begin` are on record."""
         position = {**begin, "uuid": self._uuid}
         await self._collection.update_one({"_id": self._id}, {"$set": {"history_from": position}})
 
     async def history_is_known(self, leads: int) -> None:
-        """The leads that stood there before the first start, so many of them, are on record."""
+        """Note that the history is on record, with its number of leads."""
         known = {"history_known": True, "strays_known": True, "history_leads": leads}
         done = {"$set": known, "$unset": {"history_from": 1}}  # an id may be an address
         await self._collection.update_one({"_id": self._id}, done)
@@ -195,13 +195,13 @@ def _timestamp(stored: object) -> Timestamp | None:
 
 
 def _token(stored: object) -> dict[str, Any] | None:
-    """What somebody else wrote there is no position: a search follows, which misses nothing."""
+    """Return the stored token, `None` for any other value: the search that follows misses nothing."""
     token = mapping(stored)
     return token if isinstance(token.get("_data"), str) else None
 
 
 async def saved_at(database: AsyncDatabase[Document], leads: str) -> datetime | None:
-    """When any daemon last saved the position of this collection; `None` before the first time."""
+    """Return when any daemon last saved the position of this collection; `None` before the first time."""
     document = await database[COLLECTION].find_one({"_id": leads}, {"saved_at": 1})
     found = (document or {}).get("saved_at")
     return found if isinstance(found, datetime) else None

@@ -1,14 +1,14 @@
-"""Leads that stood there before the first start: nobody's work until somebody asks.
+"""Leads from before the first start: no daemon works on them until a user asks for it.
 
 A lead without a status is either new and not yet admitted, or history. An insert event says which;
-where there is no such event (a gap in the stream, no stream at all, a whole document replaced) the
-two look alike. So the ids of the leads without a status are put on record once, at the first
-start, by the server itself; the leads are not touched. Any other test would guess: not every `_id`
-holds a time, and one that does holds the clock of whoever made it.
+without one (a gap in the stream, no stream at all, a whole document replaced) the two look alike.
+So the server itself puts the ids of the leads without a status on record once, at the first
+start; the leads are not touched. Any other test would guess: not every `_id` holds a time, and one
+that does holds the time of its maker's clock.
 
-A million ids take the server half a minute or more, so they are written down range by range, in the order
-of the ids: whoever makes the record knows how far it is, and after a kill it goes on where it was. Two
-who make it at once write down the same.
+A million ids take the server half a minute or more, so they are recorded range by range, in the order of
+the ids: the daemon knows how far the record is, and after a kill it continues from there. Two daemons
+that record at once write the same.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from enricher.queue.unmoved import NEW, OF_OURS, STRAY, by_index, far_ahead
 
 _BATCH = 1000
 _RANGE = 20_000
-"""Ids that are written down at once, within a second or two."""
+"""Ids that are written at once, within a second or two."""
 _SEARCH_SECONDS = 3600.0
-"""In place of the usual bound on an operation: here the server reads every lead without a status."""
+"""Replaces the usual time limit of an operation: here the server reads every lead without a status."""
 _WITHOUT_STATUS: Document = {"enrichment_status": None}
 _BY_ID = [("_id", pymongo.ASCENDING)]
 _KEY = {"of": "$_id"}
-"""On record an id stands inside a document: by itself it may be null, which `$merge` refuses."""
+"""On record an id is inside a document: by itself it may be null, which `$merge` refuses."""
 
 
 def collection_name(leads: str) -> str:
-    """Where the ids of a leads collection's history are kept."""
+    """Return the name of the collection that keeps the ids of a leads collection's history."""
     return f"enricher_history_{leads}"
 
 
@@ -64,11 +64,11 @@ class History:
         begin: Document | None = None,
         tell: Callable[[int, Document], Awaitable[None]] | None = None,
     ) -> int:
-        """Write down every lead without a status, and those that others left half-way: `processing`, and
-        held by none of ours. Returns how many are on record.
+        """Record every lead without a status, and those that another writer left half-way: `processing`,
+        with no holder of ours. Return how many are on record.
 
-        `tell` hears after each range how many are, and where the next one begins: `{"of": id}`, which is
-        what a later call may `begin` with.
+        `tell` is called after each range with the number on record and the start of the next range,
+        `{"of": id}`, which a later call may pass as `begin`.
         """
         match: Document = {"$or": [_WITHOUT_STATUS, STRAY]}
         while (end := await self._end_of_range(begin)) is not None:
@@ -79,7 +79,7 @@ class History:
         return await self._write_down({**_between(begin, None), **match})
 
     async def _end_of_range(self, begin: Document | None) -> Document | None:
-        """`None` when it is the last one, and under a collation, where ids are in another order."""
+        """Return `None` for the last range, and under a collation, where ids sort differently."""
         fitting = self._leads.find(WITH_FITTING_ID, {"_id": 1})
         found = fitting.hint(_BY_ID).skip(self._range).limit(1)
         if begin is not None:
@@ -93,8 +93,8 @@ class History:
         return {"of": ends[0]["_id"]} if ends else None
 
     async def record_strays(self) -> int:
-        """For a record that an earlier version made, without those in work: write down the ones that show
-        no trace of us."""
+        """Complete a record that an earlier version made without leads in work: add those that show no
+        trace of us. Return how many are on record."""
         return await self._write_down({"$and": [STRAY, {"$nor": list(OF_OURS)}]})
 
     async def _write_down(self, match: Document) -> int:
@@ -105,18 +105,18 @@ class History:
         return await self._record.estimated_document_count()
 
     async def is_gone(self) -> bool:
-        """True when nothing is on record: there was nothing, or somebody dropped it."""
+        """Return True when nothing is on record: there was nothing, or an operator dropped it."""
         return await self._record.find_one({}, {"_id": 1}) is None
 
     async def without(self, ids: Collection[LeadId]) -> list[LeadId]:
-        """The given ids less those on record."""
+        """Return the given ids except those on record."""
         keys = [{"of": id_} for id_ in ids]
         known = await self._record.find({"_id": {"$in": keys}}).to_list()
         on_record = {id_key(document["_id"]["of"]) for document in known}
         return [id_ for id_ in ids if id_key(id_) not in on_record]
 
     async def texts(self) -> AsyncGenerator[tuple[LeadId, list[str]], None]:
-        """Ids on record that may hold an address, with all texts in each. Reads the whole record."""
+        """Yield the ids on record that may hold an address, each with all its texts. Reads the whole record."""
         with pymongo.timeout(_SEARCH_SECONDS):
             cursor = self._record.find({"_id.of": _HOLDS_TEXT}, batch_size=_BATCH)
             async for document in cursor:
@@ -124,8 +124,8 @@ class History:
                 yield id_, list(texts_in(id_))
 
     async def strike(self, id_: LeadId) -> None:
-        """Take an id off the record. A lead that still stands there is skipped from now on, for a search
-        would take it for a new one. Raises DatabaseTrouble."""
+        """Take an id off the record. Skip its lead if it still exists, because a search would take it for
+        a new one. Raises DatabaseTrouble."""
         skipped = {
             "enrichment_status": Status.SKIPPED,
             "enrichment_error": Reason.SUPPRESSED.sentence,
@@ -133,13 +133,13 @@ class History:
         }
         still_history = {"_id": {"$eq": id_}, **_WITHOUT_STATUS, **ONCE}
         await self._leads.update_one(still_history, [{"$set": skipped}])
-        # The record must not be empty: that would say that somebody dropped it.
+        # The record must not be empty: that would mean that it was dropped.
         stays = {"_id": {"struck": True}}
         await self._record.update_one(stays, {"$setOnInsert": stays}, upsert=True)
         await self._record.delete_one({"_id": {"of": id_}})
 
     async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
-        """Batches of ids of leads that should have been admitted and were not."""
+        """Yield batches of ids of leads that should have been admitted and were not."""
         for stages in (
             self._unrecorded(NEW),
             _found(_NEVER_RANKED),
@@ -152,7 +152,7 @@ class History:
     async def strays(
         self, longest_lease: timedelta
     ) -> AsyncGenerator[tuple[list[LeadId], Document], None]:
-        """Batches of ids of leads in work that nobody holds, with the condition that each of them met."""
+        """Yield batches of ids of leads in work without a holder, each with the condition that they met."""
         hello = await self._leads.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
         if cursor := await by_index(self._leads, self._unrecorded(STRAY), _BATCH):
@@ -188,7 +188,7 @@ class History:
 
 
 def _between(begin: Document | None, end: Document | None) -> Document:
-    """As expressions, for a query compares only values of one type."""
+    """Return the bounds as expressions, because a query compares only values of one type."""
     bounds: list[Document] = []
     if begin is not None:
         bounds.append({"$gte": ["$_id", {"$literal": begin["of"]}]})
@@ -198,7 +198,7 @@ def _between(begin: Document | None, end: Document | None) -> Document:
 
 
 def texts_in(value: object) -> Iterator[str]:
-    """PURE Every text in an id of any type."""
+    """PURE Yield every text in an id of any type."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -221,7 +221,7 @@ _NEVER_RANKED: Document = {
     "enrichment_status": Status.PENDING,
     "enrichment.queued_at": {"$not": {"$gte": EPOCH}},
 }
-"""`pending` from the writer, without the priority that admission computes."""
+"""`pending` set by the writer, without the priority that admission computes."""
 
 
 def _found(match: Document) -> list[Document]:
@@ -239,15 +239,15 @@ _WAIT_MS = 100
 _EARLY_SECONDS = 5.0
 _MOST_EARLY = 100_000
 _LOOKS_AT_THE_CLOCK = 5
-"""At the clock, for the quickest counts."""
+"""Readings of the server's clock, of which the fastest counts."""
 _ROUNDED = timedelta(milliseconds=2)
-"""Both times are cut to milliseconds: a lead from before the process must not pass for a later one."""
+"""Both times are cut to milliseconds: a lead from before the process must not be taken for a later one."""
 
 
 async def inserted_since(
     leads: AsyncCollection[Document], began: float, server: Server
 ) -> list[LeadId]:
-    """Ids of those inserted between `began`, a moment of `time.monotonic()`, and the stream's first start.
+    """Return ids of the leads inserted between `began` (`time.monotonic()`) and the stream's first start.
     Raises DatabaseTrouble."""
     if server.after is None:
         return []
@@ -261,7 +261,7 @@ async def inserted_since(
 
 
 async def _by_the_server(leads: AsyncCollection[Document], began: float) -> datetime:
-    """That moment or a little later: later by what the question was on its way."""
+    """Return `began` by the server's clock, or a little later: by the time the question was on its way."""
     asked_at = time.monotonic()
     hello = await leads.database.client.admin.command("hello")
     now: datetime = hello["localTime"].replace(tzinfo=UTC)
@@ -289,7 +289,7 @@ async def _read(
         ) as stream:
             if await _read_on(stream, until, found, ends_at):
                 break
-            # The collection was renamed or dropped: what came afterwards is in the next one.
+            # The collection was renamed or dropped: later inserts are in the one that follows.
             where = {"start_after": stream.resume_token}
     return found
 
@@ -300,7 +300,7 @@ async def _read_on(
     found: list[LeadId],
     ends_at: float,
 ) -> bool:
-    """Whether all was read; False when the stream has ended before."""
+    """Read on; return True when all was read, False when the stream ended before that."""
     while stream.alive and len(found) < _MOST_EARLY and time.monotonic() < ends_at:
         event = await stream.try_next()
         if event is not None:

@@ -30,7 +30,7 @@ _FOUND_FIRST = 1_000
 """Of a search: what it finds beyond waits behind fresh leads. A gap may hold a million, and none of those that
 are inserted now is to wait for them all."""
 _LINE_EVERY_SECONDS = 10.0
-"""Of what takes minutes on a large collection."""
+"""Between log lines about steps that take minutes on a large collection."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Search:
     """How long after a start the search comes that is for no gap."""
     outage: Outage = field(init=False, default_factory=lambda: Outage("search"))
     on_record: int | None = field(init=False, default=None)
-    """Leads whose ids are written down by now, while that goes on."""
+    """Leads recorded as history so far; `None` unless that is under way."""
     _is_due: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _told_at: float = field(init=False, default=float("-inf"))
 
@@ -98,13 +98,13 @@ class Search:
                     await self._checkpoints.was_searched()
 
     async def _wait_for_the_stream(self) -> None:
-        """Unless a gap makes the search urgent, or it is time to stop."""
+        """Wait, unless a gap makes the search urgent or it is time to stop."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.start_seconds):
                 await self._is_due.wait()
 
     async def _search(self, source: str, stop: asyncio.Event) -> None:
-        """Admit every lead that should have been admitted and was not, or as many until `stop`."""
+        """Admit the leads that should have been admitted and were not, until `stop`."""
         found, self._told_at = 0, time.monotonic()
         async with aclosing(self._history.unadmitted()) as batches:
             async for ids in batches:
@@ -125,14 +125,14 @@ class Search:
         return max(self.poll_seconds, 10 * (time.monotonic() - began))
 
     async def is_allowed(self) -> bool:
-        """Raises while the whole database is away. Without the record, history would pass for new."""
+        """Return whether the record exists, or history would pass for new. Raises while the database is away."""
         checkpoint = await self._checkpoints.begin()
         return checkpoint.strays_known and not await self._is_history_gone(checkpoint)
 
     # -- which leads are history -----------------------------------------------------------
 
     async def know_history(self, checkpoint: Checkpoint, stop: asyncio.Event) -> bool:
-        """False when it is time to stop: the record of a large collection takes longer than that may."""
+        """Return False when told to stop: recording a large collection takes longer than a stop may."""
         knowing = asyncio.create_task(self._know_history(checkpoint), name="watcher-history")
         stopping = asyncio.create_task(stop.wait(), name="watcher-history-stop")
         both = {knowing, stopping}
@@ -147,7 +147,7 @@ class Search:
             await asyncio.wait(both)
 
     async def _know_history(self, checkpoint: Checkpoint) -> bool:
-        """False when it was not known until now."""
+        """Make sure that the history is on record; return False when it had to be recorded now."""
         is_known = checkpoint.history_known and not await self._has_lost_history(checkpoint)
         if not is_known:
             with self._preparing("history"):
@@ -190,7 +190,7 @@ class Search:
             metrics.PREPARING.labels(step).set(0)
 
     async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
-        """Somebody dropped the record: without it a search would take all of history for new leads."""
+        """Return whether the record was dropped: without it a search would take all history for new leads."""
         lost = await self._is_history_gone(checkpoint)
         if lost:
             logger.bind(leads=checkpoint.history_leads).error("history.lost")

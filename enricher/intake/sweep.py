@@ -1,8 +1,8 @@
-"""Takes up again what a writer's save has left lying: once a minute, every daemon for itself.
+"""Take up again the leads that a writer's save left unmoved: once a minute, in every daemon.
 
-Leads that are `processing` or `retrying` and held by nobody become work again, and completed leads get
-the date of their refresh back. What is written is guarded by what was found, so of several daemons
-that sweep at once one changes a lead and the others nothing. It rests twenty times as long as it took.
+Leads that are `processing` or `retrying` without a holder become work again, and completed leads get
+their refresh date back. Each write is guarded by what was found, so when several daemons sweep at once,
+one changes a lead and the others nothing. A sweep is followed by a rest of twenty times its duration.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EVERY_SECONDS = 60.0
 _FIRST_WITHIN_SECONDS = 5.0
 _SHARE = 20
 _LEASES = 2
-"""A daemon of the fleet may have been given another setting."""
+"""Leases of ours to allow: another daemon of the fleet may have a different setting."""
 _LONGEST_LEASE = timedelta(hours=1)
 
 
@@ -46,18 +46,18 @@ class Sweep:
     checkpoints: Checkpoints
     bell: Bell
     may_begin: Callable[[], bool]
-    """Until it is known which leads are history everything may be; without indexes all would be read."""
+    """False until the history is known, since any lead may be history, and without indexes, since all would be read."""
     refresh_period: timedelta
-    """Zero: nothing is refreshed."""
+    """Zero disables the refresh."""
     every_seconds: float = _EVERY_SECONDS
     outage: Outage = field(default_factory=lambda: Outage("sweep"))
     random: Random = field(default_factory=Random)
     _late: dict[tuple[bytes, str, str], float] = field(default_factory=dict)
-    """Leases that end later than they could have been given for, as they were seen first."""
+    """Leases that end later than any could have been given for, with the time they were first seen."""
 
     @classmethod
     def beside(cls, watcher: Watcher, settings: WorkSettings) -> Sweep:
-        """For the leads that the watcher admits."""
+        """Build the sweep of the leads that the watcher admits."""
         return cls(
             watcher.leads,
             watcher.history,
@@ -69,7 +69,7 @@ class Sweep:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop."""
+        """Sweep until told to stop."""
         rest = min(_FIRST_WITHIN_SECONDS, self.every_seconds) * self.random.random()
         while not stop.is_set():
             await pause(stop, rest)
@@ -77,7 +77,7 @@ class Sweep:
                 rest = await self._sweep(stop)
 
     async def _sweep(self, stop: asyncio.Event) -> float:
-        """Returns the seconds to rest."""
+        """Sweep once; return the seconds to rest."""
         if not self.may_begin():
             return min(1.0, self.every_seconds)
         began = time.monotonic()
@@ -87,7 +87,7 @@ class Sweep:
             await self._take_up_late()
             await self._date_anew(stop)
         except DatabaseTrouble as error:
-            self._late.clear()  # nobody could renew a lease meanwhile, or nothing was seen of it
+            self._late.clear()  # meanwhile no lease could be renewed, or no renewal was seen
             return max(self.outage.failed(error), self.every_seconds / _SHARE)
         self.outage.succeeded()
         every = self.every_seconds * (0.8 + 0.2 * self.random.random())
@@ -106,9 +106,9 @@ class Sweep:
             self.bell.ring()
 
     async def _take_up_late(self) -> None:
-        """A server's clock that was set back makes all leases end late. Who lives renews his, and that is
-        seen: one that stands as it was for two leases is over. A daemon whose lease is more than six times ours
-        may lose its own that way."""
+        """Take up leads whose leases end too late because the server's clock was set back. A living daemon
+        renews its lease, which shows: a lease unchanged for two of our leases is over. A daemon whose lease
+        is more than six times ours may lose its own that way."""
         now, longest = time.monotonic(), (_LEASES * self.leads.lease).total_seconds()
         seen = {
             (expressions.id_key(each["_id"]), str(each.get("claim_id")), str(each["due_at"])): each

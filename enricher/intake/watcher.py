@@ -38,7 +38,7 @@ from enricher.telemetry import metrics
 
 _PROBE_EVERY_SECONDS = 300.0
 _USUAL_READ_SECONDS = 1.5
-"""A read waits for a second in the server when there is nothing to tell."""
+"""With no event, a read waits for a second in the server."""
 
 
 @dataclass(slots=True)
@@ -55,15 +55,15 @@ class Watcher:
     start_search_seconds: float = 30.0
     """How long after a start the search comes that is for no gap."""
     stalled_seconds: float = 5.0
-    """How long the stream may owe an answer. A read waits for one second in the server."""
+    """How long an answer of the stream may be overdue. A read waits for one second in the server."""
     building: Building = field(init=False)
     admitter: Admitter = field(init=False)
     search: Search = field(init=False)
     reading: Outage = field(init=False, default_factory=lambda: Outage("watcher"))
     is_watching: bool = field(init=False, default=False)
-    """False until what is inserted from now on is sure to be seen as new."""
+    """False until leads inserted from now on are sure to be seen as new."""
     _unanswered_since: float | None = field(init=False, default=None)
-    """Since when the stream owes an answer, over all tries; `None` while it is not being asked."""
+    """Since when an answer of the stream is awaited, over all tries; `None` while none is."""
 
     def __post_init__(self) -> None:
         self.building = Building(self.indexes, self.leads, self.bell)
@@ -92,7 +92,7 @@ class Watcher:
                 self.admitter.wake()
 
     async def _wake_to_stop(self, stop: asyncio.Event) -> None:
-        """Whoever waits is to look at `stop` now."""
+        """Wake all waiting tasks, so that they check `stop` now."""
         await stop.wait()
         self.admitter.wake()
         self.search.wake()
@@ -110,7 +110,7 @@ class Watcher:
                 await self._close()
 
     async def _session(self, stop: asyncio.Event) -> None:
-        """One stream from its opening to its end; or polling, until a stream is worth a try."""
+        """Run one stream from its opening to its end, or poll until a stream is worth a try."""
         checkpoint = await self.checkpoints.begin()
         try:
             start = await self._open(checkpoint)
@@ -121,7 +121,7 @@ class Watcher:
             await self._poll(checkpoint, stop)
             return
         self.is_watching = True
-        if start is not Start.TOKEN:  # else nothing has changed, and a search may take minutes
+        if start is not Start.TOKEN:  # else nothing was missed, and a search may take minutes
             self.admitter.known.is_history = False
             if not checkpoint.is_first:
                 self.admitter.known.note_gap()
@@ -135,7 +135,7 @@ class Watcher:
         start = await self.changes.open(checkpoint)
         self._answered()
         if checkpoint.is_first and self.changes.token:
-            # Whatever is inserted from here on is new, also if we die in the next moment.
+            # Whatever is inserted from here on is new, even if we die the next moment.
             await self.checkpoints.save(self.changes.token)
         metrics.STREAM_OPENS.labels(start.value).inc()
         self.reading.succeeded()
@@ -161,7 +161,7 @@ class Watcher:
             self.building.want()
 
     def _note_end(self) -> None:
-        """Before the position after it can be saved: another collection may stand there now."""
+        """Note a gap before a later position can be saved: there may be another collection now."""
         if not self.changes.is_alive:
             self.admitter.known.note_gap()
 
@@ -181,8 +181,8 @@ class Watcher:
             self.reading.failed(error)
 
     async def begin(self, began: float | None, server: Server) -> None:
-        """Before all work: from here on nothing that is inserted is history. `began` is the first moment of
-        the process, by the monotonic clock. Raises DatabaseTrouble."""
+        """Prepare before all work: nothing inserted from here on is history. `began` is the first moment
+        of the process, by the monotonic clock. Raises DatabaseTrouble."""
         early: list[LeadId] = []
         if began is not None and self.settings.stream and not await self.checkpoints.started_at():
             early = await inserted_since(self.leads.collection, began, server)
@@ -192,7 +192,7 @@ class Watcher:
         self.leads.hear_of(early)
 
     def groundwork(self) -> Groundwork:
-        """What goes on beside the stream."""
+        """Return what is being prepared beside the stream."""
         seconds = self.building.seconds
         return Groundwork(
             None if seconds is None else round(seconds, 1),
@@ -202,7 +202,7 @@ class Watcher:
 
     @property
     def lag_seconds(self) -> float:
-        """How long what the stream has to tell may have waited: read and not admitted, or not read."""
+        """How long events may have waited, in seconds: read but not admitted, or not read."""
         now = time.monotonic()
         owed = 0.0 if self._unanswered_since is None else now - self._unanswered_since
         unread = owed if owed > _USUAL_READ_SECONDS else 0.0
@@ -217,7 +217,7 @@ class Watcher:
     # -- searching -------------------------------------------------------------------------
 
     async def _poll(self, checkpoint: Checkpoint, stop: asyncio.Event) -> None:
-        """In place of a stream."""
+        """Search again and again in place of a stream, until a stream is worth a try."""
         self._unanswered_since = None
         if not await self.search.know_history(checkpoint, stop):
             return
@@ -231,7 +231,7 @@ class Watcher:
     async def _search_while_stalled(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             rest = self.settings.poll_seconds
-            with suppress(*DatabaseTrouble):  # it is not the stream alone, and the reader says so
+            with suppress(*DatabaseTrouble):  # the whole database, which the reader reports
                 if self._is_stalled and await self.search.is_allowed() and self._is_stalled:
                     metrics.STREAMING.set(0)
                     rest = await self.search.once(stop)
@@ -245,11 +245,11 @@ class Watcher:
 
 @dataclass(frozen=True, slots=True)
 class Groundwork:
-    """What a large collection makes long, and a daemon does beside its work."""
+    """What a daemon prepares beside its work, because it takes long on a large collection."""
 
     building_seconds: float | None = None
-    """For how long it has been having the indexes built; `None` when it does not."""
+    """How long the indexes have been building; `None` when they are not."""
     are_indexes_coming: bool = False
-    """Those that a search for work goes by are among them."""
+    """Indexes that a search for work needs are among them."""
     on_record: int | None = None
-    """Leads from before the first start that it has written down so far; `None` when it does not."""
+    """Leads from before the first start recorded so far; `None` unless that is under way."""

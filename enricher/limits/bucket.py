@@ -69,8 +69,10 @@ from enricher.values.storable import mapping
 SLACK = 0.5
 """Seconds by which the delays of two calls, from their slot to their arrival, may differ."""
 _CALLS_PER_BURST = 100
-"""One call of burst for each hundred of the limit: lets a few leads that arrive together through
-at once. It costs one percent of the limit."""
+"""One call of burst per hundred of the limit.
+
+It lets a few leads that arrive together through at once, and costs one percent of the limit.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,12 @@ class Pace:
 
     @property
     def gap(self) -> float:
-        """Seconds from call to call that keep the window."""
+        """The seconds between calls that keep the window."""
         return (self.window.seconds + SLACK) / (self.window.calls + 1 - self.burst)
 
 
 def paces(windows: tuple[Window, ...]) -> tuple[Pace, ...]:
-    """Longest first. Of several windows of one length, the strictest."""
+    """Return the paces, longest window first. Of several windows of one length, the strictest counts."""
     strictest: dict[float, Window] = {}
     for window in sorted(windows, key=lambda window: (-window.seconds, -window.calls)):
         strictest[window.seconds] = window
@@ -96,25 +98,26 @@ def paces(windows: tuple[Window, ...]) -> tuple[Pace, ...]:
 
 
 def _pace(window: Window, sustained: float = math.inf) -> Pace:
-    """A window that is not the tightest need not refill fast, and can let more through at once."""
+    """Return a window's pace. Unless it is the tightest, it need not refill fast and can allow a larger burst."""
     burst = 1 + window.calls // _CALLS_PER_BURST
     needed = sustained * (window.seconds + SLACK)
     spare = math.floor(window.calls + 1 - needed) if math.isfinite(needed) else 0
     return Pace(window, min(window.calls, max(burst, spare)))
 
 
-# Stops of single providers within a bucket that several share: what one of them says holds for it alone.
+# Stops of single providers within a bucket that several share: what the vendor says of one applies to it
+# alone.
 #
 #     stops    provider -> {reason, until}    until as in `hold`: milliseconds since 1970
 #
-# They stand in the bucket's document, which every reservation brings along: so the whole fleet learns of
-# them without asking, and a start that ends a hold ends them as well.
+# They are part of the bucket's document, which every reservation returns: so the whole fleet learns of them
+# without asking, and a start that ends a hold ends them as well.
 
 FIELD = "stops"
 
 
 def stopping(provider: str, reason: str, seconds: float) -> Document:
-    """The field with one more stop, after `now` of the document; 0 seconds end it."""
+    """Return the field with one more stop, counted from the document's `now`; 0 seconds end it."""
     until = {"$add": ["$now", math.ceil(1000 * min(max(0.0, seconds), _LONGEST_HOLD))]}
     stop = {"reason": {"$literal": reason}, "until": until}
     known = {"$cond": [{"$eq": [{"$type": f"${FIELD}"}, "object"]}, f"${FIELD}", {}]}
@@ -123,14 +126,14 @@ def stopping(provider: str, reason: str, seconds: float) -> Document:
 
 
 def standing(document: Mapping[str, Any], now: float) -> dict[str, Held]:
-    """Provider -> its stop with the time that is left of it; `now` in milliseconds."""
+    """Return provider -> its stop with the time left; `now` in milliseconds."""
     stops = mapping(document.get(FIELD))
     read = {str(provider): _held(stop, now) for provider, stop in stops.items()}
     return {provider: held for provider, held in read.items() if held is not None}
 
 
 def none() -> Document:
-    """The field after all stops have ended."""
+    """Return the field without any stops."""
     return {FIELD: {"$literal": {}}}
 
 
@@ -141,15 +144,15 @@ LIFE = SLACK / 2
 HORIZON = 0.5
 """Seconds that a slot may lie ahead."""
 MOST_SLOTS = 100
-"""Of one reservation: enough for 200 calls a second, and the pipeline stays quick."""
+"""Per reservation: enough for 200 calls a second, and the pipeline stays quick."""
 
 _DRIFT = 1.001
 """Clocks do not run equally fast."""
 _LONGEST_LEAD = 1.0
 _QUICK = 0.1
-"""Seconds. On slower connections slots lie ahead by a round trip, or they would arrive void."""
+"""Seconds. On slower connections slots lie ahead by a round trip, or they would be void on arrival."""
 _LARGEST_ERROR = LIFE / 4
-"""Seconds. Beyond it the way to the vendor gets less of the slack; else nobody would ever call."""
+"""Seconds. A larger error cuts into the slack for the way to the vendor; otherwise no call would ever be made."""
 LONGEST_PAUSE = 86_400.0
 """Seconds. No single answer may silence a provider for longer than a day."""
 ORDINARY_PAUSE = 60.0
@@ -160,7 +163,7 @@ Expression: TypeAlias = Any
 
 
 class _Cell:
-    """One window in the terms of the document: milliseconds."""
+    """One window in the document's terms: milliseconds."""
 
     def __init__(self, pace: Pace) -> None:
         self.gap = math.ceil(1000 * _DRIFT * pace.gap * _PARTS) / _PARTS
@@ -174,18 +177,18 @@ class _Cell:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """What one reservation brought. Times are this process's monotonic ones."""
+    """The result of one reservation. Times are on this process's monotonic clock."""
 
     slots: tuple[float, ...] = ()
     """In order, none before its time by the server's clock; possibly fewer than were asked for."""
     life: float = LIFE
-    """Seconds in which each may be used: what is not known of the server's clock is taken off."""
+    """Seconds in which each may be used, less the uncertainty about the server's clock."""
     next_at: float = 0.0
     """When the slot after these would be."""
     paused_until: float = 0.0
-    """Nobody may call before; the slots lie behind it."""
+    """No call is allowed before this; the slots lie after it."""
     held: Held | None = None
-    """While a hold stands, there are no slots."""
+    """The standing hold: no slots are given out under it."""
     stopped: Mapping[str, Held] = field(default_factory=dict)
     """Provider -> why it alone is not asked."""
 
@@ -209,38 +212,38 @@ class Bucket:
         self._lead = 0.0
         self._was_seen = False
         self._tats: Mapping[str, float] = {}
-        """As of the last reply."""
+        """As of the last reply, by `_Cell.name`."""
 
     async def reserve(self, slots: int) -> Reserved:
-        """As many slots as lie within the horizon, up to `slots`; 0 only looks."""
+        """Return as many slots as lie within the horizon, up to `slots`; 0 only looks."""
         document, has_jumped = await self._exchange(slots, afresh=False)
         while has_jumped:
             document, has_jumped = await self._exchange(slots, afresh=True)
         return self._read(document)
 
     async def pause(self, seconds: float) -> None:
-        """Nobody of the fleet calls in the next `seconds`, but with slots that it already has."""
+        """Stop the fleet's calls for the next `seconds`, except with slots already given out."""
         until = _after(min(seconds, LONGEST_PAUSE))
         await self._update({"paused_until": {"$max": [_PAUSED_UNTIL, until]}})
 
     async def hold(self, reason: str, seconds: float) -> None:
-        """Nobody of the fleet calls, until released; of two holds the longer counts."""
+        """Stop the fleet's calls until the hold is over or released; of two holds the longer counts."""
         until = _after(min(seconds, _LONGEST_HOLD))
         ours = {"reason": {"$literal": reason}, "until": until}
         longer = {"$gt": [_HELD_UNTIL, until]}
         await self._update({"hold": {"$cond": [longer, "$hold", ours]}})
 
     async def stop(self, provider: str, reason: str, seconds: float) -> None:
-        """One provider of the bucket is not asked, until released; 0 seconds end it."""
+        """Stop one provider of the bucket until the stop is over or released; 0 seconds end it."""
         await self._update(stopping(provider, reason, seconds))
 
     async def release(self) -> None:
-        """End the hold, the stops, and what of a pause is longer than vendors' windows are."""
+        """End the hold and the stops, and cut a pause to `ORDINARY_PAUSE`, as long as vendors' usual windows."""
         pause = {"$min": [_PAUSED_UNTIL, _after(ORDINARY_PAUSE)]}
         await self._update({"hold": None, "paused_until": pause, **none()})
 
     async def _exchange(self, slots: int, *, afresh: bool) -> tuple[Document, bool]:
-        """One reservation, and whether the server's clock turned out to have jumped ahead."""
+        """Make one reservation; also return whether the server's clock has jumped ahead."""
         if afresh:
             stages = self._stages(slots, _furthest)
         elif self._was_seen:
@@ -259,7 +262,7 @@ class Bucket:
         return document, self._server.note(sent, received, now)
 
     def _tat(self, cell: _Cell) -> Expression:
-        """As a process takes it that saw the document before."""
+        """Return the `tat` for a process that has seen the document before: never earlier than it last saw."""
         return _tat(cell, _furthest(cell), at_least=self._tats.get(cell.name, 0.0))
 
     async def _update(self, fields: Mapping[str, Expression]) -> None:
@@ -268,7 +271,7 @@ class Bucket:
     async def _apply(self, stages: list[Document]) -> Document:
         try:
             return await self._find_and_update(stages)
-        except DuplicateKeyError:  # another daemon has just made it
+        except DuplicateKeyError:  # another daemon has just created it
             return await self._find_and_update(stages)
 
     async def _find_and_update(self, stages: list[Document]) -> Document:
@@ -278,7 +281,7 @@ class Bucket:
         return document or {}
 
     def _stages(self, slots: int, tat: Callable[[_Cell], Expression]) -> list[Document]:
-        """The pipeline: clean what is there, give out slots, keep the outcome."""
+        """Return the pipeline: clean what is there, give out slots, keep the outcome."""
         earliest, near = _after(self._lead), _after(self._lead + HORIZON)
         wanted = {"$cond": [{"$gt": [_HELD_UNTIL, "$now"]}, 0, min(max(0, slots), MOST_SLOTS)]}
         tats = [{"$arrayElemAt": ["$given.tats", index]} for index in range(len(self._cells))]
@@ -326,7 +329,7 @@ def _after(seconds: float) -> Expression:
 
 
 def _number(path: str, most: Expression, otherwise: Expression) -> Expression:
-    """A positive number, not above `most`; whatever else may be there (NaN, text) is `otherwise`."""
+    """A positive number of at most `most`; anything else found there (NaN, text) becomes `otherwise`."""
     is_positive = {"$and": [{"$isNumber": path}, {"$gt": [path, 0]}]}
     return {"$cond": [is_positive, {"$toDouble": {"$min": [path, most]}}, otherwise]}
 
@@ -340,7 +343,7 @@ def _furthest(cell: _Cell) -> Expression:
 
 
 def _when_new(cell: _Cell) -> Expression:
-    """A slot at once, but no burst, if nobody ever kept this window; else as when it is lost."""
+    """A slot at once, but no burst, if this window was never kept; otherwise as when it is lost."""
     is_new = {
         "$and": [
             {"$in": [{"$type": "$tats"}, ["missing", "object"]]},
@@ -404,16 +407,16 @@ _LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """One bucket; what is over by now is `None`."""
+    """What stops one bucket; whatever is over by now is `None`."""
 
     reason: str = ""
     held_until: datetime | None = None
     paused_until: datetime | None = None
     providers: Mapping[str, Stopped] = field(default_factory=dict)
-    """Those of the bucket that are stopped alone."""
+    """The bucket's providers that are stopped alone."""
 
     def of(self, provider: str) -> Stopped:
-        """What stops this one of the bucket."""
+        """Return what stops this provider of the bucket."""
         alone = self.providers.get(provider)
         return replace(alone, paused_until=self.paused_until) if alone else self
 
@@ -421,7 +424,7 @@ class Stopped:
 async def stopped(
     database: AsyncDatabase[Document], buckets: Sequence[str], now: datetime
 ) -> Mapping[str, Stopped]:
-    """Of the buckets that were ever used, by name. Raises DatabaseTrouble."""
+    """Return the buckets that were ever used, by name. Raises DatabaseTrouble."""
     view = {"hold": 1, "paused_until": 1, FIELD: 1}
     found = database[COLLECTION].find({"_id": {"$in": list(buckets)}}, view)
     return {str(each["_id"]): _read(each, now) for each in await found.to_list()}
@@ -443,7 +446,7 @@ def _hold(hold: Mapping[str, Any], now: datetime) -> Stopped:
 
 
 def _later(milliseconds: Any, now: datetime) -> datetime | None:
-    """The moment, if it is still to come; whatever else may stand there is none."""
+    """Return the moment if it is still to come; anything else found there gives `None`."""
     if not isinstance(milliseconds, int | float) or not milliseconds / 1000 > now.timestamp():
         return None
     return datetime.fromtimestamp(min(milliseconds / 1000, _LATEST), UTC)

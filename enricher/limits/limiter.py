@@ -1,16 +1,16 @@
 """Rate limits: several windows for one provider, none of them ever exceeded.
 
-The fleet shares each vendor's limit through a bucket in MongoDB (`limits/bucket.py`). While
-somebody waits, a pump reserves slots ahead, at most half a second's worth and no more than there
-are waiters, and gives each at its time to the most urgent waiter. So a lone caller pays one round
-trip, and under load nobody waits for the database. A slot that could not be used soon after its
-time is void: after a stall, all the slots that were missed would be one late burst.
+The fleet shares each vendor's limit through a bucket in MongoDB (`limits/bucket.py`). While callers wait,
+a pump reserves slots ahead, at most half a second's worth and no more than there are waiters, and gives
+each at its time to the most urgent waiter. So a lone caller pays one round trip, and under load no caller
+waits for the database. A slot that could not be used soon after its time is void: after a stall, all the
+missed slots would be one late burst.
 
 Where no fleet shares the limit (a provider without a bucket), `aiolimiter` paces this process alone: one
-leaky bucket for each window, the longest first, so that a slot of the shortest is used at once. It
-does not stand behind the fleet's bucket as well: a process knows its own calls only, so whether it was
-there or not made no difference when the bucket's document was deleted or put back under load
-(`docs/decisions/buckets.md`). What keeps the windows then is that each process remembers the bucket.
+leaky bucket for each window, the longest first, so that a slot of the shortest is used at once. It does
+not stand behind the fleet's bucket as well: a process knows only its own calls, so it made no difference
+when the bucket's document was deleted or put back under load (`docs/decisions/buckets.md`). What keeps
+the windows then is that each process remembers the bucket.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from enricher.mongo.outage import Outage, pause
 
 # Whose turn is next: the most urgent waiter's, and among equals the first comer's.
 #
-# Every tenth turn is for whoever has waited longest, how little urgent he may be: behind a stream of
-# more urgent ones that never ends, he would wait in vain until his time is up.
+# Every tenth turn goes to the caller that has waited longest, regardless of urgency: behind an endless
+# stream of more urgent ones it would otherwise wait until its time is up.
 
 Result = TypeVar("Result")
 
@@ -48,7 +48,7 @@ _LONGEST_WAITER_EVERY = 10
 
 
 class Turns(Generic[Result]):
-    """A queue of futures. Whoever joins awaits the future, and leaves whatever came of it."""
+    """A queue of futures. A caller that joins awaits its future, and leaves whatever came of it."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, asyncio.Future[Result]]] = []
@@ -62,7 +62,7 @@ class Turns(Generic[Result]):
 
     @property
     def urgency(self) -> float | None:
-        """The highest among those that wait; `None` when nobody does."""
+        """The highest urgency among the waiters; `None` without any."""
         self._drop_those_who_left()
         return -self._heap[0][0] if self._heap else None
 
@@ -75,9 +75,9 @@ class Turns(Generic[Result]):
         return turn
 
     def leave(self, turn: asyncio.Future[Result]) -> None:
-        """Safe to repeat, and after the turn has come."""
+        """Remove the turn. Safe to repeat, and after the turn has come."""
         self._waiting.discard(turn)
-        # Deep in the queue those who left would pile up while more urgent ones come and go.
+        # Without this, abandoned turns would pile up deep in the queue while more urgent ones come and go.
         if len(self._heap) > 2 * len(self._waiting) + _FEW:
             self._heap = [entry for entry in self._heap if self._waits(entry[2])]
             heapq.heapify(self._heap)
@@ -85,7 +85,7 @@ class Turns(Generic[Result]):
             self._by_age = deque(turn for turn in self._by_age if self._waits(turn))
 
     def give(self, result: Result) -> bool:
-        """To the next in turn; false when nobody waits."""
+        """Give the result to the next in turn; False when no caller waits."""
         self._drop_those_who_left()
         if not self._heap:
             return False
@@ -118,17 +118,17 @@ class Turns(Generic[Result]):
             self._by_age.popleft()
 
 
-# The slots that one process has in hand, and when it reserves more of the fleet's bucket.
+# The slots that one process has in hand, and when it reserves more from the fleet's bucket.
 #
-# It reserves for those who wait, and again when less than half the horizon is left in hand, so that
-# the bucket never falls behind the clock while anybody waits, and nobody waits for the database.
-# Where there is no slot within the horizon it asks when there may be one; a little earlier or later
+# It reserves for its waiters, and again when less than half the horizon is left in hand, so that the bucket
+# never falls behind the clock while callers wait, and no caller waits for the database. When there is no
+# slot within the horizon, it asks again around the time when there may be one; slightly earlier or later
 # each time, so that no process always comes second.
 
 SEND_SECONDS = 0.1
-"""From the time when a caller gets a slot to its call."""
+"""From the moment a caller gets a slot to its call."""
 LOOK_SECONDS = 5.0
-"""How often a process looks for what others wrote, when it would not ask for slots anyway."""
+"""How often a process looks for what others wrote when it has no slots to ask for."""
 _SOONEST = 0.005
 _SMOOTHING = 0.3
 
@@ -150,7 +150,7 @@ class Slot:
 
     @classmethod
     def of_now(cls) -> Slot:
-        """For one that is used at once, where the fleet's bucket was not asked."""
+        """Return a slot to be used at once, where the fleet's bucket was not asked."""
         now = time.monotonic()
         return cls(now, now, math.inf)
 
@@ -160,8 +160,11 @@ class Slot:
 
 
 class Supply:
-    """`on_news(reserved, asked_at)` gets every reply (`None`: the database is away), `on_error`
-    whatever else went wrong."""
+    """Reserves slots and keeps them until they are used.
+
+    `on_news(reserved, asked_at)` gets every reply (`None`: the database is away), `on_error` any other
+    error.
+    """
 
     def __init__(
         self,
@@ -183,13 +186,13 @@ class Supply:
         self._gap = self._own_gap = own_gap
         self._random = Random()
         self.voided = 0
-        """Slots that could not be used in time, and are lost."""
+        """Slots that could not be used in time and are lost."""
 
     def __len__(self) -> int:
         return len(self._slots)
 
     def slot_of_now(self) -> Slot | None:
-        """One whose time has come; those that are void are dropped."""
+        """Return a slot whose time has come; void ones are dropped."""
         now = time.monotonic()
         while self._slots and self._slots[0].until < now:
             self._slots.popleft()
@@ -203,30 +206,30 @@ class Supply:
         self._slots.appendleft(slot)
 
     def drop_before(self, at: float) -> None:
-        """Slots within a pause are void: spent after it, all at once, they would be one burst."""
+        """Void the slots within a pause: spent after it, all at once, they would be a burst."""
         self._slots = deque(slot for slot in self._slots if slot.at >= at)
 
     def reserve_for(self, waiting: int) -> None:
-        """Ask for more if it is time to; the reply comes as news."""
+        """Reserve more slots if it is time to; the reply comes as news."""
         self._missing = waiting - len(self._slots)
         if self._missing > 0 and self._asking is None and time.monotonic() >= self._due_at():
             self._start()
 
     def look(self) -> None:
-        """Ask for news alone, if there was none for long."""
+        """Ask for news only, if there has been none for `LOOK_SECONDS`."""
         if self._asking is None and time.monotonic() >= self._asked_at + LOOK_SECONDS:
             self._missing = 0
             self._start()
 
     def next_event(self, waiting: int) -> float:
-        """When the next slot is to be used or more are to be asked for; news may come earlier."""
+        """Return when the next slot is due or more are to be reserved; news may come earlier."""
         event = self._slots[0].at if self._slots else math.inf
         if self._asking is None and waiting > len(self._slots):
             event = min(event, self._due_at())
         return event
 
     def expected_wait(self, waiting: int) -> float:
-        """Seconds until one who comes after all these has a slot, at the pace of late."""
+        """Estimated wait in seconds for a caller behind all these, at the recent grant rate."""
         now, behind = time.monotonic(), waiting - len(self._slots)
         if behind < 0:
             return max(0.0, self._slots[waiting].at - now)
@@ -246,7 +249,7 @@ class Supply:
         self._asking = asyncio.create_task(self._ask(), name="reserve-slots")
 
     async def _ask(self) -> None:
-        """For all who have come by the time it is sent, `reserve_for` counts them."""
+        """Reserve for all that have come by the time the request is sent, as `reserve_for` counts them."""
         await until_no_more_come(lambda: self._missing, MOST_SLOTS)
         wanted = min(max(0, self._missing), MOST_SLOTS)
         self._asked_at = asked_at = time.monotonic()
@@ -255,7 +258,7 @@ class Supply:
             reserved = await self._bucket.reserve(wanted)
         except DatabaseTrouble as error:
             self._ask_at = time.monotonic() + self._outage.failed(error)
-        except Exception as error:  # noqa: BLE001 - it reaches those who wait
+        except Exception as error:  # noqa: BLE001 - it reaches the waiters
             self._on_error(error)
             return
         else:
@@ -276,7 +279,7 @@ class Supply:
             self._ask_at = min(max(due_at, now + _SOONEST), now + LOOK_SECONDS)
 
     def _measure(self, reserved: Reserved, now: float) -> None:
-        """Our share: how far the fleet moves on for each slot that we get."""
+        """Measure our share: how far the fleet moves on for each slot that we get."""
         if not reserved.slots:
             return
         gap = self._own_gap
@@ -288,13 +291,13 @@ class Supply:
 
 _ASKED_TO_WAIT = "the vendor asked to wait"
 PATIENCE_SECONDS = 10.0
-"""Of those who wait: a longer pause is not sat out with a lead in hand."""
+"""Leads in work do not sit out a longer pause."""
 _ROUNDING = 1.0001
 """aiolimiter's level is a sum of floats."""
 
 
 class Limiter:
-    """Waits until every window has room. Also obeys pauses and holds, whoever learnt of them."""
+    """Waits until every window has room. Also obeys pauses and holds, whichever daemon learnt of them."""
 
     def __init__(
         self,
@@ -320,9 +323,9 @@ class Limiter:
     async def acquire(self, urgency: float = 0.0) -> Slot | Held:
         """Wait for a slot in every window; the most urgent first, then first come first served.
 
-        Returns the hold instead while nobody may call, and during a long pause. Raises what broke the pump; that the
-        database is away breaks nothing, it is waited out. Whoever is stalled between this and its
-        call finds that the slot `has_lapsed`, and acquires anew.
+        Returns the hold instead while no call is allowed, and during a long pause. Raises what broke the
+        pump; an unreachable database breaks nothing, it is waited out. A caller that stalls between this
+        and its call finds that the slot `has_lapsed`, and acquires a new one.
         """
         if self._is_closed:
             raise RuntimeError("the limiter is closed")
@@ -342,7 +345,7 @@ class Limiter:
                 self._pump.cancel()
 
     def give_back(self, slot: Slot) -> None:
-        """It was not used: the next may have it, if it is soon. To be called once."""
+        """Return an unused slot, for the next caller if it comes soon. Call this once per slot."""
         is_good = time.monotonic() < slot.until and slot.at >= self._stops.paused_until
         if self._supply is not None and is_good and not self.held:
             self._supply.take_back(slot)
@@ -350,29 +353,29 @@ class Limiter:
 
     @property
     def _is_free(self) -> bool:
-        """Nothing limits these calls."""
+        """True when nothing limits these calls."""
         is_limited = self._pacers or self._supply is not None
         return not (is_limited or self.held or self.pause_left)
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot."""
+        """How many callers wait for a slot."""
         return len(self._turns)
 
     @property
     def urgency(self) -> float | None:
-        """The highest among those that wait; `None` when nobody does."""
+        """The highest urgency among the waiters; `None` without any."""
         return self._turns.urgency
 
     @property
     def expected_wait(self) -> float:
-        """Seconds that a newcomer of the lowest urgency would wait now, about."""
+        """Estimated seconds that a new caller of the lowest urgency would wait now."""
         if self._supply is None:
             return self.pause_left + len(self._turns) * self._own_gap
         return max(self.pause_left, self._supply.expected_wait(len(self._turns)))
 
     async def close(self) -> None:
-        """Whoever waits gets an error; what others must know is still written, if that is quick."""
+        """Fail all waiters; news for the other processes is still written, if that is quick."""
         self._is_closed = True
         self._turns.fail_all(RuntimeError("the limiter is closed"))
         if self._pump is not None:
@@ -385,9 +388,9 @@ class Limiter:
     # -- pauses and holds ------------------------------------------------------------------
 
     def pause(self, seconds: float) -> None:
-        """The vendor said to wait: nobody of the fleet calls before that, whoever was told.
+        """Obey the vendor's request to wait: no daemon calls before that, whichever was told.
 
-        Another process may still use what it has in hand: half a second's worth at most.
+        Another process may still use what it has in hand: at most half a second's worth.
         """
         self._stops.pause(seconds)
 
@@ -397,36 +400,36 @@ class Limiter:
         return self._stops.pause_left
 
     def hold(self, held: Held) -> None:
-        """Nobody of the fleet calls until the hold is over or released; of two the longer counts."""
+        """Stop the fleet's calls until the hold is over or released; of two holds the longer counts."""
         self._stops.hold(held)
 
     def release(self) -> None:
-        """End the hold, for the whole fleet."""
+        """End the hold for the whole fleet."""
         self._stops.release()
 
     def stop(self, provider: str, held: Held) -> None:
-        """This provider alone is not asked by anybody of the fleet, until it is over or released."""
+        """Stop this provider alone, for the whole fleet, until the stop is over or released."""
         self._stops.stop(provider, held)
 
     def stopped(self, provider: str) -> Held | None:
-        """Why this provider alone is not asked."""
+        """Return why this provider alone is not asked."""
         return self._stops.stopped(provider)
 
     def look(self) -> None:
-        """Ask now and then whether the hold still stands: nobody waits who would ask."""
+        """Ask occasionally whether the hold still stands: no waiting caller would otherwise ask."""
         is_silent = self.held or self._stops.is_any_stopped or self.long_pause
         if is_silent and self._supply is not None:
             self._supply.look()
 
     @property
     def long_pause(self) -> Held | None:
-        """A pause that nobody sits out with a lead in hand."""
+        """A pause too long for a lead in work to sit out."""
         left = self.pause_left
         return Held(_ASKED_TO_WAIT, left) if left > PATIENCE_SECONDS else None
 
     @property
     def held(self) -> Held | None:
-        """The standing hold, with the time that is left of it."""
+        """The standing hold, with its time left."""
         return self._stops.held
 
     def _stop(self) -> None:
@@ -450,15 +453,15 @@ class Limiter:
             while self._turns:
                 self._wake.clear()
                 await self._step()
-        except Exception as error:  # noqa: BLE001 - it reaches those who wait
+        except Exception as error:  # noqa: BLE001 - it reaches the waiters
             self._turns.fail_all(error)
         finally:
             self._pump = None
-            if self._turns and not self._is_closed:  # somebody came while this one was cancelled
+            if self._turns and not self._is_closed:  # a caller joined during the cancellation
                 self._start_pump()
 
     async def _step(self) -> None:
-        """What is to be done next; or sleep until something is."""
+        """Do what is next, or sleep until something is."""
         if held := self.held:
             self._turns.give_all(held)
             self.look()
@@ -484,10 +487,10 @@ class Limiter:
         elif self._turns.give(slot):
             supply.take(slot)
         else:
-            await asyncio.sleep(0)  # those who were cancelled leave
+            await asyncio.sleep(0)  # lets cancelled callers leave
 
     def _leave_in_its_moment(self, turn: asyncio.Future[Slot | Held]) -> None:
-        """A caller may be cancelled after its slot was given to it: the next may have it."""
+        """Return the slot of a caller that was cancelled right after getting it, so that the next may have it."""
         if turn.done() and not turn.cancelled() and turn.exception() is None:
             given = turn.result()
             if isinstance(given, Slot):

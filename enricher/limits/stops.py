@@ -1,6 +1,6 @@
-"""Why nobody may call one vendor now: a pause it asked for, or a hold. Shared by the whole fleet.
+"""Why no daemon may call one vendor now: a pause it asked for, or a hold. Shared by the whole fleet.
 
-What one process is told counts in it at once, and is written to the bucket in the background; the
+What one process is told takes effect there at once and is written to the bucket in the background; the
 others learn of it with their next reservation.
 """
 
@@ -19,11 +19,11 @@ from enricher.mongo.outage import Outage
 _CLOSE_SECONDS = 3.0
 _STOP = "stop:"
 _CLOCKS_APART = 2.0
-"""Seconds. Less than that may be the way that a pause takes through two clocks."""
+"""Seconds. A smaller difference may come from converting the pause between two clocks."""
 
 
 class Stops:
-    """`on_stop` is called when a pause or a hold begins or grows."""
+    """The pauses, holds and stops of one bucket. `on_stop` is called when a pause or hold begins or grows."""
 
     def __init__(self, bucket: Bucket | None, outage: Outage, on_stop: Callable[[], None]) -> None:
         self._bucket = bucket
@@ -55,17 +55,17 @@ class Stops:
 
     @property
     def held(self) -> Held | None:
-        """The standing hold, with the time that is left of it."""
+        """The standing hold, with its time left."""
         left = self._held_until - time.monotonic()
         return Held(self._hold.reason, left) if self._hold and left > 0 else None
 
     def stop(self, provider: str, held: Held) -> None:
-        """This provider alone is not asked; others of the bucket are."""
+        """Stop this provider alone; others of the bucket are still asked."""
         self._stopped[provider] = (held, time.monotonic() + held.seconds)
         self._tell_others(_STOP + provider)
 
     def stopped(self, provider: str) -> Held | None:
-        """Why this provider alone is not asked, with the time that is left of it."""
+        """Return why this provider alone is not asked, with the time left."""
         held, until = self._stopped.get(provider, (None, 0.0))
         left = until - time.monotonic()
         return Held(held.reason, left) if held and left > 0 else None
@@ -75,7 +75,7 @@ class Stops:
         return any(self.stopped(provider) for provider in self._stopped)
 
     def learn(self, reserved: Reserved, asked_at: float) -> None:
-        """What the bucket says. It knows nothing yet of what this process has not written."""
+        """Adopt what the bucket says, except where this process has news that it has not written yet."""
         if reserved.paused_until > time.monotonic():
             self._pause_until(reserved.paused_until)
         if self._untold or asked_at <= self._told_at:
@@ -90,12 +90,12 @@ class Stops:
         }
 
     def _shorten(self, until: float) -> None:
-        """A start ends a long pause, for everybody."""
+        """Adopt a shorter pause: the start of a daemon ends a long one, for the whole fleet."""
         if self.paused_until - until > _CLOCKS_APART:
             self.paused_until = until
 
     async def close(self) -> None:
-        """What the others must know is still written, if that is quick."""
+        """Finish writing what the others must know, if that is quick."""
         if self._teller is not None:
             await asyncio.wait({self._teller}, timeout=_CLOSE_SECONDS)
         if self._teller is not None:

@@ -1,4 +1,4 @@
-"""The only place that speaks MongoDB; one file for each thing that is stored."""
+"""What all rooms that store something share: the connection, the server's clock, outages, and the secret."""
 
 from typing import Final
 
@@ -6,6 +6,6 @@ from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 
 DatabaseTrouble: Final = (PyMongoError, BSONError)
-"""What a loop waits out. A command that grew too large for the server is one of the driver's too."""
+"""What a loop waits out, including the driver's error for a command too large for the server."""
 
 __all__ = ["DatabaseTrouble"]

@@ -14,10 +14,10 @@ _FRESH_SECONDS = 5.0
 
 
 class ServerOffset:
-    """The server's clock, as this process's monotonic one sees it.
+    """The server's clock, as this process's monotonic clock sees it.
 
-    The offset of the quickest exchange of late counts; it is known to half that exchange's time,
-    and less well the longer it is ago.
+    The quickest recent exchange sets the offset; its error is half that exchange's time, and grows with
+    its age.
     """
 
     _DRIFT = 2e-4
@@ -28,7 +28,7 @@ class ServerOffset:
         self.is_known = False
 
     def note(self, sent: float, received: float, server: float) -> bool:
-        """Take in one exchange; true when the server's clock has jumped ahead since the last."""
+        """Take in one exchange; True when the server's clock has jumped ahead since the last."""
         offset, error = server - (sent + received) / 2, (received - sent) / 2
         before = self.error + self._DRIFT * max(0.0, received - self._noted_at)
         ahead = offset - self._offset
@@ -48,15 +48,15 @@ class ServerOffset:
 
 
 class ServerClock:
-    """What time it is by the server, as last heard and carried on by our own monotonic clock.
+    """The server's time as last heard, carried on by our own monotonic clock.
 
-    It is late by the way from the server to us, so what depends on it is checked by the server.
+    It is late by the time the reply took to reach us, so the server checks whatever depends on it.
     """
 
     def __init__(
         self, client: AsyncMongoClient[Document], wall: Callable[[], float] = time.time
     ) -> None:
-        """`wall`: our own clock, in seconds. It may be wrong, and says only that time has passed."""
+        """`wall`: our own clock, in seconds. It may be wrong; it only shows that time has passed."""
         self._client = client
         self._wall = wall
         self._began_at = datetime.now(UTC)
@@ -64,26 +64,28 @@ class ServerClock:
         self._asked: tuple[float, float] | None = None
 
     def heard(self, at: datetime) -> None:
-        """The server just said that it is `at`."""
+        """Note that the server has just said that it is `at`."""
         self._note(time.monotonic(), at)
 
     def now(self) -> datetime:
-        """Until the server has been heard, the time at which we began to listen."""
+        """Return the server's time; until the server has been heard, the time at which this clock was made."""
         if not self._offset.is_known:
             return self._began_at
         return datetime.fromtimestamp(self._offset.server(time.monotonic()), UTC)
 
     async def today(self) -> date:
-        """Asks the server, the first time. Raises DatabaseTrouble."""
+        """Return the server's date; asks the server the first time. Raises DatabaseTrouble."""
         if not self._offset.is_known:
             hello = await self._client.admin.command("hello")
             self.heard(hello["localTime"].replace(tzinfo=UTC))
         return self.now().date()
 
     async def fresh(self) -> datetime:
-        """Asks the server again every few seconds: its clock may be set, another member may have become
-        primary, ours may run slow. So this is never behind it by more than happened since, and ahead
-        of it by no more than the way there and back. Raises DatabaseTrouble.
+        """Return the server's time, asking again every few seconds. Raises DatabaseTrouble.
+
+        The server's clock may be set, another member may have become primary, our clock may run slow. So
+        the result is behind the server by no more than has happened since the last request, and ahead of
+        it by no more than a round trip.
         """
         if not self._was_asked_lately():
             asked = time.monotonic(), self._wall()
@@ -97,7 +99,7 @@ class ServerClock:
         self._offset.note(heard, heard, at.timestamp())
 
     def _was_asked_lately(self) -> bool:
-        """A machine that was asleep notices it by its wall clock alone."""
+        """True within `_FRESH_SECONDS` of the last request; only the wall clock shows that the machine slept."""
         if self._asked is None:
             return False
         monotonic, wall = self._asked

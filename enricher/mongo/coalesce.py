@@ -1,9 +1,9 @@
 """Concurrent awaits share one round trip.
 
-While one batch is on its way to the database, everything that is submitted meanwhile gathers for
-the next one; and a batch does not leave while each turn of the event loop still brings more for it,
-for a few milliseconds at the most. So a lone caller waits for one turn of an idle loop, and under
-load the batches grow by themselves: there is no threshold to tune.
+While one batch is on its way to the database, everything submitted in the meantime gathers for the next;
+and a batch does not leave while each turn of the event loop still adds to it, for a few milliseconds at
+most. So a lone caller waits for one turn of an idle loop, and under load the batches grow by themselves:
+there is no threshold to tune.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Result = TypeVar("Result")
 
 
 _LONGEST_GATHERING_SECONDS = 0.01
-"""Callers come for as long as the CPU is busy, and then a batch more costs more than this."""
+"""Callers keep coming while the CPU is busy, and then an extra batch costs more than this."""
 
 
 class Coalescer(Generic[Item, Result]):
     """Turns concurrent `submit(item)` calls into `flush(items)` calls, one at a time.
 
-    `flush` answers with one result for each item, in order. If it raises, every submitter of that
-    batch gets the exception. A submitter that is cancelled stops waiting; its item is still
-    flushed, because what was submitted here must be written.
+    `flush` returns one result for each item, in order. If it raises, every submitter of that batch gets
+    the exception. A submitter that is cancelled stops waiting; its item is still flushed, because what
+    was submitted must be written.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Coalescer(Generic[Item, Result]):
         self._runner: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Result:
-        """Hand in one item and wait for its result."""
+        """Submit one item and wait for its result."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._runner is None:
@@ -72,7 +72,7 @@ class Coalescer(Generic[Item, Result]):
 
 
 async def until_no_more_come(waiting: Callable[[], int], limit: int) -> None:
-    """Until a turn of the loop brings nobody, there are `limit`, or it has taken long enough."""
+    """Wait until a turn of the loop adds nothing, there are `limit`, or 10 ms have passed."""
     ends = time.monotonic() + _LONGEST_GATHERING_SECONDS
     seen = 0
     while seen < waiting() < limit and time.monotonic() < ends:

@@ -3,10 +3,10 @@
     async with EmbeddedServer(Path("enricher-data")) as server:
         AsyncMongoClient(server.uri)
 
-The server is a process of its own, in its own session: Ctrl-C on the terminal reaches the daemon
-alone, which drains while its database is still there.
+The server is a process in its own session: Ctrl-C on the terminal reaches only the daemon, which drains
+while its database is still there.
 
-Who runs and who stops it. Two locks on the data directory answer that, and the kernel drops both
+Two locks on the data directory decide which process runs mongod and which stops it. The kernel drops both
 when their holder dies, however it dies, so neither a reused pid nor a stale file can mislead:
 
     mongod.lock     held by mongod while it lives; names its pid
@@ -16,9 +16,9 @@ when their holder dies, however it dies, so neither a reused pid nor a stale fil
     mongod.lock only        the owner was killed: adopt what runs, own it
     both                    use it as a guest, and leave it to its owner to stop
 
-A guest loses the database when the owner ends; whoever shares one in earnest sets MONGODB_URI.
-The port is kept in `mongod.port`: for those who come later, and so that the next start takes the
-same one, because writers have its URI in their configuration.
+A guest loses the database when the owner ends; to share one in earnest, set MONGODB_URI. The port is kept
+in `mongod.port`, for later guests and for the next start, which reuses it because writers have its URI in
+their configuration.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ from enricher.process.signals import end_if_cancelled
 
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
-"""A start takes 0.5 to 1 s; what needs longer is recovery after a crash."""
+"""A start takes 0.5 to 1 s; anything longer is recovery after a crash."""
 STOP_SECONDS = 10.0
 ADOPT_SECONDS = 5.0
 POLL_SECONDS = 0.02
 PORT_ATTEMPTS = 3
-"""Somebody may take the free port that we found before mongod binds it."""
+"""Another process may take the free port before mongod binds it."""
 EXIT_PORT_IN_USE = 48
 NOT_YET_INITIALIZED = 94
 
 
 def find_mongod(package: str = "fiftyone", path: str | None = None) -> Path:
-    """The `mongod` of the installed wheel, else the one on PATH (or on `path`).
+    """Return the `mongod` of the installed wheel, else the one on PATH (or on `path`).
 
     The wheel's package is located, never imported: it may share its name with a large library.
     """
@@ -78,7 +78,7 @@ async def ensure_primary(
 ) -> None:
     """Make the lone server that `client` connects to directly the primary of a set of one.
 
-    Idempotent, and moves a set whose configuration names another address.
+    Idempotent; also moves a set whose configuration names another address.
     """
     member = {"_id": 0, "host": address}
     try:
@@ -99,8 +99,9 @@ async def ensure_primary(
 class EmbeddedServer:
     """One `mongod` on 127.0.0.1 over `data_dir`, started on entry and stopped on exit.
 
-    `port=0` takes the port of the last run when it is free, else any. A guest (see above) uses
-    the port that the owner chose. Raises `EmbeddedServerError`, and leaves nothing running then.
+    `port=0` takes the port of the last run when it is free, else any. A guest (see the module's
+    docstring) uses the port that the owner chose. Raises `EmbeddedServerError`, and then leaves nothing
+    running.
     """
 
     def __init__(
@@ -123,18 +124,18 @@ class EmbeddedServer:
 
     @property
     def uri(self) -> str:
-        """What writers connect to."""
+        """The URI that writers connect to."""
         query = f"?replicaSet={self._replica_set}" if self._replica_set else ""
         return f"mongodb://{HOST}:{self.port}/{query}"
 
     @property
     def port(self) -> int:
-        """Where mongod listens, or listened last."""
+        """The port where mongod listens, or last listened."""
         return self._read_number("mongod.port")
 
     @property
     def pid(self) -> int:
-        """Of mongod, while it runs; 0 after it was stopped."""
+        """The pid of mongod while it runs; 0 after it was stopped."""
         return self._read_number("mongod.lock")
 
     @property
@@ -150,7 +151,7 @@ class EmbeddedServer:
         await self.stop()
 
     async def start(self) -> None:
-        """Return when the server takes writes. `start` and `stop` may run in different loops."""
+        """Return once the server takes writes. `start` and `stop` may run in different loops."""
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._come_up()
@@ -174,7 +175,7 @@ class EmbeddedServer:
             self._ownership = self._process = None
 
     def _make_data_dir(self) -> None:
-        """Not before there is a mongod to use it: no empty directory is left behind."""
+        """Find mongod before creating its directory, so that no empty one is left behind."""
         if not self.data_dir.exists():
             self._binary = self._binary or find_mongod()
         try:
@@ -190,7 +191,7 @@ class EmbeddedServer:
         self._make_data_dir()
         while (ownership := _try_lock(self.data_dir / "enricher.lock")) is None:
             if await self._answers():
-                return  # drivers wait by themselves for the primary that the owner sets up
+                return  # drivers themselves wait for the primary that the owner sets up
             await asyncio.sleep(POLL_SECONDS)
         self._ownership = ownership
         if not await self._adopt():
@@ -200,7 +201,7 @@ class EmbeddedServer:
                 await ensure_primary(client, self._replica_set, f"{HOST}:{self.port}")
 
     async def _adopt(self) -> bool:
-        """Take over a mongod whose owner died; end it when it is no use as it stands."""
+        """Take over a mongod whose owner died; end it if it is unusable as it is."""
         if self._wanted_port in (0, self.port):
             with suppress(TimeoutError):
                 async with asyncio.timeout(ADOPT_SECONDS):
@@ -279,13 +280,13 @@ class EmbeddedServer:
         return _is_locked(self.data_dir / "mongod.lock")
 
     def _read_number(self, name: str) -> int:
-        """0 when the file is not there, or not yet written."""
+        """Return the number in the file; 0 when the file is missing or not yet written."""
         with suppress(FileNotFoundError, ValueError):
             return int((self.data_dir / name).read_text())
         return 0
 
     def _failure(self, what: str) -> EmbeddedServerError:
-        """Quotes the last line of this start's log, preferably one that mongod calls an error."""
+        """Quote the last line of this start's log, preferably one that mongod calls an error."""
         log = self.data_dir / "mongod.log"
         text = log.read_bytes()[self._log_begins_at :] if log.exists() else b""
         lines = text.decode(errors="replace").splitlines() or ["its log is empty"]
@@ -298,7 +299,7 @@ def _connect(port: int) -> AsyncMongoClient[Document]:
 
 
 def _is_listening(port: int) -> bool:
-    """Asked before the driver is: a refused connection makes a driver wait half a second."""
+    """Probe the port before the driver does: a refused connection makes a driver wait half a second."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
 
@@ -311,7 +312,7 @@ def _free_port(preferred: int) -> int:
 
 
 def _try_lock(path: Path) -> IO[bytes] | None:
-    """The open file that holds the lock until it is closed; `None` if somebody else has it."""
+    """Return the open file that holds the lock until it is closed; `None` if another process has it."""
     file = path.open("ab")
     with suppress(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -25,37 +25,37 @@ Pipeline = list[dict[str, Any]]
 
 
 def is_type(path: str, name: str) -> Expression:
-    """True when the field has that BSON type."""
+    """Return an expression that is true when the field has that BSON type."""
     return {"$eq": [{"$type": path}, name]}
 
 
 def in_milliseconds(delay: timedelta) -> Expression:
-    """`delay` from now by the server's clock: the only clock that all daemons share."""
+    """Return `delay` from now by the server's clock: the only clock that all daemons share."""
     return {"$add": ["$$NOW", round(delay.total_seconds() * 1000)]}
 
 
 def id_key(id_: LeadId) -> bytes:
-    """An `_id` as a key: one may be a document, and to Python 1 and `True` are equal."""
+    """Return an `_id` as a key: one may be a document, and Python considers 1 and `True` equal."""
     return bson.encode({"": id_})
 
 
-# How the server compares texts for us: byte by byte, whatever collation a collection was made with.
+# How the server compares strings for us: byte by byte, whatever collation a collection was created with.
 #
-# Under a collation of strength 1 or 2 `"PENDING"` is `"pending"` and `jose@` is `josé@`: a status that is
-# none of ours would be claimed and paid for, and an address that was corrected would get the old one's
-# verdict. So every command of our client says how it compares, and so do our indexes, or no query could
-# use them. What a user asks for (`--query`) compares as it does for the user: that names `collation=None`.
+# Under a collation of strength 1 or 2 `"PENDING"` equals `"pending"` and `jose@` equals `josé@`: a status
+# that is none of ours would be claimed and paid for, and a corrected address would get the old one's
+# verdict. So every command of our client names its collation, and so do our indexes, or no query could use
+# them. What a user asks for (`--query`) compares as it does for the user: that names `collation=None`.
 #
-# The index on `_id` has the collation of the collection. On one that is not simple it is of no use for
-# our commands where ids are texts; there `indexes.py` makes another.
+# The index on `_id` has the collection's collation. If that is not the simple one, our commands cannot use
+# it for string ids; `indexes.py` creates another there.
 
 SIMPLE = {"locale": "simple"}
 COLLATED = "_simple"
-"""Ends the names of our indexes where others of these names may stand that have the collection's."""
+"""Suffix of our index names where an index of the plain name may exist with the collection's collation."""
 
 
 class UpdateOne(pymongo.UpdateOne):
-    """One update of a bulk."""
+    """One update of a bulk, with the simple collation."""
 
     def __init__(self, filter: Document, update: Any, *, upsert: bool = False) -> None:  # noqa: A002 - the driver's name
         super().__init__(filter, update, upsert=upsert, collation=SIMPLE)

@@ -1,7 +1,7 @@
-"""What a loop does while MongoDB is away: wait with jitter, say so rarely, and go on afterwards.
+"""What a loop does while MongoDB is away: wait with jitter, log it rarely, and go on afterwards.
 
-A loop never ends because the database is away, and it floods neither the log nor the database: one
-line when it begins, one for every ten seconds that it lasts, one when it is over.
+A loop never ends because the database is away, and floods neither the log nor the database: one line when
+the outage begins, one for every ten seconds that it lasts, one when it is over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pymongo.errors import (
 
 from enricher.telemetry import metrics
 
-# PURE When something is due next. Every period has jitter, so that what began together spreads out.
+# PURE When something is due next. Every delay has jitter, so that what began together spreads out.
 
 _RETRY_JITTER = 0.05
 _HOLD_JITTER = 0.2
@@ -35,43 +35,43 @@ _MOST_HOLD_JITTER = timedelta(hours=1)
 _REFRESH_JITTER = 0.1
 _SHORTEST_HOLD = timedelta(seconds=1)
 _LONGEST_HOLD_SECONDS = 31 * 86_400.0
-"""Quotas begin anew each month at the latest."""
+"""Quotas are renewed every month at the latest."""
 _LONGEST_PAUSE = 10.0
 _LOST_RACE_PAUSE = 0.02
 _RACES_AT_FULL_SPEED = 3
 
 
 def retry_delay(attempt: int, base: timedelta, random: Random) -> timedelta:
-    """After attempt 1, 2, 3: `base`, twice, four times; up to 5 % later, never sooner."""
+    """Return the delay after attempt 1, 2, 3: `base`, twice, four times; up to 5 % later, never sooner."""
     return base * 2.0 ** min(attempt - 1, 20) * (1 + _RETRY_JITTER * random.random())
 
 
 def hold_delay(seconds: float, random: Random) -> timedelta:
-    """Up to a fifth later than the hold, an hour at most: held leads come back spread out, not at once."""
+    """Return up to a fifth more than the hold, at most an hour more: held leads come back spread out."""
     delay = max(_SHORTEST_HOLD, vendors_delay(seconds))
     return delay + min(delay * _HOLD_JITTER, _MOST_HOLD_JITTER) * random.random()
 
 
 def vendors_delay(seconds: float) -> timedelta:
-    """What a provider asks for, within what a date can hold and a lead should wait."""
+    """Return the delay a provider asks for, within what a date can hold and a lead should wait."""
     return timedelta(seconds=min(max(0.0, seconds), _LONGEST_HOLD_SECONDS))
 
 
 def refresh_delay(days: float, random: Random) -> timedelta | None:
-    """A tenth around `days`, so that an import of one day is not refreshed on one day."""
+    """Return `days` plus or minus a tenth, so that one day's import is not all refreshed on one day."""
     if not days:
         return None
     return timedelta(days=days * (1 + _REFRESH_JITTER * (2 * random.random() - 1)))
 
 
 def outage_pause(failures: int, random: Random) -> float:
-    """Seconds to wait after `failures` failures in a row: doubling from 0.1 to 10, half of it jitter."""
+    """Return the seconds to wait after `failures` failures in a row: doubling from 0.1 to 10, half of it jitter."""
     longest = min(_LONGEST_PAUSE, 0.1 * 2.0 ** min(failures - 1, 20))
     return longest * (0.5 + 0.5 * random.random())
 
 
 def lost_race_pause(losses: int, longest: float, random: Random) -> float:
-    """Seconds to wait after claims that won nothing, `losses` in a row.
+    """Return the seconds to wait after `losses` claims in a row that won nothing.
 
     A few are contention, and a moment is enough; many mean that the leads cannot be claimed.
     """
@@ -83,7 +83,7 @@ _LINE_EVERY_SECONDS = 10.0
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep, but wake at once when it is time to stop."""
+    """Sleep, but wake at once when `stop` is set."""
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -95,8 +95,8 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 class Outage:
     """One loop's view of the database. `is_over` feeds the readiness check.
 
-    Where several operations share one, `who` tells them apart: it is over once each of those that
-    failed has succeeded or has been given up. Another's success proves nothing about theirs.
+    Where several operations share one, `who` tells them apart: the outage is over once each operation
+    that failed has succeeded or been given up. One operation's success proves nothing about the others.
     """
 
     loop: str
@@ -105,7 +105,7 @@ class Outage:
     _began: float = 0.0
     _said: float = 0.0
     _is_told: bool = False
-    """It was said that it began, and not yet that it is over."""
+    """The log has its beginning, and not yet its end."""
     _failing: set[Hashable] = field(default_factory=set)
 
     @property
@@ -114,7 +114,7 @@ class Outage:
         return self.failures == 0
 
     def failed(self, error: Exception, who: Hashable = None) -> float:
-        """Note one more failure; returns the seconds to wait before the next try."""
+        """Note one more failure; return the seconds to wait before the next try."""
         now = time.monotonic()
         self._failing.add(who)
         self.failures += 1
@@ -129,13 +129,13 @@ class Outage:
         return outage_pause(self.failures, self.random)
 
     def forget(self, who: Hashable = None) -> None:
-        """There is nothing left to ask the database for, so nothing is waiting for it."""
+        """Drop an operation that no longer needs the database, so nothing waits for it."""
         self._failing.discard(who)
         if not self._failing:
             self.failures = 0
 
     def succeeded(self, who: Hashable = None) -> None:
-        """The database answered."""
+        """Note that the database answered."""
         self._failing.discard(who)
         if self._failing:
             return
@@ -148,7 +148,7 @@ class Outage:
 
 
 def describe(error: Exception) -> str:
-    """Type and code of a driver's error: its text may quote a document."""
+    """Return type and code of a driver's error: its text may quote a document."""
     code = getattr(error, "code", None)
     return type(error).__name__ + (f" {code}" if code else "")
 
@@ -184,7 +184,7 @@ class Refusal:
 
 
 def refusals(error: BulkWriteError) -> list[Refusal]:
-    """The updates that were refused. Raises `error` when the database is to blame for any of them."""
+    """Return the updates that were refused. Raises `error` when the database is to blame for any of them."""
     found = [Refusal(entry["index"], entry["code"]) for entry in error.details["writeErrors"]]
     is_outage = any(refusal.code in _STATE_OF_THE_DATABASE for refusal in found)
     if is_outage or not found or error.details["writeConcernErrors"]:
@@ -208,7 +208,7 @@ def is_denied(error: Exception) -> bool:
 
 
 def may_do_one_by_one(error: AutoReconnect | DocumentTooLarge | WriteError) -> bool:
-    """When nobody answered in time, a second try would wait as long again, and find the same."""
+    """True unless the database is at fault, or did not answer in time: another try would wait as long again."""
     match error:
         case AutoReconnect():
             return not error.timeout
@@ -231,7 +231,7 @@ class UnreadableDocument(PyMongoError):
 
 @contextmanager
 def reading(collection: str) -> Iterator[None]:
-    """Around code that only takes a document apart. Raises UnreadableDocument; the text names no value."""
+    """Wrap code that only takes a document apart. Raises UnreadableDocument; its text names no value."""
     try:
         yield
     except _NOT_AS_WRITTEN as error:
@@ -239,10 +239,10 @@ def reading(collection: str) -> Iterator[None]:
 
 
 def whole_number(stored: object) -> int:
-    """A count, or 0 for what is none."""
+    """Return the count, or 0 for anything else."""
     return int(stored) if isinstance(stored, int | float) and math.isfinite(stored) else 0
 
 
 def date_or_none(stored: object) -> datetime | None:
-    """A date that Python has too."""
+    """Return the value if it is a date within Python's range, else `None`."""
     return stored if isinstance(stored, datetime) else None

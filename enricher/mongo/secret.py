@@ -1,20 +1,21 @@
 """The secret with which addresses become keys, so that no side collection names a person.
 
-It is made once, by whichever daemon comes first, and never replaced: what was stored under keys
-made with it (who must never be asked about again, above all) would silently be lost. So a
-fingerprint of it stands beside the suppression entries, and nothing begins with another secret.
+Whichever daemon comes first makes it, and it is never replaced: everything stored under its keys (above
+all, who must never be asked about again) would silently be lost. So its fingerprint is stored beside the
+suppression entries, and no daemon starts with another secret.
 
     enricher_secrets     {_id: "keys", marked: true, ...}                 the fingerprint was written
-                         {_id: "keys", secret: bytes}                     it stands in the database
+                         {_id: "keys", secret: bytes}                     it is stored in the database
                          {_id: "keys", nonce, wrapped, seal: bytes}       only ENRICHER_HASH_KEY opens it
-                         {_id: "keys", derived: true}                     it is made of ENRICHER_HASH_KEY
+                         {_id: "keys", derived: true}                     it is derived from ENRICHER_HASH_KEY
     enricher_suppressed  {_id: "fingerprint", of: str, derived: bool}
 
-That one document of `enricher_secrets` decides between starts at the same moment; the fingerprint
-is written after it, and every entry after the fingerprint. Once that is known of a database, none of it is made
-anew: where the fingerprint is gone, so are the entries, and who must never be asked about again would be. A database that has a secret keeps it when
-ENRICHER_HASH_KEY is given for the first time: it is wrapped, so everything stored keeps its meaning.
-A version that knows nothing of this finds no `secret` there, and refuses to start.
+That one document of `enricher_secrets` decides between simultaneous starts; the fingerprint is written
+after it, and every entry after the fingerprint. Once a database is marked, none of this is made anew:
+where the fingerprint is gone, so are the entries, and the people in them would be asked about again. A
+database that has a secret keeps it when ENRICHER_HASH_KEY is first given: the secret is wrapped, so
+everything stored keeps its meaning. A version that knows nothing of this finds no `secret` there and
+refuses to start.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ from enricher.lead import Document
 COLLECTION = "enricher_secrets"
 ENTRIES = "enricher_suppressed"
 FINGERPRINT = "fingerprint"
-"""`_id` of a document beside the entries; theirs are keys, which look otherwise."""
+"""`_id` of a document beside the entries, whose own ids are keys and look different."""
 _ID = "keys"
 _BYTES = 32
 _KEY_DIGITS = 40
-"""160 of the 256 bits: far beyond coincidence, and short enough to stand in an index."""
+"""160 of the 256 bits: far beyond coincidence, and short enough for an index."""
 _LOST = (
     f"the secret of this database is gone although {ENTRIES} was made with it: restore {COLLECTION}"
     " from the same backup"
@@ -60,39 +61,39 @@ _OTHER_SECRET = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keyring:
-    """Makes keys. Has no repr on purpose: it would end up in a log."""
+    """Makes keys. Deliberately has no repr: it would end up in a log."""
 
     secret: bytes
 
     def key(self, *parts: str) -> str:
-        """40 hexadecimal digits for these parts in this order; nobody without the secret can guess them."""
+        """Return 40 hexadecimal digits for these parts in this order; without the secret they cannot be guessed."""
         encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-        # Lengths go in as well, or ("ab", "c") and ("a", "bc") would be one question.
+        # Include the lengths, or ("ab", "c") and ("a", "bc") would be one question.
         text = b"".join(b"%d:%s" % (len(part), part) for part in encoded)
         return hmac.digest(self.secret, text, "sha256").hex()[:_KEY_DIGITS]
 
     @property
     def fingerprint(self) -> str:
-        """Tells this secret from another and says nothing of it."""
+        """Tells this secret from another and reveals nothing of it."""
         return self.key(FINGERPRINT)
 
 
 async def keyring(database: AsyncDatabase[Document], hash_key: SecretStr | None = None) -> Keyring:
-    """The fleet's keyring; its secret is made now if this is the first use of the database.
+    """Return the fleet's keyring, making its secret on the first use of the database.
 
-    Raises SettingsError when what is stored was made with another secret, or its secret is gone;
-    DatabaseRefused when the stored secret is damaged: a new one would not fit what is stored.
+    Raises SettingsError when the stored data was made with another secret, or its secret is gone;
+    DatabaseRefused when the stored secret is damaged: a new one would not fit the stored data.
     """
     try:
         return await _open(database, hash_key)
     except DuplicateKeyError:
-        return await _open(database, hash_key)  # another daemon made it at the same moment
+        return await _open(database, hash_key)  # another daemon created it at the same moment
 
 
 async def keyring_if_made(
     database: AsyncDatabase[Document], hash_key: SecretStr | None = None
 ) -> Keyring | None:
-    """The fleet's keyring for who may change nothing: `None` when no daemon has needed one yet."""
+    """Return the fleet's keyring without changing anything: `None` when no daemon has needed one yet."""
     mark = await _mark(database)
     document = await database[COLLECTION].find_one({"_id": _ID})
     if document is None:
@@ -119,7 +120,7 @@ async def _open(database: AsyncDatabase[Document], hash_key: SecretStr | None) -
 
 
 async def _mark(database: AsyncDatabase[Document]) -> Document | None:
-    """The fingerprint; of a database without one, `{}` when it has entries."""
+    """Return the fingerprint; `{}` for a database that has entries but no fingerprint."""
     mark: Document | None = await database[ENTRIES].find_one({"_id": FINGERPRINT})
     if mark is None and await database[ENTRIES].find_one({}, {"_id": 1}) is not None:
         return {}
@@ -129,9 +130,9 @@ async def _mark(database: AsyncDatabase[Document]) -> Document | None:
 async def _mark_still_there(
     database: AsyncDatabase[Document], document: Document, mark: Document | None
 ) -> Document | None:
-    """The mark. Raises SettingsError where there was one and it is gone, with every entry."""
+    """Return the mark. Raises SettingsError if it has gone, and every entry with it."""
     if mark is None and document.get("marked"):
-        mark = await _mark(database)  # a daemon that started together with us was quicker
+        mark = await _mark(database)  # another daemon, starting with us, may have written it by now
         if mark is None:
             raise SettingsError([_NO_ENTRIES])
     return mark
@@ -140,7 +141,7 @@ async def _mark_still_there(
 async def _marked(
     database: AsyncDatabase[Document], ring: Keyring, document: Document
 ) -> Document | None:
-    """The fingerprint as it stands once everybody has one."""
+    """Return the fingerprint, writing it if there is none yet."""
     values = {"of": ring.fingerprint, "derived": "derived" in document}
     mark: Document | None = await database[ENTRIES].find_one_and_update(
         {"_id": FINGERPRINT},
@@ -165,7 +166,7 @@ def _gone(mark: Document, hash_key: SecretStr | None) -> SettingsError:
 
 
 def _is_derived_from(mark: Document, hash_key: SecretStr | None) -> bool:
-    """True when the secret needs nothing of the database."""
+    """True when the secret can be derived without the database."""
     return hash_key is not None and mark.get("of") == _derived(hash_key).fingerprint
 
 
@@ -187,9 +188,9 @@ def _keyring(document: Document, hash_key: SecretStr | None) -> Keyring:
 async def _find_or_make(
     database: AsyncDatabase[Document], hash_key: SecretStr | None, *, may_make: bool
 ) -> Document | None:
-    """One write in either case, for it answers only when a majority has the secret.
+    """Find or create the document, with a write in either case: it returns only once a majority has the secret.
 
-    A mere read could return one that a fail-over takes back.
+    A mere read could return a secret that a fail-over rolls back.
     """
     made: Document = (
         {"secret": secrets.token_bytes(_BYTES)} if hash_key is None else {"derived": True}
@@ -207,7 +208,7 @@ async def _find_or_make(
 
 
 async def _wrap(database: AsyncDatabase[Document], ring: Keyring, hash_key: SecretStr) -> None:
-    """Only ENRICHER_HASH_KEY opens the secret from now on. Another daemon may be quicker."""
+    """Encrypt the secret so that only ENRICHER_HASH_KEY opens it. Another daemon may be quicker."""
     nonce = secrets.token_bytes(_BYTES)
     wrapped = _padded(ring.secret, nonce, hash_key)
     values = {"nonce": nonce, "wrapped": wrapped, "seal": _seal(nonce, wrapped, hash_key)}
@@ -233,7 +234,7 @@ def _unwrapped(document: Document, hash_key: SecretStr | None) -> bytes | None:
 
 
 def _padded(text: bytes, nonce: bytes, hash_key: SecretStr) -> bytes:
-    """XOR with a pad that is used once, for its nonce is: it wraps and unwraps."""
+    """XOR with a pad that is used only once, because its nonce is; wraps and unwraps."""
     blocks = range(len(text) // _BYTES + 1)
     pad = b"".join(_digest(hash_key, b"enricher: pad %d of " % each + nonce) for each in blocks)
     return bytes(one ^ other for one, other in zip(text, pad, strict=False))

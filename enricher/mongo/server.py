@@ -24,11 +24,11 @@ from enricher.telemetry.log import redact
 
 # What a MONGODB_URI may decide about our connections, and what it may not.
 #
-# The same address often serves a whole company, with options that suit other programs. Ours read their own
-# writes, compare ids byte by byte, and wait for nothing without end: what we rely on is set by `server.py`,
-# whatever the address says, and what is about the way to the server is the operator's.
+# One URI often serves a whole company, with options that suit other programs. Our connections read their
+# own writes, compare ids byte by byte, and wait for nothing indefinitely: `connect` sets what we rely on,
+# whatever the URI says; how to reach the server is the operator's choice.
 #
-#     DECIDED_BY_US       left out of the address, in silence: it would break our work, or slow it
+#     DECIDED_BY_US       dropped from the URI, silently: it would break our work, or slow it
 #     THE_OPERATORS       honoured; a value that the driver could only ignore is refused
 #     any other           another driver's option: without effect
 
@@ -94,11 +94,11 @@ THE_OPERATORS = frozenset(
         "zlibcompressionlevel",
     }
 )
-"""Names as the driver compares them; `tests/integration/test_server.py` knows when it has a new one."""
+"""Names as the driver compares them; `tests/integration/test_server.py` fails when it adds one."""
 
 
 def ours(uri: str) -> str:
-    """The address with the operator's options alone. Raises SettingsError for one that has no effect."""
+    """Return the URI with the operator's options only. Raises SettingsError for a value the driver would ignore."""
     address, mark, query = uri.partition("?")
     separator = "&" if "&" in query or ";" not in query else ";"
     given = query.split(separator) if query else []
@@ -113,7 +113,7 @@ def _name(option: str) -> str:
 
 
 def _complaints(options: list[str]) -> Iterator[str]:
-    """Without the values: a password may be among them."""
+    """Yield problems without the values: a password may be among them."""
     for option in options:
         if _name(option) in THE_OPERATORS and not _is_understood(option):
             spelt = option.partition("=")[0]
@@ -131,12 +131,12 @@ def _is_understood(option: str) -> bool:
 
 _SELECT_MS = 5_000
 _INSPECT_SECONDS = 5.0
-"""Given here as well: with `timeoutMS` set, the driver does not look at its selection time-out."""
+"""Needed in addition: with `timeoutMS` set, the driver ignores its selection time-out."""
 _OPERATION_MS = 10_000
-"""Bound on every operation, its retries included: nothing waits for ever on a silent network."""
+"""Bounds every operation, its retries included: nothing waits indefinitely on a silent network."""
 _UNAUTHORIZED = 13
 _BAD_CREDENTIALS = {18, 8000}
-"""AuthenticationFailed, and Atlas's own."""
+"""AuthenticationFailed, and Atlas's own code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +147,16 @@ class Server:
     replica_set: str | None
     """Its name; `mongos` for a sharded cluster; `None` for a standalone server: no change streams."""
     after: Timestamp | None = None
-    """The first point in the oplog after all that was written before; `None` without an oplog."""
+    """The first point in the oplog after everything written so far; `None` without an oplog."""
 
 
 @asynccontextmanager
 async def connect(uri: str, pool: int) -> AsyncIterator[AsyncMongoClient[Document]]:
-    """A client for our kind of use. Nothing is sent yet.
+    """Yield a client for our kind of use. Nothing is sent yet.
 
-    Dates beyond Python's range and text that is not UTF-8 are read as well as may be: one odd
-    document must not make a whole batch unreadable. Raises SettingsError for a URI whose parts
-    do not fit together, which only the driver can tell.
+    Dates beyond Python's range and text that is not UTF-8 are read as well as possible: one odd document
+    must not make a whole batch unreadable. Raises SettingsError for a URI whose parts do not fit
+    together, which only the driver can tell.
     """
     client = _client(uri, pool)
     try:
@@ -175,9 +175,9 @@ def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
             timeoutMS=_OPERATION_MS,
             w="majority",
             retryWrites=True,
-            # A claim is read back when its outcome is open: a secondary would deny it.
+            # A claim whose outcome is unknown is read back: a secondary might not have it yet.
             readPreference="primary",
-            # An id stays what it is in BSON, of either kind of UUID; as Python's own it could not be written.
+            # An id stays as it is in BSON, with either UUID subtype; a Python UUID could not be written.
             uuidRepresentation="unspecified",
             tz_aware=True,
             datetime_conversion="DATETIME_AUTO",
@@ -190,8 +190,8 @@ def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
 async def inspect(client: AsyncMongoClient[Document], database: str, leads: str) -> Server:
     """Reach the server and read one lead.
 
-    Raises DatabaseUnreachable when nobody answers, DatabaseRefused when the credentials or
-    privileges do not do.
+    Raises DatabaseUnreachable when there is no answer, DatabaseRefused when the credentials or privileges
+    are insufficient.
     """
     try:
         with pymongo.timeout(_INSPECT_SECONDS):
@@ -215,7 +215,7 @@ def _after(time: object) -> Timestamp | None:
 
 
 def _hosts(error: PyMongoError) -> str:
-    """The driver's first clause names host and cause ("127.0.0.1:1: connection refused")."""
+    """Return the driver's first clause, which names host and cause ("127.0.0.1:1: connection refused")."""
     return str(error).split(" (configured timeouts")[0].split(", Timeout:")[0]
 
 
@@ -238,7 +238,7 @@ _ORDERS = (1, -1)
 
 
 async def window_seconds(client: AsyncMongoClient[Document]) -> float | None:
-    """`None` where there is no log to be read (standalone, sharded), or not by us.
+    """Return the oplog's span in seconds; `None` where there is none to read (standalone, sharded), or we may not.
 
     Raises DatabaseTrouble.
     """
@@ -258,11 +258,11 @@ async def window_seconds(client: AsyncMongoClient[Document]) -> float | None:
 # Documents that go by themselves at their `expires_at`; those without one stay.
 
 _CONFLICTS = (67, 85, 86)
-"""Another index stands in the way."""
+"""Another index is in the way."""
 
 
 async def let_expire(collection: AsyncCollection[Document], name: str) -> None:
-    """Have what has expired deleted. A user who may not is told so; the work goes on."""
+    """Create the index that deletes expired documents; log a missing privilege or a conflicting index and go on."""
     try:
         await collection.create_index([("expires_at", ASCENDING)], name=name, expireAfterSeconds=0)
     except OperationFailure as error:

@@ -1,11 +1,11 @@
-"""Forgetting a person: nobody is asked about them again, and what was found is erased.
+"""Forget a person: erase what was found, and never ask about them again.
 
-Used by `enricher forget`, and by a daemon when a vendor says that the person objected (451). The
-entry that keeps daemons from asking comes first: from then on no lead begins anew. Then the leads,
-which fences out whoever has one in work, and the kept answers last: whoever asks just now keeps
-nothing, because the reply to a forgotten question is dropped.
+Used by `enricher forget`, and by a daemon when a vendor says that the person objected (451). First comes
+the entry that keeps daemons from asking: from then on no lead begins anew. Then come the leads, which
+fences out the workers that have them in work, and last the kept answers: a daemon that is asking at that
+moment keeps nothing, because the reply to a forgotten question is dropped.
 
-Leads in work are looked at before those with data: one that settles in between has its data by then.
+Leads in work are read before those with data: a lead that settles in between has its data by then.
 Safe to repeat.
 """
 
@@ -81,17 +81,17 @@ class Erased(Enum):
 
     DONE = auto()
     REFUSED = auto()
-    """MongoDB will never take the write (a validator, the size)."""
+    """MongoDB will never accept the write (a validator, the size)."""
     CHANGED = auto()
-    """The lead is gone, or no longer what was to be erased."""
+    """The lead is gone, or no longer about the person."""
     WRITTEN_OFF = auto()
-    """Each write ended the server: nobody writes it any more."""
+    """Each write killed the server: the lead is written no more."""
 
 
 class Erasure:
     """Finds and erases leads of one collection. What it finds is `{_id, inputs, mark, noted, domain}`:
-    `mark` is an older version's, `noted` the mailbox in the book-keeping, `domain` that of the company as it
-    is known."""
+    `mark` is an older version's, `noted` the mailbox in the book-keeping, `domain` the company's as far
+    as it is known."""
 
     def __init__(self, leads: AsyncCollection[Document]) -> None:
         self._leads = leads
@@ -100,31 +100,31 @@ class Erasure:
 
     @property
     def collection(self) -> str:
-        """Its name."""
+        """The name of the collection."""
         return self._leads.name
 
     async def look_for_fatal(self) -> None:
-        """Which leads are written no more, before the first is erased. Raises DatabaseTrouble."""
+        """Read which leads are written no more, before the first is erased. Raises DatabaseTrouble."""
         await self._fatal.look()
 
     def in_work(self) -> AsyncGenerator[Document, None]:
-        """Leads that somebody works on: what they will be found to be is not written yet."""
+        """Yield the leads in work: what is being found about them is not written yet."""
         return self._found(_due(Status.PROCESSING))
 
     def waiting(self) -> AsyncGenerator[Document, None]:
-        """Leads that are tried again later."""
+        """Yield the leads that are to be tried again later."""
         return self._found(_due(Status.RETRYING))
 
     def about(self, mailbox: str) -> AsyncGenerator[Document, None]:
-        """Leads with data about this mailbox, whatever their address is by now."""
+        """Yield the leads with data about this mailbox, whatever their address is now."""
         return self._found({book.MAILBOX: {"$eq": mailbox, "$type": "string"}})
 
     def unmarked(self) -> AsyncGenerator[Document, None]:
-        """Leads with data that does not say whose it is. Reads every lead."""
+        """Yield the leads with data that does not name its mailbox. Reads every lead."""
         return self._found(_UNMARKED)
 
     async def _found(self, match: Document) -> AsyncGenerator[Document, None]:
-        with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would hold there too
+        with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would bind the caller too
             cursor = self._leads.find(match, _SEEN, batch_size=_BATCH)
             batch = await cursor.to_list(_BATCH)
         async with cursor:
@@ -135,7 +135,7 @@ class Erasure:
                     batch = await cursor.to_list(_BATCH)
 
     async def erase(self, id_: LeadId, email: str | None = None) -> Erased:
-        """Erase and skip, as long as its e-mail field still holds this text."""
+        """Erase and skip the lead, as long as its e-mail field still holds this text."""
         return await self._write(id_, [*_WITHOUT_PERSON, *_SKIPPED], same_email(email))
 
     async def erase_data(self, id_: LeadId, mailbox: str) -> Erased:
@@ -145,7 +145,7 @@ class Erasure:
         )
 
     async def erase_noted(self, id_: LeadId, mailbox: str) -> Erased:
-        """The same for data whose writer dropped whose it is, while the book-keeping still tells."""
+        """Erase data whose writer dropped its mailbox, as long as the book-keeping names this one."""
         return await self._write(
             id_,
             [*_WITHOUT_PERSON, _unmarked(mailbox)],
@@ -153,14 +153,14 @@ class Erasure:
         )
 
     async def erase_older(self, id_: LeadId, mark: str) -> Erased:
-        """The same for data of an older version, which has only its mark."""
+        """Erase data of an older version, which has only its mark."""
         only = {f"enrichment.{SUBJECT}": mark}
         return await self._write(
             id_, [*_WITHOUT_PERSON, {"$unset": [f"enrichment.{SUBJECT}"]}], only
         )
 
     async def _write(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
-        """Waits for as long as somebody's transaction holds the lead."""
+        """Write, waiting for as long as a writer's transaction holds the lead."""
 
         async def write(_: Sequence[LeadId]) -> Erased:
             return await self._rewrite(id_, pipeline, only)
@@ -192,7 +192,7 @@ class Erasure:
         return Erased.DONE
 
     async def _score(self, erased: Document) -> None:
-        """The completeness of what is left. Nothing personal depends on it, so it comes second."""
+        """Update the completeness of what is left. It is not personal, so it may come second."""
         data = erased.get(_DATA)
         if not isinstance(data, dict) or not isinstance(data.get(METADATA), dict):
             return
@@ -213,7 +213,7 @@ class Erasure:
 
 
 def _due(status: Status) -> Document:
-    """By the index on what is due: nobody holds a lead that is not in it."""
+    """Match by the due index: a lead that is not in it has no holder."""
     return {"enrichment_status": status, "enrichment.due_at": {"$gt": book.EPOCH}}
 
 
@@ -224,7 +224,7 @@ _UNMARKED: Document = {
 
 
 def _unmarked(mailbox: str) -> Document:
-    """The book-keeping names the mailbox too, unless it is about another by now."""
+    """Remove the subject from the book-keeping too, unless that is about another mailbox by now."""
     is_same = {"$eq": [f"$enrichment.{SUBJECT}.mailbox", mailbox]}
     without = {"$mergeObjects": ["$enrichment", {SUBJECT: None}]}
     return {"$set": {"enrichment": {"$cond": [is_same, without, "$enrichment"]}}}
@@ -311,7 +311,7 @@ _SKIPPED: expressions.Pipeline = [
 
 @dataclass(slots=True)
 class Forgotten:
-    """What was removed."""
+    """What was erased, and what could not be."""
 
     is_new: bool = False
     leads: int = 0
@@ -320,16 +320,16 @@ class Forgotten:
     """Leads that have another address now, and still held what was found for this one."""
     answers: int = 0
     written_off: set[bytes] = field(default_factory=set)
-    """Keys of leads that still hold what was to go: each write ended the server."""
+    """Keys of leads that still hold what was to be erased, because each write killed the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Of one database and the leads in it."""
+    """Forgets persons in one database and its leads."""
 
     suppressed: Suppressed
     erasures: Sequence[Erasure]
-    """Of each collection of leads."""
+    """One for each collection of leads."""
     cache: Cache
     keyring: Keyring
     providers: Sequence[Provider]
@@ -338,10 +338,10 @@ class Forgetting:
     async def run(
         self, person: Identity, why: str, spared: bytes = b"", *, reads_all: bool = False
     ) -> Forgotten:
-        """Raises DatabaseTrouble.
+        """Forget this person; `why` goes into the entry. Raises DatabaseTrouble.
 
         `spared` is the key (`book.id_key`) of a lead that its own worker is about to erase. With
-        `reads_all` also what does not say whose it is gets read: data of older versions.
+        `reads_all`, also read data that does not name its mailbox: that of older versions.
         """
         mailbox = mailbox_of(self.keyring.key, person.email_key)
         if person.email_key is None or mailbox is None:
@@ -364,7 +364,7 @@ class Forgetting:
 
 @dataclass(frozen=True, slots=True)
 class _OfOneCollection:
-    """One person, in one collection."""
+    """Forgets one person in one collection."""
 
     erasure: Erasure
     person: Identity
@@ -372,10 +372,10 @@ class _OfOneCollection:
     spared: bytes
     done: Forgotten
     queries: list[Query]
-    """What may have been asked about the leads that were erased."""
+    """What providers may have been asked about the leads that were erased."""
     words: OwnWords
     seen: set[bytes] = field(default_factory=set)
-    """Keys of leads that are done: one in work may hold data of an older version."""
+    """Keys of leads that are done: a lead in work may also hold data of an older version."""
 
     async def run(self, *, reads_all: bool) -> None:
         async for lead in self._in_work(reads_all=reads_all):
@@ -389,7 +389,7 @@ class _OfOneCollection:
                     await self._erase_by_book(lead)
 
     async def _erase_by_book(self, lead: Document) -> None:
-        """Data that does not say whose it is may be the person's by the book-keeping."""
+        """Erase data that does not name its mailbox, if the book-keeping shows that it is the person's."""
         if lead["noted"] == self.mailbox:
             self._count_changed(lead, await self.erasure.erase_noted(lead["_id"], self.mailbox))
         elif lead["mark"] in self._marks(lead):
@@ -403,7 +403,7 @@ class _OfOneCollection:
                 yield lead
 
     async def _erase(self, lead: Document) -> bool:
-        """False when the lead is not, or no longer, about the person by what its writer says."""
+        """Erase the lead; False when it is not, or no longer, about the person by its inputs."""
         inputs = read_inputs(lead["inputs"])
         identity = identify(inputs, self.words)
         if identity.email_key != self.person.email_key:
@@ -428,14 +428,14 @@ class _OfOneCollection:
             self.done.written_off.add(expressions.id_key(lead["_id"]))
 
     def _marks(self, lead: Document) -> set[str]:
-        """What an older version can have written beside data about the person."""
+        """Return the marks that an older version can have written beside data about the person."""
         now = identify(read_inputs(lead["inputs"]), self.words).company_domain
         domains = {None, self.person.company_domain, now, lead["domain"]}
         return {older_mark(self.person.email_key, domain) for domain in domains}
 
 
 def personal_keys(keyring: Keyring, providers: Sequence[Provider], query: Query) -> list[str]:
-    """Keys of everything that providers may have been asked about the person of this query."""
+    """Return the keys of all questions that providers may have been asked about this query's person."""
     asked = [each for each in providers if each.kind is not Kind.COMPANY]
     questions = {each.name: question_of(each, query) for each in asked}
     return [keyring.key(name, text) for name, text in questions.items() if text is not None]

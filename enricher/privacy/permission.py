@@ -1,8 +1,8 @@
-"""Whether a lead may be paid for: nobody who asked to be left alone, nobody beyond his plan.
+"""Decide whether a lead may be paid for: refuses suppressed people and accounts over quota.
 
-Asked once for each attempt, before any provider; what costs nothing is not asked for here. A vendor
-who says that the person objected (451) is heeded like `enricher forget`: the person is written down
-for ever, and what was kept of them is erased.
+Asked once per attempt, before any provider; free calls need no permission. When a vendor says
+that the person objected (451), the effect is that of `enricher forget`: the person is suppressed until
+told otherwise, and what was kept about them is erased.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Permission:
     forgetting: Forgetting
 
     async def refusal(self, lead: Lead, identity: Identity, about: Subject) -> Reason | None:
-        """Why nothing may be paid for this lead; `None` when it may."""
+        """Return why nothing may be paid for this lead; `None` when it may."""
         if identity.email_key is not None and await self._is_suppressed(identity.email_key):
             return Reason.SUPPRESSED
         count = partial(self.books.usage.admit, lead.account, lead.plan, lead.id, about)
@@ -42,7 +42,7 @@ class Permission:
         return await self.books.surely(lambda: self.suppressed.has(key))
 
     async def withdraw(self, lead: Lead, identity: Identity) -> None:
-        """The person behind the lead's address objected: never again, and nothing is kept."""
+        """Forget the person behind the lead's address, who objected at a vendor."""
         forget = partial(
             self.forgetting.run,
             identity,

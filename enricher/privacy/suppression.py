@@ -35,13 +35,13 @@ _LARGEST_BATCH = 1000
 
 
 def key_of(keyring: Keyring, email_key: str) -> str:
-    """The entry that stands for a mailbox; `email_key` is `Identity.email_key`."""
+    """Return the entry's key for a mailbox; `email_key` is `Identity.email_key`."""
     return keyring.key("suppressed", email_key)
 
 
 @dataclass(frozen=True, slots=True)
 class SuppressionEntry:
-    """Somebody who is not to be asked about."""
+    """A person who must not be asked about."""
 
     key: str
     at: datetime | None
@@ -49,34 +49,34 @@ class SuppressionEntry:
 
 
 class Suppressed:
-    """The entries of one database; every leads collection in it heeds them."""
+    """The entries of one database, which apply to every leads collection in it."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._collection: AsyncCollection[Document] = database[COLLECTION]
         self._coalescer = Coalescer("suppressed", self._look_up, _LARGEST_BATCH)
 
     async def add(self, keys: Collection[str], why: str) -> int:
-        """Returns how many are new; one that is there already keeps its date and reason."""
+        """Add entries; return how many are new. An existing entry keeps its date and reason."""
         added = 0
         for key in keys:
             entry = {
                 "$set": {"at": {"$ifNull": ["$at", "$$NOW"]}, "why": {"$ifNull": ["$why", why]}}
             }
-            with suppress(DuplicateKeyError):  # somebody else wrote it in this moment
+            with suppress(DuplicateKeyError):  # another process has just inserted it
                 written = await self._collection.update_one({"_id": key}, [entry], upsert=True)
                 added += written.upserted_id is not None
         return added
 
     async def has(self, key: str) -> bool:
-        """Concurrent calls share one round trip."""
+        """Return whether there is such an entry. Concurrent calls share one round trip."""
         return await self._coalescer.submit(key)
 
     async def remove(self, key: str) -> bool:
-        """True when there was such an entry."""
+        """Remove an entry; return True when there was one."""
         return (await self._collection.delete_one({"_id": key})).deleted_count > 0
 
     async def entries(self) -> AsyncIterator[SuppressionEntry]:
-        """All of them, oldest first."""
+        """Yield all entries, oldest first."""
         found = self._collection.find({"_id": {"$ne": FINGERPRINT}}, sort=[("at", 1), ("_id", 1)])
         async for entry in found:
             yield SuppressionEntry(str(entry["_id"]), _date(entry.get("at")), str(entry.get("why")))
@@ -110,13 +110,13 @@ Expression = Any
 
 @dataclass(slots=True)
 class Objections:
-    """Of all vendors. Raises DatabaseTrouble, and is safe to repeat."""
+    """The objections at all vendors. Raises DatabaseTrouble, and is safe to repeat."""
 
     database: AsyncDatabase[Document]
     _by: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     async def note(self, vendor: str, entry: str, answers: int) -> Objecting:
-        """One person objected; `answers` is what this process has had from the provider lately."""
+        """Note one person's objection; `answers` is how many this process lately had from the provider."""
         entry = entry[:_ENTRY_DIGITS]
         document = await self._apply(f"objections:{vendor}", self._noting(entry, answers))
         persons = [mapping(each) for each in document.get("persons") or ()]
@@ -142,7 +142,7 @@ class Objections:
     async def _apply(self, id_: str, stages: list[Document]) -> Document:
         try:
             return await self._find_and_update(id_, stages)
-        except DuplicateKeyError:  # another daemon has just made it
+        except DuplicateKeyError:  # another daemon has just inserted it
             return await self._find_and_update(id_, stages)
 
     async def _find_and_update(self, id_: str, stages: list[Document]) -> Document:

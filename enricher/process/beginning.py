@@ -1,4 +1,4 @@
-"""When this process began. Loaded before all else, because the rest takes most of a start."""
+"""When this process began. Loaded before everything else, because other imports take most of a start."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import os
 import time
 
 _LONGEST_SECONDS = 1.0
-"""Between the process and the first of our code, on a busy machine. A script that ends in `exec enricher` began
-long before: what it did until then, such as an import of old leads, is not ours."""
+"""From the process's start to our first code, on a busy machine.
+
+The process of a script that ends in `exec enricher` is much older: what it did until then, such as an
+import of old leads, is not ours.
+"""
 _TICKS_AT = 19
-"""The start of the process among the fields behind its name, in proc_pid_stat(5)."""
+"""Index of the start time among the fields after the process name, in proc_pid_stat(5)."""
 
 
 def _began() -> float:
-    """By `time.monotonic()`. Where the kernel does not tell, it is now."""
+    """Return the start by `time.monotonic()`; now, if the kernel does not tell."""
     now = time.monotonic()
     try:
         with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 - before `pathlib` is loaded

@@ -1,7 +1,7 @@
 """Files and sockets that this process may have open at a time.
 
-To run out of them is our own trouble: no vendor failed, and no lead may pay for it with an attempt. Calls
-to vendors are the many; so they stop while there is still a reserve for what has to go on, the
+Running out of them is our own trouble: no vendor failed, and no lead may pay for it with an attempt. Most
+of them are calls to vendors, so these stop while there is still a reserve for what has to go on: the
 database, the probes, the log.
 """
 
@@ -21,9 +21,9 @@ from loguru import logger
 from enricher.telemetry import metrics
 
 MOST = 1_048_576
-"""Some systems set no limit, and a process that closes all it might have would be busy for minutes."""
+"""Some systems set no limit, and a process that closes every descriptor it might have would be busy for minutes."""
 RESERVE, _RESERVE_SHARE = 128, 4
-"""A quarter of few."""
+"""The reserve is a quarter of the limit when that is less than 128."""
 _LINE_EVERY_SECONDS = 60.0
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 
@@ -31,18 +31,18 @@ _said_at = -math.inf
 
 
 def raise_limit() -> None:
-    """As far as this process may: the soft limit is 1,024 in many places, for programs that use select()."""
+    """Raise the soft limit as far as allowed: it is often 1,024, for programs that use select()."""
     try:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
         if soft != resource.RLIM_INFINITY and soft < most:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     except (OSError, ValueError):
-        return  # a sandbox forbids it: what there is has to do
+        return  # a sandbox forbids it: the current limit has to do
 
 
 def are_short() -> bool:
-    """True when only the reserve is left. The lowest free number tells, in two system calls."""
+    """True when only the reserve is left. The lowest free descriptor shows that, in two system calls."""
     limit = _limit()
     try:
         lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -53,12 +53,12 @@ def are_short() -> bool:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """True for the error of this process's limit, or of the whole machine's."""
+    """True for an error caused by this process's limit, or the whole machine's."""
     return getattr(error, "errno", None) in _SHORTAGES
 
 
 def note_shortage() -> None:
-    """Count it, and say so now and then."""
+    """Count the shortage, and log it once a minute at most."""
     global _said_at  # noqa: PLW0603 - the limit is the process's
     metrics.DESCRIPTOR_SHORTAGES.inc()
     if time.monotonic() - _said_at >= _LINE_EVERY_SECONDS:
@@ -74,17 +74,17 @@ def _limit() -> int:
     return MOST if soft == resource.RLIM_INFINITY else soft
 
 
-# No image of this process on a disk: vendors' keys, the database's password and addresses are in its memory.
+# No core dump of this process: vendors' keys, the database's password and addresses are in its memory.
 #
-# A crash, and systemd's watchdog, would leave one where cores are allowed; and where `core_pattern` is a
-# pipe, the limit alone does not count. So the process is not dumpable at all (Linux). Then only root can
-# attach a debugger to it or read its memory; with `py-spy` that is `sudo py-spy`.
+# A crash, or systemd's watchdog, would leave one where cores are allowed; and where `core_pattern` is a
+# pipe, the limit alone has no effect. So the process is not dumpable at all (Linux). Then only root can
+# attach a debugger to it or read its memory; for `py-spy` that means `sudo py-spy`.
 
 _PR_SET_DUMPABLE = 4
 
 
 def forbid() -> None:
-    """Of this process; what it starts may still be dumpable, but writes no core either."""
+    """Forbid core dumps of this process; its children may still be dumpable, but write no core either."""
     with suppress(OSError, ValueError):  # a sandbox forbids it: the rest still holds
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

@@ -1,13 +1,13 @@
 """Time and memory that this process itself lacks. (Files and sockets: `process/descriptors.py`.)
 
-A process that is stopped, swapped out, or busy with one long computation reads no answer meanwhile. When it
-goes on, every time limit is over at once, and what the vendors sent stands unread in the sockets. So what others
-are given time for is measured by `awake()`: the seconds in which the loop came round. It stands while the
-loop does, and without `watched()` it is the monotonic clock.
+A process that is stopped, swapped out, or busy with one long computation reads no answers meanwhile. When
+it resumes, every time limit has run out at once, and what the vendors sent is unread in the sockets. So
+time that others are given is measured by `awake()`, the seconds in which the loop was running. It stands
+still while the loop does; without `watched()` it is the monotonic clock.
 
-    lateness   how much later a timer of ours fired than it was due; summed up, it is how long the loop stood still
+    lateness   how much later than due a timer of ours fired; the sum is how long the loop stood still
 
-Leases are no matter of this: others count them by a clock that goes on.
+Leases do not use this: other processes count them by a clock that keeps running.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from enricher.telemetry import metrics
 
 _TICK_SECONDS = 0.05
 _WORTH_COUNTING_SECONDS = 0.5
-"""Less is what a loop with much to do takes to come round."""
+"""A busy loop may take anything less to come round."""
 _LINE_EVERY_SECONDS = 60.0
 _OURS_SHARE = 0.2
-"""Of the time that a call may take: whoever had less than the rest of it did not fail."""
+"""Share of a call's time limit: a call that a stall cost this much did not fail by itself."""
 
 
 class _Pulse:
-    """A timer that fires all the time, and how late it was."""
+    """A timer that fires continually, and measures how late it was."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -41,7 +41,7 @@ class _Pulse:
 
     @property
     def late(self) -> float:
-        """Seconds since the start, a stall that goes on included."""
+        """Seconds late since the start, including a stall that still lasts."""
         return self._late + max(0.0, self._loop.time() - self._due)
 
     def _tick(self) -> None:
@@ -60,13 +60,13 @@ class _Pulse:
 
 _pulse: _Pulse | None = None
 _late_before = 0.0
-"""By pulses that have ended."""
+"""Seconds late by pulses that have ended."""
 _said_at = {"process.stalled": -math.inf, "process.no_memory": -math.inf}
 
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Measure the lateness of the running loop, which is this process's only one."""
+    """Measure the lateness of the running loop, the only one of this process."""
     global _pulse, _late_before  # noqa: PLW0603 - the time is the process's
     _pulse = pulse = _Pulse()
     try:
@@ -77,17 +77,17 @@ def watched() -> Iterator[None]:
 
 
 def stood_still() -> float:
-    """Seconds in all."""
+    """Return the total seconds for which the loop stood still."""
     return _late_before + (_pulse.late if _pulse else 0.0)
 
 
 def awake() -> float:
-    """Monotonic seconds without those in which the loop stood still."""
+    """Return monotonic seconds without those in which the loop stood still."""
     return time.monotonic() - stood_still()
 
 
 class Clock:
-    """Of one time limit."""
+    """The clock of one time limit."""
 
     def __init__(self) -> None:
         self._stood = 0.0
@@ -95,12 +95,12 @@ class Clock:
 
     @property
     def stood(self) -> float:
-        """Awake seconds that do not count."""
+        """Awake seconds that do not count towards the limit."""
         return self._stood + (0.0 if self._stands_since is None else awake() - self._stands_since)
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """While we wait for something of our own."""
+        """Stop the clock while we wait for something of our own."""
         self._stands_since = awake()
         try:
             yield
@@ -110,7 +110,7 @@ class Clock:
 
 @asynccontextmanager
 async def timeout(seconds: float) -> AsyncIterator[Clock]:
-    """As `asyncio.timeout`, for what somebody else does: in awake time. An infinite one costs no timer."""
+    """Limit what others do, like `asyncio.timeout` but in awake time. An infinite limit costs no timer."""
     clock = Clock()
     if seconds == math.inf:
         yield clock
@@ -134,12 +134,12 @@ async def timeout(seconds: float) -> AsyncIterator[Clock]:
 
 
 def is_to_blame(stood_before: float, seconds: float) -> bool:
-    """True when so much of the `seconds` that somebody had was lost to a stall that the failure is ours."""
+    """True when a stall took so much of the `seconds` allowed that the failure is ours."""
     return stood_still() - stood_before >= _OURS_SHARE * seconds
 
 
 def note_no_memory() -> None:
-    """Count it, and say so now and then."""
+    """Count the shortage, and log it once a minute at most."""
     metrics.MEMORY_SHORTAGES.inc()
     if _is_worth_a_line("process.no_memory"):
         logger.warning("process.no_memory")

@@ -1,11 +1,11 @@
-"""What systemd is told when it started us: that we are up, that we stop, that the loop still turns.
+"""What we tell systemd when it started us: that we are up, that we stop, that the loop still turns.
 
 The protocol is a datagram of `NAME=value` to the socket that systemd names in NOTIFY_SOCKET:
-https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html. Where nothing is named
-there, nothing is done. Only the unit's `Type=notify` and `WatchdogSec=` make anybody listen.
+https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html. Without that variable nothing is
+sent. systemd listens only with `Type=notify` and `WatchdogSec=` in the unit.
 
-The watchdog is fed by the event loop alone, for the same reason as `/livez`: a database or a vendor
-that is away is no reason to be restarted, a loop that stands still is.
+Only the event loop feeds the watchdog, for the same reason as `/livez`: an absent database or vendor is
+no reason to restart, a loop that stands still is.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from loguru import logger
 
 _MICROSECONDS = 1_000_000
 _TURNS_WITHIN_WATCHDOG = 3
-"""systemd asks for two at least; the third is for a busy machine."""
+"""systemd asks for at least two; the third is for a busy machine."""
 
 
 @dataclass(slots=True)
 class Supervisor:
-    """Whoever listens at the other end of NOTIFY_SOCKET; `address` is `None` when nobody does."""
+    """The listener at the other end of NOTIFY_SOCKET; `address` is `None` when there is none."""
 
     address: str | None
     turn_seconds: float | None
-    """How often it wants to hear of us; `None` for never."""
+    """How often it wants to hear from us; `None` for never."""
     _is_told: bool = False
 
     def tell(self, state: str) -> None:
-        """Never waits and never raises: what cannot be delivered is said once in the log."""
+        """Send the state. Never waits and never raises: a failure is logged once."""
         if self.address is None:
             return
         try:
@@ -51,9 +51,9 @@ class Supervisor:
 
 
 def supervisor(environ: Mapping[str, str]) -> Supervisor:
-    """PURE As systemd's variables say; a path, or a name in the abstract space written as `@name`."""
+    """PURE Read systemd's variables: the address is a path, or an abstract name written as `@name`."""
     address = environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):  # other kinds are for machines, not for what runs on one
+    if not address.startswith(("/", "@")):  # other kinds are for virtual machines, not services
         return Supervisor(None, None)
     if address.startswith("@"):
         address = f"\0{address[1:]}"
@@ -61,7 +61,7 @@ def supervisor(environ: Mapping[str, str]) -> Supervisor:
 
 
 def _turn_seconds(environ: Mapping[str, str]) -> float | None:
-    """Unless the watchdog is meant for another process, which handed its variables down to us."""
+    """Return the seconds between signs of life; `None` if the watchdog is off or another process's."""
     patience = environ.get("WATCHDOG_USEC", "")
     is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     if not is_ours or not patience.isdecimal() or int(patience) == 0:
@@ -73,10 +73,10 @@ def _turn_seconds(environ: Mapping[str, str]) -> float | None:
 async def supervised(
     stop: asyncio.Event, environ: Mapping[str, str] | None = None
 ) -> AsyncIterator[None]:
-    """Up on entry, stopping when `stop` is set; the watchdog is fed until the end of the block.
+    """Report up on entry and stopping once `stop` is set; feed the watchdog until the end of the block.
 
-    Up means started, not ready for leads: the first look at a large collection may take longer than
-    systemd is patient.
+    Up means started, not ready for leads: the first scan of a large collection may take longer than
+    systemd's patience.
     """
     over = supervisor(os.environ if environ is None else environ)
     over.tell("READY=1")

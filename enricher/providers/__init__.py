@@ -1,1 +1,1 @@
-"""One file and one class for each provider; `base.py` is what they share."""
+"""Providers: one file for each vendor, one class for each provider; `base.py` is what they share."""

@@ -3,20 +3,19 @@
 What surprises:
 
 - Nothing found is a 200: an empty body, `{}`, or null (or `{}`) for the record.
-- A company costs one credit; what an unknown one costs the vendor does not say, so it is counted as
-  charged and no budget can be overshot. A person costs one when there is a record, else nothing.
-- A person is asked for with a POST that has its parameters in the URL. Personal addresses and
-  telephone numbers (8 credits) are never asked for.
+- A company costs one credit. The vendor does not say what an unknown one costs, so it counts as
+  charged and no budget can be overshot. A person costs one credit if there is a record, else nothing.
+- A person is looked up with a POST that has its parameters in the URL. Personal addresses and
+  telephone numbers (8 credits) are never requested.
 - 401 is plain text. 403 `API_INACCESSIBLE`: the key is good but not for this route. Neither has
   headers about limits. 422 is a malformed question, or "Insufficient credits".
-- `contact` and `account` are the customer's own CRM records at Apollo. In the vendor's own
-  example the contact is another person than the one found. They are never read.
+- `contact` and `account` are the customer's own CRM records at Apollo. In the vendor's own example
+  the contact is not the person that was found. They are never read.
 - A locked address reads `email_not_unlocked@domain.com` and is nobody's.
 - Limits are per team and route, in three windows. A free plan has 50 a minute, 200 an hour and 600 a
   day: the default. Paid plans have no limit by the hour or day, so an `APOLLO_RATE_LIMIT` above 50
-  stands alone; where an older plan has one all the same, the headers say so when it is used up. A
-  window without a limit sends an empty header.
-
+  replaces all three; if an older plan still has such a limit, the headers say so when it is used up.
+  The header of a window without a limit is empty.
 Codes and shapes: Apollo's API reference and its OpenAPI document.
 """
 
@@ -52,11 +51,11 @@ from enricher.values.countries import code_of
 REFUSED_SCOPE = "the key may not use this route"
 FREE_PER_MINUTE = VENDORS["apollo"].per_minute
 SHORTEST_WINDOW_SECONDS = 60.0
-"""After a 429 that names no delay."""
+"""Wait after a 429 that names no delay."""
 
 LEFT = {"x-minute-requests-left": "minute", "x-hourly-requests-left": "hour"}
-"""Not the day's: it begins with the first call and not with the last, so that to wait a whole day
-would waste much of the next. The refusal says until when, and costs nothing."""
+"""Without the day's: that window begins with the first call, not the last, so waiting a whole day would waste
+much of the next. The refusal says until when, and costs nothing."""
 
 _HEALTH_ROUTE = "/v1/auth/health"
 _OK = 200
@@ -125,7 +124,7 @@ class _Apollo(HttpProvider):
         return {"x-api-key": self._access.key.get_secret_value()}
 
     async def probe(self) -> str | None:
-        """The vendor's own test of a key, which is free. A wrong key may get a 200 there as well."""
+        """Ask the vendor's own test of a key, which is free. Even a wrong key may get a 200 there."""
         reply = await self._fetch(Request(_HEALTH_ROUTE, {}))
         if isinstance(reply, Unavailable):
             return reply.reason
@@ -168,7 +167,7 @@ class ApolloPerson(_Apollo, listing=PROVIDERS["apollo_person"]):
     sends = _PERSON_SENDS
 
     def is_charged(self, reply: Reply) -> bool:
-        """A body that cannot be read may hold a record."""
+        """A body that cannot be read may hold a record, so it counts as charged."""
         return super().is_charged(reply) and not isinstance(_record(reply, "person"), NotFound)
 
     def unfit(self, query: Query) -> str | None:
@@ -197,7 +196,7 @@ _SITES = ("primary_domain", "website_url")
 
 
 def _record(reply: Reply, key: str) -> dict[str, object] | NotFound | Unavailable:
-    """What stands under `key`; not found when the vendor says so in one of its ways."""
+    """Return the record under `key`; `NotFound` when the vendor says so in one of its ways."""
     if reply.body.strip() in (b"", b"null", b"{}"):
         return NotFound()
     body = reading.parse_object(reply.body)
@@ -251,7 +250,7 @@ def _handles(record: reading.Record, *networks: str) -> dict[str, object]:
 
 
 def _capitalised(text: str | None) -> str | None:
-    """ "computer software" is "Computer Software", as the other vendors write it."""
+    """Write "computer software" as "Computer Software", like the other vendors."""
     return string.capwords(text) if text and text.islower() else text
 
 
@@ -273,7 +272,7 @@ def _refusal(reply: Reply) -> Answer:
 
 
 def _is_own(reply: Reply) -> bool:
-    """A 401 is plain text. In JSON `error` or `error_code` say what is wrong; a gateway's own refusal
+    """Recognise the vendor's form: a 401 is plain text; JSON has `error` or `error_code`. A gateway's own refusal
     has a `message`."""
     body = reading.parse_object(reply.body)
     if body is None:
@@ -283,7 +282,7 @@ def _is_own(reply: Reply) -> bool:
 
 
 def _is_scope(reply: Reply) -> bool:
-    """By the vendor's own word: any proxy can send a 403."""
+    """Go by the vendor's own word: any proxy can send a 403."""
     return reading.text(reading.parse_object(reply.body), "error_code") == "API_INACCESSIBLE"
 
 

@@ -1,9 +1,8 @@
 """What every provider shares, whether it is asked over HTTP (`providers/http.py`) or not.
 
-A provider is one route of one vendor, or a local rule set. It says, as data, which vendor, kind and
-windows it has, and as code only what to ask and what the answer means. It never raises for anything
-that the vendor does. The data of those that come with enricher stands in its catalogue; a class of another
-package has it as attributes.
+A provider is one route of one vendor, or a local rule set. It states its vendor, kind and windows as data;
+its code says only what to ask and what the answer means. It never raises for anything the vendor does.
+Built-in providers take their data from the catalogue; a class of another package sets it as attributes.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from enricher.catalogue import ProviderListing, Window
 _OK = 200
 _NOT_FOUND = 404
 _BESIDES = ("confidence", "employers", "unsure")
-"""What stands beside the sections of an answer that is kept."""
+"""Keys stored beside the sections of a kept answer."""
 
 NO_MEMORY = Throttled(reason="this process could have no more memory")
-"""Not the vendor's failure, and no attempt of a lead's."""
+"""Neither the vendor's failure nor an attempt of the lead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A path below the vendor's host, and query parameters. Keys never go here."""
+    """A path below the vendor's host, and query parameters. Never holds a key."""
 
     path: str
     params: Mapping[str, str]
     method: Literal["GET", "HEAD", "POST"] = "GET"
-    """None of them has a body of ours: at Apollo a POST has its parameters in the URL as well."""
+    """None has a body: Apollo's POST, too, carries its parameters in the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +50,23 @@ class Access:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Tried:
-    """One try: what it means, what came over the wire, and whether it costs anything."""
+    """One try: what it means, what came over the wire, and whether it is charged."""
 
     answer: Answer
     reply: Reply | None = None
-    """As it came, to be kept; `None` when there is nothing that could be judged again."""
+    """As it arrived, to be kept; `None` when there is nothing that could be judged again."""
     is_charged: bool | None = False
-    """`None` when nobody knows: the call may have been done before its answer was lost."""
+    """`None` when unknown: the vendor may have done the work before its answer was lost."""
     pause: float | None = None
-    """Seconds in which the vendor wants no further call, by a header that came with the answer."""
+    """Seconds during which the vendor wants no further call, from a header of the answer."""
     window_left: Mapping[str, float] = field(default_factory=dict)
-    """Calls left in the vendor's rate windows, where a header tells."""
+    """Calls left in the vendor's rate windows, where a header states them."""
     quota_left: float | None = None
-    """Credits left of the vendor's plan, where a header tells."""
+    """Credits left on the vendor's plan, where a header states them."""
 
     @property
     def is_useless(self) -> bool:
-        """It costs something and tells nothing."""
+        """Whether the call was charged and told us nothing."""
         return self.is_charged is True and isinstance(self.answer, Unavailable)
 
 
@@ -79,27 +78,27 @@ class Provider(ABC):
     kind: ClassVar[Kind]
     windows: tuple[Window, ...] = ()
     required: frozenset[str] = frozenset()
-    """Fields of its section whose absence makes it worth asking, within a waterfall."""
+    """Fields of its section whose absence makes it worth asking within a waterfall."""
     lacks: ClassVar[frozenset[str]] = frozenset()
     """Fields of its section that it never knows: their absence is no reason to ask it."""
     credits: ClassVar[float] = 1.0
     """What one charged call costs, in the vendor's own unit."""
     longest_wait: ClassVar[float] = 0.0
-    """Seconds. What the vendor asks to wait is not believed beyond it; 0: its longest window."""
+    """Cap, in seconds, on the wait that the vendor asks for; 0 means its longest window."""
     is_free: ClassVar[bool] = False
-    """True for providers without a key and without a cost."""
+    """True for providers that have no key and cost nothing."""
     shares: ClassVar[str] = ""
-    """Name of the windows that it shares with other providers of its vendor; empty: its own."""
+    """Name of the windows it shares with other providers of its vendor; empty if it has its own."""
 
     def __init_subclass__(cls, *, listing: ProviderListing | None = None) -> None:
-        """`class ClearbitCompany(..., listing=PROVIDERS["clearbit"])` takes its data from the catalogue."""
+        """Take the data from the catalogue: `class ClearbitCompany(..., listing=PROVIDERS["clearbit"])`."""
         super().__init_subclass__()
         if listing is not None:
             cls.describe(listing)
 
     @classmethod
     def describe(cls, listing: ProviderListing) -> None:
-        """Take the data of this listing for the attributes above."""
+        """Set the attributes above from the listing."""
         cls.name, cls.vendor, cls.kind = listing.name, listing.vendor, listing.kind
         cls.windows, cls.shares = listing.windows, listing.bucket
         cls.required, cls.lacks = listing.required, listing.lacks
@@ -107,38 +106,38 @@ class Provider(ABC):
 
     @abstractmethod
     def unfit(self, query: Query) -> str | None:
-        """A short reason why this query is not for this provider; `None` when it is."""
+        """Return a short reason why this query does not suit this provider, or `None` if it does."""
 
     @property
     def bucket(self) -> str:
-        """Providers of the same bucket share their windows, as a vendor may count them together."""
+        """Name of its windows. Providers that the vendor counts together have the same bucket."""
         return self.shares or self.name
 
     @abstractmethod
     async def ask(self, query: Query) -> Answer:
-        """One try. Never raises for anything the vendor does."""
+        """Try once. Never raises for anything the vendor does."""
 
     async def exchange(self, query: Query) -> Tried:
-        """One try, with what is to be kept of it."""
+        """Try once; return the answer with what is to be kept of it."""
         answer = await self.ask(query)
         if self.is_free:
             return Tried(answer)
         return Tried(answer, _written(answer), isinstance(answer, Found))
 
     def question(self, query: Query) -> str | None:
-        """What is asked, as text that is the same for every spelling; `None`: nothing is kept."""
+        """Return what is asked, as text that is the same for every spelling; `None`: keep nothing."""
         if self.is_free:
             return None
         return query.company_domain if self.kind is Kind.COMPANY else query.email_key or query.email
 
     def wider(self, query: Query) -> str | None:  # noqa: ARG002 - for those who override it
-        """A question whose kept answer serves as well, where this one asks for something narrower."""
+        """Return a broader question whose kept answer also serves this narrower one, if any."""
         return None
 
     def recall(self, reply: Reply, query: Query) -> Answer | None:  # noqa: ARG002 - see `HttpProvider`
-        """What a reply of earlier means today; `None` when it is no answer to rely on.
+        """Return what a kept reply means today, or `None` when it cannot be relied on.
 
-        `query` asks the same as the one that it was given to, perhaps for another lead.
+        `query` asks the same as the query that got the reply, perhaps for another lead.
         """
         if reply.status == _NOT_FOUND:
             return NotFound()
@@ -150,11 +149,11 @@ class Provider(ABC):
             return None
 
     async def quota_left(self) -> float | None:
-        """Credits left of the vendor's plan, if it tells that when asked; it must cost nothing."""
+        """Return the credits left on the vendor's plan, if it tells when asked. Must cost nothing."""
         return None
 
     async def probe(self) -> str | None:
-        """For `enricher check`: `None` when the vendor accepts the key, else what is wrong.
+        """For `enricher check`: return `None` when the vendor accepts the key, else what is wrong.
 
         Must cost nothing.
         """
@@ -167,11 +166,11 @@ class Registered:
 
     providers: tuple[Provider, ...] = ()
     without_key: Mapping[str, str] = field(default_factory=dict)
-    """Provider -> why it is not there ("no key"), for `sources_skipped`."""
+    """Provider -> why it is left out ("no key"), for `sources_skipped`."""
 
 
 def _written(answer: Answer) -> Reply | None:
-    """An answer as a reply, for providers that have none of their own."""
+    """Write an answer as a reply, for providers that have no reply of their own."""
     match answer:
         case Found(sections=sections):
             besides = {name: getattr(answer, name) for name in _BESIDES}
@@ -183,7 +182,7 @@ def _written(answer: Answer) -> Reply | None:
 
 
 def _as_json(sections: Mapping[str, object]) -> Reply | None:
-    """`None` for what is no JSON: such an answer is used, but cannot be kept for others."""
+    """Return `None` when JSON cannot hold the sections: the answer is used, but not kept for others."""
     try:
         return Reply(_OK, {}, json.dumps(sections, default=str).encode())
     except (TypeError, ValueError, RecursionError):

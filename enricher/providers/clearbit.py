@@ -5,13 +5,13 @@ below. What surprises:
 
 - Every 200, 202 and 404 is charged (once per domain and billing period): a miss costs as much as
   a hit, so it is remembered as long. Other 4xx are free.
-- 404 comes in two kinds. `unknown_record` is an answer; `unknown_route` means that the address is
-  wrong, is sent before the key is even looked at, and says nothing about the company.
+- 404 comes in two kinds. `unknown_record` is an answer. `unknown_route` means that the address is
+  wrong: it is sent before the key is even looked at, and says nothing about the company.
 - 202 is an unfinished look-up, with an empty body or `{"error": {"type": "queued"}}`.
 - 429 has no Retry-After; `X-RateLimit-Reset` holds epoch seconds (formerly relative ones).
 - A record's domain may differ from the one asked: Clearbit follows aliases and redirects. The
   record is then still the company's, under the domain Clearbit gives it.
-- Logos point to logo.clearbit.com, which was shut in December 2025: such a link is dead.
+- Logos point to logo.clearbit.com, which was shut down in December 2025: such a link is dead.
 
 Codes and shapes: Clearbit's API reference, help centre, and official clients.
 """
@@ -49,7 +49,7 @@ from enricher.providers.transport import Client
 from enricher.values.types import DEAD_LOGO_HOSTS
 
 API_VERSION = "2019-12-19"
-"""Clearbit's last dated version. Unsent, an account's own pinned version would decide the shape."""
+"""Clearbit's last dated version. Without it, the account's own pinned version would decide the shape."""
 
 _NOT_FOUND = 404
 _REFUSED_QUESTION = (400, 422)
@@ -82,7 +82,7 @@ _COUNTS = {
     "annual_revenue": ("metrics", "annualRevenue"),
     "alexa_rank": ("metrics", "alexaGlobalRank"),
 }
-"""Zero in one of these is a vendor's way to say that it does not know."""
+"""Zero in one of these means that the vendor does not know."""
 
 COMPANY_SENDS: Sends = {
     **dict.fromkeys(("name", "domain", "description", "location", "timeZone", "logo"), str),
@@ -96,7 +96,7 @@ COMPANY_SENDS: Sends = {
 
 
 def company_values(record: reading.Record) -> dict[str, object]:
-    """PURE `company_data` out of a record in Clearbit's shape, which other vendors have copied."""
+    """PURE Read `company_data` from a record in Clearbit's shape, which other vendors have copied."""
     values: dict[str, object] = {
         **{name: reading.text(record, *path) for name, path in _TEXTS.items()},
         **{name: reading.whole_number(record, *path, least=1) for name, path in _COUNTS.items()},
@@ -111,7 +111,7 @@ def company_values(record: reading.Record) -> dict[str, object]:
 
 
 def _size(record: reading.Record) -> dict[str, object]:
-    """Headcount and funding; older records carry them beside `metrics` instead of inside."""
+    """Read headcount and funding; older records carry them beside `metrics` instead of inside."""
     metrics = reading.at(record, "metrics")
     return {
         "employee_count": _count("employees", metrics, record),
@@ -132,11 +132,11 @@ def _logo(record: reading.Record) -> str | None:
 
 
 class ClearbitRoute(HttpProvider):
-    """A route of the API: all of them bill and refuse alike, and each host has a limit of its own."""
+    """A route of the API. All routes bill and refuse alike, and each host has its own limit."""
 
     @abstractmethod
     def read(self, reply: Reply) -> Answer:
-        """PURE What a 200 says."""
+        """PURE Return what a 200 says."""
 
     def is_charged(self, reply: Reply) -> bool:
         return super().is_charged(reply) and not (
@@ -168,7 +168,7 @@ class ClearbitRoute(HttpProvider):
         return Unavailable(str(reply.status))
 
     async def probe(self) -> str | None:
-        """Asks for nothing at all: a key that is accepted gets a 4xx, and those are free."""
+        """Ask for nothing at all: a good key gets a 4xx, and those are free."""
         reply = await self._fetch(Request(self.path, {}))
         if isinstance(reply, Unavailable):
             return reply.reason
@@ -202,7 +202,7 @@ def _company(reply: Reply) -> Answer:
 
 
 def _missing(reply: Reply) -> Answer:
-    """Only the vendor's own word makes a company unknown; any proxy can send a 404."""
+    """Trust only the vendor's own word that a company is unknown; any proxy can send a 404."""
     is_unknown = _error_type(reply) == "unknown_record"
     return NotFound() if is_unknown else Unavailable("unknown route (404)")
 
@@ -219,15 +219,15 @@ def _throttled(reply: Reply) -> Throttled:
 
 # Clearbit: a person by their address (`person.clearbit.com/v2/people/find`), for legacy keys.
 #
-# It bills and refuses as the company's route does (`clearbit.py`), and so a person whom it does not
-# know costs as much as one whom it knows. Therefore it is the last of its kind to be asked, and only
-# where the operator has taken it off ENRICHER_PROVIDERS_OFF.
+# It bills and refuses like the company's route, so a person it does not know costs as much as one it
+# knows. Therefore it is asked last of its kind, and only if the operator has taken it off
+# ENRICHER_PROVIDERS_OFF.
 #
-# `combined/find`, which answers person and company at once, is not asked, although one charge for both
-# sounds cheaper. It answers for an address, a company is kept for its domain: 500 leads of one company
-# would pay for the company 500 times, where `companies/find` is paid for once. And kinds are asked at
-# the same time, so the company would have to wait for the person; where an address may not be asked
-# about (info@, or none at all) the company's own route would be needed all the same.
+# `combined/find`, which returns person and company at once, is not used, although one charge for both
+# sounds cheaper. It answers for an address, while a company is kept by its domain: 500 leads of one company
+# would pay for the company 500 times, where `companies/find` is paid for once. And kinds are asked
+# concurrently, so the company would have to wait for the person; where an address may not be asked about
+# (info@, or none at all) the company's own route would be needed anyway.
 
 
 class ClearbitPerson(ClearbitRoute, listing=PROVIDERS["clearbit_person"]):
@@ -236,7 +236,7 @@ class ClearbitPerson(ClearbitRoute, listing=PROVIDERS["clearbit_person"]):
     sends = SENDS
 
     def __init__(self, http: Client, access: Access, per_minute: int | None = None) -> None:
-        """Persons have a host of their own, as long as the operator does not name another."""
+        """Use the host for persons, unless the operator names another."""
         if access.base_url.rstrip("/") == ClearbitCompany.host:
             access = replace(access, base_url=self.host)
         super().__init__(http, access, per_minute)

@@ -1,6 +1,6 @@
 """Providers that are asked over HTTP: one question, and the rules that hold at every vendor.
 
-The class of such a provider says as code only two things: `request` (what to ask) and `interpret`
+The class of such a provider has only two pieces of code: `request` (what to ask) and `interpret`
 (what a reply means). `interpret` is pure, so a stored reply can be judged again and every status
 code is a table test.
 
@@ -14,12 +14,12 @@ code is a table test.
         def request(self, query): return Request("/v1/company", {"domain": query.company_domain})
         def interpret(self, reply): ...
 
-What it says about money is data as well: `charges` names the status codes that cost something. A
+What the vendor bills for is data as well: `charges` lists the status codes that cost something. A
 reply that is an answer is kept raw and judged again when it is needed; `question` is the text
-that the same question always has, whoever asks it.
+that the same question always has, whichever lead it is for.
 
-Whatever a vendor sends, `ask` answers with a value and never raises for it: a time-out, a reset,
-a body too large or of the wrong kind are all `Unavailable`. A refusal keeps its meaning even when
+Whatever a vendor sends, `ask` returns a value and never raises for it: a time-out, a reset, and a
+body too large or of the wrong kind are all `Unavailable`. A refusal keeps its meaning even when
 its body cannot be read: a 429 with a broken body is still a 429.
 """
 
@@ -65,7 +65,7 @@ USED_UP = "the quota is used up"
 REFUSED_QUESTION = "the vendor refused the question"
 NOT_OWN = "{} without the vendor's own words"
 RATE_LIMITED = "the rate limit is reached; the key may be fine, check again in a minute"
-"""Reasons that mean the same at every vendor read the same."""
+"""Shared texts, so that reasons with the same meaning read the same for every vendor."""
 
 _OK = 200
 _NOT_FOUND = 404
@@ -73,7 +73,7 @@ _MINUTE = 60
 _HOUR = 3600.0
 _UNREADABLE = Unavailable("the answer could not be read")
 _NO_DESCRIPTOR = Unavailable("this process may open no more connections", was_sent=False)
-"""Not the vendor's failure, and no attempt of a lead's: it waits until others have ended."""
+"""Neither the vendor's failure nor an attempt of the lead, which waits until other connections have ended."""
 _STALLED = Unavailable("this process stood still")
 _NEVER_CALLED = Unavailable("this process stood still", was_sent=False)
 _OURS = (_NO_DESCRIPTOR, _STALLED, _NEVER_CALLED)
@@ -85,15 +85,15 @@ class HttpProvider(Provider):
 
     host: ClassVar[str]
     path: ClassVar[str]
-    """Of the route, for those that come with enricher; `request` alone decides what is asked."""
+    """Path of the route, for built-in providers; `request` alone decides what is asked."""
     charges: ClassVar[frozenset[int]] = frozenset({_OK})
     """Status codes that the vendor charges for."""
     sends: ClassVar[Sends] = {}
     """Keys that the vendor's records always have; see `reading.py`."""
     left: ClassVar[Mapping[str, str]] = {}
-    """Headers of the vendor's own naming that count the calls left -> "minute", "hour" or "day"."""
+    """The vendor's own headers that count the calls left -> "minute", "hour" or "day"."""
     quota_header: ClassVar[str] = ""
-    """Header that tells the credits left of the plan."""
+    """Header that states the credits left on the plan."""
 
     _drift_told_at = -math.inf
 
@@ -104,7 +104,7 @@ class HttpProvider(Provider):
         cls.path, cls.charges = listing.path, listing.charges
 
     def __init__(self, http: Client, access: Access, per_minute: int | None = None) -> None:
-        """`per_minute` replaces the calls of the one-minute window; see `_windows_for`."""
+        """Set up the provider. `per_minute` replaces the calls of the one-minute window; see `_windows_for`."""
         self._http = http
         self._access = access
         if per_minute is not None:
@@ -112,34 +112,34 @@ class HttpProvider(Provider):
 
     @abstractmethod
     def request(self, query: Query) -> Request:
-        """What to ask for this query."""
+        """Return the request for this query."""
 
     @abstractmethod
     def interpret(self, reply: Reply) -> Answer:
-        """PURE What this reply means, by the vendor's own code book."""
+        """PURE Return what this reply means, by the vendor's own list of codes."""
 
     def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:  # noqa: ARG002 - for others
-        """PURE What of it is about whom was asked. A vendor may answer for somebody else."""
+        """PURE Drop an answer about anybody but the subject of the query: vendors do mix people up."""
         return found
 
     def is_own(self, reply: Reply) -> bool:
-        """PURE Whether this refusal is in the vendor's own form, and not a page of somebody in between.
+        """PURE Tell whether this refusal has the vendor's own form and is not the page of an intermediary.
 
-        What has consequences for everybody, or cannot be undone, rests on it: a refused key, a spent
-        quota, an objection. Without it such a reply counts as an outage.
+        Consequences that affect every lead or cannot be undone depend on it: a refused key, a spent
+        quota, an objection. A reply that fails this test counts as an outage.
         """
         return reading.parse_object(reply.body) is not None
 
     def headers(self) -> dict[str, str]:
-        """Authentication, always in a header: a URL ends up in logs and error texts."""
+        """Return the authentication, always as a header: URLs end up in logs and error texts."""
         return {"Authorization": f"Bearer {self._access.key.get_secret_value()}"}
 
     def is_charged(self, reply: Reply) -> bool:
-        """Whether the vendor takes money for this reply; not asked when its body is missing."""
+        """Tell whether the vendor charges for this reply; not called when its body is missing."""
         return reply.status in self.charges
 
     def question(self, query: Query) -> str | None:
-        """The request, made for the mailbox rather than for one spelling of its address."""
+        """Return the request as text, made for the mailbox rather than for one spelling of its address."""
         mailbox = query.email_key or query.email
         request = self.request(query if mailbox == query.email else replace(query, email=mailbox))
         return f"{request.path}?{urlencode(sorted(request.params.items()))}"
@@ -154,7 +154,7 @@ class HttpProvider(Provider):
         return self._tried(reply, self._judge(reply, query))
 
     def _compare(self, reply: Reply) -> None:
-        """Count an answer whose record is not what the vendor documents; say so once an hour."""
+        """Count an answer whose record differs from what the vendor documents; log it once an hour."""
         record = reading.parse_object(reply.body)
         if record is None or (found := drift(record, self.sends)) is None:
             return
@@ -167,12 +167,12 @@ class HttpProvider(Provider):
 
     def recall(self, reply: Reply, query: Query) -> Answer | None:
         answer = self._judge(reply, query)
-        # One that cannot be read is paid for all the same: a mended daemon will read it.
+        # An answer that we cannot read is paid for all the same: a fixed daemon will read it.
         is_kept = isinstance(answer, Found | NotFound) or answer in (_UNREADABLE, NO_MEMORY)
         return answer if is_kept else None
 
     def _tried(self, reply: Reply | Unavailable, answer: Answer | None = None) -> Tried:
-        """What a reply is worth; `answer` when more than the reply itself was needed to tell."""
+        """Wrap a reply; `answer` is given when it took more than this reply to decide."""
         if isinstance(reply, Unavailable):
             is_ours = any(reply is each for each in _OURS)
             said = Throttled(reason=reply.reason) if is_ours else reply
@@ -192,7 +192,7 @@ class HttpProvider(Provider):
         )
 
     def _judge(self, reply: Reply, query: Query | None = None) -> Answer:
-        """What a reply means, as far as it is the vendor's: in between stand firewalls and proxies."""
+        """Return what a reply means, trusting only the vendor's own words: firewalls and proxies reply too."""
         if reply.flaw and reply.status == _OK:
             return Unavailable(reply.flaw)
         try:
@@ -203,7 +203,7 @@ class HttpProvider(Provider):
                 answer = self.vetted(answer, reply, query)
         except MemoryError:
             shortage.note_no_memory()
-            return NO_MEMORY  # it is paid for, and kept: it can be read when there is memory again
+            return NO_MEMORY  # paid for and kept: it can be read when there is memory again
         except Exception as error:  # noqa: BLE001 - a vendor's surprise must not end a lead's run
             logger.bind(provider=self.name, error=type(error).__name__).error("provider.unreadable")
             return _UNREADABLE
@@ -218,7 +218,7 @@ class HttpProvider(Provider):
             if is_our_own(error):
                 descriptors.note_shortage()
                 return _NO_DESCRIPTOR
-            if is_corrected(error):  # it had all its time, however long we stood still
+            if is_corrected(error):  # it had its full time, however long we stood still
                 return Unavailable("timed out")
             if shortage.is_to_blame(stood_before, seconds):
                 return _STALLED if was_sent(error) else _NEVER_CALLED
@@ -227,7 +227,7 @@ class HttpProvider(Provider):
 
 
 def complaint(reply: Reply, answer: Answer) -> str:
-    """What `enricher check` says of a reply that is no sign of a good key, and means this answer."""
+    """Return what `enricher check` says of a reply that does not show a good key; `answer` is its meaning."""
     if reply.status == _NOT_FOUND:
         return "the address is wrong (404)"
     match answer:
@@ -239,13 +239,13 @@ def complaint(reply: Reply, answer: Answer) -> str:
 
 
 def preparing(reply: Reply) -> Preparing:
-    """A 202, with the delay the vendor asks for if it names one."""
+    """Read a 202, with the delay the vendor asks for, if it names one."""
     delay = transport.retry_after(reply.headers, transport.answered_at(reply.headers))
     return Preparing() if delay is None else Preparing(delay)
 
 
 def _url(base_url: str, request: Request) -> URL:
-    """Escaped here, the plus in an address above all, and sent as it is: nothing parses it again."""
+    """Build an escaped URL (mind the plus in an address) that is sent as it is: nothing parses it again."""
     url = _base(base_url) + quote(request.path, safe=_SAFE_IN_A_PATH)
     if request.params:
         url += "&" if "?" in request.path else "?"
@@ -255,7 +255,7 @@ def _url(base_url: str, request: Request) -> URL:
 
 @cache
 def _base(base_url: str) -> str:
-    """There are as many as vendors."""
+    """Normalise a base URL. The cache has an entry for each vendor."""
     try:
         return str(URL(base_url.rstrip("/")))
     except ValueError:
@@ -263,10 +263,10 @@ def _base(base_url: str) -> str:
 
 
 def _windows_for(windows: tuple[Window, ...], per_minute: int) -> tuple[Window, ...]:
-    """A plan with more calls a minute has more a second too: other windows grow in proportion.
+    """Apply the operator's calls a minute. If they raise the default, other windows grow in proportion.
 
-    They never shrink: a lower figure than the default is the operator's own restraint, and it holds
-    also where the vendor counts no minutes.
+    Other windows never shrink: a figure below the default is the operator's own restraint. It also holds
+    where the vendor does not count by the minute.
     """
     if all(window.seconds != _MINUTE for window in windows):
         return (*windows, Window(per_minute, _MINUTE))
@@ -279,18 +279,17 @@ def _windows_for(windows: tuple[Window, ...], per_minute: int) -> tuple[Window, 
     )
 
 
-# What is asked of a provider's code, which may be anybody's: what it raises is told in the log, and
-# ends nothing.
+# Calls into a provider's code, which may be third-party: exceptions are logged and never end a lead.
 
 
 def broken(provider: Provider, error: BaseException) -> str:
-    """Tell what a provider's code raised; the reason that it is for a lead."""
+    """Log what a provider's code raised, and return the reason to record on the lead."""
     logger.bind(provider=provider.name, **trace_of(error)).error("provider.broken")
     return f"internal error: {type(error).__name__}"
 
 
 def unfit(provider: Provider, query: Query) -> str | None:
-    """Why this query is not for this provider, also because its code cannot tell."""
+    """Return why this query does not suit this provider, which includes that its code raised."""
     try:
         return _out_of_bounds(provider, query) or provider.unfit(query)
     except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
@@ -298,8 +297,8 @@ def unfit(provider: Provider, query: Query) -> str | None:
 
 
 def _out_of_bounds(provider: Provider, query: Query) -> str | None:
-    """What we promise of every provider, those of other packages included: a private mailbox leads to
-    no company, and nobody is asked who stands behind it, or behind a desk."""
+    """Enforce what we promise of every provider, third-party ones included: no company is looked up for a
+    private mailbox, and nobody is asked who is behind a private mailbox or a role address."""
     if provider.is_free:
         return None
     if provider.kind is Kind.PERSON:
@@ -309,7 +308,7 @@ def _out_of_bounds(provider: Provider, query: Query) -> str | None:
 
 
 def question_of(provider: Provider, query: Query) -> str | None:
-    """What it would ask; `None` also when its code cannot tell: then it has asked nothing."""
+    """Return what it would ask; `None` also when its code raises, since it has then asked nothing."""
     try:
         return provider.question(query)
     except Exception as error:  # noqa: BLE001 - a provider may be anybody's code

@@ -1,11 +1,11 @@
-"""Hunter: whether an e-mail address can be written to (`email-verifier`).
+"""Hunter: whether an e-mail address can be written to (`email-verifier`), companies and persons.
 
-What surprises, beside the refusals that all of Hunter's routes share (below):
+What surprises about the verifier, besides the refusals that all of Hunter's routes share (below):
 
 - 202 (still checking) and 222 (the mailbox's own server gave no clear answer) are 2xx and carry no
-  verdict. Polling a 202 is one charge, however often.
+  verdict. Polling a 202 is charged once, however often.
 - `status` is the verdict, `result` its deprecated forerunner. `accept_all` means that the domain
-  accepts every address: it is stored as that, never as `valid`. Any value may be null.
+  accepts every address: it is stored as such, never as `valid`. Any value may be null.
 
 Codes and shapes: Hunter's API reference and its published client.
 """
@@ -58,20 +58,20 @@ from enricher.providers.transport import Client
 #
 # Hunter's documentation and its own client disagree. Documentation: 403 is the rate limit, 429 the
 # used-up plan. Client: 402 is the used-up plan, 429 the rate limit with a Retry-After, 403 a key
-# without permission. Both are in the wild, so the body's `errors[0].id` decides first; then a 429
-# without Retry-After looks at the account (free) to see which it is; and a 403 with an id that is not known is
-# the rate limit, until it has come too often to be one. One without any id is a firewall's.
+# without permission. Both occur in practice, so the body's `errors[0].id` decides first. After a 429
+# without Retry-After we look at the account (free) to see which it is. A 403 with an unknown id is the
+# rate limit, until it has come too often for that. A 403 without any id is a firewall's.
 #
 # 451 `claimed_email`: the person asked Hunter to stop, and Hunter asks us not to process them in any
-# way. Only with that word: others send a 451 as well, for everybody and because of a law or a policy.
+# way. Only that word counts: intermediaries send a 451 as well, for everybody, because of a law or a policy.
 #
 # Codes and shapes: Hunter's API reference and its published client.
 
 REFUSALS_BEFORE_HELD = 5
-"""This many unexplained 403s in a row are no rate limit: 15 + 30 + 60 + 120 s outlast its window."""
+"""This many unexplained 403s in a row are not a rate limit: 15 + 30 + 60 + 120 s outlast its window."""
 FIRST_REFUSAL_SECONDS = 15.0
 UNEXPLAINED_SECONDS = 60.0
-"""After a 429 that names no delay: the longest documented window, and the pause between look-ups."""
+"""Wait after a 429 that names no delay (the longest documented window), and between looks at the account."""
 LONGEST_HOLD_SECONDS = 6 * 3600.0
 """A plan may be upgraded at any time, and a refusal is free: so ask again within the day."""
 
@@ -79,12 +79,12 @@ _ACCOUNT_ROUTE = "/v2/account"
 
 
 class HunterRoute(HttpProvider):
-    """A route of `api.hunter.io`. Its `interpret` says what a reply means by itself; `exchange` adds
-    what only several replies can tell."""
+    """A route of `api.hunter.io`. Its `interpret` says what a reply means by itself; `exchange` adds what
+    takes several replies to tell."""
 
     allowances: ClassVar[Mapping[str, float]]
-    """Part of the account that pays for this route -> what a call takes of it; the first part that
-    the account shows counts."""
+    """Part of the account that pays for this route -> what a call takes of it; the first part that the
+    account shows is used."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class HunterRoute(HttpProvider):
         return {"X-API-KEY": self._access.key.get_secret_value()}
 
     async def exchange(self, query: Query) -> Tried:
-        """One try; after a 429 that does not say why, one free look at the account as well."""
+        """Try once; after a 429 that does not say why, also look at the account, which is free."""
         asked_at = self._clock()
         reply = await self._fetch(self.request(query))
         if isinstance(reply, Unavailable):
@@ -125,7 +125,7 @@ class HunterRoute(HttpProvider):
         return self._tried(reply, answer)
 
     def _refused_again(self, asked_at: float) -> Answer:
-        """Counts only what was asked after the last wait was over.
+        """Count this refusal if it was asked after the last wait was over.
 
         Calls that were in flight together, or did not wait, tell nothing new about the key.
         """
@@ -141,7 +141,7 @@ class HunterRoute(HttpProvider):
         return FIRST_REFUSAL_SECONDS * 2.0 ** (min(self._refusals, REFUSALS_BEFORE_HELD) - 1)
 
     async def _look_why(self) -> Answer:
-        """The rate limit or the plan? One look a minute answers for all calls refused meanwhile."""
+        """Tell the rate limit from the plan. One look a minute answers for all calls refused meanwhile."""
         now = self._clock()
         if now >= self._look_again_at:
             self._look_again_at = now + UNEXPLAINED_SECONDS
@@ -152,7 +152,7 @@ class HunterRoute(HttpProvider):
         return self._seen
 
     async def quota_left(self) -> float | None:
-        """By the account, which is free to look at."""
+        """Read it from the account, which is free to look at."""
         reply = await self._fetch(Request(_ACCOUNT_ROUTE, {}))
         if isinstance(reply, Unavailable):
             return None
@@ -160,7 +160,7 @@ class HunterRoute(HttpProvider):
         return _left_of(data, self.allowances)
 
     async def probe(self) -> str | None:
-        """Looks at the account, which is free. Says nothing of its content: it holds a name."""
+        """Look at the account, which is free. Never reports its content: it holds a name."""
         reply = await self._fetch(Request(_ACCOUNT_ROUTE, {}))
         if isinstance(reply, Unavailable):
             return reply.reason
@@ -175,8 +175,8 @@ class HunterRoute(HttpProvider):
 
 
 def refusal(reply: Reply) -> Answer:
-    """By the id in the body where that is known, else by the number. Without an id it is not Hunter's
-    word, and says nothing about a key, a plan, a question or a person."""
+    """Return what a refusal means: by the id in the body if it is known, else by the status. Without an id it is
+    not Hunter's word, and says nothing about a key, a plan, a question or a person."""
     match reply.status, error_id(reply):
         case _, None:
             return _unsigned(reply)
@@ -196,7 +196,7 @@ def refusal(reply: Reply) -> Answer:
 
 
 def _unsigned(reply: Reply) -> Answer:
-    """Anybody's, a firewall's say, but a rate limit may be told by whoever stands before the vendor."""
+    """Judge a refusal that may be anybody's, such as a firewall's. A rate limit counts from any intermediary."""
     is_refusal = reply.status in (401, 402, 403, 451)
     return Unavailable(NOT_OWN.format(reply.status)) if is_refusal else _by_number(reply)
 
@@ -213,13 +213,13 @@ def _by_number(reply: Reply) -> Answer:
 
 
 def error_id(reply: Reply) -> str | None:
-    """The slug in `errors[0].id`. Without one the reply is not Hunter's but a proxy's."""
+    """Return the slug in `errors[0].id`. Without one the reply is not Hunter's but a proxy's."""
     errors = reading.at(reading.parse_object(reply.body), "errors")
     return reading.text(errors[0], "id") if isinstance(errors, list) and errors else None
 
 
 def _why_refused(reply: Reply | Unavailable, allowances: Mapping[str, float]) -> Answer:
-    """Held when the account shows too little left, else (also when it cannot be seen) throttled."""
+    """Return `Held` if the account shows too little left, else (also if it cannot be seen) `Throttled`."""
     if isinstance(reply, Unavailable):
         return Throttled(UNEXPLAINED_SECONDS)
     data = reading.at(reading.parse_object(reply.body), "data")
@@ -238,15 +238,15 @@ def _why_refused(reply: Reply | Unavailable, allowances: Mapping[str, float]) ->
 
 
 def _left_of(account: object, allowances: Mapping[str, float]) -> float | None:
-    """Of the first part that the account shows."""
+    """Return what is left of the first part that the account shows."""
     parts = (_left(account, each) for each in allowances)
     return next((left for left in parts if left is not None), None)
 
 
 def _left(account: object, allowance: str) -> float | None:
-    """`available` is read as the plan's allowance, not as what remains (the vendor does not say).
+    """Return what is left, reading `available` as the plan's allowance (the vendor does not say).
 
-    If it were what remains, this would hold the provider too early, at most for a few hours.
+    If it were what remains, this would hold the provider too early, for a few hours at most.
     """
     used = reading.number(account, "requests", allowance, "used")
     available = reading.number(account, "requests", allowance, "available")
@@ -309,29 +309,27 @@ def _verdict(reply: Reply) -> Answer:
 
 # Hunter: a company by its domain (`companies/find`), a person by their address (`people/find`).
 #
-# The records are Clearbit's in all but a few keys, which makes these the routes for whoever can get no
-# Clearbit key any more. What surprises, beside the refusals that all of Hunter's routes share
-# (below):
+# The records are Clearbit's in all but a few keys, which makes these the routes for anyone who can no longer
+# get a Clearbit key. What surprises, besides the refusals that all of Hunter's routes share (above):
 #
 # - A company's `metrics.employees` is a range in words ("11-50", "10K-50K"), never a head count: a
 #   provider that knows the count is still worth asking afterwards.
 # - `id` is Hunter's own, not Clearbit's. `emailProvider` is a host name where Clearbit has a flag;
 #   nothing reads it.
-# - A domain that is refused (400 `invalid_domain`) may be one whose owner objected: it cannot be told,
-#   and either way nothing is stored and the answer stands like any other.
-# - A 451 on the company's route is no word about the lead's person: 500 of them may share the domain.
-# - What is unknown is a 404; a record of nothing but nulls was seen as well and means the same.
+# - A refused domain (400 `invalid_domain`) may be one whose owner objected: we cannot tell, and either way
+#   nothing is stored and the answer stands like any other.
+# - A 451 on the company's route is not about the lead's person: 500 of them may share the domain.
+# - An unknown subject is a 404; a record of nothing but nulls was seen as well and means the same.
 #
-# Both routes count together, apart from the verifier: 15 calls a second and 500 a minute. Where
-# HUNTER_RATE_LIMIT says that the plan has more (or is to be spared), both grow (the minute also
-# shrinks) in the proportion of that figure to the verifier's 300. Each 200 costs a credit, the same
-# question once a month; a 404 is free.
-#
-# Hunter's `combined/find` is not asked: it answers about the company anew for each address, so that
-# 500 leads of one company would pay for it 500 times.
+# Both routes count together, apart from the verifier: 15 calls a second and 500 a minute. If
+# HUNTER_RATE_LIMIT says that the plan has more (or is to be spared), both windows grow (the minute also
+# shrinks) in the proportion of that figure to the verifier's 300. Each 200 costs a credit, once a month for
+# the same question; a 404 is free.
+# Hunter's `combined/find` is not used: it returns the company anew for each address, so 500 leads of one
+# company would pay for it 500 times.
 
 _VERIFICATIONS_PER_MINUTE = VENDORS["hunter"].per_minute
-"""What the default of HUNTER_RATE_LIMIT means; the limit of these routes keeps its proportion to it."""
+"""The default of HUNTER_RATE_LIMIT; the limit of these routes keeps its proportion to it."""
 _MINUTE = 60
 _RANGE = re.compile(
     r"[0-9][0-9.,]*[KM]?(?:\+| ?[-\u2013] ?[0-9][0-9.,]*[KM]?\+?)", re.ASCII | re.IGNORECASE
@@ -343,7 +341,7 @@ class _Enrichment(HunterRoute):
 
     allowances: ClassVar = {"credits": 1, "searches": 1}
     record_keys: ClassVar[frozenset[str]]
-    """A record has at least one of these; what has none is no record."""
+    """A record has at least one of these; anything without them is no record."""
 
     def __init__(
         self,
@@ -352,7 +350,7 @@ class _Enrichment(HunterRoute):
         per_minute: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`per_minute` is the verifier's, as the operator sets it."""
+        """Set up the route. `per_minute` is the verifier's, as the operator sets it."""
         [in_a_minute] = (each.calls for each in self.windows if each.seconds == _MINUTE)
         own = per_minute and max(1, per_minute * in_a_minute // _VERIFICATIONS_PER_MINUTE)
         super().__init__(http, access, own, clock)
@@ -378,7 +376,7 @@ class _Enrichment(HunterRoute):
 
     @abstractmethod
     def _read(self, record: reading.Record) -> Answer:
-        """What a record says."""
+        """Return what a record says."""
 
 
 class HunterCompany(_Enrichment, listing=PROVIDERS["hunter_company"]):
@@ -421,6 +419,6 @@ class HunterPerson(_Enrichment, listing=PROVIDERS["hunter_person"]):
 
 
 def _employee_range(record: reading.Record) -> dict[str, object]:
-    """`metrics.employees` where it is one; as in Clearbit's format a number would be the count."""
+    """Read `metrics.employees` if it is a range; a number, as in Clearbit's format, would be the count."""
     words = reading.text(record, "metrics", "employees")
     return {"employee_range": words} if words and _RANGE.fullmatch(words) else {}

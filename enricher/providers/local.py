@@ -1,8 +1,8 @@
 """What can be said of an address without asking a vendor: no key, no cost.
 
-Every fact is already in the query, so this provider makes the daemon useful with no key at all,
-and says of a lead that is skipped why it was. Only where the operator wants it is the DNS asked
-whether the domain takes mail (`mail_dns.py`): one that never does spares the paid check.
+Every fact is already in the query, so this provider makes the daemon useful with no key at all, and states
+why a skipped lead was skipped. Only if the operator turns it on does it ask the DNS whether the domain takes
+mail (`MailDns`): a domain that never does makes the paid check unnecessary.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NO_ADDRESS = "no e-mail address"
 
 
 class Local(Provider, listing=LOCAL):
-    """Syntax, the lists of disposable services, free-mail services and desks, and perhaps the DNS."""
+    """Syntax; the lists of disposable services, free-mail services and role names; optionally the DNS."""
 
     is_free = True
 
@@ -35,7 +35,7 @@ class Local(Provider, listing=LOCAL):
         return Found({Kind.EMAIL.section: verdict}) if verdict else NotFound(_NO_ADDRESS)
 
     async def _of_domain(self, query: Query) -> FieldValues:
-        """Mail services are known to take mail, and of the others it is the DNS that knows."""
+        """Return what the DNS says of the domain. Mail services are known to take mail and are not looked up."""
         if self._mail is None or not query.email or query.is_free_mail or query.is_disposable:
             return {}
         known = await self._mail.records(query.email.rpartition("@")[2])
@@ -46,7 +46,7 @@ class Local(Provider, listing=LOCAL):
 
 
 def _verdict(query: Query) -> FieldValues:
-    """`status` only where it is certain: good syntax proves nothing about a mailbox."""
+    """Judge the address. Sets `status` only when certain: good syntax proves nothing about a mailbox."""
     if not query.is_valid:
         return {"status": "invalid"}
     if query.email is None:

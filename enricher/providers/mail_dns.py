@@ -24,23 +24,23 @@ import dns.resolver
 from dns.asyncresolver import Resolver
 
 LIFETIME_SECONDS = 2.0
-"""For all questions about one domain together."""
+"""Limit for all queries about one domain together."""
 _EACH_SECONDS = 1.0
-"""Before the next name server is asked."""
+"""Limit for each name server, before the next is asked."""
 REMEMBERED_SECONDS = 3600.0
 FORGOTTEN_SECONDS = 30.0
-"""After a failure: soon enough to notice that the DNS is back, and no delay for each colleague."""
+"""Lifetime of a failure: short, to notice that the DNS is back, yet enough to spare colleagues the same wait."""
 MOST_DOMAINS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class MailRecords:
-    """What the DNS says of a domain's mail."""
+    """What the DNS says about a domain's mail."""
 
     has_mx: bool | None
     """`None` where no MX is needed."""
     refuses_mail: bool = False
-    """Certain: no mailbox can be there."""
+    """True only when certain that no mailbox can exist there."""
 
 
 NO_DOMAIN = NULL_MX = MailRecords(has_mx=False, refuses_mail=True)
@@ -62,7 +62,7 @@ class _LookUp:
 
 
 class MailDns:
-    """Asks the name servers of the machine, unless it is given a resolver of its own."""
+    """Cached MX look-ups, by the machine's name servers unless given a resolver."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class MailDns:
         self._known: dict[str, _LookUp] = {}
 
     async def records(self, host: str) -> MailRecords | None:
-        """What is known of the mail of this host; `None` when the DNS cannot tell for now."""
+        """Return what is known of this host's mail; `None` when the DNS cannot tell for now."""
         known = self._known.get(host)
         if known is None or known.is_over(self._clock()):
             known = self._ask(host)
@@ -117,7 +117,7 @@ class MailDns:
 
 
 def _resolver() -> Resolver:
-    """As the machine is set up; without a set-up nobody can be asked, and nothing is known."""
+    """Return a resolver with the machine's configuration; without one, every look-up is unanswered."""
     try:
         made = Resolver()
     except dns.resolver.NoResolverConfiguration:

@@ -3,21 +3,21 @@
 What surprises:
 
 - Only a 200 is charged, each time anew: repeats cost again, a miss (404) costs nothing.
-- A match is a guess with a `likelihood` of 1 to 10, and by default also poor guesses come back, and
-  cost. So the vendor is told the least that we would write, and answers 404 for the rest.
-- A match that has nothing of what is still missing would be paid for all the same. So `required` names that,
-  joined by OR, and the vendor answers 404: which then does not mean that it knows nobody.
-- On free plans `true` or `false` stands in the place of a value that would cost money.
-- Text is in small letters unless `titlecase` is asked for.
-- A company is flat, with `status` and `likelihood` among its fields; a person lies under `data`.
-  `location` may be null, and anything within it.
+- A match is a guess with a `likelihood` of 1 to 10, and by default poor guesses are returned, and
+  charged, too. So we send the lowest likelihood that we would write; below it the vendor answers 404.
+- A match with none of the fields still missing would be charged all the same. So `required` names those
+  fields, joined by OR, and the vendor answers 404, which then does not mean that it knows nobody.
+- On free plans `true` or `false` stands in for a value that would cost money.
+- Text is in lower case unless `titlecase` is requested.
+- A company is flat, with `status` and `likelihood` among its fields; a person is under `data`.
+  `location` may be null, and so may anything within it.
 - Limits are per route, by plan: 10 companies and 100 persons a minute on a free plan, 1,000 each on
-  a paid one. Ten is the default for both: who has less of a plan than we believe is refused, who
-  has more says so with `PDL_RATE_LIMIT`.
+  a paid one. Ten is the default for both: a smaller plan than we assume gets refusals, a larger one
+  is declared with `PDL_RATE_LIMIT`.
 - 429 has no Retry-After but an `x-ratelimit-reset` as an ISO time; `x-ratelimit-remaining` holds
   a JSON object of windows. Windows are fixed, of a minute.
-- There is no 451: who objected becomes a 404. What was delivered before must be deleted by the id
-  (`pdl_id`), from the vendor's list of subject requests.
+- There is no 451: a person who objected becomes a 404. What was delivered before must be deleted by its
+  id (`pdl_id`), from the vendor's list of subject requests.
 
 Codes and shapes: PDL's API reference, its OpenAPI document and its published client.
 """
@@ -55,11 +55,11 @@ from enricher.providers.reading import Sends, within
 from enricher.values.countries import code_of
 
 MIN_LIKELIHOOD = 6
-"""The vendor's recommended default. 2 means a chance of 10 to 30 % that it is the right one."""
+"""The vendor's recommended default. 2 means a chance of 10 to 30 % that the match is right."""
 UNCERTAIN = "the match is too uncertain"
 
 WINDOW_SECONDS = 60.0
-"""How long a refusal lasts at most."""
+"""Longest duration of a refusal."""
 
 _OK = 200
 _HOW = {"min_likelihood": str(MIN_LIKELIHOOD), "titlecase": "true"}
@@ -101,7 +101,7 @@ _PERSON_SENDS: Sends = within(
         "job_title_levels": list,
     },
 )
-"""Nothing that would cost money: `true` may stand there."""
+"""Leaves out what would cost money: `true` may stand there."""
 
 
 _OR = " OR "
@@ -132,13 +132,13 @@ class _PeopleDataLabs(HttpProvider):
 
     quota_header = "x-totallimit-remaining"
     keys_of: ClassVar[Mapping[str, str]]
-    """Field of ours -> the key of the vendor's record that it is read from."""
+    """Our field -> the key of the vendor's record that it is read from."""
     always: ClassVar[str]
     """A field that every record has."""
 
     @abstractmethod
     def asked(self, query: Query) -> dict[str, str]:
-        """Whom it is about."""
+        """Return the parameters that identify the subject."""
 
     def is_own(self, reply: Reply) -> bool:
         return bool(_error_types(reply))
@@ -147,9 +147,9 @@ class _PeopleDataLabs(HttpProvider):
         return {"X-Api-Key": self._access.key.get_secret_value()}
 
     async def probe(self) -> str | None:
-        """A HEAD without a question, as the vendor has credits looked up: there is nothing to match.
+        """Send a HEAD without a question, as the vendor has credits looked up: there is nothing to match.
 
-        On the person route for companies too: that one takes no other method than GET.
+        Companies use the person route too: theirs takes no method but GET.
         """
         reply = await self._fetch(Request(PdlPerson.path, {}, "HEAD"))
         if isinstance(reply, Unavailable):
@@ -162,7 +162,7 @@ class _PeopleDataLabs(HttpProvider):
         return complaint(reply, _refusal(reply))
 
     def request(self, query: Query) -> Request:
-        """With `required`, of what is still missing: a match that has none of it is a 404, and free."""
+        """Ask with `required` for what is still missing: a match with none of it is a 404, and free."""
         asked = self.asked(query)
         keys = sorted({self.keys_of[field] for field in query.wanted if field in self.keys_of})
         return Request(
@@ -170,7 +170,7 @@ class _PeopleDataLabs(HttpProvider):
         )
 
     def is_narrow(self, query: Query) -> bool:
-        """Some records have none of what is asked for, so that a 404 does not mean "unknown"."""
+        """Tell whether some records lack everything asked for, so that a 404 does not mean "unknown"."""
         wanted = query.wanted & self.keys_of.keys()
         return bool(wanted) and self.always not in wanted
 
@@ -189,7 +189,7 @@ class PdlCompany(_PeopleDataLabs, listing=PROVIDERS["pdl_company"]):
         return {"website": query.company_domain or ""}
 
     def question(self, query: Query) -> str | None:
-        """A narrow question is one of its own: that nothing fits it is nothing to keep for others."""
+        """Give a narrow question its own key: that nothing fits it must not be kept for others."""
         return super().question(query if self.is_narrow(query) else _of_all(query))
 
     def wider(self, query: Query) -> str | None:
@@ -200,7 +200,7 @@ class PdlCompany(_PeopleDataLabs, listing=PROVIDERS["pdl_company"]):
 
 
 class PdlPerson(_PeopleDataLabs, listing=PROVIDERS["pdl_person"]):
-    """`api.peopledatalabs.com/v5/person/enrich`, by the address alone: names would only loosen it."""
+    """`api.peopledatalabs.com/v5/person/enrich`, by the address alone: names would only loosen the match."""
 
     sends = _PERSON_SENDS
     keys_of = _PERSON_KEYS
@@ -213,11 +213,11 @@ class PdlPerson(_PeopleDataLabs, listing=PROVIDERS["pdl_person"]):
         return {"email": query.email or "", "include_if_matched": "true"}
 
     def question(self, query: Query) -> str | None:
-        """The same whatever is wanted: who is forgotten must be found by the address alone."""
+        """Return the same text whatever is wanted: to forget a person, we must find them by address alone."""
         return super().question(_of_all(query))
 
     async def exchange(self, query: Query) -> Tried:
-        """That nothing fits a narrow question is not kept: it says nothing to others."""
+        """Try once. A miss for a narrow question is not kept: it says nothing to others."""
         tried = await super().exchange(query)
         is_for_others = not (isinstance(tried.answer, NotFound) and self.is_narrow(query))
         return tried if is_for_others else replace(tried, reply=None)
@@ -226,7 +226,7 @@ class PdlPerson(_PeopleDataLabs, listing=PROVIDERS["pdl_person"]):
         return _person(reply) if reply.status == _OK else _refusal(reply)
 
     def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
-        """The vendor says by what it matched; without that, the record's addresses tell."""
+        """Check what the vendor says it matched by; without that, check the record's addresses."""
         body = reading.parse_object(reply.body)
         matched, data = reading.texts(body, "matched"), reading.at(body, "data")
         if matched is not None and "email" not in matched:
@@ -273,7 +273,7 @@ def _company_values(record: reading.Record) -> dict[str, object]:
 
 
 def _range(record: object, key: str, pattern: re.Pattern[str]) -> str | None:
-    """ "51-200", "10001+", "$10M-$25M": text as it is, if it is one."""
+    """Read a range such as "51-200", "10001+" or "$10M-$25M" as text; anything else is dropped."""
     text = (reading.text(record, key) or "").upper()
     return text if pattern.fullmatch(text) else None
 
@@ -298,18 +298,18 @@ def _person(reply: Reply) -> Answer:
 
 
 def _word(text: str | None) -> str | None:
-    """A word of the vendor's vocabulary, which `titlecase` has spelt for people."""
+    """Undo `titlecase` for a word of the vendor's vocabulary."""
     return text.lower() if text else None
 
 
 def _is_uncertain(body: object) -> bool:
-    """The vendor has been told the least; this is for the day that it does not listen."""
+    """Guard against a vendor that ignores the minimum it was sent."""
     likelihood = reading.number(body, "likelihood")
     return likelihood is not None and likelihood < MIN_LIKELIHOOD
 
 
 def _addresses(data: object) -> list[str]:
-    """All addresses that the record names; on a free plan none."""
+    """Return all addresses that the record names; none on a free plan."""
     listed = reading.at(data, "emails")
     entries = [
         *(listed if isinstance(listed, list) else ()),
@@ -322,7 +322,7 @@ def _addresses(data: object) -> list[str]:
 
 
 def _refusal(reply: Reply) -> Answer:
-    """Only the vendor's own word makes a question bad, or somebody unknown: any proxy can send a 404."""
+    """Trust only the vendor's own word on a bad question or an unknown subject: any proxy can send a 404."""
     types = _error_types(reply)
     match reply.status:
         case 400 if types:
@@ -340,7 +340,7 @@ def _refusal(reply: Reply) -> Answer:
 
 
 def _error_types(reply: Reply) -> tuple[str, ...]:
-    """The type of the error; it was seen as text and in a list."""
+    """Return the types of the error; they were seen as text and in a list."""
     error = reading.at(reading.parse_object(reply.body), "error")
     said = (reading.text(error, "type"), *(reading.texts(error, "type") or ()))
     return tuple(each for each in said if each)

@@ -3,23 +3,22 @@
 A vendor's record is untrusted: parents may be null or a list, PDL sends `true` where a value would
 cost money, numbers arrive as text, and "unknown" comes in a dozen spellings. Every reader takes
 the record and a path into it, never raises, and returns only what BSON can hold and a CRM may
-show. So nothing that reaches a lead is deeper than a list of short texts, and no key on a lead is
-ever a vendor's (keys with `.` or `$` would break the document).
+show. So nothing that reaches a lead is deeper than a list of short texts, and a vendor's key never
+becomes a key of a lead (keys with `.` or `$` would break the document).
 
     record = parse_object(reply.body)
     city = text(record, "geo", "city")
     employees = whole_number(record, "metrics", "employees", least=1)
 
-What counts as no value, beside null and any wrong type: the placeholders below, an empty list, a
-number outside its range. A bool is never a number. Text counts as a number only when it is clean
+Besides null and any wrong type, these count as no value: the placeholders of `values/storable.py`, an
+empty list, a number outside its range. A bool is never a number. Text counts as a number only when it is clean
 ASCII digits ("6907"; not "1,200", "~50" or "51-250": those need a judgement, not a conversion).
 
-PURE Whether a record still has the shape that its vendor documents.
-
-A vendor renames a field, and nothing fails: leads are just poorer from then on. So a provider names, in
-`sends`, some keys that its vendor's records always have, null where nothing is known, and what stands
-there when something is. A record drifts when most of these keys are gone, or when one of them holds
-something else, which the readers then drop. A few missing keys are no sign: vendors leave some out.
+This module also tells whether a record still has the shape that its vendor documents. When a vendor
+renames a field, nothing fails: leads are just poorer from then on. So a provider lists, in `sends`, some
+keys that its vendor's records always have (null where nothing is known) and the type of their values. A
+record has drifted when most of these keys are missing, or when one holds another type, which the readers
+then drop. A few missing keys prove nothing: vendors leave some out.
 
     sends = {"name": str, "metrics.employees": int, "tags": list}
 """
@@ -48,18 +47,17 @@ Record: TypeAlias = Mapping[str, Any]
 _INT64 = 2**63
 _CLEAN_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _CLEAN_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?", re.ASCII)
-"""Control characters, and lone surrogates: JSON may hold them, UTF-8 and so BSON cannot."""
 
 
 @lru_cache(1)
 def parse_object(body: bytes) -> Record | None:
-    """The JSON object in `body`, or `None` for everything else that can arrive with a 200.
+    """Return the JSON object in `body`, or `None` for anything else that can arrive with a 200.
 
     NaN and Infinity read as null, and so do integers of over 20 digits (Python refuses to convert
-    the longest, which would cost the whole record). Bytes that are not UTF-8 (or -16, -32)
-    make it no answer: a guessed charset would put wrong names on leads.
+    the longest, which would cost the whole record). A body that is not UTF-8 (or -16, -32) is no
+    answer: a guessed charset would put wrong names on leads.
 
-    Several look into the same body one after the other, so the last one is remembered.
+    Several callers read the same body in turn, so the last one is cached.
     """
     try:
         parsed = json.loads(body, parse_int=_short_integer, parse_constant=lambda _: None)
@@ -73,7 +71,7 @@ def _short_integer(digits: str) -> int | None:
 
 
 def at(record: object, *path: str) -> Any:
-    """What stands at `path`; `None` as soon as a parent is missing or no object."""
+    """Return the value at `path`; `None` as soon as a parent is missing or not an object."""
     for key in path:
         if not isinstance(record, (dict, Mapping)):
             return None
@@ -82,19 +80,19 @@ def at(record: object, *path: str) -> Any:
 
 
 def text(record: object, *path: str) -> str | None:
-    """One line of text: a name, a handle, a place."""
+    """Read one line of text: a name, a handle, a place."""
     return _text(at(record, *path), LONGEST_TEXT)
 
 
 def prose(record: object, *path: str) -> str | None:
-    """Text for people to read, cut at `LONGEST_PROSE` characters."""
+    """Read text for people, cut at `LONGEST_PROSE` characters."""
     value = at(record, *path)
     clean = many_lines(value[:LONGEST_PROSE]) if isinstance(value, str) else None
     return None if is_blank(clean) else clean
 
 
 def texts(record: object, *path: str) -> list[str] | None:
-    """A list of short texts, each once, in the vendor's order; `None` when nothing is left of it."""
+    """Read a list of short texts, without duplicates, in the vendor's order; `None` if none is left."""
     value = at(record, *path)
     if not isinstance(value, list):
         return None
@@ -104,20 +102,20 @@ def texts(record: object, *path: str) -> list[str] | None:
 
 
 def choice(record: object, *path: str, among: Collection[str]) -> str | None:
-    """A word of a closed vocabulary, in lower case. "unknown" may well be one of its words."""
+    """Read a word of a closed vocabulary, in lower case. The vocabulary may include "unknown"."""
     value = at(record, *path)
     word = value.strip().lower() if isinstance(value, str) else None
     return word if word in among else None
 
 
 def web_address(record: object, *path: str) -> str | None:
-    """An http(s) URL with a host: people click it, so `javascript:` and the like are no values."""
+    """Read an http(s) URL with a host: people click it, so `javascript:` and the like are refused."""
     value = text(record, *path)
     return value if value and host_of(value) else None
 
 
 def host_of(url: str) -> str | None:
-    """The lower-case host of an http(s) URL; `None` when it is none."""
+    """Return the lower-case host of an http(s) URL; `None` if it is not one."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -126,24 +124,24 @@ def host_of(url: str) -> str | None:
 
 
 def domain(record: object, *path: str) -> str | None:
-    """The host of a web site without its "www", in A-labels."""
+    """Read the host of a web site without its "www", in A-labels."""
     host = stated_host(text(record, *path))
     return host if host and "." in host else None
 
 
 def handle(record: object, *path: str, network: str) -> str | None:
-    """A profile on that network, by its address or its handle."""
+    """Read a profile on that network from its address or its handle."""
     return handle_of(network, text(record, *path))
 
 
 def flag(record: object, *path: str) -> bool | None:
-    """True or false as JSON has them; 0, 1 and "true" are not flags."""
+    """Read a JSON true or false; 0, 1 and "true" are not flags."""
     value = at(record, *path)
     return value if isinstance(value, bool) else None
 
 
 def whole_number(record: object, *path: str, least: int = 0, most: int = _INT64 - 1) -> int | None:
-    """An integer from `least` to `most`. Pass `least=1` where vendors write 0 for "unknown"."""
+    """Read an integer from `least` to `most`. Pass `least=1` where vendors write 0 for "unknown"."""
     value = at(record, *path)
     if isinstance(value, str) and _CLEAN_INTEGER.fullmatch(value.strip()):
         value = int(value)
@@ -156,7 +154,7 @@ def whole_number(record: object, *path: str, least: int = 0, most: int = _INT64 
 def number(
     record: object, *path: str, least: float = -math.inf, most: float = math.inf
 ) -> float | None:
-    """A finite number from `least` to `most`."""
+    """Read a finite number from `least` to `most`."""
     value = at(record, *path)
     if isinstance(value, str) and _CLEAN_NUMBER.fullmatch(value.strip()):
         value = float(value)
@@ -167,7 +165,7 @@ def number(
 
 
 def present(values: Mapping[str, object]) -> dict[str, object]:
-    """`values` without the fields that have none."""
+    """Return `values` without the fields that are `None`."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -179,24 +177,24 @@ def _text(value: object, longest: int) -> str | None:
 
 
 Sends: TypeAlias = Mapping[str, type]
-"""Path of keys, with dots between them -> str, int, bool, list or dict."""
+"""Path of keys, joined by dots -> str, int, bool, list or dict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Paths as the provider names them; nothing that the vendor wrote."""
+    """How a record differs: paths as the provider names them, and nothing that the vendor wrote."""
 
     missing: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
 
 
 def within(parent: str, sends: Sends) -> Sends:
-    """The same keys, one envelope further in."""
+    """Return the same keys, one level deeper, under `parent`."""
     return {f"{parent}.{path}": kind for path, kind in sends.items()}
 
 
 def drift(record: Record, sends: Sends) -> Drift | None:
-    """How the record differs from what the vendor documents; `None` when it does not, or hardly."""
+    """Return how the record differs from what the vendor documents; `None` for little or no difference."""
     states = {path: _state(record, _keys(path), kind) for path, kind in sends.items()}
     missing = tuple(path for path, state in states.items() if state == _MISSING)
     wrong = tuple(path for path, state in states.items() if state == _WRONG)
@@ -207,13 +205,13 @@ def drift(record: Record, sends: Sends) -> Drift | None:
 _FINE, _MISSING, _WRONG = "fine", "missing", "wrong"
 
 
-@cache  # there are as many as providers name
+@cache  # as many entries as the providers list paths
 def _keys(path: str) -> list[str]:
     return path.split(".")
 
 
 def _state(record: object, path: list[str], kind: type) -> str:
-    """Null says nothing, whatever was to stand below it, and so does an empty object."""
+    """Judge one path. A null or an empty object on the way is fine, whatever should stand below it."""
     value = record
     for key in path:
         if value is None or value == {}:
@@ -227,7 +225,7 @@ def _state(record: object, path: list[str], kind: type) -> str:
 
 
 def _is(value: object, kind: type) -> bool:
-    """A number may be text, as for the readers; a flag is never a number."""
+    """Check the type. As for the readers, a number may be text; a flag is never a number."""
     if kind is int:
         return number({"": value}, "") is not None
     return isinstance(value, kind)
@@ -270,11 +268,11 @@ SENDS: Sends = dict.fromkeys(
     str,
 )
 RECORD_KEYS = frozenset({"id", "name", "email"})
-"""A person's record has at least one of these; what has none is no record."""
+"""A person's record has at least one of these; anything without them is no record."""
 
 
 def unfit_for_person(query: Query) -> str | None:
-    """Why nobody may be asked who this is; `None` when somebody may."""
+    """Return why nobody may be asked who this is; `None` when a vendor may be asked."""
     if not query.email:
         return "no e-mail address"
     if query.is_role:
@@ -285,8 +283,8 @@ def unfit_for_person(query: Query) -> str | None:
 
 
 def vetted(found: Found, query: Query, addresses: Iterable[str]) -> Answer:
-    """What may be written of a record that names these addresses. One that names none is taken at the
-    vendor's word: it was asked for one address alone."""
+    """Return the answer, or `NotFound` if the record names addresses and none is the one asked about. A record
+    that names none is taken at the vendor's word: it was asked for that one address."""
     keys = _mailbox_keys(addresses)
     is_theirs = not keys or not keys.isdisjoint(
         _mailbox_keys([query.email_key or query.email or ""])
@@ -295,7 +293,7 @@ def vetted(found: Found, query: Query, addresses: Iterable[str]) -> Answer:
 
 
 def of(values: dict[str, object], *employers: str | None) -> Answer:
-    """The answer that these values of `person_data` are. A vendor's id alone is no knowledge."""
+    """Make the answer from values of `person_data`. A vendor's id alone counts as empty."""
     if all(name.endswith("_id") for name in values):
         return NotFound(EMPTY)
     named = tuple(each for each in employers if each)
@@ -303,12 +301,12 @@ def of(values: dict[str, object], *employers: str | None) -> Answer:
 
 
 def of_record(record: Record) -> Answer:
-    """The answer that a record in Clearbit's shape is."""
+    """Make the answer from a record in Clearbit's shape."""
     return of(person_values(record), text(record, "employment", "domain"))
 
 
 def person_values(record: Record) -> dict[str, object]:
-    """`person_data` out of a record in Clearbit's shape; empty when it says nothing."""
+    """Read `person_data` from a record in Clearbit's shape; empty when it says nothing."""
     values: dict[str, object] = {
         **{name: text(record, *path) for name, path in _TEXTS.items()},
         "bio": prose(record, "bio"),
@@ -319,11 +317,11 @@ def person_values(record: Record) -> dict[str, object]:
 
 
 def _joined(values: dict[str, object]) -> str | None:
-    """Both names, when both are known: half a name is not a full one."""
+    """Join both names if both are known: half a name is not a full one."""
     first, last = values["first_name"], values["last_name"]
     return f"{first} {last}" if first and last else None
 
 
 def _mailbox_keys(addresses: Iterable[str]) -> set[str]:
-    """The same for every spelling of one mailbox."""
+    """Return the mailbox keys, which are the same for every spelling of a mailbox."""
     return {each.address.key for each in map(read, addresses) if each.address}

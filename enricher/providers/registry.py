@@ -10,14 +10,14 @@ Providers are found by the entry points of the group `enricher.providers`: ours 
     [project.entry-points."enricher.providers"]
     acme_company = "acme_enricher:AcmeCompany"
 
-Each entry is a subclass of `Provider`: one that is asked over HTTP and has a key, or rules of one's
-own that cost nothing (`is_free`). Built-in providers are declared in the same group, and are loaded and
-checked as a stranger's are. Their entries are read from the catalogue, which a test compares with
-the package's metadata: those may be an older version's, or missing in a source tree.
+Each entry is a subclass of `Provider`: either asked over HTTP with a key, or a set of rules that cost
+nothing (`is_free`). Built-in providers are declared in the same group, and are loaded and checked like a
+stranger's. Their entries are read from the catalogue, which a test compares with the package's metadata:
+the metadata may be an older version's, or missing in a source tree.
 
-Whatever is wrong with an entry stops the start: a daemon that silently went without a provider would
-write leads that look complete. Classes are made once here, on trial, for what a class only tells
-when it is made. An installed package is trusted: what it does when it is asked is its own affair.
+Anything wrong with an entry stops the start: a daemon that silently went without a provider would
+write leads that look complete. Each class is instantiated once here, on trial, for errors that only
+show then. An installed package is trusted: what it does when it is asked is its own affair.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Plugin:
 
     provider: type[Provider]
     package: str
-    """Name of the distribution, for complaints."""
+    """Name of the distribution, for error messages."""
 
 
 class _Wrong(Exception):
@@ -67,7 +67,7 @@ class _Wrong(Exception):
 
 @functools.cache
 def built_in() -> tuple[type[HttpProvider], ...]:
-    """Those of the catalogue, in its order."""
+    """Return the catalogue's providers, in its order."""
     entries = (EntryPoint(each.name, each.code, GROUP) for each in PROVIDERS.values())
     providers = (_checked(_loaded(entry)) for entry in entries)
     return tuple(each for each in providers if issubclass(each, HttpProvider))
@@ -75,12 +75,12 @@ def built_in() -> tuple[type[HttpProvider], ...]:
 
 @functools.cache
 def installed() -> tuple[Plugin, ...]:
-    """Those of all other packages that are installed; SettingsError names every entry that is wrong."""
+    """Return those of all other installed packages; SettingsError names every entry that is wrong."""
     return found(entry_points(group=GROUP))
 
 
 def third_parties(plugins: Iterable[Plugin]) -> ThirdParties:
-    """What the settings have to know of them."""
+    """Return what the settings have to know of these plugins."""
     providers = [plugin.provider for plugin in plugins]
     hosts = {each.vendor: each.host for each in providers if issubclass(each, HttpProvider)}
     return ThirdParties(
@@ -90,7 +90,7 @@ def third_parties(plugins: Iterable[Plugin]) -> ThirdParties:
 
 
 def found(entries: Iterable[EntryPoint]) -> tuple[Plugin, ...]:
-    """By package and entry: the order is the same at every start and on every machine."""
+    """Load and check the entries, by package and name: the order is the same at every start and machine."""
     plugins: list[Plugin] = []
     problems: list[str] = []
     for package, entry in sorted(((_package(each), each) for each in entries), key=_order):
@@ -125,7 +125,7 @@ def _loaded(entry: EntryPoint) -> object:
 
 
 def _checked(loaded: object) -> type[Provider]:
-    """What it says about itself, before anything relies on it."""
+    """Check what an entry says about itself, before anything relies on it."""
     if not isinstance(loaded, type) or not issubclass(loaded, Provider):
         raise _Wrong("it is no subclass of enricher.Provider")
     if inspect.isabstract(loaded):
@@ -141,7 +141,7 @@ def _checked(loaded: object) -> type[Provider]:
 
 
 def _check_fields(provider: type[Provider]) -> None:
-    """A required field that nobody knows would be missing for ever, and everybody paid for it."""
+    """Check the field names. A required field that does not exist would always be missing, at every lead's cost."""
     for what in ("required", "lacks"):
         fields = getattr(provider, what)
         if not isinstance(fields, frozenset):
@@ -171,7 +171,7 @@ def _checked_over_http(provider: type[HttpProvider]) -> type[HttpProvider]:
 
 
 def _on_trial(provider: type[Provider]) -> Provider:
-    """Made as the daemon will make it, with a key of nobody and a client that reaches nobody."""
+    """Make it as the daemon will, with a dummy key and a client that reaches nobody."""
     try:
         if not issubclass(provider, HttpProvider):
             return provider()
@@ -194,7 +194,7 @@ def _check_windows(windows: object) -> None:
 
 
 def _agree(provider: type[Provider], others: Iterable[Plugin]) -> None:
-    """Names are unique, also in what is stored; a vendor has one host, for it has one base URL."""
+    """Check that names are unique, since they are stored, and that a vendor has one host, as it has one base URL."""
     taken = dict.fromkeys((*PROVIDERS, LOCAL.name), "enricher")
     taken |= {other.provider.name: other.package for other in others}
     if provider.name in taken:
@@ -209,7 +209,7 @@ def _agree(provider: type[Provider], others: Iterable[Plugin]) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """One line: what a package's own code says may have many."""
+    """Return one line: the text of a package's own error may have many."""
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"[:_LONGEST_REASON]
 
@@ -226,9 +226,12 @@ def build(
     *,
     mx_lookup: bool = False,
 ) -> Registered:
-    """`accesses` and `per_minute` are by vendor; a vendor that is not in `accesses` has no key.
-    `others` are those of other packages: all that are installed, unless they are given.
-    `mx_lookup`: the DNS is asked whether a domain takes mail."""
+    """Build the providers of this daemon.
+
+    `accesses` and `per_minute` are by vendor; a vendor missing from `accesses` has no key. `others` are the
+    providers of other packages, by default all that are installed. With `mx_lookup`, the local rules ask
+    the DNS whether a domain takes mail.
+    """
     kinds = _in_order(_installed() if others is None else others, wishes)
     why_not = {each.name: _why_not(each, accesses, wishes) for each in kinds}
     asked = (
@@ -280,8 +283,8 @@ def _why_not(
 
 
 def _asked_for(provider: Provider, wishes: ProviderSettings) -> Provider:
-    """Required of it is what the operator wants and it can know. One that can know nothing of it is
-    still asked while that is missing: it may be the only one of its kind."""
+    """Require what the operator wants and the provider can know. If it can know none of that, require all of
+    it, so that it is still asked: it may be the only one of its kind."""
     wanted = wishes.required.get(provider.kind, provider.required)
     provider.required = wanted - provider.lacks or wanted
     return provider

@@ -1,12 +1,12 @@
-"""The memory that vendors' answers may take at once, for the whole process: bytes, and not a count of them.
+"""A process-wide limit, in bytes rather than a count, on the memory that vendors' answers take at once.
 
-One body has its own limit (`transport.py`), but a worker has 64 leads and more, and each asks several vendors.
-So whoever reads a body that is more than `SMALL` waits until there is room for as much as it can still become.
-The room is kept until the answer is stored, by whoever makes the call (`one_answer`).
+Each body has its own limit (`transport.py`), but a worker has 64 leads and more, and each asks several vendors.
+So reading a body longer than `SMALL` first waits until there is room for the longest it can still become. The
+caller keeps that room until the answer is stored (`one_answer`).
 
-Who has room needs no other to go on, so nobody waits for each other. Those that wait leave the rest with the
-vendor: their connection is not read. The clock of the call stands still meanwhile, for it is not the
-vendor that takes so long.
+A call that has room needs no more to finish, so calls cannot deadlock. While a call waits, its connection is
+not read and the rest of the body stays with the vendor. The call's clock stands still meanwhile, because the
+delay is not the vendor's.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from dataclasses import dataclass, field
 
 BYTES = 64 * 1024 * 1024
 SMALL = 32 * 1024
-"""Of a body. What vendors send as a rule is a tenth of that, and never waits."""
+"""Bytes of body that never wait. Vendors usually send a tenth of that."""
 _COPIES = 4
-"""As it arrived, unpacked, squeezed, and in the command that keeps it."""
+"""Copies of a body held at once: as it arrived, unpacked, compressed, and in the command that keeps it."""
 
 
 @dataclass(slots=True)
 class Room:
-    """Given out in the order of asking, so that a large answer comes to its turn."""
+    """The free bytes, given out first come, first served, so that a large answer gets its turn."""
 
     free: int = BYTES
     _waiting: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
 
     async def take(self, size: int) -> None:
-        """Wait until so many bytes are free."""
+        """Wait until `size` bytes are free, and take them."""
         if not self._waiting and size <= self.free:
             self.free -= size
             return
@@ -47,7 +47,7 @@ class Room:
             raise
 
     def give_back(self, size: int) -> None:
-        """They are free again."""
+        """Free `size` bytes and serve the callers that wait."""
         self.free += size
         while self._waiting:
             wanted, turn = self._waiting[0]
@@ -61,30 +61,30 @@ class Room:
 
 @dataclass(slots=True)
 class Share:
-    """What one answer takes of it."""
+    """The room that one answer takes."""
 
     room: Room
     size: int = 0
 
     @property
     def may_grow(self) -> bool:
-        """No room was taken yet."""
+        """Whether no room was taken yet."""
         return not self.size
 
     async def take(self, body: int) -> None:
-        """For a body that may become so long."""
+        """Take room for a body of up to `body` bytes."""
         size = _COPIES * body
         await self.room.take(size)
         self.size += size
 
     def shrink(self, body: int) -> None:
-        """It has become no longer than that."""
+        """Give back what a body of `body` bytes does not need."""
         spare = max(0, self.size - _COPIES * body)
         self.size -= spare
         self.room.give_back(spare)
 
     def give_back(self) -> None:
-        """The answer is stored, or nobody wants it."""
+        """Give everything back: the answer is stored, or no longer wanted."""
         self.room.give_back(self.size)
         self.size = 0
 
@@ -94,7 +94,7 @@ _share: ContextVar[Share | None] = ContextVar("share", default=None)
 
 @contextmanager
 def one_answer(room: Room) -> Iterator[None]:
-    """What is read within keeps its room until the end."""
+    """Keep the room of everything read within this context until it ends."""
     share = Share(room)
     token = _share.set(share)
     try:
@@ -106,7 +106,7 @@ def one_answer(room: Room) -> Iterator[None]:
 
 @contextmanager
 def share_of(room: Room) -> Iterator[Share]:
-    """The share of whoever makes the call, or one of its own."""
+    """Yield the caller's share, or a new one that ends with this context."""
     if share := _share.get():
         yield share
         return
@@ -118,4 +118,4 @@ def share_of(room: Room) -> Iterator[Share]:
 
 
 ROOM = Room()
-"""Of this process."""
+"""The room of this process."""

@@ -1,19 +1,19 @@
 """The HTTP client that all providers share: aiohttp, with seven habits turned off.
 
-* It sends an idempotent request a second time, on its own and at once, when a kept-alive connection
-  turns out to be closed. Neither the limiter nor the budget would know of that second call, and the
-  vendor may have done (and charged) the first one. There is no public switch, so the private one is
-  turned here; a test over real sockets sees to it that it still works.
+* It resends an idempotent request at once, on its own, when a kept-alive connection turns out to be closed.
+  Neither the limiter nor the budget would know of that second call, and the vendor may have done (and
+  charged) the first one. There is no public switch, so the private one is set here; a test over real
+  sockets checks that it still works.
 * It keeps cookies, and would carry a vendor's from one lead's question to the next.
-* It follows redirects, with a key in a header of the vendor's own naming to whatever host.
-* It unpacks a body whatever its size becomes; here that ends at `MAX_BODY_BYTES`.
-* It reads as many bodies at once as are there, whatever that comes to (`room.py`).
-* It reads what stands around a body without an end (`bounded.py`).
-* It queues what exceeds a number of connections: calls whose moment has come would leave later, all at
-  once. The leads in work bound the connections.
+* It follows redirects to any host, with the key in a header of the vendor's own naming.
+* It unpacks a body to any size; here the limit is `MAX_BODY_BYTES`.
+* It reads any number of bodies at once, however much memory they take (`room.py`).
+* It reads without limit what surrounds a body (`BoundedResponses`).
+* It queues calls above a number of connections: calls whose slot has come would leave later, all at once.
+  Here the leads in work bound the connections.
 
-The caller's time limit holds for the whole try, in time in which our own loop came round. That for a connection is a little shorter, so that a
-vendor who was never reached is known not to have been.
+The caller's time limit covers the whole try, and does not run while our own event loop is stalled. The limit
+for connecting is a little shorter, so that we know when a vendor was never reached.
 """
 
 from __future__ import annotations
@@ -43,32 +43,31 @@ from enricher.errors import SettingsError
 from enricher.process import descriptors, shortage
 from enricher.providers.room import ROOM, SMALL, Room, Share, share_of
 
-# A connection whose answers end, whatever is at its other end.
+# A connection whose answers end, whatever the server does.
 #
-# aiohttp bounds a line and a header, but not how many interim answers (`103 Early Hints`) come before the
-# real one, nor what stands around a body: extensions and sizes of chunks, trailers. A server that sends
-# them for ever, at the speed of the network, would have the event loop do nothing else, and
-# fill the memory before the call's time is up. So the bytes of each answer are counted as they arrive,
-# before anybody reads them.
+# aiohttp bounds a line and a header, but not how many interim answers (`103 Early Hints`) precede the real
+# one, nor what surrounds a body: chunk sizes and extensions, trailers. A server that sends them without
+# end, at the speed of the network, would keep the event loop busy with nothing else and fill the memory
+# before the call's time is up. So the bytes of each answer are counted as they arrive, before they are parsed.
 
 MOST_OF_HEAD = 64 * 1024
-"""Of everything before the body, interim answers included; vendors send one or two thousand bytes."""
+"""Limit for everything before the body, interim answers included; vendors send one or two thousand bytes."""
 MOST_OF_FRAMES = 64 * 1024
-"""Of what stands around the body: sizes and extensions of chunks, trailers. With chunks of one byte each,
-which cost the most to read, these are thirteen thousand."""
+"""Limit for what surrounds the body: chunk sizes and extensions, trailers. It allows thirteen thousand chunks
+of one byte each, the kind that costs the most to read."""
 _SLICE = 16 * 1024
-"""Bytes after which they are counted anew: what is read at once may be much more."""
+"""Bytes between two counts: one read may deliver far more."""
 MOST_OF_ALL = 3 * 1024 * 1024
-"""Of a whole answer on the wire; of a body less is read."""
+"""Limit for a whole answer on the wire; less of it is read as the body."""
 _INTERIM_BELOW, _SWITCHING = 200, 101
 
 
 class Endless(aiohttp.ClientPayloadError):
-    """The answer had not begun, or not ended, after more bytes than any answer has."""
+    """The answer had not begun, or not ended, after more bytes than any real answer has."""
 
 
 class BoundedResponses(ResponseHandler):
-    """What `aiohttp` makes of the bytes of one connection, as long as they are few enough."""
+    """aiohttp's parser for one connection, within limits on the bytes of each answer."""
 
     def __init__(self, loop: Any) -> None:
         super().__init__(loop)
@@ -76,19 +75,19 @@ class BoundedResponses(ResponseHandler):
         self._has_head = False
 
     def set_response_params(self, **how: Any) -> None:
-        """A request is about to be sent on this connection."""
+        """Reset the counts: a request is about to be sent on this connection."""
         self._received, self._has_head = 0, False
         super().set_response_params(**how)
 
     def feed_data(self, data: Any, size: int = 0) -> None:
-        """An answer's head is complete."""
+        """Note that the head of an answer is complete, unless it is an interim one."""
         code = data[0].code
         self._has_head = self._has_head or code >= _INTERIM_BELOW or code == _SWITCHING
         super().feed_data(data, size)
 
     def data_received(self, data: bytes) -> None:
-        """No further than it may go: what is read at once may be a thousand interim answers."""
-        if not data:  # reading goes on after a pause: the parser has kept what came before it
+        """Feed the parser in parts, up to the limits: one read may hold a thousand interim answers."""
+        if not data:  # reading resumes after a pause: the parser has kept what came before it
             super().data_received(data)
             return
         if not self._has_head:
@@ -117,7 +116,7 @@ class BoundedResponses(ResponseHandler):
 
 
 def bound(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
-    """There is no public switch for it; a test over real sockets sees to it that it still works."""
+    """Have the connector use `BoundedResponses`. There is no public switch; a test over real sockets checks it."""
     protocol = partial(BoundedResponses, loop=connector._loop)  # noqa: SLF001 - see above
     connector._factory = protocol  # type: ignore[assignment]  # noqa: SLF001 - see above
     return connector
@@ -125,54 +124,54 @@ def bound(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
 
 # PURE How long a vendor asks us to wait, from its headers.
 #
-# Vendors have five encodings for it: seconds, an HTTP date, epoch seconds, an ISO time, and nothing
-# at all; and each of them has been seen empty or garbled. Every function here answers seconds from
-# `now`, or `None` when the header says nothing usable; a moment that is past, or now, says nothing
-# about how long to wait. `now` is best the vendor's own clock (`answered_at`), so a skewed clock on
-# our side neither shortens nor stretches a delay.
+# Vendors encode it in five ways: seconds, an HTTP date, epoch seconds, an ISO time, and nothing at all;
+# and each has been seen empty or garbled. Every function here returns seconds from `now`, or `None` when
+# the header says nothing usable; a moment that is past, or now, says nothing about how long to wait.
+# `now` is best read from the vendor's own clock (`answered_at`), so that a skewed clock on our side
+# neither shortens nor stretches a delay.
 
 LONGEST_DELAY_SECONDS = 86_400.0
-"""No hint is believed beyond a day: a garbled one must not park a provider for a year."""
+"""Cap on any hint: a garbled one must not park a provider for a year."""
 
 _REMAINING = "x-ratelimit-remaining"
 _PER_MINUTE, _MINUTE_SECONDS = "minute", 60.0
 _WINDOW_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
-"""Without a reset: a window that has just been used up is over after its own length at the latest.
+"""Used without a reset header: a window that was just used up ends after its own length at the latest.
 A month is not waited out: the refusal that names it says until when."""
 _EPOCH_FROM = 1e9
-"""From here on (2001 as epoch seconds, 31 years as a delay) a number is a moment, not a delay."""
+"""From this number on (2001 as epoch seconds, 31 years as a delay) a figure is a moment, not a delay."""
 _EPOCH_MILLISECONDS_FROM = 1e12
 _BETWEEN_VALUES = re.compile(r",(?!\s*[0-9]{1,2}[ -][A-Za-z])", re.ASCII)
 _CLEAN_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
 
 
 def answered_at(headers: Mapping[str, str]) -> datetime | None:
-    """The moment of the reply by the vendor's clock (its `Date` header)."""
+    """Return the moment of the reply by the vendor's clock (its `Date` header)."""
     return _http_date(headers.get("date", ""))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None) -> float | None:
-    """`Retry-After`: seconds, or an HTTP date (RFC 9110, 10.2.3); or, as some have it, a moment."""
+    """Read `Retry-After`: seconds, an HTTP date (RFC 9110, 10.2.3) or, as some vendors have it, a moment."""
     return _longest(_after_one(value, now) for value in _values(headers.get("retry-after", "")))
 
 
 def reset_after(
     headers: Mapping[str, str], now: datetime | None, name: str = "x-ratelimit-reset"
 ) -> float | None:
-    """When a rate window opens again: epoch or relative seconds, or an ISO time.
+    """Return when a rate window opens again, from epoch or relative seconds or an ISO time.
 
-    Clearbit's own hosts send epoch seconds, an old issue of its client shows 3300: both are read.
+    Clearbit's own hosts send epoch seconds; an old issue of its client shows 3300. Both are read.
     """
     return _longest(_after_one(value, now) for value in _values(headers.get(name, "")))
 
 
 def _values(header: str) -> list[str]:
-    """A header that came several times, or holds a list. The comma within a date parts nothing."""
+    """Split a header that came several times or holds a list. The comma within a date does not split."""
     return [each.partition(";")[0].strip() for each in _BETWEEN_VALUES.split(header)]
 
 
 def _longest(delays: Iterator[float | None]) -> float | None:
-    """Whoever asks for less may be only the one in between; too long a wait is the lesser evil."""
+    """Return the longest: a shorter one may come from an intermediary, and too long a wait is the lesser evil."""
     return max((delay for delay in delays if delay is not None), default=None)
 
 
@@ -192,11 +191,11 @@ def _after_one(value: str, now: datetime | None) -> float | None:
 def spent(
     headers: Mapping[str, str], now: datetime | None, left: Mapping[str, str] | None = None
 ) -> float | None:
-    """How long nobody may call, because with this answer the last call of a window was used.
+    """Return how long nobody may call because this answer used the last call of a window.
 
-    It comes with answers of any kind, so that the refusal that would be next need not be provoked.
-    Somebody else may use the key, and then the vendor's count is lower than ours. `left` are
-    headers of the vendor's own naming -> window.
+    Answers of any kind tell, so we need not provoke the refusal that would come next. Other users of
+    the key may make the vendor's count lower than ours. `left` maps headers of the vendor's own naming
+    to windows.
     """
     used_up = [window for window, count in _left(headers, left or {}) if count <= 0]
     if not used_up:
@@ -206,20 +205,20 @@ def spent(
 
 
 def calls_left(headers: Mapping[str, str], left: Mapping[str, str]) -> dict[str, float]:
-    """Window -> calls left in it, for the windows that we have a name for; of several the fewest."""
+    """Return window -> calls left, for the windows that we have a name for; the lowest of several counts."""
     told = sorted(_left(headers, left), key=lambda each: -each[1])
     return {name: calls for name, calls in told if name in _WINDOW_SECONDS}
 
 
 def number(value: str) -> float | None:
-    """`None` for what is no plain number; of several the smallest."""
+    """Return the number, the smallest of several; `None` if there is no plain number."""
     return min(_number(value), default=None)
 
 
 def _left(headers: Mapping[str, str], own_names: Mapping[str, str]) -> Iterator[tuple[str, float]]:
-    """(window, calls left) as vendors write it; what says nothing (empty: no limit) is passed over.
+    """Yield (window, calls left) from the headers; values that say nothing (empty: no limit) are skipped.
 
-    One number, an object of windows, or one header for each; or names of the vendor's own.
+    Vendors write one number, an object of windows, or a header for each; or headers of their own naming.
     """
     for name, value in headers.items():
         if name == _REMAINING:
@@ -233,7 +232,7 @@ def _left(headers: Mapping[str, str], own_names: Mapping[str, str]) -> Iterator[
 
 
 def _of_object(value: str) -> list[tuple[str, float]]:
-    """Of one object, or of several when the header came several times."""
+    """Read one object, or several when the header came several times."""
     try:
         objects = [each for each in json.loads(f"[{value}]") if isinstance(each, dict)]
     except (ValueError, RecursionError):
@@ -249,7 +248,7 @@ def _number(value: str) -> list[float]:
 def seconds_until(
     moment: str | None, now: datetime | None, longest: float = LONGEST_DELAY_SECONDS
 ) -> float | None:
-    """Seconds until an ISO 8601 date or time; without a zone it is UTC."""
+    """Return the seconds until an ISO 8601 date or time; without a zone it is UTC."""
     try:
         parsed = datetime.fromisoformat(moment or "")
     except ValueError:
@@ -257,7 +256,7 @@ def seconds_until(
     return _until(parsed, now, longest)
 
 
-@lru_cache(64)  # all answers of one second have the same
+@lru_cache(64)  # all answers of one second have the same date
 def _http_date(value: str) -> datetime | None:
     try:
         return _in_utc(parsedate_to_datetime(value))
@@ -288,14 +287,14 @@ _ZLIB = frozenset({"gzip", "x-gzip", "deflate"})
 _MOST_LAYERS = 2
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_OR_ZLIB, _BARE = 32 + zlib.MAX_WBITS, -zlib.MAX_WBITS
-"""Some send deflate without its wrapping."""
+"""Some send deflate without its zlib wrapper."""
 _TOO_LARGE = "the body is too large"
 _CUT_OFF = "the body was cut off"
 _TIMED_OUT = "timed out"
 
 
 class Session(Protocol):
-    """What is used of `aiohttp.ClientSession`."""
+    """The part of `aiohttp.ClientSession` that we use."""
 
     def request(
         self,
@@ -309,7 +308,7 @@ class Session(Protocol):
 
 
 class Client:
-    """Sends a request and reads the reply."""
+    """Sends requests and reads replies."""
 
     def __init__(self, session: Session, room: Room = ROOM) -> None:
         self._session = session
@@ -318,8 +317,8 @@ class Client:
     async def fetch(
         self, method: str, url: URL, headers: Mapping[str, str], seconds: float = 10.0
     ) -> Reply:
-        """At most MAX_BODY_BYTES, unpacked, within so many `seconds`. Once there is a status there is
-        a reply, however its body ends: what the vendor has done by then it may have charged.
+        """Send a request; return the reply with at most MAX_BODY_BYTES, unpacked, within `seconds`. Once there
+        is a status there is a reply, however its body ends: the vendor may have charged by then.
 
         Raises aiohttp.ClientError, OSError or ValueError (a time-out is an OSError) for a call that
         came to nothing; see `failure` and `was_sent`.
@@ -337,7 +336,7 @@ class Client:
                 with share_of(self._room) as share:
                     body, flaw = await _Body(response, clock, share).read()
                 if flaw:
-                    response.close()  # there may be any amount of it still to come
+                    response.close()  # any amount of it may still be to come
         except TimeoutError:
             if replied is None:
                 raise
@@ -354,17 +353,17 @@ class _Nobody:
 
 
 NOBODY = Client(_Nobody())
-"""Reaches nobody."""
+"""A client that reaches nobody."""
 
 
-@cache  # there are as many as time limits
+@cache  # as many entries as there are time limits
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(connect=0.9 * seconds)
 
 
 @asynccontextmanager
 async def open_client(user_agent: str = "enricher") -> AsyncIterator[Client]:
-    """Raises SettingsError when the environment names certificates that cannot be read."""
+    """Open the shared client. Raises SettingsError when the environment names unreadable certificates."""
     session = aiohttp.ClientSession(
         connector=bound(aiohttp.TCPConnector(limit=0, ssl=_tls())),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -382,7 +381,7 @@ async def open_client(user_agent: str = "enricher") -> AsyncIterator[Client]:
 
 
 def _tls() -> ssl.SSLContext:
-    """The operator's own authorities where the usual variables name them, else the well-known ones."""
+    """Trust the operator's own authorities if the usual variables name them, else the well-known ones."""
     file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     try:
         if file or not directory:
@@ -398,14 +397,14 @@ def _tls() -> ssl.SSLContext:
 
 @dataclass(slots=True)
 class _Body:
-    """Reads a body, as far as there is room for it."""
+    """Reads a body, waiting for room where it is long."""
 
     response: aiohttp.ClientResponse
     clock: shortage.Clock
     share: Share
 
     async def read(self) -> tuple[bytes, str]:
-        """The body, and why it could not be had."""
+        """Return the body, and why it is missing ("" if it is not)."""
         body = await self._as_it_comes()
         for coding in _codings(self.response.headers.getall("Content-Encoding", ())):
             if len(body) > MAX_BODY_BYTES:
@@ -416,7 +415,7 @@ class _Body:
         return (b"", _TOO_LARGE) if is_too_large else (bytes(body), "")
 
     async def _as_it_comes(self) -> bytes | bytearray:
-        """A little more than is allowed at most."""
+        """Read the body as sent, up to slightly more than MAX_BODY_BYTES."""
         body = bytearray()
         while chunk := await self.response.content.readany():
             body += chunk
@@ -435,23 +434,23 @@ class _Body:
         return _unpacked(body, coding, MAX_BODY_BYTES)
 
     async def _make_room(self) -> None:
-        """For the longest body, once; the call's clock stands still."""
+        """Take room for the longest body, once; the call's clock stands still meanwhile."""
         if self.share.may_grow:
             with self.clock.standing_still():
                 await self.share.take(MAX_BODY_BYTES)
 
 
 def _codings(headers: Sequence[str]) -> list[str]:
-    """What to undo, in this order. Other words (`utf-8`, `none`) are no compression that we know: such
-    a body is handed on as it is, and whoever reads it sees whether it is JSON."""
+    """Return the codings to undo, in this order. Other words (`utf-8`, `none`) are no compression that we know:
+    such a body is passed on as it is, and its reader sees whether it is JSON."""
     words = [each.strip().lower() for each in ",".join(headers).split(",")]
     return [each for each in reversed(words) if each in _ZLIB][:_MOST_LAYERS]
 
 
 def _unpacked(body: bytes | bytearray, coding: str, most: int) -> bytes:
-    """At most a byte more than `most`; what is not packed after all stays as it is.
+    """Unpack to at most a byte more than `most`; return a body that is not packed after all as it is.
 
-    What was cut off is for the reader to judge: it is paid for, and perhaps only a checksum.
+    A truncated body is returned too, for the reader to judge: it is paid for, and may lack only a checksum.
     """
     is_bare = coding == "deflate" and not body.startswith(_GZIP_MAGIC)
     for wrapping in (_GZIP_OR_ZLIB, _BARE) if is_bare else (_GZIP_OR_ZLIB,):
@@ -463,7 +462,7 @@ def _unpacked(body: bytes | bytearray, coding: str, most: int) -> bytes:
 
 
 def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Names in lower case; always with a readable `date`, so that `interpret` needs no clock."""
+    """Return the headers, names in lower case; always with a readable `date`, so `interpret` needs no clock."""
     headers: dict[str, str] = {}
     for spelt, value in response.headers.items():
         name = spelt.lower()
@@ -477,7 +476,7 @@ def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 def failure(error: BaseException) -> str:
-    """In words, what became of a connection. The errors' own texts hold addresses and URLs."""
+    """Say in words what happened to the connection. The errors' own texts hold addresses and URLs."""
     for kind, types in _KINDS.items():
         if any(isinstance(each, types) for each in _causes(error)):
             return f"the connection failed ({kind})"
@@ -485,18 +484,18 @@ def failure(error: BaseException) -> str:
 
 
 def is_our_own(error: BaseException) -> bool:
-    """True when it is this process that can have no more connections: nobody was reached."""
+    """Tell whether this process ran out of connections, so that nobody was reached."""
     return any(descriptors.is_shortage(each) for each in _causes(error))
 
 
 def is_corrected(error: BaseException) -> bool:
-    """True for the end of the time for the whole try, which does not run while our loop stands still; the
-    library's own limits do."""
+    """Tell whether the limit for the whole try expired. It does not run while our event loop stands still;
+    aiohttp's own limits do."""
     return isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ServerTimeoutError)
 
 
 def was_sent(error: BaseException) -> bool:
-    """False when no connection came about, so that the vendor cannot know of the call."""
+    """Return False when no connection was made, so that the vendor cannot know of the call."""
     return not any(isinstance(each, _NEVER_SENT) for each in _causes(error))
 
 
@@ -523,7 +522,7 @@ _KINDS: dict[str, tuple[type[BaseException], ...]] = {
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it; where several addresses were tried, each one's."""
+    """Yield the error and what led to it; where several addresses were tried, each one's error."""
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):

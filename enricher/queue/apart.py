@@ -1,18 +1,18 @@
-"""Writes many leads at once, and lets none of them hold up the others.
+"""Write many leads at once, without letting any of them hold up the others.
 
 A plain write to a document that a writer's open transaction has changed waits inside the server until that
-transaction ends, which may take a minute, and an update of many documents stops there, ordered or not. So
-a batch is written under a short limit. When time is up the server is asked for a write that concerns no lead:
+transaction ends, which may take a minute; an update of many documents stops there, ordered or not. So
+a batch is written under a short limit. When time is up, the server is asked for a write that touches no lead:
 
-    it answers in time       the leads are written each apart, and one that does not go through is blocked
-    it does not              it is the server that is slow, or away: that is no lead's fault, the error is
-                             the caller's, and the next batch has more time
+    it answers in time       the leads are written one by one, and those that do not go through are blocked
+    it does not              the server is slow or away: that is no lead's fault, the caller gets the error,
+                             and the next batch has more time
 
-Every such write is guarded by a filter that it makes untrue itself, so what a time-out leaves open is found
-out by writing again. A blocked lead is left out of batches for a while and tried beside them, briefly.
+Every such write is guarded by a filter that the write itself makes false, so when a timeout leaves the outcome
+open, writing again settles it. A blocked lead is left out of batches for a while and tried apart, briefly.
 
-A server that is slow and well must not be asked for each lead apart again and again: where all went through
-one by one, too, the next batch has more time, until batches are quick again.
+A server that is slow but healthy must not get single writes again and again: if all leads went through
+one by one too, the next batch has more time, until batches are quick again.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ _DYING_SECONDS = 60.0
 
 
 async def count_fatal(leads: AsyncCollection[Document]) -> int:
-    """Leads of this collection that nobody writes any more; 0 for a role of earlier, which may not look."""
+    """Count this collection's leads that are written no more; 0 for an older role, which may not read the record."""
     condemned = {"_id.in": leads.name, "losses": {"$gte": _LOSSES}}
     try:
         return await leads.database[COLLECTION].count_documents(condemned)
@@ -86,7 +86,7 @@ async def count_fatal(leads: AsyncCollection[Document]) -> int:
 
 
 async def written_off_at(leads: AsyncCollection[Document], id_: LeadId) -> datetime | None:
-    """Since when nobody writes this lead any more; `None` for one that is written, or for a role as above."""
+    """Return since when this lead is written no more; `None` if it still is, or for a role that may not read."""
     try:
         entry = await leads.database[COLLECTION].find_one(
             {"_id": {"$eq": {"in": leads.name, "of": id_}}, "losses": {"$gte": _LOSSES}}
@@ -100,8 +100,8 @@ async def written_off_at(leads: AsyncCollection[Document], id_: LeadId) -> datet
 
 
 def is_loss(error: BaseException | None) -> bool:
-    """True when a connection ended under the write, or under an earlier try of it that the error hides. A
-    primary that steps down says so, and a server that is slow is still there."""
+    """Return True when a connection ended under the write, or under an earlier try that the error hides. A
+    primary that steps down says so, and a slow server is still there: neither is a loss."""
     match error:
         case None:
             return False
@@ -112,15 +112,15 @@ def is_loss(error: BaseException | None) -> bool:
 
 @dataclass(slots=True)
 class Fatal:
-    """What one process knows of them."""
+    """What one process knows of fatal leads and suspects."""
 
     leads: AsyncCollection[Document]
     aside: Aside
     _suspects: dict[bytes, ObjectId | None] = field(default_factory=dict)
-    """With the process that may have died of it; `None` once it is known to be gone. Who is on record
-    comes last."""
+    """With the process that may have died of the write; `None` once it is known to be gone. Leads on record
+    come last."""
     _unanswered: dict[bytes, tuple[ObjectId, float]] = field(default_factory=dict)
-    """Leads whose write was out of time, with the process that it was sent to, and when (monotonic)."""
+    """Leads whose write timed out, with the process that it was sent to, and when (monotonic)."""
     _condemned: dict[bytes, LeadId] = field(default_factory=dict)
     _may_record: bool = True
 
@@ -130,12 +130,12 @@ class Fatal:
 
     @property
     def process(self) -> ObjectId | None:
-        """Which process takes writes now, as far as the driver knows; it is not asked."""
+        """The process that takes writes now, as far as the driver knows; asks no server."""
         servers = self.leads.database.client.topology_description.server_descriptions().values()
         return next((_process(each.topology_version) for each in servers if each.is_writable), None)
 
     def note(self, error: PyMongoError, process: ObjectId | None, ids: Iterable[LeadId]) -> None:
-        """A write of these leads, sent to this process, ended with this error."""
+        """Note that a write of these leads, sent to this process, ended with this error."""
         if process is None:
             return
         if is_loss(error):
@@ -146,18 +146,18 @@ class Fatal:
             self._unanswered |= dict.fromkeys(map(id_key, ids), sent)
 
     def is_suspect(self, id_: LeadId) -> bool:
-        """It has to be written alone, or not at all."""
+        """Return whether the lead must be written alone, or not at all."""
         if not self._suspects and not self._condemned:
             return False
         key = id_key(id_)
         return key in self._suspects or key in self._condemned
 
     def is_written_off(self, id_: LeadId) -> bool:
-        """Nobody writes this one any more."""
+        """Return whether the lead is written no more."""
         return bool(self._condemned) and id_key(id_) in self._condemned
 
     async def among(self, items: Sequence[Item], id_of: Callable[[Item], LeadId]) -> Sequence[Item]:
-        """Those that have to be written alone, or not at all, the most suspicious last."""
+        """Return the items that must be written alone, or not at all, the most suspicious last."""
         if self._unanswered:
             await self._suspect_unanswered()
         if not any(self.is_suspect(id_of(item)) for item in items):
@@ -168,7 +168,7 @@ class Fatal:
         return sorted(found, key=lambda item: order.get(id_key(id_of(item)), -1))
 
     async def _suspect_unanswered(self) -> None:
-        """Those whose server is gone."""
+        """Suspect the leads whose write got no answer and whose server's process is gone."""
         alive, since = await self._alive(), time.monotonic() - _DYING_SECONDS
         gone = [key for key, (process, _) in self._unanswered.items() if process not in alive]
         self._suspects = dict.fromkeys(gone) | self._suspects
@@ -179,7 +179,7 @@ class Fatal:
         }
 
     async def _acquit(self) -> None:
-        """Those whose server lives."""
+        """Drop the suspects whose server's process is alive."""
         if any(self._suspects.values()):
             alive = await self._alive()
             self._suspects = {
@@ -189,7 +189,7 @@ class Fatal:
             }
 
     async def _alive(self) -> list[ObjectId | None]:
-        """The processes that are there, the one that takes writes first."""
+        """Return the running server processes, the one that takes writes first."""
         now = self.process
         if now is None:
             hello = await self.leads.database.client.admin.command("hello")
@@ -198,7 +198,7 @@ class Fatal:
         return [now, *(_process(each.topology_version) for each in servers)]
 
     async def look(self) -> list[LeadId]:
-        """What is on record: at the start, and once a minute. Returns who was taken back since.
+        """Read the record, at the start and once a minute. Return the leads whose entries were deleted since.
         Raises DatabaseTrouble."""
         ours = {"_id.in": self.leads.name}
         try:
@@ -218,7 +218,7 @@ class Fatal:
         return taken_back
 
     async def _forget_old(self, ours: Document) -> None:
-        """A lead that was not written for so long is in nobody's work."""
+        """Delete old entries of suspects: a lead that was not written for so long is in no daemon's work."""
         old = {"losses": {"$lt": _LOSSES}, "at": {"$lt": datetime.now(UTC) - _FORGOTTEN_AFTER}}
         await self._record.delete_many({**ours, **old})
 
@@ -233,7 +233,7 @@ class Fatal:
         return self._condemned.pop(key)
 
     async def may_be_written(self, id_: LeadId, step: str) -> bool:
-        """Puts on record that a suspect is about to be written; False for one that is written no more."""
+        """Put on record that a suspect is about to be written; return False for a lead that is written no more."""
         if self.is_written_off(id_):
             return False
         if not self._may_record:
@@ -249,7 +249,7 @@ class Fatal:
         return False
 
     async def _blame(self, id_: LeadId) -> int:
-        """How many servers died under it until now."""
+        """Put the write on record; return how many server processes have died under it so far."""
         alive = await self._alive()
         is_gone = {"$not": {"$in": [{"$ifNull": ["$process", None]}, [*alive, None]]}}
         losses = {"$add": [{"$ifNull": ["$losses", 0]}, {"$cond": [is_gone, 1, 0]}]}
@@ -266,7 +266,7 @@ class Fatal:
         return int(entry["losses"]) if entry else 0
 
     async def survived(self, id_: LeadId) -> None:
-        """The server answered, to this try or to a later one."""
+        """Clear the lead: the server answered, to this try or to a later one."""
         if self.is_written_off(id_):
             return
         self._suspects.pop(id_key(id_), None)
@@ -279,7 +279,7 @@ class Fatal:
 
 
 def _process(version: Any) -> ObjectId | None:
-    """From a `topologyVersion`, which a `mongos` does not have."""
+    """Return the process of a `topologyVersion`, which a `mongos` does not have."""
     return version["processId"] if version else None
 
 
@@ -287,19 +287,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _FIRST_SECONDS = 1.0
-"""A batch takes some 10 ms."""
+"""A batch normally takes some 10 ms."""
 _LONGEST_SECONDS = 10.0
 _LEAST_ALONE_SECONDS = 0.25
 _TIMES_A_PROBE = 8
 _ALL_APART_SECONDS = 2.0
 _FRUITLESS_SECONDS = 1.0
-"""After so long without one that goes through, the others are not tried now: all may be held."""
+"""After this long without a lead that goes through, the rest are not tried now: all may be held."""
 _SECONDS_EACH = 0.002
 """A batch of a thousand may take seconds on a busy machine."""
 _MEMORY_SECONDS = 60.0
-"""No transaction lives longer, unless the server was told otherwise."""
+"""No transaction lives longer, unless the server is configured otherwise."""
 AT_ONCE = 8
-"""Half of the pool: others need connections, too."""
+"""Half of the pool: other tasks need connections, too."""
 _LATE_AT_ONCE = 4
 _NO_LEAD: Document = {"_id": {"$in": []}}
 
@@ -311,7 +311,7 @@ class Step(Generic[Item, Result]):
     name: str
     leads: AsyncCollection[Document]
     write: Callable[[Sequence[Item]], Awaitable[Result]]
-    """Repeating it must change nothing."""
+    """Must change nothing when repeated."""
     id_of: Callable[[Item], LeadId]
 
     def key_of(self, item: Item) -> bytes:
@@ -320,10 +320,10 @@ class Step(Generic[Item, Result]):
 
 @dataclass(frozen=True, slots=True)
 class Parted(Generic[Item, Result]):
-    """What came of a batch."""
+    """The result of a batch."""
 
     parts: list[tuple[Sequence[Item], Result]] = field(default_factory=list)
-    """What was written together, with its result."""
+    """The items that were written together, with their result."""
     blocked: list[Item] = field(default_factory=list)
 
     def __add__(self, other: Parted[Item, Result]) -> Parted[Item, Result]:
@@ -332,10 +332,10 @@ class Parted(Generic[Item, Result]):
 
 @dataclass(slots=True)
 class _Round:
-    """Of writing leads each apart."""
+    """One round of writing leads one by one."""
 
     ends: float
-    """Monotonic, as the next one."""
+    """Monotonic, like `went_through_at`."""
     went_through_at: float = field(default_factory=time.monotonic)
     is_any_blocked: bool = False
 
@@ -351,20 +351,20 @@ class _Round:
 
 @dataclass(slots=True)
 class Apart:
-    """One for each process: what one loop learns of a lead or the server, the others know."""
+    """Shared by the loops of one process: what one learns of a lead or the server, the others know."""
 
     limit_seconds: float = _FIRST_SECONDS
     alone_seconds: float = _LEAST_ALONE_SECONDS
-    """For one lead: several times what the server takes for a write."""
+    """Limit for one lead: several times what a write takes the server."""
     fatal: Fatal | None = None
     """Leads that may end the server: written alone, or not at all."""
     _blocked: dict[bytes, float] = field(default_factory=dict)
-    """Key -> until when (monotonic) it is remembered."""
+    """Key -> until when (monotonic) the lead is remembered as blocked."""
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _late_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LATE_AT_ONCE))
 
     async def write(self, step: Step[Item, Result], items: Sequence[Item]) -> Parted[Item, Result]:
-        """Raises what the write raises, and its time-out when the server itself does not answer."""
+        """Write the items. Raises the write's errors, and its timeout when the server itself does not answer."""
         suspects = self.fatal and await self.fatal.among(items, step.id_of)
         if not self.fatal or not suspects:
             return await (self._write if self._blocked else self._together)(step, items)
@@ -380,7 +380,7 @@ class Apart:
     async def _write_suspect(
         self, fatal: Fatal, step: Step[Item, Result], item: Item
     ) -> Parted[Item, Result]:
-        """Alone. One that is written no more counts as blocked."""
+        """Write a suspect alone. A lead that is written no more counts as blocked."""
         id_ = step.id_of(item)
         if not await fatal.may_be_written(id_, step.name):
             return Parted([], [item])
@@ -390,12 +390,12 @@ class Apart:
             if not error.timeout and not is_loss(error):
                 await fatal.survived(id_)
             raise
-        if not written.blocked:  # else there was no answer: the server may be dying of it
+        if not written.blocked:  # else there was no answer: the write may be killing the server
             await fatal.survived(id_)
         return written
 
     async def _send(self, step: Step[Item, Result], items: Sequence[Item]) -> Result:
-        """Every write passes here: what loses the server is noted."""
+        """Send a write, and note it if it lost the server; every write passes here."""
         if self.fatal is None:
             return await step.write(items)
         process = self.fatal.process
@@ -417,7 +417,7 @@ class Apart:
         return written + await self._once_more(step, held)
 
     async def again(self, step: Step[Item, Result], item: Item, tries: int) -> list[Result]:
-        """One that is blocked, once more; nothing while it still is, or the database is away."""
+        """Try a blocked item once more; return nothing while it is still blocked, or the database is away."""
         async with self._late_turns:
             try:
                 if self.fatal is not None and await self.fatal.among([item], step.id_of):
@@ -430,11 +430,11 @@ class Apart:
         return [result]
 
     def is_written_off(self, id_: LeadId) -> bool:
-        """It ended the server each time: nobody writes it any more."""
+        """Return whether the lead is written no more, because its write killed the server each time."""
         return self.fatal is not None and self.fatal.is_written_off(id_)
 
     def among(self, items: Iterable[Item], key_of: Callable[[Item], bytes]) -> list[Item]:
-        """Those of them that were blocked a moment ago."""
+        """Return the items that are remembered as blocked."""
         if not self._blocked:
             return []
         now = time.monotonic()
@@ -453,7 +453,7 @@ class Apart:
         except PyMongoError as error:
             took = time.monotonic() - began
             if took < limit / 2:
-                raise  # not for the limit that was set here
+                raise  # not because of the limit set here
             if (_is_without_server(error) or is_loss(error)) and took < longest:
                 return await self._patiently(step, items, longest - took)
             if not error.timeout:
@@ -473,7 +473,7 @@ class Apart:
     async def _patiently(
         self, step: Step[Item, Result], items: Sequence[Item], seconds: float
     ) -> Parted[Item, Result]:
-        """An election takes longer than a write."""
+        """Write again with the whole time an operation may take: an election takes longer than a write."""
         with pymongo.timeout(seconds):
             if self.fatal is not None and await self.fatal.among(items, step.id_of):
                 return await self.write(step, items)
@@ -482,7 +482,7 @@ class Apart:
     async def _ask_the_server(
         self, leads: AsyncCollection[Document], error: PyMongoError, limit: float
     ) -> None:
-        """Raises `error` when it is not a lead that takes so long."""
+        """Raise `error` if the server, and not a lead, is slow; else set the limit for one lead."""
         began = time.monotonic()
         try:
             with pymongo.timeout(limit):
@@ -494,8 +494,8 @@ class Apart:
         self.alone_seconds = min(limit, max(_LEAST_ALONE_SECONDS, enough))
 
     async def _once_more(self, step: Step[Item, Result], held: list[Item]) -> Parted[Item, Result]:
-        """A few at a time, at random, and no further once none of them goes through: a transaction may
-        hold a thousand."""
+        """Try blocked leads a few at a time, at random, and stop once none of them goes through: one
+        transaction may hold a thousand."""
         random.shuffle(held)
         written: Parted[Item, Result] = Parted()
         while held:
@@ -509,7 +509,7 @@ class Apart:
     async def _each(
         self, step: Step[Item, Result], items: Sequence[Item], this: _Round
     ) -> Parted[Item, Result]:
-        """For which time is up before its turn counts as blocked, until the next try."""
+        """Write one by one. An item whose turn comes after the round ends counts as blocked, until the next try."""
         written: Parted[Item, Result] = Parted()
         tries = [self._alone(step, item, this) for item in items]
         results = await asyncio.gather(*tries, return_exceptions=True)
@@ -525,7 +525,7 @@ class Apart:
         return written
 
     async def _alone(self, step: Step[Item, Result], item: Item, this: _Round) -> list[Result]:
-        """Nothing when the lead is blocked, or its turn came too late."""
+        """Return nothing when the lead is blocked, or its turn came too late."""
         async with self._turns:
             if this.is_over:
                 return []
@@ -541,7 +541,7 @@ class Apart:
             return [result]
 
     def _remember(self, step: Step[Item, Result], blocked: Sequence[Item]) -> None:
-        """For as long as from the first time: who was taken for one by mistake must not stay one."""
+        """Remember blocked leads from the first time only, so that one blocked by mistake does not stay so."""
         new = {key: item for item in blocked if (key := step.key_of(item)) not in self._blocked}
         self._blocked |= dict.fromkeys(new, time.monotonic() + _MEMORY_SECONDS)
         if new:
@@ -558,10 +558,10 @@ class Apart:
 
 
 def _is_without_server(error: PyMongoError) -> bool:
-    """There was no connection to send it over, or none any more."""
+    """Return whether there was no connection to send the write over, or it was lost."""
     return isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout)
 
 
 def _longest(leads: AsyncCollection[Document]) -> float:
-    """What any operation of this client may take."""
+    """Return the seconds that any operation of this client may take."""
     return leads.database.client.options.timeout or _LONGEST_SECONDS

@@ -1,6 +1,6 @@
-"""Leads that cannot be taken: they would hold the head of the queue for ever.
+"""Leads that cannot be claimed, and would otherwise block the head of the queue.
 
-For ten minutes, where the database refuses them; for a moment, where a writer's transaction holds them.
+Set aside for ten minutes when the database refuses them, for a moment when a writer's transaction holds them.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _HELD_SECONDS = 3.0
 _BROKEN = "\ufffd".encode()
 _MOST_UNREADABLE = 10_000
 _MOST_LOST = 10
-"""Another lead may have the `_id` as which it reaches us."""
+"""Claims in a row: another lead may really have the `_id` that a broken one shows to us."""
 
 
 @dataclass(slots=True)
 class Aside:
-    """By their keys (`book.id_key`). One that cannot be written cannot even be marked."""
+    """Leads set aside, by their keys (`book.id_key`): a lead that cannot be written cannot be marked either."""
 
     until: dict[bytes, float] = field(default_factory=dict)
-    """Monotonic times."""
+    """Key -> when (monotonic) the lead may be tried again."""
     _held: dict[bytes, float] = field(default_factory=dict)
-    """As `until`."""
+    """Like `until`."""
     _unreadable: set[bytes] = field(default_factory=set)
     _lost: dict[tuple[bytes, str], int] = field(default_factory=dict)
-    """How many claims in a row lost it, as it was."""
+    """Lead and state -> how many consecutive claims lost it in that state."""
 
     def __contains__(self, key: object) -> bool:
         return key in self.until or key in self._held
@@ -53,11 +53,11 @@ class Aside:
         return len(self.until) + len(self._held)
 
     def put_off(self, ids: Collection[LeadId]) -> None:
-        """A transaction that has not ended holds them."""
+        """Set leads aside for a moment, because an open transaction holds them."""
         self._held |= dict.fromkeys(map(expressions.id_key, ids), time.monotonic() + _HELD_SECONDS)
 
     def put(self, id_: LeadId, code: int | None, step: str) -> None:
-        """The database refused it, with this code, at this step. Each search meets it again: no news then."""
+        """Set aside a lead that the database refused, with its code and our step. Only the first time is logged."""
         key = expressions.id_key(id_)
         is_news = key not in self.until
         self.until[key] = time.monotonic() + SECONDS
@@ -65,35 +65,35 @@ class Aside:
             self.tell(id_, code, step)
 
     def put_for_good(self, key: bytes) -> None:
-        """Until `take_back`. It is told elsewhere."""
+        """Set a lead aside until `take_back`. Does not log it."""
         self.until[key] = math.inf
         self._show()
 
     def is_for_good(self, key: bytes) -> bool:
-        """Nobody writes it any more."""
+        """Return whether the lead is written no more."""
         return self.until.get(key) == math.inf
 
     def take_back(self, key: bytes) -> None:
-        """It may be tried again."""
+        """Let the lead be tried again."""
         self.until.pop(key, None)
         self._show()
 
     def tell(self, id_: LeadId, code: int | None, step: str) -> None:
-        """Of one that cannot be written."""
+        """Log and count a lead that cannot be written."""
         self._show()
         metrics.UNWRITABLE.inc()
         logger.bind(lead=label(id_), code=code, step=step).error("lead.unwritable")
 
     @property
     def leads(self) -> int:
-        """How many there are now."""
+        """How many unwritable leads are known now."""
         return len(self.until) + len(self._unreadable)
 
     async def put_unreadable(
         self, leads: AsyncCollection[Document], ids: Collection[LeadId]
     ) -> None:
-        """Those whose `_id` is not valid UTF-8: it reaches us as another one, which no lead has. For good,
-        since they are in nobody's way; but each is told once."""
+        """Note for good the leads whose `_id` is not valid UTF-8: it reaches us as another one, which no lead
+        has. They are in nothing's way, but each is logged once."""
         broken = {key: id_ for id_ in ids if _BROKEN in (key := expressions.id_key(id_))}
         if not broken:
             return
@@ -104,7 +104,7 @@ class Aside:
             self.tell(broken[key], None, "admit")
 
     def tell_too_long(self, leads: int, step: str) -> None:
-        """Of so many whose `_id` is too long, and so is not even shown."""
+        """Log and count leads whose `_id` is too long, and so is not even shown."""
         if leads:
             metrics.UNWRITABLE.inc(leads)
             logger.bind(lead=f"{leads} with too long an _id", code=None, step=step).error(
@@ -115,7 +115,7 @@ class Aside:
         metrics.UNMOVED.labels("unwritable").set(self.leads)
 
     def end(self) -> None:
-        """Of those whose time is over."""
+        """Forget the leads whose time aside is over."""
         now = time.monotonic()
         for key in [key for key, until in self.until.items() if until <= now]:
             del self.until[key]
@@ -126,9 +126,9 @@ class Aside:
     async def give_up_on_stuck(
         self, leads: AsyncCollection[Document], lost: Sequence[Document]
     ) -> None:
-        """Of the candidates that a claim did not win. One that others took has changed by the next claim, unless
-        a writer put it back as it was. One that is lost again as it was and that nobody finds by its `_id` can
-        never be won: the `_id` is not valid UTF-8, say, and reaches us as another one."""
+        """Set aside candidates that claims keep losing. A candidate that others took has changed by the next
+        claim, unless a writer put it back as it was. One that is lost again unchanged and cannot be found by
+        its `_id` can never be won: the `_id` is not valid UTF-8, say, and reaches us as another one."""
         as_it_was = {(expressions.id_key(c["_id"]), f"{c['token']} {c['status']}"): c for c in lost}
         self._lost = {key: self._lost.get(key, 0) + 1 for key in as_it_was}
         again = [key for key, times in self._lost.items() if times > 1]
@@ -139,7 +139,7 @@ class Aside:
 
 
 async def _known(leads: AsyncCollection[Document], ids: Sequence[LeadId]) -> set[bytes]:
-    """Keys of those that there are; of all when it cannot be said: what was won must not be lost for that."""
+    """Return the keys of the leads that exist; of all if the read fails, so that none is set aside for that."""
     if not ids:
         return set()
     try:
@@ -177,7 +177,7 @@ _WITHIN = ("enrichment", "enrichment.answered", "enrichment.inputs", "enrichment
 
 
 def _names(of: str) -> Expression:
-    """Each name as often as it stands there."""
+    """Return every name as often as it occurs."""
     return {"$map": {"input": {"$objectToArray": of}, "as": "each", "in": "$$each.k"}}
 
 
@@ -196,25 +196,25 @@ def _doubles_within(path: str) -> Expression:
 
 
 DOUBLED: Expression = {"$or": [_has_doubles(_OURS), *(_doubles_within(f"${p}") for p in _WITHIN)]}
-"""True of a document that a pipeline would kill its server with."""
+"""True for a document with which a pipeline would kill the server."""
 
 DOUBLED_NAMES: Expression = {"$cond": [DOUBLED, _OURS, "$$REMOVE"]}
-"""Our names in such a document, each as often as it stands there; missing in any other."""
+"""Our names in such a document, each as often as it occurs; missing for any other document."""
 
 ONCE: Document = {"$expr": {"$not": [DOUBLED]}}
-"""The filter of a first write."""
+"""The filter of every write by a pipeline."""
 
 _DATA = ("", ".company_data", ".person_data", ".email_verification", ".enrichment_metadata")
 ERASABLE: Document = {
     "$expr": {"$not": [{"$or": [DOUBLED, *(_doubles_within(f"$enriched_data{p}") for p in _DATA)]}]}
 }
-"""The same for what rewrites the data where it stands."""
+"""The same, for a write that rewrites the data in place."""
 
 
 async def find_doubled(
     leads: AsyncCollection[Document], ids: Collection[LeadId], only: Document
 ) -> list[Document]:
-    """Those of these leads that are such documents, as `{_id, names}`."""
+    """Return those of these leads that hold a field twice, as `{_id, names}`."""
     named = [id_ for id_ in ids if not next(iter(mapping(id_)), "").startswith("$")]  # no operator
     these = {"$and": [{"_id": {"$in": named}}, only, {"$expr": DOUBLED}]}
     return await leads.find(these, {"names": _OURS}).to_list()
@@ -222,17 +222,17 @@ async def find_doubled(
 
 @dataclass(slots=True)
 class Doubles:
-    """Sets such leads aside."""
+    """Finds leads that hold a field twice, and fails them or sets them aside."""
 
     leads: AsyncCollection[Document]
     aside: Aside
     _unsure: dict[bytes, LeadId] = field(default_factory=dict)
-    """Leads that an admission passed over: others were quicker, or it may not touch them."""
+    """Leads that an admission passed over: another daemon admitted them, or they must not be touched."""
     _looked_at: float = -math.inf
 
     async def look(self, ids: Collection[LeadId] = ()) -> None:
-        """Which of these, and of those asked about before, are such documents. At most once a second, and
-        else with the next claim: in a fleet each lead is passed over by all daemons but one."""
+        """Check these leads, and those not checked yet. At most once a second, or else with the next claim:
+        in a fleet each lead is passed over by all daemons but one."""
         for id_ in ids:
             if len(self._unsure) < _MOST_UNSURE:
                 self._unsure[id_key(id_)] = id_
@@ -246,7 +246,7 @@ class Doubles:
         await self._set_aside(found, "admit")
 
     async def without(self, candidates: Sequence[Document]) -> list[Document]:
-        """The candidates that may be written."""
+        """Return the candidates that may be written."""
         await self.look()
         bad = [each for each in candidates if "names" in each]
         await self._set_aside(bad, "claim")
@@ -262,7 +262,7 @@ class Doubles:
                 self.aside.put(each["_id"], None, step)
 
     async def _fail(self, id_: LeadId, names: Collection[str]) -> bool:
-        """Say it on the lead, unless the fields for that stand there twice themselves."""
+        """Mark the lead as failed, unless the fields for that are there twice themselves; return whether it was."""
         twice = [name for name, times in Counter(names).items() if times > 1]
         if _STATUS in twice or _ERROR in twice:
             return False
@@ -276,7 +276,7 @@ class Doubles:
 
 
 def is_doubled(data: Mapping[str, Any], size: int) -> bool:
-    """PURE Whether something stands twice in what was read, at any depth: reading leaves one of them."""
+    """PURE Return whether a field occurs twice in the data at any depth: reading keeps only one of them."""
     if not data:
         return False
     try:

@@ -1,16 +1,16 @@
-"""How much work stands there, since when, and how all leads ended: for metrics and people.
+"""How much work there is, since when, and how all leads ended: for metrics and people.
 
 Two questions, each bounded in time, neither of which reads a lead:
 
     look       what is work or waits: read from indexes that a settled lead leaves, so it costs the
                same with a million settled leads as with none
     ended      how many are settled, by status: costs half a second for each million of failed,
-               skipped and never admitted ones (measured), so it is to be asked rarely
+               skipped and never admitted ones (measured), so ask rarely
 
-Nothing is counted beyond `MOST`, and no further than `FEWER` where that takes too long: whoever has a backlog
-of millions is to see that it is large, and neither 0 nor nothing.
+Nothing is counted beyond `MOST`, or beyond `FEWER` where that takes too long: an operator with a backlog of
+millions should see that it is large, rather than 0 or nothing.
 
-Whoever asks gets figures of one moment or another within those seconds; nothing is locked.
+The figures are from various moments within those seconds; nothing is locked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from enricher.queue import book
 
 LOOK_SECONDS = 2.0
 MOST, FEWER = 1_000_000, 100_000
-"""Of each count, of which several may be large: 1.2 million keys of five took 1.5 to 2.1 s on two busy cores."""
+"""Per count, of which several may be large: 1.2 million keys of five took 1.5 to 2.1 s on two busy cores."""
 ENDED_SECONDS = 5.0
 
 
@@ -39,20 +39,20 @@ class Lane(StrEnum):
     """Why a lead is work now."""
 
     FRESH = "fresh"
-    """Pending: new, or asked for by a user."""
+    """Pending: new, or requested by a user."""
     BACKFILL = "backfill"
-    """Pending, and nobody waits for it."""
+    """Pending, with nobody waiting for it."""
     RETRY = "retry"
-    """The time of its next attempt has come."""
+    """Its next attempt is due."""
     INTERRUPTED = "interrupted"
-    """Its lease ran out: the process that had it died, or was cut off."""
+    """Its lease expired: the process that held it died, or was cut off."""
     REFRESH = "refresh"
-    """Completed long ago."""
+    """Completed long ago, and due again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One lane: the leads that are work now, and since when the oldest of them is."""
+    """One lane: how many leads are work now, and since when the oldest of them is."""
 
     leads: int = 0
     since: datetime | None = None
@@ -60,19 +60,19 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is work, and what will be."""
+    """What is work now, and what will be."""
 
     at: datetime
-    """By the server's clock, as all times here."""
+    """By the server's clock, like all times here."""
     lanes: Mapping[Lane, Queue]
     processing: int = 0
-    """Leads with a lease, also with one that ran out."""
+    """Leads with a lease, expired ones included."""
     retrying: int = 0
-    """Leads that are to be tried again, also those whose time has come."""
+    """Leads to be tried again, those already due included."""
     parked: Mapping[str, int] = field(default_factory=dict)
-    """Provider -> leads among these that wait until it may be asked again; a lead may wait for two."""
+    """Provider -> retrying leads that wait until it may be asked again; a lead may wait for two."""
     most: int = MOST
-    """A count beyond it stands for as many or more."""
+    """A higher count means this many or more."""
 
     @property
     def pending(self) -> int:
@@ -85,25 +85,25 @@ class Backlog:
         return sum(queue.leads for queue in self.lanes.values())
 
     def age_seconds(self, lane: Lane) -> float:
-        """Of the oldest lead that is work; 0 when none is."""
+        """Return the age of the oldest lead that is work; 0 when there is none."""
         since = self.lanes[lane].since
         return 0.0 if since is None else max(0.0, (self.at - since).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
 class EndedCounts:
-    """The leads that are no work, as far as that can be told cheaply."""
+    """The leads that are not work, as far as that can be told cheaply."""
 
     total: int
-    """All documents, by the collection's own count: wrong for a while after a crash of the server."""
+    """All documents, by the collection's own count: inaccurate for a while after a crash of the server."""
     failed: int
     skipped: int
     without_status: int
-    """History, above all."""
+    """Mostly history."""
 
     def completed(self, backlog: Backlog) -> int | None:
-        """What is left over. A status that is none of ours counts here too. `None` where a part of the
-        others is not known."""
+        """Return what is left over; a foreign status counts here too. `None` where one of the other counts
+        is not known."""
         counted = (
             *(queue.leads for queue in backlog.lanes.values()),
             backlog.processing,
@@ -119,7 +119,7 @@ class EndedCounts:
 async def look(
     leads: AsyncCollection[Document], providers: Sequence[str] = (), most: int = MOST
 ) -> Backlog:
-    """Raises DatabaseTrouble, also when it takes longer than it should to count a few."""
+    """Count what is work. Raises DatabaseTrouble, also when even counting up to `FEWER` takes too long."""
     try:
         return await _look(leads, providers, most)
     except PyMongoError as error:
@@ -148,7 +148,7 @@ async def _look(leads: AsyncCollection[Document], providers: Sequence[str], most
 
 
 async def ended(leads: AsyncCollection[Document]) -> EndedCounts | None:
-    """`None` when there are too many to be counted in time. Raises DatabaseTrouble."""
+    """Count settled leads; `None` when there are too many to count in time. Raises DatabaseTrouble."""
     try:
         return await _ended(leads)
     except PyMongoError as error:
@@ -171,14 +171,14 @@ async def _ended(leads: AsyncCollection[Document]) -> EndedCounts:
 # -- questions -------------------------------------------------------------------------------
 
 _Questions = dict[str, list[Document]]
-"""Name of the answer -> the stages that find it."""
+"""Name of the answer -> the stages that compute it."""
 
 _DATES: Document = {"$gt": book.EPOCH}
-"""Of an index that may hold anything: dates alone."""
+"""Dates only: the index may hold anything."""
 
 
 def _questions(now: datetime, providers: Iterable[str], most: int = MOST) -> _Questions:
-    """A range with a fixed end is counted by its keys alone; `$$NOW` would have every lead read."""
+    """Use a fixed end of range, which is counted by its keys alone; `$$NOW` would have every lead read."""
     pending: Document = {"enrichment_status": Status.PENDING}
     fresh = {**pending, **book.FRESH}
     believable = {"$gt": now - book.LONGEST_WAIT, "$lte": now}
@@ -224,7 +224,7 @@ def _first(lane: Lane, match: Document, field_: str, dates: Document) -> list[Do
 
 
 def _behind(pending: Document, most: int, dates: Document) -> list[Document]:
-    """No index has them by age; but a backfill has a thousand at most pending at a time."""
+    """Scan the backfill lane: no index has it by age, but a backfill has at most a thousand pending at a time."""
     queued_at = "$enrichment.queued_at"
     within = [{name: [queued_at, date]} for name, date in dates.items()]
     is_date = expressions.is_type(queued_at, "date")
@@ -245,7 +245,7 @@ def _behind(pending: Document, most: int, dates: Document) -> list[Document]:
 async def _together(
     leads: AsyncCollection[Document], questions: _Questions
 ) -> dict[str, dict[str, Any]]:
-    """All in one round trip; what has no answer is not there."""
+    """Ask all in one round trip; a question without an answer is missing from the result."""
     first, *others = questions.values()
     unions = [{"$unionWith": {"coll": leads.name, "pipeline": each}} for each in others]
     cursor = await leads.aggregate([*first, *unions], batchSize=len(questions) + 1)

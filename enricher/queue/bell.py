@@ -1,4 +1,4 @@
-"""The doorbell between whoever sees work first and whoever does it."""
+"""The doorbell between the task that sees work first and the worker that does it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enricher.lead import LeadId
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """A lone new lead at the door, of which whoever announced it waits to hear."""
+    """A lone new lead at the door; the task that announced it waits for the answer."""
 
     id: LeadId
     is_taken: asyncio.Future[bool] = field(
@@ -19,16 +19,16 @@ class Newcomer:
     )
 
     def answer(self, *, is_taken: bool) -> None:
-        """Whether it was admitted and claimed."""
+        """Tell the announcing task whether the lead was admitted and claimed."""
         if not self.is_taken.done():
             self.is_taken.set_result(is_taken)
 
 
 class Bell:
-    """Rings are not counted: one wakes the worker, and the claim finds all there is.
+    """Does not count rings: one wakes the worker, and the claim finds all there is.
 
-    Who waits here with nothing else to do opens to a lone new lead as well, and admits and claims it in one
-    command: no order has to be kept then, and no search waited for.
+    A worker that waits here with nothing else to do also opens to a lone new lead, and admits and claims it
+    in one command: no order has to be kept then, and no search is needed.
     """
 
     def __init__(self) -> None:
@@ -38,27 +38,27 @@ class Bell:
         self._newcomer: Newcomer | None = None
 
     def ring(self) -> None:
-        """There may be work."""
+        """Say that there may be work."""
         self._is_rung = True
         self._woken.set()
 
     @property
     def is_rung(self) -> bool:
-        """And nobody has heard it yet."""
+        """True when it has rung and no waiter has heard it yet."""
         return self._is_rung
 
     @property
     def is_waited_at(self) -> bool:
-        """By somebody who has nothing else to do, though perhaps no room for one more lead."""
+        """True while a worker without other work waits here, even if it has no room for one more lead."""
         return self._has_room is not None
 
     @property
     def is_open(self) -> bool:
-        """Somebody waits here who would open to a lone new lead."""
+        """True while a worker waits here that would open to a lone new lead."""
         return self._has_room is not None and self._has_room()
 
     async def announce(self, id_: LeadId) -> bool:
-        """A lone new lead. False when it has to go the usual way: admitted, then searched for."""
+        """Offer a lone new lead. False when it must go the usual way: admitted, then searched for."""
         if self._is_rung or self._newcomer or not self.is_open:
             return False
         self._newcomer = Newcomer(id_)
@@ -66,9 +66,9 @@ class Bell:
         return await self._newcomer.is_taken
 
     async def wait(self, seconds: float, has_room: Callable[[], bool] | None = None) -> bool:
-        """Until it rings, but at most `seconds`; False when it did not. No earlier ring is lost.
+        """Wait until it rings, at most `seconds`; False when it did not. An earlier unheard ring counts.
 
-        With `has_room`, also until a `newcomer` is there, at a moment at which that holds.
+        With `has_room`, also return once there is a `newcomer`, which is let in only while `has_room` holds.
         """
         self._has_room = has_room
         try:
@@ -86,7 +86,7 @@ class Bell:
         return is_rung
 
     def newcomer(self) -> Newcomer | None:
-        """Who came during the wait, and is to be answered."""
+        """Return the lead announced during the wait, if any; the caller must answer it."""
         newcomer, self._newcomer = self._newcomer, None
         return newcomer
 

@@ -1,44 +1,44 @@
-"""The documents and expressions that admit, claim, renew, settle and release are made of.
+"""The documents and expressions of which admission, claim, renewal, settle and release are made.
 
 `enrichment`, the daemon's own book-keeping on a lead:
 
     token        int     fencing token; rises with every claim
     claim_id     str     unique to the claim; kept after the settle, so that its outcome can be read back
-    holder       str     the process that has it, for people; `None` when nobody has
+    holder       str     the process that holds the lease, for people; `None` without one
     due_at       date    when the lead is work: end of the lease, next attempt, or next refresh
     queued_at    date    when it became work; absent once settled
     priority     number  higher first; far below all others for what nobody waits for (`behind`)
     backfill     bool    until the run ends: asked for by a backfill
-    refresh_since date   until the run ends: cached answers older than this do not count
-    refresh_mark str     shows that a command of ours wished for that (`queue/requests.py`)
-    backfilled_by str    the run of the backfill that asked for it last
-    held_by      list    the providers that had no time for it, while it is retrying
+    refresh_since date   until the run ends: kept answers older than this do not count
+    refresh_mark str     proves that a command of ours asked for that (`queue/requests.py`)
+    backfilled_by str    the backfill run that asked for it last
+    held_by      list    the providers that could not be asked, while it is retrying
     attempts     int     claims of this run, counted at the claim
-    interruptions int    claims in a row that nobody settled or gave back: their process died, perhaps of it
+    interruptions int    claims in a row that were neither settled nor released: their process died, perhaps of it
     answered     dict    provider -> found | not_found, in this run
-    released     bool    given back unworked: the run goes on, it does not begin again
+    released     bool    released unworked: the run continues instead of beginning again
     waited_ms    int     how long it had been work when it was claimed
     subject      dict    whom `answered` is about (`identity/identify.py`); a string where an older version wrote it
     inputs       dict    the lead's inputs as they stood at the claim; absent when nobody has it
 
-Any writer can forge any of it. What is not written by ourselves a moment before it is read must cost
-nobody anything, beyond what the same writer may have by an honest insert or `pending`:
+Any writer can forge any of it. Whatever we did not write ourselves a moment before reading it must cost
+nobody anything beyond what the same writer could get by an honest insert or `pending`:
 
     token        only rises; garbage begins anew. On a lead in work it takes the lease away, as `pending` does;
-                 with a claim id and without a status the lead is left alone, as if that had been unset
+                 with a claim id and no status the lead is left alone, as if the status had been unset
     claim_id     on a lead in work the same; else written at the claim
     holder, waited_ms, inputs     written at the claim; nothing else reads them
-    due_at       makes the lead work, as `pending` does, and what it asks is answered by what is kept
+    due_at       makes the lead work, as `pending` does, and its questions get the kept answers
     queued_at    its place among leads of equal priority, as though it had been inserted then
     priority     its place in the queue, not above `hot` once claimed: computed anew at admission and claim
-    backfill, backfilled_by       the lead itself waits behind others, or a backfill leaves it out
+    backfill, backfilled_by       only this lead waits behind others, or is left out by a backfill
     refresh_since                 counts only with its mark
     refresh_mark                  cannot be made without the fleet's secret, nor used for another lead or date
     held_by      the lead is called back with those that wait for that provider; never later than it was due
     attempts     more: the lead gives up sooner. Fewer: it is tried again, as after `pending`
-    interruptions                 the lead is done one at a time; those that wait for that take no slot
-    answered     the lead's own data stays poorer: who is said to have answered is not asked
-    released     the run goes on instead of beginning anew, with fewer calls
+    interruptions                 such leads are worked on one at a time; those that wait for that take no slot
+    answered     the lead's own data stays poorer: a provider said to have answered is not asked
+    released     the run continues instead of beginning anew, with fewer calls
     subject      the lead keeps data that its writer put there
 
 All expressions take the lead as they find it: a field of any type, missing or garbage, never makes
@@ -64,27 +64,27 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _LARGEST_VALUE_BYTES = 64 * 1024
 LONGEST_TEXT_BYTES = 1024
-"""An address has at most 254 characters and a URL we can use is not longer either."""
+"""An address has at most 254 characters, and no URL that we can use is longer than this either."""
 
 MAILBOX = f"enriched_data.{METADATA}.{SUBJECT}.mailbox"
-"""Where the data says whose it is."""
+"""Where the data names its mailbox."""
 
 
 DATA: Expression = {"$cond": [is_type("$enriched_data", "object"), "$enriched_data", None]}
 DATA_BYTES: Expression = {"$ifNull": [{"$bsonSize": DATA}, 0]}
-"""Of what the lead has so far; 0 where that is nothing."""
+"""Size of the lead's data so far; 0 when there is none."""
 
 BOOK: Expression = {"$cond": [{"$eq": [{"$type": "$enrichment"}, "object"]}, "$enrichment", {}]}
 
 
 def count(path: str) -> Expression:
-    """The field as a whole number; `None` when it is none that can be counted on from (NaN, 1e300)."""
+    """Return the field as a whole number; `None` when it cannot be counted on from (NaN, 1e300)."""
     is_countable = {"$and": [{"$isNumber": path}, {"$gte": [path, 0]}, {"$lt": [path, 2**53]}]}
     return {"$cond": [is_countable, {"$toLong": path}, None]}
 
 
 TOKEN: Expression = count("$enrichment.token")
-"""The fencing token; `None` when there is none, or garbage, which the next claim replaces."""
+"""The fencing token; `None` when it is missing or garbage, which the next claim replaces."""
 
 ATTEMPTS: Expression = {"$ifNull": [count("$enrichment.attempts"), 0]}
 
@@ -95,10 +95,10 @@ INTERRUPTIONS: Expression = {
         0,
     ]
 }
-"""As a claim would find them."""
+"""The interruptions as a claim made now would count them."""
 
 LONGEST_WAIT = timedelta(days=366)
-"""A lead that says it has been work for longer says nothing: somebody made the date up."""
+"""A date further back is ignored: a lead cannot have been work for longer, so a writer made it up."""
 _LONGEST_AGO: Expression = {"$subtract": ["$$NOW", LONGEST_WAIT // timedelta(milliseconds=1)]}
 
 
@@ -113,21 +113,21 @@ _IS_QUEUED = {
     ]
 }
 QUEUED_AT: Expression = {"$cond": [_IS_QUEUED, "$enrichment.queued_at", "$$NOW"]}
-"""Since when it has been work; from now on if that is not known."""
+"""Since when it has been work; now if that is not known."""
 
 
 def attempts_less(given_back: int) -> Expression:
-    """The attempts after some are given back, never below 0."""
+    """Return the attempts after some are given back, never below 0."""
     return {"$max": [0, {"$subtract": [ATTEMPTS, given_back]}]}
 
 
 def book_with(*values: Expression) -> Expression:
-    """The book-keeping with some fields replaced; whatever else is in it stays."""
+    """Return the book-keeping with some fields replaced; all others stay."""
     return {"$mergeObjects": [BOOK, *values]}
 
 
 def within_one_command(candidates: list[Document]) -> list[Document]:
-    """As many as have room for their ids in one command: an `_id` may be a text of megabytes."""
+    """Return as many candidates as have room for their ids in one command: an `_id` may be megabytes of text."""
     room = _MOST_ID_BYTES
     for position, candidate in enumerate(candidates):
         room -= len(id_key(candidate["_id"]))
@@ -137,7 +137,7 @@ def within_one_command(candidates: list[Document]) -> list[Document]:
 
 
 LONGEST_ID_BYTES = 4096
-"""Of a lead that is worked on: ids go into events, batches, logs and other collections by the thousand."""
+"""Longest `_id` that is worked on: ids go into events, batches, logs and other collections by the thousand."""
 _ID_FITS: Expression = {"$lte": [{"$bsonSize": {"_id": "$_id"}}, LONGEST_ID_BYTES]}
 WITH_FITTING_ID: Document = {"$expr": _ID_FITS}
 WITH_TOO_LONG_ID: Document = {"$expr": {"$not": [_ID_FITS]}}
@@ -145,14 +145,14 @@ ID_OR_WHY_NOT: Document = {
     "_id": {"$cond": [_ID_FITS, "$_id", None]},
     "too_long": {"$cond": [_ID_FITS, "$$REMOVE", True]},
 }
-"""To be read in place of an `_id`: one of megabytes does not leave the database."""
+"""Read instead of `_id`, so that an id of megabytes does not leave the database."""
 
 MOST_DATA_BYTES = 16 * 1024 * 1024
-"""Of what leads in work have so far: each is held in memory as it was read, and as it is written."""
+"""For all leads in work: each one's data is held in memory as it was read, and as it is written."""
 
 
 def within_room(candidates: list[Document], in_work: int) -> list[Document]:
-    """As many as there is memory for; a lone one in any case."""
+    """Return as many candidates as there is memory for; a lone one in any case."""
     left = MOST_DATA_BYTES - in_work
     for position, candidate in enumerate(candidates):
         left -= candidate["bytes"]
@@ -162,8 +162,8 @@ def within_room(candidates: list[Document], in_work: int) -> list[Document]:
 
 
 def priority(field: str, order: list[str]) -> Expression:
-    """A word counts by its place in `order`, first highest, a number as itself within the words' range:
-    whoever writes 1e308 goes before no `hot` one. Anything else is 0."""
+    """Return the rank of a lead: a word counts by its place in `order`, first highest, a number as itself
+    within the words' range, so that 1e308 does not go before `hot`. Anything else is 0."""
     value = f"${field}"
     word = {"$cond": [is_type(value, "string"), {"$toLower": value}, None]}
     ranks = [_lower(entry) for entry in order]
@@ -187,7 +187,7 @@ _MOST_COUNTED = 1e6
 
 
 def _within(number: Expression, top: int) -> Expression:
-    """From 0 to just below the most urgent word; numbers beyond it keep their order among themselves."""
+    """Bound a number from 0 to just below the most urgent word; numbers beyond that keep their order."""
     beyond = {"$subtract": [{"$min": [number, _MOST_COUNTED]}, top]}
     most = {"$cond": [{"$gt": [number, top]}, _beneath(top, beyond), _beneath(top, 0)]}
     return {"$toDouble": {"$max": [0, {"$min": [number, most]}]}}
@@ -200,38 +200,38 @@ def _beneath(top: int, beyond: Expression) -> Expression:
 PRIORITY: Expression = {
     "$convert": {"input": "$enrichment.priority", "to": "double", "onError": 0, "onNull": 0}
 }
-"""The priority of an admitted lead; garbage counts as none."""
+"""The priority of an admitted lead; garbage counts as 0."""
 
 BEHIND = -1e14
-"""Every priority up to here belongs to work that nobody waits for; the fresh leads' lie above."""
+"""Every priority up to this one belongs to work that nobody waits for; fresh leads' are above it."""
 
 FRESH: Document = {"enrichment.priority": {"$gt": BEHIND}}
 
 _FAR_BEHIND = 1e15
 _FARTHEST = 1e12
-"""A double still tells neighbouring words apart when both are taken together."""
+"""Small enough that a double still tells neighbouring words apart when added to `_FAR_BEHIND`."""
 
 
 def behind(rank: Expression) -> Expression:
-    """The same order among themselves, but after every fresh lead."""
+    """Return a rank that comes after every fresh lead's, in the same order among its kind."""
     within = {"$max": [{"$min": [rank, _FARTHEST]}, -_FARTHEST]}
     return {"$subtract": [within, _FAR_BEHIND]}
 
 
 def account(field: str) -> Expression:
-    """Whose lead it is, of any type; `None` when that would be longer than an id can be."""
+    """Return the lead's account, of any type; `None` when it is longer than an id can be."""
     fits = {"$lte": [{"$bsonSize": {"account": f"${field}"}}, LONGEST_TEXT_BYTES]}
     return {"$cond": [fits, f"${field}", None]}
 
 
 def bounded(path: str, otherwise: Expression = None) -> Expression:
-    """What may be of any size where others have written it."""
+    """Return the value unless it is too large: another writer may have stored any size."""
     fits = {"$lte": [{"$bsonSize": {"value": path}}, _LARGEST_VALUE_BYTES]}
     return {"$cond": [fits, path, otherwise]}
 
 
 def plan(field: str) -> Expression:
-    """The name of the plan; `None` for what is no text, or a longer one than any name."""
+    """Return the name of the plan; `None` for a value that is no text, or longer than any name."""
     return {"$cond": [is_type(f"${field}", "string"), account(field), None]}
 
 
@@ -248,11 +248,11 @@ REFRESH_SINCE: Expression = {
         None,
     ]
 }
-"""Answers older than this do not count; a date that nobody can have meant counts as none."""
+"""Answers older than this do not count; an implausible date counts as none."""
 
 
 def _lower(word: str) -> str:
-    """As `$toLower` does: only A to Z."""
+    """Lower only A to Z, as `$toLower` does."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
 
 
@@ -261,7 +261,7 @@ NEVER_CLAIMED: Document = {
     "enrichment.claim_id": None,
     "enrichment.backfill": None,
 }
-"""Leads that were admitted and never claimed, and that are not history."""
+"""Leads that were admitted, never claimed, and do not come from a backfill."""
 
 
 _WAS_BEHIND: Expression = {
@@ -295,12 +295,12 @@ def admission(rank: Expression, *, is_behind: Expression = _WAS_BEHIND) -> Pipel
 def claiming(
     claim_id: str, holder: str, lease: timedelta, rank: Expression, inputs: Expression
 ) -> Pipeline:
-    """The atomic transition to `processing`.
+    """Return the atomic transition to `processing`.
 
-    A refresh comes behind everything else, here and when it waits for a limit or is tried again.
+    A refresh comes behind everything else, here and when it waits for a limit or is retried.
 
     A `pending` that a user set begins a new run: attempts and answers start afresh. One that a
-    draining daemon left (`released`) and every lead that fell due goes on where it was.
+    draining daemon left (`released`), and every lead that fell due, continues where it was.
     """
     is_pending = {"$eq": ["$enrichment_status", Status.PENDING]}
     fresh = {"$and": [is_pending, {"$ne": ["$enrichment.released", True]}]}
@@ -327,19 +327,19 @@ def claiming(
     }
     is_refresh = {"$eq": ["$enrichment_status", Status.COMPLETED]}
     is_behind = {"$or": [is_refresh, {"$lte": [PRIORITY, BEHIND]}]}
-    # What a writer put in the place of our priority says nothing.
+    # Any value that a writer put in place of our priority is ignored.
     claimed["priority"] = {"$cond": [is_behind, behind(rank), rank]}
     book = book_with(claimed)
     return [{"$set": {"enrichment_status": Status.PROCESSING, "enrichment": book}}]
 
 
 def renewal(lease: timedelta) -> Pipeline:
-    """The lease runs from now on again."""
+    """Restart the lease from now."""
     return [{"$set": {"enrichment.due_at": in_milliseconds(lease)}}]
 
 
 def requeueing(*, released: bool) -> Pipeline:
-    """Back to `pending`. Released: the attempt is given back and the run goes on."""
+    """Return the update back to `pending`. With `released`, the attempt is given back and the run continues."""
     values = {
         "holder": None,
         "released": released,

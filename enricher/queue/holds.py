@@ -1,9 +1,9 @@
-"""Brings leads back that a provider had no time for, now that it has again.
+"""Call leads back that a provider was not asked about, once it may be asked again.
 
-Thousands may wait until the end of a hold: a used-up budget, an open circuit. All at once they would
-only fill the queue. So their due times are spread over as long as the provider takes for that many,
-the more urgent ones first; and nobody's is put off. A million may wait, so they are written in batches:
-one update of them all takes longer than any operation may.
+Thousands may wait until the end of a hold: a used-up budget, an open breaker. All at once they would
+only fill the queue. So their due times are spread over the time that the provider takes for that many,
+the more urgent ones first, and no lead's is postponed. A million may wait, so they are written in batches:
+one update of them all would take longer than any operation may.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from enricher.queue.aside import ONCE
 _MOST_BANDS = 20
 _BATCH = 1000
 _COUNT_SECONDS = 600.0
-"""In place of the usual bound on an operation: the leads that are held are all read once."""
+"""Replaces the usual time limit of an operation: all held leads are read once."""
 _SLOWEST = 1 / 3600
 
 
 @dataclass(frozen=True, slots=True)
 class _Band:
-    """Leads of about one urgency."""
+    """Leads of about the same urgency."""
 
     lowest: float
     count: int
@@ -46,11 +46,11 @@ async def bring_back(
     stop: asyncio.Event | None = None,
     apart: Apart | None = None,
 ) -> int:
-    """Leads held by `provider` are due within the time that it takes for them; returns how many.
+    """Make leads held by `provider` due within the time that it takes to serve them; return how many.
 
-    They no longer count as held by it: of several daemons that notice, one brings each back. Ends
-    early at `stop`; the others are due when they were, and so is one that somebody's transaction holds.
-    Raises DatabaseTrouble, and is safe to repeat.
+    They no longer count as held by it, so of several daemons that notice, only one calls each back. Ends
+    early at `stop`; the remaining leads stay due when they were, and so does one that a writer's
+    transaction holds. Raises DatabaseTrouble, and is safe to repeat.
     """
     held = {
         "enrichment_status": Status.RETRYING,
@@ -83,7 +83,7 @@ async def _write(
     held: Document,
     update: expressions.Pipeline,
 ) -> int:
-    """Returns how many changed. One that the database refuses stays as it is, and holds up no other."""
+    """Return how many changed. A lead that the database refuses stays as it is, and does not hold up others."""
     updates = [UpdateOne({"_id": id_, **held}, update) for id_ in ids]
     try:
         these = {"_id": {"$in": list(ids)}, **held}
@@ -99,7 +99,7 @@ async def _write(
 
 
 async def _bands(collection: AsyncCollection[Document], held: Document) -> list[_Band]:
-    """The most urgent first. A priority may be any number, so that each lead has its own."""
+    """Return bands, the most urgent first, joined to a few: each lead may have a priority of its own."""
     counted = {"$group": {"_id": book.PRIORITY, "count": {"$sum": 1}}}
     with pymongo.timeout(_COUNT_SECONDS):
         found = await collection.aggregate([{"$match": held}, counted, {"$sort": {"_id": -1}}])

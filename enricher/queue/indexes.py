@@ -36,9 +36,9 @@ from enricher.queue.leads import Leads
 from enricher.telemetry import metrics
 
 _BUILD_SECONDS = 6 * 3600.0
-"""In place of the usual bound on an operation: an index on millions of leads takes a while."""
+"""Replaces the usual time limit of an operation: an index on millions of leads takes a while."""
 _SOON_MADE = 10_000
-"""Documents: to read them takes a fraction of a second."""
+"""Documents: reading them takes a fraction of a second."""
 _ONLY_PENDING = {"enrichment_status": Status.PENDING.value}
 
 LEADS = (
@@ -66,7 +66,7 @@ LEADS = (
         name="enricher_without_status",
         partialFilterExpression={"enrichment_status": None},
     ),
-    # What people want counted; no claim reads them. Leads that complete are in none of them.
+    # For counts that people ask for; no claim reads them. Leads that complete are in none of them.
     IndexModel(
         [("enrichment_status", ASCENDING)],
         name="enricher_failed",
@@ -85,7 +85,7 @@ LEADS = (
             "enrichment.held_by": {"$exists": True},
         },
     ),
-    # Few leads stand in these two, and none that goes its usual way.
+    # Few leads are in these two, and none that takes the usual course.
     IndexModel(
         [("enrichment_status", ASCENDING)],
         name=unmoved.INDEX,
@@ -96,7 +96,7 @@ LEADS = (
         name="enricher_undated",
         partialFilterExpression=unmoved.LOST_DATE_FILTER,
     ),
-    # Whoever is to be forgotten is found by it, in every lead that holds data about them.
+    # Finds a person who is to be forgotten, in every lead that holds data about them.
     IndexModel(
         [(MAILBOX, ASCENDING)],
         name="enricher_mailbox",
@@ -110,7 +110,7 @@ _OF_A_CLAIM: Mapping[str, Document] = {
     "enricher_fresh_by_age": {**_ONLY_PENDING, **FRESH},
     "enricher_due": {"enrichment.due_at": {"$gt": EPOCH}},
 }
-"""Without which whoever looks for work reads every lead; and a question that each can answer."""
+"""Indexes without which a search for work reads every lead, each with a query that it can answer."""
 
 _BY_TEXT = IndexModel(
     [("_id", ASCENDING), ("enrichment_status", ASCENDING)], name="enricher_by_id", collation=SIMPLE
@@ -123,12 +123,12 @@ class Indexes:
     def __init__(self, leads: AsyncCollection[Document]) -> None:
         self._leads = leads
         self.by_id = BY_ID
-        """Name of the index by which a lead is found, as far as is known."""
+        """Name of the index that finds a lead by id, as far as is known."""
         self.are_coming = False
-        """Whoever looked for work now would read every lead, and need not for long."""
+        """True while the claim's indexes are being built: a search for work would read every lead."""
 
     async def are_soon_made(self) -> bool:
-        """As far as that can be told."""
+        """Return whether building takes no time, as far as that can be told."""
         try:
             return await self._leads.estimated_document_count() <= _SOON_MADE
         except OperationFailure as error:
@@ -137,8 +137,8 @@ class Indexes:
             return False
 
     async def look(self) -> None:
-        """Whether the claims have theirs. A list of indexes would not tell: it names those that are
-        still being built as well."""
+        """Find out whether the claim's indexes are usable, by a query with each. A list of indexes would
+        not tell, because it names those still being built as well."""
         wanted = [_name(index) for index in _wanted(await self._present() or {})]
         ending = "" if wanted == [_name(index) for index in LEADS] else COLLATED
         are_there = [
@@ -157,15 +157,15 @@ class Indexes:
         return True
 
     async def ensure_by_id(self) -> None:
-        """Under a collation no lead is found by its id without it, so nothing can be done before it."""
+        """Create the index that finds leads by id under a collation: without it nothing can be done."""
         if _BY_TEXT in _wanted(await self._present() or {}):
             with suppress(OperationFailure), pymongo.timeout(_BUILD_SECONDS):
                 await self._leads.create_indexes([_BY_TEXT])
             await self._note_by_id()
 
     async def ensure(self) -> bool:
-        """Create what is missing. A user who may not is told so once; the work goes on, slowly. True when
-        they are all there."""
+        """Create what is missing. Logs what a user may not create; the work goes on, slowly. Return True
+        when all are there."""
         are_there = True
         wanted = _wanted(await self._present() or {})
         try:
@@ -187,7 +187,7 @@ class Indexes:
         self.by_id = by_text if by_text in (await self._present() or {}) else BY_ID
 
     async def _create(self, wanted: Sequence[IndexModel]) -> None:
-        """All in one scan of the collection; if one is refused, the others all the same."""
+        """Create all in one scan of the collection; if one is refused, still create the others."""
         try:
             await self._leads.create_indexes(list(wanted))
         except OperationFailure:
@@ -197,7 +197,7 @@ class Indexes:
             raise
 
     async def collection_exists(self) -> bool:
-        """After a drop or rename: creating the collection would stand in somebody's way."""
+        """Return whether the collection exists. After a drop or rename we must not create it in a user's way."""
         names = await self._leads.database.list_collection_names(
             filter={"name": self._leads.name},
             authorizedCollections=True,  # or it takes a privilege on the whole database
@@ -205,9 +205,9 @@ class Indexes:
         return bool(names)
 
     async def missing(self) -> list[str] | None:
-        """Names of the indexes that are not there, or that stand for something else.
+        """Return the names of the indexes that are missing, or that have another definition.
 
-        `None` for a user who may not look (`listIndexes`).
+        `None` for a user who may not list them (`listIndexes`).
         """
         if (present := await self._present()) is None:
             return None
@@ -245,7 +245,7 @@ def _name(index: IndexModel) -> str:
 
 
 def _meaning(index: Mapping[str, Any]) -> tuple[list[tuple[str, int]], bytes, str]:
-    """What a query can use it for. The filter as BSON: the driver reads its date back without a zone."""
+    """Return what a query can use it for. The filter is BSON, because the driver reads its date without a zone."""
     locale = index.get("collation", SIMPLE)["locale"]
     filter_ = bson.encode(index.get("partialFilterExpression", {}))
     return list(dict(index["key"]).items()), filter_, locale
@@ -268,19 +268,19 @@ _LOOK_EVERY_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Building:
-    """Of one leads collection."""
+    """The build of one leads collection's indexes."""
 
     indexes: Indexes
     leads: Leads
     bell: Bell
     outage: Outage = field(default_factory=lambda: Outage("indexes"))
     waits_for_collection: bool = False
-    """It was dropped, and is not made by us."""
+    """The collection was dropped, and we do not create it."""
     _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _since: float | None = None
 
     async def begin(self) -> None:
-        """What must be there before work begins: everything, where that takes no time. Raises DatabaseTrouble."""
+        """Create what work needs: all indexes where that is quick, else the rest later. Raises DatabaseTrouble."""
         if await self.indexes.are_soon_made():
             await self.indexes.ensure()
         else:
@@ -290,18 +290,18 @@ class Building:
         self._pass_on()
 
     def want(self) -> None:
-        """Another collection may stand there now."""
+        """Ask for a build, because another collection may have taken the place."""
         self.waits_for_collection, self.indexes.are_coming = False, True
         self._pass_on()
         self._is_wanted.set()
 
     @property
     def seconds(self) -> float | None:
-        """For how long it has been going on; `None` when nothing is being built."""
+        """How long the build has been going on; `None` when nothing is being built."""
         return None if self._since is None else time.monotonic() - self._since
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop, or cancelled: what the server builds it builds to its end."""
+        """Build on demand until told to stop, or cancelled: the server finishes a build that it began."""
         while not stop.is_set():
             await self._until_wanted()
             self._is_wanted.clear()
@@ -314,7 +314,7 @@ class Building:
                 self.outage.succeeded()
 
     async def _until_wanted(self) -> None:
-        """A collection may come back unnoticed: in the moment in which it was found to be away."""
+        """Wait for a request. Look for a missing collection too: its return may pass unnoticed."""
         if self.waits_for_collection:
             await pause(self._is_wanted, _LOOK_EVERY_SECONDS)
         else:
@@ -339,7 +339,7 @@ class Building:
         self._end(are_there=are_there)
 
     async def _tell(self) -> None:
-        """Nothing of a build that is over at once. The server does not let us see how far it is."""
+        """Log that a build goes on, unless it is over at once. The server does not show how far it is."""
         self._since = self._since or time.monotonic()
         await asyncio.sleep(_FIRST_LINE_SECONDS)
         metrics.PREPARING.labels("indexes").set(1)

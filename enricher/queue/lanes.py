@@ -48,11 +48,11 @@ _LONGEST_ID = 200
 """Bytes: 50,000 ids of that length are 10 MB."""
 _GLANCE = 2000
 _GLANCES = 5
-"""In one look: 10,000 ids cost the server 50 ms."""
+"""Per look: 10,000 ids cost the server 50 ms."""
 
 
 class Heard:
-    """Ids in the order in which they are to be looked at next."""
+    """Ids, in the order in which to look at them next."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
@@ -62,15 +62,15 @@ class Heard:
         return len(self._ids)
 
     def add(self, ids: Iterable[LeadId]) -> None:
-        """As far as there is room."""
+        """Add ids as far as there is room."""
         for id_ in ids:
             key = id_key(id_)
             if len(self._ids) < self._most and len(key) <= _LONGEST_ID:
                 self._ids.setdefault(key, id_)
 
     def glances(self) -> Iterator[list[LeadId]]:
-        """Some at a time, each once, and no more than may be looked at in one go. The next look begins
-        with those whose turn is due."""
+        """Yield the ids in batches, each id once, up to the limit of one look. The next look begins with
+        those whose turn is due."""
         left = len(self._ids)
         for _ in range(_GLANCES):
             if left <= 0:
@@ -83,30 +83,30 @@ class Heard:
             yield ids
 
     def keep(self, glance: Iterable[LeadId], among: Collection[bytes]) -> None:
-        """Of those just seen only the ones that are `among` these keys are of interest any longer."""
+        """Drop the ids just looked at, except those `among` these keys."""
         for id_ in glance:
             if (key := id_key(id_)) not in among:
                 self._ids.pop(key, None)
 
 
 OLDEST = "oldest"
-"""The lane of a lead that is taken for its age, ahead of more urgent ones."""
+"""The lane of a lead that is taken for its age, ahead of more urgent leads."""
 
 _OLDEST_FIRST_EVERY = 10
 _WIDEST = 32
 _WIDEST_WITH_MANY_SLOTS = 8
 _FAR_ENOUGH = 256
-"""Leads: a look further than that costs the server more than the claims that are lost."""
+"""Leads: a wider window costs the server more than the claims lost without it."""
 _NARROW_AFTER = 16
-"""Claims in a row that lost nothing: others do not go away because one claim met none of them."""
+"""Consecutive claims without losses: one claim that met no other daemon does not mean they are gone."""
 _ONE_BATCH = 10_000
-"""More than all lanes hold: the driver's 101 would make it two round trips."""
+"""More than all lanes return: with the driver's default of 101 there would be two round trips."""
 _MOST_SUSPECTS = 1000
 _DUE_AT_A_GLANCE = 200
-"""The due leads among which urgent ones are looked for: they are read in the order of their time."""
+"""Due leads read to find urgent ones among them: they are read in order of time, not of urgency."""
 
 _DUE_NOW: Document = {
-    # The lower bound keeps out a missing field, which sorts below every date.
+    # The lower bound excludes a missing field, which sorts below every date.
     "enrichment.due_at": {"$gt": book.EPOCH},
     "$expr": {"$lte": ["$enrichment.due_at", "$$NOW"]},
 }
@@ -123,7 +123,7 @@ _TO_COME: Document = {
     "enrichment_status": {"$in": [Status.PENDING, Status.PROCESSING, Status.RETRYING]}
 }
 CLAIMABLE: Document = {"$or": [_PENDING, _DUE, _REFRESH]}
-"""A lead that is work, by the server's clock: what every lane reads some of, and a claim insists on."""
+"""A lead that is work, by the server's clock: every lane reads some of these, and a claim requires it."""
 
 _BY_PRIORITY = {"enrichment.priority": -1, "enrichment.queued_at": 1}
 _BY_AGE = {"enrichment.queued_at": 1}
@@ -134,40 +134,40 @@ _Lane = list[Document]
 
 
 class SetAside(Container[bytes], Sized, Protocol):
-    """Keys (`book.id_key`) of leads that cannot be taken."""
+    """Keys (`book.id_key`) of leads that cannot be claimed."""
 
 
 @dataclass(slots=True)
 class Lanes:
-    """The order of one process's claims. It remembers contention, and whose turn it is."""
+    """The order of one process's claims. Remembers contention, and whose turn it is."""
 
     collection: AsyncCollection[Document]
     random: random.Random
     suspect_after: int = 3
-    """Deaths of its process in a row after which a lead is worked on alone."""
+    """Consecutive process deaths after which a lead is worked on alone."""
     claims: int = 0
     width: int = 1
-    """Times the slots: how far it looks when others take the head of the queue."""
+    """Factor of the slots: how far to read when other daemons take the head of the queue."""
     undisturbed: int = 0
-    """Claims in a row that lost (nearly) nothing."""
+    """Consecutive claims that lost (nearly) nothing."""
     waiting_suspects: int = 0
-    """That the last read saw and left out: the next one reads past them."""
+    """Suspects that the last read saw and left out; the next one reads past them."""
     too_long: int = 0
-    """Leads that the last read saw whose `_id` is too long; the next one reads past them."""
+    """Leads with too long an `_id` that the last read saw; the next one reads past them."""
     ahead: int = 0
-    """Leads taken under pressure since the oldest had a turn."""
+    """Leads taken under pressure since the oldest last had a turn."""
     heard: Heard | None = None
-    """In place of the indexes, while these are being built."""
+    """Replaces the indexes while they are being built."""
 
     async def next(
         self, slots: int, above: float | None, aside: SetAside, suspects: int = 1
     ) -> list[Document]:
-        """Up to `slots` candidates in one round trip, the most deserving first.
+        """Return up to `slots` candidates in one round trip, the most deserving first.
 
-        `above`: under pressure, the urgency of those that wait. At most so many `suspects` are
-        among them: leads that were in work each time when their process died, `suspect_after` times.
+        `above`: under pressure, the urgency of the leads that wait. At most `suspects` of the candidates
+        are leads that were in work `suspect_after` times in a row when their process died.
         """
-        # Twice, so that a few reads get past any number of them.
+        # Doubled, so that a few reads get past any number of them.
         window = self._window(slots) + len(aside) + 2 * (self.waiting_suspects + self.too_long)
         if self.heard is not None:
             found = await self._read_heard(self.heard, window, above, aside)
@@ -182,7 +182,7 @@ class Lanes:
         return self._pick_urgent(found, slots, turns)
 
     def _few_suspects(self, found: list[Document], most: int) -> list[Document]:
-        """The others take no place from anybody, however many stand there, and may be forged."""
+        """Leave out all but `most` suspects: they may be forged, and must take no place from other leads."""
         suspected = [each for each in found if each["interruptions"] >= self.suspect_after]
         keys = list(dict.fromkeys(expressions.id_key(each["_id"]) for each in suspected))
         self.waiting_suspects = min(_MOST_SUSPECTS, len(keys[most:]))
@@ -193,8 +193,8 @@ class Lanes:
         return min(slots * self.width, max(slots * _WIDEST_WITH_MANY_SLOTS, _FAR_ENOUGH))
 
     def contended(self, lost: int, candidates: int) -> None:
-        """How many of the candidates others were quicker to take. Past a lone one there is nothing to
-        look for."""
+        """Widen or narrow the window by how many candidates were lost to other daemons. A lone candidate
+        counts as no contention: there is nothing beyond it to read."""
         if candidates > 1 and lost * 10 > candidates:
             self.width, self.undisturbed = min(_WIDEST, self.width * 2), 0
             return
@@ -245,14 +245,14 @@ class Lanes:
         return lanes
 
     def _pick(self, found: list[Document], slots: int) -> list[Document]:
-        """Interrupted and retried work takes up to half of the slots, then pending, then the rest."""
+        """Pick interrupted and retried work for up to half of the slots, then pending work, then the rest."""
         oldest, pending, due, refresh = (
             self._in_order([c for c in found if c["lane"] == name])
             for name in (OLDEST, "pending", "due", "refresh")
         )
         waited_for = [c for c in due if rank_of(c) > book.BEHIND]
         behind = [c for c in due if rank_of(c) <= book.BEHIND]
-        # An odd slot goes to each side in turn, or a lone one would never be for pending leads.
+        # An odd slot goes to each side in turn, or a lone slot would never go to pending leads.
         promised = (slots + self.claims % 2) // 2
         first, later = waited_for[:promised], waited_for[promised:]
         queue = oldest + [c for c in pending if rank_of(c) > book.BEHIND]
@@ -260,8 +260,8 @@ class Lanes:
         return _each_once(first + queue + later + backfilled + behind + refresh)[:slots]
 
     def _in_order(self, candidates: list[Document]) -> list[Document]:
-        """As they were read; under contention at random within equal priority, unless it is the
-        turn of the oldest, whatever their priority."""
+        """Keep the order as read; under contention, shuffle within equal priority, or across priorities
+        when it is the oldest leads' turn."""
         if self.width > 1:
             self.random.shuffle(candidates)
             if not self._is_for_the_oldest:
@@ -314,7 +314,7 @@ def _lane(name: str, match: Document, sort: Document, window: int) -> _Lane:
 
 
 def rank_of(read: Document) -> float:
-    """The priority of a lead that was read with `book.PRIORITY`, in the order of the index."""
+    """Return the priority of a lead that was read with `book.PRIORITY`, ordered as the index orders it."""
     rank: float = read["priority"]
     return -math.inf if math.isnan(rank) else rank
 

@@ -1,38 +1,39 @@
 """Admit, claim, renew and release leads. The page on leases and fencing.
 
 **The collection is the queue.** A lead is work when its status is `pending`, or when
-`enrichment.due_at` has passed. That one rule covers new leads, a user's wish, retries, leases that
-ran out and the refresh; nothing else ever makes a lead work, and no list of work lives anywhere else.
+`enrichment.due_at` has passed. That one rule covers new leads, users' requests, retries, expired
+leases and the refresh; nothing else makes a lead work, and no list of work is kept anywhere else.
 
-**A claim** takes three round trips for a whole batch: read candidates; one `update_many` of these
-ids, which takes each lead that is still work at that moment and no other; read back, by a claim id
-that no other claim has ever used, which of them are ours. What cannot be read back was not claimed,
-whatever the write's own answer was: a dropped connection, a time-out and a failed write concern all
-end in the same question to the database. An update for each lead costs the server six times as much
-(0.47 against 0.08 ms of CPU a lead, batches of 64, MongoDB 6.0), for it parses the same expressions
-each time. A lone lead is taken and read back by one command instead, which also admits a new one that
-comes while there is no other work: that one needs no search either. An update for each is only the
-second try: after a refusal of one of the leads, which ends an `update_many`, and after a broken
-connection, when the driver repeats single updates but no `update_many`.
+**A claim** takes three round trips for a whole batch: read candidates; run one `update_many` on
+their ids, which takes only the leads that are still work at that moment; read back which of them
+are ours, by a claim id that is never reused. What cannot be read back was not claimed, whatever
+the write returned: a dropped connection, a timeout and a failed write concern all end in the same
+question to the database. One update per lead costs the server six times as much CPU (0.47 against
+0.08 ms a lead, batches of 64, MongoDB 6.0), because it parses the same expressions each time. A
+lone lead is claimed and read back by one command instead; that command also admits a new lead that
+arrives while there is no other work, which then needs no search either. One update per lead is only
+the second try: after the server refused one of the leads, which ends an `update_many`, and after a
+broken connection, because the driver retries single updates but not `update_many`.
 
-**A lease** runs until `enrichment.due_at`, by the server's clock, and is renewed by a heartbeat.
-When it runs out the lead is simply due, and anyone may claim it: nobody has to notice a death. The
-local deadline is counted from the moment the claim or renewal was *sent*, so it is never later
-than the database's; past it a worker stops of its own accord. A failed heartbeat alone proves
-nothing about ownership, and work goes on.
+**A lease** runs until `enrichment.due_at`, by the server's clock, and a heartbeat renews it.
+When it expires the lead is simply due, and any daemon may claim it: nothing has to detect a death.
+The local deadline is counted from the moment the claim or renewal was *sent*, so it is never later
+than the database's; past it the worker stops by itself. A failed heartbeat alone proves nothing
+about ownership, and work goes on.
 
-**Fencing.** Every claim raises `token` and brings a fresh `claim_id`, and every later write of that
+**Fencing.** Every claim raises `token` and sets a fresh `claim_id`, and every later write of that
 worker filters on both and on the status still being `processing`. A worker that was paused, cut
-off or declared dead can therefore write nothing, however late it wakes. The claim id is needed
-besides the token because a writer may replace the whole document, whose tokens then begin again.
-A user's `pending` takes the status away from under the worker and fences it out the same way.
+off or declared dead therefore cannot write anything, however late it wakes. The claim id is needed
+besides the token because a writer may replace the whole document, which restarts its tokens.
+A user who sets `pending` takes the lead away from the worker and fences it out the same way.
 
-**Attempts** are counted at the claim, so that a lead that kills its process each time still ends
+**Attempts** are counted at the claim, so a lead that kills its process each time still ends
 as `failed`; release and snooze give the attempt back.
 
 **Contention.** Daemons that read the same candidates in the same order would all fight for the
-head. So a daemon that lost candidates to others reads a wider window next time and takes from it
-at random, within equal priority; after some claims in peace it takes exactly the head again.
+head of the queue. So a daemon that loses candidates to others reads a wider window next time and
+picks from it at random, within equal priority; after a number of uncontended claims it narrows the
+window again, down to exactly the head.
 """
 
 from __future__ import annotations
@@ -75,15 +76,15 @@ _NO_SHARD_KEY = 61
 _LONE: Document = {
     "$and": [{"$or": [{**NEW, "enrichment.backfill": None}, book.NEVER_CLAIMED]}, ONCE]
 }
-"""Not admitted yet, or admitted and never claimed; and not history."""
+"""Not admitted yet, or admitted and never claimed; and not from a backfill."""
 _LOOK_FOR_TOO_LONG_SECONDS = 10.0
-"""It reads all that is work."""
+"""The search reads every lead that is work, so it runs at most this often."""
 _TOO_LONG = f"The _id is longer than {book.LONGEST_ID_BYTES:,} bytes."
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One batch: the leases won, and how many candidates others were quicker to take."""
+    """One batch: the leases won, and how many candidates other daemons took first."""
 
     leases: list[Lease]
     lost: int = 0
@@ -91,13 +92,13 @@ class Claimed:
 
     @property
     def is_full(self) -> bool:
-        """True when as many candidates stood there as were asked for: there is more work."""
+        """True when the claim found as many candidates as it asked for: there is more work."""
         return len(self.leases) + self.lost >= self.asked > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Of how many leads it held still, and how many of them changed."""
+    """How many leads still matched the filter, and how many of those changed."""
 
     matched: int
     changed: int
@@ -105,7 +106,7 @@ class Written:
 
 @dataclass(slots=True)
 class Leads:
-    """The leads collection as a queue. One instance per process; it remembers contention."""
+    """The leads collection as a queue. One instance per process, since it remembers contention."""
 
     collection: AsyncCollection[Document]
     holder: str
@@ -115,20 +116,20 @@ class Leads:
     random: Random = field(default_factory=Random)
     account: expressions.Expression = field(default_factory=_NOTHING.copy)
     plan: expressions.Expression = field(default_factory=_NOTHING.copy)
-    """Expressions for whose lead it is: `book.account`, `book.plan`."""
+    """Expressions for the owner of a lead: `book.account`, `book.plan`."""
     keyring: Keyring | None = None
     suspect_after: int = 3
-    """Deaths of its process in a row after which a lead is worked on alone: as many as there are
-    retries, so that this is its last attempt."""
+    """Consecutive process deaths after which a lead is worked on alone: equal to the number of
+    retries, so that this is the lead's last attempt."""
     lanes: Lanes = field(init=False)
     aside: Aside = field(default_factory=Aside)
     apart: Apart = field(default_factory=Apart)
     unadmitted: dict[bytes, LeadId] = field(default_factory=dict)
-    """Key -> new leads that somebody's transaction keeps from being admitted."""
+    """Key -> new leads whose admission is blocked by a writer's open transaction."""
     by_id: str = BY_ID
-    """Name of the index by which a lead is found, from `Indexes`."""
+    """Name of the index that finds a lead by id, from `Indexes`."""
     is_sharded: bool = False
-    """By another key than the id: then a lone lead is claimed as several are."""
+    """True when sharded by a key other than the id: a lone lead is then claimed the way a batch is."""
     doubles: Doubles = field(init=False)
     fatal: Fatal = field(init=False)
     _next_look_for_too_long: float = -math.inf
@@ -139,18 +140,18 @@ class Leads:
         self.lanes = Lanes(self.collection, self.random, self.suspect_after)
 
     def is_suspect(self, lead: Lead) -> bool:
-        """Its process died with it each time: it may be the cause."""
+        """Return whether the lead's process died each time it was in work: the lead may be the cause."""
         return lead.interruptions >= self.suspect_after
 
     def go_by_what_is_heard(self, is_without_indexes: bool) -> None:
-        """To search without the indexes would read every lead."""
+        """Claim only leads heard of while there are no indexes: a search would read every lead."""
         if not is_without_indexes:
             self.lanes.heard = None
         elif self.lanes.heard is None:
             self.lanes.heard = Heard()
 
     def hear_of(self, ids: Collection[LeadId]) -> None:
-        """They may be work; of use only without indexes."""
+        """Remember leads that may be work; does nothing once the indexes exist."""
         if self.lanes.heard is not None:
             self.lanes.heard.add(ids)
 
@@ -183,12 +184,13 @@ class Leads:
         return parted
 
     async def look_for_fatal(self) -> None:
-        """What is on record of leads that end the server. Who was taken back may never have been admitted."""
+        """Read the record of leads that end the server. Leads taken off it may never have been admitted, so
+        note them for `admit_blocked`."""
         taken_back = await self.fatal.look()
         self.unadmitted |= {expressions.id_key(id_): id_ for id_ in taken_back}
 
     async def admit_blocked(self) -> int:
-        """Once more those that were blocked."""
+        """Try again to admit the leads that were blocked; return how many changed."""
         trying = dict(self.unadmitted)
         parted = await self._admit(list(trying.values()))
         blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
@@ -199,14 +201,14 @@ class Leads:
     async def take_up(
         self, ids: Collection[LeadId], only: Document, how: expressions.Pipeline | None = None
     ) -> int:
-        """Leads that nobody moves, as far as they still match `only`: work again, unless `how` says."""
+        """Make unmoved leads that still match `only` work again, or update them by `how` if it is given."""
         how = how or book.admission(self.rank)
         if not ids:
             return 0
         return _total(await self._write(list(ids), {"$and": [only, ONCE]}, how, "sweep")).changed
 
     async def admit_and_claim(self, id_: LeadId) -> Lease | None:
-        """A lone new lead, without a search: for when there is no other work, so that no order has to be
+        """Claim a lone new lead without a search, for when there is no other work, so no order has to be
         kept. `None` when it must go the usual way, which begins with `admit`."""
         claim_id, sent = uuid.uuid4().hex, time.monotonic()
         how = [*book.admission(self.rank), *self._claiming(claim_id)]
@@ -222,11 +224,11 @@ class Leads:
     async def claim(
         self, slots: int, above: float | None = None, suspects: int = 1, data_in_work: int = 0
     ) -> Claimed:
-        """Claim up to `slots` leads: see the page above. At most so many `suspects` are among them.
+        """Claim up to `slots` leads, at most `suspects` of them suspects: see the page above.
 
-        With `above`, the urgency of those that wait for a limit, only what is more urgent; now and
-        then the oldest lead comes with them, and counts as being that urgent. `data_in_work`: bytes of
-        data that the leads in work have, which leave that much less room for others.
+        With `above`, the urgency of the leads that wait for a limit, claim only more urgent leads; now
+        and then the oldest lead comes with them and counts as being that urgent. `data_in_work` is the
+        size in bytes of the data of all leads in work, which leaves that much less room for others.
         """
         self.aside.end()
         found = await self.lanes.next(slots, above, self.aside, suspects)
@@ -249,8 +251,8 @@ class Leads:
         return Claimed(leases, len(lost), slots)
 
     async def _fail_too_long(self) -> None:
-        """Leads in the queue whose `_id` is too long: said on themselves, by an update that names none. None
-        of them is on the record of leads that end the server: nothing else writes them."""
+        """Fail queued leads whose `_id` is too long, by an update that names no id, and say why on the lead.
+        None of them is on the record of leads that end the server, because nothing else writes them."""
         now = time.monotonic()
         if not self.lanes.too_long or now < self._next_look_for_too_long:
             return
@@ -267,7 +269,7 @@ class Leads:
     async def _take(
         self, ids: Sequence[LeadId], claim_id: str, sent: float
     ) -> tuple[bool, list[Lease]]:
-        """Whether the server answered for each lead, and those that are ours."""
+        """Return whether the server answered for each lead, and the leases that are ours."""
         is_alone = len(ids) == 1 and not self.is_sharded
         how = self._claiming(claim_id)
         if is_alone and (taken := await self._take_one(ids[0], CLAIMABLE, how, claim_id, sent)):
@@ -276,7 +278,7 @@ class Leads:
         return was_answered, await self._read_back(ids, claim_id, sent)
 
     def _is_refused(self, error: PyMongoError) -> bool:
-        """The server wrote nothing and will not; what is wrong with the lead is found out elsewhere."""
+        """Return whether the server wrote nothing and never will; the cause is found elsewhere."""
         self.is_sharded |= isinstance(error, OperationFailure) and error.code == _NO_SHARD_KEY
         return isinstance(error, OperationFailure) and is_refusal(error)
 
@@ -286,8 +288,8 @@ class Leads:
     async def _take_one(
         self, id_: LeadId, only: Document, how: expressions.Pipeline, claim_id: str, sent: float
     ) -> tuple[bool, list[Lease]] | None:
-        """As `_take`; `None` when the server refused. Who inserts a lead into an idle system waits for
-        each round trip: this saves one."""
+        """Do as `_take`, or return `None` when the server refused. Saves one round trip, because a user
+        who inserts a lead into an idle system waits for each of them."""
         tries = 0
 
         async def take(_: Sequence[LeadId]) -> Document | None:
@@ -308,7 +310,7 @@ class Leads:
                 raise
             if self._is_refused(error):
                 return None
-            _tell_unknown(error)  # to try it again would take as long again
+            _tell_unknown(error)  # another try would take as long again
             return False, await self._read_back([id_], claim_id, sent)
         if written.blocked:
             self.aside.put_off(written.blocked)
@@ -317,13 +319,13 @@ class Leads:
         if document is None and tries == 1:
             return True, []
         if document is None or document.get("claim_id") != claim_id:
-            # An earlier try whose answer came too late may have taken it. And what the driver had to send
-            # twice is answered with the lead as it stands, not as asked.
+            # An earlier try whose answer came too late may have claimed the lead. And to a command that the
+            # driver sent twice, the server answers with the lead as it stands, not as the projection asks.
             return True, await self._read_back([id_], claim_id, sent)
         return True, self._leased([document], claim_id, sent)
 
     async def _compare_and_set(self, ids: Sequence[LeadId], claiming: expressions.Pipeline) -> bool:
-        """True when the server answered for each lead; False when the outcome is open."""
+        """Return True when the server answered for each lead, False when the outcome is unknown."""
         try:
             written = await self._write(ids, CLAIMABLE, claiming, "claim")
         except PyMongoError as error:
@@ -357,7 +359,7 @@ class Leads:
     async def _write(
         self, ids: Sequence[LeadId], only: Document, pipeline: expressions.Pipeline, step: str
     ) -> Parted[LeadId, Written]:
-        """Write to those of these leads for which `only` holds still."""
+        """Write to those of these leads that still match `only`."""
 
         async def write(some: Sequence[LeadId]) -> Written:
             return await self._write_together(some, only, pipeline, step)
@@ -379,9 +381,9 @@ class Leads:
     async def _one_by_one(
         self, ids: Sequence[LeadId], only: Document, pipeline: expressions.Pipeline, step: str
     ) -> Written:
-        """One of them cannot be written, or the connection broke, or the ids are too long for one
-        command: what the driver tries again and divides, and what tells which one it is. Leads that
-        are written by now stay as they are: `only` no longer holds for them."""
+        """Write each lead by its own update: one of them cannot be written, the connection broke, or the
+        ids are too long for one command. The driver retries and splits these updates, and its errors
+        name the lead. Leads already written stay as they are: they no longer match `only`."""
         updates = [UpdateOne({"_id": id_, **only}, pipeline) for id_ in ids]
         try:
             done = await self.collection.bulk_write(updates, ordered=False)
@@ -394,9 +396,9 @@ class Leads:
     # -- leases ----------------------------------------------------------------------------
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Renew all in one round trip (two if any is gone); returns those that were lost.
+        """Renew all in one round trip (two if any is gone); return the leases that were lost.
 
-        On success each kept lease's local deadline moves to `lease` from when this was sent.
+        Moves each kept lease's local deadline to `lease` after the moment this was sent.
         """
         if not leases:
             return []
@@ -414,7 +416,7 @@ class Leads:
         return lost
 
     async def _renew(self, leases: Sequence[Lease]) -> tuple[int, Sequence[Lease]]:
-        """How many were ours, and those that the database refuses to write."""
+        """Return how many leases were ours, and those whose leads the database refuses to write."""
         renewal = book.renewal(self.lease)
         updates = [UpdateOne({**fence(lease), **ONCE}, renewal) for lease in leases]
         try:
@@ -424,7 +426,7 @@ class Leads:
             return error.details["nMatched"], refused
 
     def is_held_up(self, leases: Iterable[Lease]) -> bool:
-        """Whether one of them was blocked at the last beat."""
+        """Return whether any of these leases was blocked at the last beat."""
         return bool(self.apart.among(leases, lambda lease: expressions.id_key(lease.lead_id)))
 
     async def _not_ours(self, leases: Sequence[Lease]) -> list[Lease]:
@@ -433,14 +435,14 @@ class Leads:
         found = await self.collection.find(
             held, {"claim_id": text_or_null("$enrichment.claim_id")}
         ).to_list()
-        # As text: what a writer put in place of our book-keeping may be of any type.
+        # Compare as text: a writer may have put a value of any type in place of our book-keeping.
         ours = {(expressions.id_key(lead["_id"]), str(lead.get("claim_id"))) for lead in found}
         return [
             each for each in leases if (expressions.id_key(each.lead_id), each.claim_id) not in ours
         ]
 
     async def release(self, leases: Sequence[Lease]) -> int:
-        """Give leads back unworked: `pending` at once, and the attempt does not count."""
+        """Give leads back unworked: `pending` at once, without counting the attempt. Return how many."""
         if not leases:
             return 0
         step = Step("release", self.collection, self._give_back, _lead_of)
@@ -453,7 +455,7 @@ class Leads:
 
 
 def _in_time(leases: Iterable[Lease]) -> list[Lease]:
-    """A process that slept meanwhile would pay for calls about leads that others have by now."""
+    """Drop expired leases: a process that slept would pay for calls about leads that others hold by now."""
     now = time.monotonic()
     return [lease for lease in leases if lease.deadline > now]
 
@@ -472,12 +474,12 @@ def _total(parted: Parted[LeadId, Written]) -> Written:
 
 
 def _tell_unknown(error: PyMongoError) -> None:
-    """The outcome is open (connection, time-out, write concern): the read-back answers it."""
+    """Log that the outcome is unknown (connection, timeout, write concern): the read-back answers it."""
     logger.bind(error=type(error).__name__).warning("claim.unknown")
 
 
 def _bring_forward(aged: list[Document], won: dict[bytes, Lease], urgency: float) -> None:
-    """Or it would have a slot, and wait there until its time is up behind all that are more urgent."""
+    """Raise aged leads to this urgency, or each would hold a slot but wait behind all more urgent leads."""
     for candidate in aged:
         if lease := won.get(expressions.id_key(candidate["_id"])):
             urgency = max(urgency, lease.lead.priority)

@@ -1,17 +1,17 @@
-"""Asking for enrichment: `pending`, as any writer may set it, and what only a command can say.
+"""Ask for enrichment: `pending`, as any writer may set it, and what only a command can add.
 
     status            from now on          and besides
     any                pending             a fresh run: attempts and answers of an earlier one are void
       "    refresh     pending             answers that were stored before now do not count
-      "    backfill    pending             behind everything else; the run that asked stands on the lead
+      "    backfill    pending             behind everything else; the lead names the run that asked
 
-A lead that is in work just then loses that run, as it does when a user sets `pending`: the worker
-is fenced out and says so. The lead is admitted by the same write, so it has its priority at once
-and nobody has to see the change.
+A lead that is in work at that moment loses that run, as when a user sets `pending`: the worker
+is fenced out and reports it. The same write admits the lead, so it has its priority at once and no
+daemon has to notice the change.
 
-Each lead is written by a guarded update of its own in an unordered bulk: unlike `update_many` the
-driver can retry it, and one lead that cannot be written does not hold up the others. One that somebody's
-transaction holds is waited for once the others of its batch are written.
+Each lead is written by a guarded update of its own in an unordered bulk: unlike `update_many`, the
+driver can retry it, and one lead that cannot be written does not hold up the others. A lead that a
+writer's transaction holds is waited for once the others of its batch are written.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from enricher.queue.apart import Apart, Fatal, Step
 from enricher.queue.aside import Aside
 from enricher.queue.book import EPOCH
 
-# The mark beside a wish for newer answers: it shows that one of our commands wished, for this lead.
+# The mark beside a request for newer answers: it proves that one of our commands asked, for this lead.
 #
-# Kept answers that are older than `enrichment.refresh_since` do not count, so each wish may be paid for.
-# Writers can put any date there. One counts only with the keyed hash of the lead's `_id` and that date
-# beside it, which nobody makes without the fleet's secret. Copied to another lead or another date it is
-# void; put back on the same lead it wishes for nothing that was not answered since.
+# Kept answers older than `enrichment.refresh_since` do not count, so each request may cost money. Writers can
+# put any date there. It counts only with the keyed hash of the lead's `_id` and that date beside it, which
+# cannot be made without the fleet's secret. Copied to another lead or date the mark is void; put back on
+# the same lead it asks for nothing that was not answered since.
 
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def wish(keyring: Keyring, id_: LeadId, since: datetime) -> Document:
-    """The fields of `enrichment` that wish for answers newer than `since`, a time of the server's."""
+    """Return the fields of `enrichment` that ask for answers newer than `since`, by the server's clock."""
     return {
         "refresh_since": {"$literal": since},
         "refresh_mark": {"$literal": _mark(keyring, id_, since)},
@@ -56,7 +56,7 @@ def wish(keyring: Keyring, id_: LeadId, since: datetime) -> Document:
 
 
 def wished(keyring: Keyring | None, id_: LeadId, since: object, mark: object) -> datetime | None:
-    """PURE The date, if one of our commands put it there."""
+    """PURE Return the date if one of our commands put it there, else `None`."""
     if keyring is None or not isinstance(since, datetime) or not isinstance(mark, str):
         return None
     is_ours = hmac.compare_digest(mark.encode(), _mark(keyring, id_, since).encode())
@@ -70,16 +70,16 @@ def _mark(keyring: Keyring, id_: LeadId, since: datetime) -> str:
 _BATCH = 500
 _PAUSE_SECONDS = 1.0
 SCAN_SECONDS = 3600.0
-"""In place of the usual bound on an operation: here the server may read every lead."""
+"""Replaces the usual time limit of an operation: here the server may read every lead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What became of asking for some leads."""
+    """What became of a request for some leads."""
 
     set: int = 0
     refused: int = 0
-    """MongoDB will never take the write (too large, a validator, one of our fields stands there twice)."""
+    """MongoDB will never accept the write (too large, a validator, one of our fields is there twice)."""
 
     def __add__(self, other: Asked) -> Asked:
         return Asked(self.set + other.set, self.refused + other.refused)
@@ -112,13 +112,13 @@ class Requests:
         """Set these leads to `pending`, as far as they still match `only`.
 
         With the fleet's keyring for `refresh`, answers that were stored before now do not count.
-        `backfill` is the id of the run that asks; a lead that it has asked for before is left
-        alone, so the same page may be asked for again after an interruption.
+        `backfill` is the id of the run that asks; a lead that this run asked for before is left alone, so
+        the same page may be asked for again after an interruption.
         """
         asked = Asked()
         await self._fatal.look()
         if refresh is not None and self._since is None:
-            # One moment for all: answers that come while this goes on are new enough for the rest.
+            # One moment for all leads: answers that arrive meanwhile are new enough for the rest.
             hello = await self._leads.database.client.admin.command("hello")
             self._since = hello["localTime"].replace(tzinfo=UTC)
         guards = [only or {}, {"enrichment.backfilled_by": {"$ne": backfill}} if backfill else {}]
@@ -174,9 +174,8 @@ class Requests:
         return [{"$set": status}, *urgent, *book.admission(self._rank, is_behind=False)]
 
     async def matching(self, match: Document) -> AsyncGenerator[list[LeadId], None]:
-        """Ids of the leads that match, in batches. In the order of ids: a lead that is written
-        meanwhile must not come a second time, as it would where an index on what is written is
-        read."""
+        """Yield the ids of matching leads in batches, in the order of ids: a lead that is written meanwhile
+        must not come a second time, as it would if an index on the written fields were read."""
         with pymongo.timeout(SCAN_SECONDS):
             cursor = self._leads.find(match, {"_id": 1}, batch_size=_BATCH, collation=None)
             cursor = cursor.sort("_id", 1)
@@ -185,11 +184,11 @@ class Requests:
         async with cursor:
             while batch:
                 yield [lead["_id"] for lead in batch]
-                with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would hold there too
+                with pymongo.timeout(SCAN_SECONDS):  # not across a yield: the caller's too
                     batch = await cursor.to_list(_BATCH)
 
     async def named(self, candidates: Sequence[LeadId]) -> list[LeadId]:
-        """The first of these ids that a lead has."""
+        """Return the first of these ids that a lead has, in a list; empty when none has."""
         for candidate in candidates:
             if await self._leads.find_one({"_id": {"$eq": candidate}}, {"_id": 1}) is not None:
                 return [candidate]

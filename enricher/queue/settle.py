@@ -1,10 +1,10 @@
 """Settle: the one write that ends a claim, and the only one that must never be lost.
 
-Values, provenance, score, next due time and the re-qualification note go in one fenced update, so
+Values, provenance, score, next due time and the re-qualification request go in one fenced update, so
 no reader ever sees half of them; concurrent settles share one `bulk_write`. The result may be paid
-for, and the fence makes the write safe at any later time: so it is tried until the database gives
-a definite answer, however long that takes. Zero matched means the lead is no longer ours as it
-was; reading it back tells why (see `Settled`).
+for, and the fence makes the write safe at any later time, so it is retried until the database gives
+a definite answer, however long that takes. Zero matched means that the lead is no longer ours, or no
+longer as it was; reading it back tells why (see `Settled`).
 
 The filter also compares the inputs with those noted at the claim, inside the database. When a lead's
 address changes while it is in work, what was found for the old one is not written, and the lead
@@ -59,11 +59,11 @@ from enricher.queue.lease import fence, text_or_null, unchanged
 from enricher.telemetry.labels import label
 from enricher.values.merge import METADATA, SOCIAL, completeness, metadata
 
-# Why the server refuses a result, in a sentence for `enrichment_error`: by which index or rule of the operator's.
+# Why the server refuses a result, as a sentence for `enrichment_error` that names the operator's index or rule.
 #
-# The server's own text is never passed on, for it quotes keys and documents. What is taken from it is the
-# name of the index; where it names none, the indexes that can be meant are those of the kind that gives
-# this code. Of a validator, the names of the properties are told that do not meet it.
+# The server's own text is never passed on, because it quotes keys and documents. Only the name of the index is
+# taken from it; where it names none, all indexes of the kind that causes this code are named. For a
+# validator, the properties that failed it are named.
 
 _TOO_LARGE = (10334, 17419, 17420)
 _INVALID = 121
@@ -89,7 +89,7 @@ def _has(index: _Index, *types: str) -> bool:
 
 
 def sentence(code: int | None) -> str:
-    """Where nothing but the code is known."""
+    """Return the reason where only the code is known."""
     if code in _TOO_LARGE:
         return "it would be larger than MongoDB's 16 MB"
     if code == _INVALID:
@@ -98,7 +98,7 @@ def sentence(code: int | None) -> str:
 
 
 async def sentences(leads: AsyncCollection[Document], error: BulkWriteError) -> dict[int, str]:
-    """Position -> reason, of each update that was refused. Raises as `refusals` does."""
+    """Return position -> reason, for each update that was refused. Raises as `refusals` does."""
     found = refusals(error)
     said = {entry["index"]: entry for entry in error.details["writeErrors"]}
     indexes = await _indexes(leads) if any(each.code in _KINDS for each in found) else {}
@@ -106,7 +106,7 @@ async def sentences(leads: AsyncCollection[Document], error: BulkWriteError) -> 
 
 
 async def _indexes(leads: AsyncCollection[Document]) -> Mapping[str, _Index]:
-    """Nothing for a user who may not look: then no name is told."""
+    """Return the indexes by name; empty for a user who may not list them, so that no name is told."""
     try:
         return await leads.index_information()
     except PyMongoError:
@@ -133,7 +133,7 @@ def _quoted(names: Sequence[str]) -> str:
 
 
 def _properties(info: object) -> Iterator[str]:
-    """Names of properties and fields in the rules that were not met; never a value."""
+    """Yield the names of properties and fields in the rules that failed; never a value."""
     if isinstance(info, Mapping):
         for name, value in info.items():
             if name == "propertyName" and isinstance(value, str):
@@ -152,9 +152,9 @@ def _properties(info: object) -> Iterator[str]:
 
 # What a lead keeps when it settles and nothing new can be written: no data about somebody else.
 #
-# A result that MongoDB refuses, or that a bug prevented, ends the lead as `failed` and leaves what stood
-# there. When that was found for another mailbox or company, all of it goes; to find half of it again costs
-# nothing, as kept answers are asked first. What others put beside our sections stays.
+# A result that MongoDB refuses, or that a bug prevented, ends the lead as `failed` and leaves the data as it
+# stands. Data found for another mailbox or company goes altogether; finding half of it again costs nothing,
+# because kept answers are asked first. What other writers put beside our sections stays.
 
 _DATA = "$enriched_data"
 _BESIDE = f"{_DATA}.{METADATA}.{SUBJECT}"
@@ -162,14 +162,14 @@ _NOTED = f"$enrichment.{SUBJECT}"
 
 
 def unless_about_others(subject: Subject) -> expressions.Expression:
-    """For `enriched_data`: as it stands, unless it was found for another than `subject`."""
+    """Return the expression for `enriched_data`: unchanged, unless it was found for another subject."""
     is_others = {"$or": [_is_other(half, ours) for half, ours in subject.document.items()]}
     is_ours = {"$and": [expressions.is_type(_DATA, "object"), is_others]}
     return {"$cond": [is_ours, {"$mergeObjects": [_DATA, _nothing(subject)]}, _DATA]}
 
 
 def _is_other(half: str, ours: str | None) -> expressions.Expression:
-    """What stands beside the data knows best; where neither place says anything, it is not known."""
+    """Trust the subject stored beside the data first, then the one in the book-keeping, else assume ours."""
     known = {
         "$switch": {
             "branches": [
@@ -203,21 +203,21 @@ class Settled(StrEnum):
 
     WRITTEN = "written"
     LEASE_LOST = "lease_lost"
-    """Somebody else holds the lead, or a user set it to `pending`: the result is dropped."""
+    """Another worker holds the lead, or a user set it to `pending`: the result is dropped."""
     INPUTS_CHANGED = "inputs_changed"
     """The address changed meanwhile: nothing was written and the lead is queued again."""
     DELETED = "deleted"
-    """The lead is gone, and is not resurrected."""
+    """The lead is gone, and is not recreated."""
     REFUSED = "refused"
-    """The database will never take this result (too large, refused by a validator): the lead is
+    """The database will never accept this result (too large, refused by a validator): the lead is
     `failed` instead, and says why."""
     UNWRITABLE = "unwritable"
-    """Even that was refused: the lead comes back when its lease runs out."""
+    """Even the failure was refused: the lead comes back when its lease expires."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """One lease with its outcome, and whom it is about."""
+    """One lease with its outcome, and the subject of the result."""
 
     lease: Lease
     outcome: Outcome
@@ -226,17 +226,17 @@ class Settlement:
 
 @dataclass(slots=True)
 class Settler:
-    """Coalesces concurrent settles, and tries again for as long as an outage lasts."""
+    """Batches concurrent settles, and retries for as long as an outage lasts."""
 
     collection: AsyncCollection[Document]
     refresh_after: Callable[[], timedelta | None]
-    """When a completed lead is due again; `None` for never. Called for each lead: it has jitter."""
+    """When a completed lead is due again; `None` for never. Called for each lead, because it adds jitter."""
     outage: Outage = field(default_factory=lambda: Outage("settle"))
     apart: Apart = field(default_factory=Apart)
     keeper: Keeper = field(init=False)
     """For what is found before the end."""
     late: int = field(init=False, default=0)
-    """Settles that wait for somebody's transaction to end."""
+    """Settles that wait for a writer's transaction to end."""
     _coalescer: Coalescer[Settlement, Settled | None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -246,16 +246,16 @@ class Settler:
     async def settle(
         self, lease: Lease, outcome: Outcome, subject: Subject | None = None
     ) -> Settled:
-        """Write the outcome, unless the lease was lost. Raises nothing that the database does."""
+        """Write the outcome, unless the lease was lost. Raises no database error."""
         settlement = Settlement(lease, outcome, subject)
         settled = await self._coalescer.submit(settlement)
         return await self._settle_late(settlement) if settled is None else settled
 
     async def _settle_late(self, settlement: Settlement) -> Settled:
-        """Beside all batches, for as long as somebody's transaction holds the lead.
+        """Retry outside any batch, for as long as a writer's transaction holds the lead.
 
-        Past the lease's deadline, too. The fence alone decides: it is untrue from the moment that anybody
-        claims the lead again, and until then the result is the best there is, and may be paid for.
+        Goes on past the lease's deadline: only the fence decides. It stops matching once another worker
+        claims the lead, and until then the result is the best there is, and may be paid for.
         """
         self.late += 1
         try:
@@ -274,7 +274,7 @@ class Settler:
         return Step("settle", self.collection, self._write, lambda it: it.lease.lead_id)
 
     async def _flush(self, batch: Sequence[Settlement]) -> Sequence[Settled | None]:
-        """`None` for each that is blocked."""
+        """Return one result per settlement, `None` for each that is blocked."""
         while True:
             try:
                 written = await self.apart.write(self._step, batch)
@@ -317,7 +317,7 @@ class Settler:
     async def _judge(
         self, batch: Sequence[Settlement], refused: dict[int, str]
     ) -> Sequence[Settled]:
-        """One read for all of them tells exactly what happened: leads are deleted by the thousand."""
+        """Tell from one read for the whole batch what happened: leads may be deleted by the thousand."""
         ids = [settlement.lease.lead_id for settlement in batch]
         found = await self.collection.find({"_id": {"$in": ids}}, _STANDING).to_list()
         standing = {expressions.id_key(lead["_id"]): lead for lead in found}
@@ -339,8 +339,8 @@ class Settler:
         if now.get("claim_id") != lease.claim_id or now.get("token") != lease.token:
             return Settled.LEASE_LOST
         if now.get("status") != Status.PROCESSING:
-            # Our own earlier try got through: it takes the inputs away, which nobody else does. A
-            # `pending` may be a user's since then, and whether ours got through is all the same.
+            # Our own earlier try got through: only we remove the inputs. A `pending` may be a user's since
+            # then, and whether our write landed no longer matters.
             by_us = "inputs" not in now and now.get("status") != Status.PENDING
             return Settled.WRITTEN if by_us else Settled.LEASE_LOST
         if refused is not None:
@@ -358,7 +358,7 @@ class Settler:
         return Settled.INPUTS_CHANGED if written.matched_count else Settled.LEASE_LOST
 
     async def _give_up(self, settlement: Settlement, why: str) -> Settled:
-        """The lead must not come back for ever and be paid for each time."""
+        """End the lead as failed: it must not come back again and again, and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
         ending = self._ending(Settlement(settlement.lease, failed, settlement.subject))
         try:
@@ -368,13 +368,13 @@ class Settler:
         except WriteError as error:
             return self._refused_again(settlement, error)
         if not written.matched_count:
-            # What the driver cannot encode was never compared with the inputs until now.
+            # A result that the driver cannot encode was not compared with the inputs until now.
             return await self._requeue(settlement)
         logger.bind(lead=label(settlement.lease.lead_id), why=why).error("settle.refused")
         return Settled.REFUSED
 
     def _refused_again(self, settlement: Settlement, error: WriteError) -> Settled:
-        """One lead that cannot be written at all must not hold up the settles of all others."""
+        """Log a lead that cannot be written at all: it must not hold up the settles of all others."""
         if not is_refusal(error):
             raise error
         logger.bind(lead=label(settlement.lease.lead_id), code=error.code).error("lead.unwritable")
@@ -399,7 +399,7 @@ class Settler:
 
 
 def _writable(only: Document) -> Document:
-    """It may have been replaced since the claim, by a document that must not be written."""
+    """Narrow the filter: since the claim, the lead may have been replaced by one that must not be written."""
     return {**only, "$and": [ONCE]}
 
 
@@ -411,7 +411,7 @@ _STANDING = {
 }
 
 _REQUALIFIED: dict[str, Any] = {
-    # Judged inside the write: a score that arrived a moment ago counts.
+    # Evaluated inside the write, so that a score that arrived a moment ago counts.
     name: {
         "$cond": [
             {"$gt": ["$qualification_score", None]},
@@ -429,7 +429,7 @@ _REQUALIFIED: dict[str, Any] = {
 def _ending(
     outcome: Outcome, subject: Subject | None, due_in: timedelta | None, status: Status
 ) -> expressions.Pipeline:
-    """Values from vendors stand in `$literal`, or one that begins with `$` would be executed."""
+    """Build the update. Vendors' values go in `$literal`, or one that begins with `$` would be executed."""
     lead: dict[str, Any] = {
         "enrichment_status": status,
         "enrichment_error": {"$literal": _error(outcome)},
@@ -478,18 +478,18 @@ def _error(outcome: Outcome) -> str | None:
     return outcome.reason.sentence if isinstance(outcome, Skipped) else outcome.error
 
 
-# Keeps what one provider found while another takes long.
+# Keeps what one provider found while another is still busy.
 #
-# The lead stays claimed; readers see the data at once, and whoever takes the lead over after a crash
-# does not ask for it again. It is fenced like a settle, but it may fail: the settle writes all of it
-# once more.
+# The lead stays claimed; readers see the data at once, and the daemon that takes the lead over after a crash
+# does not ask for it again. The write is fenced like a settle but may fail, because the settle writes all of
+# it again.
 
 _MOST_KEPT_AT_ONCE = 200
 _Kept = tuple[Lease, Progress]
 
 
 class Keeper:
-    """Concurrent calls share one round trip."""
+    """Writes progress; concurrent calls share one round trip."""
 
     def __init__(self, collection: AsyncCollection[Document], apart: Apart | None = None) -> None:
         self._collection = collection
@@ -498,7 +498,7 @@ class Keeper:
         self._coalescer = Coalescer("keep", self._flush, _MOST_KEPT_AT_ONCE)
 
     async def keep(self, lease: Lease, progress: Progress) -> None:
-        """Write it while the lease is ours and the inputs are the same. Never raises."""
+        """Write progress while the lease is ours and the inputs are unchanged. Never raises."""
         await self._coalescer.submit((lease, progress))
 
     async def _flush(self, batch: Sequence[_Kept]) -> Sequence[None]:

@@ -1,16 +1,16 @@
 """Leads that nothing moves: which they are, how many, and which of them are ours to move again.
 
-    foreign    the status is a text that is none of ours (`""`, "new", "PENDING"): its writer's business
+    foreign    the status is a text that is not one of ours (`""`, "new", "PENDING"): its writer's business
     no_text    the status is no text at all
-    unset      somebody took the status from a lead that we have worked on: left alone until `pending`
-    stray      `processing` or `retrying`, and held by nobody: no claim would ever find it
+    unset      a writer removed the status of a lead that we have worked on: left alone until `pending`
+    stray      `processing` or `retrying` without a holder: no claim would ever find it
 
-A stray comes about when a writer saves the whole lead without our book-keeping, with dates that have
-become texts on the way, or with a copy that was read while the lead was in work. It is work again
+A lead becomes a stray when a writer saves the whole document without our book-keeping, with dates that
+turned into texts on the way, or from a copy that was read while the lead was in work. It is work again
 within a minute (`enricher/intake/sweep.py`).
 
-All of them stand in one partial index, in which no lead stands that is new, in work or has ended as it
-should: so looking for them costs the same whatever there is besides. A count stops at `MOST`.
+All of them are in one partial index, which holds no lead that is new, in work or ended as it should: so
+finding them costs the same however many other leads there are. A count stops at `MOST`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from enricher.queue import book
 from enricher.queue.book import EPOCH
 
 MOST = 10_000
-"""More are not counted: it is the same news."""
+"""More are not counted: it makes no difference."""
 _COUNT_SECONDS = 5.0
 LONGEST_HOLD = timedelta(days=33)
-"""A hold lasts a month at most; whoever is `retrying` for longer than this will never be due."""
+"""A hold lasts a month at most; a lead that is `retrying` for longer will never be due."""
 INDEX = "enricher_unmoved"
 _NO_SUCH_INDEX = 2
 _STATUS = "enrichment_status"
@@ -46,7 +46,7 @@ _OTHER_TYPES = (
     "minKey", "maxKey", "double", "decimal", "int", "long", "object", "array", "binData", "objectId",
     "bool", "timestamp", "regex", "dbPointer", "javascript", "javascriptWithScope", "symbol",
 )  # fmt: skip
-"""All but texts, dates, and what counts as missing."""
+"""All types but texts, dates, and what counts as missing."""
 
 
 class UnmovedReason(StrEnum):
@@ -59,7 +59,7 @@ class UnmovedReason(StrEnum):
 
 
 def _between_ours() -> list[Document]:
-    """The texts that are none of ours, as ranges: a partial index knows no `$nin`."""
+    """Return the texts that are no status of ours, as ranges: a partial index does not support `$nin`."""
     ours = sorted(status.value for status in Status)
     return [
         {_STATUS: {"$lt": ours[0]}},
@@ -72,14 +72,14 @@ BY_US: Sequence[Document] = (
     {_METADATA: {"$type": "object"}},
     {"enrichment.token": {"$gt": 0, "$lt": 2**53}, "enrichment.claim_id": {"$gt": ""}},
 )
-"""What no other program writes: results of ours, a claim."""
+"""What no other program writes: our results, or a claim."""
 
 OF_OURS: Sequence[Document] = (
     {"enriched_at": {"$gt": EPOCH}},
     *BY_US,
     {"enrichment.queued_at": {"$gt": EPOCH}, "enrichment.priority": {"$type": "number"}},
 )
-"""What shows that we have had a lead, whatever its status says: results, a claim, an admission."""
+"""Traces that a lead was once ours, whatever its status says: results, a claim, an admission."""
 
 
 def _never_due(status: Status) -> list[Document]:
@@ -98,24 +98,24 @@ _STRAY: Sequence[Document] = (
     *_never_due(Status.RETRYING),
 )
 STRAY: Document = {"$or": list(_STRAY)}
-"""In work, and held by nobody or never due. See `far_ahead` for one more kind."""
+"""In work, but without a holder or never due. See `far_ahead` for one more kind."""
 
 _NEW: Sequence[Document] = (
     {_STATUS: None, "$nor": list(OF_OURS)},
-    {_STATUS: None, "enrichment": {"$type": "array"}},  # a path into an array finds what is in it
+    {_STATUS: None, "enrichment": {"$type": "array"}},  # a path into an array matches its elements
 )
 NEW: Document = {"$or": list(_NEW)}
-"""Without a status, and never ours."""
+"""Without a status, and without a trace of ours."""
 
 UNADMITTED: Document = {"$or": [*_NEW, {_STATUS: Status.PENDING}, *_STRAY]}
-"""Leads that `admit` has something to do for. `None` also matches the missing field."""
+"""Leads that `admit` has something to do for. `None` also matches a missing field."""
 
 UNDATED: Document = {
     _STATUS: Status.COMPLETED.value,
     _DUE_AT: {"$type": [*_OTHER_TYPES, "string"]},
     "enrichment.token": {"$gt": 0},
 }
-"""Completed by us, and the date of its refresh has become something else."""
+"""Completed by us, with a refresh date that has become something else."""
 
 _BY_REASON: Mapping[UnmovedReason, Sequence[Document]] = {
     UnmovedReason.FOREIGN: _between_ours(),
@@ -124,11 +124,11 @@ _BY_REASON: Mapping[UnmovedReason, Sequence[Document]] = {
     UnmovedReason.STRAY: _STRAY,
 }
 FILTER: Document = {"$or": [*(each for some in _BY_REASON.values() for each in some), UNDATED]}
-"""Of the partial index, which takes MongoDB 6.0. Queries must be parts of it."""
+"""The partial index's filter; needs MongoDB 6.0. Queries must be parts of it."""
 
 
 def far_ahead(now: datetime, longest_lease: timedelta) -> list[Document]:
-    """Due further ahead than any lease or hold lasts: of a copy that was set back, or invented."""
+    """Match leads due further ahead than any lease or hold lasts: an old copy put back, or an invented date."""
     return [
         {_STATUS: Status.PROCESSING, _DUE_AT: {"$gt": now + longest_lease}},
         {_STATUS: Status.RETRYING, _DUE_AT: {"$gt": now + LONGEST_HOLD}},
@@ -136,8 +136,8 @@ def far_ahead(now: datetime, longest_lease: timedelta) -> list[Document]:
 
 
 async def late_leases(leads: AsyncCollection[Document], lease: timedelta) -> list[Document]:
-    """Leads in work, up to `MOST`, whose lease ends later than one that was given now would: id, claim and
-    end of each. They are few, unless the server's clock was just set back. Raises DatabaseTrouble."""
+    """Return up to `MOST` leads in work whose lease ends later than one given now would: id, claim and end.
+    There are few, unless the server's clock was just set back. Raises DatabaseTrouble."""
     hello = await leads.database.client.admin.command("hello")
     ends = hello["localTime"].replace(tzinfo=UTC) + lease
     match = {_STATUS: Status.PROCESSING, _DUE_AT: {"$gt": ends}}
@@ -146,7 +146,7 @@ async def late_leases(leads: AsyncCollection[Document], lease: timedelta) -> lis
 
 
 async def count(leads: AsyncCollection[Document]) -> Mapping[str, int] | None:
-    """How many there are, each up to `MOST`; `None` when that cannot be told, or not in time.
+    """Count them by reason, each up to `MOST`; `None` when that is not possible, or not in time.
 
     Raises DatabaseTrouble.
     """
@@ -171,14 +171,14 @@ def _count(reason: UnmovedReason, any_of: Sequence[Document]) -> list[dict[str, 
     group = {"_id": {"$literal": reason.value}, "leads": {"$sum": 1}}
     match: Document = {"$or": list(any_of)}
     if reason is UnmovedReason.FOREIGN:
-        match[_STATUS] = {"$not": {"$type": "array"}}  # what is in an array is compared, too
+        match[_STATUS] = {"$not": {"$type": "array"}}  # an array's elements are compared, too
     return [{"$match": match}, {"$limit": MOST}, {"$group": group}]
 
 
 async def by_index(
     leads: AsyncCollection[Document], stages: Sequence[Document], batch: int = 101
 ) -> AsyncCommandCursor[Document] | None:
-    """By the index that is there, or not at all: without one, every lead would be read each time."""
+    """Aggregate by the index, or return `None` without one: every lead would be read each time."""
     for name in (INDEX, f"{INDEX}{COLLATED}"):
         try:
             return await leads.aggregate(list(stages), hint=name, batchSize=batch)
@@ -188,11 +188,12 @@ async def by_index(
     return None
 
 
-# Gives completed leads a date for their refresh again, where a writer's save has taken it away.
+# Gives completed leads a refresh date again, where a writer's save removed it.
 #
 # Only leads that we have enriched ourselves, as their metadata or a claim shows: what was completed before the
-# first daemon started here is nobody's work, and what others complete is theirs. The date is what it would have been; where that is past, it lies within the next tenth
-# of the period, at random, so that a save of all leads is no peak and no bill of one day.
+# first daemon started here is history, and what other programs complete is theirs. The date is what it would
+# have been; where that is past, a random time within the next tenth of the period, so that a save of all
+# leads does not cause a peak and one day's bill.
 
 _BATCH = 1000
 _JITTER = 0.1
@@ -203,25 +204,25 @@ _WITHOUT_DATE: Document = {
 }
 KEYS = (("enriched_at", 1), (_SAID_AT, 1))
 LOST_DATE_FILTER = _WITHOUT_DATE
-"""Of the partial index: a lead that we completed is in it only when its refresh is off, or was lost."""
+"""The partial index's filter: a lead that we completed is in it only if its refresh is off, or was lost."""
 
 
 LOST: Document = {"$or": [_WITHOUT_DATE, UNDATED]}
-"""What each of them meets."""
+"""Completed leads without a usable refresh date."""
 
 
 def dating(period: timedelta) -> expressions.Pipeline:
-    """Gives the date back."""
+    """Return the update that gives the date back."""
     return [{"$set": {"enrichment": book.book_with({"due_at": _due_at(period)})}}]
 
 
 async def find(leads: AsyncCollection[Document], since: datetime) -> list[LeadId]:
-    """Up to a batch of those completed `since` then. Raises DatabaseTrouble."""
+    """Return up to a batch of leads completed after `since` that lost their date. Raises DatabaseTrouble."""
     said = since.isoformat()
     ours = {**_WITHOUT_DATE, "$or": list(BY_US)}
     queries: tuple[Document, ...] = (
         {**ours, "enriched_at": {"$gt": since}},
-        {**ours, "enriched_at": {"$gt": said}},  # as a form saves it that reads JSON
+        {**ours, "enriched_at": {"$gt": said}},  # a text, as a form that reads JSON saves it
         {**_WITHOUT_DATE, "enriched_at": None, _SAID_AT: {"$gt": said}},
     )
     found: list[Document] = []

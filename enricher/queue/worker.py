@@ -1,13 +1,12 @@
-"""Claims leads while there are free slots, works on each, and settles it.
+"""Claim leads while there are free slots, work on each, and settle it.
 
-Stopping is not cancelling. When told to stop it claims nothing more and lets the work finish while
-the heartbeat goes on; what is not finished by the end of the grace period is given back, with its
+Stopping is not cancelling. When told to stop, the worker claims nothing more and lets the work finish
+while the heartbeat goes on; what is not finished by the end of the grace period is released, with its
 attempt. A result that exists is always written: the settle is shielded, and waited for.
 
-It takes no more than the limits can serve soon. While leads in work wait for a limit (`Pressure`),
-only more urgent ones are claimed; and since waiting costs nothing but memory, these find a slot also
-when all are taken: up to half as many again. The others stay in the queue, where whoever comes next
-can still overtake them.
+The worker takes no more than the limits can serve soon. While leads in work wait for a limit (`Pressure`),
+it claims only more urgent ones; since waiting costs only memory, these get a slot even when all are
+taken: up to half as many again. The others stay in the queue, where later leads can still overtake them.
 """
 
 from __future__ import annotations
@@ -56,17 +55,17 @@ class Heartbeat:
     _held: dict[Lease, asyncio.Task[None]] = field(default_factory=dict)
 
     def hold(self, lease: Lease, work: asyncio.Task[None]) -> None:
-        """Keep this lease until `let_go`; `work` is cancelled when it is lost."""
+        """Renew this lease until `let_go`; cancel `work` when it is lost."""
         self._held[lease] = work
         metrics.IN_WORK.set(len(self._held))
 
     def let_go(self, lease: Lease) -> None:
-        """The work on it is over, or only its settle is left: that one is safe without a lease."""
+        """Stop renewing: the work is over, or only its settle is left, which is safe without a lease."""
         self._held.pop(lease, None)
         metrics.IN_WORK.set(len(self._held))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Beat until told to stop, which is after the last lead has been given up."""
+        """Beat until told to stop, which happens after the last lead was let go."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_beating(stop), name="heartbeat-beats")
             group.create_task(self._watch_deadlines(stop), name="heartbeat-deadlines")
@@ -74,7 +73,7 @@ class Heartbeat:
     async def _keep_beating(self, stop: asyncio.Event) -> None:
         lease = self.leads.lease.total_seconds()
         while not stop.is_set():
-            # From the beginning of this beat, so a slow round trip does not stretch the period.
+            # Counted from the start of this beat, so a slow round trip does not stretch the period.
             next_at = time.monotonic() + lease / _BEATS_PER_LEASE
             if await self._beat():
                 await pause(stop, next_at - time.monotonic())
@@ -87,7 +86,7 @@ class Heartbeat:
             await pause(stop, self.leads.lease.total_seconds() / _CHECKS_PER_LEASE)
 
     async def _beat(self) -> bool:
-        """False when it is to be repeated soon."""
+        """Renew all held leases; return False when that must be repeated soon."""
         if not self._held:
             self.outage.forget()  # nothing waits for the database here any more
             return True
@@ -118,21 +117,21 @@ class Heartbeat:
 
 
 _ROUND_TRIP_SHARE = 4
-"""A claim costs three round trips: wait until a quarter of the slots is free, or"""
+"""A claim costs three round trips, so wait until a quarter of the slots is free, or"""
 _SLOT_WAIT_SECONDS = 0.02
-"""until this long has passed, whichever is first."""
+"""until this long has passed, whichever comes first."""
 _LOOK_SECONDS = 0.1
-"""How often to look whether the leads in work still wait for a limit: nothing tells of that."""
+"""How often to check whether the leads in work still wait for a limit: no event tells of it."""
 _RELEASE_SECONDS = 5.0
 _MUCH_DATA = 64 * 1024
-"""Bytes: others may wait for the memory that such a lead takes."""
+"""Bytes: a lead with more data takes memory that others may be waiting for."""
 
 Keep: TypeAlias = Callable[[Progress], Awaitable[None]]
-"""Writes what one provider found while another takes long."""
+"""Writes what one provider found while another is still busy."""
 Work: TypeAlias = Callable[[Lead, Keep], Awaitable[tuple[Outcome, Subject | None]]]
-"""From a lead to its outcome, and whom that is about. Raises nothing: a bug is an outcome too."""
+"""From a lead to its outcome, and the outcome's subject. Raises nothing: a bug is an outcome too."""
 Tell: TypeAlias = Callable[[Lease, Outcome, Settled, float], None]
-"""Told of each claim that ended, and how many seconds it took."""
+"""Called for each claim that ended, with the seconds it took."""
 
 
 @dataclass(slots=True)
@@ -147,12 +146,12 @@ class Worker:
     bell: Bell
     settings: WorkSettings
     pressure: Callable[[], Pressure] = Pressure
-    """How the leads in work stand with the limits."""
+    """Returns how many leads in work wait for a limit, for how long, and how urgent they are."""
     outage: Outage = field(init=False, default_factory=lambda: Outage("worker"))
     random: Random = field(init=False, default_factory=Random)
     _tasks: dict[asyncio.Task[None], Lease] = field(init=False, default_factory=dict)
     _races_lost: int = field(init=False, default=0)
-    """Claims in a row that found leads and won none."""
+    """Consecutive claims that found leads and won none."""
     _slot_freed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -164,13 +163,13 @@ class Worker:
                 await self._turn(stop)
             await self._finish()
         finally:
-            # Also when another loop's failure ends this one: what it holds is given back, and does
-            # not have to wait until the leases run out.
+            # Also when another loop's failure ends this one: its leads are released, and need not wait
+            # until the leases expire.
             waking.cancel()
             await self._give_back()
 
     async def _wake_to_stop(self, stop: asyncio.Event) -> None:
-        """Whatever the loop waits for, it is to look at `stop` now."""
+        """Wake the loop, whatever it waits for, so that it checks `stop` now."""
         await stop.wait()
         self.bell.ring()
         self._slot_freed.set()
@@ -196,13 +195,13 @@ class Worker:
         await self._until_worth_claiming(claimed, above, stop)
 
     def _room(self, pressure: Pressure) -> int:
-        """How many leads to claim now."""
+        """Return how many leads to claim now."""
         if pressure.is_high:
-            # Never all of it: somebody still more urgent may come before a slot is free again.
+            # Never all of it: a still more urgent lead may arrive before a slot is free again.
             beyond = min(pressure.waiting, max(1, self.settings.concurrency // 2))
             return max(0, (self._free + beyond + 1) // 2)
         if pressure.waiting and pressure.seconds:
-            # Without this, one claim after a lull would fill all slots with leads that only wait.
+            # Without this, one claim after a quiet spell would fill all slots with leads that only wait.
             served_soon = math.ceil(pressure.waiting / pressure.seconds * SOON_SECONDS)
             return max(0, min(self._free, served_soon))
         return max(0, self._free)
@@ -221,20 +220,20 @@ class Worker:
         self.heartbeat.let_go(lease)
         self._slot_freed.set()
         if self.leads.is_suspect(lease.lead) or lease.lead.data_bytes > _MUCH_DATA:
-            self.bell.ring()  # the next one may be claimed
+            self.bell.ring()  # the next such lead may be claimed
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.abandoned")
 
     async def _until_worth_claiming(
         self, claimed: Claimed, above: float | None, stop: asyncio.Event
     ) -> None:
-        """More work stands there: as soon as slots are free. Else: when it rings, or a poll is due."""
+        """Wait until slots are free if there is more work, else until the bell rings or a poll is due."""
         self._races_lost = self._races_lost + 1 if claimed.lost and not claimed.leases else 0
         seconds = self.settings.poll_seconds * (0.9 + 0.2 * self.random.random())
         if claimed.is_full and claimed.leases:
             await self._until_slots_are_free(stop)
         elif claimed.is_full:
-            # Others took every candidate, or they cannot be claimed. Do not race for the next ones.
+            # Others took every candidate, or none can be claimed. Do not race for the next ones.
             longest = self.settings.poll_seconds
             await pause(stop, lost_race_pause(self._races_lost, longest, self.random))
         elif above is not None:
@@ -243,7 +242,7 @@ class Worker:
             await self._until_it_rings(seconds, stop)
 
     async def _until_it_rings(self, seconds: float, stop: asyncio.Event) -> None:
-        """The last claim took all that there was. A lone new lead is taken as it comes."""
+        """Wait after a claim that took all the work there was. Take a lone new lead as it comes."""
         ends, is_rung = time.monotonic() + seconds, False
         while not is_rung and (left := ends - time.monotonic()) > 0:
             is_rung = await self.bell.wait(left, self._has_room_for_one)
@@ -256,7 +255,7 @@ class Worker:
     async def _take(self, newcomer: Newcomer, stop: asyncio.Event) -> None:
         lease = None
         try:
-            with suppress(*DatabaseTrouble):  # who announced it admits it now, and says so
+            with suppress(*DatabaseTrouble):  # the announcing task admits it now, and reports it
                 lease = await self.leads.admit_and_claim(newcomer.id)
         finally:
             newcomer.answer(is_taken=lease is not None)
@@ -266,7 +265,7 @@ class Worker:
             self._begin(Claimed([lease]))
 
     async def _until_pressure_falls(self, above: float, seconds: float) -> None:
-        """Below `above`, so that leads can be claimed that could not; or it rings, or time is up."""
+        """Wait until pressure falls below `above`, so that more leads can be claimed, or the bell or time ends it."""
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
             if await self.bell.wait(min(left, _LOOK_SECONDS)):
@@ -280,7 +279,7 @@ class Worker:
             await self._wait_for_slot(_LOOK_SECONDS)
 
     async def _until_slots_are_free(self, stop: asyncio.Event) -> None:
-        """Wait until enough slots are free to be worth a claim, but not long once one is."""
+        """Wait until enough slots are free to be worth a claim, but not long once there is one."""
         enough = max(1, self.settings.concurrency // _ROUND_TRIP_SHARE)
         await self._until_there_is_room(stop)
         patience_ends = time.monotonic() + _SLOT_WAIT_SECONDS
@@ -296,7 +295,7 @@ class Worker:
 
     @property
     def _free(self) -> int:
-        """A lead that is only waiting for somebody's transaction takes no slot, within reason."""
+        """Free slots. A lead that only waits for a writer's transaction takes none, up to `concurrency` of them."""
         late = min(self.settler.late, self.settings.concurrency)
         return self.settings.concurrency - len(self._tasks) + late
 
@@ -318,7 +317,7 @@ class Worker:
 
     @property
     def last_calls_seconds(self) -> float:
-        """Of the grace: for calls that were sent at the last moment, whose answers are paid for."""
+        """The part of the grace period, in seconds, kept for calls already sent: their answers are paid for."""
         half = self.settings.shutdown_grace_seconds / 2
         return min(half, self.settings.provider_timeout_seconds)
 
@@ -333,15 +332,15 @@ class Worker:
             task.cancel()
         if interrupted:
             await asyncio.wait(interrupted, timeout=_RELEASE_SECONDS)
-        # Those whose settle was under way end as cancelled too: releasing them matches nothing. A
-        # settle that is still waiting for the database is left alone, so that it can match.
+        # Leads whose settle was under way end as cancelled too; releasing them matches nothing. A settle
+        # that still waits for the database is left alone, so that it can match.
         unfinished = [lease for task, lease in interrupted.items() if task.cancelled()]
         released = await self._release(unfinished)
         if released is not None:
             logger.bind(released=released).info("drain.finished")
 
     async def _release(self, leases: list[Lease]) -> int | None:
-        """How many were given back; `None` when that could not be done, and they run out."""
+        """Return how many were released; `None` when the database failed, and the leases must expire."""
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 released = await self.leads.release(leases)

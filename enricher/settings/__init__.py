@@ -1,4 +1,4 @@
-"""What an operator can say: one frozen section per subject, read once from the environment and files.
+"""What an operator can set: one frozen section per subject, read once from the environment and files.
 
-Promises a clear error for every value that cannot be used, and that no secret is ever shown.
-Imports the nouns alone."""
+Guarantees a clear error for every unusable value, and that no secret is ever shown. Imports only the
+nouns."""

@@ -72,7 +72,7 @@ from enricher.settings.vendors import (
 # size are read: to open a FIFO waits for somebody who may never write, and a device never ends.
 
 MOST_BYTES = 256 * 1024
-"""No settings are longer."""
+"""No settings file is longer."""
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z0-9_]+)")
 _GIVEN = re.compile(_ASSIGNMENT.pattern + r"\s*=\s*[\"']?[^\s\"'#]")
 _EVERYBODY = stat.S_IROTH | stat.S_IWOTH
@@ -88,7 +88,7 @@ _KINDS = {
 def read_env_file(
     path: Path, is_ours: Callable[[str], bool], problems: list[str]
 ) -> dict[str, str]:
-    """The file as python-dotenv reads it, {} when there is none. Adds to `problems`."""
+    """Read the file as python-dotenv does; {} when there is none. Appends to `problems`."""
     try:
         if not _is_there(path):
             return {}
@@ -108,10 +108,10 @@ def read_env_file(
 def read_credentials(
     directory: str | None, is_ours: Callable[[str], bool], problems: list[str]
 ) -> dict[str, str]:
-    """Name -> content of the files that are named like settings. Adds to `problems`.
+    """Return name -> content of the files that are named like settings. Appends to `problems`.
 
-    systemd's LoadCredential makes such a directory and gives its name in CREDENTIALS_DIRECTORY;
-    secrets that a container has mounted look the same, with a link for each file.
+    systemd's LoadCredential makes such a directory and names it in CREDENTIALS_DIRECTORY;
+    secrets mounted into a container look the same, with a link for each file.
     """
     values: dict[str, str] = {}
     try:
@@ -129,7 +129,7 @@ def read_credentials(
 
 
 def exposes_one_of(secrets: AbstractSet[str], path: Path) -> bool:
-    """True when the file gives a secret and everybody on the machine may read or replace it."""
+    """Return True when the file sets a secret and everybody on the machine may read or replace it."""
     try:
         mode, text = path.stat().st_mode, _text(path)
     except (OSError, ValueError):
@@ -139,16 +139,16 @@ def exposes_one_of(secrets: AbstractSet[str], path: Path) -> bool:
 
 
 class _Unfit(ValueError):
-    """No file that settings are read from; says what it is."""
+    """Raised for a file that settings are not read from; the text says what it is."""
 
 
 def _is_there(path: Path) -> bool:
-    """Also a link that leads nowhere: somebody meant to put something there."""
+    """Return True for a dangling link too: somebody meant to put something there."""
     return path.exists() or path.is_symlink()
 
 
 def _text(path: Path) -> str:
-    """Raises OSError, UnicodeDecodeError, or _Unfit. The check comes first: opening some devices does things."""
+    """Read the file; raise OSError, UnicodeDecodeError or _Unfit. Check first: opening a device may have effects."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise _Unfit(_KINDS.get(stat.S_IFMT(found.st_mode), "no file"))
@@ -164,21 +164,21 @@ def _complaint(path: Path, error: Exception) -> str:
     return f"{path}: expected a readable UTF-8 file ({what})"
 
 
-# PURE Names that look like settings and are none: which are mistakes, and what they stand for.
+# PURE Names that look like settings but are not: which are mistakes, and what was meant.
 #
-# A name that begins like ours but is none of ours is an error: a mistyped budget is no budget. Names
-# that others use too (`MONGODB_...`) are one when they stand for a setting that is not given.
+# An unknown name that begins like ours is an error: a mistyped budget is no budget. A name that other
+# programs use too (`MONGODB_...`) is an error only if it resembles a setting that is not given.
 
 OUR_PREFIXES = ("ENRICHER_", *(f"{vendor.upper()}_" for vendor in VENDORS))
-"""Whatever begins with one of these is meant for us, so an unknown one is a mistake."""
+"""A name with one of these prefixes is meant for us, so an unknown one is a mistake."""
 
 _KEY = "API_KEY"
 
 _ALMOST_OURS = ("MONGODB_", "MONGO_", "LEADS_", "LEAD_")
-"""Others set such names too, images and charts among them (MONGODB_VERSION, MONGODB_USER), so only
-one that is nearly a setting's is a mistake, and none while that setting is given."""
+"""Others set such names too, images and charts among them (MONGODB_VERSION, MONGODB_USER), so only a name
+close to a setting's is a mistake, and only while that setting is not given."""
 _ALMOST = 0.9
-"""Of `difflib`: MONGODB_URL is 0.91 like MONGODB_URI, MONGODB_USER 0.87, MONGODB_VERSION 0.77."""
+"""A ratio of `difflib`: MONGODB_URL scores 0.91 against MONGODB_URI, MONGODB_USER 0.87, MONGODB_VERSION 0.77."""
 _ALMOST_OF_OURS = 0.75
 _OTHERS_SAY = {
     "MONGO_URL": "MONGODB_URI",
@@ -191,26 +191,26 @@ _OTHERS_SAY = {
     "LEADS_COLLECTION_NAME": "LEADS_COLLECTION",
 }
 _ADDRESS_OF_MONGODB = re.compile(r"(?i)(MONGO|MONGODB|DATABASE|DB)_\w+=mongodb(\+srv)?://")
-"""A name and its value: DATABASE_URL is of no concern to us when it leads to PostgreSQL."""
+"""Matches name and value: DATABASE_URL is no concern of ours when it leads to PostgreSQL."""
 
 _LINK_VARIABLE = re.compile(
     r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$"
 )
-"""What Kubernetes sets in every pod for a Service that happens to be named like us."""
+"""What Kubernetes sets in every pod for a Service whose name happens to begin like our settings."""
 
 
 def is_ours(known: Collection[str], name: str) -> bool:
-    """True for the name of a setting, and for any other that begins like one of ours."""
+    """Return True for the name of a setting, and for any other that begins like one of ours."""
     return name.upper().startswith((*OUR_PREFIXES, *_prefixes(known))) or name in known
 
 
 def _prefixes(known: Collection[str]) -> Iterator[str]:
-    """Of all vendors, those of other packages among them: each has a setting for its key."""
+    """Yield the prefixes of all vendors, third-party ones included: each has a setting for its key."""
     return (name.removesuffix(_KEY) for name in known if name.endswith(f"_{_KEY}"))
 
 
 def unknown(variables: Mapping[str, str], known: Collection[str]) -> Iterator[str]:
-    """One line for each mistaken name; `known` are the names of all settings."""
+    """Yield one line for each mistaken name; `known` are the names of all settings."""
     for name, value in sorted(variables.items()):
         if name in known or _is_link(name, value):
             continue
@@ -225,7 +225,7 @@ def _is_link(name: str, value: str) -> bool:
 
 
 def _meant(name: str, value: str, known: Collection[str]) -> str | None:
-    """The setting that a name which is none of ours seems to stand for."""
+    """Return the setting that an unknown name seems to stand for."""
     name = name.upper()
     if name in _OTHERS_SAY:
         return _OTHERS_SAY[name]
@@ -426,7 +426,7 @@ def load(
     env_file: str | Path | None = ".env",
     others: ThirdParties = _NO_OTHERS,
 ) -> Settings:
-    """Every section, from the environment and the file; `SettingsError` lists all that is wrong."""
+    """Read every section from the environment and files. Raises SettingsError, which lists all that is wrong."""
     section_kinds = {**SECTIONS, "providers": provider_settings(others.names)}
     vendor_kinds = {
         **VENDORS,
@@ -450,7 +450,7 @@ def load(
 
 
 def is_exposed(env_file: str | Path = ".env", others: ThirdParties = _NO_OTHERS) -> bool:
-    """True when everybody on the machine may read the secrets in that file."""
+    """Return True when everybody on the machine may read or replace the secrets in that file."""
     vendors = (vendor_settings(name, host) for name, host in others.hosts.items())
     fields = _fields((*SECTIONS.values(), *VENDORS.values(), *vendors))
     secrets = {name for name, info in fields.items() if is_secret(info)}
@@ -458,7 +458,7 @@ def is_exposed(env_file: str | Path = ".env", others: ThirdParties = _NO_OTHERS)
 
 
 def documented() -> list[tuple[str, str, str]]:
-    """(variable, default as one would write it, sentence) of every setting that is built in."""
+    """Return (variable, default as one would write it, sentence) of every built-in setting."""
     fields = _fields((*SECTIONS.values(), *VENDORS.values()))
     return [(name, _written(info.default), info.description or "") for name, info in fields.items()]
 
@@ -475,7 +475,7 @@ def _written(default: object) -> str:
 
 
 def _given(variables: Mapping[str, str]) -> dict[str, str]:
-    """Without blank ones: `HUNTER_API_KEY=` in the environment turns off what the file says."""
+    """Drop blank values: `HUNTER_API_KEY=` in the environment turns off what the file says."""
     return {name: value.strip() for name, value in variables.items() if value.strip()}
 
 
@@ -485,8 +485,8 @@ AnySection = TypeVar("AnySection", bound=Section)
 def _section(
     kind: type[AnySection], variables: Mapping[str, str], problems: list[str]
 ) -> AnySection | None:
-    """One section; `None` when a problem was noted. Only known names are offered to the source,
-    which would otherwise also take `HOST` or `URI` for the fields of that name."""
+    """Build one section; `None` when a problem was noted. Only known names are offered to the source, which
+    would otherwise also take `HOST` or `URI` for the fields of that name."""
     source = EnvSettingsSource(kind, case_sensitive=True)
     fields = _fields([kind])
     source.env_vars = {name: variables[name] for name in fields.keys() & variables.keys()}

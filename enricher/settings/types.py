@@ -1,4 +1,4 @@
-"""What a setting's value may be: the types, rules and complaints that the sections are made of."""
+"""The types, rules and error texts that the settings sections are made of."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from pydantic_settings import (
 # `db1.internal`, `printer.local`.
 
 _HOME = "home.arpa"
-"""Of RFC 8375, for networks at home; the rest of `arpa` is public."""
+"""From RFC 8375, for home networks; the rest of `arpa` is public."""
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
-"""A last label that makes a resolver read the whole as an IPv4 address, in whichever of its old spellings."""
+"""A last label that makes a resolver read the whole as an IPv4 address, in any of its old spellings."""
 
 
 def address(host: str) -> IPv4Address | IPv6Address | None:
-    """PURE The IP address that is written there, with or without an IPv6 address's brackets."""
+    """PURE Return the IP address written there, with or without an IPv6 address's brackets, if it is one."""
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
         found = ip_address(bare)
@@ -45,14 +45,14 @@ def address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_private(host: str) -> bool:
-    """PURE True for this machine and private networks, by address or by name."""
+    """PURE Return True for this machine and private networks, by address or by name."""
     if ip := address(host):
         return not ip.is_global
     return is_private_name(host)
 
 
 def is_private_name(host: str) -> bool:
-    """PURE True for a name that no stranger can have; False for an address in any spelling."""
+    """PURE Return True for a name that no stranger can own; False for an address in any spelling."""
     name = host.lower().removesuffix(".")
     if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
         return False
@@ -72,20 +72,20 @@ DAY = 86_400
 MOST_DAYS = 3650
 MOST_CALLS = 1_000_000_000
 MOST_LEADS = 100_000
-"""Of a quota: the leads counted for an account stand in one document, at some 20 bytes each."""
+"""Limit of a quota: the leads counted for an account are in one document, at some 20 bytes each."""
 LEAST_HASH_KEY = 32
-"""Characters: whoever has the hashes can try shorter ones."""
+"""Characters. Shorter keys could be brute-forced by anyone who has the hashes."""
 MAX_DATABASE_BYTES = 63
 MAX_COLLECTION_BYTES = 190
-"""Together with the longest database name and a dot, within MongoDB's 255 for a namespace."""
+"""With the longest database name and a dot, this stays within MongoDB's 255 for a namespace."""
 _LONGEST_NUMBER = 12
-"""Characters; what is longer is none of a setting's, and may be a secret all of digits."""
+"""Characters. Longer text is not a setting's number, and may be a secret made of digits."""
 _HOSTS_AND_OPTIONS = "check its hosts, ports and options"
 _ENCODE = "percent-encode the user name and the password"
 
 
 def database_name(name: str) -> str:
-    """MongoDB's rules for names; and a change stream cannot be opened on its own three."""
+    """Check MongoDB's rules for names, and refuse its own three, where no change stream can be opened."""
     if len(name.encode()) > MAX_DATABASE_BYTES or re.search(r'[/\\. "$\0]', name) or not name:
         raise ValueError('expected a database name: 1 to 63 bytes, none of / \\ . " $ and space')
     if name in ("admin", "local", "config"):
@@ -108,15 +108,15 @@ def field_path(path: str) -> str:
 
 
 def mongodb_uri(uri: SecretStr | None) -> SecretStr | None:
-    """Checked without the network: of an SRV address only what needs no look-up is parsed.
+    """Check a URI without the network: of an SRV address only what needs no look-up is parsed.
 
-    The driver's own words are not repeated: they quote parts of it.
+    The driver's own error texts are not repeated: they quote parts of it.
     """
     text = uri.get_secret_value() if uri else ""
     if uri and not text.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("expected a URI that begins with mongodb:// or mongodb+srv://")
     if re.search(r"://[^/?#]*[/?#].*@", text, re.DOTALL):
-        # The driver would take the password up to its first "/" for a host, and name it as one.
+        # The driver would take the password up to its first "/" for a host, and print it as one.
         raise ValueError(f"expected a MongoDB URI that can be read: {_ENCODE}")
     if text:
         _readable(text)
@@ -130,7 +130,7 @@ def _readable(uri: str) -> None:
     try:
         with warnings.catch_warnings(action="ignore"):
             parse_uri(uri.replace("mongodb+srv://", "mongodb://", 1), warn=True)
-    except OSError as error:  # a certificate that it names
+    except OSError as error:  # from a certificate that the URI names
         raise ValueError(error.strerror or "a file that it names cannot be read") from None
     except (PyMongoError, ValueError):
         hint = _ENCODE if "@" in uri else _HOSTS_AND_OPTIONS
@@ -158,7 +158,7 @@ def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s@?#]", url):
         raise ValueError("expected http:// or https:// and a host, without credentials or query")
-    _ = parts.port  # raises for a port that is none
+    _ = parts.port  # raises for an invalid port
     if parts.scheme == "http" and not is_private(parts.hostname):
         raise ValueError(
             "expected https://, or the key would travel in clear; "
@@ -187,7 +187,7 @@ def _domains(domains: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _platforms(domains: tuple[str, ...]) -> tuple[str, ...]:
-    """Each may have a "-" in front, which no domain begins with."""
+    """Clean domains, each with an optional "-" in front, which no domain begins with."""
     stripped = [domain.strip() for domain in domains]
     signs = ["-" if domain.startswith("-") else "" for domain in stripped]
     cleaned = _domains(tuple(domain.removeprefix("-") for domain in stripped))
@@ -204,7 +204,7 @@ def _role_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def plan_key(plan: str) -> str:
-    """A plan's name as it is compared: to spell it differently must not be a way around a quota."""
+    """Normalise a plan's name: another spelling must not be a way around a quota."""
     return plan.strip().casefold()
 
 
@@ -246,22 +246,22 @@ Level: TypeAlias = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERRO
 
 
 def setting(name: str, default: object, sentence: str, **limits: Any) -> Any:
-    """A field that is read from the variable `name` and explained by one sentence."""
+    """Define a field that is read from the variable `name` and documented by one sentence."""
     return Field(default, validation_alias=name, description=sentence, **limits)
 
 
 def seconds(name: str, default: float, sentence: str, **limits: float) -> Any:
-    """A span of time, of at most a day, so that no arithmetic with it can overflow."""
+    """Define a time span of at most a day, so that no arithmetic with it can overflow."""
     return setting(name, default, sentence, **(limits or {"gt": 0}), le=DAY, allow_inf_nan=False)
 
 
 def in_days(name: str, default: float, sentence: str) -> Any:
-    """A span of days, parts of them allowed; 0 turns off what it is for."""
+    """Define a span in days, fractions allowed; 0 turns the feature off."""
     return setting(name, default, sentence, ge=0, le=MOST_DAYS, allow_inf_nan=False)
 
 
 class Section(BaseSettings):
-    """Settings of one subject. Reads nothing by itself; `load` hands it what it found."""
+    """Settings of one subject. Reads nothing by itself; `load` passes the values in."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
@@ -279,7 +279,7 @@ class Section(BaseSettings):
         return (init_settings,)
 
 
-# Complaints
+# Error texts
 
 
 def is_secret(info: FieldInfo) -> bool:
@@ -287,8 +287,8 @@ def is_secret(info: FieldInfo) -> bool:
 
 
 def shown(value: str) -> str:
-    """What a complaint says of the value. Anything but a number may be a key that was pasted into the
-    wrong line, whatever the line is called."""
+    """Return what an error says of the value. Anything but a number is hidden: it may be a key that was pasted
+    into the wrong line, whatever the line is called."""
     try:
         is_number = len(value) <= _LONGEST_NUMBER and float(value) is not None
     except ValueError:

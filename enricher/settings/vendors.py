@@ -1,4 +1,4 @@
-"""What can be set for a vendor: the same five things for each, shared by all of its routes."""
+"""What can be set for a vendor: the same five settings for each, shared by all of its routes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class VendorSettings(Section):
     key: Key
     base_url: Url
     per_minute: int | None
-    """`None`: as each of its providers says."""
+    """`None`: each of its providers uses its own default."""
     daily_budget: int | None
     monthly_budget: int | None
 
@@ -44,7 +44,7 @@ def _vendor_rate(vendor: str, title: str, default: int | None, counts: str) -> A
 
 
 def _vendor_budget(vendor: str, title: str, period: str) -> Any:
-    """`period` is day or month; in UTC, by the server's clock."""
+    """Define a budget. `period` is "day" or "month", in UTC, by the server's clock."""
     adverb = {"day": "DAILY", "month": "MONTHLY"}[period]
     sentence = f"Calls that {title} may charge in a {period} (UTC), all processes together."
     return setting(f"{vendor.upper()}_{adverb}_BUDGET", None, sentence, ge=0, le=MOST_CALLS)
@@ -53,7 +53,7 @@ def _vendor_budget(vendor: str, title: str, period: str) -> Any:
 def vendor_settings(
     vendor: str, host: str, title: str = "", per_minute: int | None = None, counts: str = ""
 ) -> type[VendorSettings]:
-    """The five for one vendor, under its name. `counts`: what its limit counts."""
+    """Build the section with the five settings of one vendor. `counts` says what its limit counts."""
     title = title or vendor
     return create_model(
         f"{vendor.title()}Settings",
@@ -77,10 +77,10 @@ VENDORS: Mapping[str, type[VendorSettings]] = {
 }
 
 
-# What can be set about the providers together: who is asked, in which order, and for what.
+# What can be set about the providers together: which are asked, in which order, and for what.
 
 PROVIDERS = tuple(catalogue.PROVIDERS)
-"""Names of all providers that have a key, in their default order."""
+"""Names of all providers that need a key, in their default order."""
 _OFF = tuple(each.name for each in catalogue.PROVIDERS.values() if not each.is_on)
 _EXAMPLE = '{"company": ["name", "industry"]}'
 
@@ -90,9 +90,9 @@ class ThirdParties:
     """What other packages bring that settings can name (`providers/registry.py`)."""
 
     names: tuple[str, ...] = ()
-    """Of their providers."""
+    """Names of their providers."""
     hosts: Mapping[str, str] = field(default_factory=dict)
-    """Vendor -> scheme and host, of vendors that are not built in."""
+    """Vendor -> scheme and host, for vendors that are not built in."""
 
 
 def _names(known: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def _names(known: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _not_one(listed: Sequence[object], stray: object) -> str:
-    """Not by its text, which may be anything."""
+    """Name a stray entry by its place, not by its text, which may be anything."""
     return f"number {listed.index(stray) + 1} of the list is none"
 
 
@@ -123,7 +123,7 @@ def _json_fields(value: object) -> object:
 
 
 def _fields(kind: str, fields: object) -> frozenset[str]:
-    """Not empty: without a field that matters nobody would be worth asking."""
+    """Check the fields of one kind. Empty is refused: no provider would be worth asking."""
     kinds = [each.value for each in Kind]
     if kind not in kinds:
         raise ValueError(f"expected kinds out of these: {', '.join(kinds)}")
@@ -163,7 +163,7 @@ class ProviderSettings(Section):
 
 
 def provider_settings(others: tuple[str, ...]) -> type[ProviderSettings]:
-    """The same section, in which providers of other packages can be named as well."""
+    """Return the section with the names of other packages' providers allowed as well."""
     if not others:
         return ProviderSettings
     known = Annotated[Strings, AfterValidator(partial(_names, (*PROVIDERS, *others)))]

@@ -1,11 +1,11 @@
 """Apollo's API v1: organization enrichment, people matching, and its test of a key.
 
-A company costs a credit each time, also when nothing is known (the vendor does not say; this is the
-dearer reading); a person only when there is one. Nothing found is a 200 in one of three shapes, each in
-turn: no record, null, and no body at all. Limits are told in headers of the vendor's own naming; a window
-without one sends an empty header. A refused key gets plain text and no such headers. A key that begins
-with "free" is on the free plan, with limits by the hour and by the day; one that begins with "scoped" is
-good for no enrichment route.
+A company costs a credit each time, even when nothing is known (the vendor does not say; this is the dearer
+reading); a person only when there is one. Nothing found is a 200 in one of three shapes, in turn: no record,
+null, and no body at all. Limits are stated in headers of the vendor's own naming; a window without a limit
+sends an empty header. A refused key gets plain text and no such headers. A key that begins with "free" is on
+the free plan, with limits by the hour and by the day; one that begins with "scoped" is good for no enrichment
+route.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from enricher.simulator.vendor import (
 
 # Apollo's spelling of a company and of a person: key sets and oddities are the vendor's.
 #
-# `primary_phone` is an empty object where nothing is known, other unknowns are null; an address may be
-# locked; `contact`, the customer's own record, is another person than the one who was found.
+# An unknown `primary_phone` is an empty object, other unknowns are null. An address may be locked. `contact`,
+# the customer's own record, is a different person from the one found.
 
 LOCKED = "email_not_unlocked@domain.com"
 _LOCKED_EVERY = 5
 
 
 def organization(facts: Company) -> Record:
-    """What stands under `organization`."""
+    """Return the record under `organization`."""
     place = facts.place
     has_phone = facts.raised is not None
     phone = "+1 800-555-0199" if has_phone else None
@@ -103,7 +103,7 @@ def _phone() -> Record:
 
 
 def match(facts: Person) -> Record:
-    """The whole body: the person, and what the vendor says beside it."""
+    """Return the whole body: the person, and what the vendor adds beside it."""
     place, handle = facts.place, f"{facts.first}-{facts.last}".lower()
     is_locked = int(facts.id, 16) % _LOCKED_EVERY == 0 and not facts.is_stranger
     person = {
@@ -195,7 +195,7 @@ class Apollo(Vendor):
     def refuse_key(self, call: Call) -> Reply | None:
         call.entry.key = self.key_state(_key(call))
         if call.entry.route == HEALTH:
-            return None  # it tells in its body
+            return None  # its body says whether the key is good
         if call.entry.key != "ok":
             return _unauthorized(call)
         return _forbidden(call) if _key(call).startswith("scoped") else None
@@ -220,7 +220,7 @@ class Apollo(Vendor):
         return _say(call, 200, match(known))
 
     def _nothing(self, call: Call) -> Reply:
-        """In turns; the order is that of the misses of this run."""
+        """Use the shapes in turn, in the order of this run's misses."""
         self._misses += 1
         return _nothing(SHAPES[(self._misses - 1) % len(SHAPES)], call)
 
@@ -276,7 +276,7 @@ def _say(call: Call, status: int, body: Record | None) -> Reply:
 
 
 def _hints(call: Call) -> dict[str, str]:
-    """Three headers for a window with a limit; an empty one for a window without."""
+    """Return three headers for a window with a limit; an empty one for a window without."""
     left = {
         window.seconds: (window.calls, rest)
         for window, rest in (call.verdict.left if call.verdict else ())

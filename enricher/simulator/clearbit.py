@@ -1,9 +1,9 @@
 """Clearbit's company and person hosts, as its official clients and a probe of August 2026 know them.
 
-Answers 200, 202 and 404 unknown_record are charged, each domain or address once in a billing period.
-Both hosts are simulated under one prefix, and each has its own limit of 600 calls a minute; its headers come with every answer, also with a refused key,
-and a 429 has no Retry-After, only an X-RateLimit-Reset in seconds since the epoch. The body of a 202
-was seen both empty and as an error of type "queued", so it is each in turn.
+Answers 200, 202 and 404 unknown_record are charged, each domain or address once in a billing period. Both
+hosts are simulated under one prefix, and each has its own limit of 600 calls a minute. Its headers come with
+every answer, even for a refused key, and a 429 has no Retry-After, only an X-RateLimit-Reset in seconds since
+the epoch. The body of a 202 was seen both empty and as an error of type "queued", so the simulator alternates.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Clearbit(Vendor):
         return self.answers["wrong_params"](call)
 
     def is_billable(self, call: Call, reply: Reply) -> bool:
-        """A 404 costs when a domain was looked for; the 404 of a wrong path has no account to bill."""
+        """A 404 costs when a record was looked up; the 404 of a wrong path has no account to bill."""
         has_looked = call.route is not None and reply.status == NOT_FOUND
         return reply.status in CHARGED or (has_looked and b"unknown_record" in reply.body)
 
@@ -92,7 +92,7 @@ class Clearbit(Vendor):
         return _say(call, 200, encode(person(self.terms.seed, call.entry.question)))
 
     def _pending(self, call: Call) -> Reply:
-        """With `cached=true` nobody waits: the vendor gives what it has."""
+        """Answer 202. With `cached=true` nothing is prepared: the vendor returns what it has."""
         if call.request.query.get("cached") == "true":
             return self._answer(call)
         return _queued_empty(call) if call.nth % 2 else _queued(call)
@@ -103,13 +103,13 @@ def _error_body(kind: str, message: str) -> bytes:
 
 
 def _error(status: int, kind: str, message: str) -> Answer:
-    """An answer that is always the same error, but for the headers."""
+    """Return an answer that is always the same error, except for the headers."""
     body = _error_body(kind, message)
     return lambda call: _say(call, status, body)
 
 
 def _wrong_params(status: int) -> Answer:
-    """The reference names 400 and 422 for the same; the hosts were seen to send 422."""
+    """Answer 400 or 422. The reference gives both the same meaning; the hosts were seen to send 422."""
 
     def say(call: Call) -> Reply:
         what = "Email" if call.entry.route == PERSON else "Domain"
@@ -124,7 +124,7 @@ def _throttled(call: Call) -> Reply:
 
 
 def _throttled_for_seconds(call: Call) -> Reply:
-    """As an old issue of the vendor's Ruby client shows it."""
+    """Answer as an old issue of the vendor's Ruby client shows it."""
     moment = _throttled(call)
     seconds = {"X-RateLimit-Reset": str(math.ceil(wait_of(call)))}
     return Reply(moment.status, {**moment.headers, **seconds}, moment.body)
@@ -139,7 +139,7 @@ def _queued_empty(call: Call) -> Reply:
 
 
 def _say(call: Call, status: int, body: bytes) -> Reply:
-    """Wrap a body in the headers of every answer."""
+    """Wrap a body in the headers that every answer has."""
     asked = call.request.headers.get("API-Version", API_VERSION)
     headers = {"Content-Type": JSON_TYPE, "X-Api-Version": asked}
     if asked != API_VERSION:
@@ -148,7 +148,7 @@ def _say(call: Call, status: int, body: bytes) -> Reply:
 
 
 def _hints(call: Call) -> dict[str, str]:
-    """X-RateLimit headers. The reset is rounded up: who waits for it is never too early."""
+    """Return X-RateLimit headers. The reset is rounded up, so that waiting for it is never too short."""
     throttled = call.injection is not None and call.injection.fault.kind == "throttled"
     if call.verdict is None and not throttled:
         return {}

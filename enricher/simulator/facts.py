@@ -33,7 +33,7 @@ _TAGS = ("saas", "b2b", "logistics", "fintech")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where somebody is."""
+    """Where a person or company is."""
 
     city: str
     state: str
@@ -65,7 +65,7 @@ class Company:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody at a company."""
+    """A person at a company."""
 
     id: str
     email: str
@@ -78,11 +78,11 @@ class Person:
     employer: Company
     likelihood: int
     is_stranger: bool = False
-    """Not the one who was asked for."""
+    """Whether it is not the person who was asked for."""
 
 
 def company(seed: int, domain: str) -> Company:
-    """Every value may be missing, and in one of ten records the whole place is."""
+    """Make up a company. Most values may be missing, and in one of ten records the whole place is."""
     chance = Random(f"{seed} firm {domain}")
     label = domain.split(".", 1)[0]
     employees = int(10 ** chance.uniform(0.5, 4.5))
@@ -103,7 +103,7 @@ def company(seed: int, domain: str) -> Company:
 
 
 def person(seed: int, email: str) -> Person:
-    """ "moved" and "stranger" in the address tell their story; see `faults.py`."""
+    """Make up a person. "moved" and "stranger" in the address tell their story; see `faults.py`."""
     chance = Random(f"{seed} person {email}")
     domain, is_stranger = email.rpartition("@")[2], "stranger" in email
     title, role, level = chance.choice(_JOBS)
@@ -123,7 +123,7 @@ def person(seed: int, email: str) -> Person:
 
 
 def likelihood(seed: int, question: str) -> int:
-    """One match in eight is poor."""
+    """Return a likelihood from 2 to 10; one match in eight is poor."""
     chance = Random(f"{seed} likelihood {question}")
     return chance.choice((6, 7, 8, 9, 10, 10, 10, chance.randint(2, 5)))
 

@@ -1,27 +1,27 @@
 """What can go wrong at a vendor, as data: plain values that travel as JSON.
 
-A fault is picked by vendor, route and question, for the first `times` calls or for good, and may be
-left to chance. Which one is due, and the stories that words in a question tell, stand below.
+A fault is selected by vendor, route and question, for the first `times` calls or permanently, and may be left
+to chance. Below are the choice of the fault that is due, and the stories that words in a question tell.
 
     kind             fields            what the client sees
-    throttled        dialect, seconds  the vendor's rate limit; room comes free after `seconds` (1);
-                                       Clearbit: "relative" tells so many seconds and no moment
+    throttled        dialect, seconds  the vendor's rate limit, with room again after `seconds` (1);
+                                       Clearbit: "relative" states seconds, not a moment
     quota_spent      dialect           the vendor's exhausted plan
     unauthorized                       a key that is no longer good
     forbidden                          Hunter: a key without the permission (403)
     pending          dialect           202; Clearbit spells it "empty" or "body", else in turns
     unknown_record   dialect           404, which Clearbit charges; Apollo: an empty 200, spelt
                                        "missing", "null" or "nothing", else in turns
-    unknown_route                      404 of a path that is not there
+    unknown_route                      404 of a path that does not exist
     claimed_email                      Hunter: 451, the person objected
     smtp_failed                        Hunter: 222, the remote mail server failed
     invalid_domain                     Hunter: 400, also what a domain owner's objection looks like
     invalid_email                      Hunter: 400
-    wrong_params     dialect           400 or 422: something of the question is missing or malformed;
-                                       Clearbit and Hunter know either, by their number
+    wrong_params     dialect           400 or 422: a part of the question is missing or malformed;
+                                       for Clearbit and Hunter the dialect is one of these numbers
     wrong_method                       PDL: 405
     api_error                          500 in the vendor's own JSON
-    status           status, body, headers   that, literally
+    status           status, body, headers   exactly that
     server_error     status (503)      an HTML page of a proxy
     html             status (200)      a page instead of JSON
     empty            status (200)      no body
@@ -30,11 +30,11 @@ left to chance. Which one is due, and the stories that words in a question tell,
     wrong_types                        numbers as strings
     all_nulls                          every value null
     wrong_charset                      Latin-1 bytes under a UTF-8 label
-    huge             size (50 MB)      a body that does not end, streamed
+    huge             size (50 MB)      a huge body, streamed
     gzip_bomb        size (50 MB)      a small body that unpacks to `size`
     latency          seconds (1)       the answer, later
     hang             seconds (600)     no answer
-    drip             seconds (30)      the answer, byte by byte
+    drip             seconds (30)      the answer, piece by piece
     reset                              the connection is reset without an answer
     cut_off                            the connection ends in the middle of the body
 """
@@ -77,7 +77,7 @@ SPELLED = frozenset(
         "api_error",
     ]
 )
-"""Kinds that each vendor spells in its own code book; one without an entry there is unaffected."""
+"""Kinds that each vendor spells in its own code book; a vendor without an entry there is unaffected."""
 _STATUSES = range(200, 600)
 SILENT = frozenset(("reset", "hang"))
 _OWN_FIELDS: Mapping[str, frozenset[str]] = {
@@ -95,7 +95,7 @@ _OWN_FIELDS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("reset", "cut_off"), frozenset[str]()),
 }
 KINDS = frozenset(_OWN_FIELDS)
-"""All that can go wrong."""
+"""All kinds of fault."""
 _COMMON = frozenset(
     [
         "kind",
@@ -113,27 +113,27 @@ _COMMON = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong; see the table above. Raises ValueError for what is not in it."""
+    """One thing that goes wrong; see the table above. Raises ValueError for anything that is not in it."""
 
     kind: str
     vendor: str | None = None
     route: str | None = None
     question: str = "*"
-    """Shell pattern over the domain or address, which are lower-case."""
+    """Shell pattern for the domain or address, which are in lower case."""
     times: int | None = None
-    """The first so many calls; `None` for all."""
+    """Number of calls affected, the first ones; `None` for all."""
     per_question: bool = False
-    """Count `times` and `after` for each question on its own."""
+    """Count `times` and `after` for each question separately."""
     after: int = 0
-    """Let so many calls through first."""
+    """Number of calls to let through first."""
     probability: float = 1.0
     charged: bool | None = None
-    """Whether the vendor bills it; `None` for what it bills for that status."""
+    """Whether the vendor bills it; `None` for its usual billing of that status."""
     dialect: str | None = None
     seconds: float | None = None
     status: int | None = None
     body: str | None = None
-    """Bytes that are no UTF-8 are lone surrogates, as `surrogateescape` has them."""
+    """Bytes that are not UTF-8 are lone surrogates, as in `surrogateescape`."""
     headers: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
 
@@ -161,14 +161,14 @@ class Fault:
             raise ValueError("status of a fault is between 200 and 599")
 
     def as_json(self) -> dict[str, Any]:
-        """Only what differs from the defaults."""
+        """Return only what differs from the defaults."""
         values = {spec.name: getattr(self, spec.name) for spec in fields(self)}
         plain = {spec.name: spec.default for spec in fields(self)} | {"headers": {}}
         return {name: value for name, value in values.items() if value != plain[name]}
 
     @classmethod
     def from_json(cls, value: object) -> Fault:
-        """The reverse of `as_json`; raises ValueError with one readable sentence."""
+        """Reverse `as_json`; raises ValueError with one readable sentence."""
         if not isinstance(value, dict) or "kind" not in value:
             raise ValueError("a fault is an object with at least a kind")
         stray = sorted(value.keys() - {spec.name for spec in fields(cls)})
@@ -185,7 +185,7 @@ class Fault:
 
     @property
     def spelling(self) -> str:
-        """Its key in a vendor's code book."""
+        """The key in a vendor's code book."""
         return f"{self.kind}:{self.dialect}" if self.dialect else self.kind
 
 
@@ -203,7 +203,7 @@ _VALUES: Mapping[str, tuple[type | tuple[type, ...], str]] = {
 
 
 def _is_stray_bool(value: object, allowed: type | tuple[type, ...]) -> bool:
-    """JSON's true is a Python integer, but it is no number of calls."""
+    """Tell a misplaced bool: JSON's true is a Python integer, but not a number of calls."""
     return isinstance(value, bool) and allowed is not bool
 
 
@@ -218,7 +218,7 @@ class Injection:
 
     fault: Fault
     nth: int
-    """Which hit this is for this question, from 1."""
+    """Number of this hit for this question, from 1."""
     delay: float = 0.0
 
     @property
@@ -227,12 +227,12 @@ class Injection:
 
     @property
     def is_silent(self) -> bool:
-        """The client gets no answer."""
+        """Whether the client gets no answer."""
         return self.fault.kind in SILENT
 
     @property
     def reply(self) -> Reply | None:
-        """The answer that the fault itself brings; `None` when it only spoils the ordinary one."""
+        """The fault's own answer; `None` when it only spoils the ordinary one."""
         fault = self.fault
         match fault.kind:
             case "status":
@@ -256,7 +256,7 @@ class Injection:
 #
 # The first fault that is due wins, injected ones before stories; latency adds up with what follows it.
 #
-# Words in a domain or address tell the same stories without any set-up, once for each question:
+# Words in a domain or address tell these stories without any set-up, once for each question:
 #
 #     word        Clearbit                     Hunter verifier               Hunter company, person
 #     pending     202 twice, then the record   202 twice, then the verdict   (ordinary)
@@ -266,26 +266,28 @@ class Injection:
 #     slow        two seconds late             two seconds late              two seconds late
 #     hollow      every value null             every value null              every value null
 #     garbled     half the JSON, once          half the JSON, once           half the JSON, once
-#     outage      503 for ever                 503 for ever                  503 for ever
+#     outage      503 always                   503 always                    503 always
 #     claimed     (ordinary)                   451 claimed_email             451 for the person
 #     smtpfail    (ordinary)                   222 once, then the verdict    (ordinary)
 #     bounce      (ordinary)                   status "invalid"              (ordinary)
 #     catchall    (ordinary)                   status "accept_all"           (ordinary)
 #     shaky       (ordinary)                   503 five times, then usual    (ordinary)
-#     blackout    503 for ever                 (ordinary)                    (ordinary)
+#     blackout    503 always                   (ordinary)                    (ordinary)
 #
-# Companies that not every vendor knows: the word names the first who does. Persons are known all the same.
+# Companies that not every vendor knows; the word decides which vendor is the first that does. Persons are
+# known all the same.
 #
 #     regional    Hunter, after Clearbit
 #     obscure     PDL, after the two
 #     hermit      Apollo, after the three
-#     stealth     nobody
+#     stealth     no vendor
 #
-# PDL and Apollo know "flaky", "throttled", "slow", "hollow", "garbled" and "outage" as Clearbit does;
-# "unknown" is their own way to say so (PDL: 404, Apollo: an empty 200). Of persons there is more:
+# PDL and Apollo treat "flaky", "throttled", "slow", "hollow", "garbled" and "outage" as Clearbit does, and
+# report "unknown" in their own way (PDL: 404, Apollo: an empty 200). Persons have two more words:
 #
-#     moved       works for another company by now; every vendor tells it
+#     moved       works for another company by now, according to every vendor
 #     stranger    the record is somebody else's, at PDL and Apollo
+#
 
 _COMPANY_ROUTES = {
     each.vendor: each.route for each in PROVIDERS.values() if each.kind is Kind.COMPANY
@@ -355,7 +357,7 @@ class _Rule:
         self.hits: Counter[str] = Counter()
 
     def turn(self, vendor: str, route: str, question: str) -> int:
-        """0 when the fault is not due this time, else which hit it is for this question."""
+        """Return 0 when the fault is not due this time, else the number of this hit for its question."""
         own = f"{vendor} {route} {question}"
         counted = own if self.fault.per_question else ""
         self.seen[counted] += 1
@@ -375,7 +377,7 @@ class _Rule:
 
 
 class Faults:
-    """The faults in force: injected ones first, in the order they came, then the stories."""
+    """The faults in force: injected ones first, in the order of arrival, then the stories."""
 
     def __init__(self, seed: int = 1, *, stories: bool = True) -> None:
         self._seed = seed
@@ -383,7 +385,7 @@ class Faults:
         self.clear()
 
     def clear(self) -> None:
-        """Take back every injected fault and let every story begin again."""
+        """Withdraw every injected fault and start every story anew."""
         self._ids = count(1)
         self._injected: dict[int, _Rule] = {}
         self._stories = {
@@ -392,13 +394,13 @@ class Faults:
         }
 
     def add(self, fault: Fault) -> int:
-        """Put a fault in force; the number takes it back."""
+        """Put a fault in force; return the number by which to remove it."""
         number = next(self._ids)
         self._injected[number] = _Rule(fault, f"{self._seed} {number}")
         return number
 
     def remove(self, number: int) -> bool:
-        """False when there is no such fault."""
+        """Remove a fault; return False when there is none with that number."""
         return self._injected.pop(number, None) is not None
 
     def as_json(self) -> list[dict[str, Any]]:
@@ -410,7 +412,7 @@ class Faults:
     def due(
         self, vendor: str, route: str, question: str, spelled: Container[str]
     ) -> Injection | None:
-        """What goes wrong with this call; faults the vendor has no word for do not touch it."""
+        """Return what goes wrong with this call. Faults that the vendor has no word for do not affect it."""
         delay, late = 0.0, None
         for rule in self._candidates(question):
             fault = rule.fault

@@ -1,15 +1,15 @@
 """Hunter's API v2: the e-mail verifier, companies, people, and the account.
 
-Where the vendor contradicts itself, both voices are here. Its reference says that 403 is the rate
-limit and 429 the spent quota; its own connector of August 2026 reads 429 with Retry-After as the rate
-limit and 402 `payment_required` as the quota. `Terms.hunter_dialect` chooses what the windows and the
-quota answer; a fault may name its dialect itself ("403", "429", "402").
+Where the vendor contradicts itself, both versions are here. Its reference says that 403 is the rate limit and
+429 the spent quota; its own connector of August 2026 reads 429 with Retry-After as the rate limit and 402
+`payment_required` as the quota. `Terms.hunter_dialect` chooses what windows and quota answer; a fault may name
+its own dialect ("403", "429", "402").
 
-A verification is charged with its final 200, each address once in a billing month; 202, 222, 451 and
-refusals cost nothing, nor does the account. A company or a person costs two times as much with its
-200, and nothing when it is unknown (404). Both count in one pair of windows. A person who objected is
-451 here and there. The key `test-api-key` always gets the same dummy
-verification, for nothing, and is good for no other route here.
+A verification is charged with its final 200, each address once in a billing month; 202, 222, 451 and refusals
+cost nothing, nor does the account. A company or a person costs twice as much with its 200, and nothing when
+unknown (404). Both count in one pair of windows. Person and verifier routes answer 451 for a person who
+objected. The key `test-api-key` always gets the same dummy verification, for nothing, and is good for no
+other route here.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from enricher.simulator.vendor import (
 
 # Made-up verdicts of an e-mail verifier: the same (seed, address) always gives the same one.
 #
-# Null means "not looked at": a webmail server is never contacted, an unreachable one tells nothing.
+# Null means "not checked": a webmail server is never contacted, and an unreachable one says nothing.
 
 CACHED = 8192
-"""About 500 bytes each: 4 MB for the working set of a benchmark that asks again."""
+"""About 500 bytes each: 4 MB for the working set of a benchmark that repeats questions."""
 
 FREE_MAIL = frozenset(
     [
@@ -78,13 +78,13 @@ DISPOSABLE = frozenset(
 
 @lru_cache(maxsize=CACHED)
 def verification_body(seed: int, email: str) -> bytes:
-    """A Hunter verification in its envelope, as bytes."""
+    """Return a Hunter verification in its envelope, as bytes."""
     data = verification(seed, email)
     return encode({"data": data, "meta": {"params": {"email": email}}})
 
 
 def verification(seed: int, email: str) -> Record:
-    """A Hunter verification with one of the six statuses; see the words in `faults.py`."""
+    """Return a Hunter verification with one of the six statuses; see the words in `faults.py`."""
     chance = Random(f"{seed}:{email}")
     status = _status(chance, email)
     return {
@@ -116,7 +116,7 @@ _WORDS = {
 
 
 def _status(chance: Random, email: str) -> str:
-    """Told by the domain or a word in the address; else mostly valid, as a real list is."""
+    """Choose by the domain or a word in the address; else mostly valid, as in a real list."""
     domain = email.rpartition("@")[2]
     if domain in DISPOSABLE:
         return "disposable"
@@ -168,7 +168,7 @@ HEADERS = {"Content-Type": JSON_TYPE}
 DIALECTS = {"docs": ("403", "429"), "connector": ("429", "402")}
 """Dialect -> how it spells (the rate limit, the quota)."""
 CREDITS_AT_LEAST = 1_000_000
-"""What an account without a quota reports as its allowance."""
+"""Allowance that an account without a quota reports."""
 
 
 class Hunter(Vendor):
@@ -200,7 +200,7 @@ class Hunter(Vendor):
         return ANSWERS["unknown_route"](call)
 
     def refuse_key(self, call: Call) -> Reply | None:
-        """The dummy of the test key is no refusal, but it too ends the matter here."""
+        """The test key gets its dummy answer here: not a refusal, but it too ends the call."""
         key = _key_of(call)
         call.entry.key = "test" if key == TEST_KEY else self.key_state(key)
         if call.entry.key == "test" and call.entry.route == VERIFIER:
@@ -238,7 +238,8 @@ class Hunter(Vendor):
 
 
 def account(used: int, available: int) -> dict[str, Any]:
-    """Both in half credits, the price of a verification; `available` is the allowance, not the rest."""
+    """Return the account. Both figures are in half credits, the price of a verification; `available` is the
+    allowance, not what is left."""
     credits_used = {"used": math.ceil(used / 2), "available": available // 2}
     return {
         "first_name": "Sim",
@@ -272,7 +273,7 @@ def _dummy(_call: Call) -> Reply:
 
 
 def _error(status: int, slug: str, details: str) -> Answer:
-    """An answer that is always the same error."""
+    """Return an answer that is always the same error."""
     body = encode({"errors": [{"id": slug, "code": status, "details": details}]})
     reply = Reply(status, HEADERS, body)
     return lambda _call: reply

@@ -1,9 +1,9 @@
 """The journal: one entry for every call that reached a simulated vendor, and what it cost.
 
-It is the witness of the test-suite: what a client claims about limits, repeats and money is checked
-here, from the vendors' side. Entries hold no bodies and no keys (a key is only "ok", "wrong", "none"
-or "test") and take 370 bytes each with their part of the bill; beyond `keep` the oldest are dropped and
-counted, while the counters in `billing` stay exact.
+The test-suite relies on it: what a client claims about limits, repeats and money is checked here, from the
+vendors' side. Entries hold no bodies and no keys (a key is only "ok", "wrong", "none" or "test") and take 370
+bytes each with their part of the bill; beyond `keep` the oldest are dropped and counted, while the counters in
+`billing` stay exact.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Entry:
-    """One call. `status` is what the vendor decided, 0 when it sent no answer at all."""
+    """One call. `status` is what the vendor decided, or 0 when it sent no answer at all."""
 
     number: int
     arrived: float
@@ -29,7 +29,7 @@ class Entry:
     vendor: str
     route: str
     question: str
-    """The domain or address asked about, lower-case; empty for routes without a question."""
+    """The domain or address asked about, in lower case; empty for routes without a question."""
     key: str = "none"
     key_in_url: bool = False
     status: int | None = None
@@ -37,13 +37,13 @@ class Entry:
     over_limit: bool = False
     fault: str | None = None
     duration: float | None = None
-    """Seconds in flight; `None` while it still is."""
+    """Seconds in flight; `None` while still in flight."""
     abandoned: bool = False
-    """The client hung up before the answer; the vendor may have charged all the same."""
+    """The client hung up before the answer; the vendor may have charged anyway."""
 
     @property
     def matter(self) -> tuple[str, str]:
-        """What is paid for once: the same address is two matters for a verifier and a look-up."""
+        """What is paid for once. A verification and a look-up of the same address are two matters."""
         return self.route, self.question
 
 
@@ -58,7 +58,7 @@ class Account:
     over_limit: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     paid_for: set[tuple[str, str]] = field(default_factory=set)
-    """(route, question) already charged in this billing month: asking them again is free."""
+    """(route, question) already charged in this billing month: asking again is free."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -70,7 +70,7 @@ class Account:
 
 
 class Journal:
-    """Append-only, in order of arrival, read by tests directly or over HTTP."""
+    """An append-only log in order of arrival, read by tests directly or over HTTP."""
 
     def __init__(self, keep: int = 1_000_000) -> None:
         self._keep = keep
@@ -78,13 +78,13 @@ class Journal:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything; calls still in flight finish into entries that nobody sees."""
+        """Forget everything; calls still in flight end in entries that are no longer listed."""
         self._entries: deque[Entry] = deque(maxlen=self._keep)
         self._written = 0
         self.billing: defaultdict[str, Account] = defaultdict(Account)
 
     def open(self, vendor: str, route: str, question: str) -> Entry:
-        """Write down an arrival, before anything is decided about it."""
+        """Record an arrival, before anything is decided about it."""
         self._written += 1
         entry = Entry(self._written, time.monotonic(), time.time(), vendor, route, question)
         self._entries.append(entry)
@@ -95,8 +95,8 @@ class Journal:
     def decide(
         self, entry: Entry, status: int, *, billable: bool, price: int = 1, again: bool = False
     ) -> None:
-        """Write down the decision. A question is charged once a month, however often it is asked,
-        unless the vendor charges it `again` each time."""
+        """Record the decision. A question is charged once a month, however often it is asked, unless the vendor
+        charges it `again` each time."""
         account = self.billing[entry.vendor]
         entry.status = status
         entry.charged = billable and (again or entry.matter not in account.paid_for)
@@ -109,12 +109,12 @@ class Journal:
         self._changed()
 
     def close(self, entry: Entry) -> None:
-        """The call is out of the vendor's hands."""
+        """Record that the vendor is done with the call."""
         entry.duration = time.monotonic() - entry.arrived
         self._changed()
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait for the journal: `await journal.until(lambda: len(journal) >= 3)`; no time limit."""
+        """Wait until `holds`: `await journal.until(lambda: len(journal) >= 3)`. There is no time limit."""
         if holds():
             return
         watch = (holds, asyncio.get_running_loop().create_future())
@@ -130,7 +130,7 @@ class Journal:
                 future.set_result(None)
 
     def new_month(self) -> None:
-        """A new billing month: every question costs again, and the counts start at zero."""
+        """Begin a new billing month: every question costs again, and the counts start at zero."""
         for vendor in self.billing:
             self.billing[vendor] = Account()
 
@@ -146,21 +146,21 @@ class Journal:
         return iter(self._entries)
 
     def since(self, number: int, limit: int) -> list[Entry]:
-        """Entries after `number`, oldest first."""
+        """Return the entries after `number`, oldest first."""
         start = max(0, number - self.dropped)
         return list(islice(self._entries, start, start + limit))
 
     def calls(self, **wanted: Any) -> list[Entry]:
-        """Entries whose attributes equal `wanted`: `calls(vendor="hunter", question="a@b.io")`."""
+        """Return entries whose attributes equal `wanted`: `calls(vendor="hunter", question="a@b.io")`."""
         return [entry for entry in self._entries if _has(entry, wanted)]
 
     def answered_twice(self, vendor: str, status: int = 200) -> dict[str, int]:
-        """Questions answered more than once with `status`: what a cache should have prevented."""
+        """Return questions answered more than once with `status`: a cache should have prevented these."""
         counts = Counter(entry.matter for entry in self.calls(vendor=vendor, status=status))
         return {question: count for (_, question), count in counts.items() if count > 1}
 
     def busiest_window(self, where: str, seconds: float) -> int:
-        """Most arrivals in any sliding window; `where` is "hunter" or "hunter/email-verifier"."""
+        """Return the most arrivals in any sliding window; `where` is "hunter" or "hunter/email-verifier"."""
         window: deque[float] = deque()
         busiest = 0
         for entry in self._at(where):
@@ -171,7 +171,7 @@ class Journal:
         return busiest
 
     def most_in_flight(self, where: str) -> int:
-        """Most calls that were open at one moment; calls still open count to the end."""
+        """Return the most calls open at one moment; calls that are still open count to the end."""
         changes: list[tuple[float, int]] = []
         for entry in self._at(where):
             changes.append((entry.arrived, 1))
@@ -190,7 +190,7 @@ class Journal:
                 yield entry
 
     def as_json(self, since: int, limit: int) -> dict[str, Any]:
-        """A page of entries, and the number to ask on from."""
+        """Return a page of entries, and the number to continue from."""
         entries = self.since(since, limit)
         return {
             "entries": [asdict(entry) for entry in entries],

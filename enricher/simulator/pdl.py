@@ -1,12 +1,12 @@
 """People Data Labs' API v5: company and person enrichment.
 
-A 200 costs a credit each time, everything else is free. Every answer that a key was good for tells
-the limits and the credits in headers: as a JSON object of windows, once more as a header for each window,
-the reset as an ISO time, never a Retry-After. A key that begins with "free" is on the free plan: lower
-limits, and `true` or `false` in place of contacts.
+A 200 costs a credit each time, everything else is free. Every answer to a good key states limits and credits
+in headers: a JSON object of windows, the same again as a header for each window, and the reset as an ISO time;
+never a Retry-After. A key that begins with "free" is on the free plan: lower limits, and `true` or `false` in
+place of contacts.
 
-Every match has a likelihood, one in eight a poor one; `min_likelihood` (2 by default) turns a poorer
-one into a 404. A company takes no other method than GET; a HEAD on the person route shows the headers.
+Every match has a likelihood, a poor one for one in eight; `min_likelihood` (2 by default) turns a poorer match
+into a 404. The company route takes no method but GET; a HEAD on the person route returns the headers.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from enricher.simulator.vendor import (
 
 # People Data Labs' spelling of a company and of a person: key sets and oddities are the vendor's.
 #
-# In small letters unless `titlecase` is asked for. On a free plan, `true` or `false` says whether there
+# Text is in lower case unless `titlecase` is requested. On a free plan, `true` or `false` says whether there
 # would be a value for a contact.
 
 _SIZES = (
@@ -58,7 +58,7 @@ _CONTACTS = (
 
 
 def company(facts: Company, likelihood: int, *, titlecase: bool) -> Record:
-    """Flat, with `status` and `likelihood` among the fields."""
+    """Return a company: flat, with `status` and `likelihood` among the fields."""
     size = _size(facts.employees)
     record = {
         "status": 200,
@@ -107,7 +107,7 @@ def _links(facts: Company) -> Record:
 
 
 def person(facts: Person, *, titlecase: bool, is_free: bool) -> Record:
-    """What stands under `data`."""
+    """Return the person under `data`."""
     place = facts.place
     record = {
         "id": facts.id,
@@ -227,7 +227,7 @@ class PeopleDataLabs(Vendor):
         }
 
     def unknown_route(self, call: Call) -> Reply:
-        """Before the key is looked at. A wrong method is something else."""
+        """Answer before the key is looked at. A wrong method gets a 405 instead."""
         route = self.routes.get(call.request.path.removeprefix(f"/{self.name}"))
         if route is not None and call.request.method not in route.methods:
             return _wrong_method(call)
@@ -299,7 +299,7 @@ class PeopleDataLabs(Vendor):
 
 
 def _hints(call: Call) -> dict[str, str]:
-    """The minute's window; the others have no limit. The reset is rounded up to a second."""
+    """Return the minute's window; the others have no limit. The reset is rounded up to a second."""
     throttled = call.injection is not None and call.injection.fault.kind == "throttled"
     minutes = call.verdict.left if call.verdict else ()
     limit, left = next(
@@ -337,7 +337,7 @@ def _least(call: Call) -> int:
 
 
 def _has_required(call: Call, record: Record) -> bool:
-    """OR over AND over keys; brackets are not simulated."""
+    """Evaluate `required`: OR over AND over keys; brackets are not simulated."""
     told = call.request.query.get("required", "")
     either = [one.split(" AND ") for one in told.split(" OR ")] if told else [[]]
     return any(all(_is_there(record, key) for key in keys) for keys in either)

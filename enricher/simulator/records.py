@@ -1,9 +1,9 @@
 """Made-up records: the same (seed, question) always gives the same record, in any process.
 
-Key sets, vocabularies and oddities are the vendors'; values are invented. The variety is on purpose,
-because a merge that only ever saw complete records has not been tested: scalars and whole parent
-objects may be null, the exact head count may contradict the range beside it, lists may be empty, and
-a logo may point at the host that was shut down in December 2025.
+Key sets, vocabularies and oddities are the vendors'; values are invented. The variety is deliberate, because a
+merge that only ever saw complete records has not been tested: scalars and whole parent objects may be null, the
+exact head count may contradict the range beside it, lists may be empty, and logos point at the host that was
+shut down in December 2025.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from uuid import UUID
 Record: TypeAlias = dict[str, Any]
 
 PATTERNS = 256
-"""So many different companies there are for one seed, names and ids aside."""
+"""Number of different companies for one seed, names and ids aside."""
 
 _RANGES = (
     (10, "1-10"),
@@ -92,14 +92,14 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def encode(record: Any) -> bytes:
-    """JSON as vendors send it: UTF-8, not escaped, no spaces."""
+    """Encode as JSON the way vendors send it: UTF-8, not escaped, no spaces."""
     return _ENCODER.encode(record).encode()
 
 
 def company_body(seed: int, domain: str) -> bytes:
-    """A Clearbit company as bytes: one of `PATTERNS` patterns, filled in for this domain.
+    """Return a Clearbit company as bytes: one of `PATTERNS` patterns, filled in for this domain.
 
-    Filling in costs 11 microseconds where making and encoding a record costs 60, and a benchmark
+    Filling in costs 11 microseconds, while building and encoding a record costs 60, and a benchmark
     asks for a new domain every time. A domain that passed the vendor's check needs no escaping.
     """
     digest = blake2b(f"{seed}:{domain}".encode(), digest_size=16).digest()
@@ -127,7 +127,7 @@ def _pattern(seed: int, number: int) -> bytes:
 
 
 def _company(chance: Random) -> Record:
-    """The full key set of API version 2019-12-19, with blanks for what is the company's own."""
+    """Return the full key set of API version 2019-12-19, with blanks for the company's own values."""
     place = chance.choice(_PLACES)
     tech = chance.sample(sorted(_TECH), chance.choice((0, 1, 3, 5)))
     record = {
@@ -225,7 +225,7 @@ def _figures(chance: Random, tech: list[str]) -> Record:
 
 
 def _metrics(chance: Random) -> Record:
-    """One record in twelve contradicts itself: the exact figure lies outside the range."""
+    """Return the figures. One record in twelve contradicts itself: the exact figure lies outside the range."""
     employees = int(10 ** chance.uniform(0.3, 4.6))
     contradictory = chance.random() < 1 / 12
     return {
@@ -243,7 +243,7 @@ def _metrics(chance: Random) -> Record:
 
 
 def employees_range(employees: int) -> str:
-    """The vendor's label for a head count."""
+    """Return the vendor's label for a head count."""
     return next((label for most, label in _RANGES if employees <= most), "100K+")
 
 
@@ -269,8 +269,8 @@ _HOMES = (
 
 @lru_cache(maxsize=CACHED)
 def hunter_company_body(seed: int, domain: str) -> bytes:
-    """What Clearbit says of the company, as Hunter says it: a range for the head count, a host for
-    the mail provider, its own id and logo."""
+    """Return what Clearbit says of the company, in Hunter's form: a range for the head count, a host for the mail
+    provider, its own id and logo."""
     record = json.loads(company_body(seed, domain))
     chance = Random(f"{seed} hunter {domain}")
     metrics = record["metrics"] or {}
@@ -301,7 +301,7 @@ def _hunter_metrics(of_clearbit: Record) -> Record:
 
 @lru_cache(maxsize=CACHED)
 def hunter_person_body(seed: int, email: str) -> bytes:
-    """A person as Hunter knows them, in its envelope."""
+    """Return a person as Hunter knows them, in its envelope."""
     record = person(seed, email)
     record |= {
         "emailProvider": "google.com",
@@ -314,11 +314,11 @@ def hunter_person_body(seed: int, email: str) -> bytes:
 
 
 _NO_NAMES = ("moved", "claimed", "stranger", "bounce", "smtpfail")
-"""Words of stories, which stand in an address beside the name."""
+"""Words that tell a story, which an address holds beside the name."""
 
 
 def person(seed: int, email: str) -> Record:
-    """The full key set of Clearbit's person."""
+    """Return a person with Clearbit's full key set."""
     chance = Random(f"{seed} person {email}")
     local, _, domain = email.rpartition("@")
     employer = f"other-{domain}" if "moved" in email else domain

@@ -1,4 +1,4 @@
-"""The vendors' APIs as one web application on one port: strict, deterministic, and its own witness.
+"""The vendors' APIs as one web application on one port: strict, deterministic, and with a record of every call.
 
     async with Simulator(seed=7, latency=0.05) as simulator:
         os.environ["HUNTER_BASE_URL"] = simulator.base_urls["hunter"]
@@ -6,11 +6,11 @@
         ...
         assert simulator.journal.busiest_window("hunter", 60) <= 300
 
-Every vendor lives below its own prefix and answers its documented paths there. Magic words in domains
-and addresses tell stories without any set-up, faults can be injected (both: `faults.py`), and
-every call is in the journal (`journal.py`); from another process all of that goes over `/_simulator/`.
-What a vendor decides it decides at the arrival: latency comes after judgement, charge
-and journal, as it does when a client hangs up on a vendor that has already done the work.
+Every vendor has its own prefix and answers its documented paths below it. Magic words in domains and addresses
+tell stories without any set-up, faults can be injected (both: `faults.py`), and every call is in the journal
+(`journal.py`); another process reaches all of that over `/_simulator/`. A vendor decides when the call arrives:
+latency comes after judgement, charge and journal, just as a real vendor has already done the work when a
+client hangs up.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from enricher.simulator.journal import Journal
 from enricher.simulator.pdl import PeopleDataLabs
 from enricher.simulator.vendor import Call, Terms, Vendor, deliver, plain
 
-# Control over HTTP, for tests and benchmarks whose simulator is a process of its own.
+# Control over HTTP, for tests and benchmarks that run the simulator as its own process.
 #
 #     GET    /_simulator/health                      {"status": "ok"}
 #     GET    /_simulator/journal?since=N&limit=M     entries after number N, oldest first
 #     GET    /_simulator/billing                     calls, charges and statuses by vendor
 #     GET    /_simulator/faults                      the injected faults, with ids and hits
 #     POST   /_simulator/faults                      one fault or a list of them -> {"ids": [...]}
-#     DELETE /_simulator/faults[?id=N]               one, or all (stories then begin again)
-#     POST   /_simulator/reset                       journal, billing, faults and windows anew
+#     DELETE /_simulator/faults[?id=N]               remove one, or all (stories then begin anew)
+#     POST   /_simulator/reset                       clear journal, billing, faults and windows
 #
-# An entry is written at its arrival: one read while its call is in flight has no `duration` yet.
+# An entry is written on arrival: one that is read while its call is in flight has no `duration` yet.
 
 MOST_ENTRIES = 10_000
 
@@ -110,7 +110,7 @@ class Control:
 
 
 def _faults_in(text: str) -> list[Fault]:
-    """All of them or none: a wrong one in a list puts no other in force."""
+    """Parse all faults or none: a wrong one in a list keeps the others out of force."""
     try:
         value: Any = json.loads(text)
         return [Fault.from_json(item) for item in (value if isinstance(value, list) else [value])]
@@ -159,18 +159,18 @@ class Simulator:
         self.reset()
 
     def reset(self) -> None:
-        """As freshly made: nothing journalled, charged, injected or counted."""
+        """Restore the initial state: nothing journalled, charged, injected or counted."""
         self.journal.clear()
         self.faults.clear()
         self._chance = Random(self.terms.seed)
         self._vendors = {kind.name: kind(self.terms, self.journal, self.faults) for kind in VENDORS}
 
     def inject(self, kind: str, **how: object) -> int:
-        """`inject("reset", vendor="hunter", times=3)`: put a fault in force."""
+        """Put a fault in force: `inject("reset", vendor="hunter", times=3)`."""
         return self.faults.add(Fault.from_json({"kind": kind, **how}))
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; port 0 takes a free one, which `url` then tells."""
+        """Listen; port 0 takes a free one, which `url` then names."""
         runner = web.AppRunner(
             self.app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
@@ -184,7 +184,7 @@ class Simulator:
         self._origin = f"http://{host}:{runner.addresses[0][1]}"
 
     async def stop(self) -> None:
-        """Drop every connection; the same simulator may be started again, on the same port too."""
+        """Drop every connection; the same simulator can be started again, on the same port too."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -196,7 +196,7 @@ class Simulator:
 
     @property
     def base_urls(self) -> dict[str, str]:
-        """Vendor -> what its `<VENDOR>_BASE_URL` should be."""
+        """Vendor -> value for its `<VENDOR>_BASE_URL`."""
         return {kind.name: f"{self._origin}/{kind.name}" for kind in VENDORS}
 
     async def __aenter__(self) -> Self:
@@ -243,19 +243,19 @@ class Simulator:
         return await deliver(call.request, reply, call.injection)
 
 
-# `enricher simulator`: the simulated vendors as a program of their own, until it is told to stop.
+# `enricher simulator`: the simulated vendors as their own program, until it is told to stop.
 #
-# What it prints are settings, one per line, and a comment that any reader of `.env` files skips:
+# It prints settings, one per line, and a comment that any reader of `.env` files skips:
 #
 #     enricher simulator > .env &
 #     enricher run
 
 KEY = "simulated"
-"""Any key is good here that does not begin with "wrong"."""
+"""Any key is good here unless it begins with "wrong"."""
 
 
 async def serve(host: str, port: int, *, seed: int, latency: float, jitter: float) -> None:
-    """Listen until a signal comes. Raises SettingsError when the address cannot be had."""
+    """Listen until a signal comes. Raises SettingsError when the address cannot be used."""
     stop = asyncio.Event()
     simulator = Simulator(seed, latency, jitter=jitter)
     try:
@@ -265,7 +265,7 @@ async def serve(host: str, port: int, *, seed: int, latency: float, jitter: floa
     try:
         with signals.heeding(
             lambda _: stop.set()
-        ):  # first: whoever reads a line may signal at once
+        ):  # before printing: a reader of the first line may signal at once
             typer.echo(
                 "\n".join(["# Simulated vendors; Ctrl-C ends them.", *settings_for(simulator)])
             )
@@ -275,18 +275,18 @@ async def serve(host: str, port: int, *, seed: int, latency: float, jitter: floa
 
 
 def settings_for(simulator: Simulator) -> list[str]:
-    """`NAME=value` lines that make a daemon ask this simulator."""
+    """Return `NAME=value` lines that make a daemon ask this simulator."""
     return [f"{name}={value}" for name, value in variables_for(simulator).items()]
 
 
 def variables_for(simulator: Simulator, *vendors: str) -> dict[str, str]:
-    """Name -> value of the settings that make a daemon ask this simulator; of all its vendors, or
-    only of these."""
+    """Return name -> value of the settings that make a daemon ask this simulator, for all its vendors or
+    only for these."""
     found: dict[str, str] = {}
     for vendor in vendors or simulator.base_urls:
         name, url = vendor.upper(), simulator.base_urls[vendor]
         found |= {f"{name}_BASE_URL": url, f"{name}_API_KEY": KEY}
-        # The key is one of a paid plan, and the daemon's defaults are for free ones.
+        # The key is one of a paid plan, while the daemon's defaults are for free ones.
         paid = catalogue.VENDORS[vendor].paid_per_minute
         found |= {f"{name}_RATE_LIMIT": str(paid)} if paid else {}
     return found

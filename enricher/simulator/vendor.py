@@ -1,13 +1,13 @@
-"""What every simulated vendor shares: from an arrival to the answer, in the order a vendor judges.
+"""What every simulated vendor shares: from an arrival to the answer, in the order in which a vendor judges.
 
     route -> windows -> key -> parameters -> quota -> fault -> record
 
-A route that does not exist is refused before the key is looked at, and windows count refused keys
-too: both were observed on a live host. A fault replaces only an answer that would have been good, so
-a call over the limit never uses one up.
+A route that does not exist is refused before the key is looked at, and windows count refused keys too: both
+were observed on a live host. A fault only replaces an answer that would have been good, so a call over the limit
+never uses one up.
 
-A vendor is a subclass with its routes, its code book (`answers`) and what it charges for. One
-instance holds no state but its windows, so a reset is a new instance.
+A vendor is a subclass with its routes, its code book (`answers`) and what it charges for. An instance holds all
+state of its vendor, such as its windows, so a reset just makes a new instance.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from enricher.simulator.records import encode
 
 
 def scope_of(listing: ProviderListing) -> str:
-    """Routes of one scope share their windows. Of Clearbit's two hosts each has its own."""
+    """Return the scope of a route. Routes of one scope share windows; each of Clearbit's two hosts has its own."""
     shared = listing.bucket.removeprefix(f"{listing.vendor}_")
     return f"{listing.vendor}/{shared or listing.route}"
 
 
 def _documented() -> Iterator[tuple[str, tuple[Window, ...]]]:
-    """By plan, where the vendor has a free one: a key that begins with "free" is on it."""
+    """Yield windows by scope, and by plan if the vendor has a free one: a key beginning with "free" is on it."""
     for listing in PROVIDERS.values():
         scope, paid = scope_of(listing), VENDORS[listing.vendor].paid_per_minute
         if paid is None:
@@ -65,7 +65,7 @@ VENDOR_WINDOWS: Mapping[str, tuple[Window, ...]] = dict(_documented())
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Whether a call was let in, and what the vendor may tell about it in headers."""
+    """Whether a call was let in, and what the vendor may say about it in headers."""
 
     admitted: bool
     limit: int
@@ -77,14 +77,14 @@ class Admission:
 
 
 class SlidingLog:
-    """All windows of one scope. Refused calls take no room, or a hammering client never recovers."""
+    """All windows of one scope. Refused calls take no room, or a hammering client would never recover."""
 
     def __init__(self, windows: Iterable[Window]) -> None:
         self.windows = tuple(windows)
         self._logs: tuple[deque[float], ...] = tuple(deque() for _ in self.windows)
 
     def judge(self, now: float) -> Admission | None:
-        """Let the arrival in or refuse it; `None` when there is no limit. `now` is monotonic."""
+        """Admit or refuse the arrival; `None` when there is no limit. `now` is monotonic."""
         if not self.windows:
             return None
         self._forget(now)
@@ -121,15 +121,15 @@ ADDRESS = re.compile(r"[^@\s]{1,64}@" + DOMAIN.pattern)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a vendor is told at the start; the same for all of them."""
+    """What a vendor is configured with; the same for all of them."""
 
     seed: int = 1
     keys: Mapping[str, str] = field(default_factory=dict)
-    """Vendor -> the only good key. Without an entry every key is good unless it begins "wrong"."""
+    """Vendor -> the only good key. Without an entry every key is good unless it begins with "wrong"."""
     windows: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
     """Scope or vendor -> (calls, seconds) pairs instead of the documented ones; `()` for none."""
     quotas: Mapping[str, int] = field(default_factory=dict)
-    """Vendor -> units (`Route.price`) until its quota is spent: calls, where each costs one."""
+    """Vendor -> units (`Route.price`) until its quota is spent; calls, if each costs one unit."""
     hunter_dialect: str = "docs"
     """"docs": 403 is the rate limit and 429 the quota; "connector": 429 and 402."""
 
@@ -143,7 +143,7 @@ class Call:
     route: Route | None
     verdict: Admission | None = None
     nth: int = 0
-    """Which hit of its fault this is for its question, from 1."""
+    """Number of this hit of its fault for its question, from 1."""
     injection: Injection | None = None
 
 
@@ -159,12 +159,12 @@ class Route:
     parameter: str = ""
     """The query parameter that holds the question."""
     scope: str = ""
-    """Whose windows it counts in; empty for a route without a limit."""
+    """Name of the windows it counts in; empty for a route without a limit."""
     methods: tuple[str, ...] = ("GET",)
     price: int = 1
     """What a charged call costs, in the vendor's smallest unit (Hunter: half a credit)."""
     spares: frozenset[str] = frozenset()
-    """Words of the vendor's code book that this route never says."""
+    """Entries of the vendor's code book that this route never uses."""
 
 
 def asked_by(
@@ -174,7 +174,7 @@ def asked_by(
     *methods: str,
     spares: frozenset[str] = frozenset(),
 ) -> dict[str, Route]:
-    """The route that this provider asks, under its path, as the catalogue has both."""
+    """Return the path and route that this provider asks, as the catalogue has them."""
     listing = PROVIDERS[provider]
     unit = min(each.credits for each in of_vendor(listing.vendor))
     route = Route(
@@ -194,11 +194,11 @@ class Vendor(ABC):
 
     name: ClassVar[str]
     charges_again: ClassVar[bool] = False
-    """Whether the same question costs anew each time, and not once in a billing month."""
+    """Whether the same question costs anew each time, rather than once in a billing month."""
     routes: Mapping[str, Route]
     """Path below the vendor's base URL -> route."""
     answers: Mapping[str, Answer]
-    """The code book: kind of fault, with ":dialect" for one spelling of it -> answer."""
+    """The code book: kind of fault, plus ":dialect" for one spelling of it -> answer."""
 
     def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
         self.terms = terms
@@ -208,19 +208,19 @@ class Vendor(ABC):
 
     @abstractmethod
     def unknown_route(self, call: Call) -> Reply:
-        """The answer to a path that is not there."""
+        """Return the answer to a path that does not exist."""
 
     @abstractmethod
     def refuse_key(self, call: Call) -> Reply | None:
-        """The answer to a missing or wrong key; `None` for a good one. Notes what it saw."""
+        """Return the answer to a missing or wrong key, `None` for a good one. Notes what it saw."""
 
     @abstractmethod
     def refuse_parameters(self, call: Call) -> Reply | None:
-        """The answer to a malformed question; `None` when it may be asked."""
+        """Return the answer to a malformed question; `None` when it may be asked."""
 
     @abstractmethod
     def is_billable(self, call: Call, reply: Reply) -> bool:
-        """Whether this answer costs, if the question was not paid for already."""
+        """Tell whether this answer costs, if the question was not paid for already."""
 
     def arrive(self, request: web.Request) -> Call:
         """Journal the call as it comes in."""
@@ -235,12 +235,12 @@ class Vendor(ABC):
         return Call(request, entry, route)
 
     def _is_key_in(self, request: web.Request) -> bool:
-        """Where it ends up in everybody's logs, whatever the parameter is called."""
+        """Tell whether the URL holds the key, under any parameter: it would end up in logs."""
         key = self.terms.keys.get(self.name)
         return "api_key" in request.query or (key is not None and key in unquote(request.path_qs))
 
     def judge(self, call: Call) -> Reply:
-        """Decide, and write the decision down; nothing here waits."""
+        """Decide, and record the decision; nothing here waits."""
         reply = self._refuse(call) or self._misbehave(call) or self._answer(call)
         entry, injection = call.entry, call.injection
         billable = self.is_billable(call, reply)
@@ -263,7 +263,7 @@ class Vendor(ABC):
         return refused or self.refuse_parameters(call) or self._refuse_over_quota(call)
 
     def scope_of(self, call: Call, route: Route) -> str:  # noqa: ARG002 - for vendors with plans
-        """In whose windows this call counts."""
+        """Name the windows in which this call counts."""
         return route.scope
 
     def _refuse_over_quota(self, call: Call) -> Reply | None:
@@ -277,7 +277,7 @@ class Vendor(ABC):
         return self.answers["quota_spent"](call) if call.entry.question else None
 
     def _misbehave(self, call: Call) -> Reply | None:
-        """Take the fault that is due; those made of bytes are left to the delivery."""
+        """Take the fault that is due. Faults in the bytes on the wire are left to `deliver`."""
         entry = call.entry
         spelled = self.answers.keys() - (call.route.spares if call.route else ())
         injection = self.faults.due(self.name, entry.route, entry.question, spelled)
@@ -307,7 +307,7 @@ class Vendor(ABC):
         return [Window(int(calls), float(seconds)) for calls, seconds in told]
 
     def key_state(self, key: str | None) -> str:
-        """ "ok", "wrong" or "none": all that is kept of a key."""
+        """Return "ok", "wrong" or "none": all that is kept of a key."""
         if not key:
             return "none"
         good = self.terms.keys.get(self.name)
@@ -316,13 +316,13 @@ class Vendor(ABC):
 
 
 def bearer(request: web.Request) -> str | None:
-    """The key of an `Authorization: Bearer` header."""
+    """Return the key of an `Authorization: Bearer` header."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
 
 
 def basic_user(request: web.Request) -> str | None:
-    """The user name of an `Authorization: Basic` header."""
+    """Return the user name of an `Authorization: Basic` header."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -333,7 +333,7 @@ def basic_user(request: web.Request) -> str | None:
 
 
 def wait_of(call: Call) -> float:
-    """Seconds until a throttled call may come again: told by its fault, else by its window."""
+    """Return seconds until a throttled call may come again, from its fault or else its window."""
     if call.injection is not None:
         seconds = call.injection.fault.seconds
         return 1.0 if seconds is None else seconds
@@ -342,21 +342,21 @@ def wait_of(call: Call) -> float:
 
 # From a decision to bytes on the wire, whole or spoilt.
 #
-# Bodies of many megabytes are streamed from one small block, never built, so a test can ask for them
-# without a simulator that needs the memory it denies to its clients.
+# Bodies of many megabytes are streamed from one small block and never built, so that the simulator does
+# not itself need the memory that it denies to its clients.
 
 BLOCK = b" " * 65_536
 DRIPS = 100
-"""In how many pieces a dripping body leaves."""
+"""Number of pieces in which a dripping body is sent."""
 
 
 def plain(reply: Reply) -> web.Response:
-    """The answer as decided."""
+    """Return the answer as decided."""
     return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
 
 
 async def deliver(request: web.Request, reply: Reply, injection: Injection) -> web.StreamResponse:
-    """The answer as the fault leaves it."""
+    """Return the answer as the fault leaves it."""
     kind = injection.fault.kind
     if kind in _WIRE:
         return await _WIRE[kind](request, reply, injection)
@@ -374,13 +374,13 @@ def _size(injection: Injection) -> int:
 
 
 async def _hang(request: web.Request, reply: Reply, injection: Injection) -> web.StreamResponse:
-    """Silence, then a reset: the client must have given up by itself long before."""
+    """Stay silent, then reset: the client must have given up by itself long before."""
     await asyncio.sleep(_seconds(injection, 600.0))
     return await _reset(request, reply, injection)
 
 
 async def _reset(request: web.Request, _reply: Reply, _how: Injection) -> web.StreamResponse:
-    """Linger of zero seconds makes the kernel send RST instead of an orderly end."""
+    """Reset the connection: a linger of zero seconds makes the kernel send RST instead of an orderly end."""
     transport = request.transport
     if transport is not None:
         link = transport.get_extra_info("socket")
@@ -408,7 +408,7 @@ async def _drip(request: web.Request, reply: Reply, injection: Injection) -> web
 
 
 async def _huge(request: web.Request, reply: Reply, injection: Injection) -> web.StreamResponse:
-    """White space before the value: legal JSON that a careful reader never finishes."""
+    """Send white space before the value: legal JSON that a careful reader never finishes."""
     size = _size(injection)
     response = await _begin(request, reply, length=size + len(reply.body))
     for start in range(0, size, len(BLOCK)):
@@ -442,7 +442,7 @@ def _half(body: bytes) -> bytes:
 
 
 def _mislabelled(body: bytes) -> bytes:
-    """An é in Latin-1, which is no UTF-8, as a further member of the object."""
+    """Add a member with an é in Latin-1, which is not UTF-8, to the object."""
     return body.rstrip()[:-1] + ',"note":"café"}'.encode("latin-1")
 
 

@@ -1,3 +1,4 @@
-"""The picture of the fleet: what each daemon tells, what the database says, and the page that shows it.
+"""The picture of the fleet: what each daemon reports, what the database says, and the page that shows it.
 
-Promises that looking changes nothing, and that no work depends on it. Imports what it looks at."""
+Promises that looking changes nothing, and that no work depends on it. Imports what it looks at.
+"""

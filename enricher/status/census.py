@@ -1,11 +1,11 @@
 """Counts the backlog, and what is left of the budgets, every few seconds for the gauges.
 
-What waits in the database is seen by no counter of this process: a daemon that takes nothing, or
-none that runs at all, looks healthy to itself. So each of them asks, and all of a fleet say the same.
+No counter of this process sees what waits in the database: a daemon that takes nothing looks healthy to
+itself. So each daemon asks, and the whole fleet reports the same figures.
 
-It must never be in the way: it rests at least twenty times as long as the question took, has one
-connection at a time, gives up after a moment, and a question that is too dear makes nobody unready.
-The age of the oldest lead goes on rising while MongoDB does not answer.
+The census must never be in the way: it rests at least twenty times as long as a count took, has one
+connection at a time, gives up after a moment, and an expensive count makes no daemon unready. The age of
+the oldest lead keeps rising while MongoDB does not answer.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ from enricher.queue.backlog import Backlog, EndedCounts, Lane
 from enricher.telemetry import metrics
 
 _SHARE = 20
-"""Of all time, a twentieth at most is spent on asking."""
+"""At most a twentieth of all time is spent counting."""
 
 
 @dataclass(slots=True)
 class Census:
-    """`look` and `ended` ask as in `queue/backlog.py`, the others as in `usage.py` and `oplog.py`."""
+    """The loop of the census.
+
+    `look` and `ended` ask as in `queue/backlog.py`, `budgets` as in `calls/ledger.py`, `oplog_seconds` as
+    in `mongo/oplog.py`.
+    """
 
     look: Callable[[], Awaitable[Backlog]]
     ended: Callable[[], Awaitable[EndedCounts | None]]
@@ -43,7 +47,7 @@ class Census:
     every_seconds: float = 10.0
     rare_seconds: float = 60.0
     can_count: Callable[[], bool] = lambda: True
-    """False while the indexes are being built: each question would read every lead."""
+    """False while the indexes are being built: each count would read every lead."""
     outage: Outage = field(default_factory=lambda: Outage("census"))
     random: Random = field(default_factory=Random)
     _ended_at: float = float("-inf")
@@ -52,7 +56,7 @@ class Census:
     _has_counted: bool = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop; a question that is under way then is not waited for."""
+        """Run until told to stop, without waiting for a count under way at that moment."""
         async with asyncio.TaskGroup() as group:
             counting = group.create_task(self._keep_counting(stop), name="census-counting")
             await stop.wait()
@@ -67,7 +71,7 @@ class Census:
             await pause(stop, max(every, wait, _SHARE * took))
 
     async def _count(self) -> float:
-        """Returns the seconds to wait because of an error."""
+        """Count and show everything. Returns the seconds to wait because of an error, else 0."""
         try:
             if not self.can_count():
                 _show_nothing(self.waits_for)
@@ -128,8 +132,10 @@ def _show(backlog: Backlog) -> None:
 
 
 def _show_nothing(providers: Iterable[str]) -> None:
-    """Not a number, where it takes too long to count: a 0 would say that all is done, an old figure
-    that nothing moves. The age of the oldest goes on rising."""
+    """Show NaN where counting takes too long: 0 would say that all is done, an old figure that nothing moves.
+
+    The age of the oldest lead keeps rising.
+    """
     for lane in Lane:
         metrics.PENDING.labels(lane.value).set(math.nan)
     for status in Status:
@@ -140,7 +146,7 @@ def _show_nothing(providers: Iterable[str]) -> None:
 
 
 def _show_age(lane: Lane, seconds: float | None) -> None:
-    """By the server's clock when it was asked, and by ours from then on."""
+    """Show the age by the server's clock when it was asked, carried on by ours from then on."""
     asked_at = time.monotonic()
 
     def age() -> float:
@@ -156,7 +162,7 @@ def _show_budgets(budgets: Sequence[BudgetLeft]) -> None:
 
 
 def _show_ended(ended: EndedCounts | None, backlog: Backlog) -> None:
-    """Not a number where there are too many to be counted in time: an old figure would look true."""
+    """Show NaN where there are too many to count in time: an old figure would look true."""
     _set(Status.FAILED, ended.failed if ended else math.nan)
     _set(Status.SKIPPED, ended.skipped if ended else math.nan)
     completed = ended.completed(backlog) if ended else None

@@ -1,4 +1,4 @@
-"""What each daemon tells of itself, for `enricher status` and the status page. No work depends on it.
+"""What each daemon reports of itself, for `enricher status` and the status page. No work depends on it.
 
 One document for each daemon, in one collection for all that share the database:
 
@@ -10,9 +10,9 @@ One document for each daemon, in one collection for all that share the database:
     minutes    {"29741234": {outcomes: {completed: 7}, waited: [count, total, longest], took: [...]}}
     last       its last claims that ended: id or hash of the lead, outcome, seconds, score or reason
 
-A write carries only what has changed, so that an idle daemon writes a few hundred bytes. If it finds
-that its document had to be made anew (somebody dropped the collection, or it was silent for longer
-than the index keeps it), the next one carries everything.
+A write carries only what has changed, so an idle daemon writes a few hundred bytes. If the write had to
+create the document anew (somebody dropped the collection, or the daemon was silent for longer than the
+index keeps it), the next one carries everything.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ from enricher.telemetry import metrics
 from enricher.telemetry.metrics import by_provider, value
 from enricher.values.storable import mapping
 
-# PURE A daemon as it tells of itself to whoever looks at the fleet.
+# PURE A daemon as it describes itself to anyone who looks at the fleet.
 #
-# Daemons need not know of each other, and nothing of this takes part in their work: who reads it can
-# tell who was there, what they did, and how they stand with the vendors. Nobody is taken for dead
-# because of it; that is the leases' business.
+# Daemons need not know of each other, and none of this takes part in their work: a reader can tell which
+# daemons were there, what they did, and how they stand with the vendors. No daemon is considered dead
+# because of it; that is what leases are for.
 
 SILENT_AFTER = timedelta(seconds=30)
-"""Without a sign of life. They come every three seconds, and an outage of MongoDB delays them."""
+"""Without a report. Reports come every three seconds, and an outage of MongoDB delays them."""
 
 
 class Presence(StrEnum):
-    """How a daemon stands, as its last sign of life has it."""
+    """How a daemon stands, according to its last report."""
 
     WORKING = "working"
     STOPPING = "stopping"
@@ -66,7 +66,7 @@ class Presence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """One paid provider, as one daemon has it."""
+    """One paid provider, as one daemon sees it."""
 
     provider: str
     circuit: Circuit = Circuit.CLOSED
@@ -79,7 +79,7 @@ class GateState:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a daemon says of itself at one moment."""
+    """What a daemon reports of itself at one moment."""
 
     version: str
     uptime_seconds: float
@@ -109,7 +109,7 @@ class DaemonRecord:
         return self.seen_at - timedelta(seconds=self.report.uptime_seconds)
 
     def presence(self, now: datetime) -> Presence:
-        """As it said itself, unless it fell silent without a word."""
+        """Return the presence it reported, or silent if it ended without a report."""
         said = self.report.presence
         is_late = now - self.seen_at > SILENT_AFTER
         return Presence.SILENT if is_late and said is not Presence.STOPPED else said
@@ -117,13 +117,13 @@ class DaemonRecord:
 
 COLLECTION = "enricher_daemons"
 KEPT = timedelta(hours=1)
-"""After the last sign of life: as long as what a daemon did can still be seen in the last hour."""
+"""After the last report: as long as a daemon's work is part of the last hour."""
 _MOST_DAEMONS = 500
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Daemons:
-    """Of the daemons that work on one leads collection. All of it raises DatabaseTrouble."""
+    """The daemons that work on one leads collection. Every method raises DatabaseTrouble."""
 
     def __init__(self, database: AsyncDatabase[Document], leads: str) -> None:
         self._collection = database[COLLECTION]
@@ -131,7 +131,7 @@ class Daemons:
         self.clock = ServerClock(database.client)
 
     async def ensure(self) -> None:
-        """The index that removes the dead."""
+        """Create the index that removes dead daemons."""
         seconds = round(KEPT.total_seconds())
         await self._collection.create_index("seen_at", name="dead", expireAfterSeconds=seconds)
 
@@ -143,7 +143,7 @@ class Daemons:
         dropped: Sequence[int] = (),
         last: Iterable[Ended] | None = None,
     ) -> bool:
-        """Write what is new; `last` only if it is. False when the document had to be made anew."""
+        """Write what is new; `last` only if it is. False when the document had to be created anew."""
         values: Document = {"leads": self._leads, "report": _written(report)}
         values |= {f"minutes.{number}": _minute(minute) for number, minute in changed.items()}
         if last is not None:
@@ -168,7 +168,7 @@ class Daemons:
             return bool(told["writes"] > 1)
 
     async def seen(self) -> list[DaemonRecord]:
-        """Those with a sign of life within the last hour, the latest start first."""
+        """Return the daemons that reported within the last hour, latest start first."""
         recently = {"$gt": ["$seen_at", {"$subtract": ["$$NOW", round(KEPT / _MILLISECOND)]}]}
         found = self._collection.find({"leads": self._leads, "$expr": recently})
         daemons = [_daemon(each) for each in await found.to_list(_MOST_DAEMONS)]
@@ -195,7 +195,7 @@ def _times(times: Times) -> list[float]:
 
 
 def _daemon(document: Document) -> DaemonRecord | None:
-    """`None` when it was written in a way that this version does not know."""
+    """Return the daemon; `None` when this version cannot read its document."""
     try:
         return _read(document)
     except (KeyError, TypeError, ValueError):
@@ -228,27 +228,27 @@ def _read_minute(stored: Mapping[str, Any]) -> Minute:
     return minute
 
 
-# Tells the fleet's picture of this daemon, every few seconds: who it is and what it does.
+# Reports every few seconds who this daemon is and what it does.
 #
-# Nothing depends on it. While MongoDB is away it waits like every loop, and readiness does not look at
-# it; a user who may not write it (`enricher_daemons`) is told so once, and the work goes on unseen.
+# Nothing depends on it. While MongoDB is away it waits like every loop, and readiness does not look at it;
+# if the user may not write `enricher_daemons`, that is logged once, and the work goes on unseen.
 
 EVERY_SECONDS = 3.0
 _AFTER_DENIAL_SECONDS = 60.0
-"""The privilege may be granted meanwhile."""
+"""The privilege may have been granted by then."""
 _LAST_WORD_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class Calls:
-    """Tries of each provider within the last minute, by what the counters said a minute ago."""
+    """Tries of each provider within the last minute, from what the counters said a minute ago."""
 
     clock: Callable[[], float] = time.monotonic
     seconds: float = 60.0
     _samples: deque[tuple[float, Mapping[str, float]]] = field(default_factory=deque)
 
     def within_a_minute(self, totals: Mapping[str, float]) -> dict[str, int]:
-        """`totals` are the counters as they stand now."""
+        """Return the tries of each provider; `totals` are the counters as they are now."""
         now = self.clock()
         self._samples.append((now, totals))
         while len(self._samples) > 1 and self._samples[1][0] <= now - self.seconds:
@@ -266,21 +266,21 @@ class Teller:
     activity: Activity
     gates: Sequence[Gate]
     lag: Callable[[], float]
-    """Of the stream, in seconds."""
+    """The stream's lag in seconds."""
     aside: Aside = field(default_factory=Aside)
     groundwork: Callable[[], Groundwork] = Groundwork
-    """What a large collection makes long, as far as it is now."""
+    """The progress of what takes long with a large collection."""
     every_seconds: float = EVERY_SECONDS
     outage: Outage = field(default_factory=lambda: Outage("presence"))
     random: Random = field(default_factory=Random)
     calls: Calls = field(default_factory=Calls)
     _started_at: float = field(default_factory=time.monotonic)
     _told: int = -1
-    """`activity.endings` as last told."""
+    """`activity.endings` as last reported."""
     _is_denied: bool = False
 
     async def run(self, drained: asyncio.Event, stopping: asyncio.Event) -> None:
-        """Until the last lead has been given up; then a last word."""
+        """Report until the last lead has been given up, and then once more."""
         await self._ensure_index()
         while not drained.is_set():
             presence = Presence.STOPPING if stopping.is_set() else Presence.WORKING
@@ -292,7 +292,7 @@ class Teller:
             return
 
     async def _ensure_index(self) -> None:
-        """Without it the dead are not removed; readers leave them out all the same."""
+        """Create the index. Without it dead daemons are not removed, but readers leave them out all the same."""
         try:
             await self.daemons.ensure()
         except DatabaseTrouble as error:
@@ -300,7 +300,7 @@ class Teller:
                 self.outage.failed(error)
 
     async def _tell(self, presence: Presence) -> float:
-        """Returns the seconds until the next time."""
+        """Write one report. Returns the seconds until the next."""
         report = self._report(presence)
         dropped, changed, endings = (
             self.activity.forget_old(),

@@ -1,7 +1,7 @@
 """Reads the whole picture of the fleet from MongoDB: what `enricher status` and the status page show.
 
-Each part is read by itself and all at once; one that the user may not read, or that fails, is left
-out and named. Only when no part can be read the trouble is the caller's.
+The parts are read separately and concurrently; one that the user may not read, or that fails, is left out
+and named. Only when the server itself does not answer does the error reach the caller.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ Result = TypeVar("Result")
 
 _DAYS = 31
 _SHARE = 50
-"""Of the time of whoever looks, a fiftieth at most is spent on counting how leads ended."""
+"""Of a viewer's time, at most a fiftieth is spent counting how leads ended."""
 _MINUTE_SECONDS = 60.0
 _SEVERITY = (Circuit.CLOSED, Circuit.HALF_OPEN, Circuit.OPEN)
 KEPT_SECONDS = 2.0
-"""However many look at the page, the database is asked once in so many seconds."""
+"""However many view the page, the database is asked once in this many seconds."""
 LONGEST_SECONDS = 5.0
-"""Whoever looks is told rather than kept waiting."""
+"""A viewer is told that MongoDB does not answer rather than kept waiting for longer."""
 
 
 @dataclass(slots=True)
 class Overview:
-    """Of one leads collection, by the settings that its daemons have."""
+    """Reads the status of one leads collection, by the settings of its daemons."""
 
     settings: Settings
     database: AsyncDatabase[Document]
@@ -72,7 +72,7 @@ class Overview:
     _ended_next_at: float = 0.0
 
     async def status(self) -> FleetStatus:
-        """As it stands now. Raises DatabaseTrouble."""
+        """Return the status as it is now. Raises DatabaseTrouble."""
         hello = await self.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
         parts = _Parts()
@@ -105,14 +105,14 @@ class Overview:
     async def _counted(
         self, parts: _Parts, leads: AsyncCollection[Document], alive: Sequence[DaemonRecord]
     ) -> BacklogStatus | None:
-        """Without its indexes each count would read every lead, and end without an answer."""
+        """Count the backlog, unless its indexes are missing: each count would read every lead and time out."""
         if any(each.report.groundwork.are_indexes_coming for each in alive):
             parts.unknown["backlog"] = "the indexes are being built"
             return None
         return await parts.read("backlog", self._backlog(leads), None)
 
     async def _backlog(self, leads: AsyncCollection[Document]) -> BacklogStatus:
-        """How the others ended is dear to count where they are many."""
+        """Count the backlog; how leads ended only rarely, because that is expensive where there are many."""
         if (began := time.monotonic()) >= self._ended_next_at:
             self._ended = await backlog.ended(leads)
             self._unmoved = await unmoved.count(leads)
@@ -157,7 +157,7 @@ class Overview:
 
 @dataclass(slots=True)
 class _Parts:
-    """Remembers what could not be read."""
+    """Remembers what could not be read, and why."""
 
     unknown: dict[str, str] = field(default_factory=dict)
 
@@ -254,7 +254,7 @@ def _stream(alive: Sequence[DaemonRecord], position: datetime | None) -> Stream:
 
 
 def _limit(provider: Provider, calls: int, sharing: Sequence[str]) -> Limit | None:
-    """By the window that comes nearest to a minute: longer ones bind later, shorter ones for a moment."""
+    """Show the window closest to a minute: longer ones bind later, shorter ones for a moment."""
     if not provider.windows:
         return None
     window = min(provider.windows, key=lambda each: abs(each.seconds - _MINUTE_SECONDS))
@@ -295,13 +295,12 @@ def _allowance(calls: int | None, used: int) -> Allowance | None:
     return None if calls is None else Allowance(calls, used, max(0, calls - used))
 
 
-# For many who look at once
+# For many viewers at once
 
 
 @dataclass(slots=True)
 class Shared:
-    """The status as JSON, read at most once in `KEPT_SECONDS` however many ask, and not at all while
-    nobody does."""
+    """The status as JSON, read at most once in `KEPT_SECONDS` however many ask, and only when asked."""
 
     read: Callable[[], Awaitable[FleetStatus]]
     clock: Callable[[], float] = time.monotonic
@@ -310,7 +309,7 @@ class Shared:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def json(self) -> str | None:
-        """`None` while MongoDB does not answer."""
+        """Return the JSON; `None` while MongoDB does not answer."""
         async with self._lock:
             if self.clock() - self._read_at >= KEPT_SECONDS:
                 self._text = await self._fresh()

@@ -1,8 +1,8 @@
 """PURE How the fleet stands: one frozen value for `enricher status`, `/status.json` and the page.
 
-Everything in it comes from the database, so whoever can read that can have it, whether or not a
+Everything in it comes from the database, so it is available to anyone who can read that, whether or not a
 daemon runs. Nothing in it is about a person. What could not be read is `None` or empty, and named in
-`unknown` with the reason: a part that is missing must not hide the others.
+`unknown` with the reason: a missing part must not hide the others.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from enricher.status.daemons import Presence
 from enricher.status.throughput import Ended, Minute
 
 LATE_SECONDS = 60.0
-"""A lead that has been work for longer than this waits for something."""
+"""A lead that has been work for longer than this is waiting for something."""
 PATIENCE_SECONDS = 10.0
-"""As the limiter's: leads do not wait for the end of a longer pause."""
+"""Same as the limiter's: leads do not sit out a longer pause."""
 _ROUND_ABOVE_SECONDS = 10.0
 STANDSTILL_MINUTES = 3
-"""With work there and nothing ended in so many minutes, this one included, nothing is moving."""
+"""With work there and nothing ended in this many minutes, the current one included, nothing is moving."""
 
 
 class State(StrEnum):
@@ -55,30 +55,30 @@ class LaneStatus:
 
 @dataclass(frozen=True, slots=True)
 class BacklogStatus:
-    """What is work, what will be, and how all others ended."""
+    """What is work, what will be, and how all other leads ended."""
 
     due: int
     """Leads that are work now."""
     oldest_pending_seconds: float | None
-    """Since the oldest lead became work that is pending and that somebody waits for."""
+    """Seconds since the oldest pending lead of the fresh lane became work."""
     lanes: Mapping[str, LaneStatus]
     statuses: Mapping[str, int | None]
     """`None` where there are too many to be counted in time."""
     parked: Mapping[str, int] = field(default_factory=dict)
     """Provider -> retrying leads that wait until it may be asked again."""
     most: int = 1_000_000
-    """Nothing is counted any further: a figure beyond it is as many or more."""
+    """Counting stops beyond this: a higher figure means that many or more."""
     unmoved: Mapping[str, int] = field(default_factory=dict)
     """Why -> leads that nothing moves, as far as any are known."""
 
     @property
     def due_figure(self) -> str:
-        """Of all lanes together."""
+        """The leads due in all lanes together, for people."""
         is_more = any(lane.leads > self.most for lane in self.lanes.values())
         return f"over {self.due - 1:,}" if is_more else f"{self.due:,}"
 
     def figure(self, leads: int | None) -> str:
-        """One of them for people."""
+        """Return one count for people."""
         if leads is None:
             return "many"
         return f"over {self.most:,}" if leads > self.most else f"{leads:,}"
@@ -86,16 +86,16 @@ class BacklogStatus:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """How new leads are seen: by how many of the living daemons, and since when the position stands."""
+    """How new leads are seen: by how many living daemons, and when the position was last saved."""
 
     open: int
     lag_seconds: float | None
-    """Of the daemon that is furthest behind; `None` when no stream is open."""
+    """Lag of the daemon that is furthest behind; `None` when no stream is open."""
     position_saved_at: datetime | None
     building_seconds: float | None = None
-    """For how long the indexes of the leads are being built; `None` when they are not."""
+    """How long the leads' indexes have been building; `None` when they are not."""
     on_record: int | None = None
-    """Leads from before the first start that are written down so far; `None` when none are just now."""
+    """History leads recorded so far; `None` while none are being recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,27 +122,27 @@ class Bill:
     saved: int = 0
     """Answers that needed no call."""
     ambiguous: int = 0
-    """Calls of which nobody knows whether they were charged; some are just under way."""
+    """Calls not known to be charged or free; some are just under way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
     """What one provider may be asked, and how much of it was used in the last minute.
 
-    Providers that share a limit show the use of all of them.
+    Providers that share a limit each show the use of all of them.
     """
 
     calls: int
     seconds: float
     used: float
-    """Calls of the last minute in the terms of the window."""
+    """Calls of the last minute, scaled to the window."""
     shared_with: Sequence[str] = ()
-    """The other providers, whose calls are among them."""
+    """The other providers whose calls are included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nobody of the fleet asks until then."""
+    """No daemon asks the provider until then."""
 
     reason: str
     until: datetime
@@ -150,18 +150,18 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """One provider that has a key, with what all daemons say of it."""
+    """One provider that has a key, with what all daemons report of it."""
 
     name: str
     vendor: str
     kind: str
     circuit: Circuit = Circuit.CLOSED
-    """The worst that a living daemon has."""
+    """The worst state at any living daemon."""
     hold: Hold | None = None
     paused_until: datetime | None = None
     """The vendor asked to wait."""
     is_held: bool = False
-    """By at least one living daemon: for a hold, or because the budget is used up."""
+    """Held at one or more living daemons: by a hold, or because the budget is used up."""
     waiting: int = 0
     limit: Limit | None = None
     today: Bill = field(default_factory=Bill)
@@ -172,7 +172,7 @@ class ProviderStatus:
         return self.circuit is Circuit.CLOSED and not self.is_held and self.hold is None
 
     def is_silent(self, now: datetime) -> bool:
-        """The vendor asked everybody to wait for longer than a lead in work sits out."""
+        """True when the vendor asked for a longer wait than a lead in work sits out."""
         until = self.paused_until
         return until is not None and (until - now).total_seconds() > PATIENCE_SECONDS
 
@@ -238,7 +238,7 @@ class FleetStatus:
 
     @property
     def verdict(self) -> Verdict:
-        """The first that is true: nobody is there, nothing moves, somebody is held, else all is well."""
+        """The first that is true: no daemon runs, nothing moves, something is held; else all is well."""
         return _down(self) or _stuck(self) or _limited(self) or _well(self)
 
 
@@ -254,7 +254,7 @@ def minute_status(at: datetime, minute: Minute) -> MinuteStatus:
 
 
 def as_json(status: FleetStatus) -> str:
-    """One object; dates are ISO 8601 in UTC, durations seconds."""
+    """Return one object; dates are ISO 8601 in UTC, durations are seconds."""
     verdict = asdict(status.verdict)
     return json.dumps({"verdict": verdict, **asdict(status)}, default=_plain)
 
@@ -279,7 +279,7 @@ def _down(status: FleetStatus) -> Verdict | None:
 
 
 def _stuck(status: FleetStatus) -> Verdict | None:
-    """A daemon that has just started is given the time to settle something."""
+    """Return the verdict; while every daemon is young, they are given time to settle something."""
     lanes = status.backlog.lanes.values() if status.backlog else ()
     oldest = max((lane.oldest_seconds or 0.0 for lane in lanes), default=0.0)
     just_now = status.at - timedelta(minutes=STANDSTILL_MINUTES)
@@ -330,7 +330,7 @@ def _settled(status: FleetStatus) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """About how long, in the unit that people would use; nothing for `None`."""
+    """Return roughly how long, in the unit that people would use; an empty string for `None`."""
     if seconds is None:
         return ""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):

@@ -1,6 +1,6 @@
 """PURE How much work was done, minute by minute, and the last claims that ended: of one daemon, or of all.
 
-Sums and maxima only, so that minutes of several daemons add up to the minute of the fleet.
+Sums and maxima only, so that minutes of several daemons add up to the fleet's minute.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from enricher.telemetry.metrics import child
 
 MINUTES = 60
 LAST = 50
-"""Claims that ended, of which we tell."""
+"""How many of the last claims that ended are reported."""
 _SECONDS = 60
 
 
@@ -47,7 +47,7 @@ class Times:
 
     @property
     def mean(self) -> float | None:
-        """`None` when there are none."""
+        """The mean in seconds; `None` without durations."""
         return self.total / self.count if self.count else None
 
 
@@ -60,7 +60,7 @@ class Minute:
     waited: Times = field(default_factory=Times)
     """From the moment a lead is work to its claim; planned delays not included."""
     took: Times = field(default_factory=Times)
-    """From the moment a lead is work to its completed, failed or skipped."""
+    """From the moment a lead is work to its final status: completed, failed or skipped."""
 
     def join(self, other: Minute) -> None:
         self.outcomes.update(other.outcomes)
@@ -83,14 +83,14 @@ class Ended:
 
 
 def number_of(moment: datetime) -> int:
-    """The minute's number, counted from 1970."""
+    """Return the minute's number, counted from 1970."""
     return int(moment.timestamp()) // _SECONDS
 
 
 def hour(
     of_daemons: Iterable[Mapping[int, Minute]], now: datetime
 ) -> list[tuple[datetime, Minute]]:
-    """The last 60 minutes of all daemons together, the oldest first; where nothing ended it is empty."""
+    """Return the last 60 minutes of all daemons together, oldest first; a minute without endings is empty."""
     joined: defaultdict[int, Minute] = defaultdict(Minute)
     for minutes in of_daemons:
         for number, minute in minutes.items():
@@ -103,15 +103,15 @@ def hour(
 
 
 def latest(of_daemons: Iterable[Iterable[Ended]]) -> list[Ended]:
-    """The last claims that ended at any daemon, the latest first."""
+    """Return the last claims that ended at any daemon, latest first."""
     every = [ended for several in of_daemons for ended in several]
     return sorted(every, key=lambda ended: ended.at, reverse=True)[:LAST]
 
 
-# What this daemon did within the last hour, kept in memory for whoever looks at the fleet.
+# What this daemon did within the last hour, kept in memory for the status.
 #
 # A claim that ends costs a few additions here. Minutes are the server's, so that those of all daemons
-# lie on top of each other.
+# coincide.
 
 _LONGEST_WHY = 240
 _Noted: TypeAlias = tuple[datetime, str, str, int, float, Mapping[str, object]]
@@ -125,13 +125,13 @@ class Activity:
     minutes: dict[int, Minute] = field(default_factory=dict)
     last: deque[_Noted] = field(default_factory=lambda: deque(maxlen=LAST))
     endings: int = 0
-    """Claims that ended since the start: tells whether `last` is another one than before."""
+    """Claims that ended since the start: shows whether `last` has changed."""
     _touched: set[int] = field(default_factory=set)
 
     def note(
         self, lease: Lease, outcome: str, seconds: float, details: Mapping[str, object]
     ) -> None:
-        """A claim has ended, and its outcome stands in the database. `details` are those of the log."""
+        """Note a claim that has ended, its outcome written. `details` are those of the log."""
         now, waited = self.clock(), lease.lead.waited_seconds
         minute = self._minute(now)
         minute.outcomes[outcome] += 1
@@ -144,7 +144,7 @@ class Activity:
         self.endings += 1
 
     def told(self) -> list[Ended]:
-        """The last claims that ended, as anybody may read them."""
+        """Return the last claims that ended, in a form anybody may read."""
         return [_ended(*each) for each in self.last]
 
     def _minute(self, now: datetime) -> Minute:
@@ -155,17 +155,17 @@ class Activity:
         return self.minutes[number]
 
     def changed(self) -> dict[int, Minute]:
-        """The minutes in which something ended since the last call."""
+        """Return the minutes in which something ended since the last call."""
         touched, self._touched = self._touched, set()
         return {number: self.minutes[number] for number in touched if number in self.minutes}
 
     def touch_all(self) -> None:
-        """Nobody knows of any of it: the next `changed` is everything."""
+        """Make the next `changed` return everything, because readers may know none of it."""
         self._touched = set(self.minutes)
         self.endings += 1
 
     def forget_old(self) -> list[int]:
-        """Drop the minutes that are older than an hour; returns them."""
+        """Drop the minutes older than an hour; return their numbers."""
         oldest = number_of(self.clock()) - MINUTES
         old = [number for number in self.minutes if number < oldest]
         for number in old:
@@ -181,7 +181,7 @@ def _ended(
     seconds: float,
     details: Mapping[str, object],
 ) -> Ended:
-    """Without anything about a person."""
+    """Return the claim without anything about a person."""
     score = details.get("score")
     return Ended(
         at=at,
@@ -204,7 +204,7 @@ _REFUSED = "The result could not be written to this document."
 
 
 def report(to: Activity, lease: Lease, outcome: Outcome, settled: Settled, seconds: float) -> None:
-    """After the settle; `seconds` since the claim."""
+    """Report the result of a settle; `seconds` since the claim."""
     if settled is not Settled.WRITTEN:
         _report_dropped(lease, settled)
     if settled is Settled.REFUSED:

@@ -1,4 +1,4 @@
-"""The status as people read it on a terminal, or in a pipe: the same words, with colours or without."""
+"""The status as people read it on a terminal, or in a pipe: the same words, with or without colours."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MINUTE_SECONDS = 60
 
 
 def shown(status: FleetStatus, last: int) -> RenderableType:
-    """All of it, with so many of the last claims that ended."""
+    """Return everything, with the `last` latest claims that ended."""
     return Group(*_parts(status, last))
 
 
@@ -128,7 +128,7 @@ def _hour(hour: Sequence[MinuteStatus]) -> Iterator[tuple[str, str]]:
 
 
 def _chart(values: Sequence[float]) -> str:
-    """One sign for each; anything above nothing can be seen."""
+    """Draw one character per value; anything above zero is visible."""
     most = max(values, default=0) or 1
     steps = len(_BARS) - 1
     return "".join(_BARS[min(steps, -int(-steps * value / most // 1))] for value in values)
@@ -154,15 +154,15 @@ _PROVIDERS = (
 _BUDGETS = ("vendor", "period", ">used", ">left")
 _DAEMONS = ("holder", "state", ">in work", "change stream", ">seen", ">up for", "version")
 _LEAST = {"time": 8, "lead": 24, "outcome": 9}
-"""Of columns that would break in the middle of a word."""
+"""Minimum widths of columns that would otherwise break in the middle of a word."""
 _NEVER_BROKEN = "provider"
-"""Its names are words that a reader looks for; others give way as long as they can."""
+"""Readers look for its names as whole words; the other columns give way as long as they can."""
 _LAST = ("time", "lead", "outcome", ">attempt", ">took", "score or reason")
 _Cell = str | Text
 
 
 def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> RenderableType:
-    """A heading that begins with > stands over figures. On a narrow screen nothing is cut but reasons."""
+    """Build a table; a heading that begins with > stands over figures. On a narrow screen only reasons are cut."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in headings:
         is_figure = heading.startswith(">")
@@ -262,6 +262,6 @@ def _at(moment: datetime) -> str:
 
 
 def _cut(text: str) -> str:
-    """In one line, and nothing in it that a terminal would obey."""
+    """Return one line without anything that a terminal would obey."""
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

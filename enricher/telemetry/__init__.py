@@ -1,4 +1,5 @@
-"""What can be seen from outside: series, events of the log, and how an id is shown.
+"""What can be seen from outside: series, log events, and how an id is shown.
 
-Promises that nothing personal and no secret is in any of it, and that labels come from small
-closed sets. Imports settings and the nouns."""
+Promises that none of it contains personal data or secrets, and that labels come from small closed sets.
+Imports settings and the nouns.
+"""

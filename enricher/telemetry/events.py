@@ -1,7 +1,7 @@
-"""PURE What each event of the log means, and what to do about it: one sentence or two for each.
+"""PURE What each event of the log means, and what to do about it: a sentence or two for each.
 
-`docs/reference/events.md` is made from this table (`make reference`). The level stands where the event is
-logged; a test holds both together, so an event is added here and there and nowhere else.
+`docs/reference/events.md` is generated from this table (`make reference`). The level is set where the
+event is logged; a test compares the two, so an event is added here and there and nowhere else.
 """
 
 from __future__ import annotations

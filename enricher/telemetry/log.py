@@ -7,12 +7,12 @@ Our own code logs through loguru: a stable event name as the message, the rest a
 What other libraries log through `logging` (from WARNING up) or `warnings` arrives as the event
 `library.said` with the fields `logger` and `text`.
 
-Every record is cleaned before any sink sees it: e-mail addresses, registered secrets, credentials
-in URLs, `api_key=` values and bearer tokens are replaced in the message, in all fields and in
-tracebacks, and the driver's "full error", which quotes documents, is cut off. Tracebacks show
-source lines, never the values of variables. A name cannot be known as one: so what code raised that
-held a lead is logged by `trace_of`, without its text. Nothing in here raises, whatever is logged: a line
-that cannot be rendered is replaced by one that says so.
+Every record is cleaned before any sink sees it: e-mail addresses, registered secrets, credentials in
+URLs, `api_key=` values and bearer tokens are replaced in the message, in all fields and in tracebacks,
+and the driver's "full error", which quotes documents, is cut off. Tracebacks show source lines, never the
+values of variables. A name cannot be recognised as one, so an exception from code that handled a lead is
+logged by `trace_of`, without its text. Nothing here raises, whatever is logged: a line that cannot be
+rendered is replaced by one that says so.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ if TYPE_CHECKING:
 Scalar: TypeAlias = str | int | float | bool | None
 
 MAX_TEXT = 16_384
-"""Characters of one field that are kept; collectors cut or refuse longer lines."""
+"""Characters of one field that are kept; collectors cut or reject longer lines."""
 MAX_DEPTH = 3
 """Levels of a bound mapping that become fields of their own."""
 MAX_CAUSES = 8
-"""Of an exception, that are followed."""
+"""Causes of an exception that are followed."""
 MIN_SECRET = 4
 """A shorter "secret" would blot out ordinary words."""
 MAX_INTEGER = 2**63
-"""Beyond it, readers of JSON lose digits; Python refuses to print really long ones."""
+"""Beyond it, JSON readers lose digits, and Python refuses to print very long integers."""
 
 _EVENT = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
 _AT = r"(?:@|%40|\\u0040)"
 _LOCAL = r"""[^\s"<>()\[\],;:@\\=&?]"""
 _ADDRESS = re.compile(rf"""(?:"[^"\n]*"|(?<!{_LOCAL}){_LOCAL}+){_AT}[^\s"'<>()\[\],;:@\\/&?=]+""")
-"""Also percent-encoded, as in a URL. The look-behind keeps the search linear in a long text."""
+"""Also matches percent-encoded addresses, as in a URL. The look-behind keeps the search linear in a long text."""
 _RULES = (
     (re.compile(r"//[^/\s@]*:[^\s@/?]*@"), "//[secret]@"),
     (re.compile(r"(?i)\b(bearer\s+|basic\s+(?=\S{12}))[^\s\"',]+"), r"\1[secret]"),
@@ -70,25 +70,25 @@ _RULES = (
     (re.compile(r"(dup key|full error): [^\n]*"), r"\1: [omitted]"),
 )
 _SUSPECT = re.compile(r"(?i)[@/=:\\%\s]|u0040")
-"""Nothing that a rule looks for is without one of these."""
+"""Every match of a rule contains one of these."""
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "INFO": "32", "SUCCESS": "32"}
 
 _encode = json.JSONEncoder(allow_nan=False).encode
-"""Made once: `json.dumps` makes one for each call that is not all defaults."""
+"""Made once: `json.dumps` makes an encoder on each call with non-default options."""
 
 _secrets: list[str] = []
 _service: dict[str, str] = {}
-"""The fields that every line of this process ends with."""
+"""The fields at the end of every line of this process."""
 
 
 def register_secret(secret: SecretStr | None) -> None:
-    """Never print this key, or this URI and the password in it, in whatever spelling."""
+    """Never print this key, or this URI and the password in it, in any spelling."""
     if secret is None:
         return
     for text in _spellings(secret.get_secret_value()):
         if len(text) >= MIN_SECRET and text not in _secrets:
             _secrets.append(text)
-    _secrets.sort(key=len, reverse=True)  # or a part of a longer one would be left over
+    _secrets.sort(key=len, reverse=True)  # or part of a longer one would be left
 
 
 def _spellings(secret: str) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def redact(text: str) -> str:
-    """`text` without addresses, secrets, credentials and quoted documents."""
+    """Return `text` without addresses, secrets, credentials and quoted documents."""
     for secret in _secrets:
         text = text.replace(secret, "[secret]")
     if not _SUSPECT.search(text):
@@ -113,7 +113,7 @@ def redact(text: str) -> str:
 
 
 def trace_of(error: BaseException) -> dict[str, str]:
-    """Fields that say what was raised, and where, but not in which words: they may quote a lead."""
+    """Return fields for what was raised, and where, without its text: that may quote a lead."""
     return {
         "exception.type": _type_of(error),
         "exception.stacktrace": "".join(_frames(error, MAX_CAUSES)),
@@ -121,7 +121,7 @@ def trace_of(error: BaseException) -> dict[str, str]:
 
 
 def _frames(error: BaseException, left: int) -> Iterator[str]:
-    """What led to it first, as a traceback has it; of a group, what is in it last."""
+    """Yield causes first, as in a traceback; a group's members last."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None and left:
         yield from _frames(before, left - 1)
@@ -143,7 +143,7 @@ _COUNTERS = {level.upper(): metrics.LOG_MESSAGES.labels(level) for level in metr
 def configure(
     settings: LogSettings, service_name: str, version: str, stream: TextIO | None = None
 ) -> None:
-    """Send every line to `stream` (stderr as it is at that moment, by default). Replaces all sinks."""
+    """Send every line to `stream` (by default, stderr as it is at that moment). Replaces all sinks."""
     _service.clear()
     _service.update({"service.name": service_name, "service.version": version})
     render = _json_line if settings.format == "json" else _console_line
@@ -155,7 +155,7 @@ def configure(
             target.write(render(message.record, target))
             target.flush()
         except (OSError, ValueError, AttributeError):
-            return  # nobody is left to tell: the terminal is gone or the stream is closed
+            return  # there is nowhere left to log: the terminal is gone or the stream is closed
 
     logger.configure(handlers=[], patcher=_clean)
     logger.add(write, level=settings.level, format=_no_format, backtrace=False, diagnose=False)
@@ -163,12 +163,12 @@ def configure(
 
 
 def name_instance(name: str) -> None:
-    """Which of a fleet this process is, in every line from now on; leads name their holder so too."""
+    """Name this process of the fleet in every line from now on, as leads name their holder."""
     _service["service.instance.id"] = name
 
 
 def _no_format(record: Record) -> str:  # noqa: ARG001 - loguru calls it with the record
-    """The sinks render the record; loguru shall not append a traceback of its own making."""
+    """Return nothing: the sinks render the record, and loguru must not append its own traceback."""
     return ""
 
 
@@ -176,7 +176,7 @@ def _no_format(record: Record) -> str:  # noqa: ARG001 - loguru calls it with th
 
 
 def _clean(record: Record) -> None:
-    """Runs once per record, before any sink: what it leaves is safe to print anywhere."""
+    """Clean each record once, before any sink: what is left is safe to print anywhere."""
     try:
         fields = dict(_flat(record["extra"], MAX_DEPTH))
         if record["exception"] is not None:
@@ -190,7 +190,7 @@ def _clean(record: Record) -> None:
 
 
 def _flat(values: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Scalar]]:
-    """Fields as scalars under dotted names, as log collectors want attributes."""
+    """Yield fields as scalars under dotted names, as log collectors want attributes."""
     for name, value in values.items():
         if isinstance(value, Mapping) and depth:
             inner = _flat(value, depth - 1)
@@ -217,10 +217,10 @@ def _scalar(value: object) -> Scalar:
 
 
 def _text(value: object) -> str:
-    """Printable and clean. Cut generously before cleaning, so that no half address is left over."""
+    """Return printable, clean text. Cut generously before cleaning, so that no half address is left."""
     try:
         text = str(value)
-    except Exception:  # noqa: BLE001 - __str__ is anybody's code
+    except Exception:  # noqa: BLE001 - __str__ may be third-party code
         text = f"<{type(value).__name__}>"
     text = redact(text[: 4 * MAX_TEXT].encode("utf-8", "replace").decode())
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT // 2]}...{text[-MAX_TEXT // 2 :]}"
@@ -241,7 +241,7 @@ def _exception(error: BaseException | None) -> dict[str, Scalar]:
 
 
 def _split(record: Record) -> tuple[str, str]:
-    """The event name that a message begins with, and the whole message if it says more."""
+    """Return the event name at the start of a message, and the whole message if it says more."""
     message = record["message"]
     found = _EVENT.match(message)
     event = found[0] if found and message[found.end() :][:1] in ("", " ") else "message"
@@ -286,7 +286,7 @@ def _value(value: object) -> str:
 
 
 def _visible(text: str) -> str:
-    """Control characters escaped: a logged value must not move the cursor or forge a line."""
+    """Escape control characters: a logged value must not move the cursor or forge a line."""
     return text if text.isprintable() else json.dumps(text)[1:-1].replace("\x7f", "\\u007f")
 
 
@@ -294,7 +294,7 @@ def _visible(text: str) -> str:
 
 
 class InterceptHandler(logging.Handler):
-    """Hands a record of the standard library's logging on to loguru."""
+    """Passes records of the standard library's logging on to loguru."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -310,7 +310,7 @@ class InterceptHandler(logging.Handler):
 
 
 def _route_libraries() -> None:
-    """WARNING and above only: below it, drivers and HTTP clients quote commands, documents and URLs."""
+    """Pass on WARNING and above only: below it, drivers and HTTP clients quote commands, documents and URLs."""
     handler = InterceptHandler(logging.WARNING)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in ("pymongo", "aiohttp", "httpx", "asyncio", "backoff"):
@@ -323,7 +323,9 @@ def _route_libraries() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not of a connection that failed when nobody waited for it any more: who did has told of it. What
-    a task of ours died of is news, and is called otherwise."""
+    """Drop the failure of a connection that was no longer awaited: its former waiter has logged it.
+
+    An exception that ended one of our tasks is news; its message is a different one.
+    """
     error = record.exc_info[1] if record.exc_info else None
     return not ("Future exception was never" in str(record.msg) and isinstance(error, OSError))

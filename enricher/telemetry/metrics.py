@@ -1,7 +1,7 @@
 """Every series, named once. Labels come from small closed sets; never a lead, a person or a host.
 
-Series whose labels are known are there with 0 from the start, those of providers from `initialise`
-on, so that a rate over a counter that has not moved yet is 0 and not "no data".
+Series whose labels are known exist with 0 from the start, those of providers from `initialise` on, so
+that a rate over a counter that has not moved yet is 0 and not "no data".
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from enricher.lead import Reason, Status
 
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # they double what is to be stored
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they double what has to be stored
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=REGISTRY)
@@ -43,14 +43,14 @@ def info(name: str, meaning: str) -> Info:
 
 
 def counter(name: str, meaning: str, *labels: str, **known: Sequence[str]) -> Counter:
-    """`known` are labels with all the values that they can have: these series are there with 0."""
+    """Make a counter. `known` are labels with all their possible values: these series exist with 0."""
     made = Counter(name, meaning, [*labels, *known], registry=REGISTRY)
     _begin(made, labels, known)
     return made
 
 
 def gauge(name: str, meaning: str, *labels: str, **known: Sequence[str]) -> Gauge:
-    """As `counter`."""
+    """Make a gauge; `known` as for `counter`."""
     made = Gauge(name, meaning, [*labels, *known], registry=REGISTRY)
     _begin(made, labels, known)
     return made
@@ -60,8 +60,11 @@ _CHILDREN: dict[tuple[object, ...], Any] = {}
 
 
 def child(metric: Metric, *labels: str) -> Metric:
-    """The series with these values of its labels. `labels` makes texts of them and takes a lock each
-    time, which for what every call touches is more than the counting itself."""
+    """Return the series with these label values, cached.
+
+    `labels` converts them to text and takes a lock each time, which on every call would cost more than
+    counting.
+    """
     key = (metric, *labels)
     found: Metric | None = _CHILDREN.get(key)
     if found is None:
@@ -115,7 +118,7 @@ MEANINGS: Mapping[tuple[str, str], str] = {
     ("result", "negative_hit"): "kept that nothing is known",
     ("result", "stale"): "kept, but no answer any more",
 }
-"""(label, value) -> what it means, where the word alone does not say it. The reference prints these."""
+"""(label, value) -> what it means, where the word alone does not tell. The reference prints these."""
 
 
 __all__ = [
@@ -273,7 +276,10 @@ FIELDS_FILLED = counter(
     "provider",
 )
 FILLED_BY: dict[tuple[str, str], Counter] = {}
-"""Of `FIELDS_FILLED`: looked up for every lead. What others wrote into a lead makes no series."""
+"""The children of `FIELDS_FILLED`, which every lead looks up.
+
+Names that others wrote into a lead create no series.
+"""
 FIELD_CONFLICTS = counter(
     "enricher_field_conflicts_total",
     "Fields of completed leads about which somebody said something else.",
@@ -452,7 +458,7 @@ LOG_MESSAGES = counter(
 
 
 def initialise(version: str, providers: Iterable[str]) -> None:
-    """Make the series of these providers present with 0."""
+    """Create the series of these providers with 0."""
     BUILD.info({"version": version})
     for provider in providers:
         _initialise_provider(provider)
@@ -473,11 +479,11 @@ def _initialise_provider(provider: str) -> None:
         CALLS_SAVED.labels(provider, by)
 
 
-# What the series of this process say now, for what tells of itself by them instead of counting again.
+# What this process's series say now, for reports that read them instead of counting again.
 
 
 def by_provider(series: Counter | Gauge) -> dict[str, float]:
-    """Provider -> the sum over all other labels."""
+    """Return provider -> the sum over all other labels."""
     found: defaultdict[str, float] = defaultdict(float)
     for family in series.collect():
         for sample in family.samples:
@@ -486,6 +492,6 @@ def by_provider(series: Counter | Gauge) -> dict[str, float]:
 
 
 def value(gauge: Gauge) -> float:
-    """Of a gauge without labels."""
+    """Return the value of a gauge without labels."""
     [family] = gauge.collect()
     return family.samples[0].value

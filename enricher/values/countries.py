@@ -1,8 +1,8 @@
 """PURE Countries by ISO 3166 code: "USA", "us", "United States" and "États-Unis" are one.
 
-The names are Babel's, which has them in over 200 languages. English is read when the first country
-comes by, the others once a name is not English: first the languages that most vendors and writers
-use (30 ms), then all the rest (some 300 ms, once in a process). What no language knows is no error: a
+The names are Babel's, which has them in over 200 languages. English is loaded with the first country,
+the others once a name is not English: first the languages that most vendors and writers use (30 ms),
+then all the rest (some 300 ms, once per process). A name that no language knows is not an error: the
 vendor's own wording stays as it is, and only the code beside it is missing.
 """
 
@@ -33,10 +33,10 @@ BO Plurinational State of Bolivia; BO Bolivia Plurinational State of; VE Bolivar
 VE Venezuela Bolivarian Republic of; TZ United Republic of Tanzania; TZ Tanzania United Republic of;
 BN Brunei Darussalam; VA Holy See; DE BRD; DE Bundesrepublik Deutschland; CH Suisse; CH Svizzera; BE Belgique; BE België
 """
-"""Other ways in which vendors and people name them, which Babel does not have."""
+"""Further names that vendors and people use and Babel does not have."""
 
 _COMMON = {"CD": "DR Congo", "CG": "Congo"}
-"""Where Babel's English name is hardly used by anybody."""
+"""Replacements for English names of Babel that hardly anybody uses."""
 _SHORTER = re.compile(r" \(.*\)| SAR China")
 
 _PRIVATE = re.compile(r"AA|Q[M-Z]|X[A-Z]|ZZ")
@@ -51,7 +51,7 @@ LONGEST = 64
 
 
 def code_of(text: str) -> str | None:
-    """The two-letter code of a country that is named, or given by any of its codes."""
+    """Return the two-letter code of a country, given its name or any of its codes."""
     if len(text) > LONGEST or not (name := _folded(text)):
         return None
     return (
@@ -60,7 +60,7 @@ def code_of(text: str) -> str | None:
 
 
 def name_of(text: str) -> str:
-    """The common name for a code or for a name in small letters; anything else as it is."""
+    """Return the common name for a code or a lower-case name; anything else as it is."""
     code = code_of(text)
     is_raw = text == text.lower() or len(text) <= len("USA")
     return names()[code] if code and is_raw else text
@@ -68,20 +68,20 @@ def name_of(text: str) -> str:
 
 @lru_cache(1)
 def names() -> Mapping[str, str]:
-    """Two letters -> common English name."""
+    """Return two-letter code -> common English name."""
     english = _territories(_ENGLISH)
     return {code: _COMMON.get(code) or _plainly(english[code]) for code in _three_letters()}
 
 
 def _plainly(name: str) -> str:
-    """As forms and vendors write it, without Babel's typographic care."""
+    """Write a name as forms and vendors do, without Babel's typography."""
     name = name.replace("&", "and").replace("\u2019", "'").replace("U.S.", "US")
     return _SHORTER.sub("", name.replace("St. ", "Saint "))
 
 
 @lru_cache(1)
 def _codes() -> Mapping[str, str]:
-    """All that is known without another language."""
+    """Return folded name or code -> two-letter code, for all that needs no other language than English."""
     aliases = (entry.split(maxsplit=1) for entry in _ALIASES.replace("\n", " ").split(";"))
     return {
         **{_folded(name): code for code, name in _territories(_ENGLISH).items() if code in names()},
@@ -95,7 +95,7 @@ def _codes() -> Mapping[str, str]:
 
 @lru_cache(1)
 def _three_letters() -> Mapping[str, list[str]]:
-    """Two letters -> the three letters that stand for the same, old ones too."""
+    """Return two-letter code -> its three-letter codes, withdrawn ones included."""
     from babel.core import get_global  # noqa: PLC0415  # 20 ms, and most commands need no country
 
     found: dict[str, list[str]] = {}
@@ -111,7 +111,7 @@ def _is_country(code: str) -> bool:
 
 @lru_cache(2)
 def _foreign(languages: tuple[str, ...]) -> Mapping[str, str]:
-    """What these languages say, but for names that mean two countries among them."""
+    """Return folded name -> code in these languages, without names that mean two countries among them."""
     said: dict[str, set[str]] = {}
     for name, code in _said_in(languages):
         said.setdefault(name, set()).add(code)
@@ -134,7 +134,7 @@ def _other_languages() -> tuple[str, ...]:
 
 
 def _territories(language: str) -> Mapping[str, str]:
-    """Read past Babel's own loader, which would keep everything about each language for good."""
+    """Read past Babel's own loader, which would keep everything about each language in memory for good."""
     from babel.localedata import resolve_locale_filename  # noqa: PLC0415  # as above
 
     data = Path(resolve_locale_filename(language)).read_bytes()
@@ -143,7 +143,7 @@ def _territories(language: str) -> Mapping[str, str]:
 
 
 def _folded(text: str) -> str:
-    """Without case, accents, punctuation and a leading article."""
+    """Remove case, accents, punctuation and a leading article."""
     letters = unicodedata.normalize("NFKD", text.replace("&", " and ").replace("\u2019", "'"))
     bare = "".join(each for each in letters if not unicodedata.combining(each)).casefold()
     words = re.sub(r"[^\w']+", " ", bare).split()

@@ -58,13 +58,13 @@ from enricher.values.types import (
 # in a fixed order, so that a lead does not grow and merging again changes nothing.
 
 MOST_PROVIDERS = 5
-"""For one field; the better ones are kept."""
+"""Limit for one field; the better providers are kept."""
 MOST_BYTES = 16_384
-"""For all fields of a lead, roughly."""
+"""Approximate limit for all fields of a lead."""
 MOST_BYTES_EACH = 2_048
 
 THE_LEAD = "lead"
-"""In place of a provider: what the lead's own writer put into the field of the same meaning."""
+"""Stands in for a provider: what the lead's own writer put into the corresponding field."""
 
 Said = Mapping[str, Mapping[str, Any]]
 """Field -> provider -> value."""
@@ -78,9 +78,9 @@ def alternatives(
     winners: Mapping[str, Mapping[str, str]],
     order: Sequence[str],
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """What is stored already and what was `said` now, without what `merged` has anyway.
+    """Return the stored alternatives and what was `said` now, without what `merged` has anyway.
 
-    `winners` are the providers of the values; they have no alternative to themselves.
+    `winners` are the providers of the values; a winner has no alternative to itself.
     """
     ranks = {safe_name(name): rank for rank, name in enumerate(order)}
     left = MOST_BYTES
@@ -100,15 +100,15 @@ def alternatives(
 
 
 def _pool(section: str, name: str, known: object, now: Mapping[str, Any]) -> dict[str, Any]:
-    """By provider: what it said last. What is stored may be anything, so it is read again."""
+    """Return provider -> what it said last. Stored values may have any type, so they are read again."""
     read = type_of(section, name).read
     stored = {safe_name(provider): read(value) for provider, value in mapping(known).items()}
-    stored.pop(THE_LEAD, None)  # it is said anew each time, or no longer
+    stored.pop(THE_LEAD, None)  # it is stated anew each time, or no longer
     return {**stored, **{safe_name(provider): value for provider, value in now.items()}}
 
 
 def _others(section: str, name: str, pool: Mapping[str, Any], value: object) -> dict[str, Any]:
-    """Without what says nothing, and what the value says; to the lead's own there has to be one."""
+    """Drop what says nothing or the same as the value. The lead's own needs a value to be an alternative to."""
     if not pool:
         return {}
     current = type_of(section, name).read(value)
@@ -137,14 +137,14 @@ def _bounded(
 METADATA = "enrichment_metadata"
 SOCIAL = "social_profiles"
 BY_FIELD = ("provenance", "alternatives", "confidence")
-"""Keys of the metadata that hold something for each section and field."""
+"""Keys of the metadata that hold an entry for each section and field."""
 FLAGS = "flags"
-"""Key of the metadata that names what was odd about the lead; see `conclude`."""
+"""Key of the metadata that lists what was odd about the lead; see `conclude`."""
 
 LEAST_CONFIDENCE = 0.5
-"""An answer that is more likely about somebody else gives alternatives, and no values."""
+"""Below it, an answer is more likely about somebody else: it gives alternatives and no values."""
 _STEPS = 10
-"""Confidences are compared in tenths: a hair less than last year must not keep last year's value."""
+"""Confidences are compared in tenths: a tiny drop since last year must not keep last year's value."""
 
 _Stated = Mapping[str, FieldValues]
 
@@ -163,7 +163,7 @@ class _Candidate(NamedTuple):
     confidence: float | None = None
 
     def beats(self, other: _Candidate | None) -> bool:
-        """At equal rank and confidence the challenger wins: of two answers, the later counts."""
+        """Tell whether this wins. At equal rank and confidence the challenger does: the later answer counts."""
         if other is None:
             return True
         if self.strength is not other.strength:
@@ -187,10 +187,10 @@ def merge(
     order: Sequence[str],
     stated: _Stated | None = None,
 ) -> dict[str, Any]:
-    """The new `enriched_data`, complete except for the figures that `metadata` adds.
+    """Return the new `enriched_data`, complete except for the figures that `metadata` adds.
 
     `previous` is whatever the lead holds, of any type; `answers` are this run's, by provider;
-    `stated` is what the lead's writer said themselves, by section: it is never a value.
+    `stated` is what the lead's writer entered, by section: it never becomes a value.
     """
     before = mapping(previous)
     known = mapping(before.get(METADATA))
@@ -212,7 +212,7 @@ def merge(
 
 
 def usable(answer: Found, section: str) -> Mapping[str, Any]:
-    """The values of an answer that can become a lead's; the others cannot spare the next provider."""
+    """Return the values of an answer that can become a lead's; the others do not save asking the next provider."""
     said = _values(section, answer)
     return said.values if said.is_sure else {}
 
@@ -229,7 +229,7 @@ def metadata(
     completeness: tuple[int, list[str]],
     subject: Subject | None = None,
 ) -> dict[str, Any]:
-    """`enrichment_metadata` for a merged `enriched`; providers are listed in `order`."""
+    """Return `enrichment_metadata` for a merged `enriched`; providers are listed in `order`."""
     score, missing = completeness
     reasons = skipped or {}
     known = mapping(enriched.get(METADATA))
@@ -249,13 +249,13 @@ def metadata(
 
 
 def flags_of(enriched: object) -> list[str]:
-    """What was odd about the lead when `enriched` was written, by whomever."""
+    """Return what was odd about the lead when `enriched` was written, whoever wrote it."""
     flags = mapping(mapping(enriched).get(METADATA)).get(FLAGS)
     return [each for each in flags if isinstance(each, str)] if isinstance(flags, list) else []
 
 
 def without_sections(enriched: dict[str, Any], sections: Iterable[str]) -> None:
-    """Take sections out, and all that the metadata has of them: a duty, so nothing stays behind."""
+    """Remove sections and all metadata about them. This is a duty (privacy), so nothing may stay behind."""
     for section in sections:
         enriched[section] = None
         for key in BY_FIELD:
@@ -266,7 +266,7 @@ def without_sections(enriched: dict[str, Any], sections: Iterable[str]) -> None:
 
 
 class _Said(NamedTuple):
-    """One provider's values of one section, each of the type of its field."""
+    """One provider's values of one section, each of its field's type."""
 
     values: Mapping[str, Any]
     confidence: float | None
@@ -291,7 +291,7 @@ def _values(section: str, answer: Found) -> _Said:
 def _losers(
     section: str, said: Mapping[str, _Said], stored: _Fields, winners: _Fields
 ) -> dict[str, dict[str, Any]]:
-    """Field -> provider -> value, of the stored values that lost and of this run's that did."""
+    """Return field -> provider -> value for the values that lost, both stored ones and this run's."""
     fields: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, old in stored.items():
         if old.provider and old is not winners[name]:
@@ -318,7 +318,7 @@ def _winners(
 
 
 def _as_typed(section: str, name: str, stored: _Candidate | None) -> _Candidate | None:
-    """What is stored in a field with another type than the field's gives way to a good value."""
+    """Weaken a stored value that does not have its field's type, so that it gives way to a good one."""
     if stored is None or type_of(section, name).read(stored.value) is not None:
         return stored
     return stored._replace(strength=min(stored.strength, _Strength.POOR))
@@ -327,7 +327,7 @@ def _as_typed(section: str, name: str, stored: _Candidate | None) -> _Candidate 
 def _stored(
     section: str, values: object, known: Mapping[str, Any], order: Sequence[str]
 ) -> _Fields:
-    """A stored 0 stays until something better comes: it may be somebody else's own field."""
+    """Read the stored fields. A stored 0 stays until something better comes: the field may be somebody else's."""
     origins, sure = (_section(known, key, section) for key in ("provenance", "confidence"))
     fields = {}
     for name, value in mapping(values).items():
@@ -342,7 +342,7 @@ def _stored(
 
 
 def _best(section: str, said: Mapping[str, _Said], order: Sequence[str]) -> _Fields:
-    """The values of this run, asked from the worst provider up to the best."""
+    """Return this run's best values, going from the worst provider up to the best."""
     fields: _Fields = {}
     for provider in reversed(_in_order(said, order)):
         each, rank = said[provider], _rank(provider, order)
@@ -371,7 +371,7 @@ def _in_order(providers: Iterable[str], order: Sequence[str]) -> list[str]:
     return sorted(set(providers), key=lambda name: (_rank(name, order), name))
 
 
-# What is remembered of it
+# What is recorded about it
 
 
 def _remembered(
@@ -412,7 +412,7 @@ def _section(known: Mapping[str, Any], key: str, section: str) -> dict[str, Any]
 Rule: TypeAlias = Callable[[Mapping[str, Any]], bool]
 
 GOOD_SCORE = 70
-"""An e-mail score has to be above this."""
+"""An e-mail score must be above this."""
 
 
 def _has(name: str) -> Rule:
@@ -445,11 +445,11 @@ TABLE: Mapping[str, tuple[str, int, Rule]] = {
     "email.not_disposable": ("email_verification", 5, lambda e: e.get("is_disposable") is False),
     "email.mx_records": ("email_verification", 5, lambda e: e.get("mx_records") is True),
 }
-"""Name of the line -> section, points, and when it counts. "Not disposable" has to be known."""
+"""Name of the line -> section, points, and condition. "Not disposable" must be known, not just assumed."""
 
 
 def completeness(enriched: Mapping[str, Any]) -> tuple[int, list[str]]:
-    """(score, names of the lines that gave no points), for an `enriched_data` of any shape."""
+    """Return (score, names of the lines that gave no points) for an `enriched_data` of any shape."""
     missing = [
         name for name, (section, _, counts) in TABLE.items() if not counts(_in(enriched, section))
     ]
@@ -472,19 +472,19 @@ def _in(enriched: object, section: str) -> Mapping[str, Any]:
 
 MISMATCH = "employer_mismatch"
 OF_THE_JOB = frozenset({"job_title", "role", "seniority", "bio"})
-"""What a record says about the present employment. Vendors' headlines name job and employer."""
+"""Fields about the present employment. Vendors' headlines (`bio`) name job and employer."""
 
 
 def owners(named: Iterable[object]) -> frozenset[str]:
-    """Whose domains these are, the same for all hosts of one owner, in whatever they are written:
-    a domain, a URL, an address. What is nobody's, or no company's own site, is left out."""
+    """Return the owners' domains, the same for all hosts of one owner. `named` may hold domains, URLs and
+    addresses; what is nobody's, or not a company's own site, is left out."""
     hosts = (stated_host(each) for each in named if isinstance(each, str))
     return frozenset(owner for host in hosts if host and (owner := classify(host).registrable))
 
 
 def works_elsewhere(found: Found, own: frozenset[str]) -> bool | None:
-    """`None` when the answer does not say, or nothing is known to compare it with. `own` are the
-    `owners` of the domains that the lead's company has."""
+    """Tell whether the answer names only other employers; `None` when it names none, or there is nothing to
+    compare it with. `own` are the `owners` of the domains of the lead's company."""
     employers = owners(found.employers)
     return employers.isdisjoint(own) if employers and own else None
 
@@ -492,8 +492,8 @@ def works_elsewhere(found: Found, own: frozenset[str]) -> bool | None:
 def without_disowned_job(
     stored: Mapping[str, Any], said: Mapping[str, Found], own: frozenset[str]
 ) -> Mapping[str, Any]:
-    """`enriched_data` without the job of which its own provider now says that it is at another company:
-    the data may be from before the lead's company was corrected."""
+    """Return `enriched_data` without a stored job that its own provider now places at another company: the
+    data may be from before the lead's company was corrected."""
     section = Kind.PERSON.section
     values = mapping(stored.get(section))
     origins = mapping(
@@ -516,7 +516,7 @@ def _says_the_same(section: str, name: str, stored: object, found: Found) -> boo
 
 
 def without_job_elsewhere(found: Found, own: frozenset[str]) -> Found:
-    """The same answer, in which a job at another company has become an alternative."""
+    """Return the answer with a job at another company turned into an alternative."""
     section = Kind.PERSON.section
     values = found.sections.get(section)
     if not values or not works_elsewhere(found, own):

@@ -1,8 +1,8 @@
-"""PURE What says something, and what MongoDB can hold of it.
+"""PURE Which values say something, and how MongoDB can hold them.
 
-Everything that a provider said passes through here before it reaches a lead: one string that
-cannot be encoded, one key with a dot or one object of a type that BSON does not know would make the
-whole write fail, and with it a result that was paid for.
+Everything that a provider said passes through here before it reaches a lead. One string that cannot be
+encoded, one key with a dot or one object of a type that BSON does not know would make the whole write
+fail, and lose a result that was paid for.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-# PURE What of a vendor's text is to be read, and what only does things to whoever reads it.
+# PURE Which characters of a vendor's text are to be read, and which only manipulate its display.
 #
-# Control characters move a terminal's cursor (U+009B begins a sequence as ESC [ does), line separators of
-# Unicode forge lines, overrides and isolates have what follows shown backwards, and invisible characters
-# make two names differ that look the same. None of them is part of a name. Joiners are, in Persian,
-# in Indic scripts and in emoji; between letters of ASCII they are not.
+# Control characters move a terminal's cursor (U+009B begins a sequence as ESC [ does), Unicode line
+# separators forge lines, overrides and isolates reverse what follows, and invisible characters make
+# identical-looking names differ. None of them is part of a name. Joiners are, in Persian, in Indic
+# scripts and in emoji, but not between ASCII letters.
 
 _BREAKS = "\n\x0b\x0c\r\x85\u2028\u2029"
 _CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff"
 _DIRECTIONS = "\u202a-\u202e\u2066-\u2069"
-"""Embeddings, overrides and isolates. The marks (U+200E, U+200F, U+061C) turn nothing round."""
+"""Embeddings, overrides and isolates. The marks (U+200E, U+200F, U+061C) reverse nothing."""
 _INVISIBLE = "\u00ad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 _JOINER = "[\u200c\u200d]"
 _SPOKEN = r"[^\x00-\x7f\s]"
@@ -36,22 +36,22 @@ _GAP = re.compile(f"[ \t]*[\t{_BREAKS}][ \t{_BREAKS}]*")
 
 
 def one_line(text: str) -> str:
-    """PURE For names, titles, places: a break is a space."""
+    """PURE Clean a name, title or place: line breaks become spaces."""
     return text.strip() if is_plain(text) else _GAP.sub(" ", readable(text)).strip()
 
 
 def many_lines(text: str) -> str:
-    """PURE For descriptions: a break of whatever kind is a newline; tabs stay."""
+    """PURE Clean a description: any line break becomes a newline; tabs stay."""
     return text.strip() if is_plain(text) else _LINE_BREAK.sub("\n", readable(text)).strip()
 
 
 def is_plain(text: str) -> bool:
-    """PURE Nearly all are, and this is quicker than to clean them."""
+    """PURE Tell whether the text needs no cleaning. Nearly all texts do not, and this check is faster."""
     return text.isascii() and text.isprintable()
 
 
 def readable(text: str) -> str:
-    """PURE Without what nobody can read; breaks and spaces stay as they are."""
+    """PURE Remove unreadable characters; breaks and spaces stay as they are."""
     if is_plain(text):
         return text
     return _STRAY_JOINER.sub("", _UNREADABLE.sub("", text))
@@ -65,21 +65,21 @@ PLACEHOLDERS = frozenset(
 _LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
 
 MAX_DEPTH = 20
-"""Nesting of a value that is stored; MongoDB refuses a document beyond 100 levels."""
+"""Nesting of a stored value; MongoDB refuses a document beyond 100 levels."""
 MAX_INTEGER = 2**63
-"""BSON has no larger integers: such a number is stored as a float."""
+"""BSON has no integers from here on: such a number is stored as a float."""
 MAX_WEIGHT = 16_384
-"""Bytes, roughly, of one value of a field that we have no type for."""
+"""Approximate limit, in bytes, for one value of a field without a type of its own."""
 LONGEST_NAME = 128
 
 _LARGEST_FLOAT = 10**300
 _MANY = (list, tuple, set, frozenset)
 _SIZED = (dict, *_MANY, Mapping)
-"""The usual types first: to ask whether something is a `Mapping` takes ten times as long."""
+"""The usual types first: checking for a `Mapping` takes ten times as long."""
 
 
 def is_blank(value: object) -> bool:
-    """True for what says nothing, wherever it stands."""
+    """Tell whether the value says nothing in any field."""
     if isinstance(value, str):
         text = value.strip()
         return len(text) <= _LONGEST_PLACEHOLDER and text.casefold() in PLACEHOLDERS
@@ -91,12 +91,12 @@ def is_blank(value: object) -> bool:
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """Whatever is stored there, or nothing: others may have written a string or a list."""
+    """Return what is stored there if it is a mapping, else {}: others may have written a string or a list."""
     return dict(value) if isinstance(value, (dict, Mapping)) else {}
 
 
 def safe_name(name: object) -> str:
-    """A dot or a leading dollar would be taken for a path or an operator; NUL ends a name in BSON."""
+    """Make a key safe: a dot or leading dollar would be a path or an operator; NUL ends a name in BSON."""
     text = str(name)[:LONGEST_NAME]
     return _made_safe(text)
 
@@ -107,17 +107,17 @@ def _made_safe(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """As UTF-8 can hold it: JSON may have lone surrogates."""
+    """Replace what UTF-8 cannot hold: JSON may have lone surrogates."""
     return text.encode("utf-8", "replace").decode()
 
 
 def storable(value: object) -> Any:
-    """The value as BSON can hold it; `None` for what it cannot, or what is too large to keep."""
+    """Return the value as BSON can hold it; `None` if it cannot, or if the value is too large to keep."""
     return None if weight(value) > MAX_WEIGHT else _storable(value, MAX_DEPTH)
 
 
 def weight(value: object) -> int:
-    """Bytes, roughly; stops counting soon after `MAX_WEIGHT`, so that no size and no cycle hurts."""
+    """Return the approximate size in bytes. Stops soon after `MAX_WEIGHT`, so no size and no cycle hurts."""
     total, left = 0, [value]
     while left and total <= MAX_WEIGHT:
         one = left.pop()
@@ -150,7 +150,7 @@ def _storable(value: object, depth: int) -> Any:
             return {key: _storable(item, depth - 1) for key, item in inner.items() if key}
         case list() | tuple():
             return [_storable(item, depth - 1) for item in value] if depth else []
-        case set() | frozenset():  # has no order of its own, and merging twice must change nothing
+        case set() | frozenset():  # sets are unordered, and merging twice must change nothing
             return _storable(sorted(value, key=repr), depth)
     return None
 

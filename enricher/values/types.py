@@ -38,10 +38,10 @@ from enricher.values.storable import (
 
 class _Network(NamedTuple):
     host: re.Pattern[str]
-    """How an address on it begins."""
+    """How an address on the network begins."""
     url: str
     parts: int
-    """Of how many parts of an address's path a handle is made."""
+    """Number of path segments in a handle."""
 
 
 def _on(host: str) -> re.Pattern[str]:
@@ -63,22 +63,22 @@ _FOLDERS = {
     ("company", "crunchbase"): "organization/",
     ("person", "crunchbase"): "person/",
 }
-"""Where a bare handle lives: "acme" is linkedin.com/company/acme."""
+"""Path of a bare handle: "acme" is linkedin.com/company/acme."""
 
 _NO_HANDLE = frozenset({"profile.php", "people", "groups", "intent", "i", "hashtag"})
-"""First parts of paths that name no account."""
+"""First path segments that name no account."""
 _NO_PROFILES = frozenset({"company", "in", "pub", "organization", "person", "pages"})
-"""Paths that are no profile by themselves: what named it stood behind them, and is lost."""
+"""Segments that are no profile by themselves: the one that named it came after them, and is lost."""
 _WHOLE = frozenset({"pub", "pages"})
-"""What these name is told by the last part of the path."""
+"""In paths that begin with these, the last segment names the profile."""
 _LONGEST = 256
 _IN_NO_HANDLE = re.compile(r"[\s:\\<>\[\]\x00-\x1f\x7f]")
 
 
 def handle_of(network: str, value: object) -> str | None:
-    """ "company/acme" or "acme", from a handle, "@acme" or an address with or without scheme.
+    """Return "company/acme" or "acme" from a handle, "@acme" or an address with or without scheme.
 
-    Nothing for an address on another host: it would become a link that only looks right.
+    Returns `None` for an address on another host: it would become a link that only looks right.
     """
     if not isinstance(value, str) or is_blank(value):
         return None
@@ -100,7 +100,7 @@ def _begins_with_a_host(names: Sequence[str]) -> bool:
 
 
 def _is_nobodys(names: Sequence[str]) -> bool:
-    """Also "company" of "company/acme", where handles have one part: it is another network's."""
+    """Tell whether it names no account. So does "company" of "company/acme" where handles have one segment."""
     first = names[0].lower()
     is_elsewhere = any(not unquote(name).strip(".") for name in names)  # browsers follow ".."
     return is_elsewhere or first in _NO_HANDLE or (len(names) == 1 and first in _NO_PROFILES)
@@ -115,7 +115,7 @@ def _path(text: str) -> str:
 
 
 def url_of(kind: str, network: str, handle: object) -> str | None:
-    """The full address of a profile; `kind` says whether a bare handle is a company or a person."""
+    """Return the full address of a profile; `kind` says whether a bare handle is a company or a person."""
     path = handle_of(network, handle)
     if path is None:
         return None
@@ -124,13 +124,13 @@ def url_of(kind: str, network: str, handle: object) -> str | None:
 
 
 def same_profile(kind: str, network: str, handle: object) -> str:
-    """Equal for all spellings of one profile; networks do not tell capitals apart."""
+    """Return a key that is equal for all spellings of one profile; networks ignore case."""
     return unquote(url_of(kind, network, handle) or "").casefold()
 
 
 def social_profiles(before: object, merged: Mapping[str, Any]) -> dict[str, Any]:
-    """The addresses for all handles in `merged`; what others put beside them stays. Empty, and never
-    null, where nothing is known: readers look inside."""
+    """Return the addresses for all handles in `merged`, beside what others put there. Empty, and never null,
+    when nothing is known: readers look inside."""
     profiles = mapping(before)
     for kind in (Kind.COMPANY, Kind.PERSON):
         urls = dict(_urls(kind.value, mapping(merged[kind.section])))
@@ -150,10 +150,10 @@ def _urls(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 # are compared as intervals and never as labels.
 
 Interval: TypeAlias = tuple[float, float]
-"""Both ends belong to it; the upper one may be infinite."""
+"""Both ends included; the upper one may be infinite."""
 
 LONGEST = 64
-"""Characters. Nothing longer is an amount, and it is not even looked at."""
+"""Characters. Anything longer is not an amount and is not parsed."""
 
 _UNITS = {
     "": 1,
@@ -173,7 +173,7 @@ _DASHES = str.maketrans("\u2010\u2011\u2012\u2013\u2014\u2212", "------")
 
 
 def interval(value: object) -> Interval | None:
-    """From "51-250", 120 or "$10M+"; `None` for what names no amount."""
+    """Read an interval from "51-250", 120 or "$10M+"; `None` if no amount is named."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str):
@@ -183,7 +183,7 @@ def interval(value: object) -> Interval | None:
 
 
 def exact(value: object) -> int | None:
-    """The amount where exactly one whole one is named: 1200, "1,200", "$10M"; never of a range."""
+    """Return the amount if exactly one whole number is named: 1200, "1,200", "$10M"; never a range."""
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value) if 0 <= value < 2**63 else None
     ends = interval(value)
@@ -191,7 +191,7 @@ def exact(value: object) -> int | None:
 
 
 def is_range(value: object) -> bool:
-    """True for what names more than one amount."""
+    """Tell whether the value names more than one amount."""
     ends = interval(value)
     return ends is not None and ends[0] != ends[1]
 
@@ -222,16 +222,16 @@ def _amount(parts: tuple[str | None, ...]) -> float:
 COMPANY, PERSON, EMAIL = Kind.COMPANY.section, Kind.PERSON.section, Kind.EMAIL.section
 
 LONGEST_TEXT = 2_048
-"""Characters. A longer name, handle or address is no such thing; cut in half it would be wrong."""
+"""Characters. No real name, handle or address is longer, and a truncated one would be wrong."""
 LONGEST_PROSE = 5_000
-"""Characters of a description; longer ones are cut, a reader loses nothing by it."""
+"""Characters of a description; longer ones are truncated, at no loss to a reader."""
 LONGEST_ITEM = 200
 LONGEST_WORD = 64
 MOST_ITEMS = 200
 MOST_FIELDS = 200
-"""So many fields of one section one provider can fill."""
+"""Limit on the fields of one section that one provider can fill."""
 DEAD_LOGO_HOSTS = frozenset({"logo.clearbit.com"})
-"""Shut in December 2025. Other vendors still hand out links to it."""
+"""Shut down in December 2025. Other vendors still hand out links to it."""
 
 _CATCH_ALL = frozenset({"catch-all", "catch_all", "catchall", "accept-all", "acceptall"})
 _OLDEST_COMPANY, _FAR_FUTURE = 500, 2100
@@ -240,13 +240,13 @@ _BEST_SCORE = 100
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """How a value is read, and what two values have in common that mean the same."""
+    """How a value is read, and a key that is equal for values that mean the same."""
 
     read: Callable[[object], Any]
     same: Callable[[Any], Hashable] = lambda value: value
 
 
-# Readers: the value of the right type, or None. None of them raises.
+# Readers: each returns the value of the right type, or None. None of them raises.
 
 
 def _text(value: object, longest: int = LONGEST_TEXT) -> str | None:
@@ -262,7 +262,7 @@ def _prose(value: object) -> str | None:
 
 
 def _texts(value: object) -> list[str] | None:
-    """Each once, in the vendor's order."""
+    """Read a list of texts without duplicates, in the vendor's order."""
     if isinstance(value, set | frozenset):
         value = sorted(value, key=repr)
     if not isinstance(value, list | tuple):
@@ -272,7 +272,7 @@ def _texts(value: object) -> list[str] | None:
 
 
 def _word(value: object) -> str | None:
-    """One of a vendor's own words, as "accept_all"; "unknown" is such a word too."""
+    """Read one of a vendor's own words, such as "accept_all"; "unknown" is such a word too."""
     if not isinstance(value, str) or len(value) > LONGEST_WORD:
         return None
     word = one_line(value).lower()
@@ -282,7 +282,7 @@ def _word(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    """Zero is a vendor's way to say that it does not know."""
+    """Read a count. Vendors write zero for "unknown", so zero is no value."""
     return exact(value) or None
 
 
@@ -292,7 +292,7 @@ def _year(value: object) -> int | None:
 
 
 def _range(value: object) -> str | None:
-    """As the vendor wrote it; a single number is no range."""
+    """Read a range as the vendor wrote it; a single number is not a range."""
     text = _text(value, LONGEST)
     return None if text is None or exact(text) is not None else text
 
@@ -315,7 +315,7 @@ def _score(value: object) -> int | float | None:
 
 
 def _url(value: object) -> str | None:
-    """http(s) with a host: people click it, so `javascript:` and the like are no values."""
+    """Read an http(s) URL with a host: people click it, so `javascript:` and the like are refused."""
     text = _text(value)
     return text if text and _host(text) else None
 
@@ -343,12 +343,12 @@ def _country(value: object) -> str | None:
 
 
 def _country_code(value: object) -> str | None:
-    """A name is no code, even where it would lead to one."""
+    """Read a code. A name is not a code, even if it leads to one."""
     text = _text(value, len("U.S.A."))
     return countries.code_of(text) if text and len(re.sub(r"\W", "", text)) <= len("USA") else None
 
 
-# What two values of a type have in common that mean the same
+# Keys: equal for two values of a type that mean the same
 
 
 def _folded(value: str) -> str:
@@ -416,16 +416,16 @@ EXACT_AND_RANGE = (
 )
 UNKNOWN = "unknown"
 VERDICTS = frozenset({(EMAIL, "status"), (EMAIL, "result")})
-"""Fields in which "unknown" is the vendor's own word, and no placeholder."""
+"""Fields in which "unknown" is the vendor's own word, not a placeholder."""
 
 
 def type_of(section: str, name: str) -> FieldType:
-    """The type of a field; `ANYTHING` for one that is not in the table."""
+    """Return the type of a field; `ANYTHING` for one that is not in the table."""
     return TYPES[section].get(name, ANYTHING)
 
 
 def typed(section: str, values: object) -> dict[str, Any]:
-    """The values of one provider's section that are any: of their type, under safe names."""
+    """Return the usable values of one provider's section, each of its field's type, under safe names."""
     given = dict(_named(mapping(values)))
     if not given:
         return {}
@@ -441,7 +441,7 @@ def typed(section: str, values: object) -> dict[str, Any]:
 
 
 def says(section: str, name: str, value: object) -> bool:
-    """True for a value; a 0 says nothing, except about an address: a score of 0 is a verdict."""
+    """Tell whether the value says something. A 0 does not, except about an address: a score of 0 is a verdict."""
     if (section, name) in VERDICTS and value == UNKNOWN:
         return True
     is_zero = value == 0 and not isinstance(value, bool)
@@ -449,7 +449,7 @@ def says(section: str, name: str, value: object) -> bool:
 
 
 def is_same(section: str, name: str, one: Any, other: Any) -> bool:
-    """Whether two values of a field's type mean the same, in whatever way each is written."""
+    """Tell whether two values of a field's type mean the same, however each is written."""
     same = type_of(section, name).same
     return same(one) == same(other)
 
@@ -461,7 +461,7 @@ def _named(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _put_where_it_belongs(given: dict[str, Any]) -> None:
-    """ "11-50" as the count is the range, and "120" as the range is the count."""
+    """Move "11-50" from the count to the range, and copy "120" from the range to the count."""
     for exact, estimate in EXACT_AND_RANGE:
         if is_range(given.get(exact)):
             if is_blank(given.get(estimate)):
@@ -473,7 +473,7 @@ def _put_where_it_belongs(given: dict[str, Any]) -> None:
 
 
 def _complete_country(read: dict[str, Any]) -> None:
-    """Name and code come from one provider, or they could name two countries."""
+    """Derive country name and code from each other within one provider, so that they agree."""
     name, code = read.get("country"), read.get("country_code")
     if isinstance(name, str) and not code and (known := countries.code_of(name)):
         read["country_code"] = known
@@ -482,7 +482,7 @@ def _complete_country(read: dict[str, Any]) -> None:
 
 
 def confidence_of(value: object) -> float | None:
-    """From 0 to 1; `None` when there is none, or what is there is no number."""
+    """Return a confidence from 0 to 1; `None` if there is none or it is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or is_blank(value):
         return None
-    return float(min(1, max(0, value)))  # in this order: the largest integers are no floats
+    return float(min(1, max(0, value)))  # in this order: the largest integers do not fit a float

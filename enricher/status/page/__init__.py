@@ -1,7 +1,7 @@
-"""The status page: one HTML file with its style and its script inside, that asks for nothing else.
+"""The status page: one HTML file with its style and script inside, which loads nothing else.
 
-Its parts lie beside this file. What the browser may do with it is written in its headers: run this
-script and this style and no others (named by their hashes), and ask this server for data.
+Its parts lie beside this file. Its headers say what the browser may do with it: run this script and this
+style and no others (named by their hashes), and ask this server for data.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def _text(name: str) -> str:
 
 @functools.cache
 def html() -> str:
-    """The whole page."""
+    """Return the whole page."""
     page = _text("status.html")
     return page.replace(_STYLE, _text("status.css")).replace(_SCRIPT, _text("status.js"))
 
 
 @functools.cache
 def headers() -> Mapping[str, str]:
-    """What goes with it."""
+    """Return the page's HTTP headers."""
     policy = {
         "default-src": "'none'",
         "script-src": _hash(_text("status.js")),
