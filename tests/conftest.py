@@ -27,8 +27,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.errors import EmbeddedServerError
 from enricher.lead import Document
 from enricher.mongo.embedded import EmbeddedServer, ensure_primary, find_mongod
-from tests.processes import bound_to_us, server_directory
-from tests.waiting import business
+from tests.support.processes import bound_to_us, server_directory
+from tests.support.waiting import business
 
 MONGODB_IMAGE = "mongo:7.0"
 _ROOM_FOR_LARGE = "--wiredTigerEngineConfigString=cache_size=1G"

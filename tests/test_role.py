@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enricher.lead import Document
 from enricher.privileges import desired, required
-from tests.roles import documented, scripted
+from tests.support.roles import documented, scripted
 
 LISTING = {"": {"listCollections"}}
 """Not asked for: the daemon only looks whether the leads are a collection, and does without."""

@@ -94,7 +94,7 @@ THE_OPERATORS = frozenset(
         "zlibcompressionlevel",
     }
 )
-"""Names as the driver compares them; `tests/integration/test_server.py` fails when it adds one."""
+"""Names as the driver compares them; `tests/integration/mongo/test_server.py` fails when it adds one."""
 
 
 def ours(uri: str) -> str:

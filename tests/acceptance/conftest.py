@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.rig import Rig, open_rig
+from tests.support.rig import Rig, open_rig
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ from enricher.privacy.forgetting import personal_keys
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers import registry, transport
 from enricher.providers.base import Access
-from tests.processes import Daemon, bound_to_us
-from tests.rig import Rig, address, open_rig
-from tests.waiting import eventually
+from tests.support.processes import Daemon, bound_to_us
+from tests.support.rig import Rig, address, open_rig
+from tests.support.waiting import eventually
 
 
 @asynccontextmanager

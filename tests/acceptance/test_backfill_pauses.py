@@ -9,9 +9,9 @@ from enricher.catalogue import Window
 from enricher.errors import ExitCode
 from enricher.lead import Document
 from enricher.limits.bucket import Bucket
-from tests.processes import Daemon
-from tests.rig import Rig, address, domain
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, domain
+from tests.support.waiting import eventually
 
 BUDGET = 50
 MANY = 600

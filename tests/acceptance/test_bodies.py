@@ -9,10 +9,10 @@ from random import Random
 
 from enricher.lead import Document
 from enricher.providers.registry import built_in
-from tests.bodies import body_of, route_of
-from tests.rig import Rig
-from tests.soundness import faults_in
-from tests.within import open_world
+from tests.support.bodies import body_of, route_of
+from tests.support.rig import Rig
+from tests.support.soundness import faults_in
+from tests.support.within import open_world
 
 LEADS = 20
 AT_ONCE = 4

@@ -10,9 +10,9 @@ import pytest
 from enricher.lead import Document
 from enricher.limits.bucket import COLLECTION as LIMITS
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED
-from tests.processes import Daemon
-from tests.rig import Rig, address
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address
+from tests.support.waiting import eventually
 
 QUICK: dict[str, object] = {"ENRICHER_RETRY_DELAY_SECONDS": 0.5}
 HTML = {"body": "<html>Welcome</html>", "headers": {"Content-Type": "text/html"}}

@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from enricher.lead import Document
-from tests.processes import Daemon
-from tests.rig import Rig, domain, open_rig
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain, open_rig
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -27,8 +27,8 @@ from enricher.mongo.embedded import EmbeddedServer
 from enricher.privileges import desired, required
 from enricher.queue.indexes import Indexes
 from enricher.simulator.server import Simulator
-from tests.processes import Daemon
-from tests.waiting import business, eventually
+from tests.support.processes import Daemon
+from tests.support.waiting import business, eventually
 
 COMMANDS = ("run", "check", "status", "reenrich", "backfill", "forget", "simulator", "demo")
 PASSWORD = "open-sesame-4711"

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.rig import Rig, address
+from tests.support.rig import Rig, address
 
 LIKE_PENDING = ("PENDING", "Pending", "pénding")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Daemon
-from tests.rig import Rig
+from tests.support.processes import Daemon
+from tests.support.rig import Rig
 
 ALLOWED = ("prlimit", "--core=unlimited:unlimited")
 PATTERN = Path("/proc/sys/kernel/core_pattern")

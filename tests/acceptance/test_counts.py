@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 import pytest
 
 from enricher.lead import Document
-from tests import counting
-from tests.rig import Rig, address, open_rig
-from tests.wire import Wire, wire_to
+from tests.support import counting
+from tests.support.rig import Rig, address, open_rig
+from tests.support.wire import Wire, wire_to
 
 LEADS = 512
 IN_WORK = 64

@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 
 from enricher.lead import Document
-from tests.processes import Daemon
-from tests.rig import Rig, address, domain
-from tests.waiting import business, eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, domain
+from tests.support.waiting import business, eventually
 
 LEADS = 200
 LEASE_SECONDS = 2

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Daemon
-from tests.rig import Rig, domain
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain
+from tests.support.waiting import eventually
 
 HALF = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 8000
 MOST_RESIDENT_MORE = 40 * 1024 * 1024

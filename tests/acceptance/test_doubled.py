@@ -11,10 +11,10 @@ import pytest
 
 from enricher.lead import Document
 from enricher.mongo.embedded import EmbeddedServer
-from tests.doubling import DUE, HARMLESS, IN_THE_DATA, NEW, UNSAYABLE, doubled
-from tests.processes import Daemon
-from tests.rig import Rig, address, domain, open_rig
-from tests.waiting import eventually
+from tests.support.doubling import DUE, HARMLESS, IN_THE_DATA, NEW, UNSAYABLE, doubled
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, domain, open_rig
+from tests.support.waiting import eventually
 
 SAID = "more than once."
 

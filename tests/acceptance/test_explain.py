@@ -10,8 +10,8 @@ import pytest
 
 from enricher.errors import ExitCode
 from enricher.lead import Document, Reason
-from tests.processes import Daemon
-from tests.rig import Rig, address, open_rig
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, open_rig
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 
 from enricher.mongo.embedded import EmbeddedServer
 from enricher.queue.apart import COLLECTION
-from tests.mortal import deadly_cable, started_again
-from tests.processes import Daemon
-from tests.rig import Rig, address, open_rig
-from tests.waiting import eventually
+from tests.support.mortal import deadly_cable, started_again
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, open_rig
+from tests.support.waiting import eventually
 
 
 async def are_completed(rig: Rig, leads: int) -> None:

@@ -9,8 +9,8 @@ from bson import CodecOptions, ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from enricher.lead import Document, LeadId
-from tests.processes import Daemon
-from tests.rig import Rig, address, domain
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, domain
 
 SETTLED_OR_IN_WORK = ("processing", "retrying", "failed", "skipped", "completed")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.processes import Daemon
-from tests.rig import Rig, domain
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain
+from tests.support.waiting import eventually
 
 LEADS = 1000
 

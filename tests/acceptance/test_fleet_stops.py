@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from enricher.simulator.journal import Entry
-from tests.fleets import calls, fleet, insert, over_limit, people
-from tests.processes import Daemon
-from tests.rig import Rig, address, open_rig
+from tests.support.fleets import calls, fleet, insert, over_limit, people
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, open_rig
 
 LEARNT_SECONDS = 1.5
 """The others may use half a second's worth of slots that they have; the rest is for a busy machine."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.floods import flooding
-from tests.processes import Daemon
-from tests.rig import Rig, address, domain
+from tests.support.floods import flooding
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, domain
 
 LEADS = 16
 MOST_RESIDENT_MORE = 64 * 1024 * 1024

@@ -11,8 +11,8 @@ import pytest
 
 from enricher.errors import ExitCode
 from enricher.lead import Document
-from tests.processes import Daemon
-from tests.rig import Rig, address
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address
 
 ADA = "ada.lovelace@quokka-freight.com"
 NOW = datetime.now(UTC).replace(microsecond=0)

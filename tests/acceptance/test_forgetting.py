@@ -14,9 +14,9 @@ from enricher.identity.identify import older_mark
 from enricher.lead import Document, Reason
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED
 from enricher.queue.apart import COLLECTION as FATAL
-from tests.processes import Daemon
-from tests.rig import Rig, domain
-from tests.waiting import business, eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain
+from tests.support.waiting import business, eventually
 
 PERSONS = {"ENRICHER_PROVIDERS_OFF": '["hunter_company", "clearbit_person"]'}
 

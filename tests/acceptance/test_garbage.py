@@ -20,10 +20,10 @@ from bson import Binary, Code, Int64, MaxKey, ObjectId, Regex
 from bson.raw_bson import RawBSONDocument
 
 from enricher.lead import Document
-from tests.personal import Personal, as_said
-from tests.processes import Daemon
-from tests.rig import KEYS, Rig, address, domain, open_rig
-from tests.waiting import business
+from tests.support.personal import Personal, as_said
+from tests.support.processes import Daemon
+from tests.support.rig import KEYS, Rig, address, domain, open_rig
+from tests.support.waiting import business
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

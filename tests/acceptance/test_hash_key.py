@@ -12,8 +12,8 @@ import pytest
 from enricher.errors import ExitCode
 from enricher.lead import Reason
 from enricher.mongo.secret import COLLECTION, ENTRIES, FINGERPRINT
-from tests.processes import Daemon
-from tests.rig import Rig
+from tests.support.processes import Daemon
+from tests.support.rig import Rig
 
 ADA, BOB = "ada.lovelace@quokka-freight.com", "bob@quokka-freight.com"
 KEY, OTHER_KEY = "a-key-of-at-least-thirty-two-signs", "another-key-of-more-than-32-signs!"

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from enricher.lead import Document, LeadId
-from tests.locks import held
-from tests.processes import Daemon
-from tests.rig import Rig, address
+from tests.support.locks import held
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 SOON = 8.0

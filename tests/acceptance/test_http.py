@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from enricher.lead import LeadId
 from enricher.mongo.embedded import EmbeddedServer
-from tests.processes import Daemon
-from tests.rig import Rig, domain, open_rig
-from tests.waiting import business, eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain, open_rig
+from tests.support.waiting import business, eventually
 
 MOST_LINES_OF_AN_OUTAGE = 40
 """Five loops, each of them with one line for its beginning, one for every ten seconds, one for its end."""

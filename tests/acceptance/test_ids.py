@@ -14,9 +14,9 @@ from enricher.errors import ExitCode
 from enricher.intake.history import collection_name
 from enricher.lead import Document, LeadId, Reason
 from enricher.status.daemons import COLLECTION as DAEMONS
-from tests.processes import Daemon
-from tests.rig import Rig, address, domain
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, domain
+from tests.support.waiting import eventually
 
 ADA = "ada.lovelace@quokka-freight.com"
 SHOWN: list[LeadId] = [ObjectId(), 4711, "lead-4711", "A_b-9"]

@@ -12,9 +12,9 @@ import pytest_asyncio
 
 from enricher.intake.checkpoints import COLLECTION
 from enricher.lead import Document, LeadId
-from tests.processes import Daemon
-from tests.rig import Rig, address, open_rig
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, open_rig
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

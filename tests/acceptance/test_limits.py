@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 
 from enricher.limits.bucket import COLLECTION
-from tests.fleets import calls, fleet, insert, over_limit, people
-from tests.rig import KEYS, Rig, address, open_rig
+from tests.support.fleets import calls, fleet, insert, over_limit, people
+from tests.support.rig import KEYS, Rig, address, open_rig
 
 WINDOWS = {"clearbit": ((60, 60),), "hunter": ((10, 1), (120, 60))}
 """Tighter than the vendors' own, so that a test of seconds runs into them."""

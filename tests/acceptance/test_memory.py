@@ -17,8 +17,8 @@ from aiohttp import web
 from enricher.lead import Document
 from enricher.mongo.embedded import EmbeddedServer
 from tests.benchmarks.machine import resident_mb
-from tests.rig import Rig, address, domain, open_rig
-from tests.waiting import eventually
+from tests.support.rig import Rig, address, domain, open_rig
+from tests.support.waiting import eventually
 
 LEADS = 64
 DUE: Document = {

@@ -9,7 +9,7 @@ import pytest
 from enricher.calls.ledger import COLLECTION as USAGE
 from enricher.lead import Document
 from tests.chaos.observer import Observer
-from tests.money import (
+from tests.support.money import (
     Fleet,
     bill,
     claims_since,
@@ -19,8 +19,8 @@ from tests.money import (
     paid_in_vain,
     questions_of,
 )
-from tests.rig import Rig, open_rig
-from tests.waiting import eventually
+from tests.support.rig import Rig, open_rig
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from enricher.calls.ledger import Usage
-from tests.cable import Cable, cable_to
-from tests.money import Fleet, bill, flights_of, leads_of, paid_in_vain, questions_of
-from tests.processes import Daemon
-from tests.rig import Rig, domain
-from tests.waiting import eventually
+from tests.support.cable import Cable, cable_to
+from tests.support.money import Fleet, bill, flights_of, leads_of, paid_in_vain, questions_of
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain
+from tests.support.waiting import eventually
 
 AT_WORK = 8
 SETTINGS = {

@@ -10,7 +10,7 @@ from enricher.calls.answers import COLLECTION as ANSWERS
 from enricher.lead import Document, Reason
 from enricher.mongo.secret import FINGERPRINT
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED
-from tests.rig import Rig, address, domain
+from tests.support.rig import Rig, address, domain
 
 FREE, QUOTA = 10, 3
 PERSON = "ada.lovelace@quokka-claimed-by-its-owner.com"

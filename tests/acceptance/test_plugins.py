@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from enricher.errors import ExitCode
-from tests.plugged import install, install_example
-from tests.processes import Daemon
-from tests.rig import Rig, domain
+from tests.support.plugged import install, install_example
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain
 
 KEY = "acme-key-of-the-tests"
 ACME_FIRST = '["acme_company", "clearbit"]'

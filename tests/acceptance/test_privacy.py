@@ -22,11 +22,11 @@ import pytest_asyncio
 from enricher.demo.leads import STORIES, odd_lead
 from enricher.lead import Document
 from enricher.simulator import facts, records
-from tests.personal import Personal, as_said
-from tests.plugged import install
-from tests.processes import Daemon
-from tests.rig import KEYS, Rig, domain, open_rig
-from tests.statuses import SIMULATED, cases
+from tests.support.personal import Personal, as_said
+from tests.support.plugged import install
+from tests.support.processes import Daemon
+from tests.support.rig import KEYS, Rig, domain, open_rig
+from tests.support.statuses import SIMULATED, cases
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 

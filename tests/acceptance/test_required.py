@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from tests.rig import Rig, domain
+from tests.support.rig import Rig, domain
 
 OFF = '["clearbit", "hunter", "hunter_person", "clearbit_person", "pdl_person"]'
 NO_RECORD = {"status": 404, "error": {"type": "not_found", "message": "No records were found"}}

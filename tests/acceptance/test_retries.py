@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from enricher.lead import Document
-from tests.rig import Rig, address
+from tests.support.rig import Rig, address
 
 SHORT: dict[str, object] = {
     "ENRICHER_LEAD_TIMEOUT_SECONDS": 0.8,

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from enricher.demo.leads import sample_leads
 from tests.reference import SCHEMA
-from tests.rig import open_rig
+from tests.support.rig import open_rig
 
 VENDORS = {
     "PDL_API_KEY": "k",

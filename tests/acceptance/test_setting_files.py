@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from enricher.errors import ExitCode
-from tests.processes import Daemon
-from tests.rig import Rig
+from tests.support.processes import Daemon
+from tests.support.rig import Rig
 
 KEY = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
 

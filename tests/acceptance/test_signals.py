@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from enricher.errors import ExitCode
-from tests.processes import Daemon, bound_to_us
-from tests.rig import Rig, domain
-from tests.waiting import eventually
+from tests.support.processes import Daemon, bound_to_us
+from tests.support.rig import Rig, domain
+from tests.support.waiting import eventually
 
 IN_A_SCRIPT = (signal.SIGINT,)
 STOPPED_BY = {signal.SIGTERM: -signal.SIGTERM, signal.SIGHUP: -signal.SIGHUP}

@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 
 from enricher.lead import Document
-from tests.fleets import is_watching
-from tests.plugged import install
-from tests.processes import Daemon
-from tests.rig import Rig, domain
-from tests.waiting import business, eventually
+from tests.support.fleets import is_watching
+from tests.support.plugged import install
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain
+from tests.support.waiting import business, eventually
 
 LEADS = 20
 SECONDS = 1.0

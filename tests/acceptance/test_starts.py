@@ -1,4 +1,4 @@
-"""A process that was forked is as good as one that was started (`tests/forks.py`): other tests rely on it."""
+"""A process that was forked is as good as one that was started (`tests/support/forks.py`): other tests rely on it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Daemon
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.waiting import eventually
 
 REALLY = (signal.SIGUSR1,)
 """A signal that is found ignored takes a real start; nothing of ours looks at this one."""

@@ -16,9 +16,9 @@ from typing import Any
 
 from enricher.errors import ExitCode
 from enricher.lead import Document
-from tests.processes import Daemon, bound_to_us
-from tests.rig import KEYS, Rig, address, domain
-from tests.waiting import eventually
+from tests.support.processes import Daemon, bound_to_us
+from tests.support.rig import KEYS, Rig, address, domain
+from tests.support.waiting import eventually
 
 SECRETS = ("ada", "lovelace", "quokka", *KEYS.values())
 

@@ -16,10 +16,10 @@ from enricher.settings.load import HttpSettings
 from enricher.status.daemons import Daemons, GateState, Presence, Report
 from enricher.status.picture import BacklogStatus, FleetStatus, LaneStatus, MinuteStatus, as_json
 from enricher.status.throughput import Ended
-from tests.browser import Browser, Page, browsing, chromium
-from tests.fleet_status import NOW, full, minutes
-from tests.rig import Rig, address
-from tests.waiting import eventually
+from tests.support.browser import Browser, Page, browsing, chromium
+from tests.support.fleet_status import NOW, full, minutes
+from tests.support.rig import Rig, address
+from tests.support.waiting import eventually
 
 PHONE = 360
 SCROLLS_SIDEWAYS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"

@@ -1,6 +1,6 @@
 """Every status and dialect of every vendor, through the whole daemon: lead, journal and bill.
 
-The table is `tests/statuses.py`. Each provider has a daemon of its own with no other provider in it, so
+The table is `tests/support/statuses.py`. Each provider has a daemon of its own with no other provider in it, so
 that a lead tells what that one said; and so has each answer that stops a vendor. They are the real
 daemon (`app.build`) over a real MongoDB, all in this process: fifty programs would take minutes to start.
 """
@@ -18,11 +18,11 @@ import pytest_asyncio
 from enricher.lead import Document
 from enricher.simulator.faults import KINDS, SPELLED
 from enricher.simulator.journal import Entry
-from tests.bodies import book_of, route_of
-from tests.rig import Rig
-from tests.statuses import PROVIDERS, Case, cases, question
-from tests.waiting import eventually
-from tests.within import open_world
+from tests.support.bodies import book_of, route_of
+from tests.support.rig import Rig
+from tests.support.statuses import PROVIDERS, Case, cases, question
+from tests.support.waiting import eventually
+from tests.support.within import open_world
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -17,7 +17,7 @@ from enricher.lead import Document
 from enricher.settings.load import load
 from enricher.simulator import facts
 from enricher.simulator.records import company_body
-from tests.rig import Rig, address, open_rig
+from tests.support.rig import Rig, address, open_rig
 
 SEED = 1
 LEADS_SEED = 3

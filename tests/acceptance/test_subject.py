@@ -15,9 +15,9 @@ import pytest_asyncio
 
 from enricher.identity.identify import older_mark
 from enricher.lead import Document
-from tests.processes import Daemon
-from tests.rig import Rig, domain, open_rig
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain, open_rig
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,9 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from tests.manager import Manager
-from tests.rig import Rig, address
-from tests.waiting import eventually
+from tests.support.manager import Manager
+from tests.support.rig import Rig, address
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

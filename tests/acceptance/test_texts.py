@@ -6,8 +6,8 @@ import json
 import unicodedata
 
 from enricher.errors import ExitCode
-from tests.processes import Daemon
-from tests.rig import Rig, domain
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain
 
 NAME = "Ac\u009b31mme\u202e\u2066 I\u200bnc\u2028Group"
 DESCRIPTION = "First.\u2028Second\u009b2J.\n\u202eThird."

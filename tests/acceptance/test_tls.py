@@ -16,9 +16,9 @@ import trustme
 
 from enricher.errors import ExitCode
 from tests.chaos.replica_set import GuardedSet
-from tests.processes import Daemon
-from tests.rig import Rig, address, open_rig
-from tests.roles import documented
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, open_rig
+from tests.support.roles import documented
 
 NAME, PASSWORD = "enricher", "open-sesame-4711"
 SECONDS_TO_GIVE_UP = 30.0

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.urgency import EXTREMES, NUMBERS, WORDS, rush
-from tests.waiting import business
+from tests.support.urgency import EXTREMES, NUMBERS, WORDS, rush
+from tests.support.waiting import business
 
 BACKLOG = 2_000
 HOT = 5

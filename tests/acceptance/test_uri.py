@@ -8,8 +8,8 @@ import pytest
 from bson.binary import Binary, UuidRepresentation
 
 from enricher.errors import ExitCode
-from tests.processes import Daemon
-from tests.rig import Rig, domain
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, domain
 
 REPRESENTATIONS = ("standard", "pythonLegacy", "")
 OTHERS = (

@@ -8,8 +8,8 @@ import pytest
 
 from enricher.lead import Document
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED
-from tests.processes import Daemon
-from tests.rig import Rig, address
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address
 
 LEADS = 20
 BLOCKED = "<html><body>Blocked by your network's policy</body></html>"

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from enricher.lead import Document
-from tests.rig import Rig, address, domain, open_rig
+from tests.support.rig import Rig, address, domain, open_rig
 
 ALL_ON = "[]"
 COMPLETE = {"name": "Quokka", "category": {"industry": "Freight"}, "metrics": {"employees": 40}}

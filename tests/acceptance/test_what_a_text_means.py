@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from enricher.errors import ExitCode
-from tests.processes import Daemon
-from tests.rig import Rig, open_rig
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, open_rig
 
 PERSONS = '["hunter_company","clearbit_person"]'
 """Turned off; so persons are Hunter's to know."""

@@ -16,9 +16,9 @@ import pytest_asyncio
 from bson import Binary, Decimal128, Int64, MaxKey, ObjectId, Timestamp
 
 from enricher.lead import Document, LeadId
-from tests.acceptance.writers import IN_PYTHON, ON_NODE, Place, Writer
-from tests.processes import Daemon
-from tests.rig import Rig, address, domain, open_rig
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, domain, open_rig
+from tests.support.writers import IN_PYTHON, ON_NODE, Place, Writer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

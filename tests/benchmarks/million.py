@@ -14,13 +14,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests import counting
 from tests.benchmarks import rig
 from tests.benchmarks.drain import LONGEST_SECONDS, backlog
 from tests.benchmarks.machine import cpu_seconds, resident_mb
 from tests.benchmarks.report import Goal, Section
 from tests.benchmarks.rig import Document, Leads, Program, World
-from tests.wire import IDLE, wire_to
+from tests.support import counting
+from tests.support.wire import IDLE, wire_to
 
 IN_WORK = 64
 MANY_IN_WORK = 256

@@ -28,10 +28,10 @@ from typing import Any
 import enricher
 from tests.benchmarks.report import Goal, Section
 from tests.benchmarks.rig import World, world
-from tests.observing import counted
-from tests.rig import Rig, address
-from tests.waiting import eventually
-from tests.within import open_world
+from tests.support.observing import counted
+from tests.support.rig import Rig, address
+from tests.support.waiting import eventually
+from tests.support.within import open_world
 
 PROVIDERS = ("clearbit", "hunter")
 WARM_UP, LEADS = 3, 7

@@ -22,8 +22,8 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.mongo.embedded import EmbeddedServer, find_mongod
 from tests.benchmarks.references.record import Orders
-from tests.processes import PASSED_ON, bound_to_us
-from tests.waiting import eventually
+from tests.support.processes import PASSED_ON, bound_to_us
+from tests.support.waiting import eventually
 
 Document = dict[str, Any]
 Leads = AsyncCollection[Document]

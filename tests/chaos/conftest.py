@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.report import VERDICTS, Verdict, table
-from tests.processes import server_directory
+from tests.support.processes import server_directory
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import TypeAlias
 
-from tests.cable import Cable, cable_between, cable_to
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.world import LEASE_SECONDS, World
-from tests.processes import Daemon
+from tests.support.cable import Cable, cable_between, cable_to
+from tests.support.processes import Daemon
 
 Deed: TypeAlias = Callable[["Fleet", Random], Awaitable[None]]
 

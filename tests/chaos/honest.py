@@ -13,7 +13,7 @@ from bson import ObjectId
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document
-from tests.rig import domain
+from tests.support.rig import domain
 
 WORD = "honest"
 _EVERY = (0.2, 0.5)

@@ -15,9 +15,9 @@ from typing import Any
 
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.simulator.server import Simulator
-from tests.bodies import body_of
-from tests.cable import Cable
-from tests.floods import FLOODS
+from tests.support.bodies import body_of
+from tests.support.cable import Cable
+from tests.support.floods import FLOODS
 
 _FLOOD_SECONDS = 30.0
 _FLOOD_PIECES = 50

@@ -35,7 +35,7 @@ from pymongo.errors import PyMongoError
 
 from enricher.lead import Document, LeadId
 from tests.chaos.account import Claim
-from tests.rig import ENDS, SETTLED, Step, Witness, key_of
+from tests.support.rig import ENDS, SETTLED, Step, Witness, key_of
 
 _CHANGES: list[Document] = [
     {"$match": {"operationType": {"$in": ["insert", "update", "replace", "delete", "invalidate"]}}},

@@ -29,7 +29,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from enricher.lead import Document
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 HOST = "127.0.0.1"
 NAME = "chaos"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tests.waiting import business
+from tests.support.waiting import business
 
 HEADINGS = (
     "scenario", "faults", "leads", "lost", "failed", "settled twice", "stale writes", "leases starved",

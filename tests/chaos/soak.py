@@ -15,7 +15,7 @@ from pathlib import Path
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.lead import Document
-from tests.processes import Daemon
+from tests.support.processes import Daemon
 
 MIB = 1024 * 1024
 

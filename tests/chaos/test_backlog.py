@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.chaos.world import World, open_world
-from tests.processes import Daemon
+from tests.support.processes import Daemon
 
 LEADS = int(os.environ.get("CHAOS_BACKLOG", "20000"))
 AT_ONCE = 5000

@@ -10,7 +10,7 @@ from enricher.answer import Found
 from enricher.providers.http import HttpProvider
 from enricher.providers.registry import built_in
 from tests.acceptance.test_bodies import play
-from tests.unit.test_bodies import answers_to
+from tests.unit.providers.test_bodies import answers_to
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 

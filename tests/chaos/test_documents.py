@@ -11,10 +11,10 @@ from pymongo import WriteConcern
 from enricher.lead import LeadId
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.world import World, open_world
-from tests.doubling import DUE, IN_THE_DATA, NEW, UNSAYABLE, doubled
-from tests.processes import Daemon
-from tests.rig import ENDS, domain, key_of, open_rig
-from tests.waiting import eventually
+from tests.support.doubling import DUE, IN_THE_DATA, NEW, UNSAYABLE, doubled
+from tests.support.processes import Daemon
+from tests.support.rig import ENDS, domain, key_of, open_rig
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.world import World, open_world
-from tests.processes import Daemon
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 

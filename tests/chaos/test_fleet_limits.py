@@ -10,7 +10,7 @@ import pytest
 from enricher.catalogue import Window
 from enricher.limits.bucket import SLACK
 from enricher.mongo import server
-from tests.integration.callers import most_within, processes
+from tests.support.callers import most_within, processes
 
 pytestmark = [pytest.mark.money, pytest.mark.timeout(180)]
 

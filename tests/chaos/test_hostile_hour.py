@@ -26,14 +26,14 @@ import pytest
 
 from enricher.calls.breaker import OPENS_AFTER_SECONDS
 from enricher.mongo.embedded import EmbeddedServer
-from tests.cable import serving
 from tests.chaos.honest import WORD, Honest
 from tests.chaos.hostile import STALE, Hostile
 from tests.chaos.hostile_vendors import Spillway, spoil
-from tests.fleets import is_watching
-from tests.processes import Daemon, Line
-from tests.rig import Rig, open_rig
-from tests.waiting import eventually
+from tests.support.cable import serving
+from tests.support.fleets import is_watching
+from tests.support.processes import Daemon, Line
+from tests.support.rig import Rig, open_rig
+from tests.support.waiting import eventually
 
 SHORT_MINUTES = 2.0
 LONG_MINUTES = float(os.environ.get("HOSTILE_MINUTES", "10"))

@@ -16,10 +16,10 @@ from contextlib import asynccontextmanager
 import pytest
 from pymongo import WriteConcern
 
-from tests.cable import cable_between, cable_to
 from tests.chaos.replica_set import Node, ReplicaSet
 from tests.chaos.world import World, open_world
-from tests.processes import Daemon
+from tests.support.cable import cable_between, cable_to
+from tests.support.processes import Daemon
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 

@@ -13,7 +13,7 @@ import pytest
 from enricher.lead import Document
 from tests.chaos.observer import Observer
 from tests.chaos.report import VERDICTS, Verdict
-from tests.money import (
+from tests.support.money import (
     Bill,
     Fleet,
     Question,
@@ -26,8 +26,8 @@ from tests.money import (
     paid_in_vain,
     questions_of,
 )
-from tests.rig import ENDS, Rig, open_rig
-from tests.waiting import eventually
+from tests.support.rig import ENDS, Rig, open_rig
+from tests.support.waiting import eventually
 
 COMPANIES = 500
 LEADS, AGAIN = 10_000, 3_000

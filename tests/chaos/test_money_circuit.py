@@ -9,8 +9,8 @@ import time
 import pytest
 
 from enricher.calls.breaker import FIRST_PAUSE_SECONDS, OPENS_AFTER
-from tests.fleets import calls, fleet, insert, people
-from tests.rig import address, open_rig
+from tests.support.fleets import calls, fleet, insert, people
+from tests.support.rig import address, open_rig
 
 OUTAGE_SECONDS = float(os.environ.get("CHAOS_OUTAGE_SECONDS", "45"))
 """From the opening: the first pause of 30 s, a probe, and a part of the next."""

@@ -10,8 +10,8 @@ import pytest
 from bson import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
-from tests.fleets import fleet, insert, people
-from tests.rig import Rig, domain, open_rig
+from tests.support.fleets import fleet, insert, people
+from tests.support.rig import Rig, domain, open_rig
 
 OLD = int(os.environ.get("CHAOS_OLD", "100000"))
 

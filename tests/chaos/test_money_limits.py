@@ -9,8 +9,8 @@ import time
 import pytest
 
 from enricher.simulator.vendor import VENDOR_WINDOWS
-from tests.fleets import calls, companies, fleet, insert, over_limit, people
-from tests.rig import Rig, open_rig
+from tests.support.fleets import calls, companies, fleet, insert, over_limit, people
+from tests.support.rig import Rig, open_rig
 
 MINUTES = int(os.environ.get("CHAOS_LIMIT_MINUTES", "3"))
 LEAST_USED = 0.97

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from tests.urgency import NUMBERS, VENDOR_SECONDS, WORDS, rush
+from tests.support.urgency import NUMBERS, VENDOR_SECONDS, WORDS, rush
 
 BACKLOG = int(os.environ.get("CHAOS_COLD", "50000"))
 HOT = 20

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.cable import Cable, cable_to
 from tests.chaos.world import World, open_world
-from tests.processes import Daemon
-from tests.waiting import eventually
+from tests.support.cable import Cable, cable_to
+from tests.support.processes import Daemon
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 

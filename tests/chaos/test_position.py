@@ -17,9 +17,9 @@ from enricher.intake.history import collection_name
 from enricher.lead import Document
 from tests.chaos.replica_set import ReplicaSet, lone_node
 from tests.chaos.world import World, open_world
-from tests.processes import Daemon, server_directory
-from tests.rig import Rig, address, open_rig
-from tests.waiting import eventually
+from tests.support.processes import Daemon, server_directory
+from tests.support.rig import Rig, address, open_rig
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 

@@ -16,9 +16,9 @@ import pytest_asyncio
 from enricher.lead import Document
 from tests.chaos.replica_set import GuardedSet
 from tests.chaos.world import World, open_world
-from tests.processes import Daemon, server_directory
-from tests.roles import documented
-from tests.waiting import eventually
+from tests.support.processes import Daemon, server_directory
+from tests.support.roles import documented
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 

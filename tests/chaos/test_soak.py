@@ -22,9 +22,9 @@ import pytest
 
 from enricher.lead import Document
 from tests.chaos.soak import ENDS, MIB, WITH_TTL, Sample, sample, table
-from tests.fleets import is_watching
-from tests.processes import Daemon
-from tests.rig import Rig, address, domain, open_rig
+from tests.support.fleets import is_watching
+from tests.support.processes import Daemon
+from tests.support.rig import Rig, address, domain, open_rig
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "20"))
 

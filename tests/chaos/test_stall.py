@@ -17,13 +17,13 @@ from functools import partial
 import pytest
 from pymongo.errors import NetworkTimeout
 
-from tests.cable import Cable, cable_to
 from tests.chaos.replica_set import Node, ReplicaSet
 from tests.chaos.report import VERDICTS, Verdict
 from tests.chaos.world import World, open_world
-from tests.processes import Daemon
-from tests.rig import ENDS, Rig, Witness, address, open_rig
-from tests.waiting import eventually
+from tests.support.cable import Cable, cable_to
+from tests.support.processes import Daemon
+from tests.support.rig import ENDS, Rig, Witness, address, open_rig
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.cable import cable_between
 from tests.chaos.world import World, open_world
+from tests.support.cable import cable_between
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 

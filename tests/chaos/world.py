@@ -27,9 +27,9 @@ from enricher.lead import Document, LeadId
 from tests.chaos.account import Bill, Claim, Loss, Outage, bill, unprovoked
 from tests.chaos.observer import Observer, on_our_clock
 from tests.chaos.report import VERDICTS, Verdict
-from tests.processes import Daemon
-from tests.rig import ENDS, Rig, domain, key_of, open_rig
-from tests.waiting import eventually
+from tests.support.processes import Daemon
+from tests.support.rig import ENDS, Rig, domain, key_of, open_rig
+from tests.support.waiting import eventually
 
 LEASE_SECONDS = 2
 SETTINGS = {

@@ -25,8 +25,8 @@ import httpx
 import yaml
 
 from tests.deploy.promql import DEPLOY
-from tests.processes import bound_to_us, free_port
-from tests.waiting import eventually
+from tests.support.processes import bound_to_us, free_port
+from tests.support.waiting import eventually
 
 SHIPPED = DEPLOY / "alertmanager" / "alertmanager.yml"
 RECEIVERS = {"critical": "page", "warning": "ticket", "info": "note"}

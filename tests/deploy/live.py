@@ -25,9 +25,9 @@ import yaml
 from enricher.demo.leads import sample_leads
 from enricher.simulator.server import Simulator
 from tests.deploy.promql import RULES
-from tests.processes import Daemon, bound_to_us, free_port
-from tests.rig import Rig, open_rig
-from tests.waiting import eventually
+from tests.support.processes import Daemon, bound_to_us, free_port
+from tests.support.rig import Rig, open_rig
+from tests.support.waiting import eventually
 
 SCRAPE_SECONDS = 1
 _SETTINGS = {

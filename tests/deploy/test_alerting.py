@@ -16,7 +16,7 @@ from enricher.simulator.faults import Fault
 from tests.deploy.alertmanager import RECEIVERS, Post, filled, listening, running
 from tests.deploy.live import Alerting, Fleet, watched_fleet
 from tests.deploy.promql import DEPLOY
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 HURRY = 300
 """A quarter of an hour is three seconds: some scrapes, so that `for` still means something."""

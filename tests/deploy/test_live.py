@@ -13,7 +13,7 @@ from enricher.simulator.faults import Fault
 from tests.deploy.live import SCRAPE_SECONDS, Fleet, watched_fleet
 from tests.deploy.promql import alerts, boards, of_panels, of_rules, recorded, without_variables
 from tests.deploy.table import table
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 WINDOW = "15s"
 

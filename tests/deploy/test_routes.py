@@ -25,7 +25,7 @@ from tests.deploy.alertmanager import (
     running,
 )
 from tests.deploy.promql import DEPLOY, alerts
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 CONFIG = yaml.safe_load(SHIPPED.read_text("utf-8"))
 FIRED = alerts_that_fire()

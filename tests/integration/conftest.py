@@ -16,8 +16,8 @@ from enricher.lead import Document
 from enricher.mongo import server
 from enricher.mongo.embedded import EmbeddedServer
 from enricher.queue.indexes import Indexes
-from tests.integration.faults import Faults
-from tests.processes import server_directory
+from tests.support.faults import Faults
+from tests.support.processes import server_directory
 
 
 @pytest.fixture

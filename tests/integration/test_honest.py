@@ -9,7 +9,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document
 from tests.chaos.honest import Honest
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 
 async def test_who_is_done_while_the_collection_is_replaced_is_not_done_yet(

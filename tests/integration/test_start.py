@@ -15,9 +15,9 @@ from enricher.errors import DatabaseUnreachable
 from enricher.lead import Document
 from enricher.settings import load
 from enricher.settings.load import MongoSettings, Settings
-from tests.integration.faults import Faults
-from tests.rig import Rig, domain, open_rig
-from tests.waiting import eventually
+from tests.support.faults import Faults
+from tests.support.rig import Rig, domain, open_rig
+from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize(

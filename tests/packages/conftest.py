@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.deploy.conftest import promtool
 from tests.packages.containers import TOOLS, Images
-from tests.rig import Rig, open_rig
+from tests.support.rig import Rig, open_rig
 
 __all__ = ["promtool"]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.roles import ROOT
+from tests.support.roles import ROOT
 
 TOOLS = ("buildah", "podman", "debootstrap", "runc")
 BASE, IMAGE = "localhost/base", "localhost/enricher"

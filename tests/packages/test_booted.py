@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import pytest
 
 from tests.packages.containers import Images, Machine
-from tests.rig import Rig, address
-from tests.waiting import eventually
+from tests.support.rig import Rig, address
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.packages, pytest.mark.timeout(900)]
 

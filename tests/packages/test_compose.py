@@ -16,7 +16,7 @@ from compose_spec import PyOptions
 from enricher.app import CLOSING_SECONDS
 from enricher.settings.load import HttpSettings, WorkSettings, load
 from enricher.simulator.server import Simulator, variables_for
-from tests.roles import ROOT
+from tests.support.roles import ROOT
 
 Service: TypeAlias = dict[str, Any]
 OURS = ("enricher", "simulator", "writer")

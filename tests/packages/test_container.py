@@ -8,8 +8,8 @@ import socket
 import pytest
 
 from tests.packages.containers import BASE, IMAGE, Images
-from tests.rig import Rig, address
-from tests.waiting import eventually
+from tests.support.rig import Rig, address
+from tests.support.waiting import eventually
 
 MOST_MEGABYTES = 200
 USER = 65532

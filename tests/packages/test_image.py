@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from enricher.http import Check, HttpServer
 from enricher.settings.load import HttpSettings
-from tests.roles import ROOT
+from tests.support.roles import ROOT
 
 DOCKERFILE = ROOT / "Dockerfile"
 PINNED = re.compile(r"^([a-z0-9._-]+)==([^\s;]+)(?: ; (.+?))? \\$", re.MULTILINE)

@@ -19,7 +19,7 @@ import yaml
 from enricher.app import CLOSING_SECONDS
 from enricher.settings.load import WorkSettings, documented
 from enricher.telemetry import metrics
-from tests.roles import ROOT
+from tests.support.roles import ROOT
 
 HERE = ROOT / "deploy" / "kubernetes"
 KUBERNETES = "1.34"

@@ -13,7 +13,7 @@ import pytest
 from enricher.app import CLOSING_SECONDS
 from enricher.http import STALE_AFTER_SECONDS
 from enricher.settings.load import WorkSettings, documented
-from tests.roles import ROOT
+from tests.support.roles import ROOT
 
 UNIT = ROOT / "deploy" / "systemd" / "enricher.service"
 MOST_EXPOSED = 15

@@ -12,8 +12,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.lead import Document
 from tests.packages.test_compose import services
-from tests.processes import PASSED_ON, bound_to_us
-from tests.waiting import eventually
+from tests.support.processes import PASSED_ON, bound_to_us
+from tests.support.waiting import eventually
 
 
 @asynccontextmanager

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from enricher.http import MOST_CONNECTIONS, HttpServer
 from enricher.settings.load import HttpSettings, LogSettings
 from enricher.telemetry import log
-from tests.observing import counted
-from tests.waiting import eventually
+from tests.support.observing import counted
+from tests.support.waiting import eventually
 
 OURS = (
     *("localhost:9464", "127.0.0.1:9464", "[::1]:9464", "LOCALHOST", "localhost.", "10.1.2.3:9464"),

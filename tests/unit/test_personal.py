@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from tests.personal import Personal, as_said
+from tests.support.personal import Personal, as_said
 
 ADDRESS = "Zoë.Wojciechowski@quokka-freight.com"
 NAME = "Zoë Wojciechowski"

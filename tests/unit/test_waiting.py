@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.waiting import business, eventually, patience
+from tests.support.waiting import business, eventually, patience
 
 
 async def test_patience_ends_after_its_seconds_and_not_before() -> None:

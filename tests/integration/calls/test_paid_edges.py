@@ -1,0 +1,141 @@
+"""A paid gate at its edges: odd answers, used-up budgets, people who leave while their question waits."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+from pydantic import SecretStr
+
+from enricher.answer import Found, Held, Kind, Objected, Query, Unavailable
+from enricher.calls.ledger import Budget, Usage
+from enricher.privacy.forgetting import personal_keys
+from enricher.privacy.suppression import Suppressed, key_of
+from enricher.providers.base import Access, Request
+from enricher.providers.clearbit import ClearbitCompany, ClearbitPerson
+from enricher.providers.hunter import HunterVerifier
+from tests.integration.calls.test_paid import (
+    QUOKKA,
+    Database,
+    ask,
+    books_of,
+    gate_to,
+    ledger,
+    record,
+)
+from tests.support.faults import Faults
+from tests.support.mock_client import mock_client
+from tests.support.observing import events, logged
+from tests.support.scripted import Door, provider, verdict
+
+ACCESS = Access(SecretStr("key"), "https://vendor.example")
+PERSON = Query(email="a@b.example", email_key="a@b.example")
+
+
+async def test_a_charged_answer_that_is_none_is_budgeted_and_counted_each_time(
+    database: Database,
+) -> None:
+    sent = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        sent += 1
+        return httpx.Response(200, json={"unexpected": True})
+
+    books = await books_of(database)
+    books.usage = Usage(database, {"hunter": Budget(1)}, {})
+    http = mock_client(answer)
+    await ask(gate_to(HunterVerifier(http, ACCESS), books), PERSON)
+    row = await ledger(books, database)
+    assert (sent, row.begun, row.charged) == (1, 1, 1)
+
+
+async def test_an_answer_that_is_paid_for_is_fetched_though_the_budget_is_used_up_meanwhile(
+    database: Database,
+) -> None:
+    asked = asyncio.Event()
+    replies = iter([httpx.Response(202, headers={"Retry-After": "1"}), record()])
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        return next(replies)
+
+    books = await books_of(database, daily=1)
+    http = mock_client(answer)
+    gate = gate_to(ClearbitCompany(http, ACCESS), books)
+    paid_for = asyncio.create_task(ask(gate))
+    await asked.wait()
+    assert isinstance(await ask(gate, Query(company_domain="other.example")), Held)
+    assert isinstance(await paid_for, Found)
+
+
+async def test_who_is_forgotten_while_the_question_waits_is_not_asked_about(
+    database: Database,
+) -> None:
+    asked = provider("acme", verdict(score=90), Kind.EMAIL)
+    books = await books_of(database)
+    suppressed = Suppressed(database)
+    books.is_suppressed = lambda key: suppressed.has(key_of(books.keyring, key))
+    gate = gate_to(asked, books)
+    gate.limiter.pause(1)
+    asking = asyncio.create_task(ask(gate, PERSON))
+    await asyncio.sleep(0)
+    await suppressed.add([key_of(books.keyring, "a@b.example")], "forget")
+    await books.cache.forget(personal_keys(books.keyring, [asked], PERSON))
+    assert isinstance(await asking, Objected)
+    assert not asked.asked
+    assert await database["enricher_answers"].count_documents({"reply": {"$exists": True}}) == 0
+
+
+async def test_who_joins_keeps_a_deadline_of_its_own(database: Database) -> None:
+    door = Door(QUOKKA)
+    gate = gate_to(provider("acme", door), await books_of(database))
+    first = asyncio.create_task(ask(gate, seconds=0.5))
+    await door.entered.wait()
+    joined = asyncio.create_task(ask(gate, seconds=30))
+    await first
+    door.opened.set()
+    assert isinstance(await joined, Found)
+
+
+async def test_a_call_whose_moment_has_passed_is_not_made_for_nobody(faults: Faults) -> None:
+    asked = provider("momentary", QUOKKA)
+    books = await books_of(faults.leads.database)
+    gate = gate_to(asked, books)
+    question = Query(company_domain=f"{faults.leads.name}.example")
+    async with faults.fail("insert", "update", blockConnection=True, blockTimeMS=500):
+        caller = asyncio.create_task(ask(gate, question))
+        await asyncio.sleep(0.2)
+        caller.cancel()
+        await asyncio.wait([caller])
+        await gate.close(5)
+    assert not asked.asked
+    rows = await Usage(faults.plain.database, {}, {}).days(1)
+    assert all(row.begun == row.spent == 0 for row in rows if row.provider == "momentary")
+
+
+class Speechless(ClearbitPerson):
+    """Of another package."""
+
+    def request(self, query: Query) -> Request:
+        raise LookupError(query.email)
+
+
+async def test_a_provider_that_cannot_word_its_question_is_unavailable(database: Database) -> None:
+    http = mock_client()
+    gate = gate_to(Speechless(http, ACCESS), await books_of(database))
+    assert await ask(gate, PERSON) == Unavailable("internal error: LookupError")
+
+
+async def test_a_provider_that_cannot_word_its_question_keeps_nobody_from_being_forgotten(
+    database: Database,
+) -> None:
+    keyring = (await books_of(database)).keyring
+    http = mock_client()
+    verifier = HunterVerifier(http, ACCESS)
+    with logged() as lines:
+        keys = personal_keys(keyring, [Speechless(http, ACCESS), verifier], PERSON)
+    assert keys == personal_keys(keyring, [verifier], PERSON)
+    assert [each.fields["provider"] for each in events(lines, "provider.broken")] == [
+        Speechless.name
+    ]

@@ -1,0 +1,120 @@
+"""What a loop does and says while the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from random import Random
+
+import pytest
+from pymongo.errors import AutoReconnect, OperationFailure
+
+from enricher.mongo.outage import Outage, describe, pause
+from tests.support.observing import counted, events, logged
+from tests.support.waiting import patience
+
+GONE = AutoReconnect("connection to db-1.internal closed, document {'email': 'ada@acme.example'}")
+
+
+def outage() -> Outage:
+    return Outage("worker", Random(1))
+
+
+def test_it_is_over_until_something_fails_and_again_when_something_succeeds() -> None:
+    away = outage()
+    seen = [away.is_over]
+    away.failed(GONE)
+    seen.append(away.is_over)
+    away.succeeded()
+    assert [*seen, away.is_over] == [True, False, True]
+
+
+def test_pauses_grow_with_the_failures_and_begin_anew_after_it() -> None:
+    away = outage()
+    first, *_, last = [away.failed(GONE) for _ in range(10)]
+    assert first <= 0.1
+    assert 5 <= last <= 10
+    away.succeeded()
+    assert away.failed(GONE) <= 0.1
+
+
+def test_it_is_said_once_when_it_begins_and_once_when_it_is_over() -> None:
+    away = outage()
+    with logged() as lines:
+        for _ in range(50):
+            away.failed(GONE)
+        away.succeeded()
+        away.succeeded()
+    assert [line.event for line in lines] == ["database.unavailable", "database.available"]
+    begun, over = lines
+    assert (begun.fields["loop"], begun.fields["error"]) == ("worker", "AutoReconnect")
+    assert over.fields["failures"] == 50
+
+
+def test_each_outage_is_said_anew() -> None:
+    away = outage()
+    with logged() as lines:
+        for _ in range(2):
+            away.failed(GONE)
+            away.succeeded()
+    assert len(events(lines, "database.unavailable")) == 2
+
+
+def test_every_failure_is_counted() -> None:
+    before = counted("enricher_database_errors_total", loop="worker")
+    away = outage()
+    away.failed(GONE)
+    away.failed(GONE)
+    assert counted("enricher_database_errors_total", loop="worker") == before + 2
+
+
+def test_one_that_succeeds_does_not_end_what_others_wait_for() -> None:
+    outage = Outage("calls")
+    outage.failed(GONE, "one")
+    outage.failed(GONE, "another")
+    outage.succeeded("a third")
+    assert not outage.is_over
+    outage.succeeded("one")
+    assert not outage.is_over
+    outage.succeeded("another")
+    assert outage.is_over
+
+
+def test_one_that_is_given_up_ends_its_own_part_alone() -> None:
+    outage = Outage("calls")
+    outage.failed(GONE, "one")
+    outage.failed(GONE, "another")
+    outage.forget("one")
+    assert not outage.is_over
+    outage.forget("another")
+    assert outage.is_over
+
+
+def test_an_error_is_described_without_what_it_quotes() -> None:
+    assert describe(GONE) == "AutoReconnect"
+    assert describe(OperationFailure("{'email': 'ada@acme.example'}", 91)) == "OperationFailure 91"
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0, -1])
+async def test_a_pause_ends_by_itself(seconds: float) -> None:
+    began = time.monotonic()
+    async with patience(5):
+        await pause(asyncio.Event(), seconds)
+    assert time.monotonic() - began >= seconds
+
+
+async def test_a_pause_ends_at_once_when_it_is_time_to_stop() -> None:
+    stop = asyncio.Event()
+    pausing = asyncio.create_task(pause(stop, 60))
+    await asyncio.sleep(0)
+    stop.set()
+    async with patience(1):
+        await pausing
+
+
+async def test_a_pause_can_be_cancelled() -> None:
+    pausing = asyncio.create_task(pause(asyncio.Event(), 60))
+    await asyncio.sleep(0)
+    pausing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pausing
