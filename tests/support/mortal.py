@@ -18,6 +18,20 @@ from tests.support.wire import command_of
 _WRITES = {("update", "leads"), ("findAndModify", "leads")}
 
 
+def strike(server: EmbeddedServer) -> bool:
+    """Kill it; False while it is on its way up, and has no pid yet or that of the one before.
+
+    A pid of 0 would be all processes of ours, this one included.
+    """
+    if not (pid := server.pid):
+        return False
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @asynccontextmanager
 async def started_again(server: EmbeddedServer) -> AsyncIterator[list[float]]:
     """Somebody starts the server whenever it has died; yields when that was."""
@@ -53,8 +67,7 @@ class DeadlyCable(Cable):
         await super()._request_may_pass(chunk)
         if self.server and self.words in chunk and command_of(chunk) in _WRITES:
             await asyncio.sleep(self.dying_seconds)
-            with suppress(ProcessLookupError):  # it is dead, and not up again
-                os.kill(self.server.pid, signal.SIGKILL)
+            strike(self.server)
             raise ConnectionResetError
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -23,7 +21,7 @@ from enricher.mongo.expressions import UpdateOne, id_key
 from enricher.queue.apart import COLLECTION, Apart, Fatal, Step, count_fatal, is_loss
 from enricher.queue.aside import Aside
 from tests.support.doubling import doubled
-from tests.support.mortal import deadly_cable, started_again
+from tests.support.mortal import deadly_cable, started_again, strike
 from tests.support.queueing import queue
 from tests.support.waiting import eventually
 
@@ -258,15 +256,6 @@ async def test_one_that_is_tried_beside_the_batches_ends_no_more_servers_either(
         assert len(deaths) == before
 
 
-def is_struck(server: EmbeddedServer) -> bool:
-    """False while it is on its way up, and has the pid of the one before."""
-    try:
-        os.kill(server.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @pytest.mark.timeout(120)
 async def test_a_server_that_somebody_kills_under_ordinary_leads_blames_nobody(
     mongod: Path, tmp_path: Path
@@ -284,7 +273,7 @@ async def test_a_server_that_somebody_kills_under_ordinary_leads_blames_nobody(
 
         working = asyncio.create_task(work())
         for killed in range(2):
-            await eventually(lambda: is_struck(server), within=30)
+            await eventually(lambda: strike(server), within=30)
 
             async def is_back(killed: int = killed) -> bool:
                 return len(deaths) > killed and server._is_running() and bool(fatal.process)
