@@ -2,7 +2,7 @@
 
 Every other lead is a good business lead; some are colleagues of an earlier one (so a cache has something to
 save). The others go through `STORIES` in turn: addresses that real lists are full of, and domains whose names
-make the simulated vendors tell a story (`faults.py`). Each lead names its story under `story`, a field of the
+make the simulated vendors tell a story (`simulator/faults.py`). Each lead names its story under `story`, a field of the
 writer's own that the daemon does not know.
 
 Domains are three whimsical words under real top-level domains: reserved names (`example.com`, `.test`) would

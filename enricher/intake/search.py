@@ -11,6 +11,7 @@ their own makes them while the stream's leads go on.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager, suppress
@@ -27,8 +28,8 @@ from enricher.mongo.outage import Outage, pause
 from enricher.telemetry import metrics
 
 _FOUND_FIRST = 1_000
-"""Of a search: what it finds beyond waits behind fresh leads. A gap may hold a million, and none of those that
-are inserted now is to wait for them all."""
+"""Of a search for what was missed: what it finds beyond waits behind fresh leads. A gap may hold a million, and
+none of those that are inserted now is to wait for them all. A search in place of the stream finds what is new."""
 _LINE_EVERY_SECONDS = 10.0
 """Between log lines about steps that take minutes on a large collection."""
 
@@ -90,7 +91,7 @@ class Search:
         while self._known.is_search_due and not stop.is_set():
             wanted = self._known.searches
             with self._preparing("search"):
-                await self._search("stream", stop)
+                await self._search("stream", stop, _FOUND_FIRST)
             if not stop.is_set():
                 self._known.searched = wanted
                 # Else only another search would find them again.
@@ -103,12 +104,13 @@ class Search:
             async with asyncio.timeout(self.start_seconds):
                 await self._is_due.wait()
 
-    async def _search(self, source: str, stop: asyncio.Event) -> None:
-        """Admit the leads that should have been admitted and were not, until `stop`."""
+    async def _search(self, source: str, stop: asyncio.Event, fresh: float = math.inf) -> None:
+        """Admit the leads that should have been admitted and were not, until `stop`; all but the first `fresh`
+        of them wait behind fresh leads."""
         found, self._told_at = 0, time.monotonic()
         async with aclosing(self._history.unadmitted()) as batches:
             async for ids in batches:
-                await self.admitter.admit(ids, source, is_behind=found >= _FOUND_FIRST)
+                await self.admitter.admit(ids, source, is_behind=found >= fresh)
                 found += len(ids)
                 if self._is_time_to_tell():
                     logger.bind(leads=found, source=source).info("search.going_on")

@@ -47,7 +47,7 @@ def id_key(id_: LeadId) -> bytes:
 # them. What a user asks for (`--query`) compares as it does for the user: that names `collation=None`.
 #
 # The index on `_id` has the collection's collation. If that is not the simple one, our commands cannot use
-# it for string ids; `indexes.py` creates another there.
+# it for string ids; `queue/indexes.py` creates another there.
 
 SIMPLE = {"locale": "simple"}
 COLLATED = "_simple"

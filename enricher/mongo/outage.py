@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,7 +107,8 @@ class Outage:
     _said: float = 0.0
     _is_told: bool = False
     """The log has its beginning, and not yet its end."""
-    _failing: set[Hashable] = field(default_factory=set)
+    _failing: Counter[Hashable] = field(default_factory=Counter)
+    """How often each operation failed in a row: its pause grows by its own failures."""
 
     @property
     def is_over(self) -> bool:
@@ -116,7 +118,7 @@ class Outage:
     def failed(self, error: Exception, who: Hashable = None) -> float:
         """Note one more failure; return the seconds to wait before the next try."""
         now = time.monotonic()
-        self._failing.add(who)
+        self._failing[who] += 1
         self.failures += 1
         metrics.DATABASE_ERRORS.labels(self.loop).inc()
         if self.failures == 1:
@@ -126,17 +128,17 @@ class Outage:
             self._said, self._is_told = now, True
             fields = {"loop": self.loop, "failures": self.failures, "error": describe(error)}
             logger.bind(**fields).warning("database.unavailable")
-        return outage_pause(self.failures, self.random)
+        return outage_pause(self._failing[who], self.random)
 
     def forget(self, who: Hashable = None) -> None:
         """Drop an operation that no longer needs the database, so nothing waits for it."""
-        self._failing.discard(who)
+        self._failing.pop(who, None)
         if not self._failing:
             self.failures = 0
 
     def succeeded(self, who: Hashable = None) -> None:
         """Note that the database answered."""
-        self._failing.discard(who)
+        self._failing.pop(who, None)
         if self._failing:
             return
         if self._is_told:

@@ -66,6 +66,8 @@ from enricher.values.storable import mapping
 _PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
 _BATCH = 500
 _PAUSE_SECONDS = 1.0
+_TRIES_APART = 60
+"""Longer than a writer's transaction lives."""
 _DATA = "enriched_data"
 _SEEN: Document = {
     "inputs": INPUTS,
@@ -166,11 +168,14 @@ class Erasure:
             return await self._rewrite(id_, pipeline, only)
 
         step = Step("erase", self._leads, write, lambda id_: id_)
-        while not (parts := (await self._apart.write(step, [id_])).parts):
+        for _ in range(_TRIES_APART):
+            if parts := (await self._apart.write(step, [id_])).parts:
+                return parts[0][1]
             if self._fatal.is_written_off(id_):
                 return Erased.WRITTEN_OFF
             await asyncio.sleep(_PAUSE_SECONDS)
-        return parts[0][1]
+        # Nobody else waits for it here, and what takes so long may be its size: now it has all the time there is.
+        return await self._rewrite(id_, pipeline, only)
 
     async def _rewrite(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
         try:

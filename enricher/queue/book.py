@@ -264,6 +264,7 @@ NEVER_CLAIMED: Document = {
 """Leads that were admitted, never claimed, and do not come from a backfill."""
 
 
+_IS_RANKED: Expression = is_type("$enrichment.queued_at", "date")
 _WAS_BEHIND: Expression = {
     "$and": [
         {"$eq": [{"$ifNull": ["$enrichment.claim_id", None]}, None]},
@@ -271,6 +272,9 @@ _WAS_BEHIND: Expression = {
     ]
 }
 """Put behind fresh leads by its admission, and never claimed since."""
+
+FOUND_LATE: Expression = {"$or": [_WAS_BEHIND, {"$not": [_IS_RANKED]}]}
+"""Where it is to wait behind fresh leads: not if it was admitted as one of them meanwhile."""
 
 
 def admission(rank: Expression, *, is_behind: Expression = _WAS_BEHIND) -> Pipeline:

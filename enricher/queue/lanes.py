@@ -257,7 +257,9 @@ class Lanes:
         first, later = waited_for[:promised], waited_for[promised:]
         queue = oldest + [c for c in pending if rank_of(c) > book.BEHIND]
         backfilled = [c for c in pending if rank_of(c) <= book.BEHIND]
-        return _each_once(first + queue + later + backfilled + behind + refresh)[:slots]
+        # Half of them to those begun before, here as well: a gap may have put a million leads behind.
+        begun, others = behind[:promised], behind[promised:]
+        return _each_once(first + queue + later + begun + backfilled + others + refresh)[:slots]
 
     def _in_order(self, candidates: list[Document]) -> list[Document]:
         """Keep the order as read; under contention, shuffle within equal priority, or across priorities

@@ -73,8 +73,13 @@ from enricher.queue.unmoved import NEW, UNADMITTED
 
 _NOTHING: Document = {"$literal": None}
 _NO_SHARD_KEY = 61
+_LITTLE_DATA = 64 * 1024
 _LONE: Document = {
-    "$and": [{"$or": [{**NEW, "enrichment.backfill": None}, book.NEVER_CLAIMED]}, ONCE]
+    "$and": [
+        {"$or": [{**NEW, "enrichment.backfill": None}, book.NEVER_CLAIMED]},
+        {"$expr": {"$lte": [book.DATA_BYTES, _LITTLE_DATA]}},
+        ONCE,
+    ]
 }
 """Not admitted yet, or admitted and never claimed; and not from a backfill."""
 _LOOK_FOR_TOO_LONG_SECONDS = 10.0
@@ -173,7 +178,8 @@ class Leads:
         self, ids: Collection[LeadId], is_behind: bool = False
     ) -> Parted[LeadId, Written]:
         only = {"$and": [UNADMITTED, ONCE]}
-        how = book.admission(self.rank, is_behind=True) if is_behind else book.admission(self.rank)
+        late = {"is_behind": book.FOUND_LATE} if is_behind else {}
+        how = book.admission(self.rank, **late)
         parted = await self._write(list(ids), only, how, "admit")
         blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
         self.unadmitted |= {expressions.id_key(id_): id_ for id_ in blocked}

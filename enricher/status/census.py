@@ -33,7 +33,7 @@ class Census:
     """The loop of the census.
 
     `look` and `ended` ask as in `queue/backlog.py`, `budgets` as in `calls/ledger.py`, `oplog_seconds` as
-    in `mongo/oplog.py`.
+    in `mongo/server.py`.
     """
 
     look: Callable[[], Awaitable[Backlog]]

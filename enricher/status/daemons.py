@@ -177,9 +177,10 @@ class Daemons:
 
 
 def _written(report: Report) -> Document:
-    """Flat, as it always was."""
+    """Flat, as it always was: a daemon of another version reads it, and knows no other field."""
     flat = asdict(report)
-    return {**flat, **flat.pop("groundwork"), "gates": [asdict(gate) for gate in report.gates]}
+    groundwork = flat.pop("groundwork")
+    return {**flat, **groundwork, "gates": [asdict(gate) for gate in report.gates]}
 
 
 def _minute(minute: Minute) -> Document:

@@ -109,6 +109,30 @@ async def test_a_backfills_retries_wait_for_fresh_leads_and_for_their_retries(
     assert await claimed(leads, 2) == ["backfilled"]
 
 
+async def test_behind_fresh_leads_too_what_was_begun_takes_half_of_the_slots(
+    ours: Collection,
+) -> None:
+    """A search may have put a million there: a lease that ran out must not wait for them all."""
+    for number in range(8):
+        await pending(ours, f"new {number}", book.BEHIND - 1)
+    for number in range(4):
+        await due(ours, f"begun {number}", book.BEHIND - 1)
+    won = await claimed(queue(ours), 4)
+    assert sorted(id_.split()[0] for id_ in won) == ["begun", "begun", "new", "new"]
+
+
+async def test_whoever_was_admitted_as_fresh_is_put_behind_by_no_search(ours: Collection) -> None:
+    """The stream told of it while the search was on its way."""
+    await insert(ours, "told", temperature="cold")
+    await insert(ours, "missed", temperature="hot")
+    leads = queue(ours)
+    await leads.admit(["told"])
+    await leads.admit(["told", "missed"], is_behind=True)
+    assert await claimed(leads, 1) == ["told"]
+    await leads.admit(["missed"])
+    assert (await read(ours, "missed"))["enrichment"]["priority"] < book.BEHIND
+
+
 async def test_a_retry_of_a_backfill_remains_one_until_the_run_ends(ours: Collection) -> None:
     lease = await claim_new(ours, temperature="hot", enrichment={"backfill": True})
     settler = Settler(ours, lambda: None)

@@ -74,6 +74,19 @@ async def test_what_a_daemon_tells_is_what_others_read(daemons: Daemons) -> None
     assert abs(seen.seen_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+async def test_a_daemon_of_an_earlier_version_finds_the_fields_that_it_knows_and_no_other(
+    daemons: Daemons, stored: AsyncCollection[Document]
+) -> None:
+    await daemons.tell("host:1:a", REPORT, {})
+    document = await stored.find_one({})
+    assert document
+    assert document["report"].keys() == {
+        *("version", "uptime_seconds", "presence", "in_work", "concurrency", "is_stream_open"),
+        *("stream_lag_seconds", "gates", "set_aside"),
+        *("building_seconds", "are_indexes_coming", "on_record"),
+    }
+
+
 REPORT_AS_READ = Report(
     **{name: getattr(REPORT, name) for name in REPORT.__slots__ if name != "gates"},
     gates=list(REPORT.gates),

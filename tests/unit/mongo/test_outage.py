@@ -80,6 +80,12 @@ def test_one_that_succeeds_does_not_end_what_others_wait_for() -> None:
     assert outage.is_over
 
 
+def test_the_pause_of_one_does_not_grow_by_the_failures_of_another() -> None:
+    outage = Outage("calls")
+    longest = [outage.failed(GONE, "one") for _ in range(10)][-1]
+    assert outage.failed(GONE, "another") < longest
+
+
 def test_one_that_is_given_up_ends_its_own_part_alone() -> None:
     outage = Outage("calls")
     outage.failed(GONE, "one")
