@@ -209,8 +209,11 @@ class ReplicaSet:
             await node.command("configureFailPoint", "failCommand", mode="off")
 
     async def _is_whole(self) -> bool:
-        primary = await self.primary()
-        members = (await primary.command("replSetGetStatus"))["members"]
+        try:
+            primary = await self.primary()
+            members = (await primary.command("replSetGetStatus"))["members"]
+        except PyMongoError:  # it was the primary a moment ago, or is on its way up
+            return False
         states = sorted(member["stateStr"] for member in members)
         return states == ["PRIMARY", *["SECONDARY"] * (len(self.nodes) - 1)]
 

@@ -134,7 +134,8 @@ async def test_a_slow_network_to_the_database_costs_time_and_no_lease(mongodb_ur
     ):
         cable.delay(DELAY_SECONDS)
         world.faults += 1
-        async with world.daemon(MONGODB_URI=cable.uri) as daemon:
+        # A claim and a renewal are several round trips of 0.4 s each, and longer ones on a busy machine.
+        async with world.daemon(MONGODB_URI=cable.uri, ENRICHER_LEASE_SECONDS=10) as daemon:
             await daemon.wait_for_event("history.recorded")
             async with world.writing(PER_SECOND):
                 await world.written(10 * PER_SECOND)

@@ -257,7 +257,10 @@ class World:
         """When the vendor was asked, and under which claims."""
         journal, claims = self.rig.simulator.journal, self._claims()
         return [
-            ([call.arrived_at for call in journal.calls(question=question)], [*claims[question]])
+            (
+                [call.arrived_at for call in journal.calls(question=question)],
+                [*claims.get(question, ())],
+            )
             for _, question in self._bill().in_vain
         ]
 

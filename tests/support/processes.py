@@ -25,8 +25,8 @@ from tests.support.waiting import patience
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
 """All that a process sees of our environment: no setting leaks in from outside."""
 
-_TELL_PYTHON = ("PYTHON", "LANG", "LC_", "SSL_CERT")
-"""Variables that are read as an interpreter starts, or imports; others may be given to a forked one."""
+_TELL_PYTHON = ("PYTHON", "LANG", "LC_", "SSL_CERT", "LD_")
+"""Variables that are read as an interpreter starts, is loaded, or imports; others may be given to a forked one."""
 
 Line = dict[str, Any]
 
