@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from pymongo import AsyncMongoClient
@@ -60,8 +60,9 @@ async def status(daemon: Daemon) -> dict[str, Any]:
 
 
 async def test_new_leads_are_worked_on_while_the_indexes_are_built(faulty_uri: str) -> None:
-    async with large(faulty_uri) as rig, rig.daemon("clearbit") as daemon:
+    async with large(faulty_uri) as rig, AsyncExitStack() as stack:
         async with held_open(faulty_uri):
+            daemon = await stack.enter_async_context(rig.daemon("clearbit"))
             await daemon.wait_for_event("stream.opened")
             assert (await daemon.get("/readyz")).is_success
             await rig.leads.insert_one({"_id": "alone", "company_domain": domain()})
@@ -92,8 +93,9 @@ async def test_what_was_pending_before_waits_for_the_indexes_and_is_done_then(
     async with large(faulty_uri) as rig:
         before = {"company_domain": domain(), "enrichment_status": "pending"}
         await rig.leads.insert_one({"_id": "before", **before})
-        async with rig.daemon("clearbit") as daemon:
+        async with AsyncExitStack() as stack:
             async with held_open(faulty_uri):
+                daemon = await stack.enter_async_context(rig.daemon("clearbit"))
                 await daemon.wait_for_event("stream.opened")
                 await rig.witness.all_ended(await insert(rig, "new"), within=SOON)
                 wish = {"$set": {"enrichment_status": "pending", "company_domain": domain()}}
@@ -107,8 +109,9 @@ async def test_what_was_pending_before_waits_for_the_indexes_and_is_done_then(
 async def test_two_daemons_share_the_new_leads_while_one_build_is_for_both(
     faulty_uri: str,
 ) -> None:
-    async with large(faulty_uri) as rig, rig.daemon("clearbit") as one:
+    async with large(faulty_uri) as rig, AsyncExitStack() as stack:
         async with held_open(faulty_uri):
+            one = await stack.enter_async_context(rig.daemon("clearbit"))
             await one.wait_for_event("indexes.building")
             async with rig.daemon("clearbit") as two:
                 await two.wait_for_event("stream.opened")
