@@ -75,8 +75,9 @@ class Checkpoint:
         """
         if self.saved_at is None:
             return self.origin
-        earliest = int(self.started_at.timestamp()) + 1
-        return Timestamp(max(earliest, int(self.saved_at.timestamp()) - _MARGIN_SECONDS), 0)
+        # The second after the start is too late within that second: what is inserted in it would be missed.
+        first = self.origin or Timestamp(int(self.started_at.timestamp()) + 1, 0)
+        return max(first, Timestamp(int(self.saved_at.timestamp()) - _MARGIN_SECONDS, 0))
 
 
 class Checkpoints:

@@ -140,6 +140,17 @@ def test_a_start_by_time_begins_two_minutes_early_but_not_before_the_first_start
     assert early.operation_time == Timestamp(int(PAST.timestamp()) + 1, 0)
 
 
+async def test_a_start_by_time_in_the_second_of_the_first_start_misses_nothing_of_that_second(
+    collection: AsyncCollection[Document],
+) -> None:
+    origin = Timestamp(int((await server_time(collection)).timestamp()), 7)
+    first = Checkpoints(collection.database, "leads", "one", origin)
+    await first.begin()
+    await first.save(token(9))
+    again = await checkpoints(collection).begin()
+    assert again.operation_time == origin
+
+
 async def test_the_position_of_another_collection_of_this_name_is_not_used_and_gives_way(
     collection: AsyncCollection[Document],
 ) -> None:
