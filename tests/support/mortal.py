@@ -18,12 +18,12 @@ from tests.support.wire import command_of
 _WRITES = {("update", "leads"), ("findAndModify", "leads")}
 
 
-def strike(server: EmbeddedServer) -> bool:
-    """Kill it; False while it is on its way up, and has no pid yet or that of the one before.
+def strike(pid: int) -> bool:
+    """Kill the server with this pid; False when it is gone, or on its way up and has none yet.
 
     A pid of 0 would be all processes of ours, this one included.
     """
-    if not (pid := server.pid):
+    if not pid:
         return False
     try:
         os.kill(pid, signal.SIGKILL)
@@ -66,8 +66,9 @@ class DeadlyCable(Cable):
     async def _request_may_pass(self, chunk: bytes) -> None:
         await super()._request_may_pass(chunk)
         if self.server and self.words in chunk and command_of(chunk) in _WRITES:
+            pid = self.server.pid  # that one, and not its successor
             await asyncio.sleep(self.dying_seconds)
-            strike(self.server)
+            strike(pid)
             raise ConnectionResetError
 
 

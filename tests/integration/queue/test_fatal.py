@@ -273,7 +273,7 @@ async def test_a_server_that_somebody_kills_under_ordinary_leads_blames_nobody(
 
         working = asyncio.create_task(work())
         for killed in range(2):
-            await eventually(lambda: strike(server), within=30)
+            await eventually(lambda: strike(server.pid), within=30)
 
             async def is_back(killed: int = killed) -> bool:
                 return len(deaths) > killed and server._is_running() and bool(fatal.process)
