@@ -373,7 +373,7 @@ class Gate:
             asking.has_turn = False
             self._row.end()
 
-    async def close(self, seconds: float) -> None:  # noqa: ARG002 - what a `PaidGate` needs
+    async def close(self, seconds: float) -> None:  # noqa: ARG002 - for `PaidGate`, which overrides it
         """Make no further calls. Subclasses wait at most `seconds` for those under way."""
         await self.limiter.close()
 
@@ -399,7 +399,7 @@ class Gate:
             return cause_of(held)
         return "limit" if self._breaker.is_closed else "circuit"
 
-    def _hold_for(self, asking: Asking) -> Held | None:  # noqa: ARG002 - what a `PaidGate` needs
+    def _hold_for(self, asking: Asking) -> Held | None:  # noqa: ARG002 - for `PaidGate`, which overrides it
         return self._standing_hold()
 
     def _hold(self) -> Held | None:

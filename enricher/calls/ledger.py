@@ -62,7 +62,7 @@ from enricher.mongo.clock import ServerClock
 from enricher.mongo.coalesce import Coalescer
 from enricher.mongo.outage import Outage, pause, reading
 
-# One update of a ledger's document: adds what was noted, grants what was asked for. PURE.
+# One update of a ledger's document: adds what was noted, grants what was asked for.
 #
 # The server runs the pipeline, so it decides by the document's contents and its own clock. The docstring of
 # this module says what the document holds and what must stay true.

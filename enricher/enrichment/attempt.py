@@ -56,7 +56,7 @@ from enricher.values.merge import BY_FIELD, FLAGS, METADATA, MISMATCH, SOCIAL, f
 from enricher.values.storable import is_blank, mapping
 from enricher.values.types import NETWORKS
 
-# PURE What an earlier run left on a lead and still counts: only what is about the same subject.
+# What an earlier run left on a lead and still counts: only what is about the same subject.
 #
 # A writer may correct the address or the domain at any moment, replace the whole lead, or save a copy that
 # was read long ago. So nothing is trusted just because it is there:

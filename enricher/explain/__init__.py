@@ -1,3 +1,4 @@
 """Why a lead is as it is, explained from what the database holds.
 
-Guarantees that it only reads, and that each decision is named with its reason. Imports what it reads."""
+Promises that it only reads, and that each decision is named with its reason. Imports what it reads.
+"""

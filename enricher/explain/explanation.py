@@ -35,7 +35,7 @@ from enricher.values.merge import (
 )
 from enricher.values.storable import mapping
 
-# PURE Which provider won each field of a lead, and why, according to `enrichment_metadata`.
+# Which provider won each field of a lead, and why, according to `enrichment_metadata`.
 
 _ELSEWHERE = "the person works for another company by now"
 

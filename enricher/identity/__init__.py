@@ -1,4 +1,5 @@
 """PURE What a writer's text means: one mailbox, one company, or the reason why there is none.
 
-Guarantees that providers are asked only about people the lead names, and that `forget` finds everybody
-who was asked about. Imports only the nouns."""
+Promises that providers are asked only about people the lead names, and that `forget` finds everybody
+who was asked about. Imports only the nouns.
+"""

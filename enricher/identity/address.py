@@ -22,7 +22,7 @@ from enricher.identity.desks import is_system
 from enricher.identity.domains import Domain, DomainKind, ascii_host, classify
 from enricher.identity.wordlists import SAYS_NOTHING
 
-# PURE What stands around an address or a web site when it was typed, pasted or exported.
+# What stands around an address or a web site when it was typed, pasted or exported.
 #
 # One reader for both fields, and so for whoever is asked to be forgotten: quotes of all kinds,
 # brackets, `mailto:` and other labels, HTML and Markdown links, spreadsheets' apostrophes and

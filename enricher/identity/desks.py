@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# PURE The words that make a role address, by language and by kind.
+# The words that make a role address, by language and by kind.
 #
 # Common nouns of offices and shops, in lower case without accents, dots and dashes. A word that is also
 # a person's name, or too short to tell, is among those that count alone, or is left out.

@@ -33,7 +33,7 @@ from enricher.identity.domains import (
 from enricher.identity.sites import is_tenants_name, stated_host
 from enricher.lead import Inputs, Key, Reason, Subject
 
-# PURE What an operator says about names, where the lists are silent or wrong for them.
+# What an operator says about names, where the lists are silent or wrong for them.
 #
 # One value, made once from the settings, goes wherever a lead is identified: into the daemon, `explain`,
 # `backfill` and `forget` alike, or these would speak of different leads.
@@ -261,7 +261,7 @@ def _is_writable(character: str) -> bool:
     return unicodedata.category(character) not in {"Cc", "Cs", "Cn", "Co"}
 
 
-# PURE Whom data is about: one mailbox and one company, each as a keyed hash.
+# Whom data is about: one mailbox and one company, each as a keyed hash.
 #
 # A subject stands in two places on a lead. Beside the data (`enriched_data.enrichment_metadata.subject`) it
 # says what the data was found for, so it survives a writer who saves the lead without our book-keeping.

@@ -29,7 +29,7 @@ from enricher.identity.domains import (
 )
 from enricher.identity.wordlists import PLATFORMS, PROFILE_BRANDS, PROFILE_HOSTS, SHORT_LINKS
 
-# PURE Where a link leads that wraps another link.
+# Where a link leads that wraps another link.
 #
 # Search engines, mail filters, social networks and archives wrap the address of a site into one of
 # their own. No list of them could be complete, so they are recognised by what they do:

@@ -28,7 +28,7 @@ from pymongo.errors import (
 
 from enricher.telemetry import metrics
 
-# PURE When something is due next. Every delay has jitter, so that what began together spreads out.
+# When something is due next. Every delay has jitter, so that what began together spreads out.
 
 _RETRY_JITTER = 0.05
 _HOLD_JITTER = 0.2

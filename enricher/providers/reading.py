@@ -231,7 +231,7 @@ def _is(value: object, kind: type) -> bool:
     return isinstance(value, kind)
 
 
-# PURE What providers of persons share: who may be asked about, whether the record is theirs, and a
+# What providers of persons share: who may be asked about, whether the record is theirs, and a
 # person in Clearbit's shape.
 #
 # Only a personal address is asked about. A desk (info@) is nobody, so whatever a vendor said would be

@@ -122,7 +122,7 @@ def bound(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
     return connector
 
 
-# PURE How long a vendor asks us to wait, from its headers.
+# How long a vendor asks us to wait, from its headers.
 #
 # Vendors encode it in five ways: seconds, an HTTP date, epoch seconds, an ISO time, and nothing at all;
 # and each has been seen empty or garbled. Every function here returns seconds from `now`, or `None` when

@@ -147,6 +147,8 @@ ID_OR_WHY_NOT: Document = {
 }
 """Read instead of `_id`, so that an id of megabytes does not leave the database."""
 
+MUCH_DATA_BYTES = 64 * 1024
+"""A lead with more data takes memory that others may be waiting for."""
 MOST_DATA_BYTES = 16 * 1024 * 1024
 """For all leads in work: each one's data is held in memory as it was read, and as it is written."""
 

@@ -73,15 +73,15 @@ from enricher.queue.unmoved import NEW, UNADMITTED
 
 _NOTHING: Document = {"$literal": None}
 _NO_SHARD_KEY = 61
-_LITTLE_DATA = 64 * 1024
 _LONE: Document = {
     "$and": [
         {"$or": [{**NEW, "enrichment.backfill": None}, book.NEVER_CLAIMED]},
-        {"$expr": {"$lte": [book.DATA_BYTES, _LITTLE_DATA]}},
+        {"$expr": {"$lte": [book.DATA_BYTES, book.MUCH_DATA_BYTES]}},
         ONCE,
     ]
 }
-"""Not admitted yet, or admitted and never claimed; and not from a backfill."""
+"""Not admitted yet, or admitted and never claimed; not from a backfill, and with little data: a claim of
+much data is bounded by what the other leads in work hold."""
 _LOOK_FOR_TOO_LONG_SECONDS = 10.0
 """The search reads every lead that is work, so it runs at most this often."""
 _TOO_LONG = f"The _id is longer than {book.LONGEST_ID_BYTES:,} bytes."

@@ -26,6 +26,7 @@ from loguru import logger
 from enricher.lead import SOON_SECONDS, Lead, Lease, Outcome, Pressure, Progress, Subject
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, lost_race_pause, pause
+from enricher.queue import book
 from enricher.queue.bell import Bell, Newcomer
 from enricher.queue.leads import Claimed, Leads
 from enricher.queue.settle import Settled, Settler
@@ -123,8 +124,6 @@ _SLOT_WAIT_SECONDS = 0.02
 _LOOK_SECONDS = 0.1
 """How often to check whether the leads in work still wait for a limit: no event tells of it."""
 _RELEASE_SECONDS = 5.0
-_MUCH_DATA = 64 * 1024
-"""Bytes: a lead with more data takes memory that others may be waiting for."""
 
 Keep: TypeAlias = Callable[[Progress], Awaitable[None]]
 """Writes what one provider found while another is still busy."""
@@ -219,7 +218,7 @@ class Worker:
         lease = self._tasks.pop(task)
         self.heartbeat.let_go(lease)
         self._slot_freed.set()
-        if self.leads.is_suspect(lease.lead) or lease.lead.data_bytes > _MUCH_DATA:
+        if self.leads.is_suspect(lease.lead) or lease.lead.data_bytes > book.MUCH_DATA_BYTES:
             self.bell.ring()  # the next such lead may be claimed
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.abandoned")

@@ -164,7 +164,7 @@ def _complaint(path: Path, error: Exception) -> str:
     return f"{path}: expected a readable UTF-8 file ({what})"
 
 
-# PURE Names that look like settings but are not: which are mistakes, and what was meant.
+# Names that look like settings but are not: which are mistakes, and what was meant.
 #
 # An unknown name that begins like ours is an error: a mistyped budget is no budget. A name that other
 # programs use too (`MONGODB_...`) is an error only if it resembles a setting that is not given.

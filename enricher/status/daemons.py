@@ -45,7 +45,7 @@ from enricher.telemetry import metrics
 from enricher.telemetry.metrics import by_provider, value
 from enricher.values.storable import mapping
 
-# PURE A daemon as it describes itself to anyone who looks at the fleet.
+# A daemon as it describes itself to anyone who looks at the fleet.
 #
 # Daemons need not know of each other, and none of this takes part in their work: a reader can tell which
 # daemons were there, what they did, and how they stand with the vendors. No daemon is considered dead

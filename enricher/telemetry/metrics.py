@@ -84,7 +84,7 @@ def histogram(name: str, meaning: str, *labels: str, buckets: Sequence[float]) -
     return Histogram(name, meaning, labels, buckets=buckets, registry=REGISTRY)
 
 
-# PURE The values of labels that are nowhere else a type of their own. Closed sets, each of them.
+# The values of labels that are nowhere else a type of their own. Closed sets, each of them.
 
 ANSWERS = (
     "found", "not_found", "preparing", "throttled", "unavailable", "held", "objected",

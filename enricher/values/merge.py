@@ -50,7 +50,7 @@ from enricher.values.types import (
     typed,
 )
 
-# PURE What providers said that is not the value of a field: `enrichment_metadata.alternatives`, by section,
+# What providers said that is not the value of a field: `enrichment_metadata.alternatives`, by section,
 # field and provider.
 #
 # For people who doubt a value, and for values that are too uncertain to be written. An alternative
@@ -404,7 +404,7 @@ def _section(known: Mapping[str, Any], key: str, section: str) -> dict[str, Any]
     return mapping(mapping(known.get(key)).get(section))
 
 
-# PURE How complete the data of a lead is, from 0 to 100, and what is missing.
+# How complete the data of a lead is, from 0 to 100, and what is missing.
 #
 # The table below is the product's; it adds up to 100, and a lead scores 100 exactly when nothing
 # is missing. Data of a wrong type gives no points and is no error: others may write there too.
@@ -461,7 +461,7 @@ def _in(enriched: object, section: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-# PURE Whether a person still works for the lead's company, by what a provider says of them.
+# Whether a person still works for the lead's company, by what a provider says of them.
 #
 # People change jobs and keep their address in vendors' records. What such a record says of the new job
 # is true of the person and wrong on a lead of the old company, so it is no value: it is held as an

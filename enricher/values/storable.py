@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-# PURE Which characters of a vendor's text are to be read, and which only manipulate its display.
+# Which characters of a vendor's text are to be read, and which only manipulate its display.
 #
 # Control characters move a terminal's cursor (U+009B begins a sequence as ESC [ does), Unicode line
 # separators forge lines, overrides and isolates reverse what follows, and invisible characters make

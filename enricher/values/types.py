@@ -33,7 +33,7 @@ from enricher.values.storable import (
     storable,
 )
 
-# PURE Profiles on social networks: the handle in whatever a vendor wrote, and its full address.
+# Profiles on social networks: the handle in whatever a vendor wrote, and its full address.
 
 
 class _Network(NamedTuple):
@@ -144,7 +144,7 @@ def _urls(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield network, url
 
 
-# PURE Numbers and ranges as vendors write them: "51-250", "10K-50K", "$10M", "1,200", "10001+".
+# Numbers and ranges as vendors write them: "51-250", "10K-50K", "$10M", "1,200", "10001+".
 #
 # The vendors' vocabularies do not align (one says "51-250" where another says "51-200"), so ranges
 # are compared as intervals and never as labels.

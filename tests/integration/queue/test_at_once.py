@@ -11,6 +11,7 @@ import pytest
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document, Pressure
+from enricher.queue import book
 from tests.support.cable import cable_to, client_over
 from tests.support.faults import Faults
 from tests.support.queueing import FUTURE, PAST, claim_new, claim_one, insert, queue, read
@@ -53,6 +54,16 @@ async def test_the_lead_stands_there_as_if_it_had_been_searched_for(
     assert (lease.token, lease.lead.attempt, lease.lead.inputs) == (1, 1, usual.lead.inputs)
     assert lease.lead.priority == usual.lead.priority
     assert lease.lead.waited_seconds is not None
+
+
+async def test_a_lead_with_much_data_goes_the_usual_way_which_bounds_what_is_in_work(
+    ours: AsyncCollection[Document],
+) -> None:
+    await insert(ours, "much", enriched_data={"notes": "x" * book.MUCH_DATA_BYTES})
+    await insert(ours, "little", enriched_data={"notes": "x"})
+    assert await queue(ours).admit_and_claim("much") is None
+    assert "enrichment_status" not in await read(ours, "much")
+    assert await queue(ours).admit_and_claim("little") is not None
 
 
 @pytest.mark.parametrize(
