@@ -90,7 +90,7 @@ async def _played(rig: Rig, group: list[Case]) -> AsyncIterator[tuple[str, Seen]
 
 
 async def _inserted(rig: Rig, case: Case) -> str:
-    company = question()
+    company = question(case.local_part)
     if case.fault:
         rig.simulator.inject(**case.fault, question=f"*{company}")
     await rig.leads.insert_one({"_id": case.id, "email": f"{case.local_part}@{company}"})

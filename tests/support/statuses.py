@@ -110,11 +110,11 @@ def throttled(provider: str) -> Ends:
     return Ends("retrying", said, "sources_failed")
 
 
-def question() -> str:
-    """A company that no other case asks about, which every vendor knows well, person included."""
+def question(local_part: str) -> str:
+    """A company that no other case asks about, which every vendor knows well, and this person there too."""
     while True:
         made = f"quokka-lantern-{next(_numbers)}.com"
-        if all(facts.likelihood(1, each) >= 6 for each in (made, f"ada.lovelace@{made}")):
+        if all(facts.likelihood(1, each) >= 6 for each in (made, f"{local_part}@{made}")):
             return made
 
 
