@@ -75,7 +75,8 @@ class Checkpoint:
         """
         if self.saved_at is None:
             return self.origin
-        # The second after the start is too late within that second: what is inserted in it would be missed.
+        # A position of an older version has no origin. The next whole second is late for what is inserted
+        # in the rest of the first one.
         first = self.origin or Timestamp(int(self.started_at.timestamp()) + 1, 0)
         return max(first, Timestamp(int(self.saved_at.timestamp()) - _MARGIN_SECONDS, 0))
 

@@ -27,10 +27,8 @@ _SILENCES = (0.5, LEASE_SECONDS + 1.5)
 _VENDORS_TROUBLE = (
     {"kind": "server_error"},
     {"kind": "reset"},
-    {
-        "kind": "cut_off",
-        "times": 8,
-    },  # charged for nothing: ten in a row hold the provider for five minutes
+    # Charged for nothing: ten in a row would hold the provider for five minutes.
+    {"kind": "cut_off", "times": 8},
     {"kind": "hang", "seconds": 1},
 )
 
