@@ -38,6 +38,8 @@ _MOST_LOST = 10
 class Aside:
     """Leads set aside, by their keys (`book.id_key`): a lead that cannot be written cannot be marked either."""
 
+    is_shown: bool = False
+    """Whether the gauge of unwritable leads shows this one's: in a daemon that is the queue's, and no other's."""
     until: dict[bytes, float] = field(default_factory=dict)
     """Key -> when (monotonic) the lead may be tried again."""
     _held: dict[bytes, float] = field(default_factory=dict)
@@ -112,7 +114,8 @@ class Aside:
             )
 
     def _show(self) -> None:
-        metrics.UNMOVED.labels("unwritable").set(self.leads)
+        if self.is_shown:
+            metrics.UNMOVED.labels("unwritable").set(self.leads)
 
     def end(self) -> None:
         """Forget the leads whose time aside is over."""

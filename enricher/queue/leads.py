@@ -44,6 +44,7 @@ import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 from loguru import logger
@@ -127,7 +128,7 @@ class Leads:
     """Consecutive process deaths after which a lead is worked on alone: equal to the number of
     retries, so that this is the lead's last attempt."""
     lanes: Lanes = field(init=False)
-    aside: Aside = field(default_factory=Aside)
+    aside: Aside = field(default_factory=partial(Aside, is_shown=True))
     apart: Apart = field(default_factory=Apart)
     unadmitted: dict[bytes, LeadId] = field(default_factory=dict)
     """Key -> new leads whose admission is blocked by a writer's open transaction."""

@@ -15,6 +15,7 @@ from enricher.privacy.forgetting import Erased, Erasure
 from enricher.queue.apart import COLLECTION as FATAL
 from enricher.queue.indexes import Indexes
 from enricher.queue.settle import Keeper, Settled, Settler
+from tests.support.observing import counted
 from tests.support.queueing import FUTURE, Commands, claim_new, insert, queue, read
 
 Leads = AsyncCollection[Document]
@@ -209,3 +210,16 @@ async def test_a_lead_that_is_written_no_more_is_not_erased_either(ours: Leads) 
     finally:
         await record.delete_many({})
     assert await read(ours) == before
+
+
+async def test_an_erasure_leaves_the_count_of_unwritable_leads_to_the_queue(ours: Leads) -> None:
+    leads = queue(ours)
+    for id_ in (2, 3):
+        leads.aside.put(id_, 121, "claim")
+    record = ours.database[FATAL]
+    await record.insert_one({"_id": {"in": ours.name, "of": 1}, "losses": 2, "process": ObjectId()})
+    try:
+        await Erasure(ours).look_for_fatal()
+    finally:
+        await record.delete_many({})
+    assert counted("enricher_leads_unmoved", reason="unwritable") == leads.aside.leads == 2
