@@ -258,12 +258,13 @@ def _lower(word: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
 
 
-NEVER_CLAIMED: Document = {
+PENDING_BY_ITS_WRITER: Document = {
     "enrichment_status": Status.PENDING,
     "enrichment.claim_id": None,
     "enrichment.backfill": None,
+    "enrichment.queued_at": {"$not": {"$type": "date"}},
 }
-"""Leads that were admitted, never claimed, and do not come from a backfill."""
+"""Leads that were inserted as pending, and that nobody has admitted or claimed yet."""
 
 
 _IS_RANKED: Expression = is_type("$enrichment.queued_at", "date")

@@ -76,13 +76,13 @@ _NOTHING: Document = {"$literal": None}
 _NO_SHARD_KEY = 61
 _LONE: Document = {
     "$and": [
-        {"$or": [{**NEW, "enrichment.backfill": None}, book.NEVER_CLAIMED]},
+        {"$or": [{**NEW, "enrichment.backfill": None}, book.PENDING_BY_ITS_WRITER]},
         {"$expr": {"$lte": [book.DATA_BYTES, book.MUCH_DATA_BYTES]}},
         ONCE,
     ]
 }
-"""Not admitted yet, or admitted and never claimed; not from a backfill, and with little data: a claim of
-much data is bounded by what the other leads in work hold."""
+"""Not admitted yet, so that whoever claims it has admitted it too; not from a backfill, and with little data:
+a claim of much data is bounded by what the other leads in work hold."""
 _LOOK_FOR_TOO_LONG_SECONDS = 10.0
 """The search reads every lead that is work, so it runs at most this often."""
 _TOO_LONG = f"The _id is longer than {book.LONGEST_ID_BYTES:,} bytes."

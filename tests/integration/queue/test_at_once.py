@@ -76,6 +76,7 @@ async def test_a_lead_with_much_data_goes_the_usual_way_which_bounds_what_is_in_
         {"enrichment": {"backfill": True}},
         {"enrichment": ["a writer's own"]},
         {"enrichment": {"queued_at": PAST, "priority": 1.0}},
+        {"enrichment_status": "pending", "enrichment": {"queued_at": PAST, "priority": 1.0}},
         {"enrichment_status": "a writer's own"},
         {"enrichment_status": "retrying"},
     ],
@@ -94,6 +95,18 @@ async def test_only_one_daemon_gets_it(ours: AsyncCollection[Document]) -> None:
     assert await queue(ours, holder="one").admit_and_claim(1)
     assert await queue(ours, holder="another").admit_and_claim(1) is None
     assert (await read(ours))["enrichment"]["holder"] == "one"
+
+
+async def test_what_another_daemon_admitted_is_not_admitted_a_second_time(
+    ours: AsyncCollection[Document],
+) -> None:
+    """Each counts what it admitted, and both are told of every insert."""
+    await insert(ours)
+    assert await queue(ours, holder="busy").admit([1]) == 1
+    idle = queue(ours, holder="idle")
+    assert await idle.admit_and_claim(1) is None
+    assert await idle.admit([1]) == 0
+    assert (await claim_one(idle)).lead_id == 1
 
 
 @pytest.mark.parametrize(
