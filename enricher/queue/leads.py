@@ -458,7 +458,12 @@ class Leads:
     async def _give_back(self, leases: Sequence[Lease]) -> int:
         giving_back = book.requeueing(released=True)
         updates = [UpdateOne({**fence(lease), **ONCE}, giving_back) for lease in leases]
-        return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+        try:
+            return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+        except BulkWriteError as error:
+            for refusal in refusals(error):
+                self.aside.put(leases[refusal.position].lead_id, refusal.code, "release")
+            return int(error.details["nModified"])
 
 
 def _in_time(leases: Iterable[Lease]) -> list[Lease]:

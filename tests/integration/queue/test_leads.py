@@ -547,6 +547,22 @@ async def test_a_lead_that_is_no_longer_ours_cannot_be_released(
     assert await ours.find_one({"_id": 1}) == before
 
 
+async def test_a_lead_that_cannot_be_released_hides_none_that_was(
+    ours: AsyncCollection[Document],
+) -> None:
+    leads = queue(ours)
+    for id_ in (1, 2, 3):
+        await insert(ours, id_, enrichment_status="pending")
+    leases = (await leads.claim(10)).leases
+    await _refuse(ours, {"_id": 2, "enrichment_status": "pending"})
+
+    assert await leads.release(leases) == 2
+
+    status = {lead["_id"]: lead["enrichment_status"] async for lead in ours.find()}
+    assert status == {1: "pending", 2: "processing", 3: "pending"}
+    assert leads.aside.leads == 1
+
+
 async def test_releasing_nothing_asks_the_database_nothing(
     ours: AsyncCollection[Document],
 ) -> None:

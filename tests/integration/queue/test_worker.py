@@ -251,6 +251,23 @@ async def test_a_drain_lets_finish_what_can_and_gives_back_the_rest_with_its_att
     assert (await queue(leads).claim(10)).leases[0].lead.attempt == 1
 
 
+async def test_a_drain_counts_what_it_gave_back_beside_a_lead_that_is_refused(
+    leads: Collection,
+) -> None:
+    await insert(leads, 3)
+    doors = {number: Door(ACME) for number in (1, 2, 3)}
+    script = provider("acme", lambda query: doors[int((query.email or "")[1])](query))
+    with logged() as lines:
+        async with working(leads, script) as process:
+            for door in doors.values():
+                await door.entered.wait()
+            refused = {"$nor": [{"_id": 2, "enrichment_status": "pending"}]}
+            await leads.database.command("collMod", leads.name, validator=refused)
+            await process.drained()
+    assert [line.fields["released"] for line in events(lines, "drain.finished")] == [2]
+    assert [line.fields["lead"] for line in events(lines, "lead.unwritable")] == ["2"]
+
+
 async def test_nothing_is_claimed_any_more_during_a_drain(leads: Collection) -> None:
     await insert(leads)
     door = Door(ACME)
