@@ -38,7 +38,7 @@ from urllib.parse import urlsplit
 from enricher.answer import Answer, Found, Kind, NotFound, Query
 from enricher.identity.address import read
 from enricher.identity.sites import stated_host
-from enricher.values.storable import is_blank, many_lines, one_line
+from enricher.values.storable import is_blank, line_of, many_lines
 from enricher.values.types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS, handle_of
 
 Record: TypeAlias = Mapping[str, Any]
@@ -81,7 +81,8 @@ def at(record: object, *path: str) -> Any:
 
 def text(record: object, *path: str) -> str | None:
     """Read one line of text: a name, a handle, a place."""
-    return _text(at(record, *path), LONGEST_TEXT)
+    line = line_of(at(record, *path))
+    return line if line and len(line) <= LONGEST_TEXT else None
 
 
 def prose(record: object, *path: str) -> str | None:
@@ -96,9 +97,9 @@ def texts(record: object, *path: str) -> list[str] | None:
     value = at(record, *path)
     if not isinstance(value, list):
         return None
-    items = (_text(item, LONGEST_ITEM) for item in value)
-    distinct = list(dict.fromkeys(item for item in items if item is not None))
-    return distinct[:MOST_ITEMS] or None
+    lines = [line_of(item) for item in value]
+    distinct = dict.fromkeys([each for each in lines if each and len(each) <= LONGEST_ITEM])
+    return list(distinct)[:MOST_ITEMS] or None
 
 
 def choice(record: object, *path: str, among: Collection[str]) -> str | None:
@@ -169,13 +170,6 @@ def present(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _text(value: object, longest: int) -> str | None:
-    if not isinstance(value, str):
-        return None
-    clean = one_line(value)
-    return clean if len(clean) <= longest and not is_blank(clean) else None
-
-
 Sends: TypeAlias = Mapping[str, type]
 """Path of keys, joined by dots -> str, int, bool, list or dict."""
 
@@ -196,10 +190,10 @@ def within(parent: str, sends: Sends) -> Sends:
 def drift(record: Record, sends: Sends) -> Drift | None:
     """Return how the record differs from what the vendor documents; `None` for little or no difference."""
     states = {path: _state(record, _keys(path), kind) for path, kind in sends.items()}
-    missing = tuple(path for path, state in states.items() if state == _MISSING)
-    wrong = tuple(path for path, state in states.items() if state == _WRONG)
+    missing = [path for path, state in states.items() if state == _MISSING]
+    wrong = [path for path, state in states.items() if state == _WRONG]
     are_most_gone = 2 * len(missing) > len(sends)
-    return Drift(missing, wrong) if wrong or are_most_gone else None
+    return Drift(tuple(missing), tuple(wrong)) if wrong or are_most_gone else None
 
 
 _FINE, _MISSING, _WRONG = "fine", "missing", "wrong"
@@ -211,7 +205,8 @@ def _keys(path: str) -> list[str]:
 
 
 def _state(record: object, path: list[str], kind: type) -> str:
-    """Judge one path. A null or an empty object on the way is fine, whatever should stand below it."""
+    """Judge one path. A null or an empty object on the way is fine, whatever should stand below it. As for
+    the readers, a number may be text; a flag is never a number."""
     value = record
     for key in path:
         if value is None or value == {}:
@@ -221,14 +216,8 @@ def _state(record: object, path: list[str], kind: type) -> str:
         if key not in value:
             return _MISSING
         value = value[key]
-    return _FINE if value is None or _is(value, kind) else _WRONG
-
-
-def _is(value: object, kind: type) -> bool:
-    """Check the type. As for the readers, a number may be text; a flag is never a number."""
-    if kind is int:
-        return number({"": value}, "") is not None
-    return isinstance(value, kind)
+    is_right = number(value) is not None if kind is int else isinstance(value, kind)
+    return _FINE if value is None or is_right else _WRONG
 
 
 # What providers of persons share: who may be asked about, whether the record is theirs, and a

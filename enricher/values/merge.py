@@ -26,7 +26,7 @@ what the score and the next provider go by.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -83,10 +83,10 @@ def alternatives(
     `winners` are the providers of the values; a winner has no alternative to itself.
     """
     ranks = {safe_name(name): rank for rank, name in enumerate(order)}
-    left = MOST_BYTES
+    left, before = MOST_BYTES, mapping(stored)
     kept: dict[str, dict[str, dict[str, Any]]] = {}
     for section in TYPES:
-        values, known = mapping(merged.get(section)), mapping(mapping(stored).get(section))
+        values, known = mapping(merged.get(section)), mapping(before.get(section))
         now, winner = said.get(section, {}), winners.get(section, {})
         fields: dict[str, dict[str, Any]] = {}
         for name in sorted(known.keys() | now.keys()):
@@ -162,10 +162,8 @@ class _Candidate(NamedTuple):
     rank: int
     confidence: float | None = None
 
-    def beats(self, other: _Candidate | None) -> bool:
+    def beats(self, other: _Candidate) -> bool:
         """Tell whether this wins. At equal rank and confidence the challenger does: the later answer counts."""
-        if other is None:
-            return True
         if self.strength is not other.strength:
             return self.strength > other.strength
         if self.rank != other.rank:
@@ -194,7 +192,10 @@ def merge(
     """
     before = mapping(previous)
     known = mapping(before.get(METADATA))
-    said = {section: _said(section, answers) for section in SECTIONS}
+    said = {
+        section: {name: _values(section, answer) for name, answer in answers.items()}
+        for section in SECTIONS
+    }
     merged: dict[str, Any] = dict(before)
     winners: dict[str, _Fields] = {}
     others: dict[str, dict[str, dict[str, Any]]] = {}
@@ -277,13 +278,10 @@ class _Said(NamedTuple):
         return self.confidence is None or self.confidence >= LEAST_CONFIDENCE
 
 
-def _said(section: str, answers: Mapping[str, Found]) -> dict[str, _Said]:
-    return {provider: _values(section, answer) for provider, answer in answers.items()}
-
-
 def _values(section: str, answer: Found) -> _Said:
     if section not in answer.read:
-        answer.read[section] = typed(section, mapping(answer.sections).get(section))
+        values = mapping(answer.sections).get(section)
+        answer.read[section] = typed(section, values) if values else {}
     unsure = typed(section, mapping(answer.unsure).get(section)) if answer.unsure else {}
     return _Said(answer.read[section], confidence_of(answer.confidence), unsure)
 
@@ -312,14 +310,14 @@ def _winners(
     won = {
         name: challenger
         for name, challenger in _best(section, said, order).items()
-        if challenger.beats(_as_typed(section, name, stored.get(name)))
+        if name not in stored or challenger.beats(_as_typed(section, name, stored[name]))
     }
     return {**stored, **won}
 
 
-def _as_typed(section: str, name: str, stored: _Candidate | None) -> _Candidate | None:
+def _as_typed(section: str, name: str, stored: _Candidate) -> _Candidate:
     """Weaken a stored value that does not have its field's type, so that it gives way to a good one."""
-    if stored is None or type_of(section, name).read(stored.value) is not None:
+    if type_of(section, name).read(stored.value) is not None:
         return stored
     return stored._replace(strength=min(stored.strength, _Strength.POOR))
 
@@ -328,9 +326,13 @@ def _stored(
     section: str, values: object, known: Mapping[str, Any], order: Sequence[str]
 ) -> _Fields:
     """Read the stored fields. A stored 0 stays until something better comes: the field may be somebody else's."""
-    origins, sure = (_section(known, key, section) for key in ("provenance", "confidence"))
+    if not (present := mapping(values)):
+        return {}
+    origins, sure = (
+        mapping(mapping(known.get(key)).get(section)) for key in ("provenance", "confidence")
+    )
     fields = {}
-    for name, value in mapping(values).items():
+    for name, value in present.items():
         provider = origins.get(name)
         provider = provider if isinstance(provider, str) else None
         if says(section, name, value) or not is_blank(value):
@@ -368,7 +370,9 @@ def _rank(provider: str | None, order: Sequence[str]) -> int:
 
 
 def _in_order(providers: Iterable[str], order: Sequence[str]) -> list[str]:
-    return sorted(set(providers), key=lambda name: (_rank(name, order), name))
+    """List each provider once, the best first; those without a place in `order` come last, by name."""
+    found = set(providers)
+    return [name for name in order if name in found] + sorted(found.difference(order))
 
 
 # What is recorded about it
@@ -381,27 +385,21 @@ def _remembered(
     others: Mapping[str, Mapping[str, Mapping[str, Any]]],
     order: Sequence[str],
 ) -> dict[str, Any]:
-    provenance = {section: dict(_origins(fields)) for section, fields in winners.items()}
-    confidence = {section: dict(_confidences(fields)) for section, fields in winners.items()}
+    provenance = {
+        section: {name: each.provider for name, each in fields.items() if each.provider}
+        for section, fields in winners.items()
+    }
+    stated = {
+        section: {
+            name: sure for name, each in fields.items() if (sure := each.confidence) is not None
+        }
+        for section, fields in winners.items()
+    }
     lost = alternatives(known.get("alternatives"), others, merged, provenance, order)
     remembered: dict[str, Any] = {"provenance": {k: v for k, v in provenance.items() if v}}
     remembered |= {"alternatives": lost} if lost else {}
-    sure = {section: each for section, each in confidence.items() if each}
-    return remembered | ({"confidence": sure} if sure else {})
-
-
-def _origins(fields: _Fields) -> Iterator[tuple[str, str]]:
-    yield from ((name, each.provider) for name, each in fields.items() if each.provider)
-
-
-def _confidences(fields: _Fields) -> Iterator[tuple[str, float]]:
-    for name, each in fields.items():
-        if each.confidence is not None:
-            yield name, each.confidence
-
-
-def _section(known: Mapping[str, Any], key: str, section: str) -> dict[str, Any]:
-    return mapping(mapping(known.get(key)).get(section))
+    confidence = {section: each for section, each in stated.items() if each}
+    return remembered | ({"confidence": confidence} if confidence else {})
 
 
 # How complete the data of a lead is, from 0 to 100, and what is missing.
@@ -450,15 +448,14 @@ TABLE: Mapping[str, tuple[str, int, Rule]] = {
 
 def completeness(enriched: Mapping[str, Any]) -> tuple[int, list[str]]:
     """Return (score, names of the lines that gave no points) for an `enriched_data` of any shape."""
-    missing = [
-        name for name, (section, _, counts) in TABLE.items() if not counts(_in(enriched, section))
-    ]
-    return sum(points for name, (_, points, _) in TABLE.items() if name not in missing), missing
-
-
-def _in(enriched: object, section: str) -> Mapping[str, Any]:
-    found = enriched.get(section) if isinstance(enriched, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    stored = mapping(enriched)
+    sections = {section: mapping(stored.get(section)) for section in SECTIONS}
+    earned = {
+        name: points
+        for name, (section, points, counts) in TABLE.items()
+        if counts(sections[section])
+    }
+    return sum(earned.values()), [name for name in TABLE if name not in earned]
 
 
 # Whether a person still works for the lead's company, by what a provider says of them.

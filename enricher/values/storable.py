@@ -36,23 +36,20 @@ _GAP = re.compile(f"[ \t]*[\t{_BREAKS}][ \t{_BREAKS}]*")
 
 
 def one_line(text: str) -> str:
-    """PURE Clean a name, title or place: line breaks become spaces."""
-    return text.strip() if is_plain(text) else _GAP.sub(" ", readable(text)).strip()
+    """Clean a name, title or place: line breaks become spaces."""
+    if text.isascii() and text.isprintable():  # nearly every text is as it should be
+        return text.strip()
+    return _GAP.sub(" ", readable(text)).strip()
 
 
 def many_lines(text: str) -> str:
-    """PURE Clean a description: any line break becomes a newline; tabs stay."""
-    return text.strip() if is_plain(text) else _LINE_BREAK.sub("\n", readable(text)).strip()
-
-
-def is_plain(text: str) -> bool:
-    """PURE Tell whether the text needs no cleaning. Nearly all texts do not, and this check is faster."""
-    return text.isascii() and text.isprintable()
+    """Clean a description: any line break becomes a newline; tabs stay."""
+    return _LINE_BREAK.sub("\n", readable(text)).strip()
 
 
 def readable(text: str) -> str:
-    """PURE Remove unreadable characters; breaks and spaces stay as they are."""
-    if is_plain(text):
+    """Remove unreadable characters; breaks and spaces stay as they are."""
+    if text.isascii() and text.isprintable():
         return text
     return _STRAY_JOINER.sub("", _UNREADABLE.sub("", text))
 
@@ -88,6 +85,15 @@ def is_blank(value: object) -> bool:
     if value is None or isinstance(value, int):
         return value is None
     return isinstance(value, _SIZED) and not value
+
+
+def line_of(value: object) -> str | None:
+    """Return the text on one clean line; `None` for what is no text, or says nothing."""
+    if not isinstance(value, str):
+        return None
+    line = one_line(value)
+    says_nothing = len(line) <= _LONGEST_PLACEHOLDER and line.casefold() in PLACEHOLDERS
+    return None if says_nothing else line
 
 
 def mapping(value: object) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
@@ -25,6 +26,7 @@ from enricher.identity.sites import stated_host
 from enricher.values import countries
 from enricher.values.storable import (
     is_blank,
+    line_of,
     many_lines,
     mapping,
     one_line,
@@ -133,15 +135,14 @@ def social_profiles(before: object, merged: Mapping[str, Any]) -> dict[str, Any]
     when nothing is known: readers look inside."""
     profiles = mapping(before)
     for kind in (Kind.COMPANY, Kind.PERSON):
-        urls = dict(_urls(kind.value, mapping(merged[kind.section])))
-        profiles[kind.value] = mapping(profiles.get(kind.value)) | urls
+        values = mapping(merged[kind.section])
+        handles = {network: values.get(f"{network}_handle") for network in NETWORKS}
+        urls = {
+            each: url_of(kind.value, each, handle) for each, handle in handles.items() if handle
+        }
+        found = {network: url for network, url in urls.items() if url}
+        profiles[kind.value] = mapping(profiles.get(kind.value)) | found
     return profiles if any(profiles.values()) else {}
-
-
-def _urls(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for network in NETWORKS:
-        if url := url_of(kind, network, values.get(f"{network}_handle")):
-            yield network, url
 
 
 # Numbers and ranges as vendors write them: "51-250", "10K-50K", "$10M", "1,200", "10001+".
@@ -252,8 +253,7 @@ class FieldType:
 def _text(value: object, longest: int = LONGEST_TEXT) -> str | None:
     if not isinstance(value, str) or len(value) > longest:
         return None
-    clean = one_line(value)
-    return None if is_blank(clean) else clean
+    return line_of(value)
 
 
 def _prose(value: object) -> str | None:
@@ -267,8 +267,8 @@ def _texts(value: object) -> list[str] | None:
         value = sorted(value, key=repr)
     if not isinstance(value, list | tuple):
         return None
-    items = (_text(item, LONGEST_ITEM) for item in value[: MOST_ITEMS * 10])
-    return list(dict.fromkeys(item for item in items if item))[:MOST_ITEMS] or None
+    items = [_text(item, LONGEST_ITEM) for item in value[: MOST_ITEMS * 10]]
+    return list(dict.fromkeys([item for item in items if item]))[:MOST_ITEMS] or None
 
 
 def _word(value: object) -> str | None:
@@ -426,12 +426,17 @@ def type_of(section: str, name: str) -> FieldType:
 
 def typed(section: str, values: object) -> dict[str, Any]:
     """Return the usable values of one provider's section, each of its field's type, under safe names."""
-    given = dict(_named(mapping(values)))
+    known = TYPES[section]
+    given = {
+        safe: value
+        for name, value in islice(mapping(values).items(), MOST_FIELDS)
+        if (safe := name if name in known else safe_name(name))
+    }
     if not given:
         return {}
     if section == COMPANY:
         _put_where_it_belongs(given)
-    read = {name: type_of(section, name).read(value) for name, value in given.items()}
+    read = {name: known.get(name, ANYTHING).read(value) for name, value in given.items()}
     _complete_country(read)
     return {
         name: value
@@ -452,12 +457,6 @@ def is_same(section: str, name: str, one: Any, other: Any) -> bool:
     """Tell whether two values of a field's type mean the same, however each is written."""
     same = type_of(section, name).same
     return same(one) == same(other)
-
-
-def _named(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    for number, (name, value) in enumerate(values.items()):
-        if number < MOST_FIELDS and (safe := safe_name(name)):
-            yield safe, value
 
 
 def _put_where_it_belongs(given: dict[str, Any]) -> None:
