@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 from loguru import logger
 
-from enricher.lead import SOON_SECONDS, Lead, Lease, Outcome, Pressure, Progress, Subject
+from enricher.lead import SOON_SECONDS, Lead, LeadId, Lease, Outcome, Pressure, Progress, Subject
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, lost_race_pause, pause
 from enricher.queue import book
@@ -151,6 +151,8 @@ class Worker:
     _tasks: dict[asyncio.Task[None], Lease] = field(init=False, default_factory=dict)
     _races_lost: int = field(init=False, default=0)
     """Consecutive claims that found leads and won none."""
+    _claiming: asyncio.Task[Claimed] | None = field(init=False, default=None)
+    """The claim that is under way, or whose leads nobody has begun."""
     _slot_freed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -185,13 +187,22 @@ class Worker:
         try:
             has_suspect = any(self.leads.is_suspect(lease.lead) for lease in self._tasks.values())
             data = sum(lease.lead.data_bytes for lease in self._tasks.values())
-            claimed = await self.leads.claim(room, above, 0 if has_suspect else 1, data)
+            claiming = self.leads.claim(room, above, 0 if has_suspect else 1, data)
+            claimed = await self._see_through(claiming)
         except DatabaseTrouble as error:
             await pause(stop, self.outage.failed(error))
             return
         self.outage.succeeded()
         self._begin(claimed)
         await self._until_worth_claiming(claimed, above, stop)
+
+    async def _see_through(self, claiming: Coroutine[Any, Any, Claimed]) -> Claimed:
+        """Claim in a task of its own: when the worker is cancelled the claim goes on, and `_give_back` releases
+        what it wins. A command that was cut off may have been carried out all the same."""
+        self._claiming = asyncio.create_task(claiming, name="claim")
+        claimed = await asyncio.shield(self._claiming)
+        self._claiming = None
+        return claimed
 
     def _room(self, pressure: Pressure) -> int:
         """Return how many leads to claim now."""
@@ -252,16 +263,20 @@ class Worker:
         return self._free > 0 and not self.pressure().waiting and not self.leads.is_sharded
 
     async def _take(self, newcomer: Newcomer, stop: asyncio.Event) -> None:
-        lease = None
+        claimed = Claimed([])
         try:
             with suppress(*DatabaseTrouble):  # the announcing task admits it now, and reports it
-                lease = await self.leads.admit_and_claim(newcomer.id)
+                claimed = await self._see_through(self._admit_and_claim(newcomer.id))
         finally:
-            newcomer.answer(is_taken=lease is not None)
-        if lease and stop.is_set():
-            await self._release([lease])
-        elif lease:
-            self._begin(Claimed([lease]))
+            newcomer.answer(is_taken=bool(claimed.leases))
+        if claimed.leases and stop.is_set():
+            await self._release(claimed.leases)
+        else:
+            self._begin(claimed)
+
+    async def _admit_and_claim(self, id_: LeadId) -> Claimed:
+        lease = await self.leads.admit_and_claim(id_)
+        return Claimed([lease] if lease else [])
 
     async def _until_pressure_falls(self, above: float, seconds: float) -> None:
         """Wait until pressure falls below `above`, so that more leads can be claimed, or the bell or time ends it."""
@@ -329,12 +344,14 @@ class Worker:
         interrupted = dict(self._tasks)
         for task in interrupted:
             task.cancel()
-        if interrupted:
-            await asyncio.wait(interrupted, timeout=_RELEASE_SECONDS)
+        claiming = [self._claiming] if self._claiming else []
+        if ending := [*interrupted, *claiming]:
+            await asyncio.wait(ending, timeout=_RELEASE_SECONDS)
         # Leads whose settle was under way end as cancelled too; releasing them matches nothing. A settle
         # that still waits for the database is left alone, so that it can match.
         unfinished = [lease for task, lease in interrupted.items() if task.cancelled()]
-        released = await self._release(unfinished)
+        won = [lease for claim in claiming for lease in _won(claim)]
+        released = await self._release([*unfinished, *won])
         if released is not None:
             logger.bind(released=released).info("drain.finished")
 
@@ -348,6 +365,15 @@ class Worker:
             return None
         metrics.RELEASED.inc(released)
         return released
+
+
+def _won(claim: asyncio.Task[Claimed]) -> list[Lease]:
+    """Return the leases of a claim that has ended; nothing for one that failed, or that the database keeps
+    waiting for too long."""
+    if not claim.done():
+        claim.cancel()
+        return []
+    return [] if claim.cancelled() or claim.exception() else claim.result().leases
 
 
 async def _surely(settling: Coroutine[Any, Any, None]) -> None:

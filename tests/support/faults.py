@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document
+
+_LONGEST_WAIT_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,9 @@ class Faults:
     @asynccontextmanager
     async def fail(
         self, *commands: str, times: int | None = None, **how: Any
-    ) -> AsyncIterator[None]:
-        """Fail the daemon's next `times` of these commands, or all within the block.
+    ) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+        """Fail the daemon's next `times` of these commands, or all within the block. Yields what waits until
+        one of them has reached the server.
 
         How: `closeConnection=True`, `errorCode=91`, `writeConcernError={...}` (the write is done all
         the same), or `blockConnection=True, blockTimeMS=300`.
@@ -31,8 +34,9 @@ class Faults:
         admin = self.plain.database.client.admin
         mode = "alwaysOn" if times is None else {"times": times}
         data = {"failCommands": list(commands), "appName": "enricher", **how}
-        await admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
+        before = await admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
+        met = {"timesEntered": before["count"] + 1, "maxTimeMS": _LONGEST_WAIT_MS}
         try:
-            yield
+            yield lambda: admin.command("waitForFailPoint", "failCommand", **met)
         finally:
             await admin.command("configureFailPoint", "failCommand", mode="off")

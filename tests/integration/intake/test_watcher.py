@@ -393,7 +393,7 @@ async def test_a_search_that_a_stop_interrupts_is_made_by_the_next(faults: Fault
         await admitted(faults.plain, *range(2500))
 
 
-def losing_the_position(faults: Faults) -> AbstractAsyncContextManager[None]:
+def losing_the_position(faults: Faults) -> AbstractAsyncContextManager[Any]:
     """The oplog no longer reaches back to the token, nor to the time."""
     return faults.fail("aggregate", times=2, errorCode=HISTORY_LOST)
 

@@ -247,5 +247,31 @@ async def test_a_lead_that_comes_in_while_the_worker_stops_is_given_back(faults:
     assert (await claim_one(queue(faults.plain))).lead.attempt == 1
 
 
+@pytest.mark.parametrize("is_announced", [True, False])
+async def test_a_claim_that_is_under_way_when_another_loop_fails_is_given_back(
+    faults: Faults, *, is_announced: bool
+) -> None:
+    async with working(faults.leads, provider("acme", ACME), poll_seconds=60) as at_work:
+        await eventually(lambda: at_work.bell.is_open)
+        await insert(faults.plain, enrichment_status="pending")
+        slow = {"blockConnection": True, "blockTimeMS": 500}
+        async with faults.fail("findAndModify", times=1, **slow) as claiming:
+            telling = asyncio.create_task(_tell(at_work, is_announced=is_announced))
+            await claiming()
+            await at_work.killed()
+        assert not await telling
+    lead = await read(faults.plain)
+    assert (lead["enrichment_status"], lead["enrichment"]["token"]) == ("pending", 1)
+    assert (await claim_one(queue(faults.plain))).lead.attempt == 1
+
+
+async def _tell(at_work: Working, *, is_announced: bool) -> bool:
+    """Tell the worker of lead 1; return whether it has taken it."""
+    if is_announced:
+        return await at_work.bell.announce(1)
+    at_work.bell.ring()
+    return False
+
+
 async def _has_status(leads: AsyncCollection[Document], status: str) -> bool:
     return bool((await read(leads))["enrichment_status"] == status)
