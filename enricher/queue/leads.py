@@ -247,7 +247,10 @@ class Leads:
             return Claimed([], asked=slots)
         claim_id = uuid.uuid4().hex
         sent = time.monotonic()
-        was_answered, leases = await self._take([c["_id"] for c in candidates], claim_id, sent)
+        ids = [c["_id"] for c in candidates]
+        was_answered, leases = await self._take(ids, claim_id, sent)
+        if slots == 1:  # others may stand behind it; one that is all there is keeps nobody waiting
+            self.aside.put_off(self.apart.among(ids, expressions.id_key))
         leases = _in_time(leases)
         won = {expressions.id_key(lease.lead_id): lease for lease in leases}
         lost = [c for c in candidates if expressions.id_key(c["_id"]) not in won]
@@ -320,7 +323,6 @@ class Leads:
             _tell_unknown(error)  # another try would take as long again
             return False, await self._read_back([id_], claim_id, sent)
         if written.blocked:
-            self.aside.put_off(written.blocked)
             return False, await self._read_back([id_], claim_id, sent)
         document = written.parts[0][1]
         if document is None and tries == 1:

@@ -154,3 +154,37 @@ async def test_a_lead_that_is_held_is_no_candidate_for_a_while(
         return [lease.lead_id for lease in (await leads.claim(10)).leases]
 
     assert await eventually(claimed) == [1]
+
+
+async def test_a_lone_lead_that_was_held_is_claimed_at_the_first_look_afterwards(
+    ours: AsyncCollection[Document],
+) -> None:
+    """Nobody else waits for it to be out of the way."""
+    await insert(ours, enrichment_status="pending")
+    leads = queue(ours)
+    async with held(ours, 1):
+        assert (await leads.claim(10)).leases == []
+    assert [lease.lead_id for lease in (await leads.claim(10)).leases] == [1]
+
+
+async def test_a_lone_new_lead_that_was_held_is_claimed_as_soon_as_it_is_admitted(
+    ours: AsyncCollection[Document],
+) -> None:
+    await insert(ours)
+    leads = queue(ours)
+    async with held(ours, 1):
+        assert await leads.admit_and_claim(1) is None
+        assert await leads.admit([1]) == 0
+    assert await leads.admit_blocked() == 1
+    assert [lease.lead_id for lease in (await leads.claim(10)).leases] == [1]
+
+
+async def test_a_lead_that_is_held_keeps_the_last_free_slot_from_no_other(
+    ours: AsyncCollection[Document],
+) -> None:
+    await insert(ours, 1, enrichment_status="pending", enrichment={"priority": 3})
+    await insert(ours, 2, enrichment_status="pending", enrichment={"priority": 1})
+    leads = queue(ours)
+    async with held(ours, 1):
+        assert (await leads.claim(1)).leases == []
+        assert [lease.lead_id for lease in (await leads.claim(1)).leases] == [2]
