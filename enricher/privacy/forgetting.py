@@ -12,6 +12,7 @@ Safe to repeat.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -66,8 +67,8 @@ from enricher.values.storable import mapping
 _PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
 _BATCH = 500
 _PAUSE_SECONDS = 1.0
-_TRIES_APART = 60
-"""Longer than a writer's transaction lives."""
+_LONGEST_TRANSACTION_SECONDS = 90.0
+"""A transaction may live for 60 s, and MongoDB looks for those that are older every 30 s."""
 _DATA = "enriched_data"
 _SEEN: Document = {
     "inputs": INPUTS,
@@ -95,8 +96,14 @@ class Erasure:
     `mark` is an older version's, `noted` the mailbox in the book-keeping, `domain` the company's as far
     as it is known."""
 
-    def __init__(self, leads: AsyncCollection[Document]) -> None:
+    def __init__(
+        self,
+        leads: AsyncCollection[Document],
+        held_seconds: float = _LONGEST_TRANSACTION_SECONDS,
+    ) -> None:
+        """`held_seconds` is how long a writer's transaction may hold a lead."""
         self._leads = leads
+        self._held_seconds = held_seconds
         self._fatal = Fatal(leads, Aside())
         self._apart = Apart(fatal=self._fatal)
 
@@ -168,13 +175,14 @@ class Erasure:
             return await self._rewrite(id_, pipeline, only)
 
         step = Step("erase", self._leads, write, lambda id_: id_)
-        for _ in range(_TRIES_APART):
+        ends = time.monotonic() + self._held_seconds
+        while time.monotonic() < ends:
             if parts := (await self._apart.write(step, [id_])).parts:
                 return parts[0][1]
             if self._fatal.is_written_off(id_):
                 return Erased.WRITTEN_OFF
             await asyncio.sleep(_PAUSE_SECONDS)
-        # Nobody else waits for it here, and what takes so long may be its size: now it has all the time there is.
+        # No transaction lives so long: what takes the time may be the lead's size, so it gets all there is.
         return await self._rewrite(id_, pipeline, only)
 
     async def _rewrite(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pymongo
 import pytest
 from bson import ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import PyMongoError
 
 from enricher.lead import Completed, Document, Progress, Reason, Subject
 from enricher.privacy.forgetting import Erased, Erasure
 from enricher.queue.apart import COLLECTION as FATAL
 from enricher.queue.indexes import Indexes
 from enricher.queue.settle import Keeper, Settled, Settler
-from tests.support.observing import counted
+from tests.support.locks import held
+from tests.support.observing import counted, events, logged
 from tests.support.queueing import FUTURE, Commands, claim_new, insert, queue, read
+from tests.support.waiting import eventually
 
 Leads = AsyncCollection[Document]
 
@@ -223,3 +228,42 @@ async def test_an_erasure_leaves_the_count_of_unwritable_leads_to_the_queue(ours
     finally:
         await record.delete_many({})
     assert counted("enricher_leads_unmoved", reason="unwritable") == leads.aside.leads == 2
+
+
+# -- a lead that a writer's transaction holds --------------------------------------------------
+
+
+async def test_an_erasure_waits_until_the_transaction_has_ended(ours: Leads) -> None:
+    await insert(ours, enriched_data=DATA, enrichment_status="completed")
+    with logged() as lines:
+        async with held(ours, 1):
+            erasing = asyncio.create_task(Erasure(ours).erase(1))
+            await eventually(lambda: events(lines, "lead.blocked"))
+        assert await erasing is Erased.DONE
+    assert (await read(ours))["enrichment_status"] == "skipped"
+
+
+async def test_a_lead_that_takes_longer_than_any_transaction_gets_all_the_time_there_is(
+    ours: Leads,
+) -> None:
+    await insert(ours, enriched_data=DATA, enrichment_status="completed")
+    async with held(ours, 1):
+        erasing = asyncio.create_task(Erasure(ours, held_seconds=0).erase(1))
+        await eventually(lambda: _is_written_for(2.0, ours))  # a try of its own ends after a second
+    assert await erasing is Erased.DONE
+
+
+async def _is_written_for(seconds: float, leads: Leads) -> bool:
+    writing = {"ns": leads.full_name, "microsecs_running": {"$gte": int(seconds * 1e6)}}
+    now = await leads.database.client.admin.command({"currentOp": 1, **writing})
+    return bool(now["inprog"])
+
+
+async def test_and_when_that_is_over_the_erasure_fails_and_has_changed_nothing(ours: Leads) -> None:
+    await insert(ours, enriched_data=DATA, enrichment_status="completed")
+    before = await read(ours)
+    async with held(ours, 1, aborts=True):
+        with pymongo.timeout(0.5), pytest.raises(PyMongoError) as raised:
+            await Erasure(ours, held_seconds=0).erase(1)
+    assert raised.value.timeout
+    assert await read(ours) == before
