@@ -55,8 +55,8 @@ class Case:
     ends: Ends
     calls: int = 1
     charged: int = 0
-    is_endless: bool = False
-    """Two calls at least: how many more there is time for depends on the machine."""
+    then: Document = field(default_factory=dict)
+    """What the vendor does once the fault has had its times."""
     stops: bool = False
     """Nobody else is asked for a while, so it needs a daemon of its own."""
     apart: str = ""
@@ -206,9 +206,10 @@ def _of_vendor(name: str) -> Iterator[Case]:
 
 
 def _never_ready(name: str, charged: int = 0) -> Case:
-    fault, ends = {"kind": "pending"}, preparing(name)
-    label, short = "202-for-ever", NO_TIME_FOR_A_LEAD
-    return Case(name, label, fault, ends, 2, charged, is_endless=True, settings=short)
+    """Asked again, it names a time that no lead in work waits for: nothing here depends on how much of the
+    lead's time is left."""
+    once, much_later = {"kind": "pending", "times": 1}, literal(202, **{"Retry-After": "3600"})
+    return Case(name, "202-for-ever", once, preparing(name), 2, charged, then=much_later)
 
 
 def _stopping(name: str, fault: Document, label: str, ends: Ends) -> Case:
