@@ -18,30 +18,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 FieldValues: TypeAlias = Mapping[str, object]
 """Values of one section of `enriched_data`, under the names of the product's contract."""
 
 
+_SECTIONS = {
+    "company": "company_data",
+    "person": "person_data",
+    "email": "email_verification",
+}
+
+
 class Kind(StrEnum):
     """What a provider is about; the kinds of one lead are asked at the same time."""
+
+    section: str
+    """The key of `enriched_data` that this kind fills."""
 
     COMPANY = "company"
     PERSON = "person"
     EMAIL = "email"
 
-    @property
-    def section(self) -> str:
-        """The key of `enriched_data` that this kind fills."""
-        return _SECTIONS[self]
-
-
-_SECTIONS = {
-    Kind.COMPANY: "company_data",
-    Kind.PERSON: "person_data",
-    Kind.EMAIL: "email_verification",
-}
+    def __new__(cls, name: str) -> Self:
+        kind = str.__new__(cls, name)
+        kind._value_, kind.section = name, _SECTIONS[name]
+        return kind
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -82,9 +83,6 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
     ring = await keyring(database, settings.privacy.hash_key)
     suppressed, objections = Suppressed(database), Objections(database)
 
-    async def is_suppressed(email_key: str) -> bool:
-        return await suppressed.has(key_of(ring, email_key))
-
     async def note_objection(vendor: str, email_key: str, answers: int) -> Objecting:
         return await objections.note(vendor, key_of(ring, email_key), answers)
 
@@ -94,7 +92,7 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
         keyring=ring,
         found_lasts=timedelta(days=settings.cache.days),
         not_found_lasts=timedelta(days=settings.cache.negative_days),
-        is_suppressed=is_suppressed,
+        is_suppressed=partial(suppressed.knows, ring),
         note_objection=note_objection,
     )
 
@@ -121,7 +119,7 @@ def enrichment(
         policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
         seconds_for_a_lead=work.lead_timeout_seconds,
         words=words,
-        permission=Permission(books, suppressed, forgetting),
+        permission=Permission(books, suppressed, forgetting.run),
     )
 
 

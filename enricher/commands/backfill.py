@@ -32,7 +32,7 @@ from enricher.identity.identify import Identity, OwnWords, identify
 from enricher.lead import Document, Reason
 from enricher.limits.bucket import Stopped, stopped
 from enricher.mongo.secret import Keyring, keyring_if_made
-from enricher.privacy.suppression import Suppressed, key_of
+from enricher.privacy.suppression import Suppressed
 from enricher.process import signals
 from enricher.process.signals import end_if_cancelled
 from enricher.providers.base import Provider
@@ -144,7 +144,7 @@ class Estimator:
     async def _has_objected(self, identity: Identity) -> bool:
         if self._keyring is None or identity.email_key is None:
             return False
-        return await self._suppressed.has(key_of(self._keyring, identity.email_key))
+        return await self._suppressed.knows(self._keyring, identity.email_key)
 
 
 # What a backfill needs from vendors, and whether it is available now.

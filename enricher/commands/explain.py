@@ -25,7 +25,7 @@ from enricher.identity.identify import Identity, identify, subject_of
 from enricher.lead import SUBJECT, Document, LeadId
 from enricher.mongo.expressions import id_key
 from enricher.mongo.secret import Keyring, keyring_if_made
-from enricher.privacy.suppression import Suppressed, key_of
+from enricher.privacy.suppression import Suppressed
 from enricher.providers.base import Provider, Registered
 from enricher.providers.http import HttpProvider, question_of, unfit
 from enricher.queue.apart import written_off_at
@@ -126,7 +126,7 @@ class Explainer:
     async def _has_objected(self, identity: Identity) -> bool:
         if self.keyring is None or identity.email_key is None:
             return False
-        return await Suppressed(self.database).has(key_of(self.keyring, identity.email_key))
+        return await Suppressed(self.database).knows(self.keyring, identity.email_key)
 
     async def _sources(self, leads: StandingReader, identity: Identity) -> list[Source]:
         """Return the sources in the order in which values win: those that cost nothing come last."""

@@ -18,7 +18,6 @@ from urllib.parse import unquote
 
 from email_validator import validate_email
 
-from enricher.identity.desks import is_system
 from enricher.identity.domains import Domain, DomainKind, ascii_host, classify
 from enricher.identity.wordlists import SAYS_NOTHING
 
@@ -194,11 +193,6 @@ class Address:
             return f"{local.replace('.', '')}@gmail.com"
         return f"{local}@{self.domain.host}"
 
-    @property
-    def is_system(self) -> bool:
-        """Whether a machine writes from it and nobody reads it."""
-        return is_system(self.local)
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reading:
@@ -219,8 +213,11 @@ def parse(text: str) -> Address | None:
     """Parse one bare address; `None` when it cannot be a mailbox."""
     local, _, host = text.rpartition("@")
     domain = _domain(host)
-    name = _local_part(local) if domain and not _is_guest(local) else None
-    if domain is None or name is None or _is_too_long(name, domain.host):
+    is_guest = "#" in local and _GUEST in local.lower()
+    name = _local_part(local) if domain and not is_guest else None
+    if domain is None or name is None:
+        return None
+    if len(name.encode()) + 1 + len(domain.host) > _MAX_ADDRESS_BYTES:
         return None
     return Address(_without_tag(name), domain)
 
@@ -277,20 +274,12 @@ def _local_part(local: str) -> str | None:
     return unicodedata.normalize("NFC", local)
 
 
-def _is_guest(local: str) -> bool:
-    return "#" in local and _GUEST in local.lower()
-
-
 def _is_ip_literal(host: str) -> bool:
     try:
         validate_email(f"a@{host}", check_deliverability=False, allow_domain_literal=True)
     except ValueError:
         return False
     return True
-
-
-def _is_too_long(local: str, host: str) -> bool:
-    return len(local.encode()) + 1 + len(host) > _MAX_ADDRESS_BYTES
 
 
 def _without_tag(local: str) -> str:

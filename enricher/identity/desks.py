@@ -381,7 +381,10 @@ _NO_REPLY_AT_THE_END = re.compile(r".+[-._]no[-._]?reply\d*\Z", re.DOTALL)
 
 def is_system(local: str) -> bool:
     """Tell whether a machine writes from it and nobody reads it."""
-    return any(map(_is_system, _spellings(local)))
+    return any(
+        _SYSTEM.match(each) or ("reply" in each and _NO_REPLY_AT_THE_END.match(each))
+        for each in _spellings(local)
+    )
 
 
 def is_desk(local: str, host: str, desks: Desks = DESKS) -> bool:
@@ -407,12 +410,6 @@ def _without_accents(text: str) -> str:
     return "".join(
         each for each in unicodedata.normalize("NFD", text) if not unicodedata.combining(each)
     )
-
-
-def _is_system(local: str) -> bool:
-    if _SYSTEM.match(local):
-        return True
-    return "reply" in local and _NO_REPLY_AT_THE_END.match(local) is not None
 
 
 def _is_desk(local: str, host: str, desks: Desks) -> bool:

@@ -108,7 +108,7 @@ def _encoded(text: str) -> str:
 def classify(host: str) -> Domain:
     """Judge a host name in A-labels. Our own word lists come before the published ones."""
     registrable = _registrable(host)
-    lineage = _lineage(host, registrable or host)
+    lineage = parents(host, registrable or host)
     if _is_typo(lineage[-1]):
         return Domain(host, DomainKind.FREE_MAIL, is_typo=True)
     if _is_own_free_mail(lineage):
@@ -142,15 +142,10 @@ def _is_typed_for_com(registrable: str) -> bool:
 
 def is_under(host: str, domains: frozenset[str]) -> bool:
     """Tell whether the host is one of the domains or a sub-domain of one."""
-    return bool(domains) and not domains.isdisjoint(_lineage(host, ""))
+    return bool(domains) and not domains.isdisjoint(parents(host))
 
 
-def parents(host: str) -> list[str]:
-    """Return the host and all its parent domains."""
-    return _lineage(host, "")
-
-
-def _lineage(host: str, top: str) -> list[str]:
+def parents(host: str, top: str = "") -> list[str]:
     """Return the host and its parents, up to and including `top`, or the top-level domain."""
     names = [host]
     while names[-1] != top and "." in names[-1]:
@@ -163,7 +158,7 @@ def _registrable(host: str) -> str | None:
     registrable: str | None = _suffixes().privatesuffix(host)
     if registrable is None:
         return None
-    lineage = _lineage(host, registrable)
+    lineage = parents(host, registrable)
     platform = next(filter(_is_platform, lineage), None)
     if platform is None:
         return registrable

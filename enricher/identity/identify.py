@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from enricher.answer import Query
 from enricher.identity.address import Address, Reading, read, said
-from enricher.identity.desks import DESKS, Desks, desk_key, is_desk
+from enricher.identity.desks import DESKS, Desks, desk_key, is_desk, is_system
 from enricher.identity.domains import (
     BY_THE_LISTS,
     Domain,
@@ -184,7 +184,7 @@ def _reason(address: Address | None, internal: frozenset[str]) -> Reason | None:
         return Reason.INTERNAL_DOMAIN
     if address.domain.kind is DomainKind.RESERVED:
         return Reason.RESERVED_DOMAIN
-    return Reason.SYSTEM_ADDRESS if address.is_system else None
+    return Reason.SYSTEM_ADDRESS if is_system(address.local) else None
 
 
 def _nothing_left(

@@ -52,23 +52,16 @@ class Coalescer(Generic[Item, Result]):
                 await until_no_more_come(self._waiting.__len__, self._limit)
                 batch = self._waiting[: self._limit]
                 del self._waiting[: self._limit]
-                await self._flush_one(batch)
+                try:
+                    results = await self._flush([item for item, _ in batch])
+                    _tell(batch, results)
+                except BaseException as error:
+                    for _, future in batch:
+                        _fail(future, error)
+                    if not isinstance(error, Exception):
+                        raise
         finally:
             self._runner = None
-
-    async def _flush_one(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
-        try:
-            results = await self._flush([item for item, _ in batch])
-            answers = list(zip(batch, results, strict=True))
-        except BaseException as error:
-            for _, future in batch:
-                _fail(future, error)
-            if not isinstance(error, Exception):
-                raise
-            return
-        for (_, future), result in answers:
-            if not future.done():
-                future.set_result(result)
 
 
 async def until_no_more_come(waiting: Callable[[], int], limit: int) -> None:
@@ -78,6 +71,12 @@ async def until_no_more_come(waiting: Callable[[], int], limit: int) -> None:
     while seen < waiting() < limit and time.monotonic() < ends:
         seen = waiting()
         await asyncio.sleep(0)
+
+
+def _tell(batch: Sequence[tuple[Item, asyncio.Future[Result]]], results: Sequence[Result]) -> None:
+    for (_, future), result in list(zip(batch, results, strict=True)):
+        if not future.done():
+            future.set_result(result)
 
 
 def _fail(future: asyncio.Future[Result], error: BaseException) -> None:

@@ -69,7 +69,7 @@ class Keyring:
         """Return 40 hexadecimal digits for these parts in this order; without the secret they cannot be guessed."""
         encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
         # Include the lengths, or ("ab", "c") and ("a", "bc") would be one question.
-        text = b"".join(b"%d:%s" % (len(part), part) for part in encoded)
+        text = b"".join([b"%d:%s" % (len(part), part) for part in encoded])
         return hmac.digest(self.secret, text, "sha256").hex()[:_KEY_DIGITS]
 
     @property

@@ -7,6 +7,7 @@ told otherwise, and what was kept about them is erased.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +15,7 @@ from enricher.calls.paid import Books
 from enricher.identity.identify import Identity
 from enricher.lead import Lead, Reason, Subject
 from enricher.mongo.expressions import id_key
-from enricher.privacy.forgetting import Forgetting
-from enricher.privacy.suppression import Suppressed, key_of
+from enricher.privacy.suppression import Suppressed
 
 _OBJECTED = "the person objected at a vendor"
 
@@ -26,27 +26,21 @@ class Permission:
 
     books: Books
     suppressed: Suppressed
-    forgetting: Forgetting
+    forget: Callable[[Identity, str, bytes], Awaitable[object]]
+    """Forgets a person, for a reason, but for the lead with that key: see `Forgetting.run`."""
 
     async def refusal(self, lead: Lead, identity: Identity, about: Subject) -> Reason | None:
         """Return why nothing may be paid for this lead; `None` when it may."""
-        if identity.email_key is not None and await self._is_suppressed(identity.email_key):
-            return Reason.SUPPRESSED
+        if identity.email_key is not None:
+            is_known = partial(self.suppressed.knows, self.books.keyring, identity.email_key)
+            if await self.books.surely(is_known):
+                return Reason.SUPPRESSED
         count = partial(self.books.usage.admit, lead.account, lead.plan, lead.id, about)
         if not await self.books.surely(count):
             return Reason.OVER_QUOTA
         return None
 
-    async def _is_suppressed(self, email_key: str) -> bool:
-        key = key_of(self.books.keyring, email_key)
-        return await self.books.surely(lambda: self.suppressed.has(key))
-
     async def withdraw(self, lead: Lead, identity: Identity) -> None:
         """Forget the person behind the lead's address, who objected at a vendor."""
-        forget = partial(
-            self.forgetting.run,
-            identity,
-            _OBJECTED,
-            spared=id_key(lead.id),  # its own worker settles it
-        )
-        await self.books.surely(forget)
+        spared = id_key(lead.id)  # its own worker settles it
+        await self.books.surely(partial(self.forget, identity, _OBJECTED, spared))

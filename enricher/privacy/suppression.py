@@ -71,6 +71,10 @@ class Suppressed:
         """Return whether there is such an entry. Concurrent calls share one round trip."""
         return await self._coalescer.submit(key)
 
+    async def knows(self, keyring: Keyring, email_key: str) -> bool:
+        """Return whether the owner of this mailbox must not be asked about."""
+        return await self.has(key_of(keyring, email_key))
+
     async def remove(self, key: str) -> bool:
         """Remove an entry; return True when there was one."""
         return (await self._collection.delete_one({"_id": key})).deleted_count > 0

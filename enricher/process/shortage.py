@@ -83,7 +83,7 @@ def stood_still() -> float:
 
 def awake() -> float:
     """Return monotonic seconds without those in which the loop stood still."""
-    return time.monotonic() - stood_still()
+    return time.monotonic() - _late_before - (_pulse.late if _pulse else 0.0)
 
 
 class Clock:

@@ -122,8 +122,10 @@ def _size(record: reading.Record) -> dict[str, object]:
 
 
 def _count(key: str, *places: Any) -> int | None:
-    found = (reading.whole_number(place, key, least=1) for place in places)
-    return next((count for count in found if count is not None), None)
+    for place in places:
+        if (count := reading.whole_number(place, key, least=1)) is not None:
+            return count
+    return None
 
 
 def _logo(record: reading.Record) -> str | None:
