@@ -5,7 +5,8 @@ Two questions, each bounded in time, neither of which reads a lead:
     look       what is work or waits: read from indexes that a settled lead leaves, so it costs the
                same with a million settled leads as with none
     ended      how many are settled, by status: costs half a second for each million of failed,
-               skipped and never admitted ones (measured), so ask rarely
+               skipped and never admitted ones (measured), so ask rarely. The last of these may be
+               millions of history, and are counted apart: they must not hide the failed ones
 
 Nothing is counted beyond `MOST`, or beyond `FEWER` where that takes too long: an operator with a backlog of
 millions should see that it is large, rather than 0 or nothing.
@@ -98,8 +99,8 @@ class EndedCounts:
     """All documents, by the collection's own count: inaccurate for a while after a crash of the server."""
     failed: int
     skipped: int
-    without_status: int
-    """Mostly history."""
+    without_status: int | None
+    """Mostly history; `None` when that is too much to count in time."""
 
     def completed(self, backlog: Backlog) -> int | None:
         """Return what is left over; a foreign status counts here too. `None` where one of the other counts
@@ -109,7 +110,7 @@ class EndedCounts:
             backlog.processing,
             backlog.retrying,
         )
-        if max(counted) > backlog.most:
+        if self.without_status is None or max(counted) > backlog.most:
             return None
         known = self.failed + self.skipped + self.without_status
         open_ = backlog.pending + backlog.processing + backlog.retrying
@@ -149,23 +150,30 @@ async def _look(leads: AsyncCollection[Document], providers: Sequence[str], most
 
 async def ended(leads: AsyncCollection[Document]) -> EndedCounts | None:
     """Count settled leads; `None` when there are too many to count in time. Raises DatabaseTrouble."""
+    history = await _count_by_status(leads, {"without_status": None})
+    settled = await _count_by_status(leads, {"failed": Status.FAILED, "skipped": Status.SKIPPED})
+    if settled is None:
+        return None
+    without_status = None if history is None else history["without_status"]
+    total = await leads.estimated_document_count()
+    return EndedCounts(total, settled["failed"], settled["skipped"], without_status)
+
+
+async def _count_by_status(
+    leads: AsyncCollection[Document], statuses: Mapping[str, Status | None]
+) -> dict[str, int] | None:
+    """Return the counts by name; `None` when they take too long."""
+    questions = {
+        name: _count(name, {"enrichment_status": status}) for name, status in statuses.items()
+    }
     try:
-        return await _ended(leads)
+        with pymongo.timeout(ENDED_SECONDS):
+            found = await _together(leads, questions)
     except PyMongoError as error:
         if error.timeout:
             return None
         raise
-
-
-async def _ended(leads: AsyncCollection[Document]) -> EndedCounts:
-    statuses = {"failed": Status.FAILED, "skipped": Status.SKIPPED, "without_status": None}
-    questions = {
-        name: _count(name, {"enrichment_status": status}) for name, status in statuses.items()
-    }
-    with pymongo.timeout(ENDED_SECONDS):
-        total = await leads.estimated_document_count()
-        found = await _together(leads, questions)
-    return EndedCounts(total, **{name: _leads(found, name) for name in statuses})
+    return {name: _leads(found, name) for name in statuses}
 
 
 # -- questions -------------------------------------------------------------------------------

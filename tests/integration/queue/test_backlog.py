@@ -212,6 +212,15 @@ async def test_where_counting_takes_too_long_less_is_counted(faults: Faults) -> 
     assert (found.most, found.pending) == (backlog.FEWER, 1)
 
 
+async def test_failed_leads_are_counted_where_the_history_takes_too_long(faults: Faults) -> None:
+    ends = ("failed", "skipped", "skipped", None)
+    await faults.plain.insert_many([{"enrichment_status": status} for status in ends])
+    async with faults.fail("aggregate", times=1, blockConnection=True, blockTimeMS=5_500):
+        found = await backlog.ended(faults.leads)
+    assert found == backlog.EndedCounts(total=4, failed=1, skipped=2, without_status=None)
+    assert found.completed(await backlog.look(faults.leads)) is None
+
+
 async def test_a_backlog_that_takes_too_long_to_count_is_unknown_to_who_looks(
     faults: Faults, faulty_uri: str
 ) -> None:
