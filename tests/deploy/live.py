@@ -21,8 +21,10 @@ from typing import Any
 
 import httpx
 import yaml
+from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.demo.leads import sample_leads
+from enricher.lead import Document
 from enricher.simulator.server import Simulator
 from tests.deploy.promql import RULES
 from tests.support.processes import Daemon, bound_to_us, free_port
@@ -108,6 +110,7 @@ class Fleet:
 
     prometheus: Prometheus
     simulator: Simulator
+    leads: AsyncCollection[Document]
     daemons: Daemons
     began_at: float
 
@@ -143,7 +146,7 @@ async def watched_fleet(
         await eventually(lambda: _sees(watching, len(daemons.targets)), within=30)
         began_at = time.time()
         await stack.enter_async_context(_load(rig, leads_a_second))
-        yield Fleet(watching, rig.simulator, daemons, began_at)
+        yield Fleet(watching, rig.simulator, rig.leads, daemons, began_at)
 
 
 def _environment(rig: Rig) -> dict[str, str]:

@@ -22,10 +22,11 @@ HURRY = 300
 """A quarter of an hour is three seconds: some scrapes, so that `for` still means something."""
 PATIENCE = 240
 PAGE, TICKET = ("/page", "EnricherDown"), ("/ticket", "ProviderCircuitOpen")
+NOTE = ("/note", "LeadsUnmoved")
 
 
-@pytest.mark.timeout(900)
-async def test_a_page_and_a_ticket_reach_somebody_with_their_runbook_and_end(
+@pytest.mark.timeout(1200)
+async def test_a_page_a_ticket_and_a_note_reach_somebody_with_their_runbook_and_end(
     mongodb_uri: str, prometheus: str, alertmanager: str, tmp_path: Path
 ) -> None:
     with listening() as post:
@@ -33,25 +34,29 @@ async def test_a_page_and_a_ticket_reach_somebody_with_their_runbook_and_end(
             alerting = Alerting(manager.url.removeprefix("http://"), HURRY)
             async with watched_fleet(mongodb_uri, prometheus, tmp_path, alerting=alerting) as fleet:
                 await _go_through(fleet, post)
-    for path, name in (PAGE, TICKET):
+    for path, name in (PAGE, TICKET, NOTE):
         assert post.paths_of(name) == {path}
     assert {path for path, _ in post.messages} <= {f"/{name}" for name in RECEIVERS.values()}
 
 
 async def _go_through(fleet: Fleet, post: Post) -> None:
-    """One after the other as far as they must be; the page ends while the ticket begins."""
+    """One after the other as far as they must be; the page ends while the others begin."""
+    await fleet.leads.insert_one({"_id": "of another tool", "enrichment_status": "new"})
     fault = fleet.simulator.faults.add(Fault("server_error", vendor="clearbit"))
     await fleet.daemons.stop()
     page = await eventually(lambda: post.told(*PAGE, "firing"), within=PATIENCE)
     await fleet.daemons.start()
     ticket = await eventually(lambda: post.told(*TICKET, "firing"), within=PATIENCE)
+    note = await eventually(lambda: post.told(*NOTE, "firing"), within=PATIENCE)
     fleet.simulator.faults.remove(fault)
-    for told, severity in ((page, "critical"), (ticket, "warning")):
+    await fleet.leads.delete_one({"_id": "of another tool"})
+    for told, severity in ((page, "critical"), (ticket, "warning"), (note, "info")):
         assert told["labels"]["severity"] == severity
         _check_that_it_helps(told)
     assert ticket["labels"]["provider"] in ticket["annotations"]["summary"]
     await eventually(lambda: post.told(*PAGE, "resolved"), within=PATIENCE)
     await eventually(lambda: post.told(*TICKET, "resolved"), within=PATIENCE)
+    await eventually(lambda: post.told(*NOTE, "resolved"), within=PATIENCE)
 
 
 def _check_that_it_helps(told: dict[str, Any]) -> None:
