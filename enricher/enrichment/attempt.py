@@ -296,7 +296,9 @@ class Enrichment:
             return outcome, case.subject
         if identity.reason is not None:
             return await self._unasked(case, identity.reason), case.subject
-        refusal = await self._refusal(case)
+        refusal = None
+        if self.permission is not None:
+            refusal = await self.permission.refusal(case.lead, identity, case.subject)
         if refusal is Reason.SUPPRESSED:
             return self._objected(case, Findings())
         if refusal is not None:
@@ -309,7 +311,8 @@ class Enrichment:
             case.lead, identity.query, self.seconds_for_a_lead, keep_findings
         )
         if findings.objection:
-            await self._withdraw(case)
+            if self.permission is not None:
+                await self.permission.withdraw(case.lead, identity)
             return self._objected(case, findings)
         outcome = conclude(self._round(case, findings), self.random)
         note_found(identity.query, outcome)
@@ -340,15 +343,6 @@ class Enrichment:
             case.lead, identity.query, self.seconds_for_a_lead, why
         )
         return conclude_unasked(self._round(case, findings), reason)
-
-    async def _refusal(self, case: _Case) -> Reason | None:
-        if self.permission is None:
-            return None
-        return await self.permission.refusal(case.lead, case.identity, case.subject)
-
-    async def _withdraw(self, case: _Case) -> None:
-        if self.permission is not None:
-            await self.permission.withdraw(case.lead, case.identity)
 
     def _round(self, case: _Case, findings: Findings) -> Round:
         return Round(

@@ -145,14 +145,10 @@ class Round:
     def given_up(self) -> set[str]:
         """Failing providers that are not asked again in this run: a retry would cost too much, or the
         attempts are used up."""
-        if not self.has_retries_left:
+        if self.lead.attempt > self.policy.retries:
             return set(self.failing)
         finals = self.failing.items()
         return {name for name, a in finals if isinstance(a, Unavailable) and a.is_final}
-
-    @property
-    def has_retries_left(self) -> bool:
-        return self.lead.attempt <= self.policy.retries
 
     @cached_property
     def answered(self) -> dict[str, str]:

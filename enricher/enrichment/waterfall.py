@@ -21,7 +21,7 @@ from enricher.process import shortage
 from enricher.providers.http import unfit
 from enricher.telemetry.labels import label
 from enricher.values.merge import METADATA, owners, usable, without_job_elsewhere
-from enricher.values.storable import is_blank
+from enricher.values.storable import is_blank, mapping
 from enricher.values.types import UNKNOWN
 
 _NOT_NEEDED = "nothing was missing"
@@ -196,22 +196,14 @@ def _known_fields(lead: Lead, kind: Kind) -> set[str]:
     asked = [name for name, said in lead.answered.items() if said == FOUND]
     if not asked:
         return set()
-    provenance = _mapping(_mapping(lead.enriched_data.get(METADATA)).get("provenance"))
-    origins = _mapping(provenance.get(kind.section))
-    filled = _filled(lead.enriched_data.get(kind.section))
+    provenance = mapping(mapping(lead.enriched_data.get(METADATA)).get("provenance"))
+    origins = mapping(provenance.get(kind.section))
+    section = mapping(lead.enriched_data.get(kind.section))
+    # `Unknown` does not stop the next provider from being asked: the merge will not keep it.
+    filled = {name for name, value in section.items() if not is_blank(value)}
     return {name for name in filled if origins.get(name) in asked}
-
-
-def _filled(section: object) -> set[str]:
-    """Return the fields that the merge will keep: `Unknown` does not stop the next provider from being asked."""
-    return {name for name, value in _mapping(section).items() if not is_blank(value)}
 
 
 def _with_implied(known: set[str]) -> set[str]:
     """Add what is implied: a head count says more than its range, so no provider is asked for the range alone."""
     return known | {"employee_range"} if "employee_count" in known else known
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    """Return the stored mapping, or an empty one: other writers may have stored a string or a list."""
-    return value if isinstance(value, Mapping) else {}

@@ -126,23 +126,19 @@ class Changes:
         self._first_patience = self._patience = patience
         self._stream: AsyncCollectionChangeStream[Document] | None = None
         self._start = Start.NOW
-        self._token: dict[str, Any] | None = None
+        self.token: dict[str, Any] | None = None
+        """Resume token (post-batch where the server sent one); `None` before the first reply."""
         self._trusted: tuple[Start, ...] = tuple(Start)
         self._died_at = ""
 
     @property
-    def token(self) -> dict[str, Any] | None:
-        """Resume token (post-batch where the server sent one); `None` before the first reply."""
-        return self._token
-
-    @property
     def position_seconds(self) -> float:
         """The time of the position, in seconds since 1970; 0 before the first reply."""
-        return seconds_of(self._token)
+        return seconds_of(self.token)
 
     async def open(self, checkpoint: Checkpoint) -> Start:
         """Open at the best position there is. Raises StreamUnavailable, or the driver's errors."""
-        if checkpoint.is_foreign and self._token is None:
+        if checkpoint.is_foreign and self.token is None:
             logger.bind(code=None, start=Start.TOKEN.value).warning("stream.position_lost")
         for start, position in self._positions(checkpoint):
             try:
@@ -156,7 +152,7 @@ class Changes:
         raise StreamUnavailable("no position is accepted")
 
     def _positions(self, checkpoint: Checkpoint) -> list[tuple[Start, dict[str, Any]]]:
-        token = self._token or checkpoint.token
+        token = self.token or checkpoint.token
         time = checkpoint.operation_time
         positions: list[tuple[Start, dict[str, Any]]] = [(Start.NOW, {})]
         if time is not None:
@@ -195,7 +191,7 @@ class Changes:
         self._lose_token(error, start)
 
     def _lose_token(self, error: OperationFailure, start: Start) -> None:
-        self._token = None
+        self.token = None
         logger.bind(code=error.code, start=start.value).warning("stream.position_lost")
 
     async def next_change(self) -> Change | None:
@@ -208,12 +204,14 @@ class Changes:
             return None
         event = await self._patiently(self._stream.try_next())
         self._remember_token()
-        return None if event is None or "documentKey" not in event else _change(event)
+        if event is None or "documentKey" not in event:
+            return None
+        return Change(event["documentKey"]["_id"], event["operationType"] == "replace")
 
     def _remember_token(self) -> None:
         if self._stream is not None and self._stream.resume_token is not None:
-            self._token = dict(self._stream.resume_token)
-            if self._token["_data"] > self._died_at:
+            self.token = dict(self._stream.resume_token)
+            if self.token["_data"] > self._died_at:
                 self._trusted = tuple(Start)
 
     @property
@@ -225,7 +223,7 @@ class Changes:
         """Return True when the stream died because its position no longer exists."""
         if not isinstance(error, OperationFailure) or error.code not in _POSITION_REFUSED:
             return False
-        self._died_at = max(self._died_at, self._token["_data"] if self._token else "")
+        self._died_at = max(self._died_at, self.token["_data"] if self.token else "")
         self._trusted = _WORSE[self._start]
         self._lose_token(error, self._start)
         return True
@@ -242,7 +240,3 @@ def seconds_of(token: Mapping[str, Any] | None) -> float:
     a timestamp and its seconds."""
     data = token["_data"] if token else ""
     return float(int(data[2:10], 16)) if _TIMED_TOKEN.match(data) else 0.0
-
-
-def _change(event: Document) -> Change:
-    return Change(event["documentKey"]["_id"], event["operationType"] == "replace")

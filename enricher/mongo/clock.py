@@ -64,8 +64,9 @@ class ServerClock:
         self._asked: tuple[float, float] | None = None
 
     def heard(self, at: datetime) -> None:
-        """Note that the server has just said that it is `at`."""
-        self._note(time.monotonic(), at)
+        """Note that the server has just said that it is `at`. The last word counts, whatever was said before."""
+        now = time.monotonic()
+        self._offset.note(now, now, at.timestamp())
 
     def now(self) -> datetime:
         """Return the server's time; until the server has been heard, the time at which this clock was made."""
@@ -88,15 +89,12 @@ class ServerClock:
         it by no more than a round trip.
         """
         if not self._was_asked_lately():
-            asked = time.monotonic(), self._wall()
+            asked, wall = time.monotonic(), self._wall()
             hello = await self._client.admin.command("hello")
-            self._note(asked[0], hello["localTime"].replace(tzinfo=UTC))
-            self._asked = asked
+            said = hello["localTime"].replace(tzinfo=UTC).timestamp()
+            self._offset.note(asked, asked, said)
+            self._asked = asked, wall
         return self.now()
-
-    def _note(self, heard: float, at: datetime) -> None:
-        """The last word counts, whatever was said before."""
-        self._offset.note(heard, heard, at.timestamp())
 
     def _was_asked_lately(self) -> bool:
         """True within `_FRESH_SECONDS` of the last request; only the wall clock shows that the machine slept."""
