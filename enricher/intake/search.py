@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ from loguru import logger
 from enricher.intake.admitter import Admitter, Known
 from enricher.intake.checkpoints import Checkpoint, Checkpoints
 from enricher.intake.history import History
-from enricher.lead import Document
+from enricher.lead import Document, LeadId
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
 from enricher.telemetry import metrics
@@ -91,7 +91,8 @@ class Search:
         while self._known.is_search_due and not stop.is_set():
             wanted = self._known.searches
             with self._preparing("search"):
-                await self._search("stream", stop, _FOUND_FIRST)
+                after_gap = not self._known.is_gap_closed
+                await self._search("stream", stop, _FOUND_FIRST, newest_first=after_gap)
             if not stop.is_set():
                 self._known.searched = wanted
                 # Else only another search would find them again.
@@ -104,11 +105,18 @@ class Search:
             async with asyncio.timeout(self.start_seconds):
                 await self._is_due.wait()
 
-    async def _search(self, source: str, stop: asyncio.Event, fresh: float = math.inf) -> None:
+    async def _search(
+        self,
+        source: str,
+        stop: asyncio.Event,
+        fresh: float = math.inf,
+        *,
+        newest_first: bool = False,
+    ) -> None:
         """Admit the leads that should have been admitted and were not, until `stop`; all but the first `fresh`
         of them wait behind fresh leads."""
         found, self._told_at = 0, time.monotonic()
-        async with aclosing(self._history.unadmitted()) as batches:
+        async with aclosing(self._find(newest_first=newest_first)) as batches:
             async for ids in batches:
                 await self.admitter.admit(ids, source, is_behind=found >= fresh)
                 found += len(ids)
@@ -118,6 +126,15 @@ class Search:
                     break
         if found:
             logger.bind(leads=found, source=source).info("search.found")
+
+    async def _find(self, *, newest_first: bool) -> AsyncGenerator[list[LeadId], None]:
+        """Yield batches of what was missed. Those of a gap are among the newest, and need not wait until
+        millions of others have been read."""
+        first = [self._history.newest()] if newest_first else []
+        for search in (*first, self._history.unadmitted()):
+            async with aclosing(search) as batches:
+                async for ids in batches:
+                    yield ids
 
     async def once(self, stop: asyncio.Event) -> float:
         """In place of a stream. Returns the seconds to rest: ten times as long as it took, for it reads every

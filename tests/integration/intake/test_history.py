@@ -13,6 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from enricher.intake.history import History, collection_name
 from enricher.lead import Document, LeadId
 from enricher.queue import unmoved
+from enricher.queue.indexes import Indexes
 from tests.integration.queue.test_leads import IDS
 from tests.support.faults import Faults
 from tests.support.queueing import PAST, insert, queue, read
@@ -183,6 +184,21 @@ async def test_many_are_found_in_batches(fresh: AsyncCollection[Document]) -> No
 
     assert [len(batch) for batch in batches] == [1000, 1000, 500]
     assert sorted(id_ for batch in batches for id_ in batch) == list(range(3000, 5500))
+
+
+async def test_the_newest_can_be_looked_at_before_all_others(
+    fresh: AsyncCollection[Document],
+) -> None:
+    """What a gap left is among them, and millions of others may stand before it."""
+    await Indexes(fresh).ensure()
+    await insert(fresh, "z")
+    history = History(fresh, newest=3)
+    await history.record()
+    for id_ in ("b", "c", "a"):
+        await insert(fresh, id_)
+    assert [batch async for batch in history.newest()] == [["a", "c", "b"]]
+    await insert(fresh, "d")
+    assert [batch async for batch in history.newest()] == [["d", "a", "c"]]
 
 
 async def test_a_search_may_be_left_half_way(fresh: AsyncCollection[Document]) -> None:

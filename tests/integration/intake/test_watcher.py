@@ -47,11 +47,25 @@ class SlowHistory(History):
         self.is_asked = asyncio.Event()
         self.door = asyncio.Event()
 
+    async def newest(self) -> AsyncGenerator[list[LeadId], None]:
+        await self._until_open()
+        async for batch in super().newest():
+            yield batch
+
     async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
-        self.is_asked.set()
-        await self.door.wait()
+        await self._until_open()
         async for batch in super().unadmitted():
             yield batch
+
+    async def _until_open(self) -> None:
+        self.is_asked.set()
+        await self.door.wait()
+
+
+class LongHistory(SlowHistory):
+    """To read all of it takes until the door is open."""
+
+    newest = History.newest
 
 
 class SlowRecord(SlowHistory):
@@ -502,6 +516,21 @@ async def test_new_leads_go_on_while_the_collection_is_searched(faults: Faults) 
         await history.is_asked.wait()
         await insert(faults.plain, "new")
         await admitted(faults.plain, "new")
+        assert not watcher.admitter.known.searched
+        history.door.set()
+        await eventually(lambda: watcher.admitter.known.searched)
+
+
+async def test_what_a_gap_left_is_admitted_before_the_whole_collection_is_searched(
+    faults: Faults,
+) -> None:
+    async with streaming(faults.leads):
+        pass
+    await insert(faults.plain, "missed")
+    history = LongHistory(faults.leads)
+    async with losing_the_position(faults), watching(faults.leads, history) as watcher:
+        await history.is_asked.wait()
+        await admitted(faults.plain, "missed")
         assert not watcher.admitter.known.searched
         history.door.set()
         await eventually(lambda: watcher.admitter.known.searched)
