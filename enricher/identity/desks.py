@@ -407,9 +407,8 @@ def _spellings(local: str) -> list[str]:
 
 
 def _without_accents(text: str) -> str:
-    return "".join(
-        each for each in unicodedata.normalize("NFD", text) if not unicodedata.combining(each)
-    )
+    bare = unicodedata.normalize("NFD", text)
+    return "".join([each for each in bare if not unicodedata.combining(each)])
 
 
 def _is_desk(local: str, host: str, desks: Desks) -> bool:

@@ -145,6 +145,6 @@ def _territories(language: str) -> Mapping[str, str]:
 def _folded(text: str) -> str:
     """Remove case, accents, punctuation and a leading article."""
     letters = unicodedata.normalize("NFKD", text.replace("&", " and ").replace("\u2019", "'"))
-    bare = "".join(each for each in letters if not unicodedata.combining(each)).casefold()
+    bare = "".join([each for each in letters if not unicodedata.combining(each)]).casefold()
     words = re.sub(r"[^\w']+", " ", bare).split()
     return " ".join(words[1:] if words[:1] == ["the"] else words)

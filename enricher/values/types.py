@@ -91,20 +91,18 @@ def handle_of(network: str, value: object) -> str | None:
     if len(text) > _LONGEST or _IN_NO_HANDLE.search(text):
         return None
     names = [name for name in _path(text).split("/") if name]
-    if len(names) < (parts if found else 1) or (not found and _begins_with_a_host(names)):
+    if len(names) < (parts if found else 1):
+        return None
+    if not found and len(names) > 1 and "." in names[0]:  # it begins with another host
         return None
     kept = names if names[0].lower() in _WHOLE else names[:parts]
     return None if _is_nobodys(kept) else "/".join(kept)
 
 
-def _begins_with_a_host(names: Sequence[str]) -> bool:
-    return len(names) > 1 and "." in names[0]
-
-
 def _is_nobodys(names: Sequence[str]) -> bool:
     """Tell whether it names no account. So does "company" of "company/acme" where handles have one segment."""
     first = names[0].lower()
-    is_elsewhere = any(not unquote(name).strip(".") for name in names)  # browsers follow ".."
+    is_elsewhere = "" in [unquote(name).strip(".") for name in names]  # browsers follow ".."
     return is_elsewhere or first in _NO_HANDLE or (len(names) == 1 and first in _NO_PROFILES)
 
 
