@@ -784,6 +784,22 @@ async def test_history_whose_record_was_dropped_stays_history(
     assert "enrichment_status" not in await read(fresh, "old")
 
 
+async def test_a_start_whose_checkpoint_was_dropped_is_a_first_one_and_costs_nothing(
+    fresh: AsyncCollection[Document],
+) -> None:
+    """Whether the record of the history was ever finished, only the checkpoint tells."""
+    await insert(fresh, "old")
+    async with streaming(fresh):
+        pass
+    await insert(fresh, "meanwhile")
+    await fresh.database.drop_collection(COLLECTION)
+    async with streaming(fresh):
+        await insert(fresh, "new")
+        await admitted(fresh, "new")
+    assert "enrichment_status" not in await read(fresh, "old")
+    assert "enrichment_status" not in await read(fresh, "meanwhile")
+
+
 async def _knows_history(watcher: Watcher) -> bool:
     return (await watcher.checkpoints.begin()).history_known
 
