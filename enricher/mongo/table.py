@@ -1,0 +1,178 @@
+"""A batch of rows, written by one update: each document gets the values of its own row.
+
+One update for each document costs the server up to four times as much, because it parses and plans the same
+update each time. So the rows travel beside the update, which looks up the row of each document it finds:
+
+    id        stands in the filter: the server finds the documents by their index, a router their shards
+    fence     what the document must still be for its row to be meant. The server computes it for each
+              document that it finds, and writes none whose fence is that of no row
+    key       the part of the fence, `_id` included, by which the update looks up the row, so that no
+              document ever gets a row that was meant for what it was before. It reads only fields that no
+              document to be written holds twice: of two fields of a name, the server writes the one that an
+              update has read in place of both
+    values    encoded once, so that each row's size is known, and what cannot be encoded is found, before
+              anything is sent
+
+Inside the update the row stands for a while in the document itself, under a name that no writer uses,
+and the last stage takes it away. What the server compares and logs is the document before and after, so a
+change event shows the fields that changed and nothing else.
+
+A row goes by an update of its own where a table would gain nothing or lose something: when it is alone, too large,
+or its fence cannot be told from here; and when the server refuses one document, which ends the update somewhere
+in the middle. So every update must change nothing when it is repeated. The driver repeats no update of many
+after a broken connection: the caller does.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import bson
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DocumentTooLarge, NotPrimaryError, OperationFailure, WriteConcernError
+
+from enricher.lead import Document
+from enricher.mongo.expressions import Expression, Pipeline
+from enricher.mongo.outage import is_refusal
+
+MOST_ROWS = 200
+"""The server compares a document's key with one row after the other: beyond this, a row costs more again."""
+MOST_BYTES = 8 * 1024 * 1024
+"""Half of what a command may have."""
+_LARGEST_BYTES = 16 * 1024 * 1024
+"""No document holds more."""
+ROW = f"row_{uuid.uuid4().hex[:8]}"
+"""The name of the row in the document: one that no writer uses."""
+
+UNFIT = (BSONError, DocumentTooLarge, ValueError, OverflowError, RecursionError)
+"""What `encode` raises for values that no document can hold."""
+
+
+def encode(values: Document) -> RawBSONDocument:
+    """Encode the values of one row. Raises one of `UNFIT`."""
+    raw = bson.encode(values)
+    if len(raw) > _LARGEST_BYTES:
+        raise DocumentTooLarge("the values are larger than a document may be")
+    return RawBSONDocument(raw)
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """What one document is to get."""
+
+    id: Any
+    key: RawBSONDocument
+    """As `Table.key` computes it, with the same fields in the same order."""
+    fence: RawBSONDocument | None
+    """As `Table.fence` computes it; `None` for a row that must go alone, because only the server can tell
+    what its document was."""
+    values: RawBSONDocument | None = None
+
+    @property
+    def document(self) -> bytes:
+        """Return what tells two rows for one document from all others."""
+        return bytes(self.key.raw)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that the row takes in a command; the id alone is in no key that is smaller."""
+        parts = (self.key, self.key, self.fence, self.values)
+        return sum(len(part.raw) for part in parts if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One kind of update."""
+
+    key: Expression
+    fence: Expression
+    update: Pipeline
+    """The stages; see `row_at` for how they find the row."""
+    only: Document = field(default_factory=dict)
+    """What else must be true of a document."""
+    place: str = ""
+    """The path at which the row stands meanwhile; "" for an update that needs no row."""
+
+    async def write(
+        self, collection: AsyncCollection[Document], rows: Sequence[TableRow]
+    ) -> tuple[int, list[int]]:
+        """Write the rows that may share an update. Return how many documents matched, and the positions of the
+        rows that must go by an update of their own; some of those may be written already."""
+        matched, rest, late = 0, list[int](), set[bytes]()
+        for positions in _tables(rows):
+            some = [rows[each] for each in positions]
+            documents = {row.document for row in some}
+            # What comes later for a document must not be written before what goes alone.
+            may_share = len(some) > 1 and late.isdisjoint(documents)
+            found = await self._write_together(collection, some) if may_share else None
+            if found is None:
+                rest += positions
+                late |= documents
+            matched += found or 0
+        return matched, sorted(rest)
+
+    async def _write_together(
+        self, collection: AsyncCollection[Document], rows: Sequence[TableRow]
+    ) -> int | None:
+        """Return how many documents matched; `None` if the server refuses to write one of them."""
+        given = {
+            "keys": {"$literal": [row.key for row in rows]},
+            "fences": {"$literal": [row.fence for row in rows]},
+            "rows": {"$literal": [row.values for row in rows]},
+        }
+        mine = {"$expr": {"$in": [self.fence, "$$fences"]}}
+        only = {"_id": {"$in": [row.id for row in rows]}, "$and": [mine, self.only]}
+        try:
+            done = await collection.update_many(only, self._looking_up(), let=given)
+        except (OperationFailure, DocumentTooLarge, NotPrimaryError) as error:
+            if not _may_go_alone(error):
+                raise
+            return None
+        return done.matched_count
+
+    def _looking_up(self) -> Pipeline:
+        row = {"$arrayElemAt": ["$$rows", {"$indexOfArray": ["$$keys", self.key]}]}
+        return [{"$set": {self.place: row}}, *self.update] if self.place else self.update
+
+    def alone(self, values: RawBSONDocument | None) -> Pipeline:
+        """Return the same update for one document, with the values in it."""
+        return [{"$set": {self.place: {"$literal": values}}}, *self.update]
+
+
+def row_at(place: str) -> tuple[str, str]:
+    """Return the path of a row within `place`, which may be "", and the expression for it."""
+    path = f"{place}.{ROW}" if place else ROW
+    return path, f"${path}"
+
+
+def _tables(rows: Sequence[TableRow]) -> Iterator[list[int]]:
+    """Yield the positions of the rows that go together, and of each that must go alone. Two rows with one key
+    never share a table."""
+    table: list[int] = []
+    keys: set[bytes] = set()
+    room = MOST_BYTES
+    for position, row in enumerate(rows):
+        if row.fence is None or row.size > MOST_BYTES:
+            yield [position]
+            continue
+        if len(table) == MOST_ROWS or row.size > room or row.document in keys:
+            yield table
+            table, keys, room = [], set(), MOST_BYTES
+        table.append(position)
+        keys.add(row.document)
+        room -= row.size
+    if table:
+        yield table
+
+
+def _may_go_alone(error: OperationFailure | DocumentTooLarge | NotPrimaryError) -> bool:
+    """Return whether the documents may go by updates of their own: one of them cannot be written, or the server
+    is no primary any more, and the driver finds the next one for single updates."""
+    if isinstance(error, WriteConcernError):
+        return False
+    return not isinstance(error, OperationFailure) or is_refusal(error)
