@@ -313,6 +313,8 @@ class Step(Generic[Item, Result]):
     write: Callable[[Sequence[Item]], Awaitable[Result]]
     """Must change nothing when repeated."""
     id_of: Callable[[Item], LeadId]
+    is_table: bool = False
+    """Several items go by one update, which the driver does not repeat after a broken connection."""
 
     def key_of(self, item: Item) -> bytes:
         return expressions.id_key(self.id_of(item))
@@ -452,6 +454,8 @@ class Apart:
                 result = await self._send(step, items)
         except PyMongoError as error:
             took = time.monotonic() - began
+            if step.is_table and len(items) > 1 and is_loss(error) and took < longest:
+                return await self._patiently(step, items, longest - took)
             if took < limit / 2:
                 raise  # not because of the limit set here
             if (_is_without_server(error) or is_loss(error)) and took < longest:

@@ -116,7 +116,7 @@ QUEUED_AT: Expression = {"$cond": [_IS_QUEUED, "$enrichment.queued_at", "$$NOW"]
 """Since when it has been work; now if that is not known."""
 
 
-def attempts_less(given_back: int) -> Expression:
+def attempts_less(given_back: Expression) -> Expression:
     """Return the attempts after some are given back, never below 0."""
     return {"$max": [0, {"$subtract": [ATTEMPTS, given_back]}]}
 

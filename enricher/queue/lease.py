@@ -8,9 +8,10 @@ from bson import DBRef
 from loguru import logger
 
 from enricher.lead import Document, Inputs, Lead, Lease, Status
-from enricher.mongo.expressions import Expression, is_type
+from enricher.mongo.expressions import Expression, Pipeline, is_type
 from enricher.mongo.outage import UnreadableDocument, reading
 from enricher.mongo.secret import Keyring
+from enricher.mongo.table import Table, TableRow, encode
 from enricher.queue import book
 from enricher.queue.aside import is_doubled
 from enricher.queue.book import LONGEST_TEXT_BYTES
@@ -91,10 +92,17 @@ def inputs_unchanged(inputs: Inputs) -> Document:
     Where our copy equals what is stored, the filter compares with that copy: the whole write then takes
     the server a third less than with an expression (0.30 against 0.47 ms of CPU, MongoDB 6.0).
     """
-    asked = {name: getattr(inputs, name) for name in ASKED_ABOUT}
-    if any(name in inputs.malformed or _BROKEN in (asked[name] or "") for name in ASKED_ABOUT):
+    if not _is_copy_exact(inputs):
         return _INPUTS_UNCHANGED
+    asked = {name: getattr(inputs, name) for name in ASKED_ABOUT}
     return {name: _NO_VALUE if text is None else _only(text) for name, text in asked.items()}
+
+
+def _is_copy_exact(inputs: Inputs) -> bool:
+    """Return whether our copy of what is asked about equals what is stored."""
+    return not any(
+        name in inputs.malformed or _BROKEN in (getattr(inputs, name) or "") for name in ASKED_ABOUT
+    )
 
 
 def _only(text: str) -> Document:
@@ -195,3 +203,48 @@ def fence(lease: Lease) -> Document:
 def unchanged(lease: Lease) -> Document:
     """Return the fence that also requires the inputs to be as they were at the claim."""
     return {**fence(lease), **inputs_unchanged(lease.lead.inputs)}
+
+
+# The same two fences where many leads are written by one update (`mongo/table.py`).
+
+_FENCED: Expression = {
+    "id": "$_id",
+    "token": "$enrichment.token",
+    "claim_id": "$enrichment.claim_id",
+    "status": "$enrichment_status",
+}
+_UNCHANGED: Expression = {name: {"$ifNull": [f"${name}", None]} for name in ASKED_ABOUT}
+
+
+def fenced_table(update: Pipeline, only: Document) -> Table:
+    """Return the table whose rows `fenced_row` makes."""
+    return Table(_FENCED, _FENCED, update, only)
+
+
+def unchanged_table(update: Pipeline, only: Document, place: str) -> Table:
+    """Return the table whose rows `unchanged_row` makes."""
+    return Table(_FENCED, {**_FENCED, **_UNCHANGED}, update, only, place)
+
+
+def fenced_row(lease: Lease) -> TableRow:
+    """Return the row of an update that all leads get alike while the lease is the worker's own."""
+    key = encode(_key(lease))
+    return TableRow(lease.lead_id, key, key)
+
+
+def unchanged_row(lease: Lease, values: Document) -> TableRow:
+    """Return the row of a lead that gets these values while its inputs are as they were, too. Raises one of
+    `table.UNFIT`."""
+    key, inputs = _key(lease), lease.lead.inputs
+    asked = {name: getattr(inputs, name) for name in ASKED_ABOUT}
+    fence = encode({**key, **asked}) if _is_copy_exact(inputs) else None
+    return TableRow(lease.lead_id, encode(key), fence, encode(values))
+
+
+def _key(lease: Lease) -> Document:
+    return {
+        "id": lease.lead_id,
+        "token": lease.token,
+        "claim_id": lease.claim_id,
+        "status": Status.PROCESSING,
+    }

@@ -1,7 +1,7 @@
 """Settle: the one write that ends a claim, and the only one that must never be lost.
 
 Values, provenance, score, next due time and the re-qualification request go in one fenced update, so
-no reader ever sees half of them; concurrent settles share one `bulk_write`. The result may be paid
+no reader ever sees half of them; concurrent settles share one update (`mongo/table.py`). The result may be paid
 for, and the fence makes the write safe at any later time, so it is retried until the database gives
 a definite answer, however long that takes. Zero matched means that the lead is no longer ours, or no
 longer as it was; reading it back tells why (see `Settled`).
@@ -25,13 +25,7 @@ from typing import Any
 from bson.errors import BSONError
 from loguru import logger
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import (
-    BulkWriteError,
-    DocumentTooLarge,
-    OperationFailure,
-    PyMongoError,
-    WriteError,
-)
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
 
 from enricher.answer import Kind
 from enricher.lead import (
@@ -52,10 +46,11 @@ from enricher.mongo import expressions
 from enricher.mongo.coalesce import Coalescer
 from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import Outage, Refusal, describe, is_refusal, is_unreadable, refusals
+from enricher.mongo.table import UNFIT, Table, TableRow, row_at
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.aside import ONCE
-from enricher.queue.lease import fence, text_or_null, unchanged
+from enricher.queue.lease import fence, text_or_null, unchanged, unchanged_row, unchanged_table
 from enricher.telemetry.labels import label
 from enricher.values.merge import METADATA, SOCIAL, completeness, metadata
 
@@ -159,17 +154,13 @@ def _properties(info: object) -> Iterator[str]:
 _DATA = "$enriched_data"
 _BESIDE = f"{_DATA}.{METADATA}.{SUBJECT}"
 _NOTED = f"$enrichment.{SUBJECT}"
+_AT, _ROW = row_at("enrichment")
+"""Where a row stands while it is written: our book-keeping, which holds no field twice (`aside.ONCE`)."""
 
 
-def unless_about_others(subject: Subject) -> expressions.Expression:
-    """Return the expression for `enriched_data`: unchanged, unless it was found for another subject."""
-    is_others = {"$or": [_is_other(half, ours) for half, ours in subject.document.items()]}
-    is_ours = {"$and": [expressions.is_type(_DATA, "object"), is_others]}
-    return {"$cond": [is_ours, {"$mergeObjects": [_DATA, _nothing(subject)]}, _DATA]}
-
-
-def _is_other(half: str, ours: str | None) -> expressions.Expression:
+def _is_other(half: str) -> expressions.Expression:
     """Trust the subject stored beside the data first, then the one in the book-keeping, else assume ours."""
+    ours = f"{_ROW}.{SUBJECT}.{half}"
     known = {
         "$switch": {
             "branches": [
@@ -179,22 +170,37 @@ def _is_other(half: str, ours: str | None) -> expressions.Expression:
                 }
                 for where in (_BESIDE, _NOTED)
             ],
-            "default": {"$literal": ours},
+            "default": ours,
         }
     }
-    return {"$ne": [known, {"$literal": ours}]}
+    return {"$ne": [known, ours]}
 
 
-def _nothing(subject: Subject) -> expressions.Expression:
+_IS_ABOUT_OTHERS: expressions.Expression = {
+    "$and": [
+        expressions.is_type(f"{_ROW}.emptied", "object"),
+        expressions.is_type(_DATA, "object"),
+        {"$or": [_is_other(half) for half in Subject().document]},
+    ]
+}
+_UNLESS_ABOUT_OTHERS: expressions.Expression = {
+    "$cond": [_IS_ABOUT_OTHERS, {"$mergeObjects": [_DATA, f"{_ROW}.emptied"]}, _DATA]
+}
+"""`enriched_data` unchanged, unless it was found for another subject."""
+
+
+def _emptied(subject: Subject) -> Document:
+    """Return our sections without anything in them."""
     known = metadata(
         {}, now=datetime.now(UTC), order=(), completeness=completeness({}), subject=subject
     )
     sections = dict.fromkeys(kind.section for kind in Kind)
-    return {"$literal": {**sections, SOCIAL: {}, METADATA: known}}
+    return {**sections, SOCIAL: {}, METADATA: known}
 
 
 _LARGEST_BATCH = 200
 _LATE_PAUSE_SECONDS = 0.5
+_UNFIT = "it would be too large, or cannot be encoded"
 UNWRITABLE = "The result could not be written to this document: {why}."
 
 
@@ -271,7 +277,9 @@ class Settler:
 
     @property
     def _step(self) -> Step[Settlement, Sequence[Settled]]:
-        return Step("settle", self.collection, self._write, lambda it: it.lease.lead_id)
+        return Step(
+            "settle", self.collection, self._write, lambda it: it.lease.lead_id, is_table=True
+        )
 
     async def _flush(self, batch: Sequence[Settlement]) -> Sequence[Settled | None]:
         """Return one result per settlement, `None` for each that is blocked."""
@@ -290,27 +298,51 @@ class Settler:
                 return [settled.get(id(settlement)) for settlement in batch]
 
     async def _write(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
-        updates = [self._update(settlement) for settlement in batch]
+        """Write many by one update, and by one each those that cannot be among them."""
         refused: dict[int, str] = {}
+        rows: dict[int, TableRow] = {}
+        for position, settlement in enumerate(batch):
+            try:
+                rows[position] = self._row(settlement)
+            except UNFIT:
+                refused[position] = _UNFIT
+        positions = list(rows)
+        matched, rest = await _SETTLING.write(self.collection, list(rows.values()))
+        if rest:
+            each = [positions[number] for number in rest]
+            written = await self._write_each(
+                [batch[position] for position in each], [rows[position] for position in each]
+            )
+            matched += written.matched
+            refused |= {each[number]: why for number, why in written.refused.items()}
+        if matched == len(batch):
+            return [Settled.WRITTEN] * len(batch)
+        return await self._judge(batch, refused)
+
+    async def _write_each(self, batch: Sequence[Settlement], rows: Sequence[TableRow]) -> _Written:
+        updates = [_alone(_SETTLING, it.lease, row) for it, row in zip(batch, rows, strict=True)]
         try:
             result = await self.collection.bulk_write(updates, ordered=False)
-            if result.matched_count == len(batch):
-                return [Settled.WRITTEN] * len(batch)
+            return _Written(result.matched_count)
         except BulkWriteError as error:
             refused = await sentences(self.collection, error)
+            return _Written(int(error.details["nMatched"]), refused)
         except OperationFailure as error:
             if not is_unreadable(error):
                 raise
-            return await self._one_by_one(batch, sentence(error.code))
-        except (DocumentTooLarge, BSONError, ValueError, OverflowError, RecursionError):
-            # The driver could not encode the batch because of one of its documents.
-            return await self._one_by_one(batch, "it would be too large, or cannot be encoded")
-        return await self._judge(batch, refused)
-
-    async def _one_by_one(self, batch: Sequence[Settlement], why: str) -> Sequence[Settled]:
+            why = sentence(error.code)
+        except UNFIT:  # the driver cannot send the batch because of one of its updates
+            why = _UNFIT
         if len(batch) == 1:
-            return await self._judge(batch, {0: why})
-        return [(await self._write([settlement]))[0] for settlement in batch]
+            return _Written(0, {0: why})
+        return await self._one_by_one(batch, rows)
+
+    async def _one_by_one(self, batch: Sequence[Settlement], rows: Sequence[TableRow]) -> _Written:
+        written = [
+            await self._write_each([one], [row]) for one, row in zip(batch, rows, strict=True)
+        ]
+        refused = {n: each.refused[0] for n, each in enumerate(written) if each.refused}
+        return _Written(sum(each.matched for each in written), refused)
 
     # -- when not every update matched -----------------------------------------------------
 
@@ -360,10 +392,10 @@ class Settler:
     async def _give_up(self, settlement: Settlement, why: str) -> Settled:
         """End the lead as failed: it must not come back again and again, and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
-        ending = self._ending(Settlement(settlement.lease, failed, settlement.subject))
+        row = self._row(Settlement(settlement.lease, failed, settlement.subject))
         try:
             written = await self.collection.update_one(
-                _writable(unchanged(settlement.lease)), ending
+                _writable(unchanged(settlement.lease)), _SETTLING.alone(row.values)
             )
         except WriteError as error:
             return self._refused_again(settlement, error)
@@ -382,25 +414,40 @@ class Settler:
 
     # -- the write itself ------------------------------------------------------------------
 
-    def _update(self, settlement: Settlement) -> UpdateOne:
-        return UpdateOne(_writable(unchanged(settlement.lease)), self._ending(settlement))
-
-    def _ending(self, settlement: Settlement) -> expressions.Pipeline:
+    def _row(self, settlement: Settlement) -> TableRow:
+        """Encode what the lead gets. Raises one of `UNFIT`."""
         outcome, subject = settlement.outcome, settlement.subject
+        values = _values(outcome, subject, self._due_in(outcome))
+        return unchanged_row(settlement.lease, values)
+
+    def _due_in(self, outcome: Outcome) -> timedelta | None:
         match outcome:
             case Completed():
-                return _ending(outcome, subject, self.refresh_after(), Status.COMPLETED)
+                return self.refresh_after()
             case Retrying():
-                return _ending(outcome, subject, outcome.due_in, Status.RETRYING)
-            case Failed():
-                return _ending(outcome, subject, None, Status.FAILED)
-            case Skipped():
-                return _ending(outcome, subject, None, Status.SKIPPED)
+                return outcome.due_in
+            case Failed() | Skipped():
+                return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """How many leads matched, and why the others of a batch were refused, by position."""
+
+    matched: int
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+
+_WRITABLE: Document = {"$and": [ONCE, {"enrichment": {"$not": {"$type": "array"}}}]}
+"""Since the claim, the lead may have been replaced by one that must not be written."""
 
 
 def _writable(only: Document) -> Document:
-    """Narrow the filter: since the claim, the lead may have been replaced by one that must not be written."""
-    return {**only, "$and": [ONCE]}
+    return {**only, **_WRITABLE}
+
+
+def _alone(table: Table, lease: Lease, row: TableRow) -> UpdateOne:
+    return UpdateOne(_writable(unchanged(lease)), table.alone(row.values))
 
 
 _STANDING = {
@@ -414,7 +461,7 @@ _REQUALIFIED: dict[str, Any] = {
     # Evaluated inside the write, so that a score that arrived a moment ago counts.
     name: {
         "$cond": [
-            {"$gt": ["$qualification_score", None]},
+            {"$and": [f"{_ROW}.is_completed", {"$gt": ["$qualification_score", None]}]},
             value,
             f"${name}",
         ]
@@ -425,53 +472,98 @@ _REQUALIFIED: dict[str, Any] = {
     )
 }
 
+_DUE_MS = f"{_ROW}.due_ms"
+_KEPT_BY_RETRIES = ("backfill", "refresh_since", "refresh_mark")
+_BOOKKEEPING: dict[str, expressions.Expression] = {
+    "holder": None,
+    "attempts": {"$ifNull": [f"{_ROW}.attempts", book.attempts_less(f"{_ROW}.given_back")]},
+    "answered": f"{_ROW}.answered",
+    "held_by": f"{_ROW}.held_by",
+    "due_at": {"$cond": [{"$isNumber": _DUE_MS}, {"$add": ["$$NOW", _DUE_MS]}, "$$REMOVE"]},
+    SUBJECT: f"{_ROW}.{SUBJECT}",
+}
+"""What the row does not have stays as it is."""
 
-def _ending(
-    outcome: Outcome, subject: Subject | None, due_in: timedelta | None, status: Status
-) -> expressions.Pipeline:
-    """Build the update. Vendors' values go in `$literal`, or one that begins with `$` would be executed."""
-    lead: dict[str, Any] = {
-        "enrichment_status": status,
-        "enrichment_error": {"$literal": _error(outcome)},
-        "enrichment": book.book_with(_bookkeeping(outcome, subject, due_in)),
+
+def _unless_gone(name: str) -> expressions.Expression:
+    return {"$cond": [{"$in": [name, f"{_ROW}.gone"]}, "$$REMOVE", f"$enrichment.{name}"]}
+
+
+_SETTLING = unchanged_table(
+    [
+        {
+            "$set": {
+                "enrichment_status": f"{_ROW}.status",
+                "enrichment_error": f"{_ROW}.error",
+                "enrichment": book.book_with(_BOOKKEEPING),
+                "enriched_data": {"$ifNull": [f"{_ROW}.data", _UNLESS_ABOUT_OTHERS]},
+                "updated_at": {"$cond": [f"{_ROW}.is_news", "$$NOW", "$updated_at"]},
+                "enriched_at": {"$cond": [f"{_ROW}.is_completed", "$$NOW", "$enriched_at"]},
+                **_REQUALIFIED,
+            }
+        },
+        {
+            "$set": {
+                f"enrichment.{name}": _unless_gone(name)
+                for name in ("due_at", *_KEPT_BY_RETRIES, "held_by")
+            }
+        },
+        {"$unset": ["enrichment.queued_at", "enrichment.inputs", _AT]},
+    ],
+    only=_WRITABLE,
+    place=_AT,
+)
+"""The update of a settle, by the rows that `_values` makes. What vendors said stands in no expression, or one
+that begins with `$` would be executed."""
+
+
+_STATUSES: Mapping[type[Outcome], Status] = {
+    Completed: Status.COMPLETED,
+    Retrying: Status.RETRYING,
+    Failed: Status.FAILED,
+    Skipped: Status.SKIPPED,
+}
+
+
+def _values(outcome: Outcome, subject: Subject | None, due_in: timedelta | None) -> Document:
+    status = _STATUSES[type(outcome)]
+    values: Document = {
+        "status": status,
+        "error": _error(outcome),
+        "answered": {},
+        "gone": _gone(outcome, due_in),
+        "is_completed": status is Status.COMPLETED,
+        "is_news": bool(outcome.data) or status.is_settled,
+        **_attempts(outcome),
     }
+    if due_in is not None:
+        values["due_ms"] = round(due_in.total_seconds() * 1000)
+    if subject is not None:
+        values[SUBJECT] = subject.document
+    if isinstance(outcome, Retrying):
+        values["answered"] = dict(outcome.answered)
+        if outcome.held_by:
+            values["held_by"] = list(outcome.held_by)
     if outcome.data:
-        lead["enriched_data"] = {"$literal": outcome.data}
+        values["data"] = outcome.data
     elif subject is not None:
-        lead["enriched_data"] = unless_about_others(subject)
-    if outcome.data or status.is_settled:
-        lead["updated_at"] = "$$NOW"
-    if isinstance(outcome, Completed):
-        lead |= {"enriched_at": "$$NOW", **_REQUALIFIED}
-    return [{"$set": lead}, {"$unset": [f"enrichment.{name}" for name in _gone(outcome, due_in)]}]
+        values["emptied"] = _emptied(subject)
+    return values
+
+
+def _attempts(outcome: Outcome) -> Document:
+    if not isinstance(outcome, Retrying):
+        return {"attempts": 0}
+    spent = int(outcome.attempt_spent)
+    return {"attempts": spent} if outcome.begins_anew else {"given_back": 1 - spent}
 
 
 def _gone(outcome: Outcome, due_in: timedelta | None) -> list[str]:
-    gone = ["queued_at", "inputs"]
-    if due_in is None:
-        gone.append("due_at")
+    """Return what the book-keeping must not hold any more."""
+    gone = [] if due_in is not None else ["due_at"]
     if not isinstance(outcome, Retrying):
-        gone += ["backfill", "refresh_since", "refresh_mark", "held_by"]
-    elif not outcome.held_by:
-        gone.append("held_by")
-    return gone
-
-
-def _bookkeeping(
-    outcome: Outcome, subject: Subject | None, due_in: timedelta | None
-) -> dict[str, expressions.Expression]:
-    values: dict[str, expressions.Expression] = {"holder": None, "attempts": 0, "answered": {}}
-    if isinstance(outcome, Retrying):
-        values["answered"] = {"$literal": dict(outcome.answered)}
-        spent = int(outcome.attempt_spent)
-        values["attempts"] = spent if outcome.begins_anew else book.attempts_less(1 - spent)
-        if outcome.held_by:
-            values["held_by"] = {"$literal": list(outcome.held_by)}
-    if due_in is not None:
-        values["due_at"] = expressions.in_milliseconds(due_in)
-    if subject is not None:
-        values[SUBJECT] = {"$literal": subject.document}
-    return values
+        return [*gone, *_KEPT_BY_RETRIES, "held_by"]
+    return gone if outcome.held_by else [*gone, "held_by"]
 
 
 def _error(outcome: Outcome) -> str | None:
@@ -494,7 +586,7 @@ class Keeper:
     def __init__(self, collection: AsyncCollection[Document], apart: Apart | None = None) -> None:
         self._collection = collection
         self._apart = apart or Apart()
-        self._step = Step("keep", collection, self._write, _lead_of)
+        self._step = Step("keep", collection, self._write, _lead_of, is_table=True)
         self._coalescer = Coalescer("keep", self._flush, _MOST_KEPT_AT_ONCE)
 
     async def keep(self, lease: Lease, progress: Progress) -> None:
@@ -505,24 +597,49 @@ class Keeper:
         try:
             await self._apart.write(self._step, batch)
         except (PyMongoError, BSONError, ValueError, OverflowError, RecursionError) as error:
-            logger.bind(leads=len(batch), error=describe(error)).warning("progress.not_kept")
+            self._tell_not_kept(len(batch), error)
         return [None] * len(batch)
 
     async def _write(self, batch: Sequence[_Kept]) -> None:
-        updates = [_update(lease, progress) for lease, progress in batch]
-        await self._collection.bulk_write(updates, ordered=False)
+        leases: list[Lease] = []
+        rows: list[TableRow] = []
+        for lease, progress in batch:
+            try:
+                rows.append(unchanged_row(lease, _progress(progress)))
+                leases.append(lease)
+            except UNFIT as error:
+                self._tell_not_kept(1, error)
+        _, rest = await _KEEPING.write(self._collection, rows)
+        if rest:
+            updates = [_alone(_KEEPING, leases[each], rows[each]) for each in rest]
+            await self._collection.bulk_write(updates, ordered=False)
+
+    def _tell_not_kept(self, leads: int, error: Exception) -> None:
+        logger.bind(leads=leads, error=describe(error)).warning("progress.not_kept")
 
 
 def _lead_of(kept: _Kept) -> LeadId:
     return kept[0].lead_id
 
 
-def _update(lease: Lease, progress: Progress) -> UpdateOne:
-    known = {
-        "answered": {"$literal": dict(progress.answered)},
-        SUBJECT: {"$literal": progress.subject.document},
-    }
-    values: Document = {"enrichment": book.book_with(known)}
-    if progress.data:
-        values |= {"enriched_data": {"$literal": progress.data}, "updated_at": "$$NOW"}
-    return UpdateOne({**unchanged(lease), "$and": [ONCE]}, [{"$set": values}])
+_KEEPING = unchanged_table(
+    [
+        {
+            "$set": {
+                "enrichment": book.book_with(
+                    {"answered": f"{_ROW}.answered", SUBJECT: f"{_ROW}.{SUBJECT}"}
+                ),
+                "enriched_data": {"$ifNull": [f"{_ROW}.data", _DATA]},
+                "updated_at": {"$cond": [f"{_ROW}.data", "$$NOW", "$updated_at"]},
+            }
+        },
+        {"$unset": [_AT]},
+    ],
+    only=_WRITABLE,
+    place=_AT,
+)
+
+
+def _progress(progress: Progress) -> Document:
+    values: Document = {"answered": dict(progress.answered), SUBJECT: progress.subject.document}
+    return {**values, "data": progress.data} if progress.data else values

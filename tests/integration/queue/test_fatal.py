@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,8 @@ from tests.support.doubling import doubled
 from tests.support.mortal import deadly_cable, started_again, strike
 from tests.support.queueing import queue
 from tests.support.waiting import eventually
+
+Leads = AsyncCollection[Document]
 
 LOST = AutoReconnect("connection closed")
 GONE = ObjectId()
@@ -179,6 +181,16 @@ def unguarded(leads: AsyncCollection[Document]) -> Step[LeadId, int]:
     return Step("test", leads, write, lambda id_: id_)
 
 
+def unguarded_together(leads: AsyncCollection[Document]) -> Step[LeadId, int]:
+    """The same by one update of many, which the driver does not repeat."""
+
+    async def write(ids: Sequence[LeadId]) -> int:
+        these, pipeline = {"_id": {"$in": ids}}, [{"$set": {"updated_at": "$$NOW"}}]
+        return (await leads.update_many(these, pipeline)).matched_count
+
+    return Step("test", leads, write, lambda id_: id_, is_table=True)
+
+
 async def until_written(
     apart: Apart, step: Step[LeadId, int], ids: Sequence[LeadId]
 ) -> list[LeadId]:
@@ -196,15 +208,19 @@ DEADLY = doubled(("_id", "deadly"), ("updated_at", 1), ("updated_at", 2))
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("others", [0, 5])
+@pytest.mark.parametrize(
+    ("others", "step"),
+    [(0, unguarded), (5, unguarded), (5, unguarded_together)],
+    ids=["alone", "each by its own", "together"],
+)
 async def test_a_lead_that_ends_the_server_is_written_no_more_and_the_others_are(
-    mongod: Path, tmp_path: Path, others: int
+    mongod: Path, tmp_path: Path, others: int, step: Callable[[Leads], Step[LeadId, int]]
 ) -> None:
     async with mortal(mongod, tmp_path) as (_, leads, deaths):
         await leads.insert_many([DEADLY, *({"_id": number} for number in range(others))])
         ids: list[LeadId] = ["deadly", *range(others)]
         fatal = process(leads)
-        assert await until_written(Apart(fatal=fatal), unguarded(leads), ids) == ["deadly"]
+        assert await until_written(Apart(fatal=fatal), step(leads), ids) == ["deadly"]
         assert fatal.is_written_off("deadly")
         assert await leads.count_documents({"updated_at": {"$type": "date"}}) == others
         assert await count_fatal(leads) == 1
@@ -213,7 +229,7 @@ async def test_a_lead_that_ends_the_server_is_written_no_more_and_the_others_are
 
         after = process(leads)  # a daemon that starts
         await after.look()
-        assert await until_written(Apart(fatal=after), unguarded(leads), ids) == ["deadly"]
+        assert await until_written(Apart(fatal=after), step(leads), ids) == ["deadly"]
         assert len(deaths) == before
 
 
