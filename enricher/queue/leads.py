@@ -69,7 +69,15 @@ from enricher.queue.apart import Apart, Fatal, Parted, Step
 from enricher.queue.aside import ONCE, Aside, Doubles
 from enricher.queue.book import BY_ID
 from enricher.queue.lanes import CLAIMABLE, OLDEST, Heard, Lanes
-from enricher.queue.lease import CLAIMED, INPUTS, fence, lease_of, text_or_null
+from enricher.queue.lease import (
+    CLAIMED,
+    INPUTS,
+    fence,
+    fenced_row,
+    fenced_table,
+    lease_of,
+    text_or_null,
+)
 from enricher.queue.unmoved import NEW, UNADMITTED
 
 _NOTHING: Document = {"$literal": None}
@@ -412,7 +420,7 @@ class Leads:
         if not leases:
             return []
         sent = time.monotonic()
-        step = Step("renew", self.collection, self._renew, _lead_of)
+        step = Step("renew", self.collection, self._renew, _lead_of, is_table=True)
         written = await self.apart.write(step, leases)
         renewed = {id(lease): lease for part, _ in written.parts for lease in part}
         matched = sum(matched for _, (matched, _) in written.parts)
@@ -426,13 +434,17 @@ class Leads:
 
     async def _renew(self, leases: Sequence[Lease]) -> tuple[int, Sequence[Lease]]:
         """Return how many leases were ours, and those whose leads the database refuses to write."""
-        renewal = book.renewal(self.lease)
-        updates = [UpdateOne({**fence(lease), **ONCE}, renewal) for lease in leases]
+        table = fenced_table(book.renewal(self.lease), ONCE)
+        matched, rest = await table.write(self.collection, [fenced_row(each) for each in leases])
+        if not rest:
+            return matched, []
+        updates = [UpdateOne({**fence(leases[each]), **ONCE}, table.update) for each in rest]
         try:
-            return (await self.collection.bulk_write(updates, ordered=False)).matched_count, []
+            done = await self.collection.bulk_write(updates, ordered=False)
         except BulkWriteError as error:
-            refused = [leases[refusal.position] for refusal in refusals(error)]
-            return error.details["nMatched"], refused
+            refused = [leases[rest[refusal.position]] for refusal in refusals(error)]
+            return matched + int(error.details["nMatched"]), refused
+        return matched + done.matched_count, []
 
     def is_held_up(self, leases: Iterable[Lease]) -> bool:
         """Return whether any of these leases was blocked at the last beat."""
@@ -454,18 +466,43 @@ class Leads:
         """Give leads back unworked: `pending` at once, without counting the attempt. Return how many."""
         if not leases:
             return 0
-        step = Step("release", self.collection, self._give_back, _lead_of)
+        step = Step("release", self.collection, self._give_back, _lead_of, is_table=True)
         return sum(released for _, released in (await self.apart.write(step, leases)).parts)
 
     async def _give_back(self, leases: Sequence[Lease]) -> int:
-        giving_back = book.requeueing(released=True)
-        updates = [UpdateOne({**fence(lease), **ONCE}, giving_back) for lease in leases]
+        table = fenced_table(book.requeueing(released=True), ONCE)
+        matched, rest = await table.write(self.collection, [fenced_row(each) for each in leases])
+        if rest:
+            matched += await self._give_back_each([leases[each] for each in rest], table.update)
+        if matched == len(leases):
+            return matched
+        return max(matched, await self._count_given_back(leases))
+
+    async def _give_back_each(self, leases: Sequence[Lease], how: expressions.Pipeline) -> int:
+        updates = [UpdateOne({**fence(lease), **ONCE}, how) for lease in leases]
         try:
-            return (await self.collection.bulk_write(updates, ordered=False)).modified_count
+            return (await self.collection.bulk_write(updates, ordered=False)).matched_count
         except BulkWriteError as error:
             for refusal in refusals(error):
                 self.aside.put(leases[refusal.position].lead_id, refusal.code, "release")
-            return int(error.details["nModified"])
+            return int(error.details["nMatched"])
+
+    async def _count_given_back(self, leases: Sequence[Lease]) -> int:
+        """Count the leads that are as a release leaves them: some may be from a try whose answer was lost."""
+        ids = [lease.lead_id for lease in leases]
+        these = {"_id": {"$in": ids}, "enrichment_status": Status.PENDING}
+        found = await self.collection.find(these, _GIVEN_BACK).to_list()
+        ours = {(expressions.id_key(each.lead_id), each.claim_id) for each in leases}
+        return sum(
+            each["is_released"] and (expressions.id_key(each["_id"]), each["claim_id"]) in ours
+            for each in found
+        )
+
+
+_GIVEN_BACK: Document = {
+    "claim_id": text_or_null("$enrichment.claim_id"),
+    "is_released": {"$eq": ["$enrichment.released", True]},
+}
 
 
 def _in_time(leases: Iterable[Lease]) -> list[Lease]:

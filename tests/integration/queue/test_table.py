@@ -339,6 +339,42 @@ async def test_progress_beside_some_that_cannot_be_written_is_kept(ours: Leads) 
 # -- commands and outages ------------------------------------------------------------------------
 
 
+async def test_a_batch_is_one_command(ours: Leads, mongodb_uri: str) -> None:
+    leases = await claim_many(ours, *pending(*range(200)))
+    async with listening(mongodb_uri, ours) as (leads, commands):
+        settles, process = settler(leads), queue(leads)
+        await asyncio.gather(
+            *(settles.keeper.keep(each, Progress(DATA, {}, SUBJECT)) for each in leases)
+        )
+        assert await process.renew(leases) == []
+        assert await process.release(leases[:50]) == 50
+        assert set(await settle_all(settles, leases[50:])) == {Settled.WRITTEN}
+    sent = [each for each in commands.sent if "update" in each or "find" in each]
+    assert [len(each["updates"]) for each in sent] == [1] * 4
+
+
+async def test_many_renewals_of_long_ids_are_sent_in_parts(ours: Leads, mongodb_uri: str) -> None:
+    ids = ["x" * 4000 + f"{number:04}" for number in range(450)]
+    leases = await claim_many(ours, *pending(*ids))
+    await ours.delete_one({"_id": ids[300]})
+    async with listening(mongodb_uri, ours) as (leads, commands):
+        assert [lease.lead_id for lease in await queue(leads).renew(leases)] == [ids[300]]
+    assert [each for each in commands.names() if each in {"update", "find"}] == [
+        *["update"] * 3,
+        "find",
+    ]
+
+
+async def test_a_renewal_that_the_database_refuses_costs_no_other_lease(ours: Leads) -> None:
+    leases = await claim_many(ours, *pending(*range(10)))
+    refusing = {"$nor": [{"_id": 5, "enrichment.due_at": {"$exists": True}}]}
+    await ours.database.command("collMod", ours.name, validator=refusing)
+    deadlines = [lease.deadline for lease in leases]
+    assert await queue(ours).renew(leases) == []
+    moved = [lease.deadline > was for lease, was in zip(leases, deadlines, strict=True)]
+    assert moved == [number != 5 for number in range(10)]
+
+
 @pytest.mark.parametrize("words", [b"nModified", b"updates"], ids=["answered", "never read"])
 async def test_a_batch_whose_connection_breaks_is_written_once(
     mongodb_uri: str, ours: Leads, words: bytes
@@ -380,6 +416,18 @@ async def test_progress_whose_connection_breaks_is_kept(mongodb_uri: str, ours: 
         cable.lose_an_answer(b"nModified")
         await asyncio.gather(*(keeper.keep(each, Progress(DATA, {}, SUBJECT)) for each in leases))
     assert await ours.count_documents({"enriched_data": DATA}) == 20
+
+
+async def test_what_was_given_back_though_the_answer_was_lost_is_counted(
+    mongodb_uri: str, ours: Leads
+) -> None:
+    leases = await claim_many(ours, *pending(*range(20)))
+    await ours.update_one({"_id": 3}, {"$set": {"enrichment_status": "pending"}})  # by its writer
+    async with cable_to(mongodb_uri) as cable, client_over(cable, patience_seconds=10) as client:
+        process = queue(client[ours.database.name][ours.name])
+        cable.lose_an_answer(b"nModified")
+        assert await process.release(leases) == 19
+    assert await ours.count_documents({"enrichment_status": "pending"}) == 20
 
 
 @pytest.mark.parametrize(
