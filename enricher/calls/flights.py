@@ -28,7 +28,7 @@ from loguru import logger
 from pymongo import DeleteOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError
+from pymongo.errors import AutoReconnect, BulkWriteError
 
 from enricher.answer import Reply
 from enricher.calls.answers import (
@@ -47,7 +47,8 @@ from enricher.mongo import DatabaseTrouble, server
 from enricher.mongo.clock import ServerClock
 from enricher.mongo.coalesce import Coalescer
 from enricher.mongo.expressions import Expression, in_milliseconds
-from enricher.mongo.outage import Outage, pause, refusals
+from enricher.mongo.outage import Outage, may_do_one_by_one, pause, refusals
+from enricher.mongo.table import Table, TableRow, encode, row_at
 
 # Signs of life for our own flights, and the end of those that are no longer wanted.
 #
@@ -571,28 +572,50 @@ class Cache:
 
     async def _store(self, batch: Sequence[_Answer]) -> None:
         refused: dict[int, int] = {}
-        try:
-            await self._collection.bulk_write([_update(answer) for answer in batch], ordered=False)
-        except BulkWriteError as error:
-            refused = {each.position: each.code for each in refusals(error)}
+        rows = [_row(answer) for answer in batch]
+        if rest := await self._store_together(rows):
+            updates = [UpdateOne({"_id": rows[n].id}, _KEEPING.alone(rows[n].values)) for n in rest]
+            try:
+                await self._collection.bulk_write(updates, ordered=False)
+            except BulkWriteError as error:
+                refused = {rest[each.position]: each.code for each in refusals(error)}
         for number, answer in enumerate(batch):
             self._flights.beats.ended(answer.flight.id)
             if number in refused:
                 logger.bind(question=answer.flight.key, code=refused[number]).error("cache.refused")
                 self._flights.beats.give_up(answer.flight.id, answer.flight.key)
 
+    async def _store_together(self, rows: Sequence[TableRow]) -> Sequence[int]:
+        """Return the positions of the answers that must be stored each by an update of its own."""
+        try:
+            _, rest = await _KEEPING.write(self._collection, rows)
+        except AutoReconnect as error:
+            if not may_do_one_by_one(error):
+                raise
+            return range(len(rows))
+        return rest
 
-def _update(answer: _Answer) -> UpdateOne:
-    """Store without an upsert: what was forgotten in the meantime must not come back."""
-    expires_at = in_milliseconds(answer.lasts)
-    is_ours = {"$eq": ["$flight.id", {"$literal": answer.flight.id}]}
-    stored = {
-        "_id": "$_id",
-        "provider": "$provider",
-        "expires_at": {"$max": [expires_at, {"$cond": [is_ours, None, "$expires_at"]}]},
-        "reply": {
-            "$mergeObjects": [{"$literal": answer.reply}, {"at": "$$NOW", "expires_at": expires_at}]
-        },
-        "flight": {"$cond": [is_ours, "$$REMOVE", "$flight"]},
+
+_AT, _ROW = row_at("")
+_KEY: Document = {"id": "$_id"}
+_EXPIRES_AT: Expression = {"$add": ["$$NOW", f"{_ROW}.lasts_ms"]}
+_IS_OURS: Expression = {"$eq": ["$flight.id", f"{_ROW}.flight"]}
+_STORED: Document = {
+    "_id": "$_id",
+    "provider": "$provider",
+    "expires_at": {"$max": [_EXPIRES_AT, {"$cond": [_IS_OURS, None, "$expires_at"]}]},
+    "reply": {"$mergeObjects": [f"{_ROW}.reply", {"at": "$$NOW", "expires_at": _EXPIRES_AT}]},
+    "flight": {"$cond": [_IS_OURS, "$$REMOVE", "$flight"]},
+}
+_KEEPING = Table(_KEY, _KEY, [{"$replaceWith": _STORED}], place=_AT)
+"""Stores without an upsert: what was forgotten in the meantime must not come back."""
+
+
+def _row(answer: _Answer) -> TableRow:
+    values = {
+        "flight": answer.flight.id,
+        "reply": answer.reply,
+        "lasts_ms": round(answer.lasts.total_seconds() * 1000),
     }
-    return UpdateOne({"_id": answer.flight.key}, [{"$replaceWith": stored}])
+    key = encode({"id": answer.flight.key})
+    return TableRow(answer.flight.key, key, key, encode(values))
