@@ -27,14 +27,12 @@ from random import Random
 from bson import Timestamp
 from loguru import logger
 from pymongo import AsyncMongoClient
-from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__, privileges, wiring
 from enricher.calls.paid import Books
 from enricher.calls.releases import Plans, Releases
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.waterfall import Waterfall
-from enricher.errors import DatabaseUnreachable
 from enricher.http import Check, HttpServer
 from enricher.identity.identify import identify
 from enricher.intake.changes import FINGERPRINT, Changes
@@ -43,8 +41,8 @@ from enricher.intake.history import History
 from enricher.intake.sweep import Sweep
 from enricher.intake.watcher import Watcher
 from enricher.lead import Document, Inputs
-from enricher.mongo import DatabaseTrouble, server
-from enricher.mongo.outage import describe, refresh_delay
+from enricher.mongo import server
+from enricher.mongo.outage import FailOver, refresh_delay
 from enricher.process import descriptors, shortage, signals
 from enricher.process.systemd import supervised
 from enricher.providers.base import Provider, Registered
@@ -63,6 +61,7 @@ from enricher.status.throughput import Activity, report
 from enricher.telemetry import labels, log, metrics
 
 _POOL = 16
+_PREPARING = "preparing the collections"
 CLOSING_SECONDS = 5.0
 """How long a stop may take beyond the grace period; when MongoDB answers it takes a second."""
 _GARBAGE = (20_000, 20, 20)
@@ -92,17 +91,16 @@ class Daemon:
 
     async def prepare(
         self,
-        database: AsyncDatabase[Document],
+        reopening: wiring.Reopening,
         providers: Sequence[Provider],
         found: server.Server,
         began: float | None,
     ) -> None:
-        """Prepare what must be in the database before work begins. Raises DatabaseTrouble."""
+        """Prepare what must be in the database before work begins; may be repeated. Raises DatabaseTrouble."""
         await self.watcher.begin(began, found)
         await self.worker.leads.look_for_fatal()
         await self.books.cache.ensure()
         await self.books.usage.ensure()
-        reopening = wiring.Reopening(database, self.books.usage)
         self.releases.call_back(await reopening.run(providers))
 
     async def run(self) -> None:
@@ -200,45 +198,42 @@ def _collect_less_garbage() -> None:
 
 
 @asynccontextmanager
-async def build(settings: Settings, uri: str, began: float | None = None) -> AsyncIterator[Daemon]:
+async def build(
+    settings: Settings, uri: str, began: float | None = None, fail_over: FailOver | None = None
+) -> AsyncIterator[Daemon]:
     """Yield the daemon with everything connected and nothing running yet. Leads inserted since the process
     `began` count as new, even at a first start."""
+    fail_over = fail_over or FailOver()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(server.connect(uri, _POOL))
         streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL))
-        found = await _usable(settings, client)
+        found = await _usable(settings, client, fail_over)
         providers = await stack.enter_async_context(wiring.vendors(settings))
         metrics.initialise(__version__, [each.name for each in providers.providers])
         database, holder = client[settings.mongo.database], _holder()
         log.name_instance(holder)
-        with _trouble_ends_the_start("preparing the collections"):
-            books = await wiring.open_books(settings, database, holder)
-            labels.use(books.keyring.key)
-            enrichment = wiring.enrichment(settings, database, books, providers)
-            overview = Overview(settings, database, providers)
-            daemon = _wire(overview, streaming, enrichment, books, holder, found.after)
-            await daemon.prepare(database, providers.providers, found, began)
+        opening = partial(wiring.open_books, settings, database, holder)
+        books = await fail_over.outlast(_PREPARING, opening)
+        labels.use(books.keyring.key)
+        enrichment = wiring.enrichment(settings, database, books, providers)
+        overview = Overview(settings, database, providers)
+        daemon = _wire(overview, streaming, enrichment, books, holder, found.after)
+        reopening = wiring.Reopening(database, books.usage)
+        preparing = partial(daemon.prepare, reopening, providers.providers, found, began)
+        await fail_over.outlast(_PREPARING, preparing)
         identify(Inputs(email="warm@up.com"))  # loads the word lists, which takes some 50 ms
         daemon.introduction = _introduction(found, providers)
         yield daemon
 
 
-async def _usable(settings: Settings, client: AsyncMongoClient[Document]) -> server.Server:
+async def _usable(
+    settings: Settings, client: AsyncMongoClient[Document], fail_over: FailOver
+) -> server.Server:
     """Return the server if it answers and grants the privileges that the work requires."""
-    database, leads = settings.mongo.database, settings.mongo.collection
-    found = await server.inspect(client, database, leads)
-    with _trouble_ends_the_start("asking for the privileges"):
-        await privileges.require(client, database, leads)
+    asked = client, settings.mongo.database, settings.mongo.collection
+    found = await fail_over.outlast("looking at the server", partial(server.inspect, *asked))
+    await fail_over.outlast("asking for the privileges", partial(privileges.require, *asked))
     return found
-
-
-@contextmanager
-def _trouble_ends_the_start(doing: str) -> Iterator[None]:
-    """Turn an outage into an error: only a running daemon waits; a start fails at once, in one line."""
-    try:
-        yield
-    except DatabaseTrouble as error:
-        raise DatabaseUnreachable(f"MongoDB failed while {doing}: {describe(error)}") from error
 
 
 def _wire(

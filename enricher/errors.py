@@ -4,6 +4,7 @@
     +-- SettingsError        a setting is unknown or wrong; nothing was started
     +-- DatabaseError        MongoDB cannot be used
     |   +-- DatabaseUnreachable    no server answered in time
+    |   |   +-- NoPrimary              servers answered, but none of them takes writes
     |   +-- DatabaseRefused        it answered and said no: credentials or privileges
     +-- EmbeddedServerError  the embedded server is missing, or did not come up
     +-- CheckFailed          `enricher check` found something that would keep leads from being enriched
@@ -57,6 +58,10 @@ class DatabaseError(EnricherError):
 
 class DatabaseUnreachable(DatabaseError):
     """No server answered within the connection timeout."""
+
+
+class NoPrimary(DatabaseUnreachable):
+    """Servers of a replica set answered, but none of them is the primary: an election, as a rule."""
 
 
 class DatabaseRefused(DatabaseError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
@@ -144,10 +144,12 @@ def _gates(
 
 @dataclass(frozen=True, slots=True)
 class Reopening:
-    """Ends holds at a start, which is a new chance for held providers."""
+    """Ends holds at a start, which is a new chance for held providers. May be run again after an error."""
 
     database: AsyncDatabase[Document]
     usage: Usage
+    _begun: set[str] = field(init=False, default_factory=set)
+    """Buckets whose hold is being ended, or has been."""
 
     async def run(self, providers: Sequence[Provider]) -> list[str]:
         """End holds learnt earlier. Return the providers whose leads no longer have a reason to wait."""
@@ -165,7 +167,9 @@ class Reopening:
         bucket = Bucket(self.database, provider.bucket, provider.windows)
         found = await bucket.reserve(0)
         is_long = found.paused_until > time.monotonic() + ORDINARY_PAUSE
-        if found.held is None and not found.stopped and not is_long:
+        if found.held or found.stopped or is_long:
+            self._begun.add(provider.bucket)
+        if provider.bucket not in self._begun:
             return False
         await bucket.release()
         return True

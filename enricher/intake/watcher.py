@@ -64,6 +64,8 @@ class Watcher:
     """False until leads inserted from now on are sure to be seen as new."""
     _unanswered_since: float | None = field(init=False, default=None)
     """Since when an answer of the stream is awaited, over all tries; `None` while none is."""
+    _early: list[LeadId] = field(init=False, default_factory=list)
+    """Leads inserted while a first process began."""
 
     def __post_init__(self) -> None:
         self.building = Building(self.indexes, self.leads, self.bell)
@@ -182,14 +184,13 @@ class Watcher:
 
     async def begin(self, began: float | None, server: Server) -> None:
         """Prepare before all work: nothing inserted from here on is history. `began` is the first moment
-        of the process, by the monotonic clock. Raises DatabaseTrouble."""
-        early: list[LeadId] = []
+        of the process, by the monotonic clock. May be repeated. Raises DatabaseTrouble."""
         if began is not None and self.settings.stream and not await self.checkpoints.started_at():
-            early = await inserted_since(self.leads.collection, began, server)
-            await self.admitter.admit_early(early)
+            self._early = await inserted_since(self.leads.collection, began, server)
+            await self.admitter.admit_early(self._early)
         await self.checkpoints.begin()
         await self.building.begin()
-        self.leads.hear_of(early)
+        self.leads.hear_of(self._early)
 
     def groundwork(self) -> Groundwork:
         """Return what is being prepared beside the stream."""

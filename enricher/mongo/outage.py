@@ -10,11 +10,12 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
+from typing import TypeVar
 
 from loguru import logger
 from pymongo.errors import (
@@ -26,7 +27,12 @@ from pymongo.errors import (
     WriteError,
 )
 
+from enricher.errors import DatabaseUnreachable, NoPrimary
+from enricher.mongo import DatabaseTrouble
+from enricher.process import signals
 from enricher.telemetry import metrics
+
+T = TypeVar("T")
 
 # When something is due next. Every delay has jitter, so that what began together spreads out.
 
@@ -217,6 +223,62 @@ def may_do_one_by_one(error: AutoReconnect | DocumentTooLarge | WriteError) -> b
         case WriteError():
             return is_refusal(error)
     return True
+
+
+_STEP_DOWN = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+
+
+def is_step_down(error: Exception) -> bool:
+    """True when the server steps down or shuts down. It may say so of the write concern alone, which the driver
+    takes for an answer and not for a reason to try again."""
+    return isinstance(error, OperationFailure) and error.code in _STEP_DOWN
+
+
+def is_fail_over(error: Exception) -> bool:
+    """True for what a command meets while the primary changes: a broken connection, a server that gives up its
+    office, no primary, or no answer in time."""
+    if isinstance(error, AutoReconnect | NoPrimary) or is_step_down(error):
+        return True
+    return isinstance(error, PyMongoError) and error.timeout
+
+
+# A start while the primary changes: it waits for the next one, though not for long.
+#
+# All other trouble ends a start at once, in one line: only a running daemon waits for a database that is away.
+
+_FAIL_OVER_SECONDS = 30.0
+"""With MongoDB's own settings a new primary is there after 12 s."""
+
+
+@dataclass(slots=True)
+class FailOver:
+    """Patience with the fail-over that a start meets."""
+
+    seconds: float = _FAIL_OVER_SECONDS
+    outage: Outage = field(default_factory=lambda: Outage("start"))
+
+    async def outlast(self, doing: str, step: Callable[[], Awaitable[T]]) -> T:
+        """Take a step that may be repeated, again and again while a fail-over lasts. Raises
+        DatabaseUnreachable."""
+        ends: float | None = None
+        while True:
+            try:
+                done = await step()
+            except (NoPrimary, *DatabaseTrouble) as error:
+                signals.end_if_cancelled()
+                ends = time.monotonic() + self.seconds if ends is None else ends
+                if not is_fail_over(error) or time.monotonic() >= ends:
+                    raise _ending(error, doing) from error
+                await asyncio.sleep(self.outage.failed(error))
+            else:
+                self.outage.succeeded()
+                return done
+
+
+def _ending(error: Exception, doing: str) -> DatabaseUnreachable:
+    if isinstance(error, NoPrimary):
+        return error
+    return DatabaseUnreachable(f"MongoDB failed while {doing}: {describe(error)}")
 
 
 # Documents of ours that are not as we wrote them: an operator's hand, a restore, another version.

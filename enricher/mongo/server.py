@@ -15,7 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.uri_parser import split_options
 
-from enricher.errors import DatabaseRefused, DatabaseUnreachable, SettingsError
+from enricher.errors import DatabaseRefused, DatabaseUnreachable, NoPrimary, SettingsError
 from enricher.lead import Document
 from enricher.mongo import outage
 from enricher.mongo.expressions import SimpleClient
@@ -190,8 +190,8 @@ def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
 async def inspect(client: AsyncMongoClient[Document], database: str, leads: str) -> Server:
     """Reach the server and read one lead.
 
-    Raises DatabaseUnreachable when there is no answer, DatabaseRefused when the credentials or privileges
-    are insufficient.
+    Raises DatabaseUnreachable when there is no answer, NoPrimary when that is for want of a primary, and
+    DatabaseRefused when the credentials or privileges are insufficient.
     """
     try:
         with pymongo.timeout(_INSPECT_SECONDS):
@@ -205,9 +205,16 @@ async def inspect(client: AsyncMongoClient[Document], database: str, leads: str)
     except ConfigurationError as error:
         raise DatabaseUnreachable(f"MongoDB cannot be used: {redact(str(error))}") from error
     except PyMongoError as error:
-        raise DatabaseUnreachable(f"MongoDB cannot be reached: {_hosts(error)}") from error
+        kind = NoPrimary if _is_without_primary(client) else DatabaseUnreachable
+        raise kind(f"MongoDB cannot be reached: {_hosts(error)}") from error
     name = "mongos" if hello.get("msg") == "isdbgrid" else hello.get("setName")
     return Server(build["version"], name, _after(hello.get("operationTime")))
+
+
+def _is_without_primary(client: AsyncMongoClient[Document]) -> bool:
+    """Return whether the driver knows servers of a replica set, and no primary among them."""
+    known = client.topology_description
+    return known.topology_type_name == "ReplicaSetNoPrimary" and known.has_known_servers
 
 
 def _after(time: object) -> Timestamp | None:

@@ -172,6 +172,8 @@ class Indexes:
             with pymongo.timeout(_BUILD_SECONDS):
                 await self._create(wanted)
         except OperationFailure as error:
+            if outage.is_step_down(error):
+                raise
             are_there = False
             missing = await self.missing()
             if missing is None:

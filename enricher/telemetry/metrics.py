@@ -91,7 +91,7 @@ ANSWERS = (
 )  # fmt: skip
 LOOPS = (
     "watcher", "admission", "search", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
-    "limits", "holds", "census", "presence", "sweep", "indexes",
+    "limits", "holds", "census", "presence", "sweep", "indexes", "start",
 )  # fmt: skip
 PREPARATIONS = ("indexes", "history", "search")
 HTTP_REFUSALS = ("host", "malformed", "room")

@@ -1,10 +1,11 @@
-"""The start of a daemon whose MongoDB fails meanwhile: one clear error, and nothing to wait for."""
+"""The start of a daemon whose MongoDB fails meanwhile: a fail-over is outlasted, all else is one clear error."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import time
+from typing import Any
 
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
@@ -13,11 +14,17 @@ from pymongo.errors import AutoReconnect
 from enricher import app
 from enricher.errors import DatabaseUnreachable
 from enricher.lead import Document
+from enricher.mongo.outage import FailOver
+from enricher.queue.indexes import Indexes
 from enricher.settings import load
 from enricher.settings.load import MongoSettings, Settings
 from tests.support.faults import Faults
+from tests.support.observing import events, logged
 from tests.support.rig import Rig, domain, open_rig
 from tests.support.waiting import eventually
+
+SOON_LOOKED_AT_AGAIN = "&serverMonitoringMode=poll&heartbeatFrequencyMS=500"
+"""A driver waits for word of a server that has failed; one whose failure is made up has none to say."""
 
 
 @pytest.mark.parametrize(
@@ -33,13 +40,53 @@ async def test_a_database_that_fails_while_it_starts_is_one_clear_error(
     configured = Settings(mongo=MongoSettings(collection=faults.leads.name))
     async with faults.fail(*commands, closeConnection=True):
         with pytest.raises(DatabaseUnreachable) as failed:
-            async with app.build(configured, faulty_uri):
+            async with app.build(configured, faulty_uri, fail_over=FailOver(seconds=0)):
                 pass
     cause = failed.value.__cause__
     assert isinstance(
         cause, AutoReconnect
     )  # or a kind of it: reads are tried again until time is up
     assert str(failed.value) == f"MongoDB failed while {doing}: {type(cause).__name__}"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"writeConcernError": {"code": 189, "errmsg": "stepped down"}},
+        {"writeConcernError": {"code": 91, "errmsg": "shutting down"}},
+        {"errorCode": 10107},
+        {"errorCode": 11600},
+        {"closeConnection": True},
+    ],
+    ids=str,
+)
+async def test_a_start_outlasts_a_fail_over_and_says_so(
+    faults: Faults, faulty_uri: str, fault: dict[str, Any]
+) -> None:
+    """Where the driver does not try again by itself."""
+    configured = Settings(mongo=MongoSettings(collection=faults.leads.name))
+    uri = faulty_uri + SOON_LOOKED_AT_AGAIN
+    with logged() as lines:
+        async with faults.fail("createIndexes", times=3, **fault), app.build(configured, uri):
+            pass
+    told = [line.event for line in lines if line.fields.get("loop") == "start"]
+    assert told[::-1] == ["database.available", "database.unavailable"]
+    assert await Indexes(faults.plain).missing() == []
+
+
+async def test_a_start_that_is_refused_has_nothing_to_wait_for(
+    faults: Faults, faulty_uri: str
+) -> None:
+    configured = Settings(mongo=MongoSettings(collection=faults.leads.name))
+    with logged() as lines:
+        async with faults.fail("findAndModify", errorCode=8000):
+            with pytest.raises(DatabaseUnreachable) as failed:
+                async with app.build(configured, faulty_uri):
+                    pass
+    assert (
+        str(failed.value) == "MongoDB failed while preparing the collections: OperationFailure 8000"
+    )
+    assert events(lines, "database.unavailable") == []
 
 
 async def test_a_user_who_may_neither_make_nor_list_indexes_is_served_all_the_same(

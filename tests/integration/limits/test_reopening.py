@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from pydantic import SecretStr
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import NotPrimaryError
 
 from enricher.calls.ledger import Usage
 from enricher.lead import Document
@@ -27,3 +29,30 @@ async def test_all_routes_that_share_a_limit_are_asked_again(
 
     assert names == ["hunter_company", "hunter_person"]
     assert (await shared.reserve(0)).held is None
+
+
+class Interrupted(Usage):
+    """A fail-over comes at the first question for room."""
+
+    is_over = False
+
+    async def with_room(self) -> list[str]:
+        if not self.is_over:
+            self.is_over = True
+            raise NotPrimaryError("stepped down")
+        return await super().with_room()
+
+
+async def test_who_was_held_is_named_also_when_it_was_ended_before_a_fail_over(
+    ours: AsyncCollection[Document],
+) -> None:
+    asked = HunterCompany(mock_client(), Access(SecretStr("any"), HunterCompany.host))
+    shared = Bucket(ours.database, asked.bucket, asked.windows)
+    await shared.hold("the quota is used up", 3600)
+    reopening = Reopening(ours.database, Interrupted(ours.database, {}, {}))
+
+    with pytest.raises(NotPrimaryError):
+        await reopening.run([asked])
+    assert (await shared.reserve(0)).held is None
+
+    assert await reopening.run([asked]) == [asked.name]

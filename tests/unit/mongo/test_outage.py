@@ -7,9 +7,11 @@ import time
 from random import Random
 
 import pytest
-from pymongo.errors import AutoReconnect, OperationFailure
+from bson.errors import InvalidDocument
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError, WriteConcernError
 
-from enricher.mongo.outage import Outage, describe, pause
+from enricher.errors import DatabaseUnreachable, NoPrimary
+from enricher.mongo.outage import FailOver, Outage, describe, pause
 from tests.support.observing import counted, events, logged
 from tests.support.waiting import patience
 
@@ -99,6 +101,52 @@ def test_one_that_is_given_up_ends_its_own_part_alone() -> None:
 def test_an_error_is_described_without_what_it_quotes() -> None:
     assert describe(GONE) == "AutoReconnect"
     assert describe(OperationFailure("{'email': 'ada@acme.example'}", 91)) == "OperationFailure 91"
+
+
+STEPPED_DOWN = WriteConcernError("stepped down", 189)
+
+
+class Step:
+    """Fails in these ways, one after another, and is done then."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+
+    async def __call__(self) -> str:
+        if self.failures:
+            raise self.failures.pop(0)
+        return "done"
+
+
+async def test_a_start_takes_a_step_again_until_the_fail_over_is_over() -> None:
+    fail_over = FailOver()
+    step = Step(NoPrimary("an election"), GONE, STEPPED_DOWN)
+    assert await fail_over.outlast("starting", step) == "done"
+    assert fail_over.outage.is_over
+
+
+@pytest.mark.parametrize("trouble", [GONE, STEPPED_DOWN])
+async def test_a_fail_over_that_has_no_end_ends_the_start(trouble: PyMongoError) -> None:
+    with pytest.raises(DatabaseUnreachable) as ended:
+        await FailOver(seconds=0.05).outlast("starting", Step(*[trouble] * 100))
+    assert str(ended.value) == f"MongoDB failed while starting: {describe(trouble)}"
+
+
+async def test_a_start_that_finds_no_primary_says_what_the_driver_said() -> None:
+    gone = NoPrimary("MongoDB cannot be reached: No primary available for writes")
+    with pytest.raises(NoPrimary) as ended:
+        await FailOver(seconds=0).outlast("starting", Step(gone))
+    assert ended.value is gone
+
+
+@pytest.mark.parametrize(
+    "trouble", [OperationFailure("not authorized", 13), InvalidDocument("no such thing")]
+)
+async def test_what_is_no_fail_over_ends_the_start_at_once(trouble: Exception) -> None:
+    step = Step(trouble)
+    with pytest.raises(DatabaseUnreachable):
+        await FailOver().outlast("starting", step)
+    assert step.failures == []
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0, -1])
