@@ -296,7 +296,7 @@ _ROUNDING = 1.0001
 """aiolimiter's level is a sum of floats."""
 
 
-class Limiter:
+class Limiter(Stops):
     """Waits until every window has room. Also obeys pauses and holds, whichever daemon learnt of them."""
 
     def __init__(
@@ -306,14 +306,14 @@ class Limiter:
         outage: Outage | None = None,
     ) -> None:
         """`outage` is shared where one process has several limiters: they wait for one database."""
+        outage = outage or Outage("limits")
+        super().__init__(bucket, outage)
         self._pacers = [_pacer(pace) for pace in paces(windows)] if bucket is None else []
         self._own_gap = max((pace.gap for pace in paces(windows)), default=0.0)
         self._turns: Turns[Slot | Held] = Turns()
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._is_closed = False
-        outage = outage or Outage("limits")
-        self._stops = Stops(bucket, outage, self._stop)
         self._supply: Supply | None = None
         if bucket is not None:
             self._supply = Supply(bucket, outage, self._own_gap, self._learn, self._turns.fail_all)
@@ -346,7 +346,7 @@ class Limiter:
 
     def give_back(self, slot: Slot) -> None:
         """Return an unused slot, for the next caller if it comes soon. Call this once per slot."""
-        is_good = time.monotonic() < slot.until and slot.at >= self._stops.paused_until
+        is_good = time.monotonic() < slot.until and slot.at >= self.paused_until
         if self._supply is not None and is_good and not self.held:
             self._supply.take_back(slot)
             self._wake.set()
@@ -383,41 +383,13 @@ class Limiter:
             await asyncio.gather(self._pump, return_exceptions=True)
         if self._supply is not None:
             await self._supply.close()
-        await self._stops.close()
+        await super().close()
 
     # -- pauses and holds ------------------------------------------------------------------
 
-    def pause(self, seconds: float) -> None:
-        """Obey the vendor's request to wait: no daemon calls before that, whichever was told.
-
-        Another process may still use what it has in hand: at most half a second's worth.
-        """
-        self._stops.pause(seconds)
-
-    @property
-    def pause_left(self) -> float:
-        """Seconds until the pause is over; 0 when there is none."""
-        return self._stops.pause_left
-
-    def hold(self, held: Held) -> None:
-        """Stop the fleet's calls until the hold is over or released; of two holds the longer counts."""
-        self._stops.hold(held)
-
-    def release(self) -> None:
-        """End the hold for the whole fleet."""
-        self._stops.release()
-
-    def stop(self, provider: str, held: Held) -> None:
-        """Stop this provider alone, for the whole fleet, until the stop is over or released."""
-        self._stops.stop(provider, held)
-
-    def stopped(self, provider: str) -> Held | None:
-        """Return why this provider alone is not asked."""
-        return self._stops.stopped(provider)
-
     def look(self) -> None:
         """Ask occasionally whether the hold still stands: no waiting caller would otherwise ask."""
-        is_silent = self.held or self._stops.is_any_stopped or self.long_pause
+        is_silent = self.held or self.is_any_stopped or self.long_pause
         if is_silent and self._supply is not None:
             self._supply.look()
 
@@ -427,19 +399,14 @@ class Limiter:
         left = self.pause_left
         return Held(_ASKED_TO_WAIT, left) if left > PATIENCE_SECONDS else None
 
-    @property
-    def held(self) -> Held | None:
-        """The standing hold, with its time left."""
-        return self._stops.held
-
-    def _stop(self) -> None:
+    def _on_stop(self) -> None:
         if self._supply is not None:
-            self._supply.drop_before(math.inf if self.held else self._stops.paused_until)
+            self._supply.drop_before(math.inf if self.held else self.paused_until)
         self._wake.set()
 
     def _learn(self, reserved: Reserved | None, asked_at: float) -> None:
         if reserved is not None:
-            self._stops.learn(reserved, asked_at)
+            self.learn(reserved, asked_at)
         self._wake.set()
 
     # -- the pump --------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 
 from enricher.answer import Held
 from enricher.limits.bucket import LONGEST_PAUSE, Bucket, Reserved
@@ -22,13 +22,12 @@ _CLOCKS_APART = 2.0
 """Seconds. A smaller difference may come from converting the pause between two clocks."""
 
 
-class Stops:
-    """The pauses, holds and stops of one bucket. `on_stop` is called when a pause or hold begins or grows."""
+class Stops(ABC):
+    """The pauses, holds and stops of one bucket."""
 
-    def __init__(self, bucket: Bucket | None, outage: Outage, on_stop: Callable[[], None]) -> None:
+    def __init__(self, bucket: Bucket | None, outage: Outage) -> None:
         self._bucket = bucket
         self._outage = outage
-        self._on_stop = on_stop
         self._hold: Held | None = None
         self._held_until = 0.0
         self._stopped: dict[str, tuple[Held, float]] = {}
@@ -37,19 +36,30 @@ class Stops:
         self._teller: asyncio.Task[None] | None = None
         self.paused_until = 0.0
 
+    @abstractmethod
+    def _on_stop(self) -> None:
+        """Take note that a pause or hold begins or grows."""
+
     def pause(self, seconds: float) -> None:
+        """Obey the vendor's request to wait: no daemon calls before that, whichever was told.
+
+        Another process may still use what it has in hand: at most half a second's worth.
+        """
         self._pause_until(time.monotonic() + min(seconds, LONGEST_PAUSE))
         self._tell_others("pause")
 
     @property
     def pause_left(self) -> float:
+        """Seconds until the pause is over; 0 when there is none."""
         return max(0.0, self.paused_until - time.monotonic())
 
     def hold(self, held: Held) -> None:
+        """Stop the fleet's calls until the hold is over or released; of two holds the longer counts."""
         self._hold_for(held)
         self._tell_others("hold")
 
     def release(self) -> None:
+        """End the hold for the whole fleet."""
         self._hold = None
         self._tell_others("hold")
 
@@ -60,7 +70,7 @@ class Stops:
         return Held(self._hold.reason, left) if self._hold and left > 0 else None
 
     def stop(self, provider: str, held: Held) -> None:
-        """Stop this provider alone; others of the bucket are still asked."""
+        """Stop this provider alone, for the whole fleet, until the stop is over or released."""
         self._stopped[provider] = (held, time.monotonic() + held.seconds)
         self._tell_others(_STOP + provider)
 
