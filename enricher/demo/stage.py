@@ -35,7 +35,7 @@ LATENCY_SECONDS = 0.15
 JITTER_SECONDS = 0.2
 RETRY_DELAY_SECONDS = 1
 """Instead of a minute: the visitor should see the second attempt."""
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 DRAIN_SECONDS = 15.0
 POLL_SECONDS = 0.05
 _TAIL_LINES = 15

@@ -44,8 +44,9 @@ from enricher.lead import Document
 from enricher.process.signals import end_if_cancelled
 
 HOST = "127.0.0.1"
-START_SECONDS = 30.0
-"""A start takes 0.5 to 1 s; anything longer is recovery after a crash."""
+START_SECONDS = 120.0
+"""A start takes 0.5 to 1 s; anything longer is recovery after a crash, or a machine that is very busy. A mongod
+that ended is noticed at once."""
 STOP_SECONDS = 10.0
 ADOPT_SECONDS = 5.0
 POLL_SECONDS = 0.02
