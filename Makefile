@@ -40,16 +40,16 @@ interpreter:
 	@$(FIND_PYTHON)
 
 $(BIN)/python:
-	@echo "Creating $(VENV)."
+	@echo "Creating $(VENV). With what is installed into it, this takes about a minute."
 	@$(FIND_PYTHON); exec "$$found" -m venv $(VENV)
 
 $(USABLE): pyproject.toml | $(BIN)/python
-	@echo "Installing enricher with what it needs into $(VENV). This takes up to a minute."
+	@echo "Installing enricher with what it needs into $(VENV)."
 	@$(INSTALL) ".[embedded]"
 	@touch $@
 
 $(READY): pyproject.toml | $(BIN)/python
-	@echo "Installing enricher with what its tests need into $(VENV). This takes up to a minute."
+	@echo "Installing enricher with what its tests need into $(VENV)."
 	@$(INSTALL) ".[embedded,test]"
 	@touch $@ $(USABLE)
 
