@@ -81,8 +81,8 @@ class TableRow:
     @property
     def size(self) -> int:
         """Return the bytes that the row takes in a command; the id alone is in no key that is smaller."""
-        parts = (self.key, self.key, self.fence, self.values)
-        return sum(len(part.raw) for part in parts if part is not None)
+        besides = [len(part.raw) for part in (self.fence, self.values) if part is not None]
+        return 2 * len(self.key.raw) + sum(besides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +157,16 @@ def _tables(rows: Sequence[TableRow]) -> Iterator[list[int]]:
     keys: set[bytes] = set()
     room = MOST_BYTES
     for position, row in enumerate(rows):
-        if row.fence is None or row.size > MOST_BYTES:
+        size, document = row.size, row.document
+        if row.fence is None or size > MOST_BYTES:
             yield [position]
             continue
-        if len(table) == MOST_ROWS or row.size > room or row.document in keys:
+        if len(table) == MOST_ROWS or size > room or document in keys:
             yield table
             table, keys, room = [], set(), MOST_BYTES
         table.append(position)
-        keys.add(row.document)
-        room -= row.size
+        keys.add(document)
+        room -= size
     if table:
         yield table
 
