@@ -46,9 +46,9 @@ from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble, server
 from enricher.mongo.clock import ServerClock
 from enricher.mongo.coalesce import Coalescer
-from enricher.mongo.expressions import Expression, in_milliseconds
+from enricher.mongo.expressions import Expression, Pipeline, in_milliseconds
 from enricher.mongo.outage import Outage, may_do_one_by_one, pause, refusals
-from enricher.mongo.table import Table, TableRow, encode, row_at
+from enricher.mongo.table import LoneRow, RowPath, Table, TableRow, encode
 
 # Signs of life for our own flights, and the end of those that are no longer wanted.
 #
@@ -574,7 +574,7 @@ class Cache:
         refused: dict[int, int] = {}
         rows = [_row(answer) for answer in batch]
         if rest := await self._store_together(rows):
-            updates = [UpdateOne({"_id": rows[n].id}, _KEEPING.alone(rows[n].values)) for n in rest]
+            updates = [UpdateOne({"_id": rows[n].id}, _KEEPING.alone(rows[n])) for n in rest]
             try:
                 await self._collection.bulk_write(updates, ordered=False)
             except BulkWriteError as error:
@@ -596,19 +596,22 @@ class Cache:
         return rest
 
 
-_AT, _ROW = row_at("")
+def _keep(row: RowPath | LoneRow) -> Pipeline:
+    """Store without an upsert: what was forgotten in the meantime must not come back."""
+    expires_at = {"$add": ["$$NOW", row.value("lasts_ms")]}
+    is_ours = {"$eq": ["$flight.id", row.value("flight")]}
+    stored = {
+        "_id": "$_id",
+        "provider": "$provider",
+        "expires_at": {"$max": [expires_at, {"$cond": [is_ours, None, "$expires_at"]}]},
+        "reply": {"$mergeObjects": [row.value("reply"), {"at": "$$NOW", "expires_at": expires_at}]},
+        "flight": {"$cond": [is_ours, "$$REMOVE", "$flight"]},
+    }
+    return [{"$replaceWith": stored}]
+
+
 _KEY: Document = {"id": "$_id"}
-_EXPIRES_AT: Expression = {"$add": ["$$NOW", f"{_ROW}.lasts_ms"]}
-_IS_OURS: Expression = {"$eq": ["$flight.id", f"{_ROW}.flight"]}
-_STORED: Document = {
-    "_id": "$_id",
-    "provider": "$provider",
-    "expires_at": {"$max": [_EXPIRES_AT, {"$cond": [_IS_OURS, None, "$expires_at"]}]},
-    "reply": {"$mergeObjects": [f"{_ROW}.reply", {"at": "$$NOW", "expires_at": _EXPIRES_AT}]},
-    "flight": {"$cond": [_IS_OURS, "$$REMOVE", "$flight"]},
-}
-_KEEPING = Table(_KEY, _KEY, [{"$replaceWith": _STORED}], place=_AT)
-"""Stores without an upsert: what was forgotten in the meantime must not come back."""
+_KEEPING = Table(_KEY, _KEY, _keep, within="")
 
 
 def _row(answer: _Answer) -> TableRow:

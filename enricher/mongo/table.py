@@ -14,7 +14,7 @@ update each time. So the rows travel beside the update, which looks up the row o
               anything is sent
 
 Inside the update the row stands for a while in the document itself, under a name that no writer uses,
-and the last stage takes it away. What the server compares and logs is the document before and after, so a
+and the last stage takes it away: within an object of ours, or it would replace a writer's field. What the server compares and logs is the document before and after, so a
 change event shows the fields that changed and nothing else.
 
 A row goes by an update of its own where a table would gain nothing or lose something: when it is alone, too large,
@@ -26,9 +26,9 @@ after a broken connection: the caller does.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import bson
 from bson.errors import BSONError
@@ -46,7 +46,7 @@ MOST_BYTES = 8 * 1024 * 1024
 """Half of what a command may have."""
 _LARGEST_BYTES = 16 * 1024 * 1024
 """No document holds more."""
-ROW = f"row_{uuid.uuid4().hex[:8]}"
+_ROW = f"row_{uuid.uuid4().hex[:8]}"
 """The name of the row in the document: one that no writer uses."""
 
 UNFIT = (BSONError, DocumentTooLarge, ValueError, OverflowError, RecursionError)
@@ -71,7 +71,7 @@ class TableRow:
     fence: RawBSONDocument | None
     """As `Table.fence` computes it; `None` for a row that must go alone, because only the server can tell
     what its document was."""
-    values: RawBSONDocument | None = None
+    values: RawBSONDocument = field(default_factory=lambda: encode({}))
 
     @property
     def document(self) -> bytes:
@@ -81,8 +81,42 @@ class TableRow:
     @property
     def size(self) -> int:
         """Return the bytes that the row takes in a command; the id alone is in no key that is smaller."""
-        besides = [len(part.raw) for part in (self.fence, self.values) if part is not None]
-        return 2 * len(self.key.raw) + sum(besides)
+        fence = self.fence.raw if self.fence is not None else b""
+        return 2 * len(self.key.raw) + len(fence) + len(self.values.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class RowPath:
+    """A row of a table, as the stages of its update see it: in the document, at this path."""
+
+    path: str
+
+    def value(self, name: str) -> Expression:
+        """Return the expression for one of the row's values; no value where the row has none."""
+        return f"${self.path}.{name}"
+
+    def if_has(self, name: str, then: Expression, otherwise: Expression) -> Expression:
+        """Return one expression for rows that have this value, and another for those that have not."""
+        return {"$cond": [{"$eq": [{"$type": self.value(name)}, "missing"]}, otherwise, then]}
+
+
+@dataclass(frozen=True, slots=True)
+class LoneRow:
+    """A row that goes alone: its values are known, so the stages hold them, and nothing that they leave out."""
+
+    values: Mapping[str, Any]
+
+    def value(self, name: str) -> Expression:
+        """Return the value itself; no value where there is none."""
+        return {"$literal": self.values[name]} if name in self.values else "$$REMOVE"
+
+    def if_has(self, name: str, then: Expression, otherwise: Expression) -> Expression:
+        """Return the expression that holds for this row."""
+        return then if name in self.values else otherwise
+
+
+Stages: TypeAlias = Callable[[RowPath | LoneRow], Pipeline]
+"""The update of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +125,12 @@ class Table:
 
     key: Expression
     fence: Expression
-    update: Pipeline
-    """The stages; see `row_at` for how they find the row."""
+    stages: Stages
     only: Document = field(default_factory=dict)
     """What else must be true of a document."""
-    place: str = ""
-    """The path at which the row stands meanwhile; "" for an update that needs no row."""
+    within: str | None = None
+    """The path of the object in which the row stands meanwhile; "" for the document itself, `None` for an update
+    that needs no row."""
 
     async def write(
         self, collection: AsyncCollection[Document], rows: Sequence[TableRow]
@@ -136,18 +170,15 @@ class Table:
         return done.matched_count
 
     def _looking_up(self) -> Pipeline:
+        if self.within is None:
+            return self.stages(LoneRow({}))
+        path = f"{self.within}.{_ROW}" if self.within else _ROW
         row = {"$arrayElemAt": ["$$rows", {"$indexOfArray": ["$$keys", self.key]}]}
-        return [{"$set": {self.place: row}}, *self.update] if self.place else self.update
+        return [{"$set": {path: row}}, *self.stages(RowPath(path)), {"$unset": [path]}]
 
-    def alone(self, values: RawBSONDocument | None) -> Pipeline:
-        """Return the same update for one document, with the values in it."""
-        return [{"$set": {self.place: {"$literal": values}}}, *self.update]
-
-
-def row_at(place: str) -> tuple[str, str]:
-    """Return the path of a row within `place`, which may be "", and the expression for it."""
-    path = f"{place}.{ROW}" if place else ROW
-    return path, f"${path}"
+    def alone(self, row: TableRow) -> Pipeline:
+        """Return the same update for the row's document alone."""
+        return self.stages(LoneRow(row.values))
 
 
 def _tables(rows: Sequence[TableRow]) -> Iterator[list[int]]:

@@ -434,11 +434,12 @@ class Leads:
 
     async def _renew(self, leases: Sequence[Lease]) -> tuple[int, Sequence[Lease]]:
         """Return how many leases were ours, and those whose leads the database refuses to write."""
-        table = fenced_table(book.renewal(self.lease), ONCE)
+        renewal = book.renewal(self.lease)
+        table = fenced_table(renewal, ONCE)
         matched, rest = await table.write(self.collection, [fenced_row(each) for each in leases])
         if not rest:
             return matched, []
-        updates = [UpdateOne({**fence(leases[each]), **ONCE}, table.update) for each in rest]
+        updates = [UpdateOne({**fence(leases[each]), **ONCE}, renewal) for each in rest]
         try:
             done = await self.collection.bulk_write(updates, ordered=False)
         except BulkWriteError as error:
@@ -470,10 +471,11 @@ class Leads:
         return sum(released for _, released in (await self.apart.write(step, leases)).parts)
 
     async def _give_back(self, leases: Sequence[Lease]) -> int:
-        table = fenced_table(book.requeueing(released=True), ONCE)
+        giving_back = book.requeueing(released=True)
+        table = fenced_table(giving_back, ONCE)
         matched, rest = await table.write(self.collection, [fenced_row(each) for each in leases])
         if rest:
-            matched += await self._give_back_each([leases[each] for each in rest], table.update)
+            matched += await self._give_back_each([leases[each] for each in rest], giving_back)
         if matched == len(leases):
             return matched
         return max(matched, await self._count_given_back(leases))

@@ -11,7 +11,7 @@ from enricher.lead import Document, Inputs, Lead, Lease, Status
 from enricher.mongo.expressions import Expression, Pipeline, is_type
 from enricher.mongo.outage import UnreadableDocument, reading
 from enricher.mongo.secret import Keyring
-from enricher.mongo.table import Table, TableRow, encode
+from enricher.mongo.table import Stages, Table, TableRow, encode
 from enricher.queue import book
 from enricher.queue.aside import is_doubled
 from enricher.queue.book import LONGEST_TEXT_BYTES
@@ -213,21 +213,23 @@ _FENCED: Expression = {
     "claim_id": "$enrichment.claim_id",
     "status": "$enrichment_status",
 }
+_BOOK = "enrichment"
+"""Holds no field twice where a lead may be written (`aside.ONCE`)."""
 _UNCHANGED: Expression = {name: {"$ifNull": [f"${name}", None]} for name in ASKED_ABOUT}
 
 
 def fenced_table(update: Pipeline, only: Document) -> Table:
-    """Return the table whose rows `fenced_row` makes."""
-    return Table(_FENCED, _FENCED, update, only)
+    """Return the table whose rows `fenced_row` makes, for an update that all leads get alike."""
+    return Table(_FENCED, _FENCED, lambda _: update, only)
 
 
-def unchanged_table(update: Pipeline, only: Document, place: str) -> Table:
+def unchanged_table(stages: Stages, only: Document) -> Table:
     """Return the table whose rows `unchanged_row` makes."""
-    return Table(_FENCED, {**_FENCED, **_UNCHANGED}, update, only, place)
+    return Table(_FENCED, {**_FENCED, **_UNCHANGED}, stages, only, _BOOK)
 
 
 def fenced_row(lease: Lease) -> TableRow:
-    """Return the row of an update that all leads get alike while the lease is the worker's own."""
+    """Return the row of a lead that is written while the lease is the worker's own."""
     key = encode(_key(lease))
     return TableRow(lease.lead_id, key, key)
 

@@ -46,7 +46,7 @@ from enricher.mongo import expressions
 from enricher.mongo.coalesce import Coalescer
 from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import Outage, Refusal, describe, is_refusal, is_unreadable, refusals
-from enricher.mongo.table import UNFIT, Table, TableRow, row_at
+from enricher.mongo.table import UNFIT, LoneRow, RowPath, Table, TableRow
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.aside import ONCE
@@ -154,13 +154,10 @@ def _properties(info: object) -> Iterator[str]:
 _DATA = "$enriched_data"
 _BESIDE = f"{_DATA}.{METADATA}.{SUBJECT}"
 _NOTED = f"$enrichment.{SUBJECT}"
-_AT, _ROW = row_at("enrichment")
-"""Where a row stands while it is written: our book-keeping, which holds no field twice (`aside.ONCE`)."""
 
 
-def _is_other(half: str) -> expressions.Expression:
+def _is_other(half: str, ours: expressions.Expression) -> expressions.Expression:
     """Trust the subject stored beside the data first, then the one in the book-keeping, else assume ours."""
-    ours = f"{_ROW}.{SUBJECT}.{half}"
     known = {
         "$switch": {
             "branches": [
@@ -170,23 +167,18 @@ def _is_other(half: str) -> expressions.Expression:
                 }
                 for where in (_BESIDE, _NOTED)
             ],
-            "default": ours,
+            "default": f"$$ours.{half}",
         }
     }
-    return {"$ne": [known, ours]}
+    is_other = {"$ne": [known, f"$$ours.{half}"]}
+    return {"$let": {"vars": {"ours": ours}, "in": is_other}}
 
 
-_IS_ABOUT_OTHERS: expressions.Expression = {
-    "$and": [
-        expressions.is_type(f"{_ROW}.emptied", "object"),
-        expressions.is_type(_DATA, "object"),
-        {"$or": [_is_other(half) for half in Subject().document]},
-    ]
-}
-_UNLESS_ABOUT_OTHERS: expressions.Expression = {
-    "$cond": [_IS_ABOUT_OTHERS, {"$mergeObjects": [_DATA, f"{_ROW}.emptied"]}, _DATA]
-}
-"""`enriched_data` unchanged, unless it was found for another subject."""
+def _unless_about_others(row: RowPath | LoneRow) -> expressions.Expression:
+    """Return the expression for `enriched_data`: unchanged, unless it was found for another subject."""
+    is_others = {"$or": [_is_other(half, row.value(SUBJECT)) for half in Subject().document]}
+    is_ours = {"$and": [expressions.is_type(_DATA, "object"), is_others]}
+    return {"$cond": [is_ours, {"$mergeObjects": [_DATA, row.value("emptied")]}, _DATA]}
 
 
 def _emptied(subject: Subject) -> Document:
@@ -395,7 +387,7 @@ class Settler:
         row = self._row(Settlement(settlement.lease, failed, settlement.subject))
         try:
             written = await self.collection.update_one(
-                _writable(unchanged(settlement.lease)), _SETTLING.alone(row.values)
+                _writable(unchanged(settlement.lease)), _SETTLING.alone(row)
             )
         except WriteError as error:
             return self._refused_again(settlement, error)
@@ -447,7 +439,7 @@ def _writable(only: Document) -> Document:
 
 
 def _alone(table: Table, lease: Lease, row: TableRow) -> UpdateOne:
-    return UpdateOne(_writable(unchanged(lease)), table.alone(row.values))
+    return UpdateOne(_writable(unchanged(lease)), table.alone(row))
 
 
 _STANDING = {
@@ -457,65 +449,69 @@ _STANDING = {
     "inputs": {"$cond": [{"$eq": [{"$type": "$enrichment.inputs"}, "missing"]}, "$$REMOVE", True]},
 }
 
-_REQUALIFIED: dict[str, Any] = {
-    # Evaluated inside the write, so that a score that arrived a moment ago counts.
-    name: {
-        "$cond": [
-            {"$and": [f"{_ROW}.is_completed", {"$gt": ["$qualification_score", None]}]},
-            value,
-            f"${name}",
-        ]
+
+def _settle(row: RowPath | LoneRow) -> expressions.Pipeline:
+    """Return the stages of a settle. What vendors said stands in no expression, or one that begins with `$`
+    would be executed."""
+    lead = {
+        "enrichment_status": row.value("status"),
+        "enrichment_error": row.value("error"),
+        "enrichment": book.book_with(_bookkeeping(row)),
+        "enriched_data": row.if_has(
+            "data", row.value("data"), row.if_has("emptied", _unless_about_others(row), _DATA)
+        ),
+        "updated_at": row.if_has("is_news", "$$NOW", "$updated_at"),
+        "enriched_at": row.if_has("is_completed", "$$NOW", "$enriched_at"),
+        **_requalified(row),
     }
-    for name, value in (
-        ("qualification_status", "pending"),
-        ("qualification_requested_at", "$$NOW"),
-    )
+    kept = {
+        f"enrichment.{name}": row.if_has(value, f"$enrichment.{name}", "$$REMOVE")
+        for name, value in _KEPT_WITH.items()
+    }
+    return [
+        {"$set": lead},
+        {"$set": kept},
+        {"$unset": ["enrichment.queued_at", "enrichment.inputs"]},
+    ]
+
+
+_KEPT_WITH = {
+    "due_at": "due_ms",
+    "backfill": "goes_on",
+    "refresh_since": "goes_on",
+    "refresh_mark": "goes_on",
+    "held_by": "held_by",
 }
-
-_DUE_MS = f"{_ROW}.due_ms"
-_KEPT_BY_RETRIES = ("backfill", "refresh_since", "refresh_mark")
-_BOOKKEEPING: dict[str, expressions.Expression] = {
-    "holder": None,
-    "attempts": {"$ifNull": [f"{_ROW}.attempts", book.attempts_less(f"{_ROW}.given_back")]},
-    "answered": f"{_ROW}.answered",
-    "held_by": f"{_ROW}.held_by",
-    "due_at": {"$cond": [{"$isNumber": _DUE_MS}, {"$add": ["$$NOW", _DUE_MS]}, "$$REMOVE"]},
-    SUBJECT: f"{_ROW}.{SUBJECT}",
-}
-"""What the row does not have stays as it is."""
+"""Which value of the row keeps a field of the book-keeping."""
 
 
-def _unless_gone(name: str) -> expressions.Expression:
-    return {"$cond": [{"$in": [name, f"{_ROW}.gone"]}, "$$REMOVE", f"$enrichment.{name}"]}
+def _bookkeeping(row: RowPath | LoneRow) -> dict[str, expressions.Expression]:
+    """Return what changes; what the row does not have stays as it is."""
+    fewer = book.attempts_less(row.value("given_back"))
+    due_at = {"$add": ["$$NOW", row.value("due_ms")]}
+    return {
+        "holder": None,
+        "attempts": row.if_has("attempts", row.value("attempts"), fewer),
+        "answered": row.value("answered"),
+        "held_by": row.value("held_by"),
+        "due_at": row.if_has("due_ms", due_at, "$$REMOVE"),
+        SUBJECT: row.value(SUBJECT),
+    }
 
 
-_SETTLING = unchanged_table(
-    [
-        {
-            "$set": {
-                "enrichment_status": f"{_ROW}.status",
-                "enrichment_error": f"{_ROW}.error",
-                "enrichment": book.book_with(_BOOKKEEPING),
-                "enriched_data": {"$ifNull": [f"{_ROW}.data", _UNLESS_ABOUT_OTHERS]},
-                "updated_at": {"$cond": [f"{_ROW}.is_news", "$$NOW", "$updated_at"]},
-                "enriched_at": {"$cond": [f"{_ROW}.is_completed", "$$NOW", "$enriched_at"]},
-                **_REQUALIFIED,
-            }
-        },
-        {
-            "$set": {
-                f"enrichment.{name}": _unless_gone(name)
-                for name in ("due_at", *_KEPT_BY_RETRIES, "held_by")
-            }
-        },
-        {"$unset": ["enrichment.queued_at", "enrichment.inputs", _AT]},
-    ],
-    only=_WRITABLE,
-    place=_AT,
-)
-"""The update of a settle, by the rows that `_values` makes. What vendors said stands in no expression, or one
-that begins with `$` would be executed."""
+def _requalified(row: RowPath | LoneRow) -> dict[str, expressions.Expression]:
+    """Evaluated inside the write, so that a score that arrived a moment ago counts."""
+    is_scored = {"$gt": ["$qualification_score", None]}
+    return {
+        name: row.if_has("is_completed", {"$cond": [is_scored, value, f"${name}"]}, f"${name}")
+        for name, value in (
+            ("qualification_status", "pending"),
+            ("qualification_requested_at", "$$NOW"),
+        )
+    }
 
+
+_SETTLING = unchanged_table(_settle, _WRITABLE)
 
 _STATUSES: Mapping[type[Outcome], Status] = {
     Completed: Status.COMPLETED,
@@ -531,17 +527,18 @@ def _values(outcome: Outcome, subject: Subject | None, due_in: timedelta | None)
         "status": status,
         "error": _error(outcome),
         "answered": {},
-        "gone": _gone(outcome, due_in),
-        "is_completed": status is Status.COMPLETED,
-        "is_news": bool(outcome.data) or status.is_settled,
         **_attempts(outcome),
     }
+    if status is Status.COMPLETED:
+        values["is_completed"] = True
+    if outcome.data or status.is_settled:
+        values["is_news"] = True
     if due_in is not None:
         values["due_ms"] = round(due_in.total_seconds() * 1000)
     if subject is not None:
         values[SUBJECT] = subject.document
     if isinstance(outcome, Retrying):
-        values["answered"] = dict(outcome.answered)
+        values |= {"answered": dict(outcome.answered), "goes_on": True}
         if outcome.held_by:
             values["held_by"] = list(outcome.held_by)
     if outcome.data:
@@ -556,14 +553,6 @@ def _attempts(outcome: Outcome) -> Document:
         return {"attempts": 0}
     spent = int(outcome.attempt_spent)
     return {"attempts": spent} if outcome.begins_anew else {"given_back": 1 - spent}
-
-
-def _gone(outcome: Outcome, due_in: timedelta | None) -> list[str]:
-    """Return what the book-keeping must not hold any more."""
-    gone = [] if due_in is not None else ["due_at"]
-    if not isinstance(outcome, Retrying):
-        return [*gone, *_KEPT_BY_RETRIES, "held_by"]
-    return gone if outcome.held_by else [*gone, "held_by"]
 
 
 def _error(outcome: Outcome) -> str | None:
@@ -622,22 +611,17 @@ def _lead_of(kept: _Kept) -> LeadId:
     return kept[0].lead_id
 
 
-_KEEPING = unchanged_table(
-    [
-        {
-            "$set": {
-                "enrichment": book.book_with(
-                    {"answered": f"{_ROW}.answered", SUBJECT: f"{_ROW}.{SUBJECT}"}
-                ),
-                "enriched_data": {"$ifNull": [f"{_ROW}.data", _DATA]},
-                "updated_at": {"$cond": [f"{_ROW}.data", "$$NOW", "$updated_at"]},
-            }
-        },
-        {"$unset": [_AT]},
-    ],
-    only=_WRITABLE,
-    place=_AT,
-)
+def _keep(row: RowPath | LoneRow) -> expressions.Pipeline:
+    found = {"answered": row.value("answered"), SUBJECT: row.value(SUBJECT)}
+    lead = {
+        "enrichment": book.book_with(found),
+        "enriched_data": row.if_has("data", row.value("data"), _DATA),
+        "updated_at": row.if_has("data", "$$NOW", "$updated_at"),
+    }
+    return [{"$set": lead}]
+
+
+_KEEPING = unchanged_table(_keep, _WRITABLE)
 
 
 def _progress(progress: Progress) -> Document:

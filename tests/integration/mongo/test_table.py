@@ -25,20 +25,15 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import AutoReconnect, OperationFailure
 
 from enricher.lead import Document
-from enricher.mongo.table import MOST_BYTES, MOST_ROWS, UNFIT, Table, TableRow, encode, row_at
+from enricher.mongo.table import MOST_BYTES, MOST_ROWS, UNFIT, Table, TableRow, encode
 from tests.support.doubling import doubled
 from tests.support.faults import Faults
 from tests.support.queueing import Commands
 
-AT, ROW = row_at("ours")
 KEY = {"id": "$_id", "turn": "$ours.turn"}
 FENCE = {**KEY, "owner": {"$ifNull": ["$owner", None]}}
 MARKING = Table(
-    KEY,
-    FENCE,
-    [{"$set": {"mark": f"{ROW}.mark"}}, {"$unset": [AT]}],
-    only={"closed": None},
-    place=AT,
+    KEY, FENCE, lambda row: [{"$set": {"mark": row.value("mark")}}], {"closed": None}, within="ours"
 )
 NOT_PRIMARY, SHUTDOWN, INTERRUPTED = 10107, 91, 11601
 
@@ -180,7 +175,7 @@ async def test_what_would_gain_nothing_or_does_not_fit_goes_alone(
     rows = [row(0, 1), unknown, large, row(3, 1)]
     assert await write(ours, rows) == ((2, [1, 2]), [2])
     assert await write(ours, rows[:3]) == ((0, [0, 1, 2]), [])
-    await ours.update_one({"_id": 2}, MARKING.alone(large.values))
+    await ours.update_one({"_id": 2}, MARKING.alone(large))
     assert {id_ for id_, mark in (await marks(ours)).items() if mark} == {0, 2, 3}
 
 
