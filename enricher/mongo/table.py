@@ -3,7 +3,7 @@
 One update for each document costs the server up to four times as much, because it parses and plans the same
 update each time. So the rows travel beside the update, which looks up the row of each document it finds:
 
-    id        stands in the filter: the server finds the documents by their index, a router their shards
+    id        stands in the filter: the server finds the documents by their index
     fence     what the document must still be for its row to be meant. The server computes it for each
               document that it finds, and writes none whose fence is that of no row
     key       the part of the fence, `_id` included, by which the update looks up the row, so that no
@@ -38,7 +38,7 @@ from pymongo.errors import DocumentTooLarge, NotPrimaryError, OperationFailure, 
 
 from enricher.lead import Document
 from enricher.mongo.expressions import Expression, Pipeline
-from enricher.mongo.outage import is_refusal
+from enricher.mongo.outage import is_refusal, is_step_down
 
 MOST_ROWS = 200
 """The server compares a document's key with one row after the other: beyond this, a row costs more again."""
@@ -137,6 +137,8 @@ class Table:
     ) -> tuple[int, list[int]]:
         """Write the rows that may share an update. Return how many documents matched, and the positions of the
         rows that must go by an update of their own; some of those may be written already."""
+        if _is_behind_a_router(collection):
+            return 0, list(range(len(rows)))
         matched, rest, late = 0, list[int](), set[bytes]()
         for positions in _tables(rows):
             some = [rows[each] for each in positions]
@@ -173,7 +175,7 @@ class Table:
         if self.within is None:
             return self.stages(LoneRow({}))
         path = f"{self.within}.{_ROW}" if self.within else _ROW
-        row = {"$arrayElemAt": ["$$rows", {"$indexOfArray": ["$$keys", self.key]}]}
+        row = {"$let": {"vars": {"at": {"$indexOfArray": ["$$keys", self.key]}}, "in": _ROW_THERE}}
         return [{"$set": {path: row}}, *self.stages(RowPath(path)), {"$unset": [path]}]
 
     def alone(self, row: TableRow) -> Pipeline:
@@ -202,9 +204,26 @@ def _tables(rows: Sequence[TableRow]) -> Iterator[list[int]]:
         yield table
 
 
+_ROW_THERE: Expression = {
+    "$cond": [
+        {"$gte": ["$$at", 0]},
+        {"$arrayElemAt": ["$$rows", "$$at"]},
+        {"$toInt": {"$concat": ["no row for an id of type ", {"$type": "$_id"}]}},
+    ]
+}
+"""Below 0 stands for the last row, which is somebody else's: the server refuses that update instead."""
+
+
+def _is_behind_a_router(collection: AsyncCollection[Document]) -> bool:
+    """Return whether a router sends the updates: one of many over several shards it does not repeat while a chunk
+    moves, and so may write a document not at all, or only where it no longer is, and count it all the same."""
+    known = collection.database.client.topology_description.topology_type_name
+    return known in ("Sharded", "LoadBalanced")
+
+
 def _may_go_alone(error: OperationFailure | DocumentTooLarge | NotPrimaryError) -> bool:
     """Return whether the documents may go by updates of their own: one of them cannot be written, or the server
     is no primary any more, and the driver finds the next one for single updates."""
     if isinstance(error, WriteConcernError):
-        return False
+        return is_step_down(error)
     return not isinstance(error, OperationFailure) or is_refusal(error)

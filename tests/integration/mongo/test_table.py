@@ -248,3 +248,31 @@ async def test_a_primary_that_steps_down_leaves_the_rows_to_updates_that_the_dri
     await insert(faults.plain, 1, 2)
     async with faults.fail("update", times=1, errorCode=NOT_PRIMARY):
         assert await MARKING.write(faults.leads, [row(1, 1), row(2, 1)]) == (0, [0, 1])
+
+
+async def test_so_does_one_that_says_so_of_the_write_concern_alone(faults: Faults) -> None:
+    await insert(faults.plain, 1, 2)
+    stepping_down = {"code": SHUTDOWN, "errmsg": "it steps down"}
+    async with faults.fail("update", times=1, writeConcernError=stepping_down):
+        assert await MARKING.write(faults.leads, [row(1, 1), row(2, 1)]) == (0, [0, 1])
+
+
+async def test_a_key_that_is_in_no_row_writes_nothing_of_anybody_elses(
+    ours: AsyncCollection[Document],
+) -> None:
+    await insert(ours, 1, 2)
+    rows = [row(1, "one"), row(2, "two")]
+    by_another_key = [
+        TableRow(each.id, encode({"id": each.id, "turn": 9}), each.fence, each.values)
+        for each in rows
+    ]
+    said, sent = await write(ours, by_another_key)
+    assert said == (0, [0, 1])
+    assert sent == [2]
+    assert await marks(ours) == {1: None, 2: None}
+
+
+async def test_behind_a_router_each_document_has_an_update_of_its_own() -> None:
+    async with AsyncMongoClient[Document]("mongodb://127.0.0.1:1/?loadBalanced=true") as routed:
+        said = await MARKING.write(routed["crm"]["leads"], [row(1, "one"), row(2, "two")])
+    assert said == (0, [0, 1])
