@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, DocumentTooLarge, WriteError
 
 from enricher.lead import Document, LeadId, Status
@@ -26,8 +27,9 @@ from enricher.queue.aside import ONCE
 
 _MOST_BANDS = 20
 _BATCH = 1000
-_COUNT_SECONDS = 600.0
-"""Replaces the usual time limit of an operation: all held leads are read once."""
+_READ_SECONDS = 600.0
+"""Replaces the usual time limit of an operation: all held leads are counted once, and read once. The server adds up
+what all batches of a cursor take."""
 _SLOWEST = 1 / 3600
 
 
@@ -70,11 +72,16 @@ async def bring_back(
     apart = apart or Apart()
     brought = 0
     async with collection.find(held, {"_id": 1}, batch_size=_BATCH) as found:
-        while (batch := await found.to_list(_BATCH)) and not (stop and stop.is_set()):
+        while (batch := await _next_batch(found)) and not (stop and stop.is_set()):
             ids = [each["_id"] for each in batch]
             written = await apart.write(step, ids)
             brought += sum(changed for _, changed in written.parts)
     return brought
+
+
+async def _next_batch(found: AsyncCursor[Document]) -> list[Document]:
+    with pymongo.timeout(_READ_SECONDS):
+        return await found.to_list(_BATCH)
 
 
 async def _write(
@@ -101,7 +108,7 @@ async def _write(
 async def _bands(collection: AsyncCollection[Document], held: Document) -> list[_Band]:
     """Return bands, the most urgent first, joined to a few: each lead may have a priority of its own."""
     counted = {"$group": {"_id": book.PRIORITY, "count": {"$sum": 1}}}
-    with pymongo.timeout(_COUNT_SECONDS):
+    with pymongo.timeout(_READ_SECONDS):
         found = await collection.aggregate([{"$match": held}, counted, {"$sort": {"_id": -1}}])
         bands = [_Band(each["_id"], each["count"]) async for each in found]
     if len(bands) <= _MOST_BANDS:
