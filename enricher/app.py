@@ -29,7 +29,7 @@ from loguru import logger
 from pymongo import AsyncMongoClient
 
 from enricher import __version__, privileges, wiring
-from enricher.calls.paid import Books
+from enricher.calls.question import Books
 from enricher.calls.releases import Plans, Releases
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.waterfall import Waterfall

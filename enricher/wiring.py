@@ -20,9 +20,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher import __version__
 from enricher.calls.breaker import Objecting
 from enricher.calls.flights import Cache
-from enricher.calls.gate import Gate
 from enricher.calls.ledger import Budget, Usage
-from enricher.calls.paid import Books, PaidGate
+from enricher.calls.question import Books, Gate
 from enricher.calls.releases import pace
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.conclude import RetryPolicy
@@ -138,7 +137,7 @@ def _gates(
         if name not in limiters:
             bucket = Bucket(database, name, provider.windows)
             limiters[name] = Limiter(provider.windows, bucket, outage)
-        gates.append(PaidGate(provider, shared_limiter=limiters[name], books=books))
+        gates.append(Gate(provider, shared_limiter=limiters[name], books=books))
     return gates
 
 

@@ -17,7 +17,7 @@ from random import Random
 
 from loguru import logger
 
-from enricher.calls.gate import Gate
+from enricher.calls.question import Gate
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
 from enricher.providers.base import Provider

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
-from enricher.calls.gate import Asking, Gate
+from enricher.calls.question import Asking, Gate, Question
 from enricher.enrichment.conclude import FOUND, USELESS
 from enricher.lead import Lead, Pressure
 from enricher.process import shortage
@@ -125,7 +125,7 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            findings.answers[gate.name] = await gate.ask(_asking(lead, query, deadline))
+            findings.answers[gate.name] = await gate.ask(Asking(_question(lead, query, deadline)))
         return findings
 
     async def _fall(
@@ -139,8 +139,8 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            asking = _asking(lead, _wanting(query, gate, known), deadline)
-            asking.useless = int(gate.name in lead.answered)
+            question = _question(lead, _wanting(query, gate, known), deadline)
+            asking = Asking(question, useless=int(gate.name in lead.answered))
             findings.under_way[asyncio.current_task()] = asking
             answer = await gate.ask(asking)
             findings.answers[gate.name] = answer
@@ -160,9 +160,9 @@ def _wanting(query: Query, gate: Gate, known: set[str]) -> Query:
     return replace(query, wanted=wanted) if wanted and not gate.provider.is_free else query
 
 
-def _asking(lead: Lead, query: Query, deadline: float) -> Asking:
+def _question(lead: Lead, query: Query, deadline: float) -> Question:
     urgency = -math.inf if math.isnan(lead.priority) else lead.priority
-    return Asking(query, deadline, label(lead.id), urgency, lead.newer_than)
+    return Question(query, deadline, label(lead.id), urgency, lead.newer_than)
 
 
 async def _takes_long(falls: Sequence[asyncio.Task[None]], findings: Findings) -> bool:

@@ -80,6 +80,12 @@ class Stops(ABC):
         left = until - time.monotonic()
         return Held(held.reason, left) if held and left > 0 else None
 
+    def held_for(self, provider: str) -> Held | None:
+        """Return the stop of this provider, or the hold of the whole bucket, with the time left."""
+        if not self._stopped and self._hold is None:
+            return None  # nearly always, and asked twice for every call
+        return self.stopped(provider) or self.held
+
     @property
     def is_any_stopped(self) -> bool:
         return any(self.stopped(provider) for provider in self._stopped)

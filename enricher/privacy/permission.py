@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from enricher.calls.paid import Books
+from enricher.calls.question import Books
 from enricher.identity.identify import Identity
 from enricher.lead import Lead, Reason, Subject
 from enricher.mongo.expressions import id_key

@@ -33,7 +33,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
 from enricher.calls.breaker import Circuit
-from enricher.calls.gate import Gate
+from enricher.calls.question import Gate
 from enricher.intake.watcher import Groundwork
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble

@@ -313,7 +313,7 @@ def _route_libraries() -> None:
     """Pass on WARNING and above only: below it, drivers and HTTP clients quote commands, documents and URLs."""
     handler = InterceptHandler(logging.WARNING)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    for name in ("pymongo", "aiohttp", "httpx", "asyncio", "backoff"):
+    for name in ("pymongo", "aiohttp", "httpx", "asyncio"):
         library = logging.getLogger(name)
         library.handlers.clear()
         library.setLevel(logging.WARNING)

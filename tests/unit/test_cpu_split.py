@@ -18,7 +18,10 @@ def kind_of(*stack: str) -> str:
 
 
 def test_what_a_library_has_the_standard_library_do_is_the_librarys() -> None:
-    stack = ("Gate.ask (enricher/calls/gate.py:9)", "ClientSession._request (aiohttp/client.py:3)")
+    stack = (
+        "Gate.ask (enricher/calls/question.py:9)",
+        "ClientSession._request (aiohttp/client.py:3)",
+    )
     assert kind_of(*stack, "timeout (asyncio/timeouts.py:1)") == "vendor calls"
 
 

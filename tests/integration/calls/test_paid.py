@@ -17,9 +17,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.answer import Answer, Found, Held, Kind, NotFound, Preparing, Query, Unavailable
 from enricher.calls.answers import COLLECTION as ANSWERS
 from enricher.calls.flights import Cache
-from enricher.calls.gate import Asking, Retries
 from enricher.calls.ledger import Budget, DayOfProvider, Usage
-from enricher.calls.paid import Books, PaidGate
+from enricher.calls.question import Asking, Books, Gate, Question, Retries
 from enricher.lead import Document
 from enricher.limits.limiter import Limiter
 from enricher.mongo import server
@@ -47,12 +46,12 @@ async def books_of(
     return Books(Cache(database, holder, lease), usage, await keyring(database))
 
 
-def gate_to(asked: Provider, books: Books) -> PaidGate:
-    return PaidGate(asked, QUICK, Random(1), Limiter(asked.windows), books=books)
+def gate_to(asked: Provider, books: Books, limiter: Limiter | None = None) -> Gate:
+    return Gate(asked, QUICK, Random(1), limiter or Limiter(asked.windows), books=books)
 
 
 async def ask(
-    gate: PaidGate,
+    gate: Gate,
     query: Query = QUERY,
     *,
     seconds: float = 30,
@@ -60,7 +59,7 @@ async def ask(
     urgency: float = 0.0,
 ) -> Answer:
     deadline = time.monotonic() + seconds
-    return await gate.ask(Asking(query, deadline, "lead-1", urgency, newer_than))
+    return await gate.ask(Asking(Question(query, deadline, "lead-1", urgency, newer_than)))
 
 
 async def ledger(books: Books, database: Database) -> DayOfProvider:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 
 import httpx
+import pytest
 from pydantic import SecretStr
 
 from enricher.answer import Found, Held, Kind, Objected, Query, Unavailable
+from enricher.calls.answers import COLLECTION as ANSWERS
+from enricher.calls.breaker import Objecting
 from enricher.calls.ledger import Budget, Usage
+from enricher.calls.question import Asking, Question
+from enricher.limits.limiter import Limiter, Slot
 from enricher.privacy.forgetting import personal_keys
 from enricher.privacy.suppression import Suppressed, key_of
-from enricher.providers.base import Access, Request
+from enricher.process import shortage
+from enricher.providers.base import Access, Request, Tried
 from enricher.providers.clearbit import ClearbitCompany, ClearbitPerson
 from enricher.providers.hunter import HunterVerifier
 from tests.integration.calls.test_paid import (
+    QUERY,
     QUOKKA,
     Database,
     ask,
@@ -26,7 +33,8 @@ from tests.integration.calls.test_paid import (
 from tests.support.faults import Faults
 from tests.support.mock_client import mock_client
 from tests.support.observing import events, logged
-from tests.support.scripted import Door, provider, verdict
+from tests.support.scripted import Door, Scripted, in_turn, provider, verdict
+from tests.support.waiting import eventually
 
 ACCESS = Access(SecretStr("key"), "https://vendor.example")
 PERSON = Query(email="a@b.example", email_key="a@b.example")
@@ -139,3 +147,103 @@ async def test_a_provider_that_cannot_word_its_question_keeps_nobody_from_being_
     assert [each.fields["provider"] for each in events(lines, "provider.broken")] == [
         Speechless.name
     ]
+
+
+class Moments(Limiter):
+    """Gives out what a test wants, and counts the slots that are neither given back nor void."""
+
+    def __init__(self, *given: Slot | Held) -> None:
+        super().__init__(())
+        self._given = list(given)
+        self.used = 0
+
+    async def acquire(self, _: float = 0.0) -> Slot | Held:
+        given = self._given.pop(0) if self._given else Slot.of_now()
+        self.used += isinstance(given, Slot)
+        return given
+
+    def give_back(self, _: Slot) -> None:
+        self.used -= 1
+
+
+async def test_a_second_try_that_was_not_sent_gives_its_slot_back_and_is_no_call(
+    database: Database,
+) -> None:
+    asked = provider("acme", in_turn(Unavailable("503"), QUOKKA), Kind.EMAIL)
+    books, limiter = await books_of(database), Moments()
+
+    async def objects_later(_: str) -> bool:
+        return bool(asked.asked)
+
+    books.is_suppressed = objects_later
+    assert isinstance(await ask(gate_to(asked, books, limiter), PERSON), Objected)
+    row = await ledger(books, database)
+    assert (row.begun, row.settled, row.spent, limiter.used) == (1, 1, 0, 1)
+
+
+async def test_a_second_try_whose_moment_passed_gives_its_budget_back(database: Database) -> None:
+    lapsed, held = Slot(0.0, 0.0, 0.0), Held("the key is refused", 60)
+    asked, books = provider("acme", in_turn(Unavailable("503"), QUOKKA)), await books_of(database)
+    gate = gate_to(asked, books, Moments(Slot.of_now(), lapsed, held))
+    assert await ask(gate) == held
+    row = await ledger(books, database)
+    assert (len(asked.asked), row.begun, row.settled, row.spent) == (1, 1, 1, 0)
+
+
+class Charging(Scripted):
+    """Charges for whatever it says."""
+
+    name, vendor, kind = "acme", "acme", Kind.PERSON
+
+    async def exchange(self, query: Query) -> Tried:
+        return Tried(await self.ask(query), is_charged=True)
+
+
+async def test_a_charged_objection_is_booked_though_the_brake_fails(database: Database) -> None:
+    books = await books_of(database)
+
+    async def fail(*_: object) -> Objecting:
+        raise LookupError("a bug")
+
+    books.note_objection = fail
+    gate = gate_to(Charging(lambda _: Objected(), lambda _: None), books)
+    with pytest.raises(LookupError):
+        await ask(gate, PERSON)
+    row = await ledger(books, database)
+    assert (row.begun, row.settled, row.charged) == (1, 1, 1)
+    assert await database[ANSWERS].count_documents({"flight": {"$exists": True}}) == 0
+
+
+async def test_a_question_that_another_daemon_has_in_hand_asks_for_no_budget(
+    database: Database,
+) -> None:
+    """The last call of the budget is the other's: a hold would keep all leads from what is kept."""
+    door = Door(QUOKKA)
+    first = gate_to(provider("acme", door), await books_of(database, "one", daily=1))
+    second = gate_to(provider("acme", QUOKKA), await books_of(database, "two", daily=1))
+    theirs = asyncio.create_task(ask(first))
+    await door.entered.wait()
+    asking = Asking(Question(QUERY, shortage.awake() + 30, "lead-2"))
+    ours = asyncio.create_task(second.ask(asking))
+    await eventually(lambda: asking.outside_seconds > 0)
+    assert second.waits_for() == "limit"
+    door.opened.set()
+    assert await theirs is QUOKKA
+    answer = await ours
+    assert isinstance(answer, Found)
+    assert answer.sections == QUOKKA.sections
+    assert second.look() is None
+
+
+async def test_a_person_who_objected_asks_for_no_budget(database: Database) -> None:
+    asked = provider("acme", verdict(score=90), Kind.EMAIL)
+    books = await books_of(database, daily=0)
+
+    async def has_objected(_: str) -> bool:
+        return True
+
+    books.is_suppressed = has_objected
+    gate = gate_to(asked, books)
+    assert isinstance(await ask(gate, PERSON), Objected)
+    assert gate.look() is None
+    assert gate.waits_for() == "limit"

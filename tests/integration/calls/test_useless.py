@@ -13,7 +13,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Found, Query, Unavailable
 from enricher.calls.breaker import STOPS_AFTER
-from enricher.calls.gate import Retries
+from enricher.calls.question import Retries
 from enricher.lead import Document
 from enricher.limits.limiter import Limiter
 from enricher.providers.base import Access
@@ -47,13 +47,13 @@ async def test_whoever_asks_again_after_a_death_buys_it_once_more_and_no_more(
     before.retries = ONE_TRY
     assert isinstance(await ask(before), Unavailable)
 
-    after = gate_to(clearbit(page()), await books_of(database, "the next"))
-    answer = await ask(after)
+    later = await books_of(database, "the next")
+    answer = await ask(gate_to(clearbit(page()), later))
 
     assert isinstance(answer, Unavailable)
     assert answer.is_final
     await ledger(books, database)
-    assert (await ledger(after.books, database)).charged == 2
+    assert (await ledger(later, database)).charged == 2
 
 
 async def test_a_question_that_was_charged_for_nothing_may_be_answered_after_all(
@@ -70,7 +70,7 @@ async def test_an_answer_that_tells_nothing_does_not_let_everybody_in(
     database: Database, first: int
 ) -> None:
     asked = clearbit(httpx.Response(first))
-    gate = gate_to(asked, await books_of(database))
+    gate = gate_to(asked, await books_of(database), Limiter(()))
     gate.retries = ONE_TRY
     await ask(gate, replace(QUERY, company_domain="first.example"))
     opened, under_way = asyncio.Event(), 0
@@ -82,7 +82,7 @@ async def test_an_answer_that_tells_nothing_does_not_let_everybody_in(
         return record()
 
     asked._http = mock_client(answered)  # the same vendor, slow by now
-    gate.limiter = Limiter(())
+    gate.limiter.release()
     callers = [
         asyncio.create_task(ask(gate, Query(company_domain=f"q{number}.example")))
         for number in range(3 * STOPS_AFTER)
@@ -107,8 +107,7 @@ async def test_an_answer_that_is_being_prepared_does_not_end_the_row(database: D
 
     asked = clearbit(page())
     asked._http = mock_client(answered)
-    gate = gate_to(asked, await books_of(database))
-    gate.limiter = Limiter(())
+    gate = gate_to(asked, await books_of(database), Limiter(()))
     for number in range(STOPS_AFTER):
         await ask(gate, Query(company_domain=f"q{number}.example"))
     assert gate.limiter.stopped("clearbit") is not None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pymongo.errors import AutoReconnect
 
 from enricher.answer import Held
-from enricher.calls.gate import Gate
+from enricher.calls.question import Gate
 from enricher.calls.releases import Releases
 from enricher.catalogue import Window
 from tests.support.scripted import company, provider

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from inspect import isawaitable
 from random import Random
 
 import pytest
@@ -19,8 +17,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.calls.gate import Retries, Retry, with_retries
-from tests.support.scripted import Script, company, in_turn
+from enricher.calls.question import Asking, Gate, Question, Retries
+from tests.support.observing import events, logged
+from tests.support.scripted import company, in_turn, provider
 from tests.support.waiting import patience
 
 QUICK = Retries(tries=3, polls=5, first_wait=0.001, longest_wait=0.004)
@@ -28,22 +27,31 @@ DOWN = Unavailable("503")
 
 
 class Call:
-    """One call by script, with a note of every try and every wait."""
+    """One question by script, with a note of every try and every wait."""
 
     def __init__(self, *answers: Answer) -> None:
-        self._script: Script = in_turn(*answers)
-        self.tries = 0
-        self.retries: list[Retry] = []
+        self._asked = provider("acme", in_turn(*answers))
+        self.retries: list[tuple[str, int]] = []
+        """What was answered before each, and how many tries there had been."""
 
-    async def __call__(self) -> Answer:
-        self.tries += 1
-        await asyncio.sleep(0)
-        said = self._script(Query())
-        return await said if isawaitable(said) else said
+    @property
+    def tries(self) -> int:
+        return len(self._asked.asked)
 
     async def outcome(self, retries: Retries = QUICK, seconds: float = 60) -> Answer:
         deadline = time.monotonic() + seconds
-        return await with_retries(self, retries, deadline, self.retries.append, Random(1))
+        gate = Gate(self._asked, retries, Random(1))
+        with logged() as lines:
+            answer = await gate.ask(Asking(Question(Query(), deadline, "lead-1")))
+        noted = [each.fields for each in events(lines, "provider.retry")]
+        self.retries = [(each["answer"], each["tries"]) for each in noted]
+        return answer
+
+
+def waits(retries: Retries, *said: Answer) -> list[float | None]:
+    """The wait after each of these answers."""
+    random = Random(1)
+    return [retries.wait_after(said[: number + 1], random) for number in range(len(said))]
 
 
 @pytest.mark.parametrize("final", [company(name="Acme"), NotFound(), Held("x"), Objected()])
@@ -79,11 +87,13 @@ async def test_failures_and_polls_are_counted_apart() -> None:
     assert call.tries == 6
 
 
-async def test_our_own_waits_double_with_jitter_up_to_the_longest() -> None:
-    call = Call(DOWN)
-    await call.outcome(Retries(tries=5, first_wait=0.004, longest_wait=0.016))
-    for retry, longest in zip(call.retries, (0.004, 0.008, 0.016, 0.016), strict=True):
-        assert longest / 2 <= retry.wait <= longest
+def test_our_own_waits_double_with_jitter_up_to_the_longest() -> None:
+    retries = Retries(tries=5, first_wait=0.004, longest_wait=0.016)
+    *doubling, none = waits(retries, *[DOWN] * 5)
+    for wait, longest in zip(doubling, (0.004, 0.008, 0.016, 0.016), strict=True):
+        assert wait is not None
+        assert longest / 2 <= wait <= longest
+    assert none is None
 
 
 @pytest.mark.parametrize("passing", [Throttled(0.05), Preparing(0.05)])
@@ -91,20 +101,25 @@ async def test_a_try_never_comes_before_the_vendors_own_time(passing: Answer) ->
     call, began = Call(passing, NotFound()), time.monotonic()
     await call.outcome()
     assert time.monotonic() - began >= 0.05
-    assert [retry.wait for retry in call.retries] == [0.05]
+    assert waits(QUICK, passing) == [0.05]
 
 
-async def test_a_vendors_time_shorter_than_ours_does_not_hurry_us() -> None:
-    call = Call(Throttled(0.0001), NotFound())
-    await call.outcome(Retries(first_wait=0.02))
-    assert call.retries[0].wait >= 0.01
+def test_a_vendors_time_shorter_than_ours_does_not_hurry_us() -> None:
+    [wait] = waits(Retries(first_wait=0.02), Throttled(0.0001))
+    assert wait is not None
+    assert wait >= 0.01
+
+
+@pytest.mark.parametrize("passing", [Throttled(31), Preparing(31), Throttled(float("inf"))])
+def test_a_lead_in_work_does_not_wait_for_longer_than_it_has_patience(passing: Answer) -> None:
+    assert waits(Retries(), passing) == [None]
 
 
 @pytest.mark.parametrize("passing", [Throttled(10), Preparing(10), Throttled(float("inf"))])
 async def test_there_is_no_wait_that_would_not_end_before_the_deadline(passing: Answer) -> None:
     call = Call(passing)
     async with patience(5):
-        assert await call.outcome(seconds=9) == passing
+        assert isinstance(await call.outcome(seconds=9), type(passing))
     assert (call.tries, call.retries) == (1, [])
 
 
@@ -117,15 +132,4 @@ async def test_the_first_try_is_made_even_when_the_time_is_up() -> None:
 async def test_each_retry_is_noted_with_what_was_answered_before_it() -> None:
     call = Call(DOWN, Throttled(0.01), NotFound())
     await call.outcome()
-    assert [(retry.answer, retry.tries) for retry in call.retries] == [
-        (DOWN, 1),
-        (Throttled(0.01), 2),
-    ]
-
-
-async def test_what_a_call_raises_passes_through() -> None:
-    async def broken() -> Answer:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await with_retries(broken, QUICK, time.monotonic() + 60, print, Random(1))
+    assert call.retries == [("unavailable", 1), ("throttled", 2)]

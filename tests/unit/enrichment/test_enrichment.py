@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from enricher.answer import Held, Kind, NotFound, Objected, Unavailable
-from enricher.calls.gate import Gate, Retries
+from enricher.calls.question import Gate, Retries
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Unavailable
-from enricher.calls.gate import Gate, Retries
+from enricher.calls.question import Gate, Retries
 from enricher.enrichment.waterfall import _PATIENCE_SECONDS, Findings, Waterfall
 from enricher.lead import Inputs, Lead
 from enricher.process import shortage

@@ -21,7 +21,7 @@ import pytest
 from dns.asyncresolver import Resolver
 
 from enricher.answer import Found, Kind, Query
-from enricher.calls.gate import Gate, Retries
+from enricher.calls.question import Gate, Retries
 from enricher.enrichment.attempt import Enrichment
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.enrichment.waterfall import Waterfall

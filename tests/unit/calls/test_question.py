@@ -18,7 +18,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.calls.gate import Asking, Gate, Retries, word_for
+from enricher.calls.question import Asking, Gate, Question, Retries, word_for
 from enricher.catalogue import Window
 from tests.support.observing import counted, events, logged
 from tests.support.scripted import Door, Scripted, company, in_turn, provider
@@ -34,11 +34,7 @@ def gate_to(asked: Scripted) -> Gate:
 
 
 async def ask(gate: Gate, seconds: float = 30) -> Answer:
-    return await gate.ask(asking(seconds))
-
-
-def asking(seconds: float = 30) -> Asking:
-    return Asking(QUERY, time.monotonic() + seconds, "lead-1")
+    return await gate.ask(Asking(Question(QUERY, time.monotonic() + seconds, "lead-1")))
 
 
 def tries(outcome: str, name: str = "acme") -> float:
@@ -121,11 +117,19 @@ async def test_a_provider_that_is_held_is_not_asked_until_the_hold_is_over() -> 
 async def test_calls_that_were_under_way_together_hold_a_provider_once_and_for_the_longest() -> (
     None
 ):
-    asked = provider("acme", in_turn(Held("a", 50), Held("b", 100), Held("c", 1)))
-    gate = gate_to(asked)
+    together = asyncio.Barrier(3)
+    said = in_turn(Held("a", 50), Held("b", 100), Held("c", 1))
+
+    async def answer(query: Query) -> Answer:
+        held = said(query)
+        await together.wait()
+        assert isinstance(held, Held)
+        return held
+
+    gate = gate_to(provider("acme", answer))
     with logged() as lines:
-        answers = await asyncio.gather(*(gate._call(asking()) for _ in range(3)))
-    assert [getattr(each.answer, "reason", None) for each in answers] == ["a", "b", "c"]
+        answers = await asyncio.gather(*(ask(gate) for _ in range(3)))
+    assert [getattr(each, "reason", None) for each in answers] == ["a", "b", "c"]
     assert len(events(lines, "provider.held")) == 1
     held = await ask(gate)
     assert isinstance(held, Held)
