@@ -301,7 +301,7 @@ class Gate:
         finally:
             self._leave(same, first)
         if not has_ended:
-            return asking.standing
+            return first.standing
         answer = first.task.result()
         if asking.follows and isinstance(answer, Found | NotFound):
             self._saved(self.books, "coalescing")
@@ -322,8 +322,10 @@ class Gate:
                     )
                 finally:
                     self._give_back(asking.hand)
-                    await self._keep(asking)
-                    self._book(asking.hand)
+                    try:
+                        await self._keep(asking)
+                    finally:
+                        self._book(asking.hand)
             if not await self._retry(asking, answer):
                 return answer
 
@@ -519,8 +521,8 @@ class Gate:
         hand.tried = _CUT_SHORT
         asking.outside_since = shortage.awake()
         hand.tried = await self._exchange(asking.question.query)
-        answer = self._learn(asking, hand.tried)
         asking.is_paid = _is_still_paid(asking, hand.tried)
+        answer = self._learn(asking, hand.tried)
         return await self._brake(asking, answer) if isinstance(answer, Objected) else answer
 
     async def _renew_slot(self, asking: Asking) -> Answer | None:
@@ -724,6 +726,8 @@ def _show(provider: str, tried: Tried) -> None:
 def _checked(tried: Tried) -> Tried:
     if not isinstance(tried.answer, Answer):
         raise TypeError(f"a provider answered with {type(tried.answer).__name__}")
+    if tried.reply is not None and not isinstance(tried.reply.body, bytes):
+        raise TypeError(f"a provider's reply has a body of type {type(tried.reply.body).__name__}")
     return tried
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from typing import cast
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from enricher.answer import Found, Held, Kind, Objected, Query, Unavailable
+from enricher.answer import Found, Held, Kind, Objected, Query, Reply, Unavailable
 from enricher.calls.answers import COLLECTION as ANSWERS
 from enricher.calls.breaker import Objecting
 from enricher.calls.ledger import Budget, Usage
@@ -247,3 +249,35 @@ async def test_a_person_who_objected_asks_for_no_budget(database: Database) -> N
     assert isinstance(await ask(gate, PERSON), Objected)
     assert gate.look() is None
     assert gate.waits_for() == "limit"
+
+
+class Wordy(Charging):
+    """Hands over a text where a reply's bytes belong, as somebody else's provider may."""
+
+    async def exchange(self, query: Query) -> Tried:
+        tried = await super().exchange(query)
+        body = cast(bytes, "not bytes at all " * 100)
+        return replace(tried, reply=Reply(200, body=body))
+
+
+async def test_a_reply_that_cannot_be_kept_is_booked_and_nobody_waits_for_it(
+    database: Database,
+) -> None:
+    books = await books_of(database)
+    gate = gate_to(Wordy(lambda _: QUOKKA, lambda _: None), books)
+    assert isinstance(await ask(gate, PERSON), Unavailable)
+    row = await ledger(books, database)
+    assert row.begun == row.settled > 0
+    assert await database[ANSWERS].count_documents({"flight": {"$exists": True}}) == 0
+
+
+async def test_who_joins_a_call_and_leaves_first_knows_that_it_was_under_way(
+    database: Database,
+) -> None:
+    door = Door(QUOKKA)
+    gate = gate_to(provider("acme", door), await books_of(database))
+    first = asyncio.create_task(ask(gate, seconds=30))
+    await door.entered.wait()
+    assert isinstance(await ask(gate, seconds=0.1), Unavailable)
+    door.opened.set()
+    assert isinstance(await first, Found)
