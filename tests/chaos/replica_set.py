@@ -36,6 +36,7 @@ NAME = "chaos"
 NODES = 3
 OPLOG_MB = 64
 START_SECONDS = 60.0
+_LONGER_THAN_ANY_TEST = 600
 ELECTION = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 500}
 
 
@@ -197,6 +198,21 @@ class ReplicaSet:
         with suppress(AutoReconnect):
             await primary.command("replSetStepDown", 10, secondaryCatchUpPeriodSecs=5, force=True)
         return primary
+
+    @asynccontextmanager
+    async def without_a_primary(self) -> AsyncIterator[None]:
+        """The primary gives up its office, and within the block none of them is elected."""
+        primary = await self.primary()
+        others = [node for node in self.nodes if node is not primary]
+        for node in others:
+            await node.command("replSetFreeze", _LONGER_THAN_ANY_TEST)
+        how = {"secondaryCatchUpPeriodSecs": 0, "force": True}  # else it waits for a follower
+        try:
+            await primary.command("replSetStepDown", _LONGER_THAN_ANY_TEST, **how)
+            yield
+        finally:
+            for node in others:
+                await node.command("replSetFreeze", 0)
 
     async def whole(self) -> None:
         """As at the beginning: every node runs and follows one primary; no fail point is on."""

@@ -104,5 +104,23 @@ async def test_while_all_servers_are_gone_daemons_stay_say_little_and_are_not_re
             await eventually(partial(is_ready, daemon, 200), within=30)
 
 
+async def test_a_daemon_that_starts_while_there_is_no_primary_waits_for_the_next(
+    servers: ReplicaSet,
+) -> None:
+    async with (
+        open_world(servers.uri, "start without a primary") as world,
+        AsyncExitStack() as stack,
+    ):
+        async with servers.without_a_primary():
+            world.faults += 1
+            daemon = await stack.enter_async_context(world.daemon())
+            await daemon.wait_for_event("database.unavailable", loop="start")
+        await daemon.wait_for_event("database.available", loop="start", within=30)
+        await daemon.wait_for_event("stream.opened")
+        async with world.writing(PER_SECOND):
+            await world.written(PER_SECOND)
+        await world.all_ended()
+
+
 async def is_ready(daemon: Daemon, status: int) -> bool:
     return (await daemon.get("/readyz")).status_code == status
