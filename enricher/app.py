@@ -31,8 +31,7 @@ from pymongo import AsyncMongoClient
 from enricher import __version__, privileges, wiring
 from enricher.calls.question import Books
 from enricher.calls.releases import Plans, Releases
-from enricher.enrichment.attempt import Enrichment
-from enricher.enrichment.waterfall import Waterfall
+from enricher.enrichment.attempt import Enrichment, Waterfall
 from enricher.http import Check, HttpServer
 from enricher.identity.identify import identify
 from enricher.intake.changes import FINGERPRINT, Changes
@@ -43,22 +42,21 @@ from enricher.intake.watcher import Watcher
 from enricher.lead import Document, Inputs
 from enricher.mongo import server
 from enricher.mongo.outage import FailOver, refresh_delay
-from enricher.process import descriptors, shortage, signals
+from enricher.process import shortage, signals
 from enricher.process.systemd import supervised
 from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, book, unmoved
-from enricher.queue.bell import Bell
 from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
 from enricher.queue.settle import Settler
-from enricher.queue.worker import Heartbeat, Worker
+from enricher.queue.worker import Bell, Heartbeat, Worker
 from enricher.settings.load import Settings
 from enricher.status.census import Census
 from enricher.status.daemons import Daemons, Teller
 from enricher.status.overview import Overview, Shared
 from enricher.status.throughput import Activity, report
-from enricher.telemetry import labels, log, metrics
+from enricher.telemetry import log, metrics
 
 _POOL = 16
 _PREPARING = "preparing the collections"
@@ -160,7 +158,7 @@ class Daemon:
 async def run(settings: Settings, uri: str, began: float | None = None) -> None:
     """Run the daemon for its whole life; `began` is the process's beginning by `time.monotonic()`. Raises
     DatabaseError when it cannot begin."""
-    descriptors.raise_limit()
+    shortage.raise_limit()
     async with AsyncExitStack() as stack:
         daemon = await stack.enter_async_context(build(settings, uri, began))
         longest = settings.work.shutdown_grace_seconds + CLOSING_SECONDS
@@ -214,7 +212,7 @@ async def build(
         log.name_instance(holder)
         opening = partial(wiring.open_books, settings, database, holder)
         books = await fail_over.outlast(_PREPARING, opening)
-        labels.use(books.keyring.key)
+        log.use(books.keyring.key)
         enrichment = wiring.enrichment(settings, database, books, providers)
         overview = Overview(settings, database, providers)
         daemon = _wire(overview, streaming, enrichment, books, holder, found.after)

@@ -17,7 +17,7 @@ from loguru import logger
 
 from enricher import __version__
 from enricher.errors import EnricherError, ExitCode, SettingsError
-from enricher.process import descriptors, signals
+from enricher.process import shortage, signals
 from enricher.settings.load import LogSettings, Settings, is_exposed, load
 from enricher.telemetry import log
 from enricher.values.storable import many_lines
@@ -267,7 +267,7 @@ def demo(
 
 def _configured(environ: Mapping[str, str] | None = None) -> Settings:
     """Load the settings, set up logging by them, and register every secret for redaction."""
-    descriptors.forbid()  # before the first secret is read
+    shortage.forbid()  # before the first secret is read
     from enricher.providers import registry  # noqa: PLC0415 - see run
 
     others = registry.third_parties(registry.installed())

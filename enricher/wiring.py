@@ -23,9 +23,8 @@ from enricher.calls.flights import Cache
 from enricher.calls.ledger import Budget, Usage
 from enricher.calls.question import Books, Gate
 from enricher.calls.releases import pace
-from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.attempt import Enrichment, Waterfall
 from enricher.enrichment.conclude import RetryPolicy
-from enricher.enrichment.waterfall import Waterfall
 from enricher.identity.identify import OwnWords, own_words
 from enricher.lead import Document
 from enricher.limits.bucket import ORDINARY_PAUSE, Bucket
@@ -33,8 +32,7 @@ from enricher.limits.limiter import Limiter
 from enricher.mongo.outage import Outage
 from enricher.mongo.secret import keyring
 from enricher.privacy.forgetting import Erasure, Forgetting
-from enricher.privacy.permission import Permission
-from enricher.privacy.suppression import Objections, Suppressed, key_of
+from enricher.privacy.suppression import Objections, Permission, Suppressed, key_of
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
 from enricher.settings.load import Settings

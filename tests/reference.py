@@ -34,7 +34,7 @@ from enricher.providers.transport import NOBODY
 from enricher.settings.load import SECTIONS, documented
 from enricher.settings.vendors import VENDORS
 from enricher.telemetry import metrics
-from enricher.telemetry.events import EVENTS
+from enricher.telemetry.log import EVENTS
 from enricher.telemetry.metrics import MEANINGS
 
 ROOT = Path(__file__).parent.parent

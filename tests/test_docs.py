@@ -16,7 +16,7 @@ from enricher.lead import Status
 from enricher.privileges import desired, required
 from enricher.settings.load import OUR_PREFIXES, documented
 from enricher.telemetry import metrics
-from enricher.telemetry.events import EVENTS
+from enricher.telemetry.log import EVENTS
 from tests.reference import ROOT, files, full_name, logged
 
 MADE = files()
@@ -59,7 +59,7 @@ def test_every_series_is_in_the_reference() -> None:
 
 
 def test_every_event_that_is_logged_has_a_meaning_and_none_is_invented() -> None:
-    assert EVENTS.keys() == logged().keys(), "add what it means to enricher/telemetry/events.py"
+    assert EVENTS.keys() == logged().keys(), "add what it means to enricher/telemetry/log.py"
 
 
 def test_every_event_has_one_level() -> None:

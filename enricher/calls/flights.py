@@ -44,11 +44,10 @@ from enricher.calls.answers import (
 )
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble, server
-from enricher.mongo.clock import ServerClock
-from enricher.mongo.coalesce import Coalescer
+from enricher.mongo.batch import Coalescer, LoneRow, RowPath, Table, TableRow, encode
 from enricher.mongo.expressions import Expression, Pipeline, in_milliseconds
 from enricher.mongo.outage import Outage, may_do_one_by_one, pause, refusals
-from enricher.mongo.table import LoneRow, RowPath, Table, TableRow, encode
+from enricher.mongo.server import ServerClock
 
 # Signs of life for our own flights, and the end of those that are no longer wanted.
 #

@@ -1,6 +1,6 @@
 """Why one provider may not be asked now, and how everybody learns of it.
 
-A hold is the vendor's (its key is refused, its quota used up), the fleet's (`limits/stops.py` carries both
+A hold is the vendor's (its key is refused, its quota used up), the fleet's (`limits/limiter.py` carries both
 to all daemons), or the budget's. It is looked at far more often than it changes: a log line when it begins
 and when it ends, and two series, show it.
 

@@ -58,9 +58,9 @@ from enricher.answer import Held
 from enricher.calls.quotas import Quotas
 from enricher.lead import Document, LeadId, Subject
 from enricher.mongo import DatabaseTrouble, server
-from enricher.mongo.clock import ServerClock
-from enricher.mongo.coalesce import Coalescer
+from enricher.mongo.batch import Coalescer
 from enricher.mongo.outage import Outage, pause, reading
+from enricher.mongo.server import ServerClock
 
 # One update of a ledger's document: adds what was noted, grants what was asked for.
 #

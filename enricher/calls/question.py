@@ -73,7 +73,7 @@ from enricher.mongo.secret import Keyring
 from enricher.process import shortage
 from enricher.providers.base import NO_MEMORY, Provider, Tried
 from enricher.providers.http import broken
-from enricher.providers.room import ROOM, one_answer
+from enricher.providers.transport import ROOM, one_answer
 from enricher.telemetry import metrics
 from enricher.telemetry.metrics import child
 

@@ -33,7 +33,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
 from enricher.lead import Document, LeadId, Subject
-from enricher.mongo.coalesce import Coalescer
+from enricher.mongo.batch import Coalescer
 from enricher.settings.types import plan_key
 
 PREFIX = "quota/"

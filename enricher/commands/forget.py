@@ -14,7 +14,7 @@ from rich.console import Console
 
 from enricher import privileges
 from enricher.calls.flights import Cache
-from enricher.commands.backfill_runs import forget_positions
+from enricher.commands.backfill import forget_positions
 from enricher.commands.database import explained, opened
 from enricher.errors import DatabaseRefused, SettingsError
 from enricher.identity.identify import MULTIPLE_EMAILS, Identity, identify

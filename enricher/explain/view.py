@@ -23,7 +23,7 @@ from enricher.explain.explanation import (
     Kept,
 )
 from enricher.lead import Status
-from enricher.telemetry.labels import uuid_in
+from enricher.telemetry.log import uuid_in
 
 _LONGEST = 80
 _STYLES = {USED: "green", "failed": "red", HELD: "yellow", SKIPPED: "dim"}

@@ -1,4 +1,4 @@
-"""PURE One e-mail address out of what people type, paste and import.
+"""PURE One e-mail address out of what people type, paste and import, and whether a person stands behind it.
 
 `read` takes a display name, a list of addresses and whatever is wrapped around them for what they are. It
 never guesses: "john doe@acme.com" is no address, because asking about
@@ -6,6 +6,18 @@ doe@acme.com could mean asking about somebody else.
 
 The address that vendors are asked about has no +tag (a tag is the person's own note, and vendors
 know the mailbox without it); its local part keeps its case, which only its own server may fold.
+
+`is_desk` and `is_system` recognise role addresses and machines by the local part alone. A role address costs
+the lead its person call and no more, so the verdict need not be certain; yet no person's own name may count as
+one. Hence three kinds of words:
+
+    whole     a role if nothing else is there: personal@, legal@; legal.anna@ is Anna
+    first     also in front of one more word: vendas.sp@, info-berlin@
+    beside    no role by themselves, but no name either: sales-team@, central.de.atendimento@
+
+Words of the first two kinds may be combined in any order, with or without a separator. Some beginnings and
+endings (atendimento…, …abteilung) make any word a role. Accents and numbers are ignored; German umlauts match
+in both of their spellings.
 """
 
 from __future__ import annotations
@@ -13,6 +25,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -286,3 +299,444 @@ def _without_tag(local: str) -> str:
     """Return the part before "+", unless nothing valid would be left of it."""
     base = local.partition("+")[0]
     return base if base and not base.endswith(".") and base[-1] not in _LEFT_OVER else local
+
+
+# The words that make a role address, by language and by kind.
+#
+# Common nouns of offices and shops, in lower case without accents, dots and dashes. A word that is also
+# a person's name, or too short to tell, is among those that count alone, or is left out.
+
+_ENGLISH_FIRST = """
+    abuse accounting accounts accountspayable accountsreceivable admin administration administrator
+    admissions advertising alumni applications appointments backoffice billing booking bookings
+    bursar businessdevelopment catering claimsdept clientservices communication complaints
+    compliance concierge consulting contact contacts contactus contracts creditcontrol customercare
+    customerrelations customers customerservice customerservices customersuccess customersupport
+    dataprotection delivery development dispatch distribution donations ecommerce education
+    enquiries enquiry estimates export exports feedback finance frontdesk frontoffice fundraising
+    grants helpdesk hostmaster housekeeping humanresources import imports info information
+    innovation inquiries inquiry insidesales inspection installation insurance inventory
+    investorrelations investors invoice invoices invoicing itsupport laboratory leasing lettings
+    library logistics mailbox mailroom maintenance management manufacturing marketing mediarelations
+    membership merchandising newsletter notification notifications office operations order ordering
+    orders parking partnerships payables payments payroll permits pressoffice pressroom printing
+    privacy procurement production programs projects properties publications publicity
+    publicrelations purchase purchaseorder purchases purchasing quotations quotes receivables
+    reception receptionist records recruiting recruitment refunds registrar registration
+    registrations rentals repairs research reservation reservations retail returns sales salesteam
+    secretariat secretary servicedesk servicing shipping sourcing sponsors sponsorship statements
+    storefront students studentservices subscribe subscription subscriptions suppliers supply
+    support sysadmin techsupport telesales theteam ticketing tickets tours treasury unsubscribe
+    volunteer volunteers warehouse warranty webmaster welcome wholesale workshop
+"""
+_ENGLISH_WHOLE = """
+    apply ask bids board bookkeeping business careers chat claims clients communications customs
+    data dealer dealers deals desk dev developer developers devops digital director donate dpo
+    drivers editor email engineering estimating fleet gdpr general guest guests hello helloworld
+    help hey hi hire hiring hotel hq hr inbox infos intake it jobs kitchen lab law leads legal
+    letters mail manager media member news newsroom noc ops partner partners partnership personal
+    pharmacy planning post press principal quality quote reports rfq rooms root safety scheduling
+    school security service services sponsor staff staffing stock store studio supportus switchboard
+    talent team tech technical tenders test theoffice ticket trade training treasurer trust usenet
+    vendors vip visit volunteering web website work www
+"""
+_PORTUGUESE_FIRST = """
+    academico acolhimento administracao administradora administrativo agencia agendamento
+    agendamentos almox almoxarifado ambulatorio assessoria assinaturas assistencia associados
+    atelier atendimento atendimentoaocliente auditoria balcao biblioteca bilheteria boleto boletos
+    bolsas cadastro cadastros captacao cartorio centraldeatendimento certificados clinica cobranca
+    cobrancas coleta comercial comex compras comunicacao comunicados concursos condominio consorcio
+    consultorio contabil contabilidade contas contasapagar contasareceber contaspagar contasreceber
+    contato contatos contratos controladoria controle convenios coordenacao cotacao cotacoes cozinha
+    credenciamento credito curriculo curriculos cursos delegacia departamento departamentopessoal
+    depto desenv desenvolvimento despachante diretoria diretorias distribuidora docencia documentos
+    edital editora emissao encomendas engenharia ensino entregas escritorio estacionamento estagio
+    estagios estoque eventos expedicao exportacao fabrica falecom faleconosco farmacia faturamento
+    faturas ferramentaria financeiro formacao formaturas fornecedores fretes garantia gerencia
+    gerentes gestaodepessoas graduacao grafica hospedagem hospital imobiliaria imoveis implantacao
+    importacao imprensa indicadores industria informatica infraestrutura inovacao inscricoes
+    instalacao internacao investimentos jornalismo juridico laboratorio leiloes licitacao licitacoes
+    livraria locacao locacoes logistica loja lojas manutencao marketing matricula matriculas
+    mecanica mensalidades monitoramento montagem negociacao negocios notafiscal notas notasfiscais
+    nucleo obras ocorrencias odonto oficina operacional operacoes orcamento orcamentos ouvidoria
+    padaria pagamento pagamentos palestras parcerias patrimonio patrocinio pedido pedidos pesquisa
+    planejamento planos plantao portal portaria posgraduacao posvenda posvendas prefeitura
+    presidencia prevendas privacidade procuradoria producao programacao projetos promocoes propostas
+    protocolo publicidade qualidade rastreamento recebimento receita recepcao reclamacoes
+    recrutamento recursoshumanos redacao reembolso regulatorio reitoria relacionamento relatorios
+    representantes reservas residencia restaurante retirada revenda secretaria seguranca seguro
+    selecao sindicancia sindicato sinistros sistema sistemas sociais solicitacoes supervisao suporte
+    suprimentos tecnologia televenda televendas tesouraria trabalheconosco transporte transportes
+    tributario turmas unidades vagas venda vendas vendasexternas vestibular viagens vigilancia
+    voluntariado zeladoria
+"""
+_PORTUGUESE_WHOLE = """
+    adm admin01 administrador agenda agro ajuda apoio arte atacado atend auto avisos bar caixa casa
+    central cliente clientes consultas consultoria contador coord copa cpd design direcao diretor
+    diretora ead empresa encarregado finan financ financas fisc frota gerente gestao gestion grupo
+    hotel jornal lgpd nf nfe nfse noc pcm pcp pedagogico pmo presidente prof proprietario recep rh
+    sac saude sindico site ssma tesoureiro tesouro treinamento varejo web whatsapp xml zelador
+"""
+_SPANISH_FIRST = """
+    academico accesos administracion admision admisiones agencia almacen almacenes alquileres
+    anuncios aprovisionamiento archivo asesoria asistencia atencion atencionalcliente
+    atencionalusuario atencioncliente atencionclientes atencionusuario auditoria aula autorizaciones
+    ayuda ayuntamiento becas biblioteca bibliotecas bienestar calidad cancelaciones capacitacion
+    capacitaciones cartera centralita clinica cobranza cobranzas cobros cocina colegio
+    comercializacion compraventa comunicacion comunicaciones consultorio contabilidad contacta
+    contactenos contacto contactos contratacion contrataciones contratos convenios coordinacion
+    cotizaciones credito creditos cuentas cursos delegacion depositos desarrollo despacho
+    devoluciones direccion distribucion docencia documentacion domicilio editorial educacion empleo
+    empleos enfermeria envios estudios eventos expediciones exportacion exportaciones fabrica
+    facturacion facturas farmacia finanzas formacion formulario garantias gerencia gestoria grupos
+    hospital hostal hosteleria huespedes impuestos industria informacion informes ingenieria
+    inmobiliaria innovacion inscripciones inspeccion instalaciones intervencion inversiones
+    investigacion laboratorio libreria licitaciones logistica mantenimiento marketingdigital
+    matriculas medicos mercadeo mesadeayuda mesadepartes montaje muestras negocios nominas notaria
+    notificaciones ofertas oficina operaciones operador optica pagos pedido pedidos planificacion
+    planta polideportivo posgrado postulaciones postventa prensa presidencia presupuesto
+    presupuestos privacidad produccion promociones protecciondedatos proveedores proyectos
+    publicaciones publicidad quejas recambios recaudacion recepcion reclamaciones reclamo reclamos
+    rectorado recursos recursoshumanos redaccion registro relacionespublicas remuneraciones
+    reparaciones repuestos reservaciones restaurante rrhh secretaria secretariageneral seguridad
+    seguros seleccion servicioalcliente servicioscliente siniestro siniestros soluciones soporte
+    sucursal sugerencias suministros suscripciones talentohumano taller tecnologia telefonica
+    tesoreria tesorero tienda trabajo trafico tramites transportes turismo turnos tutorias
+    universidad urgencias vacantes ventas viajes vivienda voluntariado
+"""
+_SPANISH_WHOLE = """
+    admin1 agenda alumnos asesor bar bodega caja casa centro citas cliente compra consulta correo
+    director directora empresa equipo fiscal gerente grupo hola hotel jefe laboral legal obra
+    oficial pago presidente reserva responsable sac salud servicio servicios socios taquilla turno
+    venta web zona
+"""
+_FRENCH_FIRST = """
+    abonnement abonnements accueil achat achats acheteur adhesion adhesions administratif agence
+    alternance apprentissage approvisionnement approvisionnements assistance association assurance
+    assurances atelier atelierbois bibliotheque bienvenue billetterie bonjour bourse boutique
+    candidature candidatures centrale chantier chantiers clinique codir college comite commande
+    commandes commandesweb commercial commerciale commerciaux communication communicationinterne
+    compta comptabilite comptable compte comptes conciergerie conduite conseil conseils contactez
+    contentieux contrats coordination courrier crecheaccueil demande depannage depot dessin devis
+    devisweb diffusion direction directiongenerale documentation dons editions emploi entretien
+    equipe espaceclient etude etudes evenement evenementiel evenements expedition expeditions
+    exploitation exports facturation facture factures formateurs formation formations fournisseurs
+    gerance groupe guichet hebergement hotline immobilier impayes import industrie infirmerie
+    informatique inscription inscriptions intendance interventions juridique laboratoire librairie
+    litiges livraison livraisons location locations logistique lycee magasin maintenance mairie
+    mediatheque mediation mutuelle notaire notaires numerique operations partenariat partenariats
+    patrimoine pepiniere permanence pharmacie presidence prestations projets promotion proprete
+    publicite qualite quittance reception reclamation reclamations recrutement redaction
+    relationclient relationclients relationspresse rendezvous renseignement renseignements
+    reservation reservations ressourceshumaines restaurant retours sante scolarite secretaire
+    secretariat securite seminaires serviceclient serviceclients sinistre sinistres social soins
+    solidarite sollicitation stages support technique telephonie tourisme transport travaux
+    tresorerie urgences vacances vente ventes vieassociative visites
+"""
+_FRENCH_WHOLE = """
+    aide asso boite bureau cabinet caf chef client clients directeur directrice doc ecole ecoute
+    garage gerant infos infotel paie patron planning president presse rdv reponse residence restau
+    rgpd rh sav standard syndic tresorier
+"""
+_GERMAN_FIRST = """
+    abonnement abos abrechnung administration akquise anfrage anfragen angebot angebote anmeldung
+    annahme anzeigen apotheke arbeitsschutz arbeitsvorbereitung archiv aufnahme auftraege auftrag
+    auftragsabwicklung auftragsannahme auskunft ausleihe ausstellung baubuero bauleitung baustelle
+    beratung beschaffung beschwerde beschwerden bestellung bestellungen betreuung betriebsrat
+    bewerbung bewerbungen bibliothek buchhaltung buchung buchungen buero bueroleitung catering
+    chefsekretariat datenschutz debitoren dialog dienstleistung direktion disposition druckerei
+    eingang einkauf empfang entwicklung ersatzteile events export fahrschule faktura fakturierung
+    fakultaet fertigung feuerwehr finanzbuchhaltung finanzen flotte foerderverein fortbildung
+    freigabe fuhrpark gaeste garantie geschaeftsfuehrung geschaeftsleitung geschaeftsstelle
+    gesundheit gutscheine handwerk hausmeister haustechnik hausverwalter hausverwaltung hotline
+    immobilien import infopost infothek innendienst instandhaltung kanzleien karriere kartenverkauf
+    kasse kita kollektion kommunikation konferenz konstruktion kontakt kreditoren kundenbetreuung
+    kundencenter kundendienst kundenservice kundensupport kundschaft leitung leserbriefe
+    leserservice lieferanten lieferung logistik lohnbuchhaltung lohnbuero mahnung mahnungen
+    mahnwesen marketing marktplatz medien meldung mietverwaltung mitarbeiter mitglieder
+    mitgliederverwaltung mitgliedschaft nachhaltigkeit nachricht netzwerk neubau notdienst objekt
+    oeffentlichkeitsarbeit organisation personalabteilung personalwesen pfarramt pflege pforte
+    planung poststelle praktikum privatkunden produktion programm projekte projektleitung pruefung
+    qualitaet qualitaetsmanagement qualitaetssicherung rechnung rechnungen rechnungseingang
+    rechnungswesen rechtsabteilung redaktion reinigung reklamation reklamationen reparatur
+    reservierung reservierungen retouren rezeption ruecksendung schaden schadenabteilung
+    schadenmeldung schulleitung schulsekretariat schulung schulungen sekretaerin sekretariat seminar
+    seminare sicherheit sozialdienst spenden sponsoring stadtverwaltung stellen stellenangebote
+    steuerberatung steuern stiftung tagung technik telefonzentrale termine terminvereinbarung
+    tickets tierarzt touristinfo transport umwelt umwelttechnik unternehmen unterstuetzung
+    veranstaltung veranstaltungen verein verkauf vermietung vermittlung versand versicherung
+    vertragsmanagement vertrieb vertriebsinnendienst verwaltung verwaltungsrat vorzimmer
+    warenannahme wareneingang wartung webshop weiterbildung werbung werkstatt wirtschaft zahlung
+    zahlungen zeitung zentrale
+"""
+_GERMAN_WHOLE = """
+    abo ausbildung bank betrieb bewerber bildung chef direktor edv elektro euro event fibu gemeinde
+    geschaeft grafik hallo haus hilfe inhaber jugend kanzlei klinik kontor labor lager leiter lohn
+    mail mailing markt material messe miete personal platz post praxis presse rathaus recht reisen
+    rektor rektorat schule schulleiter sekr shop steuer team termin ticket verlag vermieter vorsitz
+    vorsitzender vorstand web wohnen zoll
+"""
+_ITALIAN_FIRST = """
+    abbonamenti accettazione accoglienza acquisti agenzia alberghi amministratore amministrazione
+    anagrafe appuntamenti archivio assicurazioni assistenza assistenzaclienti associazione attivita
+    autorizzazioni avvocati bandi biblioteca biglietteria bilancio candidature cantiere cantieri
+    centralino certificazioni clienti clinica collaudi commerciale commerciale1 commercialeestero
+    comunicazione condominio consegne consulenza contabilita contatti contatto contratti
+    coordinamento corsi credito dipendenti direttivo direttore direzione ecommerce edilizia eventi
+    export farmacia fatturazione fatture ferie finanza formazione fornitori gestione immobiliare
+    impianti import info1 infopoint informatica informazioni ingegneria innovazione iscrizione
+    iscrizioni laboratorio lavoraconnoi libreria locazioni logistica magazzino manifestazioni
+    manutenzione marketing mediazione museo negozio noleggio notifiche offerte ordine ordini
+    ordinicliente organizzazione ospiti pagamenti paghe parrocchia partecipazioni pediatria
+    personaleata pratiche prenotazione prenotazioni presidenza prevendita preventivi preventivo
+    produzione produzioni progettazione progetti protocollo pubblicita rappresentanti reclami
+    reclamo recuperocrediti redazione resi ricambi ricerca richieste risorseumane ristorante saldi
+    scuola segnalazioni segretariogenerale segreteria servizi servizioclienti sicurezza sinistri
+    sistemi soci spedizioni sportello supporto sviluppo tecnica tecnico tesoreria traffico trasporti
+    tributi turismo uffici ufficio ufficioacquisti ufficiocommerciale ufficiogare ufficioordini
+    ufficiopersonale ufficiostampa ufficiotecnico ufficiotributi ufficiovendite vendita vendite
+    viaggi vigili visite volontari
+"""
+_ITALIAN_WHOLE = """
+    albergo amm area azienda biglietti casa comune contabile curriculum direttrice dirigenza gare
+    gestore hotel legale officina pec personale presidente qualita ragioneria rettore sede
+    segretario sindaco stampa studio tecnici titolare urp
+"""
+_DUTCH_FIRST = """
+    aanmelden aanmelding aanmeldingen aanvraag aanvragen abonnement abonnementen administratie
+    advertenties advies afspraak afspraken archief balie bedrijfsbureau beheer bestel bestelling
+    bestellingen bezoek bezorging bibliotheek boekhouding boekingen communicatie crediteuren cursus
+    debiteuren declaraties directie donateurs evenementen facturatie facturen factuur financien
+    garantie gemeente horeca huisartsen huur incasso inkoop inschrijven inschrijving inschrijvingen
+    kantoor keuken klacht klachten klant klantcontact klanten klantenservice klantenservices
+    kwaliteit ledenadministratie leveranciers locatie logistiek magazijn makelaar marketing
+    medewerkers offerte offertes onderhoud ondersteuning onderwijs ontvangst opdrachten opleiding
+    opleidingen orders organisatie personeelszaken praktijk praktijkhuisarts productie projecten
+    receptie redactie reparatie reparaties reserveren reserveringen retour retouren
+    salarisadministratie secretariaat secretaris servicedesk stage subsidie techniek transport
+    uitgeverij vacature vacatures vergunningen verhuur verkoop verkoopbinnendienst verzekering
+    verzekeringen verzending vestiging vrijwilligers webshop welkom werken werkplaats
+"""
+_DUTCH_WHOLE = """
+    bureau directeur garage leden pers planning school sollicitatie solliciteren werk winkel zorg
+"""
+_POLISH_FIRST = """
+    administracja apteka awizacje bankowosc biblioteka bilety biuro centrala ceny daneosobowe
+    dokumenty dostawcy dostawy dotacje dyrekcja dyrektor dyspozytor dzialhandlowy edukacja
+    ekspedycja eksport faktura faktury finansowy fundacja gabinet gmina handlowcy handlowy hurtownia
+    import infolinia informatyka inwestycje jakosc kadry kadryplace kancelaria klienci komunikacja
+    konferencje konsultant kontakt ksiegowosc kursy laboratorium logistyk logistyka magazyn
+    marketing materialy nieruchomosci noclegi obsluga obslugaklienta obslugaklientow ochrona
+    odszkodowania oferta oferty ogloszenia patronat platnosci poczta prasa prawny prenumerata
+    produkcja projekty promocja przetargi przychodnia przyjecia recepcja redakcja rejestr
+    rejestracja reklama reklamacje rekrutacja restauracja rezerwacja rezerwacje rozliczenia rzecznik
+    sekretariat sekretarz serwis serwiswww sklep sklepinternetowy spedycja sprzedaz stowarzyszenie
+    studia szkolenia szkolenie techniczny transport turystyka ubezpieczenia umowy urzad warsztat
+    windykacja wnioski wspolpraca wydawnictwo wynajem wysylka zakupy zamowienia zamowienie
+    zaopatrzenie zapisy zapytania zarzad zgloszenia zwroty
+"""
+_POLISH_WHOLE = """
+    bhp finanse handel hotel iod klient media pomoc praca rodo szef szkola
+"""
+
+_BESIDE_TEXT = """
+    at ch es eu fr it mx nl pl pt ru jp cn ca dir division digital dpto dzial estero external
+    extern externo front back inside internal intern interno internacional international industrial
+    matriz filial sede nacional pagar pessoas receber student students tecnica usuario usuarios web
+    nord sued ost west norte sul sur este oeste
+    ap ar br center central centre cliente clientes client clients commerciale da dal das de del
+    della departamento department dept depto des di do dos du equipe equipo et group global hq
+    humanas humanos humaines interno la main national online pessoal service servico servicio
+    setor sector team tecnico und umane uk us emea apac latam
+"""
+"""No single letters: e.sales@ is a person."""
+
+_BELOW: dict[str, str] = {
+    "ti": "br pt es mx ar cl co pe",
+    "dp": "br",
+    **dict.fromkeys("fin sec tec sup ped log cli cpa".split(), "br"),
+    "gf": "de at ch",
+    "qm": "de at ch",
+    "bok": "pl",
+    "ced": "it",
+}
+"""Personal initials, except at companies of these countries."""
+
+
+def _words(*texts: str) -> frozenset[str]:
+    return frozenset(" ".join(texts).split())
+
+
+FIRST = _words(
+    _ENGLISH_FIRST,
+    _PORTUGUESE_FIRST,
+    _SPANISH_FIRST,
+    _FRENCH_FIRST,
+    _GERMAN_FIRST,
+    _ITALIAN_FIRST,
+    _DUTCH_FIRST,
+    _POLISH_FIRST,
+)
+WHOLE = FIRST | _words(
+    _ENGLISH_WHOLE,
+    _PORTUGUESE_WHOLE,
+    _SPANISH_WHOLE,
+    _FRENCH_WHOLE,
+    _GERMAN_WHOLE,
+    _ITALIAN_WHOLE,
+    _DUTCH_WHOLE,
+    _POLISH_WHOLE,
+)
+KNOWN = WHOLE | _words(_BESIDE_TEXT)
+BELOW = {word: frozenset(tlds.split()) for word, tlds in _BELOW.items()}
+"""Words that are a role only below these top-level domains."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Desks:
+    """Role words by kind. `whole` includes `first`, and `known` includes all."""
+
+    first: frozenset[str]
+    whole: frozenset[str]
+    known: frozenset[str]
+    countries: Mapping[str, frozenset[str]]
+    """Words that are a role only below these top-level domains."""
+
+    def changed(self, added: Iterable[str], removed: Iterable[str]) -> Desks:
+        """Return a copy with words added, which a place or a number may follow, and words removed."""
+        more, less = frozenset(added), frozenset(removed)
+        return Desks(
+            (self.first | more) - less,
+            (self.whole | more) - less,
+            (self.known | more) - less,
+            {word: tlds for word, tlds in self.countries.items() if word not in less},
+        )
+
+
+DESKS = Desks(FIRST, WHOLE, KNOWN, BELOW)
+
+_LONGEST_INITIALS = 3
+"""i.t@ and h.r@ are people; it@ and hr@ are roles."""
+_MOST_WORDS = 2
+"""info-berlin@ is a role address; a.long.row.of.words@ could be anything."""
+_LEAST_LETTERS = 4
+"""Letters that a word needs to be recognised in a compound without a separator."""
+
+_LEAST_COMPOUND = 9
+_OPENINGS = tuple(
+    """
+    accounts administracion amministrazione assistenza atencion atendimento bewerbung buchhaltung
+    cobranca comercial commercial comptabilite contabilidad contato contabilita customer einkauf
+    facturacion facturation faturamento financeiro helpdesk invoice klanten kunden marketing
+    newsletter rechnung recrutamento segreteria servicecli soporte suporte ufficio vertrieb
+    """.split()
+)
+_ENDINGS = tuple(
+    """
+    abteilung buchhaltung buero department einkauf kundenservice marketing office sekretariat
+    service services support team verwaltung vertrieb zentrale
+    """.split()
+)
+"""No person's name begins or ends like this, whatever is on the other side."""
+_AND = re.compile(r"\A(?:de|da|do|dos|das|del|di|des|du|al)")
+_DESK = "desk"
+"""Stands in for initials that are a role."""
+_DIGITS = "0123456789"
+_WRITTEN_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ł": "l", "ø": "o"})
+_BARE = str.maketrans({"ß": "ss", "ł": "l", "ø": "o"})
+
+_SYSTEM = re.compile(
+    r"""(?: (?:no|dont|do[-._]?not)[-._]?reply
+            | n(?:ao|o)[-._]?(?:respond(?:a|e|er|as|am|emos)|contest(?:ar|e|a|en))
+            | (?:ne[-._]?)?pas[-._]?(?:repondre|de[-._]?reponse) | sans[-._]?reponse
+            | (?:bitte[-._]?)?nicht[-._]?(?:be)?antworten | keine[-._]?antwort(?:en)?
+            | non[-._]?rispond(?:ere|i|ete)
+            | nie[-._]?odpowiada(?:c|j|my)
+            | niet[-._]?(?:be)?antwoorden | geen[-._]?antwoord | niet[-._]?reageren
+            | (?:mailer|mail)[-._]?daemon | postmaster | bounces?
+            | auto[-._]?(?:reply|responder) | nobody | null | devnull )
+        (?: [-._=0-9] .* )? \Z""",
+    re.VERBOSE | re.DOTALL,
+)
+_NO_REPLY_AT_THE_END = re.compile(r".+[-._]no[-._]?reply\d*\Z", re.DOTALL)
+
+
+def is_system(local: str) -> bool:
+    """Tell whether a machine writes from it and nobody reads it."""
+    return any(
+        _SYSTEM.match(each) or ("reply" in each and _NO_REPLY_AT_THE_END.match(each))
+        for each in _spellings(local)
+    )
+
+
+def is_desk(local: str, host: str, desks: Desks = DESKS) -> bool:
+    """Tell whether it is a role address. `host` matters only for initials that are a role in some countries."""
+    return any(_is_desk(each, host, desks) for each in _spellings(local))
+
+
+def desk_key(local: str) -> str:
+    """Normalise a name for comparison with the operator's own: no case, accents, signs or numbers."""
+    return _without_number("".join(_words_of(_spellings(local)[0])))
+
+
+def _spellings(local: str) -> list[str]:
+    """Return it in lower case with accents dropped, and with them written out as in German."""
+    text = local.lower()
+    if text.isascii():
+        return [text]
+    text = unicodedata.normalize("NFC", text)
+    return [_without_accents(text.translate(each)) for each in (_BARE, _WRITTEN_OUT)]
+
+
+def _without_accents(text: str) -> str:
+    bare = unicodedata.normalize("NFD", text)
+    return "".join([each for each in bare if not unicodedata.combining(each)])
+
+
+def _is_desk(local: str, host: str, desks: Desks) -> bool:
+    name = _without_number(local)
+    if name in desks.whole:
+        return True
+    words = _words_of(name)
+    if len(words) > 1:
+        words = [_without_number(word) for word in words if word]
+        return _are_a_desks(
+            [_DESK if _is_initials_of_a_desk(word, host, desks) else word for word in words], desks
+        )
+    return _is_initials_of_a_desk(name, host, desks) or _is_compound(name, desks)
+
+
+def _words_of(local: str) -> list[str]:
+    return local.replace("-", ".").replace("_", ".").split(".")
+
+
+def _without_number(word: str) -> str:
+    """Strip digits from both ends, unless nothing else is there."""
+    return word.strip(_DIGITS) or word
+
+
+def _is_initials_of_a_desk(name: str, host: str, desks: Desks) -> bool:
+    return name in desks.countries and host.rpartition(".")[2] in desks.countries[name]
+
+
+def _are_a_desks(words: list[str], desks: Desks) -> bool:
+    if not words:
+        return False
+    if len(words) <= _MOST_WORDS and words[0] in desks.first:
+        return True
+    joined = "".join(words)
+    if joined in desks.whole:
+        return len(joined) > _LONGEST_INITIALS
+    return desks.known.issuperset(words) and not desks.whole.isdisjoint(words)
+
+
+def _is_compound(word: str, desks: Desks) -> bool:
+    """Recognise suportetecnico@ and kundenservice@: two words that are both known."""
+    if word.startswith(_OPENINGS) or (word.endswith(_ENDINGS) and len(word) > _LEAST_COMPOUND):
+        return True
+    cuts = range(_LEAST_LETTERS - 1, len(word) - _LEAST_LETTERS + 1)
+    return any(
+        word[:cut] in desks.whole
+        and (word[cut:] in desks.known or _AND.sub("", word[cut:]) in desks.known)
+        for cut in cuts
+    )

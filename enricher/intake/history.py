@@ -31,8 +31,8 @@ from enricher.lead import Document, LeadId, Reason, Status
 from enricher.mongo.expressions import id_key
 from enricher.mongo.outage import is_denied, is_refusal
 from enricher.mongo.server import Server
-from enricher.queue.aside import ONCE
 from enricher.queue.book import EPOCH, LONGEST_ID_BYTES, WITH_FITTING_ID
+from enricher.queue.lanes import ONCE
 from enricher.queue.unmoved import NEW, OF_OURS, STRAY, by_index, far_ahead
 
 _BATCH = 1000

@@ -24,8 +24,8 @@ from enricher.lead import Status
 from enricher.mongo import DatabaseTrouble, expressions
 from enricher.mongo.outage import Outage, pause
 from enricher.queue import unmoved
-from enricher.queue.bell import Bell
 from enricher.queue.leads import Leads
+from enricher.queue.worker import Bell
 from enricher.settings.load import WorkSettings
 from enricher.telemetry import metrics
 

@@ -2,10 +2,19 @@
 
     stream -> inbox -> admit -> save the position -> ring the bell
 
-One task reads the stream, here; `admitter.py` admits what has gathered meanwhile and keeps the position.
+One task reads the stream and does nothing else, so the server's batches are drained at once (`Watcher`).
+Another admits what has gathered meanwhile, so batches grow with the load (`Admitter`). The position is saved
+only after everything before it has been admitted: a crash between the two repeats work that changes nothing.
+Nor is it saved while a search is to be made for events that may have been missed: whatever ends that search
+half-way, it is made again.
+
 Where events may have been missed (a position the server no longer knows, a collection that was dropped
-or that another took the place of, a server without change streams) `search.py` searches the collection
-for leads that were never admitted.
+or that another took the place of, a server without change streams) the collection is searched for leads that
+were never admitted (`Search`). A stream is opened first and the search comes second, so that nothing falls in
+between. A start searches as well, for what any earlier version or outage left behind, once the stream has had
+the time to tell of what was inserted meanwhile. Before a search it must be known which leads are history (see
+`history.py`). Both may take minutes on a large collection, so a third task makes them while the stream's leads
+go on.
 
 A stream can also hang, or fail again and again, by itself while the database answers everything else.
 So as long as it owes an answer for longer than it ever should, the collection is searched meanwhile;
@@ -15,26 +24,383 @@ what the stream then tells of those leads changes nothing any more.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from loguru import logger
 
-from enricher.intake.admitter import Admitter
-from enricher.intake.changes import Changes, Start, StreamUnavailable
+from enricher.intake.changes import Change, Changes, Start, StreamUnavailable
 from enricher.intake.checkpoints import Checkpoint, Checkpoints
 from enricher.intake.history import History, inserted_since
-from enricher.intake.search import Search
-from enricher.lead import LeadId
+from enricher.lead import Document, LeadId
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
 from enricher.mongo.server import Server
-from enricher.queue.bell import Bell
 from enricher.queue.indexes import Building, Indexes
 from enricher.queue.leads import Leads
+from enricher.queue.worker import Bell
 from enricher.settings.load import WorkSettings
 from enricher.telemetry import metrics
+
+# What was told of is admitted, and the position saved.
+
+_INBOX_LIMIT = 10_000
+_ADMIT_AT_ONCE = 1_000
+_SAVE_EVERY_SECONDS = 1.0
+_SAVE_IDLE_EVERY_SECONDS = 10.0
+_BLOCKED_EVERY_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Known:
+    """What is sure by now: which leads are history, and that no event was missed."""
+
+    is_history: bool = False
+    """Until then anything may be history that no event told of."""
+    searches: int = 1
+    """How many searches were requested so far: the first by the start."""
+    searched: int = 0
+    """The number of the last search that was completed."""
+    gap: int = 0
+    """The number of the last search requested because events may have been missed."""
+
+    def note_gap(self) -> None:
+        """Events may have been missed."""
+        self.searches += 1
+        self.gap = self.searches
+
+    @property
+    def is_gap_closed(self) -> bool:
+        """Nothing was missed, as far as anybody knows."""
+        return self.searched >= self.gap
+
+    @property
+    def is_search_due(self) -> bool:
+        """One was called for that has not come to its end."""
+        return self.searched < self.searches
+
+
+@dataclass(slots=True)
+class Admitter:
+    """Leads that were told of, on their way into the queue."""
+
+    leads: Leads
+    changes: Changes
+    checkpoints: Checkpoints
+    history: History
+    building: Building
+    bell: Bell
+    known: Known = field(init=False, default_factory=Known)
+    outage: Outage = field(init=False, default_factory=lambda: Outage("admission"))
+    inbox: list[Change] = field(init=False, default_factory=list)
+    behind_since: float | None = field(init=False, default=None)
+    """Since when there are changes that are not admitted."""
+    replaced: list[LeadId] = field(init=False, default_factory=list)
+    """Leads that were replaced before the history was known."""
+    _arrived: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _room: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _saved_at: float = field(init=False, default=float("-inf"))
+
+    async def run(self, ended: asyncio.Event) -> None:
+        """Until nothing more is put in; then what is left."""
+        while not ended.is_set():
+            await self._arrived.wait()
+            self._arrived.clear()
+            try:
+                await self._admit_inbox(final=False)
+            except DatabaseTrouble as error:
+                self._arrived.set()
+                await pause(ended, self.outage.failed(error))
+            else:
+                self.outage.succeeded()
+        try:
+            await self._admit_inbox(final=True)
+        except DatabaseTrouble as error:
+            self.outage.failed(error)  # what was not saved is read again
+
+    async def _admit_inbox(self, *, final: bool) -> None:
+        """Take changes and token without an await in between, so the token covers exactly these changes."""
+        changes, token = self.inbox[:], self.changes.token
+        taken_at = time.monotonic()
+        for first in range(0, len(changes), _ADMIT_AT_ONCE):
+            await self._admit(changes[first : first + _ADMIT_AT_ONCE])
+        del self.inbox[: len(changes)]
+        self.behind_since = taken_at if self.inbox else None
+        self._room.set()
+        await self._save(token, bool(changes), final=final)
+
+    async def _admit(self, changes: list[Change]) -> None:
+        ids = [change.lead_id for change in changes if not change.is_replace]
+        replaced = [change.lead_id for change in changes if change.is_replace]
+        if replaced and self.known.is_history:
+            ids += await self.history.without(replaced)
+        else:
+            self.replaced += replaced
+        await self.admit(ids, "stream")
+
+    async def admit(self, ids: list[LeadId], source: str, *, is_behind: bool = False) -> None:
+        """A lone lead is announced: who waits with nothing else to do claims it in the same command."""
+        if self.building.waits_for_collection:  # a new collection has replaced a dropped one
+            self.building.want()
+        if len(ids) == 1 and await self.bell.announce(ids[0]):
+            metrics.ADMITTED.labels(source).inc()
+            return
+        admitted = await self.leads.admit(ids, is_behind=is_behind)
+        metrics.ADMITTED.labels(source).inc(admitted)
+        self.bell.ring()
+
+    async def admit_blocked(self, stop: asyncio.Event) -> None:
+        """Admit leads once the transaction that blocked them has ended; those left at a stop are read again."""
+        while not stop.is_set():
+            await pause(stop, _BLOCKED_EVERY_SECONDS)
+            if not self.leads.unadmitted:
+                continue
+            with suppress(*DatabaseTrouble):  # the other admissions report it
+                metrics.ADMITTED.labels("stream").inc(await self.leads.admit_blocked())
+                self.bell.ring()
+
+    async def _save(self, token: dict[str, object] | None, moved: bool, *, final: bool) -> None:
+        every = _SAVE_EVERY_SECONDS if moved else _SAVE_IDLE_EVERY_SECONDS
+        now = time.monotonic()
+        is_open = bool(self.replaced or self.leads.unadmitted)
+        is_sure = self.known.is_gap_closed and not is_open
+        if token is None or not is_sure or not (final or now - self._saved_at >= every):
+            return
+        await self.checkpoints.save(token)
+        self._saved_at = now
+        metrics.CHECKPOINT.set_to_current_time()
+
+    async def admit_replaced(self) -> None:
+        """Admit the leads that were replaced before the history was known."""
+        replaced = self.replaced[:]
+        if ids := await self.history.without(replaced):
+            await self.admit(ids, "stream")
+        del self.replaced[: len(replaced)]
+
+    # -- for who reads ---------------------------------------------------------------------
+
+    async def put(self, change: Change | None, stop: asyncio.Event) -> None:
+        """What was read, or nothing, which moves the position all the same. Waits for room."""
+        if change is not None:
+            metrics.STREAM_EVENTS.inc()
+            metrics.STREAM_LAST_EVENT.set_to_current_time()
+            self.inbox.append(change)
+            self.behind_since = self.behind_since or time.monotonic()
+        self._arrived.set()
+        while len(self.inbox) >= _INBOX_LIMIT and not stop.is_set():
+            self._room.clear()
+            await self._room.wait()
+
+    def wake(self) -> None:
+        """Whoever waits is to look again whether it is time to stop."""
+        self._room.set()
+        self._arrived.set()
+
+    async def admit_early(self, ids: list[LeadId]) -> None:
+        """Before all work."""
+        for first in range(0, len(ids), _ADMIT_AT_ONCE):
+            admitted = await self.leads.admit(ids[first : first + _ADMIT_AT_ONCE])
+            metrics.ADMITTED.labels("stream").inc(admitted)
+
+
+# Leads that were never admitted are searched for.
+
+_FOUND_FIRST = 1_000
+"""Of a search for what was missed: what it finds beyond waits behind fresh leads. A gap may hold a million, and
+none of those that are inserted now is to wait for them all. A search in place of the stream finds what is new."""
+_LINE_EVERY_SECONDS = 10.0
+"""Between log lines about steps that take minutes on a large collection."""
+
+
+@dataclass(slots=True)
+class Search:
+    """What the opening of a stream leaves to be done, beside the reading."""
+
+    admitter: Admitter
+    poll_seconds: float
+    start_seconds: float
+    """How long after a start the search comes that is for no gap."""
+    outage: Outage = field(init=False, default_factory=lambda: Outage("search"))
+    on_record: int | None = field(init=False, default=None)
+    """Leads recorded as history so far; `None` unless that is under way."""
+    _is_due: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _told_at: float = field(init=False, default=float("-inf"))
+
+    @property
+    def _known(self) -> Known:
+        return self.admitter.known
+
+    @property
+    def _history(self) -> History:
+        return self.admitter.history
+
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        return self.admitter.checkpoints
+
+    def wake(self) -> None:
+        """A stream was opened, or it is time to stop."""
+        self._is_due.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until told to stop."""
+        while not stop.is_set():
+            await self._is_due.wait()
+            self._is_due.clear()
+            if stop.is_set():
+                break
+            try:
+                await self._catch_up(stop)
+            except DatabaseTrouble as error:
+                self._is_due.set()
+                await pause(stop, self.outage.failed(error))
+            else:
+                self.outage.succeeded()
+
+    async def _catch_up(self, stop: asyncio.Event) -> None:
+        checkpoint = await self._checkpoints.begin()
+        is_known = await self._know_history(checkpoint)
+        await self.admitter.admit_replaced()
+        if not self._known.gap and (not is_known or checkpoint.was_searched_lately):
+            # Of a first start the stream tells everything.
+            self._known.searched = self._known.searches
+        elif not self._known.gap and self._known.is_search_due:
+            await self._wait_for_the_stream()
+        while self._known.is_search_due and not stop.is_set():
+            wanted = self._known.searches
+            with self._preparing("search"):
+                after_gap = not self._known.is_gap_closed
+                await self._search("stream", stop, _FOUND_FIRST, newest_first=after_gap)
+            if not stop.is_set():
+                self._known.searched = wanted
+                # Else only another search would find them again.
+                if not self.admitter.leads.unadmitted:
+                    await self._checkpoints.was_searched()
+
+    async def _wait_for_the_stream(self) -> None:
+        """Wait, unless a gap makes the search urgent or it is time to stop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.start_seconds):
+                await self._is_due.wait()
+
+    async def _search(
+        self,
+        source: str,
+        stop: asyncio.Event,
+        fresh: float = math.inf,
+        *,
+        newest_first: bool = False,
+    ) -> None:
+        """Admit the leads that should have been admitted and were not, until `stop`; all but the first `fresh`
+        of them wait behind fresh leads."""
+        found, self._told_at = 0, time.monotonic()
+        async with aclosing(self._find(newest_first=newest_first)) as batches:
+            async for ids in batches:
+                await self.admitter.admit(ids, source, is_behind=found >= fresh)
+                found += len(ids)
+                if self._is_time_to_tell():
+                    logger.bind(leads=found, source=source).info("search.going_on")
+                if stop.is_set():
+                    break
+        if found:
+            logger.bind(leads=found, source=source).info("search.found")
+
+    async def _find(self, *, newest_first: bool) -> AsyncGenerator[list[LeadId], None]:
+        """Yield batches of what was missed. Those of a gap are among the newest, and need not wait until
+        millions of others have been read."""
+        first = [self._history.newest()] if newest_first else []
+        for search in (*first, self._history.unadmitted()):
+            async with aclosing(search) as batches:
+                async for ids in batches:
+                    yield ids
+
+    async def once(self, stop: asyncio.Event) -> float:
+        """In place of a stream. Returns the seconds to rest: ten times as long as it took, for it reads every
+        lead without a status."""
+        began = time.monotonic()
+        await self._search("polling", stop)
+        return max(self.poll_seconds, 10 * (time.monotonic() - began))
+
+    async def is_allowed(self) -> bool:
+        """Return whether the record exists, or history would pass for new. Raises while the database is away."""
+        checkpoint = await self._checkpoints.begin()
+        return checkpoint.strays_known and not await self._is_history_gone(checkpoint)
+
+    # -- which leads are history -----------------------------------------------------------
+
+    async def know_history(self, checkpoint: Checkpoint, stop: asyncio.Event) -> bool:
+        """Return False when told to stop: recording a large collection takes longer than a stop may."""
+        knowing = asyncio.create_task(self._know_history(checkpoint), name="watcher-history")
+        stopping = asyncio.create_task(stop.wait(), name="watcher-history-stop")
+        both = {knowing, stopping}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if knowing.done():
+                knowing.result()
+            return knowing.done()
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+
+    async def _know_history(self, checkpoint: Checkpoint) -> bool:
+        """Make sure that the history is on record; return False when it had to be recorded now."""
+        is_known = checkpoint.history_known and not await self._has_lost_history(checkpoint)
+        if not is_known:
+            with self._preparing("history"):
+                try:
+                    await self._record_history(checkpoint)
+                finally:
+                    self.on_record = None
+        elif not checkpoint.strays_known:
+            await self._checkpoints.history_is_known(await self._history.record_strays())
+        self._known.is_history = True
+        return is_known
+
+    async def _record_history(self, checkpoint: Checkpoint) -> None:
+        begin = None if await self._history.is_gone() else checkpoint.history_from
+        self.on_record = 0
+        logger.bind(leads=0).info("history.recording")
+        leads = await self._history.record(begin, self._tell_of_history)
+        await self._checkpoints.history_is_known(leads)
+        logger.bind(leads=leads).info("history.recorded")
+
+    async def _tell_of_history(self, leads: int, begin: Document) -> None:
+        await self._checkpoints.history_goes_on(begin)
+        self.on_record = leads
+        if self._is_time_to_tell():
+            logger.bind(leads=leads).info("history.recording")
+
+    def _is_time_to_tell(self) -> bool:
+        now = time.monotonic()
+        is_time = now - self._told_at >= _LINE_EVERY_SECONDS
+        self._told_at = now if is_time else self._told_at
+        return is_time
+
+    @contextmanager
+    def _preparing(self, step: str) -> Iterator[None]:
+        metrics.PREPARING.labels(step).set(1)
+        self._told_at = time.monotonic()
+        try:
+            yield
+        finally:
+            metrics.PREPARING.labels(step).set(0)
+
+    async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
+        """Return whether the record was dropped: without it a search would take all history for new leads."""
+        lost = await self._is_history_gone(checkpoint)
+        if lost:
+            logger.bind(leads=checkpoint.history_leads).error("history.lost")
+        return lost
+
+    async def _is_history_gone(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.history_leads > 0 and await self._history.is_gone()
+
+
+# The stream is read, and opened again after each end.
 
 _PROBE_EVERY_SECONDS = 300.0
 _USUAL_READ_SECONDS = 1.5

@@ -45,8 +45,8 @@ from pymongo.errors import DuplicateKeyError
 from enricher.answer import Held
 from enricher.catalogue import Window
 from enricher.lead import Document
-from enricher.mongo.clock import ServerOffset
 from enricher.mongo.outage import reading
+from enricher.mongo.server import ServerOffset
 from enricher.values.storable import mapping
 
 # How fast calls may follow one another so that no sliding window of a vendor is ever exceeded.

@@ -42,7 +42,7 @@ from enricher.providers.base import Provider
 from enricher.providers.http import question_of
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Step
-from enricher.queue.aside import ERASABLE, Aside
+from enricher.queue.lanes import ERASABLE, Aside
 from enricher.queue.lease import INPUTS, read_inputs, same_email, text_or_null
 from enricher.queue.requests import SCAN_SECONDS
 from enricher.values.merge import BY_FIELD, FLAGS, METADATA, MISMATCH, SOCIAL, completeness

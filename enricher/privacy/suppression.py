@@ -7,15 +7,21 @@ skipped too.
     {_id: keyed hash, at: date, why: str}
 
 Beside the entries stands the fingerprint of the secret that they were made with (`mongo/secret.py`).
+
+`Permission` decides whether a lead may be paid for: not for a suppressed person, and not beyond an account's
+quota. It is asked once per attempt, before any provider; free calls need none. When a vendor says that the
+person objected (451), the effect is that of `enricher forget`: the person is suppressed until told otherwise,
+and what was kept about them is erased.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -24,9 +30,12 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from enricher.calls.breaker import WINDOW_SECONDS, Objecting
-from enricher.lead import Document
+from enricher.calls.question import Books
+from enricher.identity.identify import Identity
+from enricher.lead import Document, Lead, Reason, Subject
 from enricher.limits import bucket
-from enricher.mongo.coalesce import Coalescer
+from enricher.mongo.batch import Coalescer
+from enricher.mongo.expressions import id_key
 from enricher.mongo.secret import ENTRIES, FINGERPRINT, Keyring
 from enricher.values.storable import mapping
 
@@ -178,3 +187,34 @@ _LATELY: Expression = {
 def _answers(persons: Sequence[Mapping[str, Any]]) -> int:
     latest = {each.get("by"): each.get("answers") for each in persons}
     return sum(each for each in latest.values() if isinstance(each, int))
+
+
+# Whether a lead may be paid for.
+
+_OBJECTED = "the person objected at a vendor"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """The suppression list and the plans' quotas, as one question."""
+
+    books: Books
+    suppressed: Suppressed
+    forget: Callable[[Identity, str, bytes], Awaitable[object]]
+    """Forgets a person, for a reason, but for the lead with that key: see `Forgetting.run`."""
+
+    async def refusal(self, lead: Lead, identity: Identity, about: Subject) -> Reason | None:
+        """Return why nothing may be paid for this lead; `None` when it may."""
+        if identity.email_key is not None:
+            is_known = partial(self.suppressed.knows, self.books.keyring, identity.email_key)
+            if await self.books.surely(is_known):
+                return Reason.SUPPRESSED
+        count = partial(self.books.usage.admit, lead.account, lead.plan, lead.id, about)
+        if not await self.books.surely(count):
+            return Reason.OVER_QUOTA
+        return None
+
+    async def withdraw(self, lead: Lead, identity: Identity) -> None:
+        """Forget the person behind the lead's address, who objected at a vendor."""
+        spared = id_key(lead.id)  # its own worker settles it
+        await self.books.surely(partial(self.forget, identity, _OBJECTED, spared))

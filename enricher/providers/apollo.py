@@ -46,7 +46,7 @@ from enricher.providers.http import (
 )
 from enricher.providers.reading import Sends, within
 from enricher.providers.transport import Client
-from enricher.values.countries import code_of
+from enricher.values.types import code_of
 
 REFUSED_SCOPE = "the key may not use this route"
 FREE_PER_MINUTE = VENDORS["apollo"].per_minute

@@ -52,7 +52,7 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.catalogue import VENDORS, ProviderListing, Window
-from enricher.process import descriptors, shortage
+from enricher.process import shortage
 from enricher.providers import reading, transport
 from enricher.providers.base import NO_MEMORY, Access, Provider, Request, Tried
 from enricher.providers.reading import Sends, drift, unfit_for_person
@@ -216,7 +216,7 @@ class HttpProvider(Provider):
             return await self._http.fetch(request.method, url, self.headers(), seconds)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # a time-out is an OSError
             if is_our_own(error):
-                descriptors.note_shortage()
+                shortage.note_shortage()
                 return _NO_DESCRIPTOR
             if is_corrected(error):  # it had its full time, however long we stood still
                 return Unavailable("timed out")

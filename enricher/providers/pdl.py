@@ -52,7 +52,7 @@ from enricher.providers.http import (
     complaint,
 )
 from enricher.providers.reading import Sends, within
-from enricher.values.countries import code_of
+from enricher.values.types import code_of
 
 MIN_LIKELIHOOD = 6
 """The vendor's recommended default. 2 means a chance of 10 to 30 % that the match is right."""

@@ -37,7 +37,7 @@ from urllib.parse import urlsplit
 
 from enricher.answer import Answer, Found, Kind, NotFound, Query
 from enricher.identity.address import read
-from enricher.identity.sites import stated_host
+from enricher.identity.identify import stated_host
 from enricher.values.storable import is_blank, line_of, many_lines
 from enricher.values.types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS, handle_of
 

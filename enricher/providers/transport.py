@@ -7,17 +7,25 @@
 * It keeps cookies, and would carry a vendor's from one lead's question to the next.
 * It follows redirects to any host, with the key in a header of the vendor's own naming.
 * It unpacks a body to any size; here the limit is `MAX_BODY_BYTES`.
-* It reads any number of bodies at once, however much memory they take (`room.py`).
+* It reads any number of bodies at once, however much memory they take (`Room`).
 * It reads without limit what surrounds a body (`BoundedResponses`).
 * It queues calls above a number of connections: calls whose slot has come would leave later, all at once.
   Here the leads in work bound the connections.
 
 The caller's time limit covers the whole try, and does not run while our own event loop is stalled. The limit
 for connecting is a little shorter, so that we know when a vendor was never reached.
+
+**Room** is a limit of the process, in bytes rather than a count, on the memory that vendors' answers take at
+once. Each body has its own limit, but a worker has 64 leads and more, and each asks several vendors. So
+reading a body longer than `SMALL` first waits until there is room for the longest it can still become. The
+caller keeps that room until the answer is stored (`one_answer`). A call that has room needs no more to finish,
+so calls cannot deadlock. While a call waits, its connection is not read and the rest of the body stays with
+the vendor. The call's clock stands still meanwhile, because the delay is not the vendor's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -25,9 +33,11 @@ import re
 import socket
 import ssl
 import zlib
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import cache, lru_cache, partial
@@ -40,8 +50,112 @@ from yarl import URL
 
 from enricher.answer import Reply
 from enricher.errors import SettingsError
-from enricher.process import descriptors, shortage
-from enricher.providers.room import ROOM, SMALL, Room, Share, share_of
+from enricher.process import shortage
+
+# The memory that vendors' answers take at once.
+
+BYTES = 64 * 1024 * 1024
+SMALL = 32 * 1024
+"""Bytes of body that never wait. Vendors usually send a tenth of that."""
+_COPIES = 4
+"""Copies of a body held at once: as it arrived, unpacked, compressed, and in the command that keeps it."""
+
+
+@dataclass(slots=True)
+class Room:
+    """The free bytes, given out first come, first served, so that a large answer gets its turn."""
+
+    free: int = BYTES
+    _waiting: deque[tuple[int, asyncio.Future[None]]] = field(default_factory=deque)
+
+    async def take(self, size: int) -> None:
+        """Wait until `size` bytes are free, and take them."""
+        if not self._waiting and size <= self.free:
+            self.free -= size
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back(size)
+            raise
+
+    def give_back(self, size: int) -> None:
+        """Free `size` bytes and serve the callers that wait."""
+        self.free += size
+        while self._waiting:
+            wanted, turn = self._waiting[0]
+            if not turn.done() and wanted > self.free:
+                return
+            self._waiting.popleft()
+            if not turn.done():
+                self.free -= wanted
+                turn.set_result(None)
+
+
+@dataclass(slots=True)
+class Share:
+    """The room that one answer takes."""
+
+    room: Room
+    size: int = 0
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether no room was taken yet."""
+        return not self.size
+
+    async def take(self, body: int) -> None:
+        """Take room for a body of up to `body` bytes."""
+        size = _COPIES * body
+        await self.room.take(size)
+        self.size += size
+
+    def shrink(self, body: int) -> None:
+        """Give back what a body of `body` bytes does not need."""
+        spare = max(0, self.size - _COPIES * body)
+        self.size -= spare
+        self.room.give_back(spare)
+
+    def give_back(self) -> None:
+        """Give everything back: the answer is stored, or no longer wanted."""
+        self.room.give_back(self.size)
+        self.size = 0
+
+
+_share: ContextVar[Share | None] = ContextVar("share", default=None)
+
+
+@contextmanager
+def one_answer(room: Room) -> Iterator[None]:
+    """Keep the room of everything read within this context until it ends."""
+    share = Share(room)
+    token = _share.set(share)
+    try:
+        yield
+    finally:
+        _share.reset(token)
+        share.give_back()
+
+
+@contextmanager
+def share_of(room: Room) -> Iterator[Share]:
+    """Yield the caller's share, or a new one that ends with this context."""
+    if share := _share.get():
+        yield share
+        return
+    share = Share(room)
+    try:
+        yield share
+    finally:
+        share.give_back()
+
+
+ROOM = Room()
+"""The room of this process."""
+
 
 # A connection whose answers end, whatever the server does.
 #
@@ -323,7 +437,7 @@ class Client:
         Raises aiohttp.ClientError, OSError or ValueError (a time-out is an OSError) for a call that
         came to nothing; see `failure` and `was_sent`.
         """
-        if descriptors.are_short():
+        if shortage.are_short():
             raise OSError(errno.EMFILE, "only the reserve of file descriptors is left")
         asking = self._session.request(
             method, url, headers=headers, allow_redirects=False, timeout=_timeout(seconds)
@@ -485,7 +599,7 @@ def failure(error: BaseException) -> str:
 
 def is_our_own(error: BaseException) -> bool:
     """Tell whether this process ran out of connections, so that nobody was reached."""
-    return any(descriptors.is_shortage(each) for each in _causes(error))
+    return any(shortage.is_shortage(each) for each in _causes(error))
 
 
 def is_corrected(error: BaseException) -> bool:

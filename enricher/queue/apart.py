@@ -42,9 +42,9 @@ from enricher.lead import Document, LeadId
 from enricher.mongo import expressions
 from enricher.mongo.expressions import id_key
 from enricher.mongo.outage import is_denied
-from enricher.queue.aside import Aside
+from enricher.queue.lanes import Aside
 from enricher.telemetry import metrics
-from enricher.telemetry.labels import label
+from enricher.telemetry.log import label
 
 # Leads whose write ends the server, whatever the reason: known before the next blow, and written no more.
 #

@@ -23,7 +23,7 @@ from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import is_refusal, refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
-from enricher.queue.aside import ONCE
+from enricher.queue.lanes import ONCE
 
 _MOST_BANDS = 20
 _BATCH = 1000

@@ -30,9 +30,9 @@ from enricher.mongo import DatabaseTrouble, outage
 from enricher.mongo.expressions import COLLATED, SIMPLE
 from enricher.mongo.outage import Outage, is_denied, is_refusal, pause
 from enricher.queue import unmoved
-from enricher.queue.bell import Bell
 from enricher.queue.book import BY_ID, EPOCH, FRESH, MAILBOX
 from enricher.queue.leads import Leads
+from enricher.queue.worker import Bell
 from enricher.telemetry import metrics
 
 _BUILD_SECONDS = 6 * 3600.0

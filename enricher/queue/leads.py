@@ -66,9 +66,8 @@ from enricher.mongo.outage import is_denied, is_refusal, may_do_one_by_one, refu
 from enricher.mongo.secret import Keyring
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Parted, Step
-from enricher.queue.aside import ONCE, Aside, Doubles
 from enricher.queue.book import BY_ID
-from enricher.queue.lanes import CLAIMABLE, OLDEST, Heard, Lanes
+from enricher.queue.lanes import CLAIMABLE, OLDEST, ONCE, Aside, Doubles, Heard, Lanes
 from enricher.queue.lease import (
     CLAIMED,
     INPUTS,

@@ -8,16 +8,15 @@ from bson import DBRef
 from loguru import logger
 
 from enricher.lead import Document, Inputs, Lead, Lease, Status
+from enricher.mongo.batch import Stages, Table, TableRow, encode
 from enricher.mongo.expressions import Expression, Pipeline, is_type
 from enricher.mongo.outage import UnreadableDocument, reading
 from enricher.mongo.secret import Keyring
-from enricher.mongo.table import Stages, Table, TableRow, encode
 from enricher.queue import book
-from enricher.queue.aside import is_doubled
 from enricher.queue.book import LONGEST_TEXT_BYTES
-from enricher.queue.lanes import rank_of
+from enricher.queue.lanes import is_doubled, rank_of
 from enricher.queue.requests import wished
-from enricher.telemetry.labels import label
+from enricher.telemetry.log import label
 from enricher.values.storable import mapping
 
 # The inputs of a lead as they are stored: read and noted at the claim, and compared at the settle.
@@ -205,7 +204,7 @@ def unchanged(lease: Lease) -> Document:
     return {**fence(lease), **inputs_unchanged(lease.lead.inputs)}
 
 
-# The same two fences where many leads are written by one update (`mongo/table.py`).
+# The same two fences where many leads are written by one update (`mongo/batch.py`).
 
 _FENCED: Expression = {
     "id": "$_id",

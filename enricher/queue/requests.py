@@ -32,10 +32,10 @@ from enricher.mongo import expressions
 from enricher.mongo.expressions import id_key
 from enricher.mongo.outage import refusals
 from enricher.mongo.secret import Keyring
-from enricher.queue import aside, book
+from enricher.queue import book, lanes
 from enricher.queue.apart import Apart, Fatal, Step
-from enricher.queue.aside import Aside
 from enricher.queue.book import EPOCH
+from enricher.queue.lanes import Aside
 
 # The mark beside a request for newer answers: it proves that one of our commands asked, for this lead.
 #
@@ -128,7 +128,7 @@ class Requests:
                 _Asking(
                     id_,
                     UpdateOne(
-                        {"$and": [{"_id": {"$eq": id_}}, *guards, aside.ONCE]},
+                        {"$and": [{"_id": {"$eq": id_}}, *guards, lanes.ONCE]},
                         self._asking(id_, refresh, backfill),
                     ),
                 )
@@ -138,7 +138,7 @@ class Requests:
             asked += written
             if written.set + written.refused < len(batch):
                 asked += Asked(
-                    refused=len(await aside.find_doubled(self._leads, batch, only or {}))
+                    refused=len(await lanes.find_doubled(self._leads, batch, only or {}))
                 )
         return asked
 

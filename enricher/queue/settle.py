@@ -1,7 +1,7 @@
 """Settle: the one write that ends a claim, and the only one that must never be lost.
 
 Values, provenance, score, next due time and the re-qualification request go in one fenced update, so
-no reader ever sees half of them; concurrent settles share one update (`mongo/table.py`). The result may be paid
+no reader ever sees half of them; concurrent settles share one update (`mongo/batch.py`). The result may be paid
 for, and the fence makes the write safe at any later time, so it is retried until the database gives
 a definite answer, however long that takes. Zero matched means that the lead is no longer ours, or no
 longer as it was; reading it back tells why (see `Settled`).
@@ -43,15 +43,14 @@ from enricher.lead import (
     Subject,
 )
 from enricher.mongo import expressions
-from enricher.mongo.coalesce import Coalescer
+from enricher.mongo.batch import UNFIT, Coalescer, LoneRow, RowPath, Table, TableRow
 from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import Outage, Refusal, describe, is_refusal, is_unreadable, refusals
-from enricher.mongo.table import UNFIT, LoneRow, RowPath, Table, TableRow
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
-from enricher.queue.aside import ONCE
+from enricher.queue.lanes import ONCE
 from enricher.queue.lease import fence, text_or_null, unchanged, unchanged_row, unchanged_table
-from enricher.telemetry.labels import label
+from enricher.telemetry.log import label
 from enricher.values.merge import METADATA, SOCIAL, completeness, metadata
 
 # Why the server refuses a result, as a sentence for `enrichment_error` that names the operator's index or rule.

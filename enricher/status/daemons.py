@@ -37,9 +37,9 @@ from enricher.calls.question import Gate
 from enricher.intake.watcher import Groundwork
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble
-from enricher.mongo.clock import ServerClock
 from enricher.mongo.outage import Outage, is_denied, pause, reading
-from enricher.queue.aside import Aside
+from enricher.mongo.server import ServerClock
+from enricher.queue.lanes import Aside
 from enricher.status.throughput import Activity, Ended, Minute, Times
 from enricher.telemetry import metrics
 from enricher.telemetry.metrics import by_provider, value

@@ -17,8 +17,7 @@ from enricher.enrichment.attempt import note_ended
 from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped, Status
 from enricher.queue.settle import Settled
 from enricher.telemetry import metrics
-from enricher.telemetry.labels import label
-from enricher.telemetry.log import redact
+from enricher.telemetry.log import label, redact
 from enricher.telemetry.metrics import child
 
 MINUTES = 60

@@ -1,8 +1,10 @@
 """Logging: one line per event on stderr, and nothing personal or secret in it.
 
-Our own code logs through loguru: a stable event name as the message, the rest as bound fields.
+Our own code logs through loguru: a stable event name as the message, the rest as bound fields. `EVENTS` says
+what each event means and what to do about it; `docs/reference/events.md` is generated from it (`make
+reference`). The level is set where the event is logged; a test compares the two.
 
-    logger.bind(lead=lease.lead_id, token=lease.token).info("lead.settled")
+    logger.bind(lead=label(lease.lead_id), token=lease.token).info("lead.settled")
 
 What other libraries log through `logging` (from WARNING up) or `warnings` arrives as the event
 `library.said` with the fields `logger` and `text`.
@@ -13,6 +15,11 @@ and the driver's "full error", which quotes documents, is cut off. Tracebacks sh
 values of variables. A name cannot be recognised as one, so an exception from code that handled a lead is
 logged by `trace_of`, without its text. Nothing here raises, whatever is logged: a line that cannot be
 rendered is replaced by one that says so.
+
+Writers choose ids, so an `_id` may be an address, a name or a telephone number. `label` shows only what can
+hardly be anything but an id: an ObjectId, a UUID, an integer, a short string of letters, digits, `_` and
+`-` that is no telephone number. Everything else is replaced by a keyed hash, always the same for the same
+id: a plain hash could be found by trying addresses. Until the key is known, all such ids look alike.
 """
 
 from __future__ import annotations
@@ -29,10 +36,12 @@ from datetime import UTC, date
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 from urllib.parse import quote, quote_plus, unquote
+from uuid import UUID
 
 from loguru import logger
 from pydantic import SecretStr
 
+from enricher.lead import Key, LeadId
 from enricher.settings.load import LogSettings
 from enricher.telemetry import metrics
 
@@ -329,3 +338,123 @@ def _is_news(record: logging.LogRecord) -> bool:
     """
     error = record.exc_info[1] if record.exc_info else None
     return not ("Future exception was never" in str(record.msg) and isinstance(error, OSError))
+
+
+# What each event means, and what to do about it.
+
+EVENTS: Mapping[str, str] = {
+    "http.listening": "The status page, metrics and probes are served at `host` and `port`.",
+    "daemon.started": "Connected; names server, replica set, providers, and those without a key.",
+    "daemon.stopping": "The first signal: nothing more is claimed, leads in work finish.",
+    "drain.finished": "Nothing is in work any more; `released` leads went back as `pending`.",
+    "drain.not_released": "MongoDB took no lead back; they are due when their leases run out.",
+    "drain.cut_short": "Draining took 5 s longer than the grace period, and the process ends; leases run out.",
+    "daemon.stopped": "Everything is closed.",
+    "secret.wrapped": "The key of the hashes stands in the database no longer in clear: only `ENRICHER_HASH_KEY` opens it.",
+    "process.no_descriptors": "Calls to vendors wait, at no cost of an attempt: this process may open no more than `limit` files and sockets. Once a minute.",
+    "process.stalled": "This process stood still for `seconds`; the time counts against no vendor and no lead. Once a minute. Give it more CPU.",
+    "process.no_memory": "This process could have no more memory: what it worked on waits, at no cost of an attempt. Once a minute.",
+    "settings.exposed": "Everybody on the machine may read the keys in `file`: `chmod 600 .env`.",
+    "systemd.not_told": "systemd started the daemon, and does not take what it says; see `error`.",
+    "command.failed": "A bug ended the command, with exit code 1.",
+    "lead.settled": "A claim has ended: outcome, attempt, seconds, and its score, reason or error.",
+    "lead.not_written": "A result was dropped; `why` as in `enricher_results_dropped_total`. A user's `pending` causes `lease_lost`.",
+    "lead.unwritable": "MongoDB refuses any write to this lead. Mend the document or the validator.",
+    "lead.blocked": "A writer's transaction that has not ended holds so many `leads`, `lead` among them; they are written when it ends, and delay no others. Often: keep transactions short.",
+    "lead.broken": "A bug met by one lead, which becomes `failed`.",
+    "lead.abandoned": "A bug kept a lead from being settled; it is due when its lease runs out.",
+    "leads.called_back": "So many `leads` that a `provider` had no time for are due again, spread over the time that it takes for them.",
+    "lease.lost": "Work on a lead was stopped; `found_by` as in `enricher_leases_lost_total`. Many: look at MongoDB and the CPU.",
+    "claim.unreadable": "A writer wrote into `enrichment` between a claim and the moment it was read back; the lead is claimed again when its lease runs out. Find the writer: that field is not for others.",
+    "claim.unknown": "MongoDB did not answer a claim; what it won is read back. Nothing to do.",
+    "progress.not_kept": "What one provider found was not stored early; the settle writes it again.",
+    "settle.refused": "MongoDB will never take this result; the lead becomes `failed` and says why.",
+    "provider.retry": "A try is repeated within the attempt.",
+    "provider.held": "Key refused, quota or budget used up, answers unreadable, too many objections; not asked for `seconds`. Mend it, then restart a daemon.",
+    "provider.paused": "The vendor asked to wait for `asked_seconds`; it is believed for `seconds`. Many: see its limits.",
+    "provider.released": "The hold is over; it is asked again.",
+    "provider.unavailable": "No answer, several times in a row; leads are retried. See the vendor's status page.",
+    "provider.available": "It answers again, after `seconds`.",
+    "provider.circuit_opened": "Ten questions in a row got no answer; left alone for `seconds`, then tried one by one.",
+    "provider.unreadable": "An answer in no shape that we know; it counts as no answer. Please report it.",
+    "provider.schema_drift": "Records have `missing` keys, or `wrong` types in known ones; once an hour. Please report it.",
+    "provider.broken": "A bug in the code of a provider; it counts as no answer.",
+    "stream.opened": "New leads are seen at once from here on; `start` as in `enricher_stream_opens_total`.",
+    "stream.ended": "The collection was dropped or renamed; the stream is opened again by itself.",
+    "stream.position_lost": "MongoDB no longer knows the position; the next best is tried, and a gap searched.",
+    "stream.unavailable": "Polling instead, for `reason`: standalone, no privilege, or turned off.",
+    "history.recording": "The first start writes down which leads stood there before it: so many `leads` by now, told every 10 s. New leads go on meanwhile.",
+    "history.recorded": "So many `leads` stood there without a status and are left alone.",
+    "history.lost": "The record of history was dropped. It is made anew: new leads of a gap count as history.",
+    "sweep.taken_up": "So many `leads` were left lying by a writer's save and were taken up again, for this `reason` (see `enricher_leads_taken_up_total`). Find the writer that saves `enrichment`.",
+    "search.going_on": "A search has found so many `leads` by now; told every 10 s.",
+    "search.found": "A search found `leads` to be admitted.",
+    "indexes.building": "The indexes of a large collection are being built, for `seconds` by now; told every 30 s. New leads go on meanwhile; counts, and leads that were pending or in work before, wait.",
+    "indexes.built": "They stand, after `seconds`.",
+    "indexes.missing": "Indexes could not be made, and claims are slow. Grant `createIndex`.",
+    "indexes.unknown": "Indexes can neither be made nor looked at. Grant `createIndex` and `listIndexes`.",
+    "cache.refused": "MongoDB refuses to store an answer; it will have to be asked, and paid for, again.",
+    "cache.too_large": "An answer is too large to be stored; the same.",
+    "ledger.not_written": "MongoDB was away at the stop: the last calls that ended stay counted as charged. Nothing to do.",
+    "database.unavailable": "A loop waits for MongoDB, and tries again by itself.",
+    "database.available": "It answers again, after `seconds`.",
+    "presence.refused": "This daemon may not write `enricher_daemons`: it works, and nobody sees it. Grant what the role has.",
+    "http.check_failed": "A bug in a readiness check, which counts as not ready.",
+    "http.request_failed": "A bug while answering a request for metrics or probes.",
+    "library.said": "What a library logged, from its warnings up: `logger` and `text`.",
+}
+
+
+# How an `_id` is shown: in the log, on the status page, in `enricher_daemons`.
+
+_HASH_DIGITS = 16
+_UUID_SUBTYPES = (3, 4)
+_UUID_BYTES = 16
+_TELLING_NOTHING = re.compile(r"[A-Za-z0-9_-]{1,36}")
+"""Up to the length of a UUID in text form."""
+_MADE_BY_A_PROGRAM = re.compile(
+    r"[0-9a-f]{24}|[0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE
+)
+_TELEPHONE = re.compile(r"[\d_-]*(?:\d[_-]*){7}[\d_-]*|.*(?:\d[_-]?){9}.*")
+"""Nothing but seven digits or more; nine in a row within anything else."""
+
+_keys: list[Key] = []
+
+
+def use(key: Key) -> None:
+    """Hash this process's ids with `Keyring.key` from now on."""
+    _keys[:] = [key]
+
+
+def label(id_: LeadId) -> str:
+    """Return the id itself, or its keyed hash."""
+    if (uuid := uuid_in(id_)) is not None:
+        return uuid
+    text = str(id_)
+    if isinstance(id_, int) and not isinstance(id_, bool):
+        return text
+    # ObjectId is not imported here; its text is its digits.
+    is_text = isinstance(id_, str) or type(id_).__name__ == "ObjectId"
+    return text if is_text and _tells_nothing(text) else _hidden(id_)
+
+
+def uuid_in(value: object) -> str | None:
+    """Return a UUID in text form, if `value` is one."""
+    if isinstance(value, UUID):
+        return str(value)
+    if not isinstance(value, bytes) or len(value) != _UUID_BYTES:
+        return None
+    return str(UUID(bytes=bytes(value))) if getattr(value, "subtype", 0) in _UUID_SUBTYPES else None
+
+
+def _tells_nothing(text: str) -> bool:
+    if not _TELLING_NOTHING.fullmatch(text):
+        return False
+    return bool(_MADE_BY_A_PROGRAM.fullmatch(text)) or not _TELEPHONE.fullmatch(text)
+
+
+def _hidden(id_: LeadId) -> str:
+    if not _keys:
+        return "hidden"
+    key = _keys[0]
+    return "hidden-" + key("label", f"{type(id_).__name__} {id_!r}")[:_HASH_DIGITS]

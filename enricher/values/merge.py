@@ -35,7 +35,7 @@ from typing import Any, NamedTuple, TypeAlias
 from enricher.answer import FieldValues, Found, Kind
 from enricher.fields import SECTIONS
 from enricher.identity.domains import classify
-from enricher.identity.sites import stated_host
+from enricher.identity.identify import stated_host
 from enricher.lead import SUBJECT, Subject
 from enricher.values.storable import is_blank, mapping, safe_name, weight
 from enricher.values.types import (

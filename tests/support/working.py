@@ -14,15 +14,13 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.attempt import Enrichment, Waterfall
 from enricher.enrichment.conclude import RetryPolicy
-from enricher.enrichment.waterfall import Waterfall
 from enricher.lead import Document, Pressure
 from enricher.queue import book
-from enricher.queue.bell import Bell
 from enricher.queue.leads import Leads
 from enricher.queue.settle import Settler
-from enricher.queue.worker import Heartbeat, Worker
+from enricher.queue.worker import Bell, Heartbeat, Worker
 from enricher.settings.load import WorkSettings
 from enricher.status.throughput import Activity, report
 from tests.support.scripted import KEYRING, Scripted

@@ -16,7 +16,7 @@ from enricher.answer import Held
 from enricher.calls import ledger
 from enricher.calls.ledger import Begun, Budget, Usage
 from enricher.catalogue import Window
-from enricher.commands.backfill_runs import Backfills
+from enricher.commands.backfill import Backfills
 from enricher.intake import checkpoints
 from enricher.intake.checkpoints import Checkpoints
 from enricher.lead import Document

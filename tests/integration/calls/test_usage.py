@@ -27,7 +27,7 @@ from enricher.calls.ledger import (
 )
 from enricher.lead import Document
 from enricher.mongo import server
-from enricher.mongo.clock import ServerClock
+from enricher.mongo.server import ServerClock
 from tests.support.faults import Faults
 from tests.support.observing import events, logged
 from tests.support.queueing import Commands, server_time

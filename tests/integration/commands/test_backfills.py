@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.commands.backfill_runs import Backfills, GoingOn, Run, names_status
+from enricher.commands.backfill import Backfills, GoingOn, Run, names_status
 from enricher.lead import Document, LeadId, Status
 from enricher.queue import book
 from enricher.queue.requests import Requests

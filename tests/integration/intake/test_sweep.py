@@ -14,8 +14,8 @@ from enricher.intake.history import History, collection_name
 from enricher.intake.sweep import Sweep
 from enricher.lead import Document
 from enricher.queue import backlog, unmoved
-from enricher.queue.bell import Bell
 from enricher.queue.unmoved import UnmovedReason
+from enricher.queue.worker import Bell
 from tests.support.observing import counted
 from tests.support.queueing import FUTURE, HOUR, PAST, insert, queue, read
 from tests.support.waiting import eventually

@@ -21,8 +21,8 @@ from enricher.intake.watcher import Watcher
 from enricher.lead import Document, LeadId
 from enricher.mongo import server
 from enricher.queue import book
-from enricher.queue.bell import Bell
 from enricher.queue.indexes import Indexes
+from enricher.queue.worker import Bell
 from enricher.settings.load import WorkSettings
 from tests.support.faults import Faults
 from tests.support.observing import counted, events, logged

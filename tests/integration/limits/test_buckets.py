@@ -22,7 +22,7 @@ from enricher.lead import Document
 from enricher.limits.bucket import COLLECTION, HORIZON, MOST_SLOTS, SLACK, Bucket, paces
 from enricher.limits.limiter import Limiter, Slot
 from enricher.mongo import server
-from enricher.mongo.clock import ServerOffset
+from enricher.mongo.server import ServerOffset
 from tests.support.cable import cable_to
 from tests.support.callers import call, most_within, processes
 from tests.support.waiting import eventually

@@ -25,7 +25,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import AutoReconnect, OperationFailure
 
 from enricher.lead import Document
-from enricher.mongo.table import MOST_BYTES, MOST_ROWS, UNFIT, Table, TableRow, encode
+from enricher.mongo.batch import MOST_BYTES, MOST_ROWS, UNFIT, Table, TableRow, encode
 from tests.support.doubling import doubled
 from tests.support.faults import Faults
 from tests.support.queueing import Commands

@@ -19,7 +19,7 @@ from enricher.mongo import server as servers
 from enricher.mongo.embedded import EmbeddedServer
 from enricher.mongo.expressions import UpdateOne, id_key
 from enricher.queue.apart import COLLECTION, Apart, Fatal, Step, count_fatal, is_loss
-from enricher.queue.aside import Aside
+from enricher.queue.lanes import Aside
 from tests.support.doubling import doubled
 from tests.support.mortal import deadly_cable, started_again, strike
 from tests.support.queueing import queue

@@ -27,7 +27,7 @@ from enricher.lead import (
     Subject,
 )
 from enricher.queue.apart import Apart, Fatal
-from enricher.queue.aside import Aside
+from enricher.queue.lanes import Aside
 from enricher.queue.settle import Keeper, Settled, Settler
 from tests.integration.queue.test_settle import BOTTOMLESS, DEEP
 from tests.support.cable import cable_to, client_over

@@ -10,9 +10,8 @@ import pytest
 
 from enricher.answer import Found, Kind, NotFound, Objected
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.attempt import Enrichment, Waterfall
 from enricher.enrichment.conclude import RetryPolicy
-from enricher.enrichment.waterfall import Waterfall
 from enricher.lead import Inputs, Lead
 from enricher.providers.hunter import HunterPerson
 from enricher.values.merge import OF_THE_JOB, owners

@@ -11,9 +11,8 @@ import pytest
 
 from enricher.answer import Held, Kind, NotFound, Objected, Unavailable
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.attempt import Enrichment, Waterfall
 from enricher.enrichment.conclude import RetryPolicy
-from enricher.enrichment.waterfall import Waterfall
 from enricher.identity.identify import own_words
 from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
 from enricher.providers.local import Local

@@ -11,7 +11,7 @@ import pytest
 
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Unavailable
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.waterfall import _PATIENCE_SECONDS, Findings, Waterfall
+from enricher.enrichment.attempt import _PATIENCE_SECONDS, Findings, Waterfall
 from enricher.lead import Inputs, Lead
 from enricher.process import shortage
 from tests.support.observing import counted

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from enricher.mongo.coalesce import Coalescer
+from enricher.mongo.batch import Coalescer
 
 
 class Database:

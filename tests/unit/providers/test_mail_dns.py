@@ -22,9 +22,8 @@ from dns.asyncresolver import Resolver
 
 from enricher.answer import Found, Kind, Query
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import Enrichment
+from enricher.enrichment.attempt import Enrichment, Waterfall
 from enricher.enrichment.conclude import RetryPolicy
-from enricher.enrichment.waterfall import Waterfall
 from enricher.identity.identify import identify
 from enricher.lead import Inputs, Lead
 from enricher.providers import mail_dns, registry

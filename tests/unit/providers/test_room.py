@@ -14,8 +14,15 @@ from aiohttp import web
 from yarl import URL
 
 from enricher.answer import Reply
-from enricher.providers.room import BYTES, SMALL, Room, one_answer
-from enricher.providers.transport import MAX_BODY_BYTES, Client, open_client
+from enricher.providers.transport import (
+    BYTES,
+    MAX_BODY_BYTES,
+    SMALL,
+    Client,
+    Room,
+    one_answer,
+    open_client,
+)
 
 LARGE = 1_600_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loguru import logger
 
-from enricher.queue.aside import Aside
+from enricher.queue.lanes import Aside
 
 
 def test_a_lead_that_is_refused_at_each_look_is_told_once() -> None:

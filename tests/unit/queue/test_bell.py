@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from enricher.queue.bell import Bell
+from enricher.queue.worker import Bell
 from tests.support.waiting import patience
 
 

@@ -11,18 +11,18 @@ from bson import Binary, Decimal128, Int64, ObjectId
 
 from enricher.lead import LeadId
 from enricher.mongo.secret import Keyring
-from enricher.telemetry import labels
-from enricher.telemetry.labels import label
+from enricher.telemetry import log
+from enricher.telemetry.log import label
 
 UUID_TEXT = "0f64e5a1-9f0e-4c3a-8c52-0a6f5d3e7b11"
 
 
 @pytest.fixture(autouse=True)
 def key() -> Iterator[None]:
-    before = labels._keys.copy()
-    labels.use(Keyring(b"s" * 32).key)
+    before = log._keys.copy()
+    log.use(Keyring(b"s" * 32).key)
     yield
-    labels._keys[:] = before
+    log._keys[:] = before
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_an_id_that_may_be_a_persons_is_a_keyed_hash(id_: LeadId) -> None:
     assert shown.startswith("hidden-")
     assert len(shown) == len("hidden-") + 16
     assert label(id_) == shown
-    labels.use(Keyring(b"t" * 32).key)
+    log.use(Keyring(b"t" * 32).key)
     assert label(id_) != shown
 
 
@@ -96,6 +96,6 @@ def test_each_has_a_hash_of_its_own() -> None:
 
 
 def test_without_a_key_nothing_is_shown_at_all() -> None:
-    labels._keys.clear()
+    log._keys.clear()
     assert label("zoe@acme.com") == "hidden"
     assert label("lead-7") == "lead-7"

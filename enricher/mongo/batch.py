@@ -1,7 +1,13 @@
-"""A batch of rows, written by one update: each document gets the values of its own row.
+"""Many callers share one round trip, and many documents one update.
 
-One update for each document costs the server up to four times as much, because it parses and plans the same
-update each time. So the rows travel beside the update, which looks up the row of each document it finds:
+**Concurrent awaits.** While one batch is on its way to the database, everything submitted in the meantime
+gathers for the next (`Coalescer`); and a batch does not leave while each turn of the event loop still adds to
+it, for a few milliseconds at most. So a lone caller waits for one turn of an idle loop, and under load the
+batches grow by themselves: there is no threshold to tune.
+
+**A table of rows** (`Table`) is written by one update: each document gets the values of its own row. One update
+for each document costs the server up to four times as much, because it parses and plans the same update each
+time. So the rows travel beside the update, which looks up the row of each document it finds:
 
     id        stands in the filter: the server finds the documents by their index
     fence     what the document must still be for its row to be meant. The server computes it for each
@@ -14,21 +20,23 @@ update each time. So the rows travel beside the update, which looks up the row o
               anything is sent
 
 Inside the update the row stands for a while in the document itself, under a name that no writer uses,
-and the last stage takes it away: within an object of ours, or it would replace a writer's field. What the server compares and logs is the document before and after, so a
+and the last stage takes it away. What the server compares and logs is the document before and after, so a
 change event shows the fields that changed and nothing else.
 
 A row goes by an update of its own where a table would gain nothing or lose something: when it is alone, too large,
-or its fence cannot be told from here; and when the server refuses one document, which ends the update somewhere
+or its fence cannot be told from here; when a router stands before the servers; and when the server refuses one document, which ends the update somewhere
 in the middle. So every update must change nothing when it is repeated. The driver repeats no update of many
 after a broken connection: the caller does.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import bson
 from bson.errors import BSONError
@@ -39,6 +47,85 @@ from pymongo.errors import DocumentTooLarge, NotPrimaryError, OperationFailure, 
 from enricher.lead import Document
 from enricher.mongo.expressions import Expression, Pipeline
 from enricher.mongo.outage import is_refusal, is_step_down
+
+# Concurrent awaits share one round trip.
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+_LONGEST_GATHERING_SECONDS = 0.01
+"""Callers keep coming while the CPU is busy, and then an extra batch costs more than this."""
+
+
+class Coalescer(Generic[Item, Result]):
+    """Turns concurrent `submit(item)` calls into `flush(items)` calls, one at a time.
+
+    `flush` returns one result for each item, in order. If it raises, every submitter of that batch gets
+    the exception. A submitter that is cancelled stops waiting; its item is still flushed, because what
+    was submitted must be written.
+    """
+
+    def __init__(
+        self, name: str, flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], limit: int
+    ) -> None:
+        self._name = name
+        self._flush = flush
+        self._limit = limit
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._runner: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item) -> Result:
+        """Submit one item and wait for its result."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run(), name=f"coalesce-{self._name}")
+        return await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                await until_no_more_come(self._waiting.__len__, self._limit)
+                batch = self._waiting[: self._limit]
+                del self._waiting[: self._limit]
+                try:
+                    results = await self._flush([item for item, _ in batch])
+                    _tell(batch, results)
+                except BaseException as error:
+                    for _, future in batch:
+                        _fail(future, error)
+                    if not isinstance(error, Exception):
+                        raise
+        finally:
+            self._runner = None
+
+
+async def until_no_more_come(waiting: Callable[[], int], limit: int) -> None:
+    """Wait until a turn of the loop adds nothing, there are `limit`, or 10 ms have passed."""
+    ends = time.monotonic() + _LONGEST_GATHERING_SECONDS
+    seen = 0
+    while seen < waiting() < limit and time.monotonic() < ends:
+        seen = waiting()
+        await asyncio.sleep(0)
+
+
+def _tell(batch: Sequence[tuple[Item, asyncio.Future[Result]]], results: Sequence[Result]) -> None:
+    for (_, future), result in list(zip(batch, results, strict=True)):
+        if not future.done():
+            future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Result], error: BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(error, Exception):
+        future.set_exception(error)
+    else:
+        future.cancel()
+
+
+# A batch of rows is written by one update.
 
 MOST_ROWS = 200
 """The server compares a document's key with one row after the other: beyond this, a row costs more again."""
