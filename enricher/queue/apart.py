@@ -289,7 +289,8 @@ Result = TypeVar("Result")
 _FIRST_SECONDS = 1.0
 """A batch normally takes some 10 ms."""
 _LONGEST_SECONDS = 10.0
-_LEAST_ALONE_SECONDS = 0.25
+_ALONE = 4
+"""The limit of a lead alone begins with this part of a batch's."""
 _TIMES_A_PROBE = 8
 _ALL_APART_SECONDS = 2.0
 _FRUITLESS_SECONDS = 1.0
@@ -355,15 +356,25 @@ class _Round:
 class Apart:
     """Shared by the loops of one process: what one learns of a lead or the server, the others know."""
 
-    limit_seconds: float = _FIRST_SECONDS
-    alone_seconds: float = _LEAST_ALONE_SECONDS
-    """Limit for one lead: several times what a write takes the server."""
+    least_seconds: float = _FIRST_SECONDS
+    """A write that takes longer may be held: no limit below is ever less than this, or this part of it."""
     fatal: Fatal | None = None
     """Leads that may end the server: written alone, or not at all."""
+    limit_seconds: float = field(init=False)
+    alone_seconds: float = field(init=False)
+    """Limit for one lead: several times what a write takes the server."""
     _blocked: dict[bytes, float] = field(default_factory=dict)
     """Key -> until when (monotonic) the lead is remembered as blocked."""
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _late_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LATE_AT_ONCE))
+
+    def __post_init__(self) -> None:
+        self.limit_seconds = self.least_seconds
+        self.alone_seconds = self._least_alone_seconds
+
+    @property
+    def _least_alone_seconds(self) -> float:
+        return self.least_seconds / _ALONE
 
     async def write(self, step: Step[Item, Result], items: Sequence[Item]) -> Parted[Item, Result]:
         """Write the items. Raises the write's errors, and its timeout when the server itself does not answer."""
@@ -495,7 +506,7 @@ class Apart:
             self._allow_more()
             raise error from None
         enough = _TIMES_A_PROBE * (time.monotonic() - began)
-        self.alone_seconds = min(limit, max(_LEAST_ALONE_SECONDS, enough))
+        self.alone_seconds = min(limit, max(self._least_alone_seconds, enough))
 
     async def _once_more(self, step: Step[Item, Result], held: list[Item]) -> Parted[Item, Result]:
         """Try blocked leads a few at a time, at random, and stop once none of them goes through: one
@@ -557,7 +568,7 @@ class Apart:
         self.limit_seconds = min(_LONGEST_SECONDS, 2 * self.limit_seconds)
 
     def _took(self, seconds: float) -> None:
-        enough = max(_FIRST_SECONDS, 2 * seconds, 0.8 * self.limit_seconds)
+        enough = max(self.least_seconds, 2 * seconds, 0.8 * self.limit_seconds)
         self.limit_seconds = min(_LONGEST_SECONDS, enough)
 
 

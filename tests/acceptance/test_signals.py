@@ -147,7 +147,8 @@ async def _pending(rig: Rig, wanted: int) -> bool:
 async def test_before_anything_is_started_it_ends_by_that_signal(number: signal.Signals) -> None:
     """Also while modules are still imported, where a raised exception might be swallowed."""
     script = (
-        "import os, signal; from enricher.process import signals; signals.end_at_once();"
+        f"import os, signal; signal.signal({int(number)}, signal.SIG_DFL);"
+        "from enricher.process import signals; signals.end_at_once();"
         f"signal.raise_signal({int(number)}); print('went on')"
     )
     process = await asyncio.create_subprocess_exec(

@@ -24,6 +24,7 @@ from enricher.queue.settle import Keeper, Settler
 from tests.chaos.model import LEASE, REFRESH
 from tests.chaos.model_cases import REFUSED
 from tests.chaos.model_values import RANKS
+from tests.support.queueing import patient
 
 Result = TypeVar("Result")
 
@@ -82,9 +83,9 @@ class Store:
         holder, rank = f"daemon-{number}", book.priority("temperature", list(RANKS))
         return SimulatedDaemon(
             holder,
-            InterruptedLeads(self.collection, holder, LEASE, rank, Random(number)),
+            InterruptedLeads(self.collection, holder, LEASE, rank, Random(number), apart=patient()),
             Settler(self.collection, lambda: REFRESH),
-            Keeper(self.collection),
+            Keeper(self.collection, patient()),
         )
 
     async def all(self) -> list[Document]:

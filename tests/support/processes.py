@@ -136,6 +136,7 @@ class Daemon:
         )
 
     def _ignore(self) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup make test` hands on as ignored
         for number in self._ignoring:
             signal.signal(number, signal.SIG_IGN)
 

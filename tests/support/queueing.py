@@ -20,6 +20,7 @@ from pymongo.monitoring import (
 
 from enricher.lead import Document, LeadId, Lease
 from enricher.queue import book
+from enricher.queue.apart import Apart
 from enricher.queue.leads import Leads
 
 LEASE = timedelta(seconds=60)
@@ -28,6 +29,8 @@ PAST = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - HO
 """The same in each worker, for it stands in the names of tests."""
 FUTURE = PAST + 100 * HOUR
 UNHURRIED_SECONDS = 90.0
+PATIENT_SECONDS = 4.0
+"""A write that takes longer is held up by somebody."""
 
 
 def unhurried() -> AbstractContextManager[None]:
@@ -43,8 +46,13 @@ def queue(
     holder: str = "a-process",
     seed: int = 7,
 ) -> Leads:
-    """The queue of one process."""
-    return Leads(collection, holder, lease, book.priority(field, list(order)), Random(seed))
+    """The queue of one process, which takes no lead for one that is held because the machine is busy."""
+    priority = book.priority(field, list(order))
+    return Leads(collection, holder, lease, priority, Random(seed), apart=patient())
+
+
+def patient() -> Apart:
+    return Apart(PATIENT_SECONDS)
 
 
 async def insert(collection: AsyncCollection[Document], id_: LeadId = 1, **fields: Any) -> LeadId:

@@ -14,7 +14,7 @@ from enricher.mongo.expressions import UpdateOne
 from enricher.queue.apart import AT_ONCE, Apart, Parted, Step
 from tests.support.faults import Faults
 from tests.support.locks import held
-from tests.support.queueing import insert, queue
+from tests.support.queueing import insert, patient, queue
 from tests.support.waiting import eventually
 
 
@@ -50,7 +50,7 @@ async def test_what_is_held_is_left_and_the_others_are_written(
 ) -> None:
     ids = await filled(ours, 50)
     async with held(ours, 7, 30):
-        written = await Apart().write(marking(ours), ids)
+        written = await patient().write(marking(ours), ids)
     assert sorted(written.blocked) == [7, 30]
     assert matched(written) == 48
 
@@ -58,7 +58,7 @@ async def test_what_is_held_is_left_and_the_others_are_written(
 async def test_what_was_held_is_tried_beside_the_others_until_it_goes_through(
     ours: AsyncCollection[Document],
 ) -> None:
-    ids, apart = await filled(ours, 50), Apart()
+    ids, apart = await filled(ours, 50), patient()
     async with held(ours, 7):
         await apart.write(marking(ours), ids)
         sizes: list[int] = []
@@ -115,7 +115,7 @@ async def test_a_slow_server_is_an_outage_once_and_has_more_time_from_then_on(
 async def test_batches_that_take_long_for_no_leads_sake_get_more_time(
     ours: AsyncCollection[Document],
 ) -> None:
-    ids, apart, sizes = await filled(ours, 20), Apart(limit_seconds=0.2), list[int]()
+    ids, apart, sizes = await filled(ours, 20), Apart(0.2), list[int]()
     step = marking(ours)
 
     async def write(some: Sequence[LeadId]) -> int:
