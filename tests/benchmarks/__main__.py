@@ -17,7 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.benchmarks import machine, report
+from tests.benchmarks import before, machine, report
+from tests.benchmarks.calls import Calls
 from tests.benchmarks.cpu_split import CpuSplit
 from tests.benchmarks.drain import Drains
 from tests.benchmarks.latency import Latencies
@@ -27,14 +28,19 @@ from tests.benchmarks.report import Figure
 from tests.benchmarks.rig import World, world
 from tests.benchmarks.scale_out import ScaleOut
 from tests.benchmarks.start import Starts
+from tests.benchmarks.steady import Steady
+from tests.benchmarks.steps import Steps
 
 FIGURES: Mapping[str, Callable[[argparse.Namespace], Figure]] = {
     "drain": lambda given: Drains(given.rounds, given.leads, frozenset(given.of)),
     "latency": lambda given: Latencies(given.rounds, given.singles),
+    "steady": lambda given: Steady(given.rounds, given.seconds),
+    "steps": lambda _: Steps(),
     "scale-out": lambda given: ScaleOut(given.rounds),
     "start": lambda given: Starts(given.rounds),
     "million": lambda given: Million(given.million),
     "passes": lambda _: Passes(),
+    "calls": lambda given: Calls(given.leads),
     "cpu": lambda given: CpuSplit(min(given.rounds, 3), given.leads),
 }
 LIBRARIES = ("pymongo", "aiohttp", "httpx", "uvloop", "celery", "arq", "redis")
@@ -85,7 +91,10 @@ def _say(console: Console, line: str) -> None:
 async def _versions(place: World) -> dict[str, str]:
     mongodb = (await place.client.admin.command("buildInfo"))["version"]
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    older = {"before": place.before.commit} if place.before else {}
     return {
+        "commit": await before.commit(),
+        **older,
         "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "with": f"MongoDB {mongodb}, {libraries}",
     }
@@ -98,6 +107,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="of each figure")
     parser.add_argument("--leads", type=int, default=5000, help="of one drain")
     parser.add_argument("--singles", type=int, default=100, help="leads of one latency row")
+    parser.add_argument("--seconds", type=int, default=15, help="of one stretch at a steady rate")
     parser.add_argument("--million", type=int, default=1_000_000, help="leads that are done with")
     parser.add_argument("--of", nargs="+", default=[], help="contestants of the drain, all if none")
     parser.add_argument("--write", type=Path, help="where to; a whole run: RESULTS.md")

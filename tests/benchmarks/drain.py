@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tests.benchmarks import rig
+from tests.benchmarks import report, rig
 from tests.benchmarks.machine import cpu_seconds
 from tests.benchmarks.references.record import Orders
 from tests.benchmarks.report import Goal, Section
@@ -26,6 +26,20 @@ WARM_UP = 0.05
 GLANCE_SECONDS = 0.05
 LONGEST_SECONDS = 180.0
 COMPANIES = 100
+ENRICHER, BEFORE, YARDSTICK = "enricher", "enricher before", "bare++"
+KNOWN, KEPT = "enricher, companies known", "enricher, answers kept"
+LEAST = (
+    (ENRICHER, YARDSTICK, 0.9),
+    (ENRICHER, BEFORE, 2.0),
+    (ENRICHER, "arq", 4),
+    (ENRICHER, "naive", 4),
+    (ENRICHER, "Celery", 30),
+    (KEPT, ENRICHER, 2),
+    (KNOWN, ENRICHER, 1.5),
+)
+"""Who is to be how much quicker than whom."""
+MOST_OF_MONGOD = 0.5
+"""Of its CPU per lead with the daemon as it was."""
 _FEW = 50
 DONE: rig.Document = {"enrichment_status": "completed"}
 
@@ -43,6 +57,10 @@ class Contestant:
     """Of the leads: a slow one is measured over fewer, its rate does not depend on how many."""
     companies: int | None = None
     """The leads are at so many companies, which are known already."""
+    is_kept: bool = False
+    """Everything that is asked about the leads has been answered already."""
+    is_before: bool = False
+    """Needs the daemon as it was."""
     in_flight: int = 64
     """What gave each the most of 64 and 256."""
 
@@ -58,10 +76,15 @@ class Drained:
     """Per lead, by process."""
 
 
-@asynccontextmanager
-async def _daemon(world: World, leads: Leads, orders: Orders) -> AsyncIterator[Programs]:
-    async with world.daemon(leads, orders.vendors, ENRICHER_CONCURRENCY=orders.in_flight) as daemon:
-        yield {"itself": daemon}
+def _daemon(*, is_before: bool = False) -> Start:
+    @asynccontextmanager
+    async def start(world: World, leads: Leads, orders: Orders) -> AsyncIterator[Programs]:
+        async with world.daemon(
+            leads, orders.vendors, is_before=is_before, ENRICHER_CONCURRENCY=orders.in_flight
+        ) as daemon:
+            yield {"itself": daemon}
+
+    return start
 
 
 def _reference(name: str) -> Start:
@@ -90,9 +113,13 @@ def _queue(name: str) -> Start:
 
 
 CONTESTANTS = (
-    Contestant("enricher", _daemon, in_flight=256),
+    Contestant(ENRICHER, _daemon(), in_flight=256),
+    Contestant(BEFORE, _daemon(is_before=True), in_flight=256, is_before=True),
+    Contestant(YARDSTICK, _reference("bare_plus_plus"), in_flight=256),
+    Contestant("bare+", _reference("bare_plus"), in_flight=256),
     Contestant("bare", _reference("bare")),
-    Contestant("enricher, companies known", _daemon, companies=COMPANIES, in_flight=256),
+    Contestant(KNOWN, _daemon(), companies=COMPANIES, in_flight=256),
+    Contestant(KEPT, _daemon(), is_kept=True, in_flight=256),
     Contestant("naive", _reference("naive"), share=0.3),
     Contestant("arq", _queue("arq_app"), share=0.3),
     Contestant("Celery", _queue("celery_app"), share=0.1),
@@ -103,8 +130,8 @@ async def drain(world: World, contestant: Contestant, count: int) -> Drained:
     """Queue so many leads, start the contestant over them, and watch from outside."""
     async with world.vendors() as (url, vendors), world.leads() as leads:
         orders = Orders(world.uri, leads.database.name, url, in_flight=contestant.in_flight)
-        if contestant.companies:
-            await _make_known(world, contestant, leads, orders)
+        if others := _others(contestant, count):
+            await _make_known(world, contestant, leads, orders, others)
         orders = replace(orders, since=await world.cluster_time())
         await rig.insert(leads, backlog(count, contestant.companies))
         async with contestant.start(world, leads, orders) as programs:
@@ -119,11 +146,24 @@ def backlog(count: int, companies: int | None = None) -> list[rig.Document]:
     return [rig.sample(number, companies, enrichment_status="pending") for number in range(count)]
 
 
-async def _make_known(world: World, contestant: Contestant, leads: Leads, orders: Orders) -> None:
-    """Another life of the daemon has asked about all companies, for other people."""
-    assert contestant.companies
-    others = backlog(contestant.companies, contestant.companies)
-    await rig.insert(leads, [{**each, "email": f"other-{each['email']}"} for each in others])
+def _others(contestant: Contestant, count: int) -> list[rig.Document]:
+    """Leads of an earlier day: the same, or other people at the same companies."""
+    if contestant.is_kept:
+        return backlog(count, contestant.companies)
+    companies = contestant.companies or 0
+    others = backlog(companies, companies)
+    return [{**each, "email": f"other-{each['email']}"} for each in others]
+
+
+async def _make_known(
+    world: World,
+    contestant: Contestant,
+    leads: Leads,
+    orders: Orders,
+    others: list[rig.Document],
+) -> None:
+    """Another life of the daemon has asked about them."""
+    await rig.insert(leads, others)
     async with contestant.start(world, leads, orders) as programs:
         await watch(leads, len(others), {}, programs["itself"])
         await programs["itself"].finish()
@@ -189,7 +229,11 @@ class Drains:
     seen: dict[str, list[Drained]] = field(default_factory=dict)
 
     async def round(self, world: World) -> AsyncIterator[str]:
-        chosen = [each for each in CONTESTANTS if not self.only or each.name in self.only]
+        chosen = [
+            each
+            for each in CONTESTANTS
+            if (not self.only or each.name in self.only) and (world.before or not each.is_before)
+        ]
         for contestant in chosen:
             count = max(100, int(self.leads * contestant.share))
             drained = await drain(world, contestant, count)
@@ -201,8 +245,8 @@ class Drains:
         return Section(
             title=f"Drain of {self.leads:,} leads, vendors 0 ms, no limits, two calls each",
             columns=(
-                "", "leads", "in flight", "leads/s (median)", "of bare", "rounds",
-                "CPU ms per lead: itself", "mongod", "vendors", "redis", "CPU of bare's",
+                "", "leads", "in flight", "leads/s (median)", "of bare++", "rounds",
+                "CPU ms per lead: itself", "mongod", "vendors", "redis", "CPU of bare++'s",
             ),
             rows=[self._row(name) for name in self.seen],
             goals=[*self._goals()],
@@ -217,20 +261,21 @@ class Drains:
             f"{drains[0].leads:,}",
             str(next(each.in_flight for each in CONTESTANTS if each.name == name)),
             f"{self._rate(name):.0f}",
-            _percent(self._rate(name), self._rate("bare")),
+            _percent(self._rate(name), self._rate(YARDSTICK)),
             ", ".join(f"{each.rate:.0f}" for each in drains),
             *cpu,
-            _percent(self._cpu(name), self._cpu("bare")),
+            _percent(self._cpu(name), self._cpu(YARDSTICK)),
         ]
 
     def _goals(self) -> Iterator[Goal]:
-        wanted = (("bare", 0.8), ("Celery", 15), ("arq", 3), ("naive", 2))
-        pairs = [("enricher", name, least) for name, least in wanted]
-        for name, other, least in [*pairs, ("enricher, companies known", "enricher", 1.5)]:
+        for name, other, least in LEAST:
             if name in self.seen and other in self.seen:
                 ratio = self._rate(name) / self._rate(other)
                 what = f"drain: {name} beside {other}"
                 yield Goal(what, f"{ratio:.2f} x", f"at least {least:g} x", ratio >= least)
+        if ENRICHER in self.seen and BEFORE in self.seen:
+            ratio = self._cpu(ENRICHER, "mongod") / self._cpu(BEFORE, "mongod")
+            yield report.at_most("drain: mongod's CPU beside before", ratio, MOST_OF_MONGOD, "x")
 
     def _rate(self, name: str) -> float:
         return _median([each.rate for each in self.seen.get(name, [])])
@@ -242,7 +287,10 @@ class Drains:
 
 
 _NOTE = """
-*CPU of bare's*: all processes together, which says more than the wall on a machine where all of them
+*bare+* is bare with claims, fence, flights, kept answers and ledger; *bare++* is bare+ with identity, types,
+merge, score, metrics and log: what the daemon itself cannot be quicker than. *enricher before* is the revision
+that `BENCH_BEFORE` names. *Answers kept*: all that is asked has been answered on an earlier day.
+*CPU of bare++'s*: all processes together, which says more than the wall on a machine where all of them
 share the cores. *In flight*: leads at a time, whichever of 64 and 256 gave that contestant more (what
 Celery has is its two processes). A slow reference is measured over fewer leads: its rate does not depend on how many.
 """

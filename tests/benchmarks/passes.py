@@ -35,7 +35,7 @@ from tests.support.within import open_world
 
 PROVIDERS = ("clearbit", "hunter")
 WARM_UP, LEADS = 3, 7
-GOALS = {"modules": 35, "functions": 400, "call events": 2_300}
+GOALS = {"modules": 30, "functions": 330, "call events": 2_300}
 _ROOT = str(Path(enricher.__file__).parent) + os.sep
 _LEFT_OUT = tuple(_ROOT + each + os.sep for each in ("simulator", "status", "telemetry"))
 _COMPREHENSIONS = ("<listcomp>", "<dictcomp>", "<setcomp>")

@@ -38,6 +38,12 @@ class Section:
     note: str = ""
 
 
+def at_most(what: str, found: float, most: float, unit: str, digits: int = 2) -> Goal:
+    """A figure that is to be small."""
+    seen, wanted = f"{found:,.{digits}f} {unit}", f"at most {most:,g} {unit}"
+    return Goal(what, seen.strip(), wanted.strip(), found <= most)
+
+
 class Figure(Protocol):
     """Something that is measured in rounds, which alternate with those of all others."""
 
@@ -84,7 +90,9 @@ def put_into_page(command: str, facts: Mapping[str, str], sections: Sequence[Sec
     machine = "; ".join(facts[name] for name in ("machine", "system", "when"))
     loads = f"Load before the run: {facts['load before the run']}."
     first = _table(sections[0].columns, sections[0].rows)
-    parts = [f"```sh\n{command}\n```\n", f"{machine}. {loads}\n", summary(goals), first]
+    commits = "; ".join(f"{name}: {facts[name]}" for name in ("commit", "before") if name in facts)
+    seen_on = f"{machine}. {loads} {commits}.\n"
+    parts = [f"```sh\n{command}\n```\n", seen_on, summary(goals), first]
     PAGE.write_text(before + BEGIN + "\n" + "\n".join(parts) + "\n" + END + after)
 
 

@@ -21,6 +21,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.mongo.embedded import EmbeddedServer, find_mongod
+from tests.benchmarks import before
+from tests.benchmarks.before import Before
 from tests.benchmarks.references.record import Orders
 from tests.support.processes import PASSED_ON, bound_to_us
 from tests.support.waiting import eventually
@@ -31,6 +33,7 @@ AT_ONCE = 10_000
 CACHE = "cache_size=1G"
 """The embedded server has a quarter of it, which a million leads do not fit into."""
 _TIDY_SECONDS = 5.0
+_GLANCE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,8 @@ class World:
     mongod_pid: int
     client: AsyncMongoClient[Document]
     directory: Path
+    before: Before | None = None
+    """The daemon as it was, if it is to be measured too."""
 
     @asynccontextmanager
     async def leads(self) -> AsyncIterator[Leads]:
@@ -142,10 +147,13 @@ class World:
 
     @asynccontextmanager
     async def daemon(
-        self, leads: Leads, vendors: str, **settings: object
+        self, leads: Leads, vendors: str, *, is_before: bool = False, **settings: object
     ) -> AsyncIterator[Program]:
-        """The real program, without limits that the vendors do not have."""
+        """The real program, without limits that the vendors do not have; or the program as it was."""
         env = self.environment(leads, vendors)
+        if is_before:
+            assert self.before, f"{before.VARIABLE} names no revision"
+            env["PYTHONPATH"] = str(self.before.tree)
         env |= {name: str(value) for name, value in settings.items()}
         async with self.run(sys.executable, "-m", "enricher", "run", env=env) as program:
             yield program
@@ -187,9 +195,13 @@ async def world() -> AsyncIterator[World]:
         directory = Path(name)
         with _mongod(directory) as binary:
             server = EmbeddedServer(directory / "data", binary=binary)
-            async with server, AsyncMongoClient[Document](server.uri, tz_aware=True) as client:
+            async with (
+                server,
+                AsyncMongoClient[Document](server.uri, tz_aware=True) as client,
+                before.checked_out(directory) as older,
+            ):
                 await client.admin.command("setParameter", 1, wiredTigerEngineRuntimeConfig=CACHE)
-                yield World(server.uri, server.pid, client, directory)
+                yield World(server.uri, server.pid, client, directory, older)
 
 
 @contextmanager
@@ -199,6 +211,14 @@ def _mongod(directory: Path) -> Iterator[Path]:
     script.write_text(f'#!/bin/sh\nexec {shlex.join([*bound_to_us(), str(find_mongod())])} "$@"\n')
     script.chmod(0o755)
     yield script
+
+
+async def settled(daemon: Program, count: int, within: float = 180.0) -> None:
+    """Wait until so many leads are, by the daemon's own log, so that nobody asks the database meanwhile."""
+    async with asyncio.timeout(within):
+        while daemon.count("lead.settled") < count:
+            assert daemon.process.returncode is None, daemon.tail()
+            await asyncio.sleep(_GLANCE_SECONDS)
 
 
 async def insert(leads: Leads, documents: Sequence[Document]) -> None:

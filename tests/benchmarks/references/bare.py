@@ -18,7 +18,14 @@ from yarl import URL
 
 from enricher.answer import Reply
 from enricher.providers.transport import Client, open_client
-from tests.benchmarks.references.record import HEADERS, Document, Orders, questions, update
+from tests.benchmarks.references.record import (
+    HEADERS,
+    Document,
+    Orders,
+    forever,
+    questions,
+    update,
+)
 
 
 async def _ask(http: Client, url: str, params: Mapping[str, str]) -> bytes:
@@ -63,6 +70,7 @@ async def _drain(orders: Orders) -> None:
             group.create_task(_write(leads, done, len(found)))
             for _ in range(orders.in_flight):
                 group.create_task(_work(http, orders.vendors, todo, done))
+        await forever()
 
 
 if __name__ == "__main__":

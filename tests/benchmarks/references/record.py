@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
@@ -29,6 +30,11 @@ class Orders:
     def read(cls) -> Self:
         fields = json.loads(os.environ["BENCH_ORDERS"])
         return cls(**fields)
+
+
+async def forever() -> None:
+    """Stay when all is done, as the daemon does: the CPU of a process that is gone cannot be read."""
+    await asyncio.Event().wait()
 
 
 def questions(vendors: str, email: str) -> tuple[tuple[str, Mapping[str, str]], ...]:
