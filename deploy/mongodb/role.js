@@ -4,6 +4,9 @@
 //
 // Asks for the user's password unless PASSWORD holds it. Other names than crm and leads are taken from the variables
 // that the daemon takes them from. tests/test_role.py compares with docs/operations/running.md and with what the daemon asks for.
+//
+// Optional, and not in here, because only a role of the database admin may reach into other databases: find on oplog.rs of
+// local (how far back the oplog reaches) and find on collections of config (on a sharded cluster: the shard keys).
 
 const crm = process.env.MONGODB_DATABASE || "crm"
 const leads = process.env.LEADS_COLLECTION || "leads"

@@ -6,13 +6,13 @@ anything about a lead.
 
     ok        as it should be, or `enricher run` will set it up by itself
     FAILED    leads would not be enriched, or only by polling
-    skipped   not needed here (no key), or it could not be examined (no connection)
+    skipped   not needed here (no key), or it could not be examined (no connection, no privilege)
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -27,7 +27,7 @@ from enricher.errors import CheckFailed, DatabaseError, EnricherError
 from enricher.intake.changes import Changes, StreamUnavailable
 from enricher.intake.checkpoints import Checkpoint
 from enricher.lead import Document
-from enricher.mongo import DatabaseTrouble, server
+from enricher.mongo import DatabaseTrouble, server, sharding
 from enricher.mongo.embedded import find_mongod
 from enricher.mongo.outage import describe
 from enricher.mongo.secret import keyring_if_made
@@ -129,6 +129,9 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
         lines.say("indexes", await _tried(_indexes(client, database, leads)))
         lines.say("leads", await _tried(_leads(client, database, leads)))
         lines.say("stream", await _tried(_stream(settings, client)))
+        if found.replica_set == server.ROUTER:
+            for finding in await _shard_keys(client, database, leads):
+                lines.say("shard key", finding)
     return None if found.replica_set else DatabaseError("MongoDB is not a replica set")
 
 
@@ -146,7 +149,7 @@ async def _tried(check: Awaitable[Finding]) -> Finding:
 
 
 def _replica_set(found: server.Server) -> Finding:
-    if found.replica_set == "mongos":
+    if found.replica_set == server.ROUTER:
         return Result.OK, "a sharded cluster"
     if found.replica_set:
         return Result.OK, found.replica_set
@@ -234,6 +237,30 @@ async def _stream(settings: Settings, client: AsyncMongoClient[Document]) -> Fin
     finally:
         await changes.close()
     return Result.OK, "can be opened"
+
+
+async def _shard_keys(
+    client: AsyncMongoClient[Document], database: str, leads: str
+) -> list[Finding]:
+    """Report each sharded collection of ours. No key fails the check: it takes time, or depends on the router's version."""
+    ours = privileges.required(leads) | privileges.desired(leads)
+    try:
+        keys = await sharding.read(client, [f"{database}.{name}" for name in ours])
+    except (*DatabaseTrouble, TimeoutError) as error:
+        return [(Result.SKIPPED, f"config.collections cannot be read: {describe(error)}")]
+    return about_shard_keys(keys)
+
+
+def about_shard_keys(keys: Mapping[str, sharding.ShardKey] | None) -> list[Finding]:
+    """PURE Return a line for each sharded collection, or the one that says why there is none."""
+    if keys is None:
+        hint = (
+            "find on config.collections is not granted, and not needed; sh.status() shows the keys"
+        )
+        return [(Result.SKIPPED, f"unknown: {hint}")]
+    if not keys:
+        return [(Result.OK, "no collection of ours is sharded")]
+    return [(Result.OK, sharding.describe(name, key)) for name, key in keys.items()]
 
 
 # -- providers -----------------------------------------------------------------------------

@@ -140,6 +140,7 @@ _INSPECT_SECONDS = 5.0
 """Needed in addition: with `timeoutMS` set, the driver ignores its selection time-out."""
 _OPERATION_MS = 10_000
 """Bounds every operation, its retries included: nothing waits indefinitely on a silent network."""
+ROUTER = "mongos"
 _UNAUTHORIZED = 13
 _BAD_CREDENTIALS = {18, 8000}
 """AuthenticationFailed, and Atlas's own code."""
@@ -151,7 +152,7 @@ class Server:
 
     version: str
     replica_set: str | None
-    """Its name; `mongos` for a sharded cluster; `None` for a standalone server: no change streams."""
+    """Its name; `ROUTER` for a sharded cluster; `None` for a standalone server: no change streams."""
     after: Timestamp | None = None
     """The first point in the oplog after everything written so far; `None` without an oplog."""
 
@@ -213,7 +214,7 @@ async def inspect(client: AsyncMongoClient[Document], database: str, leads: str)
     except PyMongoError as error:
         kind = NoPrimary if _is_without_primary(client) else DatabaseUnreachable
         raise kind(f"MongoDB cannot be reached: {_hosts(error)}") from error
-    name = "mongos" if hello.get("msg") == "isdbgrid" else hello.get("setName")
+    name = ROUTER if hello.get("msg") == "isdbgrid" else hello.get("setName")
     return Server(build["version"], name, _after(hello.get("operationTime")))
 
 

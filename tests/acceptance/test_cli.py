@@ -23,6 +23,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher import __version__
 from enricher.errors import ExitCode
 from enricher.lead import Document
+from enricher.mongo import server, sharding
 from enricher.mongo.embedded import EmbeddedServer
 from enricher.privileges import desired, required
 from enricher.queue.indexes import Indexes
@@ -233,6 +234,7 @@ async def test_check_is_content_when_everything_is_there_and_leaves_nothing_behi
         async with _ended("check", env=env) as check:
             assert _code(check) == ExitCode.OK
         assert set(_verdicts(check).values()) == {"ok"}
+        assert "shard" not in check.stdout, "there is no router"
         assert simulator.journal.billing["hunter"].charged == 0
         assert simulator.journal.billing["clearbit"].charged == 0
     assert await database.list_collection_names() == []
@@ -404,6 +406,13 @@ async def test_run_refused_by_mongodb_ends_with_one_line_and_3(guarded: str) -> 
             assert words in line
             assert len(run.lines) == 1
             assert PASSWORD not in line
+
+
+async def test_the_documented_user_may_not_read_shard_keys_and_that_is_no_error(
+    guarded: str,
+) -> None:
+    async with server.connect(await _uri(guarded, "documented"), 1) as client:
+        assert await sharding.read(client, ["crm.leads"]) is None
 
 
 @pytest.mark.parametrize(("user", "event"), [("slow", "missing"), ("blind", "unknown")])
