@@ -466,16 +466,23 @@ class Leads:
         """Give leads back unworked: `pending` at once, without counting the attempt. Return how many."""
         if not leases:
             return 0
-        step = Step("release", self.collection, self._give_back, _lead_of, is_table=True)
+        giving_back = partial(self._give_back, set[int]())
+        step = Step("release", self.collection, giving_back, _lead_of, is_table=True)
         return sum(released for _, released in (await self.apart.write(step, leases)).parts)
 
-    async def _give_back(self, leases: Sequence[Lease]) -> int:
+    async def _give_back(self, tried: set[int], leases: Sequence[Lease]) -> int:
+        """Return how many were given back. `tried` are leases of a try before, whose answer may be lost."""
+        is_again = not tried.isdisjoint(map(id, leases))
+        tried.update(map(id, leases))
         giving_back = book.requeueing(released=True)
         table = fenced_table(giving_back, ONCE)
         matched, rest = await table.write(self.collection, [fenced_row(each) for each in leases])
         if rest:
             matched += await self._give_back_each([leases[each] for each in rest], giving_back)
-        if matched == len(leases):
+        some_may_be_written_before = (
+            is_again or len(rest) > 1
+        )  # by an update that ended in the middle
+        if matched == len(leases) or not some_may_be_written_before:
             return matched
         return max(matched, await self._count_given_back(leases))
 

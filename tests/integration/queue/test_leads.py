@@ -600,3 +600,14 @@ async def _set_due(ours: AsyncCollection[Document], when: datetime) -> None:
 async def _refuse(ours: AsyncCollection[Document], match: Document) -> None:
     """From now on the server refuses to write documents that match."""
     await ours.database.command("collMod", ours.name, validator={"$nor": [match]})
+
+
+async def test_what_was_given_back_before_is_not_counted_again(
+    ours: AsyncCollection[Document],
+) -> None:
+    leads = queue(ours)
+    await leads.admit([await insert(ours, number) for number in range(3)])
+    leases = (await leads.claim(3)).leases
+    assert await leads.release(leases[:1]) == 1
+    assert await leads.release(leases) == 2
+    assert await leads.release(leases) == 0
