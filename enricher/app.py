@@ -158,7 +158,7 @@ class Daemon:
 async def run(settings: Settings, uri: str, began: float | None = None) -> None:
     """Run the daemon for its whole life; `began` is the process's beginning by `time.monotonic()`. Raises
     DatabaseError when it cannot begin."""
-    shortage.raise_limit()
+    shortage.raise_descriptor_limit()
     async with AsyncExitStack() as stack:
         daemon = await stack.enter_async_context(build(settings, uri, began))
         longest = settings.work.shutdown_grace_seconds + CLOSING_SECONDS
@@ -212,7 +212,7 @@ async def build(
         log.name_instance(holder)
         opening = partial(wiring.open_books, settings, database, holder)
         books = await fail_over.outlast(_PREPARING, opening)
-        log.use(books.keyring.key)
+        log.label_with(books.keyring.key)
         enrichment = wiring.enrichment(settings, database, books, providers)
         overview = Overview(settings, database, providers)
         daemon = _wire(overview, streaming, enrichment, books, holder, found.after)

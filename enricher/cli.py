@@ -267,7 +267,7 @@ def demo(
 
 def _configured(environ: Mapping[str, str] | None = None) -> Settings:
     """Load the settings, set up logging by them, and register every secret for redaction."""
-    shortage.forbid()  # before the first secret is read
+    shortage.forbid_core_dumps()  # before the first secret is read
     from enricher.providers import registry  # noqa: PLC0415 - see run
 
     others = registry.third_parties(registry.installed())

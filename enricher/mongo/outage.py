@@ -170,10 +170,12 @@ def describe(error: Exception) -> str:
 
 UNAUTHORIZED = 13
 _PRIVILEGES = frozenset({11, UNAUTHORIZED, 18, 391, 8000})
+_STEP_DOWN = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+"""A primary that steps down, or a server that shuts down."""
 _STATE_OF_THE_DATABASE = frozenset(
     {
         *(6, 7, 89, 279, 384, 9001),  # the network
-        *(91, 189, 216, 10107, 11600, 11601, 11602, 13435, 13436),  # elections, shutdown
+        *(*_STEP_DOWN, 216, 11601),  # elections, shutdown
         *(24, 46, 50, 112, 117, 175, 202, 217, 262, 462, 16500),  # time limits, conflicts, overload
         *(63, 64, 79, 100, 133, 134, 150, 13388, 14031),  # shards, write concern, a full disk
         *_PRIVILEGES,
@@ -223,9 +225,6 @@ def may_do_one_by_one(error: AutoReconnect | DocumentTooLarge | WriteError) -> b
         case WriteError():
             return is_refusal(error)
     return True
-
-
-_STEP_DOWN = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
 
 
 def is_step_down(error: Exception) -> bool:

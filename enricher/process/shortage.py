@@ -1,4 +1,4 @@
-"""What this process itself lacks at a moment: time, memory, files and sockets.
+"""What this process itself lacks at a moment: time, memory, files and sockets; and no core dumps of it.
 
 That is our own trouble: no vendor failed, and no lead may pay for it with an attempt.
 
@@ -13,6 +13,8 @@ Leases do not use this: other processes count them by a clock that keeps running
 
 **Files and sockets.** Most of them are calls to vendors, so these stop while there is still a reserve for
 what has to go on: the database, the probes, the log.
+
+**Core dumps.** What this process knows is not to be left on a disk: none is written.
 """
 
 from __future__ import annotations
@@ -180,7 +182,7 @@ _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 _descriptors_said_at = -math.inf
 
 
-def raise_limit() -> None:
+def raise_descriptor_limit() -> None:
     """Raise the soft limit as far as allowed: it is often 1,024, for programs that use select()."""
     try:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -191,7 +193,7 @@ def raise_limit() -> None:
         return  # a sandbox forbids it: the current limit has to do
 
 
-def are_short() -> bool:
+def are_descriptors_short() -> bool:
     """True when only the reserve is left. The lowest free descriptor shows that, in two system calls."""
     limit = _descriptor_limit()
     try:
@@ -233,7 +235,7 @@ def _descriptor_limit() -> int:
 _PR_SET_DUMPABLE = 4
 
 
-def forbid() -> None:
+def forbid_core_dumps() -> None:
     """Forbid core dumps of this process; its children may still be dumpable, but write no core either."""
     with suppress(OSError, ValueError):  # a sandbox forbids it: the rest still holds
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -46,7 +46,7 @@ from enricher.providers.http import (
 )
 from enricher.providers.reading import Sends, within
 from enricher.providers.transport import Client
-from enricher.values.types import code_of
+from enricher.values.types import country_code_of
 
 REFUSED_SCOPE = "the key may not use this route"
 FREE_PER_MINUTE = VENDORS["apollo"].per_minute
@@ -218,7 +218,7 @@ def _company_values(record: reading.Record) -> dict[str, object]:
         or reading.prose(record, "seo_description"),
         "founded_year": reading.whole_number(record, "founded_year", least=500, most=2100),
         "industry": _capitalised(reading.text(record, "industry")),
-        "country_code": code_of(reading.text(record, "country") or ""),
+        "country_code": country_code_of(reading.text(record, "country") or ""),
         "logo_url": reading.web_address(record, "logo_url"),
         "phone": reading.text(record, "primary_phone", "sanitized_number")
         or reading.text(record, "sanitized_phone"),

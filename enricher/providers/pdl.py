@@ -52,7 +52,7 @@ from enricher.providers.http import (
     complaint,
 )
 from enricher.providers.reading import Sends, within
-from enricher.values.types import code_of
+from enricher.values.types import country_code_of
 
 MIN_LIKELIHOOD = 6
 """The vendor's recommended default. 2 means a chance of 10 to 30 % that the match is right."""
@@ -265,7 +265,7 @@ def _company_values(record: reading.Record) -> dict[str, object]:
         "employee_range": _range(record, "size", _SIZE),
         "estimated_annual_revenue": _range(record, "inferred_revenue", _REVENUE),
         "raised": reading.whole_number(record, "total_funding_raised", least=1),
-        "country_code": code_of(reading.text(record, "location", "country") or ""),
+        "country_code": country_code_of(reading.text(record, "location", "country") or ""),
         "company_type": reading.choice(record, "type", among=_COMPANY_TYPES),
         "tags": reading.texts(record, "tags"),
     }

@@ -437,7 +437,7 @@ class Client:
         Raises aiohttp.ClientError, OSError or ValueError (a time-out is an OSError) for a call that
         came to nothing; see `failure` and `was_sent`.
         """
-        if shortage.are_short():
+        if shortage.are_descriptors_short():
             raise OSError(errno.EMFILE, "only the reserve of file descriptors is left")
         asking = self._session.request(
             method, url, headers=headers, allow_redirects=False, timeout=_timeout(seconds)

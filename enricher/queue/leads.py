@@ -479,10 +479,8 @@ class Leads:
         matched, rest = await table.write(self.collection, [fenced_row(each) for each in leases])
         if rest:
             matched += await self._give_back_each([leases[each] for each in rest], giving_back)
-        some_may_be_written_before = (
-            is_again or len(rest) > 1
-        )  # by an update that ended in the middle
-        if matched == len(leases) or not some_may_be_written_before:
+        ended_in_the_middle = len(rest) > 1
+        if matched == len(leases) or not (is_again or ended_in_the_middle):
             return matched
         return max(matched, await self._count_given_back(leases))
 

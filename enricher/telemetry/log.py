@@ -421,8 +421,8 @@ _TELEPHONE = re.compile(r"[\d_-]*(?:\d[_-]*){7}[\d_-]*|.*(?:\d[_-]?){9}.*")
 _keys: list[Key] = []
 
 
-def use(key: Key) -> None:
-    """Hash this process's ids with `Keyring.key` from now on."""
+def label_with(key: Key) -> None:
+    """Label this process's ids with `Keyring.key` from now on."""
     _keys[:] = [key]
 
 

@@ -80,7 +80,7 @@ LONGEST_COUNTRY = 64
 """Characters of the longest name that is looked up."""
 
 
-def code_of(text: str) -> str | None:
+def country_code_of(text: str) -> str | None:
     """Return the two-letter code of a country, given its name or any of its codes."""
     if len(text) > LONGEST_COUNTRY or not (name := _letters(text)):
         return None
@@ -89,15 +89,15 @@ def code_of(text: str) -> str | None:
     )
 
 
-def name_of(text: str) -> str:
+def country_name_of(text: str) -> str:
     """Return the common name for a code or a lower-case name; anything else as it is."""
-    code = code_of(text)
+    code = country_code_of(text)
     is_raw = text == text.lower() or len(text) <= len("USA")
-    return names()[code] if code and is_raw else text
+    return country_names()[code] if code and is_raw else text
 
 
 @lru_cache(1)
-def names() -> Mapping[str, str]:
+def country_names() -> Mapping[str, str]:
     """Return two-letter code -> common English name."""
     english = _territories(_ENGLISH)
     return {code: _COMMON.get(code) or _plainly(english[code]) for code in _three_letters()}
@@ -115,12 +115,14 @@ def _codes() -> Mapping[str, str]:
     aliases = (entry.split(maxsplit=1) for entry in _ALIASES.replace("\n", " ").split(";"))
     return {
         **{
-            _letters(name): code for code, name in _territories(_ENGLISH).items() if code in names()
+            _letters(name): code
+            for code, name in _territories(_ENGLISH).items()
+            if code in country_names()
         },
-        **{_letters(name): code for code, name in names().items()},
+        **{_letters(name): code for code, name in country_names().items()},
         **{_letters(name): code for code, name in aliases},
         **{three.casefold(): code for code, threes in _three_letters().items() for three in threes},
-        **{code.casefold(): code for code in names()},
+        **{code.casefold(): code for code in country_names()},
         "uk": "GB",
     }
 
@@ -153,7 +155,7 @@ def _foreign(languages: tuple[str, ...]) -> Mapping[str, str]:
 def _said_in(languages: Iterable[str]) -> Iterator[tuple[str, str]]:
     for language in languages:
         for code, name in _territories(language).items():
-            if code in names() and (folded := _letters(name)):
+            if code in country_names() and (folded := _letters(name)):
                 yield folded, code
 
 
@@ -484,13 +486,13 @@ def _domain(value: object) -> str | None:
 
 def _country(value: object) -> str | None:
     text = _text(value, LONGEST_ITEM)
-    return name_of(text) if text else None
+    return country_name_of(text) if text else None
 
 
 def _country_code(value: object) -> str | None:
     """Read a code. A name is not a code, even if it leads to one."""
     text = _text(value, len("U.S.A."))
-    return code_of(text) if text and len(re.sub(r"\W", "", text)) <= len("USA") else None
+    return country_code_of(text) if text and len(re.sub(r"\W", "", text)) <= len("USA") else None
 
 
 # Keys: equal for two values of a type that mean the same
@@ -517,7 +519,7 @@ def _members(value: list[str]) -> Hashable:
 
 
 def _nation(value: str) -> str:
-    return code_of(value) or _folded(value)
+    return country_code_of(value) or _folded(value)
 
 
 ANYTHING = FieldType(storable, repr)
@@ -619,10 +621,10 @@ def _put_where_it_belongs(given: dict[str, Any]) -> None:
 def _complete_country(read: dict[str, Any]) -> None:
     """Derive country name and code from each other within one provider, so that they agree."""
     name, code = read.get("country"), read.get("country_code")
-    if isinstance(name, str) and not code and (known := code_of(name)):
+    if isinstance(name, str) and not code and (known := country_code_of(name)):
         read["country_code"] = known
     elif isinstance(code, str) and not name:
-        read["country"] = name_of(code)
+        read["country"] = country_name_of(code)
 
 
 def confidence_of(value: object) -> float | None:

@@ -62,6 +62,14 @@ async def ask(
     return await gate.ask(Asking(Question(query, deadline, "lead-1", urgency, newer_than)))
 
 
+async def abandon_a_call(gate: Gate, door: Door) -> None:
+    """Ask, and give up once the call is under way."""
+    caller = asyncio.create_task(ask(gate))
+    await door.entered.wait()
+    caller.cancel()
+    await asyncio.wait([caller])
+
+
 async def ledger(books: Books, database: Database) -> DayOfProvider:
     """What the database says once everything noted has been written."""
     stop = asyncio.Event()
@@ -140,10 +148,7 @@ async def test_a_call_is_seen_through_when_everybody_has_given_up(database: Data
     door = Door(QUOKKA)
     asked = provider("acme", door)
     gate = gate_to(asked, await books_of(database))
-    caller = asyncio.create_task(ask(gate))
-    await door.entered.wait()
-    caller.cancel()
-    await asyncio.wait([caller])
+    await abandon_a_call(gate, door)
     door.opened.set()
     await gate.close(5)
     assert isinstance(await ask(gate_to(asked, await books_of(database, "later"))), Found)

@@ -14,7 +14,15 @@ from enricher.answer import Answer, Found, Kind, Query, Reply, Unavailable
 from enricher.calls.answers import COLLECTION as ANSWERS
 from enricher.calls.question import Gate
 from enricher.lead import Document
-from tests.integration.calls.test_paid import QUICK, QUOKKA, ask, books_of, gate_to, ledger
+from tests.integration.calls.test_paid import (
+    QUICK,
+    QUOKKA,
+    abandon_a_call,
+    ask,
+    books_of,
+    gate_to,
+    ledger,
+)
 from tests.support.observing import counted
 from tests.support.scripted import Door, Scripted, provider
 from tests.support.waiting import eventually
@@ -98,10 +106,7 @@ async def test_who_comes_while_an_abandoned_call_is_under_way_shares_it(
     asked = provider("acme", door)
     gate = gate_to(asked, await books_of(database))
     saved = counted("enricher_calls_saved_total", provider="acme", by="coalescing")
-    caller = asyncio.create_task(ask(gate))
-    await door.entered.wait()
-    caller.cancel()
-    await asyncio.wait([caller])
+    await abandon_a_call(gate, door)
     later = asyncio.create_task(ask(gate))
     await asyncio.sleep(0)
     assert questions() == 1
@@ -115,10 +120,7 @@ async def test_a_call_that_nobody_waits_for_is_not_tried_again(database: Databas
     door = Door(Unavailable("503"))
     asked = provider("acme", door)
     gate = gate_to(asked, await books_of(database))
-    caller = asyncio.create_task(ask(gate))
-    await door.entered.wait()
-    caller.cancel()
-    await asyncio.wait([caller])
+    await abandon_a_call(gate, door)
     door.opened.set()
     await gate.close(5)
     assert len(asked.asked) == 1

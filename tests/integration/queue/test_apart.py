@@ -115,13 +115,13 @@ async def test_a_slow_server_is_an_outage_once_and_has_more_time_from_then_on(
 async def test_batches_that_take_long_for_no_leads_sake_get_more_time(
     ours: AsyncCollection[Document],
 ) -> None:
-    ids, apart, sizes = await filled(ours, 20), Apart(0.2), list[int]()
+    ids, apart, sizes = await filled(ours, 20), Apart(2.0), list[int]()
     step = marking(ours)
 
     async def write(some: Sequence[LeadId]) -> int:
         sizes.append(len(some))
         if len(some) > 1:
-            await asyncio.sleep(0.3)  # as a batch of large documents takes
+            await asyncio.sleep(2.2)  # as a batch of large documents takes
         return await step.write(some)
 
     slow = Step("test", ours, write, step.id_of)

@@ -238,9 +238,11 @@ async def test_a_lead_that_comes_in_while_the_worker_stops_is_given_back(faults:
     async with working(faults.leads, provider("acme", ACME), poll_seconds=60) as at_work:
         await eventually(lambda: at_work.bell.is_open)
         await insert(faults.plain, enrichment_status="pending")
-        async with faults.fail("findAndModify", times=1, blockConnection=True, blockTimeMS=300):
+        async with faults.fail(
+            "findAndModify", times=1, blockConnection=True, blockTimeMS=300
+        ) as claiming:
             taking = asyncio.create_task(at_work.bell.announce(1))
-            await asyncio.sleep(0)  # it is on its way
+            await claiming()
             await at_work.drained()
             assert await taking
     assert (await read(faults.plain))["enrichment_status"] == "pending"

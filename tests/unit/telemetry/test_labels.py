@@ -20,7 +20,7 @@ UUID_TEXT = "0f64e5a1-9f0e-4c3a-8c52-0a6f5d3e7b11"
 @pytest.fixture(autouse=True)
 def key() -> Iterator[None]:
     before = log._keys.copy()
-    log.use(Keyring(b"s" * 32).key)
+    log.label_with(Keyring(b"s" * 32).key)
     yield
     log._keys[:] = before
 
@@ -87,7 +87,7 @@ def test_an_id_that_may_be_a_persons_is_a_keyed_hash(id_: LeadId) -> None:
     assert shown.startswith("hidden-")
     assert len(shown) == len("hidden-") + 16
     assert label(id_) == shown
-    log.use(Keyring(b"t" * 32).key)
+    log.label_with(Keyring(b"t" * 32).key)
     assert label(id_) != shown
 
 

@@ -234,12 +234,12 @@ def test_an_amount_is_an_interval(text: object, ends: object) -> None:
 
 
 def test_every_country_is_found_by_its_codes_and_its_name() -> None:
-    assert len(types.names()) == 249
-    for code, name in types.names().items():
-        assert types.code_of(code.lower()) == code
-        assert types.code_of(name.upper()) == code
+    assert len(types.country_names()) == 249
+    for code, name in types.country_names().items():
+        assert types.country_code_of(code.lower()) == code
+        assert types.country_code_of(name.upper()) == code
     for text in ("The Netherlands", "NLD", "Holland"):
-        assert types.code_of(text) == "NL"
+        assert types.country_code_of(text) == "NL"
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_every_country_is_found_by_its_codes_and_its_name() -> None:
     ],
 )
 def test_a_country_is_known_in_every_language(text: str, code: str | None) -> None:
-    assert types.code_of(text) == code
+    assert types.country_code_of(text) == code
 
 
 def test_the_names_that_leads_already_have_are_kept() -> None:
@@ -297,13 +297,13 @@ def test_the_names_that_leads_already_have_are_kept() -> None:
         "CI": "Côte d'Ivoire",
         "TT": "Trinidad and Tobago",
     }
-    assert {code: types.names()[code] for code in kept} == kept
+    assert {code: types.country_names()[code] for code in kept} == kept
     for name in ("Czech Republic", "Turkey", "Palestine", "Myanmar", "Macao", "DR Congo"):
-        assert types.code_of(name)
+        assert types.country_code_of(name)
 
 
 def test_no_language_is_read_before_a_country_is_looked_up() -> None:
-    program = "import sys, enricher.values.types as c; print(c.names.cache_info().currsize, c._foreign.cache_info().currsize); c.code_of('France'); print(c.names.cache_info().currsize)"
+    program = "import sys, enricher.values.types as c; print(c.country_names.cache_info().currsize, c._foreign.cache_info().currsize); c.country_code_of('France'); print(c.country_names.cache_info().currsize)"
     said = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
