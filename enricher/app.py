@@ -32,9 +32,10 @@ from enricher import __version__, privileges, wiring
 from enricher.calls.question import Books
 from enricher.calls.releases import Plans, Releases
 from enricher.enrichment.attempt import Enrichment, Waterfall
+from enricher.fields import NAMES
 from enricher.http import Check, HttpServer
 from enricher.identity.identify import identify
-from enricher.intake.changes import FINGERPRINT, Changes
+from enricher.intake.changes import Changes, fingerprint
 from enricher.intake.checkpoints import Checkpoints
 from enricher.intake.history import History
 from enricher.intake.sweep import Sweep
@@ -274,7 +275,7 @@ def _wire(
     watcher = Watcher(
         leads=leads,
         changes=Changes(streaming[database.name][collection.name]),
-        checkpoints=Checkpoints(database, collection.name, FINGERPRINT, origin),
+        checkpoints=Checkpoints(database, collection.name, fingerprint(NAMES), origin),
         history=History(collection),
         indexes=Indexes(collection),
         bell=bell,

@@ -1,6 +1,8 @@
-"""PURE The fields of `enriched_data`, and the type of each: the one table, by kind.
+"""PURE What we write on a lead: our fields, by the names that its collection has for them, and what `enriched_data`
+holds, with the type of each field: the one table, by kind.
 
-Everything that names fields follows from this table, or a test compares it with the table: how a vendor's
+Every query, pipeline, projection and index takes the paths of our fields from one `Names`, and holds none of
+its own. Everything that names fields of the data follows from the table, or a test compares it with the table: how a vendor's
 value is read (`values/types.py`), the JSON Schema and the tables of the documents, what an operator or a
 provider may require. A mistyped name there would always be missing, and every vendor would be asked for it,
 and paid.
@@ -9,9 +11,34 @@ and paid.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from enricher.answer import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Our fields on a lead, each by its path: the contract's names, unless its collection has others for them."""
+
+    enrichment_status: str = "enrichment_status"
+    enriched_data: str = "enriched_data"
+    enriched_at: str = "enriched_at"
+    enrichment_error: str = "enrichment_error"
+    updated_at: str = "updated_at"
+    enrichment: str = "enrichment"
+    qualification_status: str = "qualification_status"
+    qualification_requested_at: str = "qualification_requested_at"
+    qualification_score: str = "qualification_score"
+    """The qualifier's; we only read it."""
+
+    def of_book(self, field: str) -> str:
+        """Return the path of a field of the book-keeping."""
+        return f"{self.enrichment}.{field}"
+
+
+NAMES = Names()
+"""The contract's names."""
 
 
 class ValueType(StrEnum):

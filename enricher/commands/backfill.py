@@ -45,6 +45,7 @@ from enricher.calls import answers
 from enricher.calls.ledger import Usage
 from enricher.commands.database import Meter, explained, filtering, opened, patiently, rank
 from enricher.errors import DatabaseError, ExitCode
+from enricher.fields import NAMES, Names
 from enricher.identity.identify import Identity, OwnWords, identify
 from enricher.intake import checkpoints
 from enricher.intake.history import texts_in
@@ -67,22 +68,24 @@ from enricher.values.storable import mapping
 
 # How far a backfill has come, and which leads come next.
 
-_STATUS = "enrichment_status"
 _IN_WORK = (Status.PENDING, Status.PROCESSING, Status.RETRYING)
 _BY_ID = [("_id", 1)]
 
 
-def names_status(query: object) -> bool:
+def names_status(query: object, names: Names = NAMES) -> bool:
     """PURE Return True when the query itself says which states it wants."""
     if isinstance(query, Mapping):
-        return any(name == _STATUS or names_status(value) for name, value in query.items())
-    return isinstance(query, list) and any(names_status(part) for part in query)
+        return any(
+            name == names.enrichment_status or names_status(value, names)
+            for name, value in query.items()
+        )
+    return isinstance(query, list) and any(names_status(part, names) for part in query)
 
 
-def eligible(query: Document) -> Document:
+def eligible(query: Document, names: Names = NAMES) -> Document:
     """PURE Return the query, restricted by a backfill to old leads that nobody is working on."""
-    state: Document = {_STATUS: {"$nin": list(_IN_WORK)} if names_status(query) else None}
-    return {"$and": [query, state]}
+    others = {"$nin": list(_IN_WORK)} if names_status(query, names) else None
+    return {"$and": [query, {names.enrichment_status: others}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +113,14 @@ class GoingOn:
 class Backfills:
     """The run of one query over one leads collection."""
 
-    def __init__(self, leads: AsyncCollection[Document], query: Document) -> None:
+    def __init__(
+        self, leads: AsyncCollection[Document], query: Document, names: Names = NAMES
+    ) -> None:
         self._leads = leads
+        self._names = names
         self._runs: AsyncCollection[Document] = leads.database[checkpoints.COLLECTION]
         self._key = f"backfill:{leads.name}:{_fingerprint(query)}"
-        self.match = eligible(query)
+        self.match = eligible(query, names)
 
     # -- the run ---------------------------------------------------------------------------
 
@@ -169,7 +175,8 @@ class Backfills:
         the last `_id` of the same type.
         """
         after = run.after if run else None
-        match = {"$and": [self.match, {"enrichment.backfilled_by": {"$ne": run and run.id}}]}
+        by = self._names.of_book("backfilled_by")
+        match = {"$and": [self.match, {by: {"$ne": run and run.id}}]}
         with pymongo.timeout(SCAN_SECONDS):
             cursor = self._leads.find(match if run else self.match, _SEEN, collation=None)
             cursor = cursor.hint(_BY_ID)
@@ -182,22 +189,24 @@ class Backfills:
 
     async def going_on(self, run: Run, providers: Collection[str] = ()) -> GoingOn:
         """Count, up to a few thousand leads of each state. `providers` are those whose holds are reported."""
+        names, held = self._names, book.noted(self._names, "held_by")
         lanes: list[list[Document]] = [
-            [{"$match": {**state, "enrichment.backfill": True}}, {"$limit": _COUNT_AT_MOST}]
-            for state in _STATES
+            [{"$match": {**state, names.of_book("backfill"): True}}, {"$limit": _COUNT_AT_MOST}]
+            for state in _states(names)
         ]
+        is_retrying = {"$eq": [f"${names.enrichment_status}", Status.RETRYING.value]}
         first, *others = lanes
         unions = [{"$unionWith": {"coll": self._leads.name, "pipeline": each}} for each in others]
         held_by = {
             "$cond": [
-                {"$and": [{"$isArray": "$enrichment.held_by"}, _is(Status.RETRYING)]},
-                {"$setIntersection": ["$enrichment.held_by", {"$literal": list(providers)}]},
+                {"$and": [{"$isArray": held}, is_retrying]},
+                {"$setIntersection": [held, {"$literal": list(providers)}]},
                 [],
             ]
         }
         alike = {
-            "retries": _is(Status.RETRYING),
-            "ours": {"$eq": ["$enrichment.backfilled_by", {"$literal": run.id}]},
+            "retries": is_retrying,
+            "ours": {"$eq": [book.noted(names, "backfilled_by"), {"$literal": run.id}]},
             "held_by": held_by,
         }
         counted = {"$group": {"_id": alike, "leads": {"$sum": 1}}}
@@ -214,8 +223,8 @@ class Backfills:
     async def standing(self, run: Run) -> dict[str, int]:
         """Return status -> number of leads of the run."""
         stages: list[Document] = [
-            {"$match": {"enrichment.backfilled_by": run.id}},
-            {"$group": {"_id": f"${_STATUS}", "leads": {"$sum": 1}}},
+            {"$match": {self._names.of_book("backfilled_by"): run.id}},
+            {"$group": {"_id": f"${self._names.enrichment_status}", "leads": {"$sum": 1}}},
         ]
         with pymongo.timeout(SCAN_SECONDS):
             found = await (await self._leads.aggregate(stages)).to_list()
@@ -234,23 +243,24 @@ async def forget_positions(
             await runs.update_one({"_id": run["_id"]}, {"$set": {"after": None}})
 
 
-def _is(status: Status) -> Document:
-    return {"$eq": [f"${_STATUS}", status.value]}
-
-
 _COUNT_AT_MOST = 5000
 _LONGEST_WAIT_MS = 40 * 86_400_000
 """Covers a wait for next month's budget, and some days to spare; leads due later are not waited for."""
-_COMES: Document = {
-    "enrichment.due_at": {"$gt": book.EPOCH},
-    "$expr": {"$lt": ["$enrichment.due_at", {"$add": ["$$NOW", _LONGEST_WAIT_MS]}]},
-}
-_STATES: tuple[Document, ...] = (
-    {_STATUS: Status.PENDING, "enrichment.priority": {"$lte": book.BEHIND}},
-    {_STATUS: Status.PROCESSING, **_COMES},
-    {_STATUS: Status.RETRYING, **_COMES},
-)
 _SEEN: Document = {"inputs": INPUTS}
+
+
+def _states(names: Names) -> list[Document]:
+    """Match the leads of a backfill that are not settled, by state."""
+    status, due_at = names.enrichment_status, names.of_book("due_at")
+    comes: Document = {
+        due_at: {"$gt": book.EPOCH},
+        "$expr": {"$lt": [f"${due_at}", {"$add": ["$$NOW", _LONGEST_WAIT_MS]}]},
+    }
+    return [
+        {status: Status.PENDING, names.of_book("priority"): {"$lte": book.BEHIND}},
+        {status: Status.PROCESSING, **comes},
+        {status: Status.RETRYING, **comes},
+    ]
 
 
 def _fingerprint(query: Document) -> str:

@@ -10,12 +10,12 @@ from rich.console import Console
 from enricher.commands import database
 from enricher.commands.database import Meter, explained, filtering, opened, rank
 from enricher.errors import ExitCode, SettingsError
+from enricher.fields import NAMES, Names
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo.secret import Keyring, keyring
 from enricher.queue.requests import Asked, Requests
 from enricher.settings.load import Settings
 
-_FAILED: Document = {"enrichment_status": Status.FAILED}
 _DOING = "asking for the leads"
 NO_ADDRESS = (
     "No lead has this address; tried as typed, in lower case, and as vendors are asked about it."
@@ -40,7 +40,7 @@ class Chosen:
 async def reenrich(settings: Settings, chosen: Chosen, *, refresh: bool) -> ExitCode:
     """Request the leads. Returns UNEXPECTED when no lead has the given id or address."""
     console = Console(highlight=False, soft_wrap=True)
-    match = _match(chosen)  # report wrong arguments before connecting
+    match = _match(chosen, NAMES)  # report wrong arguments before connecting
     async with opened(settings) as database:
         with explained(_DOING):
             ring = await keyring(database, settings.privacy.hash_key) if refresh else None
@@ -55,14 +55,12 @@ async def reenrich(settings: Settings, chosen: Chosen, *, refresh: bool) -> Exit
     return ExitCode.OK
 
 
-def _match(chosen: Chosen) -> Document:
+def _match(chosen: Chosen, names: Names) -> Document:
     if chosen.query is not None:
         return database.query(chosen.query)
-    return (
-        {"email": {"$in": database.spellings(chosen.email)}}
-        if chosen.email is not None
-        else _FAILED
-    )
+    if chosen.email is not None:
+        return {"email": {"$in": database.spellings(chosen.email)}}
+    return {names.enrichment_status: Status.FAILED}
 
 
 async def _by_id(

@@ -17,13 +17,13 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.answer import Kind
 from enricher.calls import answers
 from enricher.enrichment.conclude import FAILED, FOUND, NOT_FOUND
-from enricher.fields import SECTIONS
+from enricher.fields import NAMES, SECTIONS, Names
 from enricher.identity.identify import NO_WORDS, Identity, OwnWords, identify
 from enricher.intake.history import History
 from enricher.lead import Document, Inputs, LeadId, Reason, Status
 from enricher.queue import book
 from enricher.queue.lease import INPUTS, read_inputs
-from enricher.queue.unmoved import NEW
+from enricher.queue.unmoved import new
 from enricher.values.merge import (
     LEAST_CONFIDENCE,
     METADATA,
@@ -420,32 +420,37 @@ def _names(value: object) -> list[str]:
 
 # Leads and what belongs to them, read as they stand, for `enricher explain`. Changes no lead.
 
-_VIEW: Document = {
-    "inputs": INPUTS,
-    "status": "$enrichment_status",
-    "error": "$enrichment_error",
-    "enriched_at": 1,
-    "updated_at": 1,
-    "data": "$enriched_data",
-    "book": book.BOOK,
-    "priority": book.PRIORITY,
-    "is_behind": {"$lte": [book.PRIORITY, book.BEHIND]},
-    "now": "$$NOW",
-}
+
+def _view(names: Names) -> Document:
+    return {
+        "inputs": INPUTS,
+        "status": f"${names.enrichment_status}",
+        "error": f"${names.enrichment_error}",
+        "enriched_at": f"${names.enriched_at}",
+        "updated_at": f"${names.updated_at}",
+        "data": f"${names.enriched_data}",
+        "book": book.book(names),
+        "priority": book.priority_noted(names),
+        "is_behind": {"$lte": [book.priority_noted(names), book.BEHIND]},
+        "now": "$$NOW",
+    }
 
 
 class StandingReader:
     """The leads of one collection, as shown to people."""
 
-    def __init__(self, database: AsyncDatabase[Document], collection: str) -> None:
+    def __init__(
+        self, database: AsyncDatabase[Document], collection: str, names: Names = NAMES
+    ) -> None:
         self._database = database
         self._leads = database[collection]
-        self._history = History(self._leads)
+        self._names = names
+        self._history = History(self._leads, names=names)
 
     async def standing(self, lead: LeadId) -> Standing | None:
         """Read one lead; `None` when it does not exist (any more). Raises DatabaseTrouble."""
-        match = {"$match": {"_id": {"$eq": lead}}}
-        found = await (await self._leads.aggregate([match, {"$project": _VIEW}])).to_list()
+        stages = [{"$match": {"_id": {"$eq": lead}}}, {"$project": _view(self._names)}]
+        found = await (await self._leads.aggregate(stages)).to_list()
         if not found:
             return None
         [seen] = found
@@ -467,7 +472,8 @@ class StandingReader:
 
     async def _is_history(self, lead: LeadId) -> bool:
         """Return whether a lead without a status is on record, or was ours before."""
-        found = await self._leads.find_one({"_id": {"$eq": lead}, **NEW}, {"_id": 1})
+        still_new = {"_id": {"$eq": lead}, **new(self._names)}
+        found = await self._leads.find_one(still_new, {"_id": 1})
         return found is None or not await self._history.without([lead])
 
     async def kept(self, keys: Sequence[str]) -> Mapping[str, answers.QuestionState]:

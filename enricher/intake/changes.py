@@ -41,34 +41,43 @@ from pymongo.asynchronous.change_stream import AsyncCollectionChangeStream
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure, PyMongoError
 
+from enricher.fields import NAMES, Names
 from enricher.intake.checkpoints import Checkpoint
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo.outage import is_refusal
 from enricher.queue.book import LONGEST_ID_BYTES
 
-PIPELINE: list[Document] = [
-    {
-        "$match": {
-            "$or": [
-                # `invalidate` (dropped, renamed) only for its token: resuming from an earlier one would
-                # run into the same end again.
-                {"operationType": {"$in": ["insert", "replace", "invalidate"]}},
-                {
-                    # A user set `pending`. Admitting a new lead does so too, but writes the whole
-                    # book-keeping with it: that echo is not worth a round trip.
-                    "operationType": "update",
-                    "updateDescription.updatedFields.enrichment_status": Status.PENDING.value,
-                    "updateDescription.updatedFields.enrichment": {"$exists": False},
-                },
-            ],
-            # An event holds the key twice: once in itself and once in its token.
-            "$expr": {"$lte": [{"$bsonSize": "$documentKey"}, LONGEST_ID_BYTES]},
-        }
-    },
-    {"$project": {"_id": 1, "operationType": 1, "documentKey": 1}},
-]
-FINGERPRINT = hashlib.sha256(json.dumps(PIPELINE, sort_keys=True).encode()).hexdigest()[:16]
-"""Stored beside the token: another pipeline may not find a token that this one made."""
+
+def pipeline(names: Names) -> list[Document]:
+    """Return the stages of the stream on leads whose fields have these names."""
+    updated = "updateDescription.updatedFields"
+    return [
+        {
+            "$match": {
+                "$or": [
+                    # `invalidate` (dropped, renamed) only for its token: resuming from an earlier one would
+                    # run into the same end again.
+                    {"operationType": {"$in": ["insert", "replace", "invalidate"]}},
+                    {
+                        # A user set `pending`. Admitting a new lead does so too, but writes the whole
+                        # book-keeping with it: that echo is not worth a round trip.
+                        "operationType": "update",
+                        f"{updated}.{names.enrichment_status}": Status.PENDING.value,
+                        f"{updated}.{names.enrichment}": {"$exists": False},
+                    },
+                ],
+                # An event holds the key twice: once in itself and once in its token.
+                "$expr": {"$lte": [{"$bsonSize": "$documentKey"}, LONGEST_ID_BYTES]},
+            }
+        },
+        {"$project": {"_id": 1, "operationType": 1, "documentKey": 1}},
+    ]
+
+
+def fingerprint(names: Names) -> str:
+    """Return what is stored beside the token: another pipeline may not find a token that this one made."""
+    return hashlib.sha256(json.dumps(pipeline(names), sort_keys=True).encode()).hexdigest()[:16]
+
 
 _POSITION_REFUSED = {286, 280, 260, 136, 10334}
 _NO_STREAMS_HERE = {40573, 303}
@@ -120,8 +129,10 @@ class Changes:
         leads: AsyncCollection[Document],
         wait_ms: int = _WAIT_MS,
         patience: float = _PATIENCE_SECONDS,
+        names: Names = NAMES,
     ) -> None:
         self._leads = leads
+        self._pipeline = pipeline(names)
         self._wait_ms = wait_ms
         self._first_patience = self._patience = patience
         self._stream: AsyncCollectionChangeStream[Document] | None = None
@@ -164,7 +175,10 @@ class Changes:
     async def _watch(self, position: dict[str, Any]) -> AsyncCollectionChangeStream[Document]:
         return await self._patiently(
             self._leads.watch(
-                PIPELINE, max_await_time_ms=self._wait_ms, comment="enricher: new leads", **position
+                self._pipeline,
+                max_await_time_ms=self._wait_ms,
+                comment="enricher: new leads",
+                **position,
             )
         )
 

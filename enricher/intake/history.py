@@ -26,14 +26,15 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.errors import OperationFailure
 
+from enricher.fields import NAMES, Names
 from enricher.intake.changes import seconds_of
 from enricher.lead import Document, LeadId, Reason, Status
 from enricher.mongo.expressions import id_key
 from enricher.mongo.outage import is_denied, is_refusal
 from enricher.mongo.server import Server
 from enricher.queue.book import EPOCH, LONGEST_ID_BYTES, WITH_FITTING_ID
-from enricher.queue.lanes import ONCE
-from enricher.queue.unmoved import NEW, OF_OURS, STRAY, by_index, far_ahead
+from enricher.queue.lanes import once
+from enricher.queue.unmoved import by_index, far_ahead, new, of_ours, stray
 
 _BATCH = 1000
 _RANGE = 20_000
@@ -42,7 +43,6 @@ _NEWEST = 10_000
 """Leads that are looked at first after a gap, within some seconds."""
 _SEARCH_SECONDS = 3600.0
 """Replaces the usual time limit of an operation: here the server reads every lead without a status."""
-_WITHOUT_STATUS: Document = {"enrichment_status": None}
 _BY_ID = [("_id", pymongo.ASCENDING)]
 _KEY = {"of": "$_id"}
 """On record an id is inside a document: by itself it may be null, which `$merge` refuses."""
@@ -57,9 +57,15 @@ class History:
     """The record, and the search for leads that are neither on it nor admitted."""
 
     def __init__(
-        self, leads: AsyncCollection[Document], range_: int = _RANGE, newest: int = _NEWEST
+        self,
+        leads: AsyncCollection[Document],
+        range_: int = _RANGE,
+        newest: int = _NEWEST,
+        names: Names = NAMES,
     ) -> None:
         self._leads = leads
+        self._names = names
+        self._without_status: Document = {names.enrichment_status: None}
         self._range = range_
         self._newest = newest
         self._record = leads.database[collection_name(leads.name)]
@@ -75,7 +81,7 @@ class History:
         `tell` is called after each range with the number on record and the start of the next range,
         `{"of": id}`, which a later call may pass as `begin`.
         """
-        match: Document = {"$or": [_WITHOUT_STATUS, STRAY]}
+        match: Document = {"$or": [self._without_status, stray(self._names)]}
         while (end := await self._end_of_range(begin)) is not None:
             leads = await self._write_down({**_between(begin, end), **match})
             begin = end
@@ -100,7 +106,8 @@ class History:
     async def record_strays(self) -> int:
         """Complete a record that an earlier version made without leads in work: add those that show no
         trace of us. Return how many are on record."""
-        return await self._write_down({"$and": [STRAY, {"$nor": list(OF_OURS)}]})
+        without_trace = {"$nor": list(of_ours(self._names))}
+        return await self._write_down({"$and": [stray(self._names), without_trace]})
 
     async def _write_down(self, match: Document) -> int:
         into = {"$merge": {"into": self._record.name, "whenMatched": "keepExisting"}}
@@ -132,11 +139,11 @@ class History:
         """Take an id off the record. Skip its lead if it still exists, because a search would take it for
         a new one. Raises DatabaseTrouble."""
         skipped = {
-            "enrichment_status": Status.SKIPPED,
-            "enrichment_error": Reason.SUPPRESSED.sentence,
-            "updated_at": "$$NOW",
+            self._names.enrichment_status: Status.SKIPPED,
+            self._names.enrichment_error: Reason.SUPPRESSED.sentence,
+            self._names.updated_at: "$$NOW",
         }
-        still_history = {"_id": {"$eq": id_}, **_WITHOUT_STATUS, **ONCE}
+        still_history = {"_id": {"$eq": id_}, **self._without_status, **once(self._names)}
         await self._leads.update_one(still_history, [{"$set": skipped}])
         # The record must not be empty: that would mean that it was dropped.
         stays = {"_id": {"struck": True}}
@@ -150,8 +157,11 @@ class History:
         from its end. To read all of it that way would be too slow: the sort turns the faster of its two ways
         of `$lookup` off (5 million took minutes as it was).
         """
-        match, *others = self._unrecorded(NEW)
-        newest: list[Document] = [{"$sort": {"enrichment_status": -1}}, {"$limit": self._newest}]
+        match, *others = self._unrecorded(new(self._names))
+        newest: list[Document] = [
+            {"$sort": {self._names.enrichment_status: -1}},
+            {"$limit": self._newest},
+        ]
         async with aclosing(self._batches([match, *newest, *others])) as batches:
             async for batch in batches:
                 yield batch
@@ -159,9 +169,9 @@ class History:
     async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
         """Yield batches of ids of leads that should have been admitted and were not."""
         for stages in (
-            self._unrecorded(NEW),
-            _found(_NEVER_RANKED),
-            self._unrecorded(STRAY),
+            self._unrecorded(new(self._names)),
+            _found(_never_ranked(self._names)),
+            self._unrecorded(stray(self._names)),
         ):
             async with aclosing(self._batches(stages)) as batches:
                 async for batch in batches:
@@ -173,11 +183,12 @@ class History:
         """Yield batches of ids of leads in work without a holder, each with the condition that they met."""
         hello = await self._leads.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
-        if cursor := await by_index(self._leads, self._unrecorded(STRAY), _BATCH):
+        is_stray = stray(self._names)
+        if cursor := await by_index(self._leads, self._unrecorded(is_stray), _BATCH):
             async with cursor:
                 while batch := await _next_batch(cursor):
-                    yield batch, STRAY
-        for match in far_ahead(now, longest_lease):
+                    yield batch, is_stray
+        for match in far_ahead(self._names, now, longest_lease):
             async with aclosing(self._batches(self._unrecorded(match))) as batches:
                 async for batch in batches:
                     yield batch, match
@@ -235,11 +246,12 @@ async def _next_batch(cursor: AsyncCommandCursor[Document]) -> list[LeadId]:
         return [document["_id"] for document in await cursor.to_list(_BATCH)]
 
 
-_NEVER_RANKED: Document = {
-    "enrichment_status": Status.PENDING,
-    "enrichment.queued_at": {"$not": {"$gte": EPOCH}},
-}
-"""`pending` set by the writer, without the priority that admission computes."""
+def _never_ranked(names: Names) -> Document:
+    """Match `pending` set by the writer, without the priority that admission computes."""
+    return {
+        names.enrichment_status: Status.PENDING,
+        names.of_book("queued_at"): {"$not": {"$gte": EPOCH}},
+    }
 
 
 def _found(match: Document) -> list[Document]:

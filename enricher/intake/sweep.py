@@ -109,17 +109,18 @@ class Sweep:
         """Take up leads whose leases end too late because the server's clock was set back. A living daemon
         renews its lease, which shows: a lease unchanged for two of our leases is over. A daemon whose lease
         is more than six times ours may lose its own that way."""
+        leads = self.leads
         now, longest = time.monotonic(), (_LEASES * self.leads.lease).total_seconds()
         seen = {
             (expressions.id_key(each["_id"]), str(each.get("claim_id")), str(each["due_at"])): each
-            for each in await unmoved.late_leases(self.leads.collection, self.leads.lease)
+            for each in await unmoved.late_leases(leads.collection, leads.lease, leads.names)
         }
         self._late = {mark: self._late.get(mark, now) for mark in seen}
         over = [seen[mark] for mark, since in self._late.items() if now - since > longest]
         if not over:
             return
-        as_seen = {"enrichment.due_at": {"$in": [each["due_at"] for each in over]}}
-        only = {"enrichment_status": Status.PROCESSING, **as_seen}
+        as_seen = {leads.names.of_book("due_at"): {"$in": [each["due_at"] for each in over]}}
+        only = {leads.names.enrichment_status: Status.PROCESSING, **as_seen}
         self._tell("stray", await self.leads.take_up([each["_id"] for each in over], only))
         self.bell.ring()
 
@@ -127,10 +128,11 @@ class Sweep:
         since = await self.checkpoints.started_at()
         if since is None or not self.refresh_period:
             return
-        dated, how = 0, unmoved.dating(self.refresh_period)
+        names = self.leads.names
+        dated, how = 0, unmoved.dating(names, self.refresh_period)
         while not stop.is_set():
-            ids = await unmoved.find(self.leads.collection, since)
-            more = await self.leads.take_up(ids, unmoved.LOST, how)
+            ids = await unmoved.find(self.leads.collection, since, names)
+            more = await self.leads.take_up(ids, unmoved.lost(names), how)
             if not more:
                 break
             dated += more

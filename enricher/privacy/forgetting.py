@@ -16,7 +16,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any
 
 import pymongo
 from pymongo import ReturnDocument
@@ -25,6 +24,7 @@ from pymongo.errors import OperationFailure
 
 from enricher.answer import Kind, Query
 from enricher.calls.flights import Cache
+from enricher.fields import NAMES, Names
 from enricher.identity.identify import (
     NO_WORDS,
     Identity,
@@ -42,11 +42,11 @@ from enricher.providers.base import Provider
 from enricher.providers.http import question_of
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Step
-from enricher.queue.lanes import ERASABLE, Aside
+from enricher.queue.lanes import Aside, erasable
 from enricher.queue.lease import INPUTS, read_inputs, same_email, text_or_null
 from enricher.queue.requests import SCAN_SECONDS
 from enricher.values.merge import BY_FIELD, FLAGS, METADATA, MISMATCH, SOCIAL, completeness
-from enricher.values.storable import mapping
+from enricher.values.storable import within
 
 # Erasing what is known about one person from the leads: `enricher forget`.
 #
@@ -59,7 +59,7 @@ from enricher.values.storable import mapping
 # erased as well, and the lead is otherwise left as it is. One that nobody has worked on yet holds
 # nothing of ours, and is left alone.
 #
-# The data itself says whose it is (`book.MAILBOX`), so a person is found by equality through an index. Two
+# The data itself says whose it is (`book.mailbox`), so a person is found by equality through an index. Two
 # kinds of leads do not say it: those in work, which are few, and those that an older version enriched or
 # whose writer dropped it. They are read and identified; the second kind by the command alone, since it
 # takes a scan.
@@ -69,14 +69,16 @@ _BATCH = 500
 _PAUSE_SECONDS = 1.0
 _LONGEST_TRANSACTION_SECONDS = 90.0
 """A transaction may live for 60 s, and MongoDB looks for those that are older every 30 s."""
-_DATA = "enriched_data"
-_SEEN: Document = {
-    "inputs": INPUTS,
-    "mark": text_or_null(f"$enrichment.{SUBJECT}"),
-    "noted": text_or_null(f"$enrichment.{SUBJECT}.mailbox"),
-    "domain": text_or_null(f"${_DATA}.{Kind.COMPANY.section}.domain"),
-}
-_PROFILES = f"${_DATA}.{SOCIAL}.{Kind.COMPANY}"
+
+
+def _seen(names: Names) -> Document:
+    domain = f"{names.enriched_data}.{Kind.COMPANY.section}.domain"
+    return {
+        "inputs": INPUTS,
+        "mark": text_or_null(book.noted(names, SUBJECT)),
+        "noted": text_or_null(book.noted(names, f"{SUBJECT}.mailbox")),
+        "domain": text_or_null(f"${domain}"),
+    }
 
 
 class Erased(Enum):
@@ -100,9 +102,13 @@ class Erasure:
         self,
         leads: AsyncCollection[Document],
         held_seconds: float = _LONGEST_TRANSACTION_SECONDS,
+        names: Names = NAMES,
     ) -> None:
         """`held_seconds` is how long a writer's transaction may hold a lead."""
         self._leads = leads
+        self._names = names
+        self._mailbox = book.mailbox(names)
+        self._unmarked = _unmarked(names)
         self._held_seconds = held_seconds
         self._fatal = Fatal(leads, Aside())
         self._apart = Apart(fatal=self._fatal)
@@ -118,23 +124,23 @@ class Erasure:
 
     def in_work(self) -> AsyncGenerator[Document, None]:
         """Yield the leads in work: what is being found about them is not written yet."""
-        return self._found(_due(Status.PROCESSING))
+        return self._found(_due(self._names, Status.PROCESSING))
 
     def waiting(self) -> AsyncGenerator[Document, None]:
         """Yield the leads that are to be tried again later."""
-        return self._found(_due(Status.RETRYING))
+        return self._found(_due(self._names, Status.RETRYING))
 
     def about(self, mailbox: str) -> AsyncGenerator[Document, None]:
         """Yield the leads with data about this mailbox, whatever their address is now."""
-        return self._found({book.MAILBOX: {"$eq": mailbox, "$type": "string"}})
+        return self._found({self._mailbox: {"$eq": mailbox, "$type": "string"}})
 
     def unmarked(self) -> AsyncGenerator[Document, None]:
         """Yield the leads with data that does not name its mailbox. Reads every lead."""
-        return self._found(_UNMARKED)
+        return self._found(self._unmarked)
 
     async def _found(self, match: Document) -> AsyncGenerator[Document, None]:
         with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would bind the caller too
-            cursor = self._leads.find(match, _SEEN, batch_size=_BATCH)
+            cursor = self._leads.find(match, _seen(self._names), batch_size=_BATCH)
             batch = await cursor.to_list(_BATCH)
         async with cursor:
             while batch:
@@ -145,28 +151,26 @@ class Erasure:
 
     async def erase(self, id_: LeadId, email: str | None = None) -> Erased:
         """Erase and skip the lead, as long as its e-mail field still holds this text."""
-        return await self._write(id_, [*_WITHOUT_PERSON, *_SKIPPED], same_email(email))
+        skipping = [*_without_person(self._names), *_skipped(self._names)]
+        return await self._write(id_, skipping, same_email(email))
 
     async def erase_data(self, id_: LeadId, mailbox: str) -> Erased:
         """Erase only what was found, as long as it is about that mailbox."""
-        return await self._write(
-            id_, [*_WITHOUT_PERSON, _unmarked(mailbox)], {book.MAILBOX: mailbox}
-        )
+        return await self._write(id_, self._without(mailbox), {self._mailbox: mailbox})
 
     async def erase_noted(self, id_: LeadId, mailbox: str) -> Erased:
         """Erase data whose writer dropped its mailbox, as long as the book-keeping names this one."""
-        return await self._write(
-            id_,
-            [*_WITHOUT_PERSON, _unmarked(mailbox)],
-            {f"enrichment.{SUBJECT}.mailbox": mailbox, **_UNMARKED},
-        )
+        noted = {self._names.of_book(f"{SUBJECT}.mailbox"): mailbox}
+        return await self._write(id_, self._without(mailbox), {**noted, **self._unmarked})
 
     async def erase_older(self, id_: LeadId, mark: str) -> Erased:
         """Erase data of an older version, which has only its mark."""
-        only = {f"enrichment.{SUBJECT}": mark}
-        return await self._write(
-            id_, [*_WITHOUT_PERSON, {"$unset": [f"enrichment.{SUBJECT}"]}], only
-        )
+        subject = self._names.of_book(SUBJECT)
+        erasing = [*_without_person(self._names), {"$unset": [subject]}]
+        return await self._write(id_, erasing, {subject: mark})
+
+    def _without(self, mailbox: str) -> expressions.Pipeline:
+        return [*_without_person(self._names), _unnoted(self._names, mailbox)]
 
     async def _write(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
         """Write, waiting for as long as a writer's transaction holds the lead."""
@@ -188,9 +192,9 @@ class Erasure:
     async def _rewrite(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
         try:
             erased = await self._leads.find_one_and_update(
-                {"_id": {"$eq": id_}, **only, **ERASABLE},
+                {"_id": {"$eq": id_}, **only, **erasable(self._names)},
                 pipeline,
-                projection=_AFTERWARDS,
+                projection=_afterwards(self._names),
                 return_document=ReturnDocument.AFTER,
             )
         except OperationFailure as error:
@@ -206,120 +210,103 @@ class Erasure:
 
     async def _score(self, erased: Document) -> None:
         """Update the completeness of what is left. It is not personal, so it may come second."""
-        data = erased.get(_DATA)
+        data = within(erased, self._names.enriched_data)
         if not isinstance(data, dict) or not isinstance(data.get(METADATA), dict):
             return
         score, missing = completeness(data)
+        metadata = f"{self._names.enriched_data}.{METADATA}"
         figures = {
-            f"{_DATA}.{METADATA}.completeness_score": score,
-            f"{_DATA}.{METADATA}.completeness_missing": missing,
+            f"{metadata}.completeness_score": score,
+            f"{metadata}.completeness_missing": missing,
         }
+        paths = map(self._names.of_book, ("token", "claim_id"))
         unchanged = {
             "_id": {"$eq": erased["_id"]},
-            f"{_DATA}.{METADATA}": {"$type": "object"},
-            **{
-                f"enrichment.{name}": mapping(erased.get("enrichment")).get(name)
-                for name in ("token", "claim_id")
-            },
+            metadata: {"$type": "object"},
+            **{path: within(erased, path) for path in paths},
         }
         await self._leads.update_one(unchanged, {"$set": figures})
 
 
-def _due(status: Status) -> Document:
+def _due(names: Names, status: Status) -> Document:
     """Match by the due index: a lead that is not in it has no holder."""
-    return {"enrichment_status": status, "enrichment.due_at": {"$gt": book.EPOCH}}
+    return {names.enrichment_status: status, names.of_book("due_at"): {"$gt": book.EPOCH}}
 
 
-_UNMARKED: Document = {
-    _DATA: {"$type": "object"},
-    f"{_DATA}.{METADATA}.{SUBJECT}": {"$not": {"$type": "object"}},
-}
+def _unmarked(names: Names) -> Document:
+    return {
+        names.enriched_data: {"$type": "object"},
+        f"{names.enriched_data}.{METADATA}.{SUBJECT}": {"$not": {"$type": "object"}},
+    }
 
 
-def _unmarked(mailbox: str) -> Document:
+def _unnoted(names: Names, mailbox: str) -> Document:
     """Remove the subject from the book-keeping too, unless that is about another mailbox by now."""
-    is_same = {"$eq": [f"$enrichment.{SUBJECT}.mailbox", mailbox]}
-    without = {"$mergeObjects": ["$enrichment", {SUBJECT: None}]}
-    return {"$set": {"enrichment": {"$cond": [is_same, without, "$enrichment"]}}}
+    noted = f"${names.enrichment}"
+    is_same = {"$eq": [book.noted(names, f"{SUBJECT}.mailbox"), mailbox]}
+    without = {"$mergeObjects": [noted, {SUBJECT: None}]}
+    return {"$set": {names.enrichment: {"$cond": [is_same, without, noted]}}}
 
 
-_AFTERWARDS = {_DATA: 1, "enrichment.token": 1, "enrichment.claim_id": 1}
+def _afterwards(names: Names) -> Document:
+    """Return what is read of a lead that was erased."""
+    return dict.fromkeys(
+        (names.enriched_data, names.of_book("token"), names.of_book("claim_id")), 1
+    )
 
-_KNOWN = f"${_DATA}.{METADATA}"
-_OTHER_FLAGS = {
-    "$cond": [
-        expressions.is_type(f"{_KNOWN}.{FLAGS}", "array"),
-        {"$setDifference": [f"{_KNOWN}.{FLAGS}", [MISMATCH]]},
-        f"{_KNOWN}.{FLAGS}",
+
+def _impersonal(names: Names) -> Document:
+    """Return the sections of the data that are about a person, as they are without one."""
+    known = f"${names.enriched_data}.{METADATA}"
+    profiles = f"${names.enriched_data}.{SOCIAL}.{Kind.COMPANY}"
+    flags = f"{known}.{FLAGS}"
+    others = {"$setDifference": [flags, [MISMATCH]]}
+    other_flags = {"$cond": [expressions.is_type(flags, "array"), others, flags]}
+    without_mismatch = {"$mergeObjects": [known, {FLAGS: other_flags}]}
+    of_company = {Kind.COMPANY.value: profiles, Kind.PERSON.value: {}}
+    return {
+        **dict.fromkeys(_PERSONAL),
+        METADATA: {"$cond": [expressions.is_type(known, "object"), without_mismatch, known]},
+        SOCIAL: {"$cond": [expressions.is_type(profiles, "object"), of_company, {}]},
+    }
+
+
+def _without_person(names: Names) -> expressions.Pipeline:
+    data = f"${names.enriched_data}"
+    impersonal = {"$mergeObjects": [data, _impersonal(names)]}
+    erased = {
+        names.enriched_data: {"$cond": [expressions.is_type(data, "object"), impersonal, data]},
+        names.updated_at: "$$NOW",
+    }
+    by_field = [
+        f"{names.enriched_data}.{METADATA}.{where}.{section}"
+        for where in BY_FIELD
+        for section in (*_PERSONAL, f"{SOCIAL}.{Kind.PERSON}")
     ]
-}
-_IMPERSONAL: dict[str, Any] = {
-    **dict.fromkeys(_PERSONAL),
-    METADATA: {
-        "$cond": [
-            expressions.is_type(_KNOWN, "object"),
-            {"$mergeObjects": [_KNOWN, {FLAGS: _OTHER_FLAGS}]},
-            _KNOWN,
-        ]
-    },
-    SOCIAL: {
-        "$cond": [
-            expressions.is_type(_PROFILES, "object"),
-            {Kind.COMPANY.value: _PROFILES, Kind.PERSON.value: {}},
-            {},
-        ]
-    },
-}
-_WITHOUT_PERSON: expressions.Pipeline = [
-    {
-        "$set": {
-            _DATA: {
-                "$cond": [
-                    expressions.is_type(f"${_DATA}", "object"),
-                    {"$mergeObjects": [f"${_DATA}", _IMPERSONAL]},
-                    f"${_DATA}",
-                ]
-            },
-            "updated_at": "$$NOW",
-        }
-    },
-    {
-        "$unset": [
-            f"{_DATA}.{METADATA}.{where}.{section}"
-            for where in BY_FIELD
-            for section in (*_PERSONAL, f"{SOCIAL}.{Kind.PERSON}")
-        ]
-        + [book.MAILBOX]
-    },
-]
+    return [{"$set": erased}, {"$unset": [*by_field, book.mailbox(names)]}]
 
-_SKIPPED: expressions.Pipeline = [
-    {
-        "$set": {
-            "enrichment_status": Status.SKIPPED,
-            "enrichment_error": Reason.SUPPRESSED.sentence,
-            "enrichment": book.book_with(
-                {
-                    "token": {"$add": [{"$ifNull": [book.TOKEN, 0]}, 1]},
-                    "claim_id": None,
-                    "holder": None,
-                    "attempts": 0,
-                    "answered": {},
-                    "released": False,
-                }
-            ),
-        }
-    },
-    {
-        "$unset": [
-            f"enrichment.{name}"
-            for name in (
-                *("inputs", "subject", "due_at", "queued_at"),
-                *("refresh_since", "refresh_mark", "backfill", "held_by"),
-            )
-        ]
-    },
-]
+
+_AS_NEVER_CLAIMED: Document = {
+    "claim_id": None,
+    "holder": None,
+    "attempts": 0,
+    "answered": {},
+    "released": False,
+}
+_GONE = (
+    *("inputs", "subject", "due_at", "queued_at"),
+    *("refresh_since", "refresh_mark", "backfill", "held_by"),
+)
+
+
+def _skipped(names: Names) -> expressions.Pipeline:
+    token = {"$add": [{"$ifNull": [book.token(names), 0]}, 1]}
+    skipped = {
+        names.enrichment_status: Status.SKIPPED,
+        names.enrichment_error: Reason.SUPPRESSED.sentence,
+        names.enrichment: book.book_with(names, {"token": token, **_AS_NEVER_CLAIMED}),
+    }
+    return [{"$set": skipped}, {"$unset": [names.of_book(field) for field in _GONE]}]
 
 
 @dataclass(slots=True)

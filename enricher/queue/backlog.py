@@ -26,6 +26,7 @@ import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
+from enricher.fields import NAMES, Names
 from enricher.lead import Document, Status
 from enricher.mongo import expressions
 from enricher.queue import book
@@ -118,22 +119,27 @@ class EndedCounts:
 
 
 async def look(
-    leads: AsyncCollection[Document], providers: Sequence[str] = (), most: int = MOST
+    leads: AsyncCollection[Document],
+    providers: Sequence[str] = (),
+    most: int = MOST,
+    names: Names = NAMES,
 ) -> Backlog:
     """Count what is work. Raises DatabaseTrouble, also when even counting up to `FEWER` takes too long."""
     try:
-        return await _look(leads, providers, most)
+        return await _look(leads, providers, most, names)
     except PyMongoError as error:
         if not error.timeout or most <= FEWER:
             raise
-    return await _look(leads, providers, FEWER)
+    return await _look(leads, providers, FEWER, names)
 
 
-async def _look(leads: AsyncCollection[Document], providers: Sequence[str], most: int) -> Backlog:
+async def _look(
+    leads: AsyncCollection[Document], providers: Sequence[str], most: int, names: Names
+) -> Backlog:
     with pymongo.timeout(LOOK_SECONDS):
         hello = await leads.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
-        found = await _together(leads, _questions(now, providers, most))
+        found = await _together(leads, _questions(names, now, providers, most))
     lanes = {
         lane: Queue(_leads(found, lane), _since(found, f"{lane} since") or _since(found, lane))
         for lane in Lane
@@ -148,10 +154,11 @@ async def _look(leads: AsyncCollection[Document], providers: Sequence[str], most
     )
 
 
-async def ended(leads: AsyncCollection[Document]) -> EndedCounts | None:
+async def ended(leads: AsyncCollection[Document], names: Names = NAMES) -> EndedCounts | None:
     """Count settled leads; `None` when there are too many to count in time. Raises DatabaseTrouble."""
-    history = await _count_by_status(leads, {"without_status": None})
-    settled = await _count_by_status(leads, {"failed": Status.FAILED, "skipped": Status.SKIPPED})
+    history = await _count_by_status(leads, names, {"without_status": None})
+    ends = {"failed": Status.FAILED, "skipped": Status.SKIPPED}
+    settled = await _count_by_status(leads, names, ends)
     if settled is None:
         return None
     without_status = None if history is None else history["without_status"]
@@ -160,11 +167,11 @@ async def ended(leads: AsyncCollection[Document]) -> EndedCounts | None:
 
 
 async def _count_by_status(
-    leads: AsyncCollection[Document], statuses: Mapping[str, Status | None]
+    leads: AsyncCollection[Document], names: Names, statuses: Mapping[str, Status | None]
 ) -> dict[str, int] | None:
     """Return the counts by name; `None` when they take too long."""
     questions = {
-        name: _count(name, {"enrichment_status": status}) for name, status in statuses.items()
+        name: _count(name, {names.enrichment_status: status}) for name, status in statuses.items()
     }
     try:
         with pymongo.timeout(ENDED_SECONDS):
@@ -185,26 +192,29 @@ _DATES: Document = {"$gt": book.EPOCH}
 """Dates only: the index may hold anything."""
 
 
-def _questions(now: datetime, providers: Iterable[str], most: int = MOST) -> _Questions:
+def _questions(
+    names: Names, now: datetime, providers: Iterable[str], most: int = MOST
+) -> _Questions:
     """Use a fixed end of range, which is counted by its keys alone; `$$NOW` would have every lead read."""
-    pending: Document = {"enrichment_status": Status.PENDING}
-    fresh = {**pending, **book.FRESH}
+    of_status, due_at = names.enrichment_status, names.of_book("due_at")
+    pending: Document = {of_status: Status.PENDING}
+    fresh = {**pending, **book.fresh(names)}
     believable = {"$gt": now - book.LONGEST_WAIT, "$lte": now}
     asked = {
         Lane.FRESH: _count(Lane.FRESH, fresh, most),
-        f"{Lane.FRESH} since": _first(Lane.FRESH, fresh, "enrichment.queued_at", believable),
-        Lane.BACKFILL: _behind(pending, most, believable),
+        f"{Lane.FRESH} since": _first(Lane.FRESH, fresh, names.of_book("queued_at"), believable),
+        Lane.BACKFILL: _behind(names, pending, most, believable),
     }
     for lane, status in _DUE.items():
         until = {**_DATES, "$lte": now}
-        due = {"enrichment_status": status, "enrichment.due_at": until}
+        due = {of_status: status, due_at: until}
         asked[lane] = _count(lane, due, most)
-        asked[f"{lane} since"] = _first(lane, due, "enrichment.due_at", believable)
+        asked[f"{lane} since"] = _first(lane, due, due_at, believable)
     for status in (Status.PROCESSING, Status.RETRYING):
-        waiting = {"enrichment_status": status, "enrichment.due_at": _DATES}
+        waiting = {of_status: status, due_at: _DATES}
         asked[status] = _count(status, waiting, most)
     for provider in providers:
-        parked = {"enrichment_status": Status.RETRYING, "enrichment.held_by": provider}
+        parked = {of_status: Status.RETRYING, names.of_book("held_by"): provider}
         asked[f"parked {provider}"] = _count(f"parked {provider}", parked, most)
     return asked
 
@@ -231,14 +241,15 @@ def _first(lane: Lane, match: Document, field_: str, dates: Document) -> list[Do
     ]
 
 
-def _behind(pending: Document, most: int, dates: Document) -> list[Document]:
+def _behind(names: Names, pending: Document, most: int, dates: Document) -> list[Document]:
     """Scan the backfill lane: no index has it by age, but a backfill has at most a thousand pending at a time."""
-    queued_at = "$enrichment.queued_at"
+    queued_at = book.noted(names, "queued_at")
+    priority, is_fresh = names.of_book("priority"), {"$gt": book.BEHIND}
     within = [{name: [queued_at, date]} for name, date in dates.items()]
     is_date = expressions.is_type(queued_at, "date")
     since = {"$cond": [{"$and": [is_date, *within]}, queued_at, None]}
     return [
-        {"$match": {**pending, "enrichment.priority": {"$not": book.FRESH["enrichment.priority"]}}},
+        {"$match": {**pending, priority: {"$not": is_fresh}}},
         {"$limit": most + 1},
         {
             "$group": {

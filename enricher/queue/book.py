@@ -1,6 +1,6 @@
 """The documents and expressions of which admission, claim, renewal, settle and release are made.
 
-`enrichment`, the daemon's own book-keeping on a lead:
+Each takes the `Names` that our fields have in the collection. `enrichment`, the daemon's own book-keeping on a lead:
 
     token        int     fencing token; rises with every claim
     claim_id     str     unique to the claim; kept after the settle, so that its outcome can be read back
@@ -49,6 +49,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from enricher.fields import Names
 from enricher.lead import SUBJECT, Document, Status
 from enricher.mongo.expressions import (
     Expression,
@@ -66,15 +67,32 @@ _LARGEST_VALUE_BYTES = 64 * 1024
 LONGEST_TEXT_BYTES = 1024
 """An address has at most 254 characters, and no URL that we can use is longer than this either."""
 
-MAILBOX = f"enriched_data.{METADATA}.{SUBJECT}.mailbox"
-"""Where the data names its mailbox."""
+
+def mailbox(names: Names) -> str:
+    """Return the path where the data names its mailbox."""
+    return f"{names.enriched_data}.{METADATA}.{SUBJECT}.mailbox"
 
 
-DATA: Expression = {"$cond": [is_type("$enriched_data", "object"), "$enriched_data", None]}
-DATA_BYTES: Expression = {"$ifNull": [{"$bsonSize": DATA}, 0]}
-"""Size of the lead's data so far; 0 when there is none."""
+def data(names: Names) -> Expression:
+    """Return the lead's data so far; `None` when there is none."""
+    path = f"${names.enriched_data}"
+    return {"$cond": [is_type(path, "object"), path, None]}
 
-BOOK: Expression = {"$cond": [{"$eq": [{"$type": "$enrichment"}, "object"]}, "$enrichment", {}]}
+
+def data_bytes(names: Names) -> Expression:
+    """Return the size of the lead's data so far; 0 when there is none."""
+    return {"$ifNull": [{"$bsonSize": data(names)}, 0]}
+
+
+def book(names: Names) -> Expression:
+    """Return the book-keeping; empty where there is none."""
+    path = f"${names.enrichment}"
+    return {"$cond": [{"$eq": [{"$type": path}, "object"]}, path, {}]}
+
+
+def noted(names: Names, field: str) -> Expression:
+    """Return a field of the book-keeping as it stands there."""
+    return f"${names.of_book(field)}"
 
 
 def count(path: str) -> Expression:
@@ -83,19 +101,26 @@ def count(path: str) -> Expression:
     return {"$cond": [is_countable, {"$toLong": path}, None]}
 
 
-TOKEN: Expression = count("$enrichment.token")
-"""The fencing token; `None` when it is missing or garbage, which the next claim replaces."""
+def token(names: Names) -> Expression:
+    """Return the fencing token; `None` when it is missing or garbage, which the next claim replaces."""
+    return count(noted(names, "token"))
 
-ATTEMPTS: Expression = {"$ifNull": [count("$enrichment.attempts"), 0]}
 
-INTERRUPTIONS: Expression = {
-    "$cond": [
-        {"$eq": ["$enrichment_status", Status.PROCESSING.value]},
-        {"$add": [{"$ifNull": [count("$enrichment.interruptions"), 0]}, 1]},
-        0,
-    ]
-}
-"""The interruptions as a claim made now would count them."""
+def attempts(names: Names) -> Expression:
+    """Return the attempts counted so far."""
+    return {"$ifNull": [count(noted(names, "attempts")), 0]}
+
+
+def interruptions(names: Names) -> Expression:
+    """Return the interruptions as a claim made now would count them."""
+    return {
+        "$cond": [
+            {"$eq": [f"${names.enrichment_status}", Status.PROCESSING.value]},
+            {"$add": [{"$ifNull": [count(noted(names, "interruptions")), 0]}, 1]},
+            0,
+        ]
+    }
+
 
 LONGEST_WAIT = timedelta(days=366)
 """A date further back is ignored: a lead cannot have been work for longer, so a writer made it up."""
@@ -106,24 +131,21 @@ def _is_believable(path: Expression) -> Expression:
     return {"$and": [{"$eq": [{"$type": path}, "date"]}, {"$gt": [path, _LONGEST_AGO]}]}
 
 
-_IS_QUEUED = {
-    "$and": [
-        _is_believable("$enrichment.queued_at"),
-        {"$lte": ["$enrichment.queued_at", "$$NOW"]},
-    ]
-}
-QUEUED_AT: Expression = {"$cond": [_IS_QUEUED, "$enrichment.queued_at", "$$NOW"]}
-"""Since when it has been work; now if that is not known."""
+def queued_at(names: Names) -> Expression:
+    """Return since when it has been work; now if that is not known."""
+    since = noted(names, "queued_at")
+    is_queued = {"$and": [_is_believable(since), {"$lte": [since, "$$NOW"]}]}
+    return {"$cond": [is_queued, since, "$$NOW"]}
 
 
-def attempts_less(given_back: Expression) -> Expression:
+def attempts_less(names: Names, given_back: Expression) -> Expression:
     """Return the attempts after some are given back, never below 0."""
-    return {"$max": [0, {"$subtract": [ATTEMPTS, given_back]}]}
+    return {"$max": [0, {"$subtract": [attempts(names), given_back]}]}
 
 
-def book_with(*values: Expression) -> Expression:
+def book_with(names: Names, *values: Expression) -> Expression:
     """Return the book-keeping with some fields replaced; all others stay."""
-    return {"$mergeObjects": [BOOK, *values]}
+    return {"$mergeObjects": [book(names), *values]}
 
 
 def within_one_command(candidates: list[Document]) -> list[Document]:
@@ -199,15 +221,20 @@ def _beneath(top: int, beyond: Expression) -> Expression:
     return {"$subtract": [top, {"$divide": [_BELOW_THE_FIRST_WORD, {"$add": [1, beyond]}]}]}
 
 
-PRIORITY: Expression = {
-    "$convert": {"input": "$enrichment.priority", "to": "double", "onError": 0, "onNull": 0}
-}
-"""The priority of an admitted lead; garbage counts as 0."""
+def priority_noted(names: Names) -> Expression:
+    """Return the priority of an admitted lead; garbage counts as 0."""
+    of = noted(names, "priority")
+    return {"$convert": {"input": of, "to": "double", "onError": 0, "onNull": 0}}
+
 
 BEHIND = -1e14
 """Every priority up to this one belongs to work that nobody waits for; fresh leads' are above it."""
 
-FRESH: Document = {"enrichment.priority": {"$gt": BEHIND}}
+
+def fresh(names: Names) -> Document:
+    """Match work that somebody may wait for."""
+    return {names.of_book("priority"): {"$gt": BEHIND}}
+
 
 _FAR_BEHIND = 1e15
 _FARTHEST = 1e12
@@ -237,20 +264,13 @@ def plan(field: str) -> Expression:
     return {"$cond": [is_type(f"${field}", "string"), account(field), None]}
 
 
-REFRESH_SINCE: Expression = {
-    "$cond": [
-        {
-            "$and": [
-                is_type("$enrichment.refresh_since", "date"),
-                {"$gt": ["$enrichment.refresh_since", EPOCH]},
-                {"$lte": ["$enrichment.refresh_since", "$$NOW"]},
-            ]
-        },
-        "$enrichment.refresh_since",
-        None,
-    ]
-}
-"""Answers older than this do not count; an implausible date counts as none."""
+def refresh_since(names: Names) -> Expression:
+    """Return since when answers count: older ones do not; an implausible date counts as none."""
+    since = noted(names, "refresh_since")
+    is_plausible = {
+        "$and": [is_type(since, "date"), {"$gt": [since, EPOCH]}, {"$lte": [since, "$$NOW"]}]
+    }
+    return {"$cond": [is_plausible, since, None]}
 
 
 def _lower(word: str) -> str:
@@ -258,49 +278,52 @@ def _lower(word: str) -> str:
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
 
 
-PENDING_BY_ITS_WRITER: Document = {
-    "enrichment_status": Status.PENDING,
-    "enrichment.claim_id": None,
-    "enrichment.backfill": None,
-    "enrichment.queued_at": {"$not": {"$type": "date"}},
-}
-"""Leads that were inserted as pending, and that nobody has admitted or claimed yet."""
+def pending_by_its_writer(names: Names) -> Document:
+    """Match leads that were inserted as pending, and that nobody has admitted or claimed yet."""
+    return {
+        names.enrichment_status: Status.PENDING,
+        names.of_book("claim_id"): None,
+        names.of_book("backfill"): None,
+        names.of_book("queued_at"): {"$not": {"$type": "date"}},
+    }
 
 
-_IS_RANKED: Expression = is_type("$enrichment.queued_at", "date")
-_WAS_BEHIND: Expression = {
-    "$and": [
-        {"$eq": [{"$ifNull": ["$enrichment.claim_id", None]}, None]},
-        {"$lte": [PRIORITY, BEHIND]},
-    ]
-}
-"""Put behind fresh leads by its admission, and never claimed since."""
-
-FOUND_LATE: Expression = {"$or": [_WAS_BEHIND, {"$not": [_IS_RANKED]}]}
-"""Where it is to wait behind fresh leads: not if it was admitted as one of them meanwhile."""
+def _was_behind(names: Names) -> Expression:
+    """Return whether its admission put it behind fresh leads, and it was never claimed since."""
+    return {
+        "$and": [
+            {"$eq": [{"$ifNull": [noted(names, "claim_id"), None]}, None]},
+            {"$lte": [priority_noted(names), BEHIND]},
+        ]
+    }
 
 
-def admission(rank: Expression, *, is_behind: Expression = _WAS_BEHIND) -> Pipeline:
-    """Missing status -> pending, with priority: after every fresh lead for a backfill's, and where `is_behind`.
-    A second time it changes nothing."""
-    waits = {"$or": [is_behind, {"$eq": ["$enrichment.backfill", True]}]}
-    return [
-        {
-            "$set": {
-                "enrichment_status": Status.PENDING,
-                "enrichment": book_with(
-                    {
-                        "priority": {"$cond": [waits, behind(rank), rank]},
-                        "queued_at": QUEUED_AT,
-                    }
-                ),
-            }
-        }
-    ]
+def found_late(names: Names) -> Expression:
+    """Return where it is to wait behind fresh leads: not if it was admitted as one of them meanwhile."""
+    is_ranked = is_type(noted(names, "queued_at"), "date")
+    return {"$or": [_was_behind(names), {"$not": [is_ranked]}]}
+
+
+def admission(names: Names, rank: Expression, *, is_behind: Expression | None = None) -> Pipeline:
+    """Missing status -> pending, with priority: after every fresh lead for a backfill's, and where `is_behind`,
+    by default where it was. A second time it changes nothing."""
+    was = _was_behind(names) if is_behind is None else is_behind
+    waits = {"$or": [was, {"$eq": [noted(names, "backfill"), True]}]}
+    ranked = {
+        "priority": {"$cond": [waits, behind(rank), rank]},
+        "queued_at": queued_at(names),
+    }
+    status = {names.enrichment_status: Status.PENDING}
+    return [{"$set": {**status, names.enrichment: book_with(names, ranked)}}]
 
 
 def claiming(
-    claim_id: str, holder: str, lease: timedelta, rank: Expression, inputs: Expression
+    names: Names,
+    claim_id: str,
+    holder: str,
+    lease: timedelta,
+    rank: Expression,
+    inputs: Expression,
 ) -> Pipeline:
     """Return the atomic transition to `processing`.
 
@@ -309,53 +332,64 @@ def claiming(
     A `pending` that a user set begins a new run: attempts and answers start afresh. One that a
     draining daemon left (`released`), and every lead that fell due, continues where it was.
     """
-    is_pending = {"$eq": ["$enrichment_status", Status.PENDING]}
-    fresh = {"$and": [is_pending, {"$ne": ["$enrichment.released", True]}]}
-    since = {"$cond": [is_pending, "$enrichment.queued_at", "$enrichment.due_at"]}
+    status, answered = f"${names.enrichment_status}", noted(names, "answered")
+    is_pending = {"$eq": [status, Status.PENDING]}
+    fresh_run = {"$and": [is_pending, {"$ne": [noted(names, "released"), True]}]}
+    since = {"$cond": [is_pending, noted(names, "queued_at"), noted(names, "due_at")]}
     passed = {"$subtract": ["$$NOW", {"$min": [since, "$$NOW"]}]}
     waited = {"$cond": [_is_believable(since), passed, None]}
     claimed = {
-        "token": {"$add": [{"$ifNull": [TOKEN, 0]}, 1]},
+        "token": {"$add": [{"$ifNull": [token(names), 0]}, 1]},
         "claim_id": claim_id,
         "holder": holder,
         "due_at": in_milliseconds(lease),
         "waited_ms": waited,
-        "attempts": {"$cond": [fresh, 1, {"$add": [ATTEMPTS, 1]}]},
-        "interruptions": INTERRUPTIONS,
+        "attempts": {"$cond": [fresh_run, 1, {"$add": [attempts(names), 1]}]},
+        "interruptions": interruptions(names),
         "answered": {
             "$cond": [
-                {"$or": [fresh, {"$ne": [{"$type": "$enrichment.answered"}, "object"]}]},
+                {"$or": [fresh_run, {"$ne": [{"$type": answered}, "object"]}]},
                 {},
-                "$enrichment.answered",
+                answered,
             ]
         },
         "released": False,
         "inputs": inputs,
     }
-    is_refresh = {"$eq": ["$enrichment_status", Status.COMPLETED]}
-    is_behind = {"$or": [is_refresh, {"$lte": [PRIORITY, BEHIND]}]}
+    is_refresh = {"$eq": [status, Status.COMPLETED]}
+    is_behind = {"$or": [is_refresh, {"$lte": [priority_noted(names), BEHIND]}]}
     # Any value that a writer put in place of our priority is ignored.
     claimed["priority"] = {"$cond": [is_behind, behind(rank), rank]}
-    book = book_with(claimed)
-    return [{"$set": {"enrichment_status": Status.PROCESSING, "enrichment": book}}]
+    return [
+        {
+            "$set": {
+                names.enrichment_status: Status.PROCESSING,
+                names.enrichment: book_with(names, claimed),
+            }
+        }
+    ]
 
 
-def renewal(lease: timedelta) -> Pipeline:
+def renewal(names: Names, lease: timedelta) -> Pipeline:
     """Restart the lease from now."""
-    return [{"$set": {"enrichment.due_at": in_milliseconds(lease)}}]
+    return [{"$set": {names.of_book("due_at"): in_milliseconds(lease)}}]
 
 
-def requeueing(*, released: bool) -> Pipeline:
+def requeueing(names: Names, *, released: bool) -> Pipeline:
     """Return the update back to `pending`. With `released`, the attempt is given back and the run continues."""
     values = {
         "holder": None,
         "released": released,
-        "attempts": attempts_less(1) if released else 0,
-        "queued_at": QUEUED_AT,
+        "attempts": attempts_less(names, 1) if released else 0,
+        "queued_at": queued_at(names),
+    }
+    back = {
+        names.enrichment_status: Status.PENDING,
+        names.enrichment: book_with(names, values),
     }
     return [
-        {"$set": {"enrichment_status": Status.PENDING, "enrichment": book_with(values)}},
-        {"$unset": ["enrichment.due_at", "enrichment.inputs"]},
+        {"$set": back},
+        {"$unset": [names.of_book("due_at"), names.of_book("inputs")]},
     ]
 
 

@@ -17,13 +17,14 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, DocumentTooLarge, WriteError
 
+from enricher.fields import NAMES, Names
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import is_refusal, refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
-from enricher.queue.lanes import ONCE
+from enricher.queue.lanes import once
 
 _MOST_BANDS = 20
 _BATCH = 1000
@@ -47,6 +48,7 @@ async def bring_back(
     per_second: float,
     stop: asyncio.Event | None = None,
     apart: Apart | None = None,
+    names: Names = NAMES,
 ) -> int:
     """Make leads held by `provider` due within the time that it takes to serve them; return how many.
 
@@ -55,15 +57,15 @@ async def bring_back(
     transaction holds. Raises DatabaseTrouble, and is safe to repeat.
     """
     held = {
-        "enrichment_status": Status.RETRYING,
-        "enrichment.held_by": provider,
-        "enrichment.due_at": {"$gt": book.EPOCH},
-        **ONCE,
+        names.enrichment_status: Status.RETRYING,
+        names.of_book("held_by"): provider,
+        names.of_book("due_at"): {"$gt": book.EPOCH},
+        **once(names),
     }
-    bands = await _bands(collection, held)
+    bands = await _bands(collection, names, held)
     if not bands:
         return 0
-    update = _spread(bands, provider, 1000 / max(per_second, _SLOWEST))
+    update = _spread(names, bands, provider, 1000 / max(per_second, _SLOWEST))
 
     async def write(ids: Sequence[LeadId]) -> int:
         return await _write(collection, ids, held, update)
@@ -105,9 +107,11 @@ async def _write(
         return int(error.details["nModified"])
 
 
-async def _bands(collection: AsyncCollection[Document], held: Document) -> list[_Band]:
+async def _bands(
+    collection: AsyncCollection[Document], names: Names, held: Document
+) -> list[_Band]:
     """Return bands, the most urgent first, joined to a few: each lead may have a priority of its own."""
-    counted = {"$group": {"_id": book.PRIORITY, "count": {"$sum": 1}}}
+    counted = {"$group": {"_id": book.priority_noted(names), "count": {"$sum": 1}}}
     with pymongo.timeout(_READ_SECONDS):
         found = await collection.aggregate([{"$match": held}, counted, {"$sort": {"_id": -1}}])
         bands = [_Band(each["_id"], each["count"]) async for each in found]
@@ -127,18 +131,19 @@ def _joined(bands: Sequence[_Band], enough: float) -> list[_Band]:
 
 
 def _spread(
-    bands: Sequence[_Band], provider: str, milliseconds_each: float
+    names: Names, bands: Sequence[_Band], provider: str, milliseconds_each: float
 ) -> expressions.Pipeline:
+    priority, held_by = book.priority_noted(names), book.noted(names, "held_by")
     branches, begins = [], 0.0
     for band in bands:
         lasts = band.count * milliseconds_each
         within = {"$add": [begins, {"$multiply": [{"$rand": {}}, lasts]}]}
-        branches.append({"case": {"$gte": [book.PRIORITY, band.lowest]}, "then": within})
+        branches.append({"case": {"$gte": [priority, band.lowest]}, "then": within})
         begins += lasts
     after = {"$toLong": {"$switch": {"branches": branches, "default": begins}}}
-    others = {"$setDifference": ["$enrichment.held_by", [{"$literal": provider}]]}
+    others = {"$setDifference": [held_by, [{"$literal": provider}]]}
     values = {
-        "due_at": {"$min": ["$enrichment.due_at", {"$add": ["$$NOW", after]}]},
-        "held_by": {"$cond": [{"$isArray": "$enrichment.held_by"}, others, []]},
+        "due_at": {"$min": [book.noted(names, "due_at"), {"$add": ["$$NOW", after]}]},
+        "held_by": {"$cond": [{"$isArray": held_by}, others, []]},
     }
-    return [{"$set": {"enrichment": book.book_with(values)}}]
+    return [{"$set": {names.enrichment: book.book_with(names, values)}}]

@@ -25,12 +25,13 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import OperationFailure
 
+from enricher.fields import NAMES, Names
 from enricher.lead import Document, Status
 from enricher.mongo import DatabaseTrouble, outage
 from enricher.mongo.expressions import COLLATED, SIMPLE
 from enricher.mongo.outage import Outage, is_denied, is_refusal, pause
-from enricher.queue import unmoved
-from enricher.queue.book import BY_ID, EPOCH, FRESH, MAILBOX
+from enricher.queue import book, unmoved
+from enricher.queue.book import BY_ID, EPOCH
 from enricher.queue.leads import Leads
 from enricher.queue.worker import Bell
 from enricher.telemetry import metrics
@@ -39,89 +40,93 @@ _BUILD_SECONDS = 6 * 3600.0
 """Replaces the usual time limit of an operation: an index on millions of leads takes a while."""
 _SOON_MADE = 10_000
 """Documents: reading them takes a fraction of a second."""
-_ONLY_PENDING = {"enrichment_status": Status.PENDING.value}
-
-LEADS = (
-    IndexModel(
-        [
-            ("enrichment_status", ASCENDING),
-            ("enrichment.priority", DESCENDING),
-            ("enrichment.queued_at", ASCENDING),
-        ],
-        name="enricher_pending_by_priority",
-        partialFilterExpression=_ONLY_PENDING,
-    ),
-    IndexModel(
-        [("enrichment_status", ASCENDING), ("enrichment.queued_at", ASCENDING)],
-        name="enricher_fresh_by_age",
-        partialFilterExpression={**_ONLY_PENDING, **FRESH},
-    ),
-    IndexModel(
-        [("enrichment_status", ASCENDING), ("enrichment.due_at", ASCENDING)],
-        name="enricher_due",
-        partialFilterExpression={"enrichment.due_at": {"$gt": EPOCH}},
-    ),
-    IndexModel(
-        [("enrichment_status", ASCENDING)],
-        name="enricher_without_status",
-        partialFilterExpression={"enrichment_status": None},
-    ),
-    # For counts that people ask for; no claim reads them. Leads that complete are in none of them.
-    IndexModel(
-        [("enrichment_status", ASCENDING)],
-        name="enricher_failed",
-        partialFilterExpression={"enrichment_status": Status.FAILED.value},
-    ),
-    IndexModel(
-        [("enrichment_status", ASCENDING)],
-        name="enricher_skipped",
-        partialFilterExpression={"enrichment_status": Status.SKIPPED.value},
-    ),
-    IndexModel(
-        [("enrichment_status", ASCENDING), ("enrichment.held_by", ASCENDING)],
-        name="enricher_parked",
-        partialFilterExpression={
-            "enrichment_status": Status.RETRYING.value,
-            "enrichment.held_by": {"$exists": True},
-        },
-    ),
-    # Few leads are in these two, and none that takes the usual course.
-    IndexModel(
-        [("enrichment_status", ASCENDING)],
-        name=unmoved.INDEX,
-        partialFilterExpression=unmoved.FILTER,
-    ),
-    IndexModel(
-        list(unmoved.KEYS),
-        name="enricher_undated",
-        partialFilterExpression=unmoved.LOST_DATE_FILTER,
-    ),
-    # Finds a person who is to be forgotten, in every lead that holds data about them.
-    IndexModel(
-        [(MAILBOX, ASCENDING)],
-        name="enricher_mailbox",
-        partialFilterExpression={MAILBOX: {"$type": "string"}},
-    ),
-)
 
 
-_OF_A_CLAIM: Mapping[str, Document] = {
-    "enricher_pending_by_priority": _ONLY_PENDING,
-    "enricher_fresh_by_age": {**_ONLY_PENDING, **FRESH},
-    "enricher_due": {"enrichment.due_at": {"$gt": EPOCH}},
-}
-"""Indexes without which a search for work reads every lead, each with a query that it can answer."""
+def _only_pending(names: Names) -> Document:
+    return {names.enrichment_status: Status.PENDING.value}
 
-_BY_TEXT = IndexModel(
-    [("_id", ASCENDING), ("enrichment_status", ASCENDING)], name="enricher_by_id", collation=SIMPLE
-)
+
+def _by_status(names: Names, name: str, status: Status | None) -> IndexModel:
+    path = names.enrichment_status
+    return IndexModel(
+        [(path, ASCENDING)],
+        name=name,
+        partialFilterExpression={path: None if status is None else status.value},
+    )
+
+
+def of_leads(names: Names) -> tuple[IndexModel, ...]:
+    """Return all indexes of a leads collection whose fields have these names."""
+    status, due_at, held_by = names.enrichment_status, *map(names.of_book, ("due_at", "held_by"))
+    priority, queued_at = map(names.of_book, ("priority", "queued_at"))
+    mailbox = book.mailbox(names)
+    return (
+        IndexModel(
+            [(status, ASCENDING), (priority, DESCENDING), (queued_at, ASCENDING)],
+            name="enricher_pending_by_priority",
+            partialFilterExpression=_only_pending(names),
+        ),
+        IndexModel(
+            [(status, ASCENDING), (queued_at, ASCENDING)],
+            name="enricher_fresh_by_age",
+            partialFilterExpression={**_only_pending(names), **book.fresh(names)},
+        ),
+        IndexModel(
+            [(status, ASCENDING), (due_at, ASCENDING)],
+            name="enricher_due",
+            partialFilterExpression={due_at: {"$gt": EPOCH}},
+        ),
+        _by_status(names, "enricher_without_status", None),
+        # For counts that people ask for; no claim reads them. Leads that complete are in none of them.
+        _by_status(names, "enricher_failed", Status.FAILED),
+        _by_status(names, "enricher_skipped", Status.SKIPPED),
+        IndexModel(
+            [(status, ASCENDING), (held_by, ASCENDING)],
+            name="enricher_parked",
+            partialFilterExpression={status: Status.RETRYING.value, held_by: {"$exists": True}},
+        ),
+        # Few leads are in these two, and none that takes the usual course.
+        IndexModel(
+            [(status, ASCENDING)],
+            name=unmoved.INDEX,
+            partialFilterExpression=unmoved.filter_of(names),
+        ),
+        IndexModel(
+            unmoved.lost_date_keys(names),
+            name="enricher_undated",
+            partialFilterExpression=unmoved.lost_date_filter(names),
+        ),
+        # Finds a person who is to be forgotten, in every lead that holds data about them.
+        IndexModel(
+            [(mailbox, ASCENDING)],
+            name="enricher_mailbox",
+            partialFilterExpression={mailbox: {"$type": "string"}},
+        ),
+    )
+
+
+def _of_a_claim(names: Names) -> Mapping[str, Document]:
+    """Return the indexes without which a search for work reads every lead, each with a query that it can answer."""
+    return {
+        "enricher_pending_by_priority": _only_pending(names),
+        "enricher_fresh_by_age": {**_only_pending(names), **book.fresh(names)},
+        "enricher_due": {names.of_book("due_at"): {"$gt": EPOCH}},
+    }
+
+
+def _by_text(names: Names) -> IndexModel:
+    keys = [("_id", ASCENDING), (names.enrichment_status, ASCENDING)]
+    return IndexModel(keys, name="enricher_by_id", collation=SIMPLE)
 
 
 class Indexes:
     """The indexes of one leads collection."""
 
-    def __init__(self, leads: AsyncCollection[Document]) -> None:
+    def __init__(self, leads: AsyncCollection[Document], names: Names = NAMES) -> None:
         self._leads = leads
+        self._of_leads = of_leads(names)
+        self._of_a_claim = _of_a_claim(names)
+        self._by_text = _by_text(names)
         self.by_id = BY_ID
         """Name of the index that finds a lead by id, as far as is known."""
         self.are_coming = False
@@ -139,11 +144,11 @@ class Indexes:
     async def look(self) -> None:
         """Find out whether the claim's indexes are usable, by a query with each. A list of indexes would
         not tell, because it names those still being built as well."""
-        wanted = [_name(index) for index in _wanted(await self._present() or {})]
-        ending = "" if wanted == [_name(index) for index in LEADS] else COLLATED
+        wanted = self._wanted(await self._present() or {})
+        ending = "" if wanted == list(self._of_leads) else COLLATED
         are_there = [
             await self._answers(f"{name}{ending}", question)
-            for name, question in _OF_A_CLAIM.items()
+            for name, question in self._of_a_claim.items()
         ]
         self.are_coming = not all(are_there)
 
@@ -158,16 +163,16 @@ class Indexes:
 
     async def ensure_by_id(self) -> None:
         """Create the index that finds leads by id under a collation: without it nothing can be done."""
-        if _BY_TEXT in _wanted(await self._present() or {}):
+        if self._by_text in self._wanted(await self._present() or {}):
             with suppress(OperationFailure), pymongo.timeout(_BUILD_SECONDS):
-                await self._leads.create_indexes([_BY_TEXT])
+                await self._leads.create_indexes([self._by_text])
             await self._note_by_id()
 
     async def ensure(self) -> bool:
         """Create what is missing. Logs what a user may not create; the work goes on, slowly. Return True
         when all are there."""
         are_there = True
-        wanted = _wanted(await self._present() or {})
+        wanted = self._wanted(await self._present() or {})
         try:
             with pymongo.timeout(_BUILD_SECONDS):
                 await self._create(wanted)
@@ -185,7 +190,7 @@ class Indexes:
         return are_there
 
     async def _note_by_id(self) -> None:
-        by_text = _name(_BY_TEXT)
+        by_text = _name(self._by_text)
         self.by_id = by_text if by_text in (await self._present() or {}) else BY_ID
 
     async def _create(self, wanted: Sequence[IndexModel]) -> None:
@@ -214,7 +219,7 @@ class Indexes:
         if (present := await self._present()) is None:
             return None
         found = {name: _meaning(index) for name, index in present.items()}
-        wanted = {_name(index): _meaning(index.document) for index in _wanted(present)}
+        wanted = {_name(index): _meaning(index.document) for index in self._wanted(present)}
         return [name for name, meaning in wanted.items() if found.get(name) != meaning]
 
     async def _present(self) -> Mapping[str, Any] | None:
@@ -225,11 +230,10 @@ class Indexes:
                 raise
             return None
 
-
-def _wanted(present: Mapping[str, Any]) -> list[IndexModel]:
-    if "collation" not in present.get(BY_ID, {}):
-        return list(LEADS)
-    return [_BY_TEXT, *(_simple(index) for index in LEADS)]
+    def _wanted(self, present: Mapping[str, Any]) -> list[IndexModel]:
+        if "collation" not in present.get(BY_ID, {}):
+            return list(self._of_leads)
+        return [self._by_text, *(_simple(index) for index in self._of_leads)]
 
 
 def _simple(index: IndexModel) -> IndexModel:

@@ -30,6 +30,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from typing import Any, Protocol
 
@@ -39,11 +40,12 @@ from loguru import logger
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
+from enricher.fields import NAMES, Names
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import Expression, id_key, is_type
 from enricher.queue import book
-from enricher.queue.unmoved import UNADMITTED
+from enricher.queue.unmoved import unadmitted
 from enricher.telemetry import metrics
 from enricher.telemetry.log import label
 from enricher.values.storable import mapping
@@ -193,14 +195,20 @@ WHY_DOUBLED = "The document holds the field {name} more than once."
 _LOOK_EVERY_SECONDS = 1.0
 _MOST_UNSURE = 10_000
 _AT_ONCE = 1000
-_STATUS, _ERROR, _UPDATED, _BOOK = (
-    "enrichment_status", "enrichment_error", "updated_at", "enrichment",
-)  # fmt: skip
-_TOP = (
-    *(_STATUS, _ERROR, _UPDATED, _BOOK, "enriched_data", "enriched_at"),
-    *("qualification_status", "qualification_requested_at"),
-)
-_WITHIN = ("enrichment", "enrichment.answered", "enrichment.inputs", "enrichment.subject")
+
+
+def _top(names: Names) -> list[str]:
+    """Return the names at the top of a document that our pipelines write under."""
+    return [
+        *(names.enrichment_status, names.enrichment_error, names.updated_at, names.enrichment),
+        *(names.enriched_data, names.enriched_at),
+        *(names.qualification_status, names.qualification_requested_at),
+    ]
+
+
+def _within(names: Names) -> list[str]:
+    """Return the paths of the objects that our pipelines write in."""
+    return [names.enrichment, *map(names.of_book, ("answered", "inputs", "subject"))]
 
 
 def _names(of: str) -> Expression:
@@ -208,9 +216,9 @@ def _names(of: str) -> Expression:
     return {"$map": {"input": {"$objectToArray": of}, "as": "each", "in": "$$each.k"}}
 
 
-_OURS: Expression = {
-    "$filter": {"input": _names("$$ROOT"), "as": "name", "cond": {"$in": ["$$name", list(_TOP)]}}
-}
+def _ours(names: Names) -> Expression:
+    is_ours = {"$in": ["$$name", _top(names)]}
+    return {"$filter": {"input": _names("$$ROOT"), "as": "name", "cond": is_ours}}
 
 
 def _has_doubles(names: Expression) -> Expression:
@@ -222,29 +230,45 @@ def _doubles_within(path: str) -> Expression:
     return {"$cond": [is_type(path, "object"), _has_doubles(_names(path)), False]}
 
 
-DOUBLED: Expression = {"$or": [_has_doubles(_OURS), *(_doubles_within(f"${p}") for p in _WITHIN)]}
-"""True for a document with which a pipeline would kill the server."""
+@cache
+def doubled(names: Names) -> Expression:
+    """Return true for a document with which a pipeline would kill the server."""
+    within = (_doubles_within(f"${path}") for path in _within(names))
+    return {"$or": [_has_doubles(_ours(names)), *within]}
 
-DOUBLED_NAMES: Expression = {"$cond": [DOUBLED, _OURS, "$$REMOVE"]}
-"""Our names in such a document, each as often as it occurs; missing for any other document."""
 
-ONCE: Document = {"$expr": {"$not": [DOUBLED]}}
-"""The filter of every write by a pipeline."""
+@cache
+def doubled_names(names: Names) -> Expression:
+    """Return our names in such a document, each as often as it occurs; missing for any other document."""
+    return {"$cond": [doubled(names), _ours(names), "$$REMOVE"]}
+
+
+@cache
+def once(names: Names) -> Document:
+    """Return the filter of every write by a pipeline."""
+    return {"$expr": {"$not": [doubled(names)]}}
+
 
 _DATA = ("", ".company_data", ".person_data", ".email_verification", ".enrichment_metadata")
-ERASABLE: Document = {
-    "$expr": {"$not": [{"$or": [DOUBLED, *(_doubles_within(f"$enriched_data{p}") for p in _DATA)]}]}
-}
-"""The same, for a write that rewrites the data in place."""
+
+
+@cache
+def erasable(names: Names) -> Document:
+    """Return the same, for a write that rewrites the data in place."""
+    within = (_doubles_within(f"${names.enriched_data}{path}") for path in _DATA)
+    return {"$expr": {"$not": [{"$or": [doubled(names), *within]}]}}
 
 
 async def find_doubled(
-    leads: AsyncCollection[Document], ids: Collection[LeadId], only: Document
+    leads: AsyncCollection[Document],
+    ids: Collection[LeadId],
+    only: Document,
+    names: Names = NAMES,
 ) -> list[Document]:
     """Return those of these leads that hold a field twice, as `{_id, names}`."""
     named = [id_ for id_ in ids if not next(iter(mapping(id_)), "").startswith("$")]  # no operator
-    these = {"$and": [{"_id": {"$in": named}}, only, {"$expr": DOUBLED}]}
-    return await leads.find(these, {"names": _OURS}).to_list()
+    these = {"$and": [{"_id": {"$in": named}}, only, {"$expr": doubled(names)}]}
+    return await leads.find(these, {"names": _ours(names)}).to_list()
 
 
 @dataclass(slots=True)
@@ -253,6 +277,7 @@ class Doubles:
 
     leads: AsyncCollection[Document]
     aside: Aside
+    names: Names = NAMES
     _unsure: dict[bytes, LeadId] = field(default_factory=dict)
     """Leads that an admission passed over: another daemon admitted them, or they must not be touched."""
     _looked_at: float = -math.inf
@@ -268,7 +293,8 @@ class Doubles:
         self._looked_at, unsure = time.monotonic(), [*self._unsure.values()]
         found: list[Document] = []
         for first in range(0, len(unsure), _AT_ONCE):
-            found += await find_doubled(self.leads, unsure[first : first + _AT_ONCE], UNADMITTED)
+            some, only = unsure[first : first + _AT_ONCE], unadmitted(self.names)
+            found += await find_doubled(self.leads, some, only, self.names)
         self._unsure.clear()
         await self._set_aside(found, "admit")
 
@@ -291,14 +317,15 @@ class Doubles:
     async def _fail(self, id_: LeadId, names: Collection[str]) -> bool:
         """Mark the lead as failed, unless the fields for that are there twice themselves; return whether it was."""
         twice = [name for name, times in Counter(names).items() if times > 1]
-        if _STATUS in twice or _ERROR in twice:
+        status, error = self.names.enrichment_status, self.names.enrichment_error
+        if status in twice or error in twice:
             return False
-        why = WHY_DOUBLED.format(name=(twice or [_BOOK])[0])
-        update: dict[str, Any] = {"$set": {_STATUS: Status.FAILED, _ERROR: why}}
-        if _UPDATED not in twice:
-            update["$currentDate"] = {_UPDATED: True}
-        still = {"_id": {"$eq": id_}, "$expr": DOUBLED, _STATUS: {"$ne": Status.FAILED}}
-        await self.leads.update_one(still, update)
+        why = WHY_DOUBLED.format(name=(twice or [self.names.enrichment])[0])
+        update: dict[str, Any] = {"$set": {status: Status.FAILED, error: why}}
+        if self.names.updated_at not in twice:
+            update["$currentDate"] = {self.names.updated_at: True}
+        is_doubled_still = {"$expr": doubled(self.names), status: {"$ne": Status.FAILED}}
+        await self.leads.update_one({"_id": {"$eq": id_}, **is_doubled_still}, update)
         return True
 
 
@@ -381,29 +408,57 @@ _MOST_SUSPECTS = 1000
 _DUE_AT_A_GLANCE = 200
 """Due leads read to find urgent ones among them: they are read in order of time, not of urgency."""
 
-_DUE_NOW: Document = {
-    # The lower bound excludes a missing field, which sorts below every date.
-    "enrichment.due_at": {"$gt": book.EPOCH},
-    "$expr": {"$lte": ["$enrichment.due_at", "$$NOW"]},
-}
-_PENDING: Document = {"enrichment_status": Status.PENDING}
-_FRESH: Document = {**_PENDING, **book.FRESH}
-_DUE: Document = {
-    "enrichment_status": {
-        "$in": [Status.PROCESSING, Status.RETRYING, Status.FAILED, Status.SKIPPED]
-    },
-    **_DUE_NOW,
-}
-_REFRESH: Document = {"enrichment_status": Status.COMPLETED, **_DUE_NOW}
-_TO_COME: Document = {
-    "enrichment_status": {"$in": [Status.PENDING, Status.PROCESSING, Status.RETRYING]}
-}
-CLAIMABLE: Document = {"$or": [_PENDING, _DUE, _REFRESH]}
-"""A lead that is work, by the server's clock: every lane reads some of these, and a claim requires it."""
 
-_BY_PRIORITY = {"enrichment.priority": -1, "enrichment.queued_at": 1}
-_BY_AGE = {"enrichment.queued_at": 1}
-_BY_TIME = {"enrichment.due_at": 1}
+def _due_now(names: Names) -> Document:
+    due_at = names.of_book("due_at")
+    return {
+        # The lower bound excludes a missing field, which sorts below every date.
+        due_at: {"$gt": book.EPOCH},
+        "$expr": {"$lte": [f"${due_at}", "$$NOW"]},
+    }
+
+
+def _pending(names: Names) -> Document:
+    return {names.enrichment_status: Status.PENDING}
+
+
+def _fresh(names: Names) -> Document:
+    return {**_pending(names), **book.fresh(names)}
+
+
+_MAY_FALL_DUE = (Status.PROCESSING, Status.RETRYING, Status.FAILED, Status.SKIPPED)
+
+
+def _due(names: Names) -> Document:
+    return {names.enrichment_status: {"$in": list(_MAY_FALL_DUE)}, **_due_now(names)}
+
+
+def _refresh(names: Names) -> Document:
+    return {names.enrichment_status: Status.COMPLETED, **_due_now(names)}
+
+
+def _to_come(names: Names) -> Document:
+    open_ = [Status.PENDING, Status.PROCESSING, Status.RETRYING]
+    return {names.enrichment_status: {"$in": open_}}
+
+
+@cache
+def claimable(names: Names) -> Document:
+    """Match a lead that is work, by the server's clock: every lane reads some of these, and a claim requires it."""
+    return {"$or": [_pending(names), _due(names), _refresh(names)]}
+
+
+def _by_priority(names: Names) -> Document:
+    return {names.of_book("priority"): -1, names.of_book("queued_at"): 1}
+
+
+def _by_age(names: Names) -> Document:
+    return {names.of_book("queued_at"): 1}
+
+
+def _by_time(names: Names) -> Document:
+    return {names.of_book("due_at"): 1}
+
 
 _Lane = list[Document]
 """The stages that read one lane."""
@@ -434,6 +489,7 @@ class Lanes:
     """Leads taken under pressure since the oldest last had a turn."""
     heard: Heard | None = None
     """Replaces the indexes while they are being built."""
+    names: Names = NAMES
 
     async def next(
         self, slots: int, above: float | None, aside: SetAside, suspects: int = 1
@@ -453,7 +509,8 @@ class Lanes:
             found = self._few_suspects(await self._read(self._all(window), aside), suspects)
             return self._pick(found, slots)
         turns = min(self.ahead // (_OLDEST_FIRST_EVERY - 1), 1 + slots // _OLDEST_FIRST_EVERY)
-        lanes = _urgent(above, window) + (_oldest(turns + len(aside)) if turns else [])
+        oldest = self._oldest(turns + len(aside)) if turns else []
+        lanes = self._urgent(above, window) + oldest
         found = self._few_suspects(await self._read(lanes, aside), suspects)
         return self._pick_urgent(found, slots, turns)
 
@@ -494,12 +551,14 @@ class Lanes:
         found: list[Document] = []
         for ids in heard.glances():
             these: Document = {"_id": {"$in": ids}}
-            lane = _lane("pending", {**these, **CLAIMABLE}, _BY_PRIORITY, window)
+            work = {**these, **claimable(self.names)}
+            lane = self._lane("pending", work, _by_priority(self.names), window)
             read = await self._read([lane], aside)
             found += [each for each in read if above is None or rank_of(each) > above]
             if len(found) >= window:
                 break
-            open_ = await self.collection.find({**these, **_TO_COME}, {"_id": 1}).to_list()
+            to_come = {**these, **_to_come(self.names)}
+            open_ = await self.collection.find(to_come, {"_id": 1}).to_list()
             heard.keep(ids, {expressions.id_key(each["_id"]) for each in [*read, *open_]})
         found.sort(key=rank_of, reverse=True)
         return found[:window]
@@ -511,13 +570,14 @@ class Lanes:
         return self.claims % _OLDEST_FIRST_EVERY == 0
 
     def _all(self, window: int) -> list[_Lane]:
+        names = self.names
         lanes = [
-            _lane("pending", _PENDING, _BY_PRIORITY, window),
-            _lane("due", _DUE, _BY_TIME, window),
-            _lane("refresh", _REFRESH, _BY_TIME, window),
+            self._lane("pending", _pending(names), _by_priority(names), window),
+            self._lane("due", _due(names), _by_time(names), window),
+            self._lane("refresh", _refresh(names), _by_time(names), window),
         ]
         if self._is_for_the_oldest:
-            lanes.insert(0, _lane(OLDEST, _FRESH, _BY_AGE, window))
+            lanes.insert(0, self._lane(OLDEST, _fresh(names), _by_age(names), window))
         return lanes
 
     def _pick(self, found: list[Document], slots: int) -> list[Document]:
@@ -558,41 +618,39 @@ class Lanes:
         self.ahead += sum(c["lane"] != OLDEST for c in picked)
         return picked
 
+    def _urgent(self, above: float, window: int) -> list[_Lane]:
+        names = self.names
+        pending = {**_pending(names), names.of_book("priority"): {"$gt": above}}
+        due = self._lane("due", _due(names), _by_time(names), max(window, _DUE_AT_A_GLANCE))
+        return [
+            self._lane("pending", pending, _by_priority(names), window),
+            [*due, {"$match": {"priority": {"$gt": above}}}],
+        ]
 
-def _urgent(above: float, window: int) -> list[_Lane]:
-    pending = {**_PENDING, "enrichment.priority": {"$gt": above}}
-    due = _lane("due", _DUE, _BY_TIME, max(window, _DUE_AT_A_GLANCE))
-    return [
-        _lane("pending", pending, _BY_PRIORITY, window),
-        [*due, {"$match": {"priority": {"$gt": above}}}],
-    ]
+    def _oldest(self, window: int) -> list[_Lane]:
+        return [
+            self._lane(OLDEST, _due(self.names), _by_time(self.names), window),
+            self._lane(OLDEST, _fresh(self.names), _by_age(self.names), window),
+        ]
 
-
-def _oldest(window: int) -> list[_Lane]:
-    return [
-        _lane(OLDEST, _DUE, _BY_TIME, window),
-        _lane(OLDEST, _FRESH, _BY_AGE, window),
-    ]
-
-
-def _lane(name: str, match: Document, sort: Document, window: int) -> _Lane:
-    since = f"${next(reversed(sort))}"
-    project = {
-        **book.ID_OR_WHY_NOT,
-        "since": {"$convert": {"input": since, "to": "long", "onError": 0, "onNull": 0}},
-        "token": book.TOKEN,
-        "status": "$enrichment_status",
-        "priority": book.PRIORITY,
-        "interruptions": book.INTERRUPTIONS,
-        "lane": {"$literal": name},
-        "names": DOUBLED_NAMES,
-        "bytes": book.DATA_BYTES,
-    }
-    return [{"$match": match}, {"$sort": sort}, {"$limit": window}, {"$project": project}]
+    def _lane(self, name: str, match: Document, sort: Document, window: int) -> _Lane:
+        since = f"${next(reversed(sort))}"
+        project = {
+            **book.ID_OR_WHY_NOT,
+            "since": {"$convert": {"input": since, "to": "long", "onError": 0, "onNull": 0}},
+            "token": book.token(self.names),
+            "status": f"${self.names.enrichment_status}",
+            "priority": book.priority_noted(self.names),
+            "interruptions": book.interruptions(self.names),
+            "lane": {"$literal": name},
+            "names": doubled_names(self.names),
+            "bytes": book.data_bytes(self.names),
+        }
+        return [{"$match": match}, {"$sort": sort}, {"$limit": window}, {"$project": project}]
 
 
 def rank_of(read: Document) -> float:
-    """Return the priority of a lead that was read with `book.PRIORITY`, ordered as the index orders it."""
+    """Return the priority of a lead that was read with `book.priority_noted`, ordered as the index orders it."""
     rank: float = read["priority"]
     return -math.inf if math.isnan(rank) else rank
 

@@ -59,6 +59,7 @@ from pymongo.errors import (
     WriteError,
 )
 
+from enricher.fields import NAMES, Names
 from enricher.lead import Document, Lead, LeadId, Lease, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import UpdateOne
@@ -67,32 +68,38 @@ from enricher.mongo.secret import Keyring
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Parted, Step
 from enricher.queue.book import BY_ID
-from enricher.queue.lanes import CLAIMABLE, OLDEST, ONCE, Aside, Doubles, Heard, Lanes
+from enricher.queue.lanes import OLDEST, Aside, Doubles, Heard, Lanes, claimable, once
 from enricher.queue.lease import (
-    CLAIMED,
     INPUTS,
+    claimed,
     fence,
     fenced_row,
     fenced_table,
     lease_of,
     text_or_null,
 )
-from enricher.queue.unmoved import NEW, UNADMITTED
+from enricher.queue.unmoved import new, unadmitted
 
 _NOTHING: Document = {"$literal": None}
 _NO_SHARD_KEY = 61
-_LONE: Document = {
-    "$and": [
-        {"$or": [{**NEW, "enrichment.backfill": None}, book.PENDING_BY_ITS_WRITER]},
-        {"$expr": {"$lte": [book.DATA_BYTES, book.MUCH_DATA_BYTES]}},
-        ONCE,
-    ]
-}
-"""Not admitted yet, so that whoever claims it has admitted it too; not from a backfill, and with little data:
-a claim of much data is bounded by what the other leads in work hold."""
 _LOOK_FOR_TOO_LONG_SECONDS = 10.0
 """The search reads every lead that is work, so it runs at most this often."""
 _TOO_LONG = f"The _id is longer than {book.LONGEST_ID_BYTES:,} bytes."
+
+
+def _lone(names: Names) -> Document:
+    """Match a lone new lead that may be admitted and claimed at once: not admitted yet, so that whoever claims it
+    has admitted it too; not from a backfill, and with little data, because a claim of much data is bounded by what
+    the other leads in work hold."""
+    is_new = {**new(names), names.of_book("backfill"): None}
+    has_little_data = {"$expr": {"$lte": [book.data_bytes(names), book.MUCH_DATA_BYTES]}}
+    return {
+        "$and": [
+            {"$or": [is_new, book.pending_by_its_writer(names)]},
+            has_little_data,
+            once(names),
+        ]
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,8 @@ class Leads:
     """Key -> new leads whose admission is blocked by a writer's open transaction."""
     by_id: str = BY_ID
     """Name of the index that finds a lead by id, from `Indexes`."""
+    names: Names = NAMES
+    """The names of our fields in the collection."""
     is_sharded: bool = False
     """True when sharded by a key other than the id: a lone lead is then claimed the way a batch is."""
     doubles: Doubles = field(init=False)
@@ -148,9 +157,9 @@ class Leads:
     _next_look_for_too_long: float = -math.inf
 
     def __post_init__(self) -> None:
-        self.doubles = Doubles(self.collection, self.aside)
+        self.doubles = Doubles(self.collection, self.aside, self.names)
         self.fatal = self.apart.fatal = Fatal(self.collection, self.aside)
-        self.lanes = Lanes(self.collection, self.random, self.suspect_after)
+        self.lanes = Lanes(self.collection, self.random, self.suspect_after, names=self.names)
 
     def is_suspect(self, lead: Lead) -> bool:
         """Return whether the lead's process died each time it was in work: the lead may be the cause."""
@@ -185,9 +194,9 @@ class Leads:
     async def _admit(
         self, ids: Collection[LeadId], is_behind: bool = False
     ) -> Parted[LeadId, Written]:
-        only = {"$and": [UNADMITTED, ONCE]}
-        late = {"is_behind": book.FOUND_LATE} if is_behind else {}
-        how = book.admission(self.rank, **late)
+        only = {"$and": [unadmitted(self.names), once(self.names)]}
+        late = book.found_late(self.names) if is_behind else None
+        how = book.admission(self.names, self.rank, is_behind=late)
         parted = await self._write(list(ids), only, how, "admit")
         blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
         self.unadmitted |= {expressions.id_key(id_): id_ for id_ in blocked}
@@ -216,17 +225,18 @@ class Leads:
         self, ids: Collection[LeadId], only: Document, how: expressions.Pipeline | None = None
     ) -> int:
         """Make unmoved leads that still match `only` work again, or update them by `how` if it is given."""
-        how = how or book.admission(self.rank)
+        how = how or book.admission(self.names, self.rank)
         if not ids:
             return 0
-        return _total(await self._write(list(ids), {"$and": [only, ONCE]}, how, "sweep")).changed
+        only = {"$and": [only, once(self.names)]}
+        return _total(await self._write(list(ids), only, how, "sweep")).changed
 
     async def admit_and_claim(self, id_: LeadId) -> Lease | None:
         """Claim a lone new lead without a search, for when there is no other work, so no order has to be
         kept. `None` when it must go the usual way, which begins with `admit`."""
         claim_id, sent = uuid.uuid4().hex, time.monotonic()
-        how = [*book.admission(self.rank), *self._claiming(claim_id)]
-        taken = await self._take_one(id_, _LONE, how, claim_id, sent)
+        how = [*book.admission(self.names, self.rank), *self._claiming(claim_id)]
+        taken = await self._take_one(id_, _lone(self.names), how, claim_id, sent)
         leases = _in_time(taken[1]) if taken else []
         if not leases:
             return None
@@ -274,12 +284,13 @@ class Leads:
         if not self.lanes.too_long or now < self._next_look_for_too_long:
             return
         self._next_look_for_too_long = now + _LOOK_FOR_TOO_LONG_SECONDS
+        names = self.names
         update = {
-            "$set": {"enrichment_status": Status.FAILED, "enrichment_error": _TOO_LONG},
-            "$unset": {"enrichment.due_at": ""},
-            "$currentDate": {"updated_at": True},
+            "$set": {names.enrichment_status: Status.FAILED, names.enrichment_error: _TOO_LONG},
+            "$unset": {names.of_book("due_at"): ""},
+            "$currentDate": {names.updated_at: True},
         }
-        these = {"$and": [CLAIMABLE, book.WITH_TOO_LONG_ID, ONCE]}
+        these = {"$and": [claimable(names), book.WITH_TOO_LONG_ID, once(names)]}
         failed = await self.collection.update_many(these, update)
         self.aside.tell_too_long(failed.modified_count, "claim")
 
@@ -288,8 +299,8 @@ class Leads:
     ) -> tuple[bool, list[Lease]]:
         """Return whether the server answered for each lead, and the leases that are ours."""
         is_alone = len(ids) == 1 and not self.is_sharded
-        how = self._claiming(claim_id)
-        if is_alone and (taken := await self._take_one(ids[0], CLAIMABLE, how, claim_id, sent)):
+        how, work = self._claiming(claim_id), claimable(self.names)
+        if is_alone and (taken := await self._take_one(ids[0], work, how, claim_id, sent)):
             return taken
         was_answered = await self._compare_and_set(ids, how)
         return was_answered, await self._read_back(ids, claim_id, sent)
@@ -300,7 +311,7 @@ class Leads:
         return isinstance(error, OperationFailure) and is_refusal(error)
 
     def _claiming(self, claim_id: str) -> expressions.Pipeline:
-        return book.claiming(claim_id, self.holder, self.lease, self.rank, INPUTS)
+        return book.claiming(self.names, claim_id, self.holder, self.lease, self.rank, INPUTS)
 
     async def _take_one(
         self, id_: LeadId, only: Document, how: expressions.Pipeline, claim_id: str, sent: float
@@ -343,7 +354,7 @@ class Leads:
     async def _compare_and_set(self, ids: Sequence[LeadId], claiming: expressions.Pipeline) -> bool:
         """Return True when the server answered for each lead, False when the outcome is unknown."""
         try:
-            written = await self._write(ids, CLAIMABLE, claiming, "claim")
+            written = await self._write(ids, claimable(self.names), claiming, "claim")
         except PyMongoError as error:
             if is_denied(error):
                 raise
@@ -355,15 +366,15 @@ class Leads:
     async def _read_back(self, ids: Iterable[LeadId], claim_id: str, sent: float) -> list[Lease]:
         ours = {
             "_id": {"$in": list(ids)},
-            "enrichment.claim_id": claim_id,
-            "enrichment_status": Status.PROCESSING,
+            self.names.of_book("claim_id"): claim_id,
+            self.names.enrichment_status: Status.PROCESSING,
         }
         found = await self.collection.find(ours, self._of_a_lease).to_list()
         return self._leased(found, claim_id, sent)
 
     @property
     def _of_a_lease(self) -> Document:
-        return {**CLAIMED, "account": self.account, "plan": self.plan}
+        return {**claimed(self.names), "account": self.account, "plan": self.plan}
 
     def _leased(self, documents: Iterable[Document], claim_id: str, sent: float) -> list[Lease]:
         deadline = sent + self.lease.total_seconds()
@@ -433,12 +444,12 @@ class Leads:
 
     async def _renew(self, leases: Sequence[Lease]) -> tuple[int, Sequence[Lease]]:
         """Return how many leases were ours, and those whose leads the database refuses to write."""
-        renewal = book.renewal(self.lease)
-        table = fenced_table(renewal, ONCE)
+        renewal, only = book.renewal(self.names, self.lease), once(self.names)
+        table = fenced_table(self.names, renewal, only)
         matched, rest = await table.write(self.collection, [fenced_row(each) for each in leases])
         if not rest:
             return matched, []
-        updates = [UpdateOne({**fence(leases[each]), **ONCE}, renewal) for each in rest]
+        updates = [UpdateOne({**fence(leases[n], self.names), **only}, renewal) for n in rest]
         try:
             done = await self.collection.bulk_write(updates, ordered=False)
         except BulkWriteError as error:
@@ -452,10 +463,9 @@ class Leads:
 
     async def _not_ours(self, leases: Sequence[Lease]) -> list[Lease]:
         ids = [lease.lead_id for lease in leases]
-        held = {"_id": {"$in": ids}, "enrichment_status": Status.PROCESSING}
-        found = await self.collection.find(
-            held, {"claim_id": text_or_null("$enrichment.claim_id")}
-        ).to_list()
+        held = {"_id": {"$in": ids}, self.names.enrichment_status: Status.PROCESSING}
+        claim_id = text_or_null(book.noted(self.names, "claim_id"))
+        found = await self.collection.find(held, {"claim_id": claim_id}).to_list()
         # Compare as text: a writer may have put a value of any type in place of our book-keeping.
         ours = {(expressions.id_key(lead["_id"]), str(lead.get("claim_id"))) for lead in found}
         return [
@@ -474,8 +484,8 @@ class Leads:
         """Return how many were given back. `tried` are leases of a try before, whose answer may be lost."""
         is_again = not tried.isdisjoint(map(id, leases))
         tried.update(map(id, leases))
-        giving_back = book.requeueing(released=True)
-        table = fenced_table(giving_back, ONCE)
+        giving_back = book.requeueing(self.names, released=True)
+        table = fenced_table(self.names, giving_back, once(self.names))
         matched, rest = await table.write(self.collection, [fenced_row(each) for each in leases])
         if rest:
             matched += await self._give_back_each([leases[each] for each in rest], giving_back)
@@ -485,7 +495,8 @@ class Leads:
         return max(matched, await self._count_given_back(leases))
 
     async def _give_back_each(self, leases: Sequence[Lease], how: expressions.Pipeline) -> int:
-        updates = [UpdateOne({**fence(lease), **ONCE}, how) for lease in leases]
+        only = once(self.names)
+        updates = [UpdateOne({**fence(lease, self.names), **only}, how) for lease in leases]
         try:
             return (await self.collection.bulk_write(updates, ordered=False)).matched_count
         except BulkWriteError as error:
@@ -496,8 +507,8 @@ class Leads:
     async def _count_given_back(self, leases: Sequence[Lease]) -> int:
         """Count the leads that are as a release leaves them: some may be from a try whose answer was lost."""
         ids = [lease.lead_id for lease in leases]
-        these = {"_id": {"$in": ids}, "enrichment_status": Status.PENDING}
-        found = await self.collection.find(these, _GIVEN_BACK).to_list()
+        these = {"_id": {"$in": ids}, self.names.enrichment_status: Status.PENDING}
+        found = await self.collection.find(these, _given_back(self.names)).to_list()
         ours = {(expressions.id_key(each.lead_id), each.claim_id) for each in leases}
         return sum(
             each["is_released"] and (expressions.id_key(each["_id"]), each["claim_id"]) in ours
@@ -505,10 +516,11 @@ class Leads:
         )
 
 
-_GIVEN_BACK: Document = {
-    "claim_id": text_or_null("$enrichment.claim_id"),
-    "is_released": {"$eq": ["$enrichment.released", True]},
-}
+def _given_back(names: Names) -> Document:
+    return {
+        "claim_id": text_or_null(book.noted(names, "claim_id")),
+        "is_released": {"$eq": [book.noted(names, "released"), True]},
+    }
 
 
 def _in_time(leases: Iterable[Lease]) -> list[Lease]:

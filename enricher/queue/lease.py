@@ -7,6 +7,7 @@ from typing import Any
 from bson import DBRef
 from loguru import logger
 
+from enricher.fields import NAMES, Names
 from enricher.lead import Document, Inputs, Lead, Lease, Status
 from enricher.mongo.batch import Stages, Table, TableRow, encode
 from enricher.mongo.expressions import Expression, Pipeline, is_type
@@ -60,16 +61,13 @@ ASKED_ABOUT = ("email", "company_domain", "website")
 """The inputs that a vendor is asked about. A writer who corrects a name while the lead is in work must
 not cost a result that was paid for."""
 
-_INPUTS_UNCHANGED: Document = {
-    "$expr": {
-        "$eq": [
-            {name: f"$enrichment.inputs.{name}" for name in ASKED_ABOUT},
-            {name: INPUTS[name] for name in ASKED_ABOUT},
-        ]
-    }
-}
-"""Both sides are evaluated by the server: a text that is not valid UTF-8 reaches us altered, and would
-always look changed."""
+
+def _noted_unchanged(names: Names) -> Document:
+    """Compare in the server: a text that is not valid UTF-8 reaches us altered, and would always look changed."""
+    noted = {name: book.noted(names, f"inputs.{name}") for name in ASKED_ABOUT}
+    return {"$expr": {"$eq": [noted, {name: INPUTS[name] for name in ASKED_ABOUT}]}}
+
+
 _NO_VALUE: Document = {
     "$not": {
         "$type": [
@@ -85,14 +83,14 @@ _BROKEN = "\ufffd"
 """The character that marks a text as not valid UTF-8 in our copy."""
 
 
-def inputs_unchanged(inputs: Inputs) -> Document:
+def inputs_unchanged(inputs: Inputs, names: Names = NAMES) -> Document:
     """Return the filter of a write that is valid only while the lead's inputs are as they were at the claim.
 
     Where our copy equals what is stored, the filter compares with that copy: the whole write then takes
     the server a third less than with an expression (0.30 against 0.47 ms of CPU, MongoDB 6.0).
     """
     if not _is_copy_exact(inputs):
-        return _INPUTS_UNCHANGED
+        return _noted_unchanged(names)
     asked = {name: getattr(inputs, name) for name in ASKED_ABOUT}
     return {name: _NO_VALUE if text is None else _only(text) for name, text in asked.items()}
 
@@ -124,29 +122,30 @@ def read_inputs(raw: Document) -> Inputs:
     return Inputs(**texts, malformed=malformed)
 
 
-CLAIMED = {
-    "token": "$enrichment.token",
-    "claim_id": "$enrichment.claim_id",
-    "attempts": "$enrichment.attempts",
-    "answered": book.bounded("$enrichment.answered", {}),
-    "waited_ms": "$enrichment.waited_ms",
-    "interruptions": "$enrichment.interruptions",
-    "subject": book.bounded("$enrichment.subject"),
-    "inputs": "$enrichment.inputs",
-    "priority": book.PRIORITY,
-    "newer_than": book.REFRESH_SINCE,
-    "refresh_mark": text_or_null("$enrichment.refresh_mark"),
-    "job_title": text_or_null("$job_title"),
-    "enriched_data": book.DATA,
-    "data_bytes": book.DATA_BYTES,
-}
-"""The projection of a claimed lead, besides `account` and `plan`."""
+def claimed(names: Names) -> Document:
+    """Return the projection of a claimed lead, besides `account` and `plan`."""
+    return {
+        "token": book.noted(names, "token"),
+        "claim_id": book.noted(names, "claim_id"),
+        "attempts": book.noted(names, "attempts"),
+        "answered": book.bounded(book.noted(names, "answered"), {}),
+        "waited_ms": book.noted(names, "waited_ms"),
+        "interruptions": book.noted(names, "interruptions"),
+        "subject": book.bounded(book.noted(names, "subject")),
+        "inputs": book.noted(names, "inputs"),
+        "priority": book.priority_noted(names),
+        "newer_than": book.refresh_since(names),
+        "refresh_mark": text_or_null(book.noted(names, "refresh_mark")),
+        "job_title": text_or_null("$job_title"),
+        "enriched_data": book.data(names),
+        "data_bytes": book.data_bytes(names),
+    }
 
 
 def lease_of(
     document: Document, claim_id: str, deadline: float, keyring: Keyring | None = None
 ) -> Lease | None:
-    """Build the lease from what `CLAIMED` reads; `deadline` is by the monotonic clock.
+    """Build the lease from what `claimed` reads; `deadline` is by the monotonic clock.
 
     Returns `None` when a writer changed our book-keeping since the claim: the lead is work again when
     its lease expires, and the next claim repairs the book-keeping. Without a keyring, requests for newer
@@ -189,42 +188,46 @@ def _whole(value: object) -> dict[str, Any]:
     return mapping(value.as_doc() if isinstance(value, DBRef) else value)
 
 
-def fence(lease: Lease) -> Document:
+def fence(lease: Lease, names: Names) -> Document:
     """Return the filter of every write a worker makes: it matches only while the lease is the worker's own."""
     return {
         "_id": lease.lead_id,
-        "enrichment.token": lease.token,
-        "enrichment.claim_id": lease.claim_id,
-        "enrichment_status": Status.PROCESSING,
+        names.of_book("token"): lease.token,
+        names.of_book("claim_id"): lease.claim_id,
+        names.enrichment_status: Status.PROCESSING,
     }
 
 
-def unchanged(lease: Lease) -> Document:
+def unchanged(lease: Lease, names: Names) -> Document:
     """Return the fence that also requires the inputs to be as they were at the claim."""
-    return {**fence(lease), **inputs_unchanged(lease.lead.inputs)}
+    return {**fence(lease, names), **inputs_unchanged(lease.lead.inputs, names)}
 
 
 # The same two fences where many leads are written by one update (`mongo/batch.py`).
 
-_FENCED: Expression = {
-    "id": "$_id",
-    "token": "$enrichment.token",
-    "claim_id": "$enrichment.claim_id",
-    "status": "$enrichment_status",
-}
-_BOOK = "enrichment"
-"""Holds no field twice where a lead may be written (`aside.ONCE`)."""
+
+def _fenced(names: Names) -> Expression:
+    return {
+        "id": "$_id",
+        "token": book.noted(names, "token"),
+        "claim_id": book.noted(names, "claim_id"),
+        "status": f"${names.enrichment_status}",
+    }
+
+
 _UNCHANGED: Expression = {name: {"$ifNull": [f"${name}", None]} for name in ASKED_ABOUT}
 
 
-def fenced_table(update: Pipeline, only: Document) -> Table:
+def fenced_table(names: Names, update: Pipeline, only: Document) -> Table:
     """Return the table whose rows `fenced_row` makes, for an update that all leads get alike."""
-    return Table(_FENCED, _FENCED, lambda _: update, only)
+    return Table(_fenced(names), _fenced(names), lambda _: update, only)
 
 
-def unchanged_table(stages: Stages, only: Document) -> Table:
-    """Return the table whose rows `unchanged_row` makes."""
-    return Table(_FENCED, {**_FENCED, **_UNCHANGED}, stages, only, _BOOK)
+def unchanged_table(names: Names, stages: Stages, only: Document) -> Table:
+    """Return the table whose rows `unchanged_row` makes. The row stands in the book-keeping meanwhile, which holds
+    no field twice where a lead may be written (`lanes.once`)."""
+    fence = {**_fenced(names), **_UNCHANGED}
+    return Table(_fenced(names), fence, stages, only, names.enrichment)
 
 
 def fenced_row(lease: Lease) -> TableRow:

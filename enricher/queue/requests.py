@@ -27,6 +27,7 @@ from pymongo import UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError
 
+from enricher.fields import NAMES, Names
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import id_key
@@ -94,8 +95,14 @@ class _Asking:
 class Requests:
     """Asks for enrichment of leads in one collection. `rank` is `book.priority(...)`."""
 
-    def __init__(self, leads: AsyncCollection[Document], rank: expressions.Expression) -> None:
+    def __init__(
+        self,
+        leads: AsyncCollection[Document],
+        rank: expressions.Expression,
+        names: Names = NAMES,
+    ) -> None:
         self._leads = leads
+        self._names = names
         self._rank = rank
         self._since: datetime | None = None
         self._fatal = Fatal(leads, Aside())
@@ -121,14 +128,15 @@ class Requests:
             # One moment for all leads: answers that arrive meanwhile are new enough for the rest.
             hello = await self._leads.database.client.admin.command("hello")
             self._since = hello["localTime"].replace(tzinfo=UTC)
-        guards = [only or {}, {"enrichment.backfilled_by": {"$ne": backfill}} if backfill else {}]
+        of_another = {self._names.of_book("backfilled_by"): {"$ne": backfill}} if backfill else {}
+        guards = [only or {}, of_another, lanes.once(self._names)]
         for first in range(0, len(ids), _BATCH):
             batch = ids[first : first + _BATCH]
             updates = [
                 _Asking(
                     id_,
                     UpdateOne(
-                        {"$and": [{"_id": {"$eq": id_}}, *guards, lanes.ONCE]},
+                        {"$and": [{"_id": {"$eq": id_}}, *guards]},
                         self._asking(id_, refresh, backfill),
                     ),
                 )
@@ -137,9 +145,8 @@ class Requests:
             written = await self._write_all(updates)
             asked += written
             if written.set + written.refused < len(batch):
-                asked += Asked(
-                    refused=len(await lanes.find_doubled(self._leads, batch, only or {}))
-                )
+                doubled = await lanes.find_doubled(self._leads, batch, only or {}, self._names)
+                asked += Asked(refused=len(doubled))
         return asked
 
     async def _write_all(self, updates: Sequence[_Asking]) -> Asked:
@@ -169,9 +176,13 @@ class Requests:
             values |= wish(refresh, id_, self._since)
         if backfill is not None:
             values |= {"backfill": True, "backfilled_by": {"$literal": backfill}}
-        status = {"enrichment_status": Status.PENDING, "enrichment": book.book_with(values)}
-        urgent = [{"$unset": ["enrichment.backfill"]}] if backfill is None else []
-        return [{"$set": status}, *urgent, *book.admission(self._rank, is_behind=False)]
+        names = self._names
+        status = {
+            names.enrichment_status: Status.PENDING,
+            names.enrichment: book.book_with(names, values),
+        }
+        urgent = [{"$unset": [names.of_book("backfill")]}] if backfill is None else []
+        return [{"$set": status}, *urgent, *book.admission(names, self._rank, is_behind=False)]
 
     async def matching(self, match: Document) -> AsyncGenerator[list[LeadId], None]:
         """Yield the ids of matching leads in batches, in the order of ids: a lead that is written meanwhile

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -28,6 +29,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
 
 from enricher.answer import Kind
+from enricher.fields import NAMES, Names
 from enricher.lead import (
     SUBJECT,
     Completed,
@@ -48,7 +50,7 @@ from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import Outage, Refusal, describe, is_refusal, is_unreadable, refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
-from enricher.queue.lanes import ONCE
+from enricher.queue.lanes import once
 from enricher.queue.lease import fence, text_or_null, unchanged, unchanged_row, unchanged_table
 from enricher.telemetry.log import label
 from enricher.values.merge import METADATA, SOCIAL, completeness, metadata
@@ -150,13 +152,10 @@ def _properties(info: object) -> Iterator[str]:
 # stands. Data found for another mailbox or company goes altogether; finding half of it again costs nothing,
 # because kept answers are asked first. What other writers put beside our sections stays.
 
-_DATA = "$enriched_data"
-_BESIDE = f"{_DATA}.{METADATA}.{SUBJECT}"
-_NOTED = f"$enrichment.{SUBJECT}"
 
-
-def _is_other(half: str, ours: expressions.Expression) -> expressions.Expression:
+def _is_other(names: Names, half: str, ours: expressions.Expression) -> expressions.Expression:
     """Trust the subject stored beside the data first, then the one in the book-keeping, else assume ours."""
+    beside = f"${names.enriched_data}.{METADATA}.{SUBJECT}"
     known = {
         "$switch": {
             "branches": [
@@ -164,7 +163,7 @@ def _is_other(half: str, ours: expressions.Expression) -> expressions.Expression
                     "case": expressions.is_type(where, "object"),
                     "then": {"$ifNull": [f"{where}.{half}", None]},
                 }
-                for where in (_BESIDE, _NOTED)
+                for where in (beside, book.noted(names, SUBJECT))
             ],
             "default": f"$$ours.{half}",
         }
@@ -173,11 +172,12 @@ def _is_other(half: str, ours: expressions.Expression) -> expressions.Expression
     return {"$let": {"vars": {"ours": ours}, "in": is_other}}
 
 
-def _unless_about_others(row: RowPath | LoneRow) -> expressions.Expression:
+def _unless_about_others(names: Names, row: RowPath | LoneRow) -> expressions.Expression:
     """Return the expression for `enriched_data`: unchanged, unless it was found for another subject."""
-    is_others = {"$or": [_is_other(half, row.value(SUBJECT)) for half in Subject().document]}
-    is_ours = {"$and": [expressions.is_type(_DATA, "object"), is_others]}
-    return {"$cond": [is_ours, {"$mergeObjects": [_DATA, row.value("emptied")]}, _DATA]}
+    data, ours = f"${names.enriched_data}", row.value(SUBJECT)
+    is_others = {"$or": [_is_other(names, half, ours) for half in Subject().document]}
+    is_ours = {"$and": [expressions.is_type(data, "object"), is_others]}
+    return {"$cond": [is_ours, {"$mergeObjects": [data, row.value("emptied")]}, data]}
 
 
 def _emptied(subject: Subject) -> Document:
@@ -230,14 +230,18 @@ class Settler:
     """When a completed lead is due again; `None` for never. Called for each lead, because it adds jitter."""
     outage: Outage = field(default_factory=lambda: Outage("settle"))
     apart: Apart = field(default_factory=Apart)
+    names: Names = NAMES
+    """The names of our fields in the collection."""
     keeper: Keeper = field(init=False)
     """For what is found before the end."""
     late: int = field(init=False, default=0)
     """Settles that wait for a writer's transaction to end."""
+    _settling: Table = field(init=False)
     _coalescer: Coalescer[Settlement, Settled | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.keeper = Keeper(self.collection, self.apart)
+        self.keeper = Keeper(self.collection, self.apart, self.names)
+        self._settling = _table(self.names, _settle)
         self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
 
     async def settle(
@@ -298,7 +302,7 @@ class Settler:
             except UNFIT:
                 refused[position] = _UNFIT
         positions = list(rows)
-        matched, rest = await _SETTLING.write(self.collection, list(rows.values()))
+        matched, rest = await self._settling.write(self.collection, list(rows.values()))
         if rest:
             each = [positions[number] for number in rest]
             written = await self._write_each(
@@ -311,7 +315,8 @@ class Settler:
         return await self._judge(batch, refused)
 
     async def _write_each(self, batch: Sequence[Settlement], rows: Sequence[TableRow]) -> _Written:
-        updates = [_alone(_SETTLING, it.lease, row) for it, row in zip(batch, rows, strict=True)]
+        leases = [settlement.lease for settlement in batch]
+        updates = _each_alone(self.names, self._settling, leases, rows)
         try:
             result = await self.collection.bulk_write(updates, ordered=False)
             return _Written(result.matched_count)
@@ -342,7 +347,7 @@ class Settler:
     ) -> Sequence[Settled]:
         """Tell from one read for the whole batch what happened: leads may be deleted by the thousand."""
         ids = [settlement.lease.lead_id for settlement in batch]
-        found = await self.collection.find({"_id": {"$in": ids}}, _STANDING).to_list()
+        found = await self.collection.find({"_id": {"$in": ids}}, _standing(self.names)).to_list()
         standing = {expressions.id_key(lead["_id"]): lead for lead in found}
         return [
             await self._judge_one(
@@ -371,11 +376,10 @@ class Settler:
         return await self._requeue(settlement)
 
     async def _requeue(self, settlement: Settlement) -> Settled:
-        requeueing = book.requeueing(released=False)
+        requeueing = book.requeueing(self.names, released=False)
+        ours = {**fence(settlement.lease, self.names), **_writable(self.names)}
         try:
-            written = await self.collection.update_one(
-                _writable(fence(settlement.lease)), requeueing
-            )
+            written = await self.collection.update_one(ours, requeueing)
         except WriteError as error:
             return self._refused_again(settlement, error)
         return Settled.INPUTS_CHANGED if written.matched_count else Settled.LEASE_LOST
@@ -384,10 +388,9 @@ class Settler:
         """End the lead as failed: it must not come back again and again, and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
         row = self._row(Settlement(settlement.lease, failed, settlement.subject))
+        still = {**unchanged(settlement.lease, self.names), **_writable(self.names)}
         try:
-            written = await self.collection.update_one(
-                _writable(unchanged(settlement.lease)), _SETTLING.alone(row)
-            )
+            written = await self.collection.update_one(still, self._settling.alone(row))
         except WriteError as error:
             return self._refused_again(settlement, error)
         if not written.matched_count:
@@ -429,48 +432,58 @@ class _Written:
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
-_WRITABLE: Document = {"$and": [ONCE, {"enrichment": {"$not": {"$type": "array"}}}]}
-"""Since the claim, the lead may have been replaced by one that must not be written."""
+def _writable(names: Names) -> Document:
+    """Match leads that may be written: since the claim, one may have been replaced by one that must not."""
+    return {"$and": [once(names), {names.enrichment: {"$not": {"$type": "array"}}}]}
 
 
-def _writable(only: Document) -> Document:
-    return {**only, **_WRITABLE}
+def _table(
+    names: Names, stages: Callable[[Names, RowPath | LoneRow], expressions.Pipeline]
+) -> Table:
+    return unchanged_table(names, partial(stages, names), _writable(names))
 
 
-def _alone(table: Table, lease: Lease, row: TableRow) -> UpdateOne:
-    return UpdateOne(_writable(unchanged(lease)), table.alone(row))
+def _each_alone(
+    names: Names, table: Table, leases: Iterable[Lease], rows: Iterable[TableRow]
+) -> list[UpdateOne]:
+    writable = _writable(names)
+    return [
+        UpdateOne({**unchanged(lease, names), **writable}, table.alone(row))
+        for lease, row in zip(leases, rows, strict=True)
+    ]
 
 
-_STANDING = {
-    "status": text_or_null("$enrichment_status"),
-    "claim_id": text_or_null("$enrichment.claim_id"),
-    "token": book.TOKEN,
-    "inputs": {"$cond": [{"$eq": [{"$type": "$enrichment.inputs"}, "missing"]}, "$$REMOVE", True]},
-}
+def _standing(names: Names) -> Document:
+    inputs = book.noted(names, "inputs")
+    return {
+        "status": text_or_null(f"${names.enrichment_status}"),
+        "claim_id": text_or_null(book.noted(names, "claim_id")),
+        "token": book.token(names),
+        "inputs": {"$cond": [{"$eq": [{"$type": inputs}, "missing"]}, "$$REMOVE", True]},
+    }
 
 
-def _settle(row: RowPath | LoneRow) -> expressions.Pipeline:
+def _settle(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
     """Return the stages of a settle. What vendors said stands in no expression, or one that begins with `$`
     would be executed."""
+    kept_data = row.if_has("emptied", _unless_about_others(names, row), f"${names.enriched_data}")
     lead = {
-        "enrichment_status": row.value("status"),
-        "enrichment_error": row.value("error"),
-        "enrichment": book.book_with(_bookkeeping(row)),
-        "enriched_data": row.if_has(
-            "data", row.value("data"), row.if_has("emptied", _unless_about_others(row), _DATA)
-        ),
-        "updated_at": row.if_has("is_news", "$$NOW", "$updated_at"),
-        "enriched_at": row.if_has("is_completed", "$$NOW", "$enriched_at"),
-        **_requalified(row),
+        names.enrichment_status: row.value("status"),
+        names.enrichment_error: row.value("error"),
+        names.enrichment: book.book_with(names, _bookkeeping(names, row)),
+        names.enriched_data: row.if_has("data", row.value("data"), kept_data),
+        names.updated_at: row.if_has("is_news", "$$NOW", f"${names.updated_at}"),
+        names.enriched_at: row.if_has("is_completed", "$$NOW", f"${names.enriched_at}"),
+        **_requalified(names, row),
     }
     kept = {
-        f"enrichment.{name}": row.if_has(value, f"$enrichment.{name}", "$$REMOVE")
+        names.of_book(name): row.if_has(value, book.noted(names, name), "$$REMOVE")
         for name, value in _KEPT_WITH.items()
     }
     return [
         {"$set": lead},
         {"$set": kept},
-        {"$unset": ["enrichment.queued_at", "enrichment.inputs"]},
+        {"$unset": [names.of_book("queued_at"), names.of_book("inputs")]},
     ]
 
 
@@ -484,9 +497,9 @@ _KEPT_WITH = {
 """Which value of the row keeps a field of the book-keeping."""
 
 
-def _bookkeeping(row: RowPath | LoneRow) -> dict[str, expressions.Expression]:
+def _bookkeeping(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.Expression]:
     """Return what changes; what the row does not have stays as it is."""
-    fewer = book.attempts_less(row.value("given_back"))
+    fewer = book.attempts_less(names, row.value("given_back"))
     due_at = {"$add": ["$$NOW", row.value("due_ms")]}
     return {
         "holder": None,
@@ -498,19 +511,17 @@ def _bookkeeping(row: RowPath | LoneRow) -> dict[str, expressions.Expression]:
     }
 
 
-def _requalified(row: RowPath | LoneRow) -> dict[str, expressions.Expression]:
+def _requalified(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.Expression]:
     """Evaluated inside the write, so that a score that arrived a moment ago counts."""
-    is_scored = {"$gt": ["$qualification_score", None]}
+    is_scored = {"$gt": [f"${names.qualification_score}", None]}
     return {
         name: row.if_has("is_completed", {"$cond": [is_scored, value, f"${name}"]}, f"${name}")
         for name, value in (
-            ("qualification_status", "pending"),
-            ("qualification_requested_at", "$$NOW"),
+            (names.qualification_status, "pending"),
+            (names.qualification_requested_at, "$$NOW"),
         )
     }
 
-
-_SETTLING = unchanged_table(_settle, _WRITABLE)
 
 _STATUSES: Mapping[type[Outcome], Status] = {
     Completed: Status.COMPLETED,
@@ -571,8 +582,15 @@ _Kept = tuple[Lease, Progress]
 class Keeper:
     """Writes progress; concurrent calls share one round trip."""
 
-    def __init__(self, collection: AsyncCollection[Document], apart: Apart | None = None) -> None:
+    def __init__(
+        self,
+        collection: AsyncCollection[Document],
+        apart: Apart | None = None,
+        names: Names = NAMES,
+    ) -> None:
         self._collection = collection
+        self._names = names
+        self._keeping = _table(names, _keep)
         self._apart = apart or Apart()
         self._step = Step("keep", collection, self._write, _lead_of, is_table=True)
         self._coalescer = Coalescer("keep", self._flush, _MOST_KEPT_AT_ONCE)
@@ -597,9 +615,10 @@ class Keeper:
                 leases.append(lease)
             except UNFIT as error:
                 self._tell_not_kept(1, error)
-        _, rest = await _KEEPING.write(self._collection, rows)
+        _, rest = await self._keeping.write(self._collection, rows)
         if rest:
-            updates = [_alone(_KEEPING, leases[each], rows[each]) for each in rest]
+            alone = [leases[each] for each in rest], [rows[each] for each in rest]
+            updates = _each_alone(self._names, self._keeping, *alone)
             await self._collection.bulk_write(updates, ordered=False)
 
     def _tell_not_kept(self, leads: int, error: Exception) -> None:
@@ -610,17 +629,14 @@ def _lead_of(kept: _Kept) -> LeadId:
     return kept[0].lead_id
 
 
-def _keep(row: RowPath | LoneRow) -> expressions.Pipeline:
+def _keep(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
     found = {"answered": row.value("answered"), SUBJECT: row.value(SUBJECT)}
     lead = {
-        "enrichment": book.book_with(found),
-        "enriched_data": row.if_has("data", row.value("data"), _DATA),
-        "updated_at": row.if_has("data", "$$NOW", "$updated_at"),
+        names.enrichment: book.book_with(names, found),
+        names.enriched_data: row.if_has("data", row.value("data"), f"${names.enriched_data}"),
+        names.updated_at: row.if_has("data", "$$NOW", f"${names.updated_at}"),
     }
     return [{"$set": lead}]
-
-
-_KEEPING = unchanged_table(_keep, _WRITABLE)
 
 
 def _progress(progress: Progress) -> Document:

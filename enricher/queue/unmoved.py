@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -26,11 +27,13 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.errors import OperationFailure, PyMongoError
 
+from enricher.fields import NAMES, Names
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import COLLATED
 from enricher.queue import book
 from enricher.queue.book import EPOCH
+from enricher.values.merge import METADATA
 
 MOST = 10_000
 """More are not counted: it makes no difference."""
@@ -39,9 +42,6 @@ LONGEST_HOLD = timedelta(days=33)
 """A hold lasts a month at most; a lead that is `retrying` for longer will never be due."""
 INDEX = "enricher_unmoved"
 _NO_SUCH_INDEX = 2
-_STATUS = "enrichment_status"
-_DUE_AT = "enrichment.due_at"
-_METADATA = "enriched_data.enrichment_metadata"
 _OTHER_TYPES = (
     "minKey", "maxKey", "double", "decimal", "int", "long", "object", "array", "binData", "objectId",
     "bool", "timestamp", "regex", "dbPointer", "javascript", "javascriptWithScope", "symbol",
@@ -58,99 +58,145 @@ class UnmovedReason(StrEnum):
     STRAY = "stray"
 
 
-def _between_ours() -> list[Document]:
+def _due_at(names: Names) -> str:
+    return names.of_book("due_at")
+
+
+def _metadata(names: Names) -> str:
+    return f"{names.enriched_data}.{METADATA}"
+
+
+def _between_ours(status: str) -> list[Document]:
     """Return the texts that are no status of ours, as ranges: a partial index does not support `$nin`."""
-    ours = sorted(status.value for status in Status)
+    ours = sorted(each.value for each in Status)
     return [
-        {_STATUS: {"$lt": ours[0]}},
-        *({_STATUS: {"$gt": one, "$lt": next_}} for one, next_ in pairwise(ours)),
-        {_STATUS: {"$gt": ours[-1]}},
+        {status: {"$lt": ours[0]}},
+        *({status: {"$gt": one, "$lt": next_}} for one, next_ in pairwise(ours)),
+        {status: {"$gt": ours[-1]}},
     ]
 
 
-BY_US: Sequence[Document] = (
-    {_METADATA: {"$type": "object"}},
-    {"enrichment.token": {"$gt": 0, "$lt": 2**53}, "enrichment.claim_id": {"$gt": ""}},
-)
-"""What no other program writes: our results, or a claim."""
-
-OF_OURS: Sequence[Document] = (
-    {"enriched_at": {"$gt": EPOCH}},
-    *BY_US,
-    {"enrichment.queued_at": {"$gt": EPOCH}, "enrichment.priority": {"$type": "number"}},
-)
-"""Traces that a lead was once ours, whatever its status says: results, a claim, an admission."""
+def by_us(names: Names) -> Sequence[Document]:
+    """Match what no other program writes: our results, or a claim."""
+    token, claim_id = map(names.of_book, ("token", "claim_id"))
+    return (
+        {_metadata(names): {"$type": "object"}},
+        {token: {"$gt": 0, "$lt": 2**53}, claim_id: {"$gt": ""}},
+    )
 
 
-def _never_due(status: Status) -> list[Document]:
+def of_ours(names: Names) -> Sequence[Document]:
+    """Match traces that a lead was once ours, whatever its status says: results, a claim, an admission."""
+    queued_at, priority = map(names.of_book, ("queued_at", "priority"))
+    return (
+        {names.enriched_at: {"$gt": EPOCH}},
+        *by_us(names),
+        {queued_at: {"$gt": EPOCH}, priority: {"$type": "number"}},
+    )
+
+
+def _never_due(names: Names, status: Status) -> list[Document]:
+    of_status = {names.enrichment_status: status.value}
+    due_at = _due_at(names)
     return [
-        {_STATUS: status.value, _DUE_AT: None},
-        {_STATUS: status.value, "enrichment": {"$type": "array"}},
-        {_STATUS: status.value, _DUE_AT: {"$type": [*_OTHER_TYPES, "string"]}},
-        {_STATUS: status.value, _DUE_AT: {"$lte": EPOCH}},
+        {**of_status, due_at: None},
+        {**of_status, names.enrichment: {"$type": "array"}},
+        {**of_status, due_at: {"$type": [*_OTHER_TYPES, "string"]}},
+        {**of_status, due_at: {"$lte": EPOCH}},
     ]
 
 
-_STRAY: Sequence[Document] = (
-    *_never_due(Status.PROCESSING),
-    {_STATUS: Status.PROCESSING.value, "enrichment.holder": None},
-    {_STATUS: Status.PROCESSING.value, "enrichment.claim_id": None},
-    *_never_due(Status.RETRYING),
-)
-STRAY: Document = {"$or": list(_STRAY)}
-"""In work, but without a holder or never due. See `far_ahead` for one more kind."""
-
-_NEW: Sequence[Document] = (
-    {_STATUS: None, "$nor": list(OF_OURS)},
-    {_STATUS: None, "enrichment": {"$type": "array"}},  # a path into an array matches its elements
-)
-NEW: Document = {"$or": list(_NEW)}
-"""Without a status, and without a trace of ours."""
-
-UNADMITTED: Document = {"$or": [*_NEW, {_STATUS: Status.PENDING}, *_STRAY]}
-"""Leads that `admit` has something to do for. `None` also matches a missing field."""
-
-UNDATED: Document = {
-    _STATUS: Status.COMPLETED.value,
-    _DUE_AT: {"$type": [*_OTHER_TYPES, "string"]},
-    "enrichment.token": {"$gt": 0},
-}
-"""Completed by us, with a refresh date that has become something else."""
-
-_BY_REASON: Mapping[UnmovedReason, Sequence[Document]] = {
-    UnmovedReason.FOREIGN: _between_ours(),
-    UnmovedReason.NO_TEXT: [{_STATUS: {"$type": [*_OTHER_TYPES, "date"]}}],
-    UnmovedReason.UNSET: [{_STATUS: None, **mark} for mark in OF_OURS],
-    UnmovedReason.STRAY: _STRAY,
-}
-FILTER: Document = {"$or": [*(each for some in _BY_REASON.values() for each in some), UNDATED]}
-"""The partial index's filter; needs MongoDB 6.0. Queries must be parts of it."""
+def _strays(names: Names) -> Sequence[Document]:
+    processing = {names.enrichment_status: Status.PROCESSING.value}
+    return (
+        *_never_due(names, Status.PROCESSING),
+        {**processing, names.of_book("holder"): None},
+        {**processing, names.of_book("claim_id"): None},
+        *_never_due(names, Status.RETRYING),
+    )
 
 
-def far_ahead(now: datetime, longest_lease: timedelta) -> list[Document]:
+@cache
+def stray(names: Names) -> Document:
+    """Match leads in work, but without a holder or never due. See `far_ahead` for one more kind."""
+    return {"$or": list(_strays(names))}
+
+
+def _new(names: Names) -> Sequence[Document]:
+    without = {names.enrichment_status: None}
+    return (
+        {**without, "$nor": list(of_ours(names))},
+        # A path into an array matches its elements.
+        {**without, names.enrichment: {"$type": "array"}},
+    )
+
+
+@cache
+def new(names: Names) -> Document:
+    """Match leads without a status, and without a trace of ours."""
+    return {"$or": list(_new(names))}
+
+
+@cache
+def unadmitted(names: Names) -> Document:
+    """Match leads that `admit` has something to do for. `None` also matches a missing field."""
+    pending = {names.enrichment_status: Status.PENDING}
+    return {"$or": [*_new(names), pending, *_strays(names)]}
+
+
+def undated(names: Names) -> Document:
+    """Match leads completed by us, with a refresh date that has become something else."""
+    return {
+        names.enrichment_status: Status.COMPLETED.value,
+        _due_at(names): {"$type": [*_OTHER_TYPES, "string"]},
+        names.of_book("token"): {"$gt": 0},
+    }
+
+
+def _by_reason(names: Names) -> Mapping[UnmovedReason, Sequence[Document]]:
+    status = names.enrichment_status
+    return {
+        UnmovedReason.FOREIGN: _between_ours(status),
+        UnmovedReason.NO_TEXT: [{status: {"$type": [*_OTHER_TYPES, "date"]}}],
+        UnmovedReason.UNSET: [{status: None, **mark} for mark in of_ours(names)],
+        UnmovedReason.STRAY: _strays(names),
+    }
+
+
+def filter_of(names: Names) -> Document:
+    """Return the partial index's filter; needs MongoDB 6.0. Queries must be parts of it."""
+    unmoved = (each for some in _by_reason(names).values() for each in some)
+    return {"$or": [*unmoved, undated(names)]}
+
+
+def far_ahead(names: Names, now: datetime, longest_lease: timedelta) -> list[Document]:
     """Match leads due further ahead than any lease or hold lasts: an old copy put back, or an invented date."""
+    status, due_at = names.enrichment_status, _due_at(names)
     return [
-        {_STATUS: Status.PROCESSING, _DUE_AT: {"$gt": now + longest_lease}},
-        {_STATUS: Status.RETRYING, _DUE_AT: {"$gt": now + LONGEST_HOLD}},
+        {status: Status.PROCESSING, due_at: {"$gt": now + longest_lease}},
+        {status: Status.RETRYING, due_at: {"$gt": now + LONGEST_HOLD}},
     ]
 
 
-async def late_leases(leads: AsyncCollection[Document], lease: timedelta) -> list[Document]:
+async def late_leases(
+    leads: AsyncCollection[Document], lease: timedelta, names: Names = NAMES
+) -> list[Document]:
     """Return up to `MOST` leads in work whose lease ends later than one given now would: id, claim and end.
     There are few, unless the server's clock was just set back. Raises DatabaseTrouble."""
     hello = await leads.database.client.admin.command("hello")
     ends = hello["localTime"].replace(tzinfo=UTC) + lease
-    match = {_STATUS: Status.PROCESSING, _DUE_AT: {"$gt": ends}}
-    fields = {"claim_id": "$enrichment.claim_id", "due_at": f"${_DUE_AT}"}
+    match = {names.enrichment_status: Status.PROCESSING, _due_at(names): {"$gt": ends}}
+    fields = {"claim_id": book.noted(names, "claim_id"), "due_at": book.noted(names, "due_at")}
     return await leads.find(match, fields).limit(MOST).to_list()
 
 
-async def count(leads: AsyncCollection[Document]) -> Mapping[str, int] | None:
+async def count(leads: AsyncCollection[Document], names: Names = NAMES) -> Mapping[str, int] | None:
     """Count them by reason, each up to `MOST`; `None` when that is not possible, or not in time.
 
     Raises DatabaseTrouble.
     """
-    first, *others = ([*_count(reason, any_of)] for reason, any_of in _BY_REASON.items())
+    by_reason = _by_reason(names).items()
+    first, *others = ([*_count(names, reason, any_of)] for reason, any_of in by_reason)
     unions = [{"$unionWith": {"coll": leads.name, "pipeline": each}} for each in others]
     try:
         with pymongo.timeout(_COUNT_SECONDS):
@@ -167,11 +213,13 @@ async def count(leads: AsyncCollection[Document]) -> Mapping[str, int] | None:
     )
 
 
-def _count(reason: UnmovedReason, any_of: Sequence[Document]) -> list[dict[str, Any]]:
+def _count(names: Names, reason: UnmovedReason, any_of: Sequence[Document]) -> list[dict[str, Any]]:
     group = {"_id": {"$literal": reason.value}, "leads": {"$sum": 1}}
     match: Document = {"$or": list(any_of)}
     if reason is UnmovedReason.FOREIGN:
-        match[_STATUS] = {"$not": {"$type": "array"}}  # an array's elements are compared, too
+        match[names.enrichment_status] = {
+            "$not": {"$type": "array"}
+        }  # an array's elements are compared, too
     return [{"$match": match}, {"$limit": MOST}, {"$group": group}]
 
 
@@ -197,50 +245,62 @@ async def by_index(
 
 _BATCH = 1000
 _JITTER = 0.1
-_SAID_AT = "enriched_data.enrichment_metadata.enriched_at"
-_WITHOUT_DATE: Document = {
-    "enrichment_status": Status.COMPLETED.value,
-    "enrichment.due_at": None,
-}
-KEYS = (("enriched_at", 1), (_SAID_AT, 1))
-LOST_DATE_FILTER = _WITHOUT_DATE
-"""The partial index's filter: a lead that we completed is in it only if its refresh is off, or was lost."""
 
 
-LOST: Document = {"$or": [_WITHOUT_DATE, UNDATED]}
-"""Completed leads without a usable refresh date."""
+def _said_at(names: Names) -> str:
+    """Return the path where the metadata says when the lead was enriched."""
+    return f"{_metadata(names)}.enriched_at"
 
 
-def dating(period: timedelta) -> expressions.Pipeline:
+def lost_date_filter(names: Names) -> Document:
+    """Return the partial index's filter: a lead that we completed is in it only if its refresh is off, or was lost."""
+    return {names.enrichment_status: Status.COMPLETED.value, _due_at(names): None}
+
+
+def lost_date_keys(names: Names) -> list[tuple[str, int]]:
+    """Return the keys of that index."""
+    return [(names.enriched_at, 1), (_said_at(names), 1)]
+
+
+def lost(names: Names) -> Document:
+    """Match completed leads without a usable refresh date."""
+    return {"$or": [lost_date_filter(names), undated(names)]}
+
+
+def dating(names: Names, period: timedelta) -> expressions.Pipeline:
     """Return the update that gives the date back."""
-    return [{"$set": {"enrichment": book.book_with({"due_at": _due_at(period)})}}]
+    dated = book.book_with(names, {"due_at": _date_anew(names, period)})
+    return [{"$set": {names.enrichment: dated}}]
 
 
-async def find(leads: AsyncCollection[Document], since: datetime) -> list[LeadId]:
+async def find(
+    leads: AsyncCollection[Document], since: datetime, names: Names = NAMES
+) -> list[LeadId]:
     """Return up to a batch of leads completed after `since` that lost their date. Raises DatabaseTrouble."""
     said = since.isoformat()
-    ours = {**_WITHOUT_DATE, "$or": list(BY_US)}
+    without_date = lost_date_filter(names)
+    ours = {**without_date, "$or": list(by_us(names))}
     queries: tuple[Document, ...] = (
-        {**ours, "enriched_at": {"$gt": since}},
-        {**ours, "enriched_at": {"$gt": said}},  # a text, as a form that reads JSON saves it
-        {**_WITHOUT_DATE, "enriched_at": None, _SAID_AT: {"$gt": said}},
+        {**ours, names.enriched_at: {"$gt": since}},
+        {**ours, names.enriched_at: {"$gt": said}},  # a text, as a form that reads JSON saves it
+        {**without_date, names.enriched_at: None, _said_at(names): {"$gt": said}},
     )
     found: list[Document] = []
     for query in queries:
         if room := _BATCH - len(found):
             found += await leads.find(query, {"_id": 1}).limit(room).to_list()
-    odd = await by_index(leads, [{"$match": UNDATED}, {"$limit": _BATCH}, {"$project": {"_id": 1}}])
+    stages: list[Document] = [{"$match": undated(names)}, {"$limit": _BATCH}]
+    odd = await by_index(leads, [*stages, {"$project": {"_id": 1}}])
     found += await odd.to_list() if odd else []
     return [lead["_id"] for lead in found]
 
 
-def _due_at(period: timedelta) -> expressions.Expression:
+def _date_anew(names: Names, period: timedelta) -> expressions.Expression:
     milliseconds = period.total_seconds() * 1000
-    said = {"dateString": f"${_SAID_AT}", "onError": None, "onNull": None}
-    is_date = expressions.is_type("$enriched_at", "date")
-    enriched_at = {
-        "$ifNull": [{"$cond": [is_date, "$enriched_at", {"$dateFromString": said}]}, "$$NOW"]
-    }
+    said = {"dateString": f"${_said_at(names)}", "onError": None, "onNull": None}
+    noted = f"${names.enriched_at}"
+    is_date = expressions.is_type(noted, "date")
+    enriched_at = {"$ifNull": [{"$cond": [is_date, noted, {"$dateFromString": said}]}, "$$NOW"]}
     jitter = {
         "$multiply": [_JITTER * milliseconds, {"$subtract": [{"$multiply": [2, {"$rand": {}}]}, 1]}]
     }

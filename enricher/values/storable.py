@@ -101,6 +101,14 @@ def mapping(value: object) -> dict[str, Any]:
     return dict(value) if isinstance(value, (dict, Mapping)) else {}
 
 
+def within(document: Mapping[str, Any], path: str) -> Any:
+    """Return what stands at this dotted path; `None` for nothing."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        document = mapping(document.get(parent))
+    return document.get(last)
+
+
 def safe_name(name: object) -> str:
     """Make a key safe: a dot or leading dollar would be a path or an operator; NUL ends a name in BSON."""
     text = str(name)[:LONGEST_NAME]

@@ -28,6 +28,7 @@ from enricher.answer import Reply
 from enricher.calls.answers import COLLECTION, pack
 from enricher.calls.ledger import COLLECTION as LEDGER
 from enricher.calls.ledger import Ask, Begun, Budget, Ledger, Usage
+from enricher.fields import NAMES
 from enricher.lead import SUBJECT, Lease, Status, Subject
 from enricher.mongo.batch import Coalescer, LoneRow, RowPath, Table, TableRow, encode
 from enricher.mongo.expressions import Pipeline, UpdateOne
@@ -36,7 +37,7 @@ from enricher.mongo.server import ServerClock, let_expire
 from enricher.providers.transport import Client, open_client
 from enricher.queue import book
 from enricher.queue.indexes import Indexes
-from enricher.queue.lanes import ONCE
+from enricher.queue.lanes import once
 from enricher.queue.leads import Leads
 from enricher.queue.lease import unchanged, unchanged_row, unchanged_table
 from tests.benchmarks.references.record import (
@@ -104,7 +105,7 @@ def _settle(row: RowPath | LoneRow) -> Pipeline:
     lead = {
         "enrichment_status": row.value("status"),
         "enrichment_error": None,
-        "enrichment": book.book_with(ended),
+        "enrichment": book.book_with(NAMES, ended),
         "enriched_data": row.value("data"),
         "updated_at": "$$NOW",
         "enriched_at": "$$NOW",
@@ -114,7 +115,7 @@ def _settle(row: RowPath | LoneRow) -> Pipeline:
 
 _KEY = {"id": "$_id"}
 _KEEPING = Table(_KEY, _KEY, _keep, within="")
-_SETTLING = unchanged_table(_settle, ONCE)
+_SETTLING = unchanged_table(NAMES, _settle, once(NAMES))
 
 
 async def _write(
@@ -213,7 +214,7 @@ class Books:
 
     async def _end(self, batch: Sequence[Ending]) -> Sequence[None]:
         rows = [unchanged_row(each.lease, _values(each)) for each in batch]
-        await _write(_SETTLING, self._leads, rows, [unchanged(each.lease) for each in batch])
+        await _write(_SETTLING, self._leads, rows, [unchanged(each.lease, NAMES) for each in batch])
         return [None] * len(batch)
 
 

@@ -14,7 +14,8 @@ from bson import Timestamp
 from pymongo import InsertOne, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.intake.changes import FINGERPRINT, Changes
+from enricher.fields import NAMES
+from enricher.intake.changes import Changes, fingerprint
 from enricher.intake.checkpoints import COLLECTION, Checkpoints
 from enricher.intake.history import History, collection_name
 from enricher.intake.watcher import Watcher
@@ -89,7 +90,7 @@ async def watching(
     watcher = Watching(
         leads=queue(leads),
         changes=Changes(leads, wait_ms=100),
-        checkpoints=Checkpoints(leads.database, leads.name, FINGERPRINT, origin),
+        checkpoints=Checkpoints(leads.database, leads.name, fingerprint(NAMES), origin),
         history=history or History(leads),
         indexes=Indexes(leads),
         bell=Bell(),
@@ -581,7 +582,7 @@ async def test_what_a_first_process_did_not_live_to_admit_is_not_history(
     async with server.connect(mongodb_uri, pool=1) as client:
         found = await server.inspect(client, fresh.database.name, fresh.name)
     await insert(fresh, "new")
-    killed = Checkpoints(fresh.database, fresh.name, FINGERPRINT, found.after)
+    killed = Checkpoints(fresh.database, fresh.name, fingerprint(NAMES), found.after)
     await killed.begin()
     await killed.history_is_known(await History(fresh).record())
     async with watching(fresh):
@@ -595,7 +596,7 @@ async def test_who_stood_there_in_work_is_history_to_a_version_that_takes_up_str
     """The record is an earlier version's, which wrote down only leads without a status."""
     await insert(fresh, "foreign", enrichment_status="processing")
     await insert(fresh, "ours", enrichment_status="processing", enriched_at=PAST)
-    await Checkpoints(fresh.database, fresh.name, FINGERPRINT).begin()
+    await Checkpoints(fresh.database, fresh.name, fingerprint(NAMES)).begin()
     known = {"$set": {"history_known": True, "history_leads": 0}}
     await fresh.database[COLLECTION].update_one({"_id": fresh.name}, known)
     async with watching(fresh):

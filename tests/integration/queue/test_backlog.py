@@ -13,6 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
 from enricher.errors import ExitCode
+from enricher.fields import NAMES
 from enricher.lead import Document, Status
 from enricher.queue import backlog, book
 from enricher.queue.backlog import Lane, Queue
@@ -154,9 +155,9 @@ async def test_a_look_reads_no_lead_and_no_key_of_a_lead_that_is_not_work(
 ) -> None:
     await _settle_many(fresh, 100)
     await fresh.insert_many([pending(), due("retrying", PAST, held_by=["hunter"])])
-    few = await _examined(fresh, backlog._questions(datetime.now(UTC), PROVIDERS).values())
+    few = await _examined(fresh, backlog._questions(NAMES, datetime.now(UTC), PROVIDERS).values())
     await _settle_many(fresh, 2_000)
-    many = await _examined(fresh, backlog._questions(datetime.now(UTC), PROVIDERS).values())
+    many = await _examined(fresh, backlog._questions(NAMES, datetime.now(UTC), PROVIDERS).values())
     assert many == few
     assert few["docs"] <= 6, "the oldest of each lane, and the leads of a backfill"
     assert few["keys"] <= 30

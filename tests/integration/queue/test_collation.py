@@ -11,13 +11,14 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
+from enricher.fields import NAMES
 from enricher.intake.history import History
 from enricher.lead import Completed, Document
 from enricher.mongo import server
 from enricher.queue import backlog
 from enricher.queue.backlog import Lane
 from enricher.queue.indexes import Indexes
-from enricher.queue.lanes import CLAIMABLE
+from enricher.queue.lanes import claimable
 from enricher.queue.requests import Requests
 from enricher.queue.settle import Settled, Settler
 from tests.support.queueing import FUTURE, PAST, claim_one, insert, queue, read
@@ -112,7 +113,7 @@ async def test_claims_use_the_indexes(alike: Leads, make_id: Any) -> None:
     leads.by_id = indexes.by_id
 
     update = {
-        "q": {"_id": {"$in": [id_]}, **CLAIMABLE},
+        "q": {"_id": {"$in": [id_]}, **claimable(NAMES)},
         "u": leads._claiming("a claim"),
         "collation": {"locale": "simple"},
         "hint": leads.by_id,

@@ -9,12 +9,13 @@ from loguru import logger
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
+from enricher.fields import NAMES as OURS
 from enricher.lead import Document
-from enricher.queue.indexes import LEADS, Indexes
+from enricher.queue.indexes import Indexes, of_leads
 from tests.support.faults import Faults
 from tests.support.queueing import FUTURE, PAST, insert
 
-NAMES = [str(index.document["name"]) for index in LEADS]
+NAMES = [str(index.document["name"]) for index in of_leads(OURS)]
 
 
 async def test_all_indexes_are_made_and_making_them_again_changes_nothing(

@@ -8,6 +8,7 @@ import pytest
 from bson import Decimal128, ObjectId, Regex
 from pymongo.asynchronous.collection import AsyncCollection
 
+from enricher.fields import NAMES
 from enricher.intake.history import History
 from enricher.lead import Document
 from enricher.queue import unmoved
@@ -78,7 +79,9 @@ async def test_a_count_reads_no_other_lead_and_no_more_than_it_shows(ours: Leads
     found = await unmoved.count(ours)
     assert found is not None
     assert found["foreign"] == unmoved.MOST
-    stages = unmoved._count(UnmovedReason.STRAY, unmoved._BY_REASON[UnmovedReason.STRAY])
+    stages = unmoved._count(
+        NAMES, UnmovedReason.STRAY, unmoved._by_reason(NAMES)[UnmovedReason.STRAY]
+    )
     command = {"aggregate": ours.name, "pipeline": stages, "cursor": {}, "hint": unmoved.INDEX}
     plan = await ours.database.command("explain", command, verbosity="executionStats")
     stats = plan.get("executionStats") or plan["stages"][0]["$cursor"]["executionStats"]
