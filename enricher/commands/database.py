@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from random import Random
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import bson
 from bson import ObjectId, json_util
@@ -27,6 +27,7 @@ from enricher.lead import Document, Inputs, LeadId
 from enricher.mongo import DatabaseTrouble, expressions, outage, server
 from enricher.mongo.outage import describe, is_refusal, outage_pause
 from enricher.queue import book
+from enricher.settings import filters
 from enricher.settings.load import Settings
 
 Result = TypeVar("Result")
@@ -108,24 +109,13 @@ def _explanation(doing: str, error: Exception) -> DatabaseError:
 _NOT_JSON = (BSONError, ValueError, TypeError, KeyError, OverflowError, RecursionError)
 _OPTIONS = json_util.JSONOptions(tz_aware=True)
 
-BANNED = frozenset({"$where", "$function", "$accumulator", "$near", "$nearSphere", "$text"})
-"""Code, and operators that order their own results: the leads are read in the order of their ids, and each
-is compared with the filter once more when it is written."""
-
 
 def query(text: str) -> Document:
     """Parse `--query`: a MongoDB filter in extended JSON."""
     try:
-        parsed = json_util.loads(text, json_options=_OPTIONS)
-        if isinstance(parsed, dict):
-            bson.encode(parsed)
-    except _NOT_JSON as error:
-        raise SettingsError([f"--query: not extended JSON: {_first_line(error)}"]) from error
-    if not isinstance(parsed, dict):
-        raise SettingsError(['--query: a MongoDB filter is an object, as in \'{"source": "web"}\''])
-    if banned := sorted(BANNED & set(_names(parsed))):
-        raise SettingsError([f"--query: {', '.join(banned)} cannot be used here"])
-    return parsed
+        return filters.parse(text)
+    except ValueError as error:
+        raise SettingsError([f"--query: {error}"]) from error
 
 
 def ids(text: str) -> list[tuple[str, LeadId]]:
@@ -150,21 +140,6 @@ def spellings(email: str) -> list[str]:
     normal = (identity.email, identity.email_key)
     found = [email, email.strip(), email.strip().lower(), *(one for one in normal if one)]
     return list(dict.fromkeys(found))
-
-
-def _names(value: Any) -> Iterator[str]:
-    """Yield every key, at any depth."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield name
-            yield from _names(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _names(inner)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 # How far a long command is: a bar on a terminal, a line every ten seconds elsewhere.

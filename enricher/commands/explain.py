@@ -18,7 +18,7 @@ from enricher.commands.database import explained, opened, rank
 from enricher.commands.reenrich import NO_ADDRESS
 from enricher.enrichment.attempt import is_of_data
 from enricher.errors import ExitCode
-from enricher.explain.explanation import Explanation, Kept, Source, Standing, StandingReader
+from enricher.explain.explanation import Explanation, Kept, KnownProvider, Standing, StandingReader
 from enricher.explain.explanation import explain as explain_lead
 from enricher.explain.view import as_json, show
 from enricher.identity.identify import Identity, identify, subject_of
@@ -128,7 +128,7 @@ class Explainer:
             return False
         return await Suppressed(self.database).knows(self.keyring, identity.email_key)
 
-    async def _sources(self, leads: StandingReader, identity: Identity) -> list[Source]:
+    async def _sources(self, leads: StandingReader, identity: Identity) -> list[KnownProvider]:
         """Return the sources in the order in which values win: those that cost nothing come last."""
         providers = sorted(self.registered.providers, key=lambda each: each.is_free)
         keys = {each.name: self._key(each, identity) for each in providers}
@@ -139,7 +139,10 @@ class Explainer:
         ]
         kinds = {each.name: each.kind.value for each in PROVIDERS.values()}
         off = self.registered.without_key
-        return [*sources, *(Source(name, kinds.get(name, ""), off=off[name]) for name in off)]
+        return [
+            *sources,
+            *(KnownProvider(name, kinds.get(name, ""), off=off[name]) for name in off),
+        ]
 
     def _key(self, provider: Provider, identity: Identity) -> str | None:
         if self.keyring is None or unfit(provider, identity.query) is not None:
@@ -148,8 +151,8 @@ class Explainer:
         return question and self.keyring.key(provider.name, question)
 
 
-def _source(provider: Provider, identity: Identity, stored: answers.QuestionState) -> Source:
-    return Source(
+def _source(provider: Provider, identity: Identity, stored: answers.QuestionState) -> KnownProvider:
+    return KnownProvider(
         name=provider.name,
         kind=provider.kind.value,
         credits=_credits(provider),

@@ -148,7 +148,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class KnownProvider:
     """One configured provider, with regard to one lead."""
 
     name: str
@@ -229,7 +229,7 @@ class Explanation:
 
 def explain(
     lead: Standing,
-    sources: Sequence[Source],
+    sources: Sequence[KnownProvider],
     words: OwnWords = NO_WORDS,
     *,
     is_suppressed: bool = False,
@@ -348,10 +348,10 @@ def _next(lead: Standing) -> Next:
 # The providers
 
 
-def _decisions(lead: Standing, who: Who, sources: Sequence[Source]) -> tuple[Decision, ...]:
+def _decisions(lead: Standing, who: Who, sources: Sequence[KnownProvider]) -> tuple[Decision, ...]:
     noted = _noted(lead)
     known = {source.name for source in sources}
-    strangers = [Source(name, "", off=_UNNAMED) for name in noted if name not in known]
+    strangers = [KnownProvider(name, "", off=_UNNAMED) for name in noted if name not in known]
     return tuple(_decision(lead, who, source, noted) for source in (*sources, *strangers))
 
 
@@ -372,7 +372,7 @@ def _noted(lead: Standing) -> dict[str, tuple[str, str]]:
 
 
 def _decision(
-    lead: Standing, who: Who, source: Source, noted: Mapping[str, tuple[str, str]]
+    lead: Standing, who: Who, source: KnownProvider, noted: Mapping[str, tuple[str, str]]
 ) -> Decision:
     decision, why = noted.get(source.name, (NOT_ASKED, _why_not_asked(who, source)))
     if decision == NOT_FOUND and source.kept:
@@ -389,7 +389,7 @@ def _decision(
     )
 
 
-def _why_not_asked(who: Who, source: Source) -> str:
+def _why_not_asked(who: Who, source: KnownProvider) -> str:
     if source.off is not None:
         return source.off
     if who.reason is not None and source.credits:

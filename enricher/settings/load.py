@@ -35,6 +35,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from enricher.errors import SettingsError
+from enricher.settings import sources as described
+from enricher.settings.sources import Source, from_environment
 from enricher.settings.types import (
     Domains,
     HashKey,
@@ -160,8 +162,12 @@ def _text(path: Path) -> str:
 
 
 def _complaint(path: Path, error: Exception) -> str:
+    return f"{path}: {_unreadable(error)}"
+
+
+def _unreadable(error: Exception) -> str:
     what = str(error) if isinstance(error, _Unfit) else type(error).__name__
-    return f"{path}: expected a readable UTF-8 file ({what})"
+    return f"expected a readable UTF-8 file ({what})"
 
 
 # Names that look like settings but are not: which are mistakes, and what was meant.
@@ -173,6 +179,7 @@ OUR_PREFIXES = ("ENRICHER_", *(f"{vendor.upper()}_" for vendor in VENDORS))
 """A name with one of these prefixes is meant for us, so an unknown one is a mistake."""
 
 _KEY = "API_KEY"
+_CONFIG = "ENRICHER_CONFIG"
 
 _ALMOST_OURS = ("MONGODB_", "MONGO_", "LEADS_", "LEAD_")
 """Others set such names too, images and charts among them (MONGODB_VERSION, MONGODB_USER), so only a name
@@ -246,6 +253,11 @@ class MongoSettings(Section):
     )
     collection: Annotated[str, AfterValidator(collection_name)] = setting(
         "LEADS_COLLECTION", "leads", "Collection that is watched for new leads."
+    )
+    config: str | None = setting(
+        "ENRICHER_CONFIG",
+        None,
+        "TOML file that describes the collections with leads: one [[source]] block each.",
     )
 
 
@@ -416,6 +428,18 @@ class Settings:
     providers: ProviderSettings = field(default_factory=ProviderSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    sources: tuple[Source, ...] = ()
+    """The collections with leads. Left out, the one that the sections describe."""
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            source = from_environment(
+                self.mongo.collection,
+                self.priority.field,
+                self.quota.account_field,
+                self.quota.plan_field,
+            )
+            object.__setattr__(self, "sources", (source,))
 
 
 _NO_OTHERS = ThirdParties()
@@ -442,11 +466,40 @@ def load(
     problems += unknown(variables, known)
     if "ENRICHER_LOG_FORMAT" not in variables and sys.stderr.isatty():
         variables["ENRICHER_LOG_FORMAT"] = "console"
+    sources = _sources(variables, problems)
+    if sources and sources[0].collection:
+        variables["LEADS_COLLECTION"] = sources[0].collection
     sections = {name: _section(kind, variables, problems) for name, kind in section_kinds.items()}
     vendors = {name: _section(kind, variables, problems) for name, kind in vendor_kinds.items()}
     if problems:
         raise SettingsError(problems)
-    return Settings(**sections, vendors=vendors)  # type: ignore[arg-type]  # kinds follow SECTIONS
+    return Settings(**sections, vendors=vendors, sources=sources)  # type: ignore[arg-type]  # kinds follow SECTIONS
+
+
+_SAID_BY_SOURCES = (
+    *("LEADS_COLLECTION", "ENRICHER_PRIORITY_FIELD"),
+    *("ENRICHER_ACCOUNT_FIELD", "ENRICHER_PLAN_FIELD"),
+)
+
+
+def _sources(variables: dict[str, str], problems: list[str]) -> tuple[Source, ...]:
+    """Read the file of ENRICHER_CONFIG; nothing without one. What it says, no other setting may say as well:
+    nobody could tell which of the two counts."""
+    if _CONFIG not in variables:
+        return ()
+    file = Path(variables[_CONFIG])
+    problems += [
+        f"{name}: expected not to be set beside {_CONFIG}, whose [[source]] blocks say it"
+        for name in _SAID_BY_SOURCES
+        if name in variables
+    ]
+    try:
+        text = _text(file)
+    except (OSError, ValueError) as error:
+        # The value may be a key in the wrong line; the name of a file that can be read is none.
+        problems.append(f"{_CONFIG}: {_unreadable(error)} (value not shown)")
+        return ()
+    return described.parse(f"{_CONFIG}: {file}", text, problems)
 
 
 def is_exposed(env_file: str | Path = ".env", others: ThirdParties = _NO_OTHERS) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from bson import Binary, ObjectId
 from rich.console import Console
 
-from enricher.explain.explanation import Explanation, Kept, Source, Standing, explain
+from enricher.explain.explanation import Explanation, Kept, KnownProvider, Standing, explain
 from enricher.explain.view import as_json, show
 from enricher.lead import Inputs
 
@@ -28,7 +28,7 @@ def _explained(value: Any = "Quokka", id_: Any = 1, *, status: str = "completed"
         enriched_at=NOW,
         data={"company_data": {"name": value}},
     )
-    return explain(lead, [Source("clearbit", "company", 1.0, kept=Kept(NOW, NOW, 1.0))])
+    return explain(lead, [KnownProvider("clearbit", "company", 1.0, kept=Kept(NOW, NOW, 1.0))])
 
 
 def _shown(*explanations: Explanation) -> str:

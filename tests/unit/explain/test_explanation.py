@@ -7,17 +7,24 @@ from typing import Any
 
 import pytest
 
-from enricher.explain.explanation import Decision, Explanation, Kept, Source, Standing, explain
+from enricher.explain.explanation import (
+    Decision,
+    Explanation,
+    Kept,
+    KnownProvider,
+    Standing,
+    explain,
+)
 from enricher.lead import Inputs, Reason, Status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOON, EARLIER = NOW + timedelta(minutes=1), NOW - timedelta(minutes=1)
 ADA = Inputs(email="Ada+x@Quokka-Freight.com")
 SOURCES = (
-    Source("clearbit", "company", 1.0),
-    Source("hunter", "email", 0.5),
-    Source("local", "email"),
-    Source("pdl_company", "company", off="no key"),
+    KnownProvider("clearbit", "company", 1.0),
+    KnownProvider("hunter", "email", 0.5),
+    KnownProvider("local", "email"),
+    KnownProvider("pdl_company", "company", off="no key"),
 )
 
 
@@ -25,7 +32,7 @@ def _lead(**more: Any) -> Standing:
     return Standing(**{"id": 1, "now": NOW, "inputs": ADA, **more})
 
 
-def _told(*sources: Source, **more: Any) -> dict[str, Decision]:
+def _told(*sources: KnownProvider, **more: Any) -> dict[str, Decision]:
     told = explain(_lead(**more), sources or SOURCES)
     return {each.provider: each for each in told.providers}
 
@@ -167,7 +174,7 @@ def test_what_the_metadata_says_of_a_provider_is_its_decision() -> None:
 def test_who_found_nothing_says_why_where_the_answer_is_kept() -> None:
     kept = Kept(NOW, NOW, 1.0, reason="the match is too uncertain")
     data = _metadata(sources_not_found=["pdl_person"], sources_used=["clearbit"])
-    sources = (Source(name, "person", 1.0, kept=kept) for name in ("pdl_person", "clearbit"))
+    sources = (KnownProvider(name, "person", 1.0, kept=kept) for name in ("pdl_person", "clearbit"))
     told = _told(*sources, data=data)
     assert (told["pdl_person"].why, told["clearbit"].why) == ("the match is too uncertain", "")
 
@@ -181,10 +188,10 @@ def test_the_run_under_way_counts_more_than_the_one_before() -> None:
 
 def test_who_was_not_asked_has_a_reason() -> None:
     told = _told(
-        Source("clearbit", "company", 1.0, unfit="free-mail address"),
-        Source("hunter", "email", 0.5, is_under_way=True),
-        Source("local", "email"),
-        Source("pdl_company", "company", off="no key"),
+        KnownProvider("clearbit", "company", 1.0, unfit="free-mail address"),
+        KnownProvider("hunter", "email", 0.5, is_under_way=True),
+        KnownProvider("local", "email"),
+        KnownProvider("pdl_company", "company", off="no key"),
     )
     assert {name: each.why for name, each in told.items()} == {
         "clearbit": "free-mail address",
@@ -197,7 +204,7 @@ def test_who_was_not_asked_has_a_reason() -> None:
 
 def test_an_answer_older_than_a_refresh_is_kept_but_does_not_count() -> None:
     kept = Kept(EARLIER, SOON, 1.0)
-    source = Source("clearbit", "company", 1.0, kept=kept)
+    source = KnownProvider("clearbit", "company", 1.0, kept=kept)
     assert not _told(source)["clearbit"].is_kept_too_old
     assert _told(source, book={"refresh_since": NOW})["clearbit"].is_kept_too_old
 

@@ -1,0 +1,411 @@
+"""The sources: which collections hold leads, and how each is read and written.
+
+The file that ENRICHER_CONFIG names has one `[[source]]` block for each collection. Without it there is one source,
+which follows from the environment. Every mistake in the file is one line that names block, key and what was
+expected, and all are found at once; no line quotes a value.
+
+A key that the daemon does not heed yet is refused (`NOT_YET`): a condition that is passed over costs money.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from enricher.answer import Kind
+from enricher.fields import FIELDS, NAMES, Names
+from enricher.settings import filters
+from enricher.settings.paths import Candidates, Field, candidates, fields_of
+from enricher.settings.types import collection_name, field_path
+
+SECOND = "a second [[source]]"
+NOT_YET = frozenset(
+    {
+        *("only", "kinds", "person_only", "write", "account", "plan", "priority"),
+        *("rerun_on_change", "read", "names", "copy", SECOND),
+    }
+)
+"""What the file may not say, because the rest of the daemon does not heed it yet."""
+
+INPUTS = ("email", "name", "company", "company_domain", "website", "job_title")
+"""The inputs that a lead has without a mapping, each in the field of that name."""
+MAPPED_INPUTS = (*INPUTS, "linkedin", "cnpj")
+"""The inputs that a mapping may read."""
+
+_OURS = "enricher_"
+"""Our side collections begin with it."""
+_BANNED = filters.BANNED | {"$expr"}
+"""An expression may raise an error on one lead, which would stop the others of its batch."""
+
+
+class Write(StrEnum):
+    """Where the results of a source go."""
+
+    LEAD = "lead"
+    BESIDE = "beside"
+    """Into a collection of ours: the user's documents are only read."""
+
+
+class Policy(StrEnum):
+    """When a found value is copied into a field of the user's."""
+
+    NEVER = "never"
+    FILL = "fill"
+    TRACKED = "tracked"
+    ALWAYS = "always"
+
+
+class CopyType(StrEnum):
+    """What a copied value is stored as."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    LIST = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One found value that is copied into a field of the user's."""
+
+    value: str
+    """Section and field of `enriched_data`: `person_data.job_title`."""
+    to: str
+    policy: Policy = Policy.TRACKED
+    type: CopyType | None = None
+    """`None` for the type of the found value."""
+
+
+def _contract() -> dict[str, Candidates]:
+    return {name: (Field(name),) for name in INPUTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A collection with leads. `Source()` is the collection of the defaults."""
+
+    collection: str = "leads"
+    only: Mapping[str, Any] = field(default_factory=dict)
+    """The MongoDB filter that a document must match to be a lead at all."""
+    kinds: frozenset[Kind] = frozenset(Kind)
+    person_only: Mapping[str, Any] = field(default_factory=dict)
+    """The filter that a lead must match to be asked about as a person."""
+    write: Write = Write.LEAD
+    account: Candidates = (Field("account_id"),)
+    plan: Candidates = (Field("plan"),)
+    priority: Candidates = (Field("temperature"),)
+    rerun_on_change: bool = False
+    """Mapped inputs that change make the lead work again."""
+    read: Mapping[str, Candidates] = field(default_factory=_contract)
+    """Input -> where it is read from. What is not named is not read."""
+    names: Names = NAMES
+    """Our fields on its documents; an empty name is not written."""
+    copy: tuple[Copy, ...] = ()
+
+
+def from_environment(
+    collection: str, priority_field: str, account_field: str, plan_field: str
+) -> Source:
+    """Return the one source that there is without a file."""
+    return Source(
+        collection,
+        account=(Field(account_field),),
+        plan=(Field(plan_field),),
+        priority=(Field(priority_field),),
+    )
+
+
+def parse(
+    file: str, text: str, problems: list[str], not_yet: AbstractSet[str] = NOT_YET
+) -> tuple[Source, ...]:
+    """Read the sources. Appends one line for each mistake to `problems`, and begins it with `file`."""
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{file}: expected TOML ({_first_line(error)})")
+        return ()
+    found = list(_mistakes(document))
+    blocks = document.get("source")
+    sources = []
+    for number, block in enumerate(_tables(blocks), 1):
+        reader = _Block(f"source {number}", block, not_yet)
+        sources.append(reader.source())
+        found += reader.mistakes
+    found += _shared(sources)
+    if len(sources) > 1 and SECOND in not_yet:
+        found.append(f"source 2: {SECOND} is not supported yet")
+    problems += [f"{file}: {line}" for line in found]
+    return tuple(sources)
+
+
+def _mistakes(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the file as a whole."""
+    yield from (_unknown(name, ("source",)) for name in document if name != "source")
+    if not _tables(document.get("source")):
+        yield "source: expected at least one block that begins with [[source]]"
+
+
+def _tables(value: object) -> list[Mapping[str, Any]]:
+    is_list = isinstance(value, list) and all(isinstance(each, dict) for each in value)
+    return list(value) if is_list and isinstance(value, list) else []
+
+
+def _shared(sources: list[Source]) -> Iterator[str]:
+    """Yield a line for each block whose collection an earlier block has."""
+    first: dict[str, int] = {}
+    for number, source in enumerate(sources, 1):
+        if not source.collection:
+            continue
+        if source.collection in first:
+            yield (
+                f"source {number}, collection: expected another one than source "
+                f"{first[source.collection]} has"
+            )
+        first.setdefault(source.collection, number)
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f"{name}: there is no such key" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+T = TypeVar("T")
+
+
+class _Block:
+    """Reads one `[[source]]` block and notes its mistakes."""
+
+    def __init__(self, name: str, block: Mapping[str, Any], not_yet: AbstractSet[str]) -> None:
+        self.mistakes: list[str] = []
+        self._name = name
+        self._block = block
+        self._not_yet = not_yet
+
+    def source(self) -> Source:
+        """Return the source; a key with a mistake has its default, and a collection is then empty."""
+        for key in self._block.keys() - _KEYS.keys():
+            self._note(_unknown(key, tuple(_KEYS)))
+        for key in self._block.keys() & self._not_yet:
+            self._note(f"{key}: not supported yet")
+        heeded = self._block.keys() & _KEYS.keys() - self._not_yet
+        values = {key: self._read(key) for key in _KEYS if key in heeded}
+        if "collection" not in heeded:
+            self._note("collection: expected the name of the collection that holds the leads")
+        given = {key: value for key, value in values.items() if value is not None}
+        source = Source(**{"collection": "", **given})
+        for mistake in _clashes(source):
+            self._note(mistake)
+        return source
+
+    def _read(self, key: str) -> Any:
+        """Return the value of a key, or `None` when it has a mistake."""
+        value = self._block[key]
+        if key in _TABLES:
+            return self._table(key, value)
+        return self._tried(key, _KEYS[key], value)
+
+    def _table(self, key: str, value: object) -> Any:
+        if not isinstance(value, dict):
+            self._note(f"{key}: expected a table, [source.{key}]")
+            return None
+        known, read, build = _TABLES[key]
+        for name in value.keys() - set(known):
+            self._note(f"{key}.{_unknown(name, known)}")
+        listed = [name for name in value if name in known]
+        made = {name: self._tried(f"{key}.{name}", read, value[name]) for name in listed}
+        return build({name: each for name, each in made.items() if each is not None})
+
+    def _tried(self, key: str, read: Callable[[Any], T], value: object) -> T | None:
+        try:
+            return read(value)
+        except ValueError as error:
+            self._note(f"{key}: {error}")
+            return None
+
+    def _note(self, mistake: str) -> None:
+        self.mistakes.append(f"{self._name}, {mistake}")
+
+
+# What a value of the file means. Each raises ValueError, whose text says what was expected.
+
+
+def _collection(value: object) -> str:
+    name = collection_name(value) if isinstance(value, str) else ""
+    if not name:
+        raise ValueError("expected the name of a collection")
+    if name.startswith(_OURS):
+        raise ValueError(f"expected a collection of your own: {_OURS}... are the daemon's")
+    return name
+
+
+def _filter(value: object) -> dict[str, Any]:
+    if not isinstance(value, str):
+        raise ValueError("expected a MongoDB filter in extended JSON, as text")  # noqa: TRY004
+    try:
+        found = filters.parse(value, _BANNED)
+    except ValueError as error:
+        raise ValueError(f"expected a MongoDB filter in extended JSON: {error}") from error
+    if twice := _named_twice(value):
+        raise ValueError(f"expected each name once in an object: {twice} stands there twice")
+    return found
+
+
+def _named_twice(text: str) -> str | None:
+    """Return a name that stands twice in one object: the first of the two would not count."""
+    twice: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        twice.extend(name for name in names if names.count(name) > 1)
+
+    json.loads(text, object_pairs_hook=look)
+    return twice[0] if twice else None
+
+
+def _kinds(value: object) -> frozenset[Kind]:
+    known = [kind.value for kind in Kind]
+    is_list = isinstance(value, list) and value and all(each in known for each in value)
+    if not is_list or not isinstance(value, list) or len(set(value)) < len(value):
+        raise ValueError(f"expected a list of {_either(known)}, each once")
+    return frozenset(Kind(each) for each in value)
+
+
+def _write(value: object) -> Write:
+    return _one_of(Write, value)
+
+
+Word = TypeVar("Word", bound=StrEnum)
+
+
+def _one_of(words: type[Word], value: object) -> Word:
+    known = [word.value for word in words]
+    if value not in known:
+        raise ValueError(f"expected {_either(known)}")
+    return words(value)
+
+
+def _either(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")  # noqa: TRY004 - see above
+    return value
+
+
+def _name(value: object) -> str:
+    """Read where a field of ours stands; an empty text means nowhere."""
+    if not isinstance(value, str) or (value and _unwritable(value)):
+        raise ValueError('expected the name of a field, a path like crm.status, or ""')
+    return value
+
+
+def _unwritable(path: str) -> bool:
+    """Return whether no field of that path can be written."""
+    try:
+        field_path(path)
+    except ValueError:
+        return True
+    names = path.split(".")
+    return names[0] == "_id" or any(name.isdigit() for name in names)
+
+
+def _copy(value: object) -> Copy:
+    """Read all of a copy but which value it is, which the table adds."""
+    if not isinstance(value, dict) or not value.keys() <= {"to", "policy", "type"}:
+        raise ValueError('expected a table like { to = "position", policy = "tracked" }')
+    to = value.get("to")
+    if not isinstance(to, str) or not to or _unwritable(to):
+        raise ValueError("expected to = the name of a field of yours, or a path to it")
+    try:
+        policy = _one_of(Policy, value.get("policy", Policy.TRACKED.value))
+    except ValueError as error:
+        raise ValueError(f"policy: {error}") from error
+    try:
+        type_ = _one_of(CopyType, value["type"]) if "type" in value else None
+    except ValueError as error:
+        raise ValueError(f"type: {error}") from error
+    return Copy("", to, policy, type_)
+
+
+def _copies(made: Mapping[str, Copy]) -> tuple[Copy, ...]:
+    return tuple(Copy(name, each.to, each.policy, each.type) for name, each in made.items())
+
+
+_COPIED = tuple(f"{kind.section}.{name}" for kind in Kind for name in FIELDS[kind])
+_NAMED = tuple(each.name for each in fields(Names))
+_TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "read": (MAPPED_INPUTS, candidates, dict),
+    "names": (_NAMED, _name, lambda made: Names(**made)),
+    "copy": (_COPIED, _copy, _copies),
+}
+"""Key -> the keys of its table, what reads one of them, and what is made of all."""
+_KEYS: Mapping[str, Callable[[Any], Any]] = {
+    "collection": _collection,
+    "only": _filter,
+    "kinds": _kinds,
+    "person_only": _filter,
+    "write": _write,
+    "account": candidates,
+    "plan": candidates,
+    "priority": candidates,
+    "rerun_on_change": _flag,
+    **{key: lambda value: value for key in _TABLES},
+}
+
+
+# Clashes between what the keys of one block say
+
+
+def _clashes(source: Source) -> Iterator[str]:
+    names = _written(source.names)
+    for name in ("enrichment_status", "enrichment"):
+        if name not in names:
+            yield f"names.{name}: expected the name of a field: nothing works without it"
+    yield from _written_twice(source)
+    if source.write is Write.LEAD:
+        yield from _read_from_ours(source)
+    if source.write is Write.BESIDE and source.copy:
+        yield f"copy: expected none with write = {Write.BESIDE.value}: nothing is written there"
+
+
+def _written(names: Names) -> dict[str, str]:
+    """Return our name -> theirs of all fields that are written."""
+    named = {each.name: getattr(names, each.name) for each in fields(names)}
+    return {name: path for name, path in named.items() if path and name != "qualification_score"}
+
+
+def _written_twice(source: Source) -> Iterator[str]:
+    """Yield a line for each field that is written in the place of another, or below it."""
+    written = {f"names.{name}": path for name, path in _written(source.names).items()}
+    written |= {f"copy.{copy.value}": copy.to for copy in source.copy}
+    listed = list(written.items())
+    for number, (key, path) in enumerate(listed):
+        for other, taken in listed[:number]:
+            if _is_within(path, taken) or _is_within(taken, path):
+                yield f"{key}: expected another field than that of {other}, and none below it"
+
+
+def _read_from_ours(source: Source) -> Iterator[str]:
+    """Yield a line for each key that reads what the daemon itself writes."""
+    ours = _written(source.names).values()
+    read = {f"read.{name}": paths for name, paths in source.read.items()}
+    read |= {key: getattr(source, key) for key in ("account", "plan", "priority")}
+    for key, paths in read.items():
+        names = [".".join(each) for each in fields_of(paths)]
+        if any(_is_within(name, path) for name in names for path in ours):
+            yield f"{key}: expected a field of your own: the daemon writes that one"
+
+
+def _is_within(path: str, other: str) -> bool:
+    return path == other or path.startswith(f"{other}.")
