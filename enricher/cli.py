@@ -16,6 +16,7 @@ import typer
 from loguru import logger
 
 from enricher import __version__
+from enricher.contract.formats import SchemaFormat, contract
 from enricher.errors import EnricherError, ExitCode, SettingsError
 from enricher.process import shortage, signals
 from enricher.settings.load import LogSettings, Settings, is_exposed, load
@@ -224,6 +225,19 @@ def forget(
         raise SettingsError(["forget: give the person's e-mail address, or --list"])
     else:
         signals.run((forgetting.undo if undo else forgetting.forget)(_configured(), email))
+
+
+@cli.command()
+def schema(
+    format_: Annotated[
+        SchemaFormat, typer.Option("--format", help="The language of the program that reads.")
+    ] = SchemaFormat.JSON,
+) -> None:
+    """Print what the daemon writes on a lead, for programs that read it.
+
+    Needs no settings and no database. The same version always prints the same.
+    """
+    typer.echo(contract(format_), nl=False)
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""The reference, made from the code: settings, commands, series, events, the schema; the table of providers.
+"""The reference, made from the code: settings, commands, series, events, the contract; the table of providers.
 
 `make reference` (`python -m tests.reference`) writes it; `test_docs.py` fails when it is no longer true.
 What people write stands around the two comments, and what is made from the code between them.
@@ -7,7 +7,6 @@ What people write stands around the two comments, and what is made from the code
 from __future__ import annotations
 
 import ast
-import json
 import re
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from enricher import catalogue
 from enricher.answer import Kind
 from enricher.catalogue import LOCAL, PROVIDERS, ProviderListing
 from enricher.cli import cli
+from enricher.contract.formats import SchemaFormat, contract
 from enricher.fields import FIELDS, TYPES, ValueType
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
@@ -40,7 +40,8 @@ from enricher.telemetry.metrics import MEANINGS
 ROOT = Path(__file__).parent.parent
 CODE = ROOT / "enricher"
 REFERENCE = ROOT / "docs" / "reference"
-SCHEMA = REFERENCE / "enriched_data.schema.json"
+SCHEMA = REFERENCE / "lead.schema.json"
+MODELS = CODE / "contract" / "models.py"
 BEGIN, END = "<!-- make reference writes from here -->\n", "<!-- to here -->\n"
 OPEN_LABELS = {"version", "provider", "le", "vendor", "bucket", "period", "window"}
 """Their values are not ours to list (a version, the table of providers, the bounds of buckets), or
@@ -60,7 +61,11 @@ def files() -> dict[Path, Callable[[], str]]:
     pages = {REFERENCE / f"{name}.md": make for name, make in tables.items()}
     pages[ROOT / "docs" / "providers.md"] = providers
     pages[ROOT / "docs" / "contract.md"] = fields
-    return {path: partial(_put, path, make) for path, make in pages.items()} | {SCHEMA: schema}
+    whole = {SCHEMA: SchemaFormat.JSON, MODELS: SchemaFormat.PYDANTIC}
+    return {
+        **{path: partial(_put, path, make) for path, make in pages.items()},
+        **{path: partial(contract, format_) for path, format_ in whole.items()},
+    }
 
 
 def _put(path: Path, make: Callable[[], str]) -> str:
@@ -336,68 +341,6 @@ def logged() -> dict[str, str]:
                     if level and isinstance(word, str) and EVENT.fullmatch(word):
                         found[word].add(level)
     return {name: " or ".join(sorted(levels)) for name, levels in found.items()}
-
-
-# The schema of enriched_data
-
-TEXT = {"type": ["string", "null"]}
-TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
-NUMBER = {"type": ["number", "null"]}
-WHOLE = {"type": ["integer", "null"]}
-FLAG = {"type": ["boolean", "null"]}
-SHAPES: Mapping[ValueType, Mapping[str, Any]] = {
-    ValueType.TEXTS: TEXTS,
-    ValueType.COUNT: WHOLE,
-    ValueType.YEAR: WHOLE,
-    ValueType.FLAG: FLAG,
-    ValueType.SCORE: NUMBER,
-}
-"""All other types of fields are texts."""
-
-
-def schema() -> str:
-    sections = {
-        kind.section: _object(
-            {
-                name: {**SHAPES.get(each, TEXT), "description": each.value}
-                for name, each in TYPES[kind].items()
-            }
-        )
-        for kind in Kind
-    }
-    whole = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "enriched_data",
-        "description": "What enricher writes into a lead. Everything can be missing or null.",
-        **_object(
-            sections
-            | {"social_profiles": _object({kind: _map(TEXT) for kind in ("company", "person")})}
-            | {"enrichment_metadata": _object(METADATA)}
-        ),
-    }
-    return json.dumps(whole, indent=2) + "\n"
-
-
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": ["object", "null"], "properties": dict(properties)}
-
-
-def _map(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": ["object", "null"], "additionalProperties": dict(values)}
-
-
-METADATA: Mapping[str, Any] = {
-    "enriched_at": {"type": ["string", "null"], "format": "date-time"},
-    **{f"sources_{what}": TEXTS for what in ("used", "failed", "not_found")},
-    "sources_skipped": _map(TEXT),
-    "completeness_score": {"type": ["integer", "null"], "minimum": 0, "maximum": 100},
-    "completeness_missing": TEXTS,
-    "provenance": _map(_map(TEXT)),
-    "alternatives": _map(_map(_map({}))),
-    "confidence": _map(_map({"type": ["number", "null"], "minimum": 0, "maximum": 1})),
-    "flags": TEXTS,
-    "subject": _object({"mailbox": TEXT, "company": TEXT}),
-}
 
 
 def main() -> None:

@@ -40,7 +40,9 @@ def test_modules_are_named_by_what_they_are_responsible_for() -> None:
 
 
 def test_no_name_of_a_class_means_two_things() -> None:
-    trees = [ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))]
+    """But in the models for readers, whose names are those of the contract."""
+    paths = set(ROOT.rglob("*.py")) - {ROOT / "contract" / "models.py"}
+    trees = [ast.parse(path.read_text()) for path in sorted(paths)]
     classes = Counter(
         node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
     )

@@ -21,6 +21,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
+from enricher.contract.formats import SchemaFormat, contract
 from enricher.errors import ExitCode
 from enricher.lead import Document
 from enricher.mongo import server, sharding
@@ -31,7 +32,9 @@ from enricher.simulator.server import Simulator
 from tests.support.processes import Daemon
 from tests.support.waiting import business, eventually
 
-COMMANDS = ("run", "check", "status", "reenrich", "backfill", "forget", "simulator", "demo")
+COMMANDS = (
+    *("run", "check", "status", "reenrich", "backfill", "forget", "schema", "simulator", "demo"),
+)
 PASSWORD = "open-sesame-4711"
 SECONDS_TO_GIVE_UP = 20.0
 """It takes 5 s and a start of Python; the rest is for a busy machine."""
@@ -77,6 +80,18 @@ async def test_help_names_every_command_and_version_the_version() -> None:
         assert (_code(shown), _code(version)) == (ExitCode.OK, ExitCode.OK)
         assert [name for name in COMMANDS if f" {name} " not in shown.stdout] == []
         assert version.stdout == f"enricher {__version__}\n"
+
+
+@pytest.mark.parametrize("format_", SchemaFormat)
+async def test_the_contract_is_printed_whatever_the_settings_are(format_: SchemaFormat) -> None:
+    async with _ended("schema", "--format", format_, env={"ENRICHER_CONCURRENCY": "x"}) as printed:
+        assert (_code(printed), printed.stdout) == (ExitCode.OK, contract(format_))
+
+
+async def test_the_contract_is_printed_as_json_unless_told_otherwise() -> None:
+    async with _ended("schema") as printed, _ended("schema", "--format", "xml") as refused:
+        assert json.loads(printed.stdout)["title"] == "Lead"
+        assert _code(refused) == ExitCode.SETTINGS
 
 
 async def test_the_help_of_the_demo_says_that_it_goes_on_and_fits_a_terminal() -> None:
