@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from enricher.contract.shape import STATUSES, Basic, Field, ListOf, MapOf, Record, Shape, records
+from enricher.contract.shape import STATUSES, Basic, ListOf, MapOf, Property, Record, Shape, records
 
 _JsonSchema = dict[str, Any]
 
@@ -42,7 +42,7 @@ def _record(record: Record) -> _JsonSchema:
     }
 
 
-def _property(field: Field) -> _JsonSchema:
+def _property(field: Property) -> _JsonSchema:
     bounds = {"minimum": field.least, "maximum": field.most}
     given = {name: bound for name, bound in bounds.items() if bound is not None}
     return {**_nullable(_of(field.shape)), **given, "description": field.meaning}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from enricher.contract.shape import STATUSES, Basic, Field, ListOf, MapOf, Record, Shape, records
+from enricher.contract.shape import STATUSES, Basic, ListOf, MapOf, Property, Record, Shape, records
 
 _HEAD = """\
 // What enricher writes on a lead; made by `enricher schema --format mongoose`.
@@ -51,7 +51,7 @@ def _fields(record: Record) -> str:
     return f"{{\n{lines}}}"
 
 
-def _line(name: str, field: Field) -> str:
+def _line(name: str, field: Property) -> str:
     return f"  {name}: {_type(field.shape)}, // {field.meaning}\n"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from enricher.contract.shape import STATUSES, Basic, Field, ListOf, MapOf, Record, Shape, records
+from enricher.contract.shape import STATUSES, Basic, ListOf, MapOf, Property, Record, Shape, records
 
 _HEAD = '''\
 """What enricher writes on a lead, as pydantic models; made by `enricher schema --format pydantic`.
@@ -59,7 +59,7 @@ def _lines(record: Record) -> Iterator[str]:
         yield f'    {name}: {_type(each.shape)} | None = None\n    """{_sentence(each)}"""\n'
 
 
-def _sentence(field: Field) -> str:
+def _sentence(field: Property) -> str:
     text = field.meaning.removesuffix(".")
     return f"{text[0].upper()}{text[1:]}."
 

@@ -47,7 +47,7 @@ class MapOf:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class Property:
     """One named value and what it means."""
 
     shape: Shape
@@ -62,7 +62,7 @@ class Record:
 
     name: str
     meaning: str
-    fields: Mapping[str, Field]
+    fields: Mapping[str, Property]
 
 
 Shape: TypeAlias = Basic | ListOf | MapOf | Record
@@ -93,20 +93,22 @@ def lead() -> Record:
         ROOT,
         "What enricher writes on a lead. All other fields are its writer's.",
         {
-            "enrichment_status": Field(
+            "enrichment_status": Property(
                 Basic.STATUS, "where the work on the lead stands; missing until the daemon saw it"
             ),
-            "enriched_data": Field(_enriched_data(), "what was found; missing until something was"),
-            "enriched_at": Field(Basic.DATE, "when it was last completed"),
-            "enrichment_error": Field(Basic.TEXT, "why it is not completed, as one sentence"),
-            "updated_at": Field(Basic.DATE, "when data or an end status was last written"),
-            "enrichment": Field(
+            "enriched_data": Property(
+                _enriched_data(), "what was found; missing until something was"
+            ),
+            "enriched_at": Property(Basic.DATE, "when it was last completed"),
+            "enrichment_error": Property(Basic.TEXT, "why it is not completed, as one sentence"),
+            "updated_at": Property(Basic.DATE, "when data or an end status was last written"),
+            "enrichment": Property(
                 MapOf(Basic.ANYTHING), "the daemon's own book-keeping: keep it, and do not read it"
             ),
-            "qualification_status": Field(
+            "qualification_status": Property(
                 Basic.TEXT, 'set to "pending" when a lead with a qualification_score is completed'
             ),
-            "qualification_requested_at": Field(Basic.DATE, "when that was set"),
+            "qualification_requested_at": Property(Basic.DATE, "when that was set"),
         },
     )
 
@@ -121,9 +123,9 @@ def records(of: Record) -> Iterator[Record]:
 
 
 def _enriched_data() -> Record:
-    sections = {kind.section: Field(_section(kind), _MEANINGS[kind]) for kind in Kind}
-    profiles = Field(_social_profiles(), "addresses of profiles; {} where none is known")
-    metadata = Field(_metadata(), "who was asked, and where each value came from")
+    sections = {kind.section: Property(_section(kind), _MEANINGS[kind]) for kind in Kind}
+    profiles = Property(_social_profiles(), "addresses of profiles; {} where none is known")
+    metadata = Property(_metadata(), "who was asked, and where each value came from")
     return Record(
         "EnrichedData",
         "What was found about a lead.",
@@ -136,9 +138,9 @@ def _section(kind: Kind) -> Record:
     return Record(kind.section.title().replace("_", ""), _MEANINGS[kind], fields)
 
 
-def _field(each: ValueType) -> Field:
+def _field(each: ValueType) -> Property:
     least, most = _BOUNDS.get(each, (None, None))
-    return Field(_SHAPES.get(each, Basic.TEXT), each.value, least, most)
+    return Property(_SHAPES.get(each, Basic.TEXT), each.value, least, most)
 
 
 def _social_profiles() -> Record:
@@ -149,9 +151,9 @@ def _social_profiles() -> Record:
     profiles = Record(
         "Profiles",
         "Web addresses of profiles, by network.",
-        {network: Field(Basic.TEXT, ValueType.URL.value) for network in networks},
+        {network: Property(Basic.TEXT, ValueType.URL.value) for network in networks},
     )
-    of = {kind.value: Field(profiles, f"the {kind}'s") for kind in (Kind.COMPANY, Kind.PERSON)}
+    of = {kind.value: Property(profiles, f"the {kind}'s") for kind in (Kind.COMPANY, Kind.PERSON)}
     return Record("SocialProfiles", "The profiles of the handles that were found.", of)
 
 
@@ -163,20 +165,22 @@ def _metadata() -> Record:
         "EnrichmentMetadata",
         "How the data came about.",
         {
-            "enriched_at": Field(Basic.TEXT, "when it was written, in ISO 8601"),
-            "sources_used": Field(TEXTS, "providers that gave data"),
-            "sources_failed": Field(TEXTS, "providers that erred"),
-            "sources_not_found": Field(TEXTS, "providers that answered and had none"),
-            "sources_skipped": Field(MapOf(Basic.TEXT), "providers that were not asked, and why"),
-            "completeness_score": Field(Basic.WHOLE, "points for what is known", 0, 100),
-            "completeness_missing": Field(TEXTS, "what gave no points"),
-            "flags": Field(TEXTS, "what was odd about the lead"),
-            SUBJECT: Field(_subject(), "keyed hashes of whom the data is about"),
-            "provenance": Field(by_field(Basic.TEXT), "section, field, provider of the value"),
-            "alternatives": Field(
+            "enriched_at": Property(Basic.TEXT, "when it was written, in ISO 8601"),
+            "sources_used": Property(TEXTS, "providers that gave data"),
+            "sources_failed": Property(TEXTS, "providers that erred"),
+            "sources_not_found": Property(TEXTS, "providers that answered and had none"),
+            "sources_skipped": Property(
+                MapOf(Basic.TEXT), "providers that were not asked, and why"
+            ),
+            "completeness_score": Property(Basic.WHOLE, "points for what is known", 0, 100),
+            "completeness_missing": Property(TEXTS, "what gave no points"),
+            "flags": Property(TEXTS, "what was odd about the lead"),
+            SUBJECT: Property(_subject(), "keyed hashes of whom the data is about"),
+            "provenance": Property(by_field(Basic.TEXT), "section, field, provider of the value"),
+            "alternatives": Property(
                 by_field(MapOf(Basic.ANYTHING)), "section, field, provider, the value that lost"
             ),
-            "confidence": Field(
+            "confidence": Property(
                 by_field(Basic.NUMBER), "section, field, how sure its provider is, from 0 to 1"
             ),
         },
@@ -188,7 +192,7 @@ def _subject() -> Record:
         "Subject",
         "Keyed hashes of whom the data is about.",
         {
-            "mailbox": Field(Basic.TEXT, "the same for all spellings of one mailbox"),
-            "company": Field(Basic.TEXT, "of the company's domain"),
+            "mailbox": Property(Basic.TEXT, "the same for all spellings of one mailbox"),
+            "company": Property(Basic.TEXT, "of the company's domain"),
         },
     )

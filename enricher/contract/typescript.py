@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from enricher.contract.shape import STATUSES, Basic, Field, ListOf, MapOf, Record, Shape, records
+from enricher.contract.shape import STATUSES, Basic, ListOf, MapOf, Property, Record, Shape, records
 
 _HEAD = """\
 // What enricher writes on a lead; made by `enricher schema --format typescript`.
@@ -36,7 +36,7 @@ def _interface(record: Record) -> str:
     return f"/** {record.meaning} */\nexport interface {name} {{\n{fields}}}\n"
 
 
-def _property(name: str, field: Field) -> str:
+def _property(name: str, field: Property) -> str:
     return f"  /** {field.meaning} */\n  {name}?: {_type(field.shape)} | null;\n"
 
 
