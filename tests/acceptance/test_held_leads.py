@@ -66,7 +66,7 @@ async def test_leads_that_are_held_in_work_delay_no_settle_of_others(
         async with held(rig.leads, 0, 1, aborts=aborts):
             await others_go_on(rig)
             await rig.witness.end_of(2, within=SOON)
-            await daemon.wait_for_event("lead.blocked", step="settle")
+            await daemon.wait_for_event("lead.blocked")  # at the settle, or keeping it early
             await others_go_on(rig, range(200, 210))
             assert rig.witness.ended([0, 1]) == []
         await rig.witness.all_ended([0, 1])
@@ -155,7 +155,7 @@ async def test_one_transaction_over_all_slots_leaves_room_for_others(rig: Rig) -
         await in_work(rig, *range(20))
         rig.simulator.faults.remove(slow)
         async with held(rig.leads, *range(20)):
-            await daemon.wait_for_event("lead.blocked", step="settle")
+            await daemon.wait_for_event("lead.blocked")  # at the settle, or keeping it early
             await others_go_on(rig)
         await rig.witness.all_ended(range(20))
         assert done_once(rig, *range(20), *OTHERS)
@@ -170,7 +170,7 @@ async def test_a_held_lead_that_is_deleted_is_not_brought_back(rig: Rig) -> None
         await in_work(rig, 0)
         rig.simulator.faults.remove(slow)
         async with held(rig.leads, 0, deletes=True):
-            await daemon.wait_for_event("lead.blocked", step="settle")
+            await daemon.wait_for_event("lead.blocked")  # at the settle, or keeping it early
             await others_go_on(rig, OTHERS[:5])
         await daemon.wait_for_event("lead.not_written", why="deleted")
         assert await rig.leads.find_one({"_id": 0}) is None
@@ -184,7 +184,7 @@ async def test_a_daemon_that_is_told_to_stop_ends_although_a_lead_is_held(rig: R
         await in_work(rig, 0, 1)
         rig.simulator.faults.remove(slow)
         async with held(rig.leads, 0):
-            await daemon.wait_for_event("lead.blocked", step="settle")
+            await daemon.wait_for_event("lead.blocked")  # at the settle, or keeping it early
             await rig.witness.end_of(1, within=SOON)
             daemon.terminate()
             assert await daemon.wait(within=4 + 5 + 5) == 0

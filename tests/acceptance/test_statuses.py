@@ -115,7 +115,7 @@ async def test_an_answer_becomes_what_it_means_on_the_lead_and_on_the_bill(
     case, seen = CASES[id_], played[id_]
     lead, ends = seen.lead, case.ends
     metadata = lead["enriched_data"]["enrichment_metadata"]
-    assert lead["enrichment_status"] == ends.status
+    assert lead["enrichment_status"] == ends.status, lead
     assert _is_said(lead["enrichment_error"], ends.error), lead["enrichment_error"]
     assert [place for place in PLACES if case.provider in metadata[place]] == [ends.place]
     costs = len(seen.asked), sum(entry.charged for entry in seen.asked)
