@@ -3,18 +3,25 @@
 One document for each vendor and calendar month (UTC), kept indefinitely:
 
     _id       "ledger/2026-08/hunter"
-    spent     charged calls of the month; a call counts from before it is made until the vendor is
-              known not to charge it
+    spent     charged calls of the month; a call of a budget counts from before it is made until the
+              vendor is known not to charge it
     days      {"01": {spent, providers: {hunter: {begun, settled, charged, unknown, saved_by_...}}}}
     budget    {daily, monthly} as the latest writer knew them
-    writers   [{id, number, granted, at}]: the last posting of each process, latest last
+    writers   [{id, number, granted, ahead, at}]: the last posting of each process, latest last
     granted_at  when a call was last granted
     at        when it was last written
 
+**Blocks.** A process that makes many calls is granted some ahead, about what it makes in a second and a half:
+they are spent in the document before any is made, so only a call in a second asks the database, and a budget
+is never exceeded, not even by one call. What a block still holds stands under `"in blocks"`, as if that were
+a provider. A process that needs it no more gives it back; one that dies leaves its block spent. As a budget
+nears its end, blocks shrink to nothing, and each call is asked for. Without a budget there is nothing to ask:
+what was begun is written within a second, and until then the question's flight says that there may be a call.
+
 What must stay true:
 
-* `begun` and `spent` are durable before a call, so a process that dies leaves its calls under way as
-  ambiguous (begun and never settled) and as spent: a budget is never exceeded, not even by one call.
+* `spent` is durable before a call that has a budget.
+* A block is used on its own day alone, and not near its end; nor after a time in which the server was not heard.
 * The server says which day it is. A posting names the day that its process believes it is, and is granted
   nothing if that is wrong: the process then learns the day and asks again. Each day has its own counters
   and nothing is ever reset, so no clock and no fail-over at midnight can spend a budget twice, and a call
@@ -70,6 +77,10 @@ from enricher.mongo.server import ServerClock
 PREFIX = "ledger/"
 _MOST_WRITERS = 100
 """Processes whose last posting is kept; far more than ask one vendor during an outage."""
+_IN_BLOCKS = "in blocks"
+"""Stands where a provider's name does. No provider's name has a space."""
+_SHARES = 16
+"""A block takes at most one of so many shares of what is left of a budget."""
 
 Count: TypeAlias = Literal[
     "begun", "settled", "charged", "unknown", "saved_by_cache", "saved_by_coalescing", "spent"
@@ -98,6 +109,8 @@ class Posting:
     counts: Counts
     asked: tuple[str, ...] = ()
     """One provider per call, in the order of asking."""
+    ahead: int = 0
+    """Calls that are to be granted besides, if there is plenty."""
 
 
 def document_id(vendor: str, day: date) -> str:
@@ -120,10 +133,12 @@ def pipeline(posting: Posting, writer: str, budget: Budget) -> list[Document]:
         {"$set": {"_own": _last_posting_of(writer)}},
         {"$set": {"_is_new": {"$lt": [{"$ifNull": ["$_own.number", 0]}, posting.number]}}},
         {"$set": _added(posting.counts)},
-        {"$set": {"_granted": _granted(posting, budget)}},
+        {"$set": {"_room": _room(posting, budget)}},
+        {"$set": {"_granted": {"$min": [len(posting.asked), "$_room"]}}},
+        {"$set": {"_ahead": _ahead(posting)}},
         {"$set": _begun(posting)},
         {"$set": _signed(posting, writer, budget)},
-        {"$unset": ["_own", "_is_new", "_granted"]},
+        {"$unset": ["_own", "_is_new", "_room", "_granted", "_ahead"]},
     ]
 
 
@@ -160,8 +175,8 @@ def _if_new(number: int) -> Document:
     return {"$cond": ["$_is_new", number, 0]}
 
 
-def _granted(posting: Posting, budget: Budget) -> Document:
-    """Return how many of the asked calls are granted: none when the posting was applied before."""
+def _room(posting: Posting, budget: Budget) -> Document:
+    """Return how many calls may be granted: none when the posting was applied before, or is of another day."""
     spent = (f"days.{posting.day:%d}.spent", "spent")
     room = [
         {"$subtract": [most, {"$ifNull": [f"${path}", 0]}]}
@@ -170,18 +185,26 @@ def _granted(posting: Posting, budget: Budget) -> Document:
     ]
     today = {"$dateToString": {"date": "$$NOW", "format": "%Y-%m-%d"}}
     may = {"$and": ["$_is_new", {"$eq": [today, posting.day.isoformat()]}]}
-    granted = {"$max": [0, {"$min": [len(posting.asked), *room]}]}
-    return {"$cond": [may, granted, 0]}
+    most = len(posting.asked) + _SHARES * posting.ahead
+    return {"$cond": [may, {"$max": [0, {"$min": [most, *room]}]}, 0]}
+
+
+def _ahead(posting: Posting) -> Document:
+    share = {"$floor": {"$divide": [{"$subtract": ["$_room", "$_granted"]}, _SHARES]}}
+    return {"$toInt": {"$min": [posting.ahead, share]}}
 
 
 def _begun(posting: Posting) -> Document:
-    """Count the granted calls, the first of those asked, for their providers."""
-    if not posting.asked:
-        return {"spent": "$spent"}
+    """Count the granted calls, the first of those asked, for their providers; and those granted ahead."""
     places: dict[str, list[int]] = defaultdict(list)
     for place, provider in enumerate(posting.asked):
         places[provider].append(place)
-    paths: Document = {"spent": "$_granted", f"days.{posting.day:%d}.spent": "$_granted"}
+    both = {"$add": ["$_granted", "$_ahead"]}
+    paths: Document = {"spent": both}
+    if posting.asked or posting.ahead:
+        paths[f"days.{posting.day:%d}.spent"] = both
+    if posting.ahead:
+        paths[f"{_path(posting.day, _IN_BLOCKS)}.spent"] = "$_ahead"
     for provider, own in places.items():
         is_granted = {"$lt": ["$$this", "$_granted"]}
         number = {"$size": {"$filter": {"input": own, "cond": is_granted}}}
@@ -197,17 +220,32 @@ def _signed(posting: Posting, writer: str, budget: Budget) -> Document:
             "cond": {"$ne": ["$$this.id", writer]},
         }
     }
-    this = {"id": writer, "number": posting.number, "granted": "$_granted", "at": "$$NOW"}
+    this = {
+        "id": writer,
+        "number": posting.number,
+        "granted": "$_granted",
+        "ahead": "$_ahead",
+        "at": "$$NOW",
+    }
     own = {"$cond": ["$_is_new", this, "$_own"]}
     return {
         "writers": {"$concatArrays": [{"$slice": [others, 1 - _MOST_WRITERS]}, [own]]},
         "budget": {"daily": budget.daily, "monthly": budget.monthly},
-        "granted_at": {"$cond": [{"$gt": ["$_granted", 0]}, "$$NOW", "$granted_at"]},
+        "granted_at": {
+            "$cond": [{"$gt": [{"$add": ["$_granted", "$_ahead"]}, 0]}, "$$NOW", "$granted_at"]
+        },
         "at": "$$NOW",
     }
 
 
 _CALLS_END_WITHIN = timedelta(seconds=30)
+_WORTH_A_BLOCK = 4
+"""Calls between two flushes: fewer are asked for one by one."""
+_AHEAD = 1.5
+"""A block is so many times the calls since the last flush, a second ago at most."""
+_LARGEST_BLOCK = 1_000
+_NEAR_MIDNIGHT = timedelta(seconds=5)
+"""The server's clock may be ahead of what we take it for."""
 _MOMENT_SECONDS = 5.0
 
 
@@ -230,6 +268,14 @@ class Ask:
     is_abandoned: bool = False
 
 
+@dataclass(slots=True)
+class _Block:
+    """Calls that are spent in the document, and that nobody has made yet."""
+
+    day: date
+    left: int = 0
+
+
 class Ledger:
     """The ledger of one vendor, as one process keeps it."""
 
@@ -250,6 +296,44 @@ class Ledger:
         self._unsure: Posting | None = None
         self._counts: Counts = defaultdict(lambda: defaultdict(Counter))
         self._one_at_a_time = asyncio.Lock()
+        self._block = _Block(date.min)
+        self._used = 0
+        """Calls since the last flush."""
+        self._is_closing = False
+
+    # What needs no round trip
+
+    def take(self, provider: str) -> Begun | None:
+        """Take a call of the block, or without a budget any; `None` when the database has to be asked."""
+        if self._budget == Budget():
+            day = self._clock.now().date() if self._clock.is_known else None
+        else:
+            day = self._take_of_block()
+        if day is None:
+            return None
+        self.note(provider, day, begun=1, spent=1)
+        self._used += 1
+        return Begun(provider, self._vendor, day)
+
+    def _take_of_block(self) -> date | None:
+        """Return the day of a call that the block had; the server may already be in the next."""
+        now, block = self._clock.now(), self._block
+        is_its_day = block.day == now.date() == (now + _NEAR_MIDNIGHT).date()
+        if not (block.left and is_its_day and self._clock.was_heard_lately):
+            return None
+        block.left -= 1
+        self.note(_IN_BLOCKS, block.day, spent=-1)
+        return block.day
+
+    def close(self) -> None:
+        """Return what the block still holds, with the next posting, and take no other."""
+        self._is_closing = True
+        self._give_back(self._block.left)
+
+    def _give_back(self, calls: int) -> None:
+        if calls:
+            self.note(_IN_BLOCKS, self._block.day, spent=-calls)
+            self._block.left -= calls
 
     # What is added later
 
@@ -276,6 +360,7 @@ class Ledger:
         """
         async with self._one_at_a_time:
             await self._make_sure()
+            self._used += len(asks)
             while True:
                 today = await self._clock.today()
                 posting = self._next_posting(today, tuple(ask.provider for ask in asks))
@@ -284,11 +369,16 @@ class Ledger:
                     return self._answers(asks, posting, document)
 
     async def flush(self) -> None:
-        """Write everything noted before now. Raises DatabaseTrouble."""
+        """Write everything noted before now, with a new block if many calls were made. Raises DatabaseTrouble."""
         async with self._one_at_a_time:
             await self._make_sure()
+            today = self._clock.now().date()
+            ahead, self._used = self._change_block(today), 0
             for month in {day.replace(day=1) for day in self._counts}:
-                await self._carry_out(self._next_posting(month))
+                if month_of(month) == month_of(today):
+                    await self._carry_out(self._next_posting(today, ahead=ahead))
+                else:
+                    await self._carry_out(self._next_posting(month))
 
     async def _make_sure(self) -> None:
         """Resend the posting whose outcome is unknown; its grants have no takers and are given back."""
@@ -298,11 +388,26 @@ class Ledger:
         for provider in posting.asked[: _own(document)["granted"]]:
             self.give_back(Begun(provider, self._vendor, posting.day))
 
-    def _next_posting(self, day: date, asked: tuple[str, ...] = ()) -> Posting:
+    def _next_posting(self, day: date, asked: tuple[str, ...] = (), ahead: int = 0) -> Posting:
         self._postings += 1
         days = [noted for noted in self._counts if month_of(noted) == month_of(day)]
         counts = {noted: dict(self._counts.pop(noted)) for noted in days}
-        return Posting(self._postings, day, counts, asked)
+        return Posting(self._postings, day, counts, asked, ahead)
+
+    def _change_block(self, today: date) -> int:
+        """Return how many calls to ask for ahead, by what was called since the last flush.
+
+        What the block has too much is given back, and all of it on another day.
+        """
+        if self._block.day != today:
+            self._give_back(self._block.left)
+            self._block = _Block(today)
+        is_worth_it = self._budget != Budget() and self._used >= _WORTH_A_BLOCK
+        wanted = min(round(_AHEAD * self._used), _LARGEST_BLOCK)
+        wanted = wanted if is_worth_it and not self._is_closing else 0
+        if self._block.left > 2 * wanted:
+            self._give_back(self._block.left - wanted)
+        return max(0, wanted - self._block.left)
 
     async def _carry_out(self, posting: Posting) -> Document:
         self._unsure = posting
@@ -311,7 +416,16 @@ class Ledger:
             _must_be_whole(document, posting.day)
         self._unsure = None
         self._clock.heard(document["at"])
+        self._fill_block(posting, document)
         return document
+
+    def _fill_block(self, posting: Posting, document: Document) -> None:
+        """Add what was granted ahead; a posting that was carried out late may be of another day."""
+        ahead = _own(document).get("ahead", 0)
+        if self._block.day == posting.day:
+            self._block.left += ahead
+        elif ahead:
+            self.note(_IN_BLOCKS, posting.day, spent=-ahead)
 
     async def _upsert(self, posting: Posting) -> Document:
         try:
@@ -491,6 +605,8 @@ class Usage:
         DatabaseTrouble; nothing stays reserved then, nor for a caller that is cancelled meanwhile.
         """
         account = self._account(vendor)
+        if (begun := account.ledger.take(provider)) is not None:
+            return begun
         ask = Ask(provider)
         try:
             return await account.asks.submit(ask)
@@ -514,6 +630,14 @@ class Usage:
     def give_back(self, begun: Begun) -> None:
         """Return the reservation of a call that was not made after all."""
         self._account(begun.vendor).ledger.give_back(begun)
+
+    def lost(self, provider: str, vendor: str) -> None:
+        """Count a call that a process may have made before it died, as ambiguous.
+
+        If that process had written it, it stands there twice: rather that than not at all. Where it had a
+        budget it is spent already, alone or in a block.
+        """
+        self._account(vendor).ledger.note(provider, begun=1)
 
     def saved(
         self, provider: str, vendor: str, *, by: Literal["cache", "coalescing"], calls: int = 1
@@ -558,6 +682,8 @@ class Usage:
             if has_more and not wait:
                 has_more = await self._has_endless()
             await pause(stop, wait or _FLUSH_SECONDS)
+        for account in self._accounts.values():
+            account.ledger.close()
         try:
             async with asyncio.timeout(_LAST_TRIES_SECONDS):
                 while self._is_waiting:
@@ -646,5 +772,6 @@ def _rows(document: Document) -> list[DayOfProvider]:
         DayOfProvider(date.fromisoformat(f"{month}-{day}"), _vendor(document), provider, **counts)
         for day, of_day in document.get("days", {}).items()
         for provider, counts in of_day.get("providers", {}).items()
+        if provider != _IN_BLOCKS
         if any(counts.values())  # nothing was granted, or all of it was given back
     ]

@@ -465,6 +465,8 @@ class Gate:
                 return answer
         hand.flight = taken
         asking.is_paid |= taken.is_paid
+        if taken.took_over:
+            books.usage.lost(self.name, self.provider.vendor)
         return None
 
     async def _reply_of_another(self, books: Books, asking: Asking) -> Reply | None:

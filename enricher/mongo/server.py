@@ -339,11 +339,23 @@ class ServerClock:
         self._began_at = datetime.now(UTC)
         self._offset = ServerOffset()
         self._asked: tuple[float, float] | None = None
+        self._heard: tuple[float, float] | None = None
 
     def heard(self, at: datetime) -> None:
         """Note that the server has just said that it is `at`. The last word counts, whatever was said before."""
         now = time.monotonic()
         self._offset.note(now, now, at.timestamp())
+        self._heard = now, self._wall()
+
+    @property
+    def is_known(self) -> bool:
+        """True once the server has been heard."""
+        return self._offset.is_known
+
+    @property
+    def was_heard_lately(self) -> bool:
+        """True within some seconds of the server's last word. Until then `now` is as good as that word was."""
+        return self._is_lately(self._heard)
 
     def now(self) -> datetime:
         """Return the server's time; until the server has been heard, the time at which this clock was made."""
@@ -365,7 +377,7 @@ class ServerClock:
         the result is behind the server by no more than has happened since the last request, and ahead of
         it by no more than a round trip.
         """
-        if not self._was_asked_lately():
+        if not self._is_lately(self._asked):
             asked, wall = time.monotonic(), self._wall()
             hello = await self._client.admin.command("hello")
             said = hello["localTime"].replace(tzinfo=UTC).timestamp()
@@ -373,10 +385,10 @@ class ServerClock:
             self._asked = asked, wall
         return self.now()
 
-    def _was_asked_lately(self) -> bool:
-        """True within `_FRESH_SECONDS` of the last request; only the wall clock shows that the machine slept."""
-        if self._asked is None:
+    def _is_lately(self, then: tuple[float, float] | None) -> bool:
+        """True within `_FRESH_SECONDS`; only the wall clock shows that the machine slept."""
+        if then is None:
             return False
-        monotonic, wall = self._asked
+        monotonic, wall = then
         passed = max(time.monotonic() - monotonic, abs(self._wall() - wall))
         return passed < _FRESH_SECONDS

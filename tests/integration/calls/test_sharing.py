@@ -12,9 +12,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Answer, Found, Kind, Query, Reply, Unavailable
 from enricher.calls.answers import COLLECTION as ANSWERS
+from enricher.calls.flights import Flight
 from enricher.calls.question import Gate
 from enricher.lead import Document
 from tests.integration.calls.test_paid import (
+    QUERY,
     QUICK,
     QUOKKA,
     abandon_a_call,
@@ -208,3 +210,17 @@ async def test_two_leads_with_a_question_without_a_key_pay_each_for_itself(
     answers = await asyncio.gather(ask(gate), ask(gate))
     assert [type(each) for each in answers] == [Found, Found]
     assert (await ledger(books, database)).charged == 2
+
+
+async def test_the_call_that_a_dead_process_may_have_made_is_booked_by_who_asks_again(
+    database: Database,
+) -> None:
+    asked = provider("acme", QUOKKA)
+    dead = await books_of(database, "dead")
+    key = dead.keyring.key("acme", asked.question(QUERY) or "")
+    assert isinstance(await dead.cache.take(key, "acme"), Flight)  # it dies here
+    books = await books_of(database, lease=0.2)
+
+    assert isinstance(await ask(gate_to(asked, books)), Found)
+    found = await ledger(books, database)
+    assert (found.begun, found.settled, found.charged, found.ambiguous) == (2, 1, 1, 1)

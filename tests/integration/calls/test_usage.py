@@ -519,6 +519,157 @@ async def test_an_idle_ledger_asks_the_database_nothing(
         assert len(commands.sent) == before
 
 
+# -- blocks ----------------------------------------------------------------------------------
+
+
+async def a_second_of(ours: Usage, calls: int) -> None:
+    """As many calls as are made in a second, and what its loop then does."""
+    end(ours, await begin(ours, calls))
+    assert await ours._flush() == 0
+
+
+async def in_blocks(book: AsyncCollection[Document]) -> int:
+    [document] = await book.find().to_list()
+    (of_day,) = document["days"].values()
+    spent = sum(counts.get("spent", 0) for counts in of_day["providers"].values())
+    assert spent == of_day["spent"] == document["spent"], "one sum, however it is added up"
+    return int(of_day["providers"].get("in blocks", {}).get("spent", 0))
+
+
+async def test_who_makes_many_calls_asks_the_database_once_a_second(
+    mongodb_uri: str, database: Database, book: AsyncCollection[Document]
+) -> None:
+    async with _watched(mongodb_uri, database) as (ours, commands):
+        for _ in range(3):
+            await a_second_of(ours, 20)
+        assert commands.names()[:2] == ["hello", "findAndModify"]
+        before = len(commands.sent)
+        for _ in range(20):
+            end(ours, await begin(ours, 1))
+        assert len(commands.sent) == before
+        await ours._flush()
+        assert commands.names()[before:] == ["findAndModify"]
+    found = await row(database)
+    assert (found.begun, found.settled, found.charged, found.ambiguous) == (80, 80, 80, 0)
+    assert await in_blocks(book) == 30, "1.5 times what was called in the last second"
+
+
+async def test_who_makes_few_calls_takes_none_ahead(
+    database: Database, book: AsyncCollection[Document]
+) -> None:
+    ours = usage(database, daily=1000)
+    for _ in range(3):
+        await a_second_of(ours, 3)
+    assert await in_blocks(book) == 0
+
+
+@pytest.mark.parametrize("how", ["idle", "slower", "stopped"])
+async def test_calls_taken_ahead_are_given_back_when_they_are_not_needed(
+    database: Database, book: AsyncCollection[Document], how: str
+) -> None:
+    ours = usage(database, daily=1000)
+    for _ in range(2):
+        await a_second_of(ours, 40)
+    assert await in_blocks(book) == 60
+    if how == "stopped":
+        await flush(ours)
+    for _ in range(2):
+        await a_second_of(ours, 0 if how == "idle" else 4)
+    assert await in_blocks(book) == (6 if how == "slower" else 0)
+
+
+async def test_near_the_end_of_a_budget_each_call_is_asked_for_and_the_last_can_be_had(
+    fleet: list[Database],
+) -> None:
+    processes = [usage(database, daily=300) for database in fleet]
+    made = 0
+    for _ in range(60):
+        for ours in processes:
+            calls = await begin(ours, 7)
+            end(ours, calls)
+            made += len(calls)
+            assert made <= 300
+            await ours._flush()
+    assert made == 300
+    assert (await row(fleet[0])).spent == 300
+
+
+async def test_a_process_that_dies_takes_at_most_its_block_with_it(database: Database) -> None:
+    dead, other = usage(database, daily=400), usage(database, daily=400)
+    for _ in range(2):
+        await a_second_of(dead, 10)
+    await begin(dead, 5)  # of its block, and it dies before they are written
+
+    assert len(await begin(other, 400)) == 400 - 20 - 15
+
+
+@pytest.mark.parametrize("late", [timedelta(), timedelta(days=1)], ids=["near its end", "later"])
+async def test_a_block_is_for_its_own_day(
+    database: Database, book: AsyncCollection[Document], late: timedelta
+) -> None:
+    ours = usage(database, daily=1000)
+    await a_second_of(ours, 20)
+    clock, today = ours._clock, await today_of(database)
+    clock.heard(datetime.combine(today, datetime.max.time(), UTC) + late - timedelta(seconds=1))
+
+    assert ours._account("hunter").ledger.take("hunter") is None
+    assert len(await begin(ours, 2)) == 2, "the server knows better"
+
+
+async def test_a_block_is_not_used_when_the_server_has_not_been_heard_for_long(
+    database: Database,
+) -> None:
+    wall = 0.0
+    ours = usage(database, daily=1000)
+    ours._clock = clock = ServerClock(database.client, wall=lambda: wall)
+    await a_second_of(ours, 20)
+    assert ours._account("hunter").ledger.take("hunter") is not None
+    wall += 3600  # the machine slept
+    assert not clock.was_heard_lately
+    assert ours._account("hunter").ledger.take("hunter") is None
+
+
+async def test_a_block_whose_reply_was_lost_is_neither_lost_nor_had_twice(faults: Faults) -> None:
+    plain = faults.plain.database
+    await plain.drop_collection(COLLECTION)
+    ours = usage(faults.leads.database, daily=1000)
+    unconfirmed = {"code": 64, "errmsg": "waiting for replication timed out"}
+    try:
+        end(ours, await begin(ours, 20))
+        async with faults.fail("findAndModify", times=1, writeConcernError=unconfirmed):
+            assert await ours._flush() > 0
+        assert await in_blocks(plain[COLLECTION]) == 30
+        assert ours._account("hunter").ledger.take("hunter") is None, "not known yet"
+        end(ours, await begin(ours, 1))
+        assert (
+            sum(ours._account("hunter").ledger.take("hunter") is not None for _ in range(40)) == 30
+        )
+    finally:
+        await plain.drop_collection(COLLECTION)
+
+
+async def test_without_a_budget_no_call_waits_for_the_ledger(
+    mongodb_uri: str, database: Database
+) -> None:
+    async with _watched(mongodb_uri, database, daily=None) as (ours, commands):
+        end(ours, await begin(ours, 1))
+        before = len(commands.sent)
+        for _ in range(50):
+            end(ours, await begin(ours, 1))
+        assert len(commands.sent) == before
+        await flush(ours)
+    found = await row(database)
+    assert (found.begun, found.settled, found.spent) == (51, 51, 51)
+
+
+async def test_a_call_that_a_dead_process_may_have_made_is_ambiguous(database: Database) -> None:
+    ours = usage(database)
+    end(ours, await begin(ours, 1))
+    ours.lost("hunter", "hunter")
+    await flush(ours)
+    assert (await row(database)).ambiguous == 1
+
+
 # -- raised budgets --------------------------------------------------------------------------
 
 
@@ -568,6 +719,7 @@ async def test_days_are_listed_latest_first_across_months(
     earlier = await _set_back(book, 40)
     await asyncio.gather(begin(ours, 2), begin(ours, 3, "hunter_company"))
     await ours.begin("clearbit", "clearbit")
+    await flush(ours)
 
     today = await today_of(database)
     assert [(row.day, row.vendor, row.provider, row.begun) for row in await ours.days(41)] == [
@@ -583,6 +735,7 @@ async def test_a_provider_of_somebodys_may_have_any_name(database: Database) -> 
     ours = usage(database)
     for provider in ("acme.com", "$acme"):
         assert isinstance(await ours.begin(provider, "hunter"), Begun)
+    await flush(ours)
     assert [row.provider for row in await ours.days(1)] == ["_acme", "acme_com"]
 
 
@@ -590,13 +743,15 @@ async def test_a_provider_of_somebodys_may_have_any_name(database: Database) -> 
 
 
 @asynccontextmanager
-async def _watched(uri: str, database: Database) -> AsyncIterator[tuple[Usage, Commands]]:
+async def _watched(
+    uri: str, database: Database, daily: int | None = 1000
+) -> AsyncIterator[tuple[Usage, Commands]]:
     commands = Commands()
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         uri, tz_aware=True, event_listeners=[commands]
     )
     async with client:
-        yield usage(client[database.name], daily=1000), commands
+        yield usage(client[database.name], daily), commands
 
 
 async def test_many_at_once_share_one_round_trip_with_what_has_ended(
