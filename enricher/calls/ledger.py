@@ -269,7 +269,7 @@ class Ask:
 
 
 @dataclass(slots=True)
-class _Block:
+class _BudgetBlock:
     """Calls that are spent in the document, and that nobody has made yet."""
 
     day: date
@@ -296,7 +296,7 @@ class Ledger:
         self._unsure: Posting | None = None
         self._counts: Counts = defaultdict(lambda: defaultdict(Counter))
         self._one_at_a_time = asyncio.Lock()
-        self._block = _Block(date.min)
+        self._block = _BudgetBlock(date.min)
         self._used = 0
         """Calls since the last flush."""
         self._is_closing = False
@@ -401,7 +401,7 @@ class Ledger:
         """
         if self._block.day != today:
             self._give_back(self._block.left)
-            self._block = _Block(today)
+            self._block = _BudgetBlock(today)
         is_worth_it = self._budget != Budget() and self._used >= _WORTH_A_BLOCK
         wanted = min(round(_AHEAD * self._used), _LARGEST_BLOCK)
         wanted = wanted if is_worth_it and not self._is_closing else 0

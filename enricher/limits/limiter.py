@@ -35,7 +35,16 @@ from aiolimiter import AsyncLimiter
 
 from enricher.answer import Held
 from enricher.catalogue import Window
-from enricher.limits.bucket import HORIZON, LONGEST_PAUSE, MOST_SLOTS, Bucket, Pace, Reserved, paces
+from enricher.limits.bucket import (
+    HORIZON,
+    LIFE,
+    LONGEST_PAUSE,
+    MOST_SLOTS,
+    Bucket,
+    Pace,
+    Reserved,
+    paces,
+)
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.batch import until_no_more_come
 from enricher.mongo.outage import Outage, pause
@@ -287,6 +296,10 @@ class Turns(Generic[Result]):
 # never falls behind the clock while callers wait, and no caller waits for the database. When there is no
 # slot within the horizon, it asks again around the time when there may be one; slightly earlier or later
 # each time, so that no process always comes second.
+#
+# While the limit has room and callers come fast, it reserves some for those who are about to come, too: the
+# bucket is one document for the whole fleet, and would be written for every few calls. Under pressure it does
+# not: a slot that nobody used is lost to the others.
 
 SEND_SECONDS = 0.1
 """From the moment a caller gets a slot to its call."""
@@ -294,6 +307,10 @@ LOOK_SECONDS = 5.0
 """How often a process looks for what others wrote when it has no slots to ask for."""
 _SOONEST = 0.005
 _SMOOTHING = 0.3
+_AHEAD_SECONDS = LIFE
+"""For the callers of this time slots are reserved ahead: a slot at once is good for as long."""
+_WORTH_IT = 4
+"""Callers in that time: fewer get their slots as they come."""
 
 
 @dataclass(slots=True, eq=False)
@@ -348,6 +365,10 @@ class Supply:
         self._ask_at = self._next_at = self._granted_to = 0.0
         self._gap = self._own_gap = own_gap
         self._random = Random()
+        self._taken = 0
+        self._counted_at = 0.0
+        self._rate = 0.0
+        """Callers a second, of late."""
         self.voided = 0
         """Slots that could not be used in time and are lost."""
 
@@ -364,6 +385,7 @@ class Supply:
 
     def take(self, slot: Slot) -> None:
         self._slots.remove(slot)
+        self._taken += 1
 
     def take_back(self, slot: Slot) -> None:
         self._slots.appendleft(slot)
@@ -414,7 +436,8 @@ class Supply:
     async def _ask(self) -> None:
         """Reserve for all that have come by the time the request is sent, as `reserve_for` counts them."""
         await until_no_more_come(lambda: self._missing, MOST_SLOTS)
-        wanted = min(max(0, self._missing), MOST_SLOTS)
+        missing = min(max(0, self._missing), MOST_SLOTS)
+        wanted = min(missing + self._expected(), MOST_SLOTS) if missing else 0
         self._asked_at = asked_at = time.monotonic()
         reserved: Reserved | None = None
         try:
@@ -426,18 +449,29 @@ class Supply:
             return
         else:
             self._outage.succeeded()
-            self._note(reserved, wanted)
+            self._note(reserved, missing)
         finally:
             self._asking = None
         self._on_news(reserved, asked_at)
 
-    def _note(self, reserved: Reserved, wanted: int) -> None:
+    def _expected(self) -> int:
+        """Return how many callers are about to come, while the limit has room for them."""
+        now = time.monotonic()
+        passed = now - self._counted_at
+        if passed > _AHEAD_SECONDS / 2:
+            weight = _SMOOTHING if passed < 1 else 1.0
+            self._rate += weight * (self._taken / passed - self._rate)
+            self._taken, self._counted_at = 0, now
+        expected = int(self._rate * _AHEAD_SECONDS)
+        return expected if expected >= _WORTH_IT and self._next_at <= now else 0
+
+    def _note(self, reserved: Reserved, missing: int) -> None:
         now = time.monotonic()
         self._measure(reserved, now)
         more = [Slot.reserved(at, reserved.life) for at in reserved.slots]
         self._slots = deque(sorted([*self._slots, *more], key=lambda slot: slot.at))
         self._next_at, self._ask_at = reserved.next_at, now
-        if len(reserved.slots) < wanted:
+        if len(reserved.slots) < missing:
             due_at = reserved.next_at - HORIZON * (0.5 + 0.125 * self._random.random())
             self._ask_at = min(max(due_at, now + _SOONEST), now + LOOK_SECONDS)
 

@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 from bson import Decimal128
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -25,6 +26,7 @@ from enricher.mongo import server
 from enricher.mongo.server import ServerOffset
 from tests.support.cable import cable_to
 from tests.support.callers import call, most_within, processes
+from tests.support.queueing import Commands
 from tests.support.waiting import eventually
 
 WINDOW_SETS = [
@@ -323,6 +325,25 @@ async def test_a_lone_call_on_an_idle_system_costs_one_reservation(
         assert document is not None
         assert len(document["slots"]) == 1
         assert limiter.expected_wait < 1
+
+
+async def test_while_a_limit_has_room_fast_callers_share_reservations(
+    mongodb_uri: str, fleet: AsyncDatabase[Document], name: str
+) -> None:
+    """One after another: without slots ahead each would make a reservation of its own."""
+    windows, commands, calls = (Window(60_000, 60),), Commands(), 600
+    client: AsyncMongoClient[Document] = AsyncMongoClient(
+        mongodb_uri, tz_aware=True, event_listeners=[commands]
+    )
+    async with client:
+        limiter = Limiter(windows, Bucket(client[fleet.name], name, windows))
+        began = time.monotonic()
+        for _ in range(calls):
+            await limiter.acquire()
+        rate = calls / (time.monotonic() - began)
+        await limiter.close()
+    reservations = commands.names().count("findAndModify")
+    assert rate < 40 or reservations < calls / 4
 
 
 async def test_the_most_urgent_caller_gets_the_next_slot_whoever_came_first(
