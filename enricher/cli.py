@@ -228,6 +228,32 @@ def forget(
 
 
 @cli.command()
+def pause(
+    name: Annotated[str, typer.Argument(metavar="PROVIDER|VENDOR|all")],
+    for_: Annotated[
+        str | None, typer.Option("--for", help="90s, 30m, 2h, 7d; without it, until resume.")
+    ] = None,
+) -> None:
+    """Stop the calls to a provider, to all of a vendor's or to all, for the whole fleet and at once.
+
+    Daemons are not restarted. Leads that need it wait as for any hold, and keep what they have.
+    A name that is a vendor's and a provider's (hunter) means the vendor.
+    """
+    from enricher.commands import pause as pausing  # noqa: PLC0415 - see run
+
+    seconds = pausing.seconds_of(for_)
+    signals.run(pausing.pause(_configured(), name, seconds))
+
+
+@cli.command()
+def resume(name: Annotated[str, typer.Argument(metavar="PROVIDER|VENDOR|all")]) -> None:
+    """End a pause. The leads that waited for it come back by themselves, spread out."""
+    from enricher.commands import pause as pausing  # noqa: PLC0415 - see run
+
+    signals.run(pausing.resume(_configured(), name))
+
+
+@cli.command()
 def schema(
     format_: Annotated[
         SchemaFormat, typer.Option("--format", help="The language of the program that reads.")

@@ -27,11 +27,13 @@ WORTH_TELLING_SECONDS = 300.0
 """A longer wait is worth a log line: leads will be delayed for longer than their users expect."""
 LONGEST_PREPARATION = 3600.0
 """Seconds that a vendor may take to prepare one answer."""
+PAUSED = "paused by an operator"
 _A_MINUTE, _AN_HOUR, _FOREVER = 60.0, 3600.0, 1e12
 _HINT = (
     "once the cause is mended, restart the daemon to ask again at once; leads are enriched "
     'when they are due, or right away when their enrichment_status is set to "pending"'
 )
+_RESUME = "`enricher resume` ends it; the leads that wait come back by themselves, spread out"
 
 
 @dataclass(slots=True)
@@ -110,7 +112,9 @@ class Holds:
     def _show(self, held: Held | None) -> None:
         if held and not self._is_shown:
             fields = {"reason": held.reason, "seconds": round(held.seconds, 1)}
-            logger.bind(provider=self._name, **fields, hint=_HINT).error("provider.held")
+            is_wanted = held.reason == PAUSED
+            line = logger.bind(provider=self._name, **fields, hint=_RESUME if is_wanted else _HINT)
+            line.log("WARNING" if is_wanted else "ERROR", "provider.held")
         elif not held:
             logger.bind(provider=self._name).info("provider.released")
         if self._is_shown != (held is not None):

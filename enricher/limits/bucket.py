@@ -108,21 +108,34 @@ def _pace(window: Window, sustained: float = math.inf) -> Pace:
 # Stops of single providers within a bucket that several share: what the vendor says of one applies to it
 # alone.
 #
-#     stops    provider -> {reason, until}    until as in `hold`: milliseconds since 1970
+#     stops    provider -> {reason, until, by_hand}    until as in `hold`: milliseconds since 1970
 #
 # They are part of the bucket's document, which every reservation returns: so the whole fleet learns of them
-# without asking, and a start that ends a hold ends them as well.
+# without asking, and a start that ends a hold ends them as well. One that an operator made (`by_hand`) stands
+# until its time is up or an operator ends it: no start does, and no shorter stop takes its place.
+
+Expression: TypeAlias = Any
 
 FIELD = "stops"
+_STOPS: Expression = {"$cond": [{"$eq": [{"$type": f"${FIELD}"}, "object"]}, f"${FIELD}", {}]}
 
 
-def stopping(provider: str, reason: str, seconds: float) -> Document:
+def stopping(provider: str, reason: str, seconds: float, *, by_hand: bool = False) -> Document:
     """Return the field with one more stop, counted from the document's `now`; 0 seconds end it."""
-    until = {"$add": ["$now", math.ceil(1000 * min(max(0.0, seconds), _LONGEST_HOLD))]}
+    until = {"$add": ["$now", math.ceil(1000 * min(max(0.0, seconds), LONGEST_HOLD))]}
     stop = {"reason": {"$literal": reason}, "until": until}
-    known = {"$cond": [{"$eq": [{"$type": f"${FIELD}"}, "object"]}, f"${FIELD}", {}]}
+    if by_hand:
+        stop["by_hand"] = True
     ours = {"$arrayToObject": [[{"k": {"$literal": provider}, "v": stop}]]}
-    return {FIELD: {"$mergeObjects": [known, ours]}}
+    longer = [] if by_hand else [_by_hand(until)]
+    return {FIELD: {"$mergeObjects": [_STOPS, ours, *longer]}}
+
+
+def _by_hand(after: Expression) -> Expression:
+    """Return the stops that an operator made, and that last longer than `after`."""
+    is_longer = {"$and": [{"$eq": ["$$this.v.by_hand", True]}, {"$gt": ["$$this.v.until", after]}]}
+    kept = {"$filter": {"input": {"$objectToArray": _STOPS}, "cond": is_longer}}
+    return {"$arrayToObject": kept}
 
 
 def standing(document: Mapping[str, Any], now: float) -> dict[str, Held]:
@@ -133,8 +146,8 @@ def standing(document: Mapping[str, Any], now: float) -> dict[str, Held]:
 
 
 def none() -> Document:
-    """Return the field without any stops."""
-    return {FIELD: {"$literal": {}}}
+    """Return the field without any stops but those that an operator made."""
+    return {FIELD: _by_hand("$now")}
 
 
 COLLECTION = "enricher_limits"
@@ -156,10 +169,9 @@ _LARGEST_ERROR = LIFE / 4
 LONGEST_PAUSE = 86_400.0
 """Seconds. No single answer may silence a provider for longer than a day."""
 ORDINARY_PAUSE = 60.0
-_LONGEST_HOLD = 31 * 86_400.0
+LONGEST_HOLD = 31 * 86_400.0
+"""Seconds. Until then at most a vendor is not asked, whoever said so."""
 _PARTS = 2048
-
-Expression: TypeAlias = Any
 
 
 class _Cell:
@@ -228,17 +240,22 @@ class Bucket:
 
     async def hold(self, reason: str, seconds: float) -> None:
         """Stop the fleet's calls until the hold is over or released; of two holds the longer counts."""
-        until = _after(min(seconds, _LONGEST_HOLD))
+        until = _after(min(seconds, LONGEST_HOLD))
         ours = {"reason": {"$literal": reason}, "until": until}
         longer = {"$gt": [_HELD_UNTIL, until]}
         await self._update({"hold": {"$cond": [longer, "$hold", ours]}})
 
-    async def stop(self, provider: str, reason: str, seconds: float) -> None:
-        """Stop one provider of the bucket until the stop is over or released; 0 seconds end it."""
-        await self._update(stopping(provider, reason, seconds))
+    async def stop(
+        self, provider: str, reason: str, seconds: float, *, by_hand: bool = False
+    ) -> None:
+        """Stop one provider of the bucket until the stop is over or released; 0 seconds end it.
+
+        `by_hand`: an operator says so, and what the daemons decide by themselves does not change it.
+        """
+        await self._update(stopping(provider, reason, seconds, by_hand=by_hand))
 
     async def release(self) -> None:
-        """End the hold and the stops, and cut a pause to `ORDINARY_PAUSE`, as long as vendors' usual windows."""
+        """End the hold and the stops that no operator made, and cut a pause to `ORDINARY_PAUSE`, as long as vendors' usual windows."""
         pause = {"$min": [_PAUSED_UNTIL, _after(ORDINARY_PAUSE)]}
         await self._update({"hold": None, "paused_until": pause, **none()})
 
@@ -335,7 +352,7 @@ def _number(path: str, most: Expression, otherwise: Expression) -> Expression:
 
 
 _PAUSED_UNTIL = _number("$paused_until", _after(LONGEST_PAUSE), 0.0)
-_HELD_UNTIL = _number("$hold.until", _after(_LONGEST_HOLD), 0.0)
+_HELD_UNTIL = _number("$hold.until", _after(LONGEST_HOLD), 0.0)
 
 
 def _furthest(cell: _Cell) -> Expression:
@@ -397,7 +414,7 @@ def _held(hold: object, now: float) -> Held | None:
     if not isinstance(hold, dict) or not seconds:
         return None
     reason = hold.get("reason")
-    return Held(reason if isinstance(reason, str) else "held", min(seconds, _LONGEST_HOLD))
+    return Held(reason if isinstance(reason, str) else "held", min(seconds, LONGEST_HOLD))
 
 
 # What stops the fleet from asking a vendor, read from the buckets for people. Changes nothing.

@@ -474,6 +474,24 @@ async def acquired(limiter: Limiter) -> Slot:
     return slot
 
 
+async def test_a_stop_by_hand_outlasts_a_start_and_a_daemons_own_shorter_stop(
+    fleet: AsyncDatabase[Document], name: str
+) -> None:
+    bucket = Bucket(fleet, name, QUICK)
+    await bucket.stop("acme", "paused", 3600, by_hand=True)
+    await bucket.stop("other", "useless", 3600)
+    await bucket.stop("acme", "useless", 60)
+    await bucket.release()
+
+    stopped = (await bucket.reserve(1)).stopped
+    assert stopped.keys() == {"acme"}
+    assert stopped["acme"].reason == "paused"
+    assert stopped["acme"].seconds > 3000
+
+    await bucket.stop("acme", "", 0, by_hand=True)
+    assert (await bucket.reserve(1)).stopped == {}
+
+
 async def test_of_two_holds_the_longer_counts(fleet: AsyncDatabase[Document], name: str) -> None:
     bucket = Bucket(fleet, name, QUICK)
     await bucket.hold("long", 600)
