@@ -7,6 +7,10 @@ closed last, when nothing uses them any more.
     http server
       heartbeat, flights, ledger, presence   <- until the last call has ended
         watcher, worker, releases, census, sweep, plans      <- told to stop by the first signal
+
+Each source of leads has a heartbeat, watcher, worker, releases and sweep of its own (`Loops`), and knows nothing of
+the others: a collection that is dropped, or that the user may no longer write, holds up its own loops alone. All the
+rest is there once: what the fleet shares, and the slots of the process.
 """
 
 from __future__ import annotations
@@ -17,21 +21,29 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from random import Random
+from typing import TypeVar
 
 from bson import Timestamp
 from loguru import logger
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__, privileges, wiring
 from enricher.calls.question import Books
 from enricher.calls.releases import Plans, Releases
-from enricher.enrichment.attempt import Enrichment, Waterfall
+from enricher.enrichment.attempt import Waterfall
 from enricher.fields import NAMES
 from enricher.http import Check, HttpServer
 from enricher.identity.identify import identify
@@ -51,15 +63,21 @@ from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
 from enricher.queue.settle import Settler
-from enricher.queue.worker import Bell, Heartbeat, Worker
+from enricher.queue.worker import Bell, Heartbeat, Slots, Worker
 from enricher.settings.load import Settings
+from enricher.settings.sources import Source
 from enricher.status.census import Census
-from enricher.status.daemons import Daemons, Teller
+from enricher.status.daemons import Daemons, SourceState, Teller
 from enricher.status.overview import Overview, Shared
 from enricher.status.throughput import Activity, report
 from enricher.telemetry import log, metrics
+from enricher.telemetry.metrics import SourceGauges, share_gauges
+
+T = TypeVar("T")
 
 _POOL = 16
+_POOL_OF_A_SOURCE = 8
+"""Connections more for each source beyond the first: as many leads are written one by one at a time (`AT_ONCE`)."""
 _PREPARING = "preparing the collections"
 CLOSING_SECONDS = 5.0
 """How long a stop may take beyond the grace period; when MongoDB answers it takes a second."""
@@ -70,17 +88,85 @@ _STREAM_POOL = 2
 
 
 @dataclass(slots=True)
+class Loops:
+    """The loops of one source."""
+
+    collection: str
+    watcher: Watcher
+    worker: Worker
+    heartbeat: Heartbeat
+    releases: Releases
+    sweep: Sweep
+    is_alone: bool
+    """The daemon has no other source, so no line of the log need say which it is about."""
+
+    async def prepare(self, found: server.Server, began: float | None) -> None:
+        """Prepare what must be in the database before work begins; may be repeated. Raises DatabaseTrouble."""
+        with self._named():
+            await self.watcher.begin(began, found)
+            await self.worker.leads.look_for_fatal()
+
+    def keep(self, group: asyncio.TaskGroup, drained: asyncio.Event) -> None:
+        """Start what goes on until the last call has ended."""
+        with self._named():
+            group.create_task(self.heartbeat.run(drained), name="heartbeat")
+
+    def work(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        """Start what finds and does the work."""
+        with self._named():
+            group.create_task(self.watcher.run(stop), name="watcher")
+            group.create_task(self.worker.run(stop), name="worker")
+            group.create_task(self.releases.run(stop), name="releases")
+            group.create_task(self.sweep.run(stop), name="sweep")
+
+    def _named(self) -> AbstractContextManager[None]:
+        """Return a context whose tasks name the collection in what they log."""
+        return (
+            nullcontext()
+            if self.is_alone
+            else logger.contextualize(**{log.COLLECTION: self.collection})
+        )
+
+    def waiting(self) -> Iterator[str]:
+        """Yield the loops whose last round trip failed."""
+        outages = (
+            self.watcher.reading,
+            self.watcher.admitter.outage,
+            self.watcher.search.outage,
+            self.worker.outage,
+            self.worker.settler.outage,
+            self.heartbeat.outage,
+            self.releases.outage,
+        )
+        of = "" if self.is_alone else f" of {self.collection}"
+        return (f"{each.loop}{of}" for each in outages if not each.is_over)
+
+    @property
+    def are_indexes_coming(self) -> bool:
+        """True while the claim's indexes are being built: a search would read every lead."""
+        return self.watcher.indexes.are_coming
+
+    def state(self) -> SourceState:
+        """Return how the source stands."""
+        is_open = self.watcher.is_streaming
+        return SourceState(
+            collection=self.collection,
+            in_work=self.heartbeat.in_work,
+            is_stream_open=is_open,
+            stream_lag_seconds=round(self.watcher.lag_seconds, 3) if is_open else None,
+            set_aside=self.worker.leads.aside.leads,
+            groundwork=self.watcher.groundwork(),
+        )
+
+
+@dataclass(slots=True)
 class Daemon:
     """The loops of one process."""
 
-    watcher: Watcher
-    worker: Worker
+    sources: Sequence[Loops]
     waterfall: Waterfall
-    heartbeat: Heartbeat
     books: Books
-    releases: Releases
     census: Census
-    sweep: Sweep
     plans: Plans
     teller: Teller
     overview: Overview
@@ -96,30 +182,31 @@ class Daemon:
         began: float | None,
     ) -> None:
         """Prepare what must be in the database before work begins; may be repeated. Raises DatabaseTrouble."""
-        await self.watcher.begin(began, found)
-        await self.worker.leads.look_for_fatal()
+        for source in self.sources:
+            await source.prepare(found, began)
         await self.books.cache.ensure()
         await self.books.usage.ensure()
-        self.releases.call_back(await reopening.run(providers))
+        reopened = await reopening.run(providers)
+        for source in self.sources:
+            source.releases.call_back(reopened)
 
     async def run(self) -> None:
         """Run until `stop` is set, and then until everything is drained."""
         drained = asyncio.Event()
         async with asyncio.TaskGroup() as keeping:
-            keeping.create_task(self.heartbeat.run(drained), name="heartbeat")
+            for source in self.sources:
+                source.keep(keeping, drained)
             keeping.create_task(self.books.cache.run(drained), name="flights")
             keeping.create_task(self.books.usage.run(drained), name="ledger")
             keeping.create_task(self.teller.run(drained, self.stop), name="presence")
             try:
                 async with asyncio.TaskGroup() as working:
-                    working.create_task(self.watcher.run(self.stop), name="watcher")
-                    working.create_task(self.worker.run(self.stop), name="worker")
-                    working.create_task(self.releases.run(self.stop), name="releases")
+                    for source in self.sources:
+                        source.work(working, self.stop)
                     working.create_task(self.census.run(self.stop), name="census")
-                    working.create_task(self.sweep.run(self.stop), name="sweep")
                     working.create_task(self.plans.run(self.stop), name="plans")
                     await self._until_stopped()
-                await self.waterfall.close(self.worker.last_calls_seconds)
+                await self.waterfall.close(self.sources[0].worker.last_calls_seconds)
             finally:
                 drained.set()
 
@@ -132,24 +219,17 @@ class Daemon:
 
     def is_database_available(self) -> Check:
         """Readiness: every loop's last round trip succeeded."""
-        loops = (
-            self.watcher.reading,
-            self.watcher.admitter.outage,
-            self.watcher.search.outage,
-            self.worker.outage,
-            self.worker.settler.outage,
-            self.heartbeat.outage,
-            self.books.outage,
-            self.books.cache.outage,
-            self.books.usage.outage,
-            self.releases.outage,
-        )
-        waiting = [outage.loop for outage in loops if not outage.is_over]
+        shared = (self.books.outage, self.books.cache.outage, self.books.usage.outage)
+        waiting = [loop for source in self.sources for loop in source.waiting()]
+        waiting += [outage.loop for outage in shared if not outage.is_over]
         return Check(not waiting, f"waiting: {', '.join(waiting)}" if waiting else "")
 
     def is_watching(self) -> Check:
         """Readiness: leads inserted from now on are seen as new."""
-        return Check(self.watcher.is_watching, "" if self.watcher.is_watching else "not yet")
+        blind = [source.collection for source in self.sources if not source.watcher.is_watching]
+        if len(blind) < len(self.sources):
+            return Check(not blind, f"not yet: {', '.join(blind)}" if blind else "")
+        return Check(False, "not yet")
 
     def is_taking_work(self) -> Check:
         """Readiness: the daemon has not been told to stop."""
@@ -204,8 +284,11 @@ async def build(
     `began` count as new, even at a first start."""
     fail_over = fail_over or FailOver()
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(server.connect(uri, _POOL))
-        streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL))
+        more = len(settings.sources) - 1
+        client = await stack.enter_async_context(
+            server.connect(uri, _POOL + more * _POOL_OF_A_SOURCE)
+        )
+        streaming = await stack.enter_async_context(server.connect(uri, _STREAM_POOL + more))
         found = await _usable(settings, client, fail_over)
         providers = await stack.enter_async_context(wiring.vendors(settings))
         metrics.initialise(__version__, [each.name for each in providers.providers])
@@ -214,9 +297,9 @@ async def build(
         opening = partial(wiring.open_books, settings, database, holder)
         books = await fail_over.outlast(_PREPARING, opening)
         log.label_with(books.keyring.key)
-        enrichment = wiring.enrichment(settings, database, books, providers)
+        workshop = wiring.open_workshop(settings, database, books, providers)
         overview = Overview(settings, database, providers)
-        daemon = _wire(overview, streaming, enrichment, books, holder, found.after)
+        daemon = _wire(overview, streaming, workshop, holder, found.after)
         reopening = wiring.Reopening(database, books.usage)
         preparing = partial(daemon.prepare, reopening, providers.providers, found, began)
         await fail_over.outlast(_PREPARING, preparing)
@@ -229,99 +312,161 @@ async def _usable(
     settings: Settings, client: AsyncMongoClient[Document], fail_over: FailOver
 ) -> server.Server:
     """Return the server if it answers and grants the privileges that the work requires."""
-    asked = client, settings.mongo.database, settings.mongo.collection
-    found = await fail_over.outlast("looking at the server", partial(server.inspect, *asked))
-    await fail_over.outlast("asking for the privileges", partial(privileges.require, *asked))
+    looking, asking = "looking at the server", "asking for the privileges"
+    first, *others = (
+        (client, settings.mongo.database, each.collection) for each in settings.sources
+    )
+    found = await fail_over.outlast(looking, partial(server.inspect, *first))
+    await fail_over.outlast(asking, partial(privileges.require, *first))
+    for other in others:
+        await fail_over.outlast(looking, partial(server.inspect, *other))
+        await fail_over.outlast(asking, partial(privileges.require, *other))
     return found
 
 
 def _wire(
     overview: Overview,
     streaming: AsyncMongoClient[Document],
-    enrichment: Enrichment,
-    books: Books,
+    workshop: wiring.Workshop,
     holder: str,
     origin: Timestamp | None,
 ) -> Daemon:
-    settings, database = overview.settings, overview.database
-    collection, bell = database[settings.mongo.collection], Bell()
-    daemons = Daemons(database, collection.name)
-    lease = timedelta(seconds=settings.work.lease_seconds)
-    rank = book.priority(settings.priority.field, list(settings.priority.order))
-    leads = Leads(
-        collection,
-        holder,
-        lease,
-        rank,
-        account=book.account(settings.quota.account_field),
-        plan=book.plan(settings.quota.plan_field),
-        keyring=books.keyring,
-        suspect_after=max(1, settings.work.max_attempts),
-    )
-    heartbeat = Heartbeat(leads)
-    refresh_after = partial(refresh_delay, settings.work.refresh_days, Random())
-    settler = Settler(collection, refresh_after, apart=leads.apart)
+    settings, database, books = overview.settings, overview.database, workshop.books
+    daemons = Daemons(database, *(source.collection for source in settings.sources))
     activity = Activity(daemons.clock.now)
-    worker = Worker(
-        leads,
-        settler,
-        enrichment.work_on,
-        partial(report, activity),
-        heartbeat,
-        bell,
-        settings.work,
-        pressure=enrichment.waterfall.pressure,
-    )
-    watcher = Watcher(
-        leads=leads,
-        changes=Changes(streaming[database.name][collection.name]),
-        checkpoints=Checkpoints(database, collection.name, fingerprint(NAMES), origin),
-        history=History(collection),
-        indexes=Indexes(collection),
-        bell=bell,
-        settings=settings.work,
-    )
-    releases = Releases(
-        enrichment.waterfall.paid,
-        partial(bring_back, collection, apart=leads.apart),
-        settings.work.lead_timeout_seconds,
-        can_search=lambda: not watcher.indexes.are_coming,
-    )
-    paid = enrichment.waterfall.paid
-    waits_for = {gate.name: gate.waits_for for gate in paid}
-    census = Census(
-        partial(backlog.look, collection, list(waits_for)),
-        partial(backlog.ended, collection),
-        books.usage.budgets,
-        partial(server.window_seconds, database.client),
-        partial(unmoved.count, collection),
-        waits_for,
-        can_count=lambda: not watcher.indexes.are_coming,
-    )
+    sources = Wiring(
+        settings, workshop, database, streaming[database.name], holder, origin, activity
+    ).wire()
+    paid = workshop.waterfall.paid
     teller = Teller(
         daemons,
         holder,
         activity,
         paid,
-        lambda: watcher.lag_seconds,
-        leads.aside,
-        watcher.groundwork,
+        lambda: max(source.watcher.lag_seconds for source in sources),
+        lambda: [source.state() for source in sources],
     )
-    plans = Plans([gate.provider for gate in paid])
-    sweep = Sweep.beside(watcher, settings.work)
     return Daemon(
-        watcher,
-        worker,
-        enrichment.waterfall,
-        heartbeat,
+        sources,
+        workshop.waterfall,
         books,
-        releases,
-        census,
-        sweep,
-        plans,
+        _census(sources, workshop, database),
+        Plans([gate.provider for gate in paid]),
         teller,
         overview,
     )
+
+
+def _census(
+    sources: Sequence[Loops], workshop: wiring.Workshop, database: AsyncDatabase[Document]
+) -> Census:
+    waits_for = {gate.name: gate.waits_for for gate in workshop.waterfall.paid}
+    leads = [database[source.collection] for source in sources]
+    looks = [partial(backlog.look, each, list(waits_for)) for each in leads]
+    return Census(
+        partial(_join, backlog.join, looks),
+        partial(_join, backlog.join_ended, [partial(backlog.ended, each) for each in leads]),
+        workshop.books.usage.budgets,
+        partial(server.window_seconds, database.client),
+        partial(_join, unmoved.join, [partial(unmoved.count, each) for each in leads]),
+        waits_for,
+        can_count=lambda: not any(source.are_indexes_coming for source in sources),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the loops of every source are made with."""
+
+    settings: Settings
+    workshop: wiring.Workshop
+    database: AsyncDatabase[Document]
+    streaming: AsyncDatabase[Document]
+    """The same database, over a client of its own."""
+    holder: str
+    origin: Timestamp | None
+    """Where the oplog ended when the process connected."""
+    activity: Activity
+
+    def wire(self) -> list[Loops]:
+        """Return the loops of each source."""
+        sources, slots = self.settings.sources, Slots(self.settings.work.concurrency)
+        shown = share_gauges(len(sources))
+        return [self._wire(*each, slots) for each in zip(sources, shown, strict=True)]
+
+    def _wire(self, source: Source, gauges: SourceGauges, slots: Slots) -> Loops:
+        leads, bell = self._leads(source, gauges), Bell()
+        heartbeat, watcher = Heartbeat(leads), self._watcher(leads, bell)
+        return Loops(
+            source.collection,
+            watcher,
+            self._worker(source, leads, heartbeat, bell, slots),
+            heartbeat,
+            self._releases(leads, watcher.indexes),
+            Sweep.beside(watcher, self.settings.work),
+            is_alone=self._is_alone,
+        )
+
+    @property
+    def _is_alone(self) -> bool:
+        return len(self.settings.sources) == 1
+
+    def _leads(self, source: Source, gauges: SourceGauges) -> Leads:
+        work, quota = self.settings.work, self.settings.quota
+        return Leads(
+            self.database[source.collection],
+            self.holder,
+            timedelta(seconds=work.lease_seconds),
+            book.priority(self.settings.priority.field, list(self.settings.priority.order)),
+            account=book.account(quota.account_field),
+            plan=book.plan(quota.plan_field),
+            keyring=self.workshop.books.keyring,
+            suspect_after=max(1, work.max_attempts),
+            gauges=gauges,
+        )
+
+    def _worker(
+        self, source: Source, leads: Leads, heartbeat: Heartbeat, bell: Bell, slots: Slots
+    ) -> Worker:
+        refresh_after = partial(refresh_delay, self.settings.work.refresh_days, Random())
+        named = "" if self._is_alone else source.collection
+        return Worker(
+            leads,
+            Settler(leads.collection, refresh_after, apart=leads.apart),
+            self.workshop.enrichment(source).work_on,
+            partial(report, self.activity, collection=named),
+            heartbeat,
+            bell,
+            self.settings.work,
+            pressure=self.workshop.waterfall.pressure,
+            slots=slots,
+        )
+
+    def _watcher(self, leads: Leads, bell: Bell) -> Watcher:
+        name = leads.collection.name
+        return Watcher(
+            leads=leads,
+            changes=Changes(self.streaming[name]),
+            checkpoints=Checkpoints(self.database, name, fingerprint(NAMES), self.origin),
+            history=History(leads.collection),
+            indexes=Indexes(leads.collection),
+            bell=bell,
+            settings=self.settings.work,
+        )
+
+    def _releases(self, leads: Leads, indexes: Indexes) -> Releases:
+        return Releases(
+            self.workshop.waterfall.paid,
+            partial(bring_back, leads.collection, apart=leads.apart),
+            self.settings.work.lead_timeout_seconds,
+            can_search=lambda: not indexes.are_coming,
+            sharing=len(self.settings.sources),
+        )
+
+
+async def _join(join: Callable[[list[T]], T], counts: Sequence[Callable[[], Awaitable[T]]]) -> T:
+    """Count in one collection after the other, and join what was counted."""
+    return join([await count() for count in counts])
 
 
 def _holder() -> str:

@@ -23,6 +23,10 @@ from enricher.settings.load import LogSettings, Settings, is_exposed, load
 from enricher.telemetry import log
 from enricher.values.storable import many_lines
 
+_COLLECTION = typer.Option(
+    "--collection", help="Collection of the leads, where the settings name several."
+)
+
 DATA_DIR = Path("enricher-data")
 """Where `enricher run` keeps its embedded MongoDB."""
 
@@ -120,6 +124,7 @@ def reenrich(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Ask vendors again: stored answers do not count.")
     ] = False,
+    collection: Annotated[str | None, _COLLECTION] = None,
 ) -> None:
     """Set leads to pending. A lead in work loses that run and gets a fresh one.
 
@@ -128,7 +133,7 @@ def reenrich(
     from enricher.commands.reenrich import Chosen, reenrich  # noqa: PLC0415 - see run
 
     chosen = Chosen(id_, email, query, failed)
-    sys.exit(signals.run(reenrich(_configured(), chosen, refresh=refresh)))
+    sys.exit(signals.run(reenrich(_configured(), chosen, collection, refresh=refresh)))
 
 
 @cli.command()
@@ -140,6 +145,10 @@ def explain(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object, with every value in full.")
     ] = False,
+    collection: Annotated[
+        str | None,
+        typer.Option(help="Look in this collection only, where the settings name several."),
+    ] = None,
 ) -> None:
     """Every decision on a lead: who was asked, what it cost, who won each field, what comes next.
 
@@ -147,7 +156,7 @@ def explain(
     """
     from enricher.commands.explain import explain  # noqa: PLC0415 - see run
 
-    sys.exit(signals.run(explain(_configured(), lead, as_json=as_json)))
+    sys.exit(signals.run(explain(_configured(), lead, collection, as_json=as_json)))
 
 
 @cli.command()
@@ -176,6 +185,7 @@ def backfill(
         bool, typer.Option("--dry-run", help="Only count leads and calls; change nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it begins.")] = False,
+    collection: Annotated[str | None, _COLLECTION] = None,
 ) -> None:
     """Enrich old leads: count what it costs, ask, then do it behind all other work.
 
@@ -190,7 +200,7 @@ def backfill(
         raise SettingsError(["backfill: without a terminal to ask on, give --yes or --dry-run"])
     settings = _configured()
     try:
-        made = signals.run(plan(settings, match))
+        made = signals.run(plan(settings, match, collection))
         if dry_run or made.is_empty:
             return
         if yes or not made.estimate.leads or typer.confirm("Enrich these leads?"):

@@ -36,6 +36,7 @@ from enricher.privacy.suppression import Objections, Permission, Suppressed, key
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
 from enricher.settings.load import Settings
+from enricher.settings.sources import Source
 from enricher.telemetry import metrics
 
 
@@ -100,23 +101,44 @@ def words_of(settings: Settings) -> OwnWords:
     return own_words(own.internal_domains, own.role_names, own.platform_domains)
 
 
-def enrichment(
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What the leads of all sources are worked on with: each vendor is asked in one place."""
+
+    settings: Settings
+    books: Books
+    waterfall: Waterfall
+    suppressed: Suppressed
+    forgetting: Forgetting
+    words: OwnWords
+
+    def enrichment(self, source: Source) -> Enrichment:
+        """Return everything that the work on one lead of this source needs."""
+        work = self.settings.work
+        forget = partial(self.forgetting.run, spared_in=source.collection)
+        return Enrichment(
+            waterfall=self.waterfall,
+            keyring=self.books.keyring,
+            policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
+            seconds_for_a_lead=work.lead_timeout_seconds,
+            words=self.words,
+            permission=Permission(self.books, self.suppressed, forget),
+        )
+
+
+def open_workshop(
     settings: Settings, database: AsyncDatabase[Document], books: Books, registered: Registered
-) -> Enrichment:
-    """Everything that one lead's work needs."""
-    work, providers = settings.work, registered.providers
-    suppressed, leads = Suppressed(database), database[settings.mongo.collection]
-    words = words_of(settings)
-    forgetting = Forgetting(
-        suppressed, [Erasure(leads)], books.cache, books.keyring, providers, words
-    )
-    return Enrichment(
-        waterfall=Waterfall(_gates(providers, database, books), registered.without_key),
-        keyring=books.keyring,
-        policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
-        seconds_for_a_lead=work.lead_timeout_seconds,
-        words=words,
-        permission=Permission(books, suppressed, forgetting.run),
+) -> Workshop:
+    """Build what all sources share. Who objects at a vendor is forgotten in each of them."""
+    providers, suppressed, words = registered.providers, Suppressed(database), words_of(settings)
+    erasures = [Erasure(database[source.collection]) for source in settings.sources]
+    return Workshop(
+        settings,
+        books,
+        Waterfall(_gates(providers, database, books), registered.without_key),
+        suppressed,
+        Forgetting(suppressed, erasures, books.cache, books.keyring, providers, words),
+        words,
     )
 
 

@@ -37,6 +37,8 @@ class Releases:
     can_search: Callable[[], bool] = lambda: True
     """False while the indexes are being built: finding held leads would read every lead."""
     look_seconds: float = 1.0
+    sharing: int = 1
+    """How many sources of this process call back leads at the same time, each at its part of the pace."""
     outage: Outage = field(default_factory=lambda: Outage("holds"))
     _held: set[str] = field(default_factory=set)
     _due: dict[str, list[float]] = field(default_factory=dict)
@@ -72,7 +74,8 @@ class Releases:
             return self.look_seconds
         try:
             for gate in due:
-                brought = await self.bring_back(gate.name, pace(gate.provider), stop)
+                per_second = pace(gate.provider) / self.sharing
+                brought = await self.bring_back(gate.name, per_second, stop)
                 if brought:
                     logger.bind(provider=gate.name, leads=brought).info("leads.called_back")
                 self._due[gate.name] = [at for at in self._due[gate.name] if at > now]

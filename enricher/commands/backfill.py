@@ -43,7 +43,15 @@ from enricher import wiring
 from enricher.answer import Query
 from enricher.calls import answers
 from enricher.calls.ledger import Usage
-from enricher.commands.database import Meter, explained, filtering, opened, patiently, rank
+from enricher.commands.database import (
+    Meter,
+    explained,
+    filtering,
+    only_one,
+    opened,
+    patiently,
+    rank,
+)
 from enricher.errors import DatabaseError, ExitCode
 from enricher.fields import NAMES, Names
 from enricher.identity.identify import Identity, OwnWords, identify
@@ -63,6 +71,7 @@ from enricher.queue import book
 from enricher.queue.lease import INPUTS, read_inputs
 from enricher.queue.requests import SCAN_SECONDS, Asked, Requests
 from enricher.settings.load import Settings
+from enricher.settings.sources import Source
 from enricher.telemetry.log import redact
 from enricher.values.storable import mapping
 
@@ -432,6 +441,7 @@ _STANDSTILL_SECONDS = 30.0
 class Plan:
     """What is to be done, as shown to the operator."""
 
+    source: Source
     query: Document
     estimate: Estimate
     run: Run | None
@@ -454,18 +464,18 @@ def _console() -> Console:
 # -- the plan ------------------------------------------------------------------------------
 
 
-async def plan(settings: Settings, query: Document) -> Plan:
+async def plan(settings: Settings, query: Document, collection: str | None = None) -> Plan:
     """Count and print. Changes nothing."""
-    console = _console()
+    console, source = _console(), only_one(settings, collection)
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
-        backfills = Backfills(database[settings.mongo.collection], query)
+        backfills = Backfills(database[source.collection], query)
         words, key = wiring.words_of(settings), settings.privacy.hash_key
         estimator = Estimator(database, backfills, vendors.providers, words, key)
         with explained("counting the leads"), filtering():
             run = await backfills.unfinished()
             with Meter(console, "Leads counted", None) as meter:
                 estimate = await estimator.count(run, meter)
-    made = Plan(query, estimate, run)
+    made = Plan(source, query, estimate, run)
     _print(console, made)
     return made
 
@@ -516,8 +526,9 @@ async def fill(settings: Settings, made: Plan) -> ExitCode:
 async def _fill(settings: Settings, made: Plan) -> None:
     console = _console()
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
-        leads = database[settings.mongo.collection]
-        backfills, requests = Backfills(leads, made.query), Requests(leads, rank(settings))
+        leads = database[made.source.collection]
+        backfills = Backfills(leads, made.query)
+        requests = Requests(leads, rank(settings))
         run = await patiently("beginning", backfills.begin)
         needed = [each for each in vendors.providers if each.name in made.needed]
         needs = Needs(database, needed, wiring.open_usage(settings, database))

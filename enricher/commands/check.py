@@ -12,10 +12,11 @@ anything about a lead.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import TypeAlias
 
 from pymongo import AsyncMongoClient
@@ -61,20 +62,32 @@ class Lines:
 
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     failed: list[str] = field(default_factory=list)
+    collections: Sequence[str] = ()
+    """Those of the leads: where there are several, each has lines of its own."""
+
+    async def say_of_each(self, subject: str, check: Callable[[str], Awaitable[Finding]]) -> None:
+        """Print a line for each collection of leads."""
+        for name in self.collections:
+            of = f" {name}" if len(self.collections) > 1 else ""
+            self.say(f"{subject}{of}", await _tried(check(name)))
 
     def say(self, subject: str, verdict: Finding) -> None:
         state, detail = verdict
         if state is Result.FAILED:
             self.failed.append(subject)
         word = (f"{state:<8}", _COLOURS[state])
-        self.console.print(
-            Text.assemble(f"{subject:<{_SUBJECT_WIDTH}}", word, f" {one_line(detail)}")
-        )
+        self.console.print(Text.assemble(f"{subject:<{self._width}}", word, f" {one_line(detail)}"))
+
+    @property
+    def _width(self) -> int:
+        """Aligned beside the longest subject that there is one of for each collection."""
+        longest = max(map(len, self.collections)) if len(self.collections) > 1 else 0
+        return max(_SUBJECT_WIDTH, longest + len("privileges  "))
 
 
 async def report(settings: Settings) -> None:
     """Print every line. Raises DatabaseError without a usable replica set, CheckFailed if a check failed."""
-    lines = Lines()
+    lines = Lines(collections=[source.collection for source in settings.sources])
     lines.say("settings", _settings(settings))
     if settings.mongo.uri is None:
         trouble = _embedded(lines)
@@ -88,7 +101,7 @@ async def report(settings: Settings) -> None:
 
 
 def _settings(settings: Settings) -> Finding:
-    leads = f"{settings.mongo.database}.{settings.mongo.collection}"
+    leads = ", ".join(f"{settings.mongo.database}.{each.collection}" for each in settings.sources)
     return (
         Result.OK,
         f"leads are in {leads}, {settings.work.concurrency} at a time are worked on",
@@ -114,23 +127,24 @@ def _embedded(lines: Lines) -> DatabaseError | None:
 
 async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError | None:
     """Print each line that can be determined; return the error that keeps a daemon from starting or streaming."""
-    database, leads = settings.mongo.database, settings.mongo.collection
+    database = settings.mongo.database
     async with server.connect(uri, _CONNECTIONS) as client:
         try:
-            found = await server.inspect(client, database, leads)
+            each = [await server.inspect(client, database, leads) for leads in lines.collections]
         except DatabaseError as error:
             lines.say("mongodb", (Result.FAILED, str(error)))
             _skip(lines, "MongoDB cannot be used")
             return error
+        found = each[0]
         lines.say("mongodb", (Result.OK, f"version {found.version} answers, leads can be read"))
         lines.say("replica set", _replica_set(found))
-        lines.say("privileges", await _tried(_privileges(client, database, leads)))
+        await lines.say_of_each("privileges", partial(_privileges, client, database))
         lines.say("hash key", await _tried(_hash_key(settings, client)))
-        lines.say("indexes", await _tried(_indexes(client, database, leads)))
-        lines.say("leads", await _tried(_leads(client, database, leads)))
-        lines.say("stream", await _tried(_stream(settings, client)))
+        await lines.say_of_each("indexes", partial(_indexes, client, database))
+        await lines.say_of_each("leads", partial(_leads, client, database))
+        await lines.say_of_each("stream", partial(_stream, settings, client))
         if found.replica_set == server.ROUTER:
-            for finding in await _shard_keys(client, database, leads):
+            for finding in await _shard_keys(client, database, lines.collections):
                 lines.say("shard key", finding)
     return None if found.replica_set else DatabaseError("MongoDB is not a replica set")
 
@@ -225,11 +239,11 @@ async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) 
     return Result.OK, f"nothing moves {', '.join(parts)}; for one to be enriched, {hint}"
 
 
-async def _stream(settings: Settings, client: AsyncMongoClient[Document]) -> Finding:
+async def _stream(settings: Settings, client: AsyncMongoClient[Document], leads: str) -> Finding:
     """Open the stream at its end, so that nothing is read and no position is moved."""
     if not settings.work.stream:
         return Result.SKIPPED, "ENRICHER_STREAM is off: leads are found by polling"
-    changes = Changes(client[settings.mongo.database][settings.mongo.collection])
+    changes = Changes(client[settings.mongo.database][leads])
     try:
         await changes.open(Checkpoint(None, datetime.now(UTC), None, history_known=False))
     except StreamUnavailable as error:
@@ -240,10 +254,14 @@ async def _stream(settings: Settings, client: AsyncMongoClient[Document]) -> Fin
 
 
 async def _shard_keys(
-    client: AsyncMongoClient[Document], database: str, leads: str
+    client: AsyncMongoClient[Document], database: str, collections: Sequence[str]
 ) -> list[Finding]:
     """Report each sharded collection of ours. No key fails the check: it takes time, or depends on the router's version."""
-    ours = privileges.required(leads) | privileges.desired(leads)
+    ours = dict.fromkeys(
+        name
+        for leads in collections
+        for name in privileges.required(leads) | privileges.desired(leads)
+    )
     try:
         keys = await sharding.read(client, [f"{database}.{name}" for name in ours])
     except (*DatabaseTrouble, TimeoutError) as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from random import Random
 from types import TracebackType
@@ -29,6 +29,7 @@ from enricher.mongo.outage import describe, is_refusal, outage_pause
 from enricher.queue import book
 from enricher.settings import filters
 from enricher.settings.load import Settings
+from enricher.settings.sources import Source
 
 Result = TypeVar("Result")
 
@@ -48,13 +49,36 @@ async def opened(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
             ["MONGODB_URI: not set; `enricher run` prints the address of its embedded server"]
         )
     async with server.connect(settings.mongo.uri.get_secret_value(), _CONNECTIONS) as client:
-        await server.inspect(client, settings.mongo.database, settings.mongo.collection)
+        for source in settings.sources:
+            await server.inspect(client, settings.mongo.database, source.collection)
         yield client[settings.mongo.database]
 
 
 def rank(settings: Settings) -> expressions.Expression:
     """Return how urgent a lead is, as daemons with the same settings compute it."""
     return book.priority(settings.priority.field, list(settings.priority.order))
+
+
+def chosen(settings: Settings, collection: str | None) -> Sequence[Source]:
+    """Return the sources that `--collection` names: all of them without it. Raises SettingsError."""
+    if collection is None:
+        return settings.sources
+    found = [source for source in settings.sources if source.collection == collection]
+    if not found:
+        raise SettingsError([f"--collection: leads are in {_listed(settings)}"])
+    return found
+
+
+def only_one(settings: Settings, collection: str | None) -> Source:
+    """Return the source that `--collection` names, which it must where there are several. Raises SettingsError."""
+    found, *others = chosen(settings, collection)
+    if others:
+        raise SettingsError([f"--collection: give one of {_listed(settings)}"])
+    return found
+
+
+def _listed(settings: Settings) -> str:
+    return ", ".join(source.collection for source in settings.sources)
 
 
 @contextmanager

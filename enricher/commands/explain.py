@@ -14,7 +14,7 @@ from enricher.answer import NotFound
 from enricher.calls import answers
 from enricher.catalogue import PROVIDERS
 from enricher.commands import database
-from enricher.commands.database import explained, opened, rank
+from enricher.commands.database import chosen, explained, opened, rank
 from enricher.commands.reenrich import NO_ADDRESS
 from enricher.enrichment.attempt import is_of_data
 from enricher.errors import ExitCode
@@ -31,25 +31,40 @@ from enricher.providers.http import HttpProvider, question_of, unfit
 from enricher.queue.apart import written_off_at
 from enricher.queue.requests import Requests, wished
 from enricher.settings.load import Settings
+from enricher.settings.sources import Source
 
 
-async def explain(settings: Settings, text: str, *, as_json: bool) -> ExitCode:
+async def explain(
+    settings: Settings, text: str, collection: str | None = None, *, as_json: bool
+) -> ExitCode:
     """Explain the leads. Returns UNEXPECTED when no lead has that id or address."""
-    found = await explanations(settings, text)
+    sources = chosen(settings, collection)
+    found = await explanations(settings, text, sources=sources)
     if not found:
         Console(stderr=as_json, highlight=False, soft_wrap=True).print(_nothing(text))
         return ExitCode.UNEXPECTED
-    tell(found, in_json=as_json)
+    tell(found, in_json=as_json, says_where=len(settings.sources) > 1)
     return ExitCode.OK
 
 
-async def explanations(settings: Settings, *texts: str) -> list[Explanation]:
-    """Explain each lead that has one of these as its `_id` or its address, in their order."""
+async def explanations(
+    settings: Settings, *texts: str, sources: Sequence[Source] = ()
+) -> list[Explanation]:
+    """Explain each lead that has one of these as its `_id` or its address, in their order; by default in all
+    sources."""
     async with opened(settings) as database, wiring.vendors(settings) as registered:
         with explained("reading the leads"):
             ring = await keyring_if_made(database, settings.privacy.hash_key)
-            explainer = Explainer(settings, database, registered, ring)
-            return [each for text in texts async for each in explainer.of(text)]
+            explainers = [
+                Explainer(settings, source, database, registered, ring)
+                for source in sources or settings.sources
+            ]
+            return [
+                each
+                for text in texts
+                for explainer in explainers
+                async for each in explainer.of(text)
+            ]
 
 
 def _nothing(text: str) -> str:
@@ -59,20 +74,23 @@ def _nothing(text: str) -> str:
     return f"No lead has this _id; tried as {tried}. An address has an @."
 
 
-def tell(explanations: Sequence[Explanation], *, in_json: bool = False) -> None:
-    """Print to stdout, for people or for programs."""
+def tell(
+    explanations: Sequence[Explanation], *, in_json: bool = False, says_where: bool = False
+) -> None:
+    """Print to stdout, for people or for programs; with `says_where`, people read which collection it is."""
     console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     if in_json:
         console.out(as_json(explanations), highlight=False)
     else:
-        show(console, explanations)
+        show(console, explanations, says_where=says_where)
 
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Explains leads of one collection, with the settings that its daemons have."""
+    """Explains leads of one source, with the settings that its daemons have."""
 
     settings: Settings
+    source: Source
     database: AsyncDatabase[Document]
     registered: Registered
     keyring: Keyring | None
@@ -80,15 +98,15 @@ class Explainer:
 
     async def of(self, text: str) -> AsyncIterator[Explanation]:
         """Yield an explanation of each lead that has this `_id` or this address."""
-        leads = StandingReader(self.database, self.settings.mongo.collection)
+        leads = StandingReader(self.database, self.source.collection)
         for lead in await self._ids(text):
             standing = await leads.standing(lead)
             if standing is not None:  # else the lead was deleted just now
-                at = await written_off_at(self.database[self.settings.mongo.collection], lead)
+                at = await written_off_at(self.database[self.source.collection], lead)
                 yield await self._explanation(leads, replace(standing, written_off_at=at))
 
     async def _ids(self, text: str) -> list[LeadId]:
-        leads = self.database[self.settings.mongo.collection]
+        leads = self.database[self.source.collection]
         requests = Requests(leads, rank(self.settings))
         found = await requests.named([id_ for _, id_ in database.ids(text)])
         if "@" in text:

@@ -41,15 +41,17 @@ _HISTORY = history.collection_name("")
 _ERASING = ("find", "update")
 
 
-async def leads_collections(database: AsyncDatabase[Document], configured: str) -> list[str]:
-    """Return the names of all that exist, the configured one first."""
+async def other_collections(
+    database: AsyncDatabase[Document], configured: Sequence[str]
+) -> list[str]:
+    """Return the names of all that exist besides the configured ones."""
     there = await _if_allowed(database.list_collection_names)
     known = await _if_allowed(lambda: database[checkpoints.COLLECTION].distinct("_id"))
     told = await _if_allowed(lambda: database[daemons.COLLECTION].distinct("leads"))
     on_record = [name.removeprefix(_HISTORY) for name in there if name.startswith(_HISTORY)]
     names = {name for name in (*known, *told, *on_record) if isinstance(name, str) and name}
     others = names & set(there) if there else names
-    return [configured, *sorted(others - {configured})]
+    return sorted(others - set(configured))
 
 
 async def _if_allowed(read: Callable[[], Awaitable[Sequence[Any]]]) -> Sequence[Any]:
@@ -148,10 +150,11 @@ async def _collections(
     settings: Settings, database: AsyncDatabase[Document]
 ) -> tuple[list[str], list[str]]:
     """Return the collections to look at, and the privileges missing on the others."""
-    own, *others = await leads_collections(database, settings.mongo.collection)
+    own = [source.collection for source in settings.sources]
+    others = await other_collections(database, own)
     lacks = {name: await lacking(database, name) for name in others}
     denied = [privilege for name in others for privilege in lacks[name]]
-    return [own, *(name for name in others if not lacks[name])], denied
+    return [*own, *(name for name in others if not lacks[name])], denied
 
 
 async def _forgetting(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from enricher.commands import database
-from enricher.commands.database import Meter, explained, filtering, opened, rank
+from enricher.commands.database import Meter, explained, filtering, only_one, opened, rank
 from enricher.errors import ExitCode, SettingsError
 from enricher.fields import NAMES, Names
 from enricher.lead import Document, LeadId, Status
@@ -37,14 +37,17 @@ class Chosen:
             raise SettingsError(["reenrich: give one of --id, --email, --query and --failed"])
 
 
-async def reenrich(settings: Settings, chosen: Chosen, *, refresh: bool) -> ExitCode:
+async def reenrich(
+    settings: Settings, chosen: Chosen, collection: str | None = None, *, refresh: bool
+) -> ExitCode:
     """Request the leads. Returns UNEXPECTED when no lead has the given id or address."""
     console = Console(highlight=False, soft_wrap=True)
+    source = only_one(settings, collection)
     match = _match(chosen, NAMES)  # report wrong arguments before connecting
     async with opened(settings) as database:
         with explained(_DOING):
             ring = await keyring(database, settings.privacy.hash_key) if refresh else None
-            requests = Requests(database[settings.mongo.collection], rank(settings))
+            requests = Requests(database[source.collection], rank(settings))
             if chosen.id is not None:
                 return await _by_id(console, requests, chosen.id, ring)
             asked = await _by_match(console, requests, match, ring)

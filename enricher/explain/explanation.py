@@ -133,6 +133,7 @@ class Standing:
     """It is from before the first start."""
     written_off_at: datetime | None = None
     """Since when it is written no more, because each write killed the server."""
+    collection: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,8 @@ class Explanation:
     missing: Mapping[str, int]
     """Lines of the score that gave no points -> the points they are worth."""
     next: Next
+    collection: str = ""
+    """The collection that the lead is in."""
 
 
 def explain(
@@ -258,6 +261,7 @@ def explain(
         score=score,
         missing={name: TABLE[name][1] for name in missing},
         next=_written_off(lead) or _next(lead),
+        collection=lead.collection,
     )
 
 
@@ -468,6 +472,7 @@ class StandingReader:
             priority=seen["priority"],
             is_behind=seen["is_behind"],
             is_history=is_new and await self._is_history(lead),
+            collection=self._leads.name,
         )
 
     async def _is_history(self, lead: LeadId) -> bool:

@@ -37,12 +37,15 @@ def as_json(explanations: Sequence[Explanation]) -> str:
     return json.dumps({"leads": [_plain(asdict(each)) for each in explanations]}, indent=2)
 
 
-def show(console: Console, explanations: Sequence[Explanation]) -> None:
-    """Print all of them, one after the other."""
+def show(
+    console: Console, explanations: Sequence[Explanation], *, says_where: bool = False
+) -> None:
+    """Print all of them, one after the other; with `says_where`, say which collection each lead is in."""
     for number, each in enumerate(explanations):
         if number:
             console.print()
-        console.print(Text(f"lead {_shown(each.id)}", style="bold"))
+        where = f" in {each.collection}" if says_where else ""
+        console.print(Text(f"lead {_shown(each.id)}{where}", style="bold"))
         _table(console, "", [*_lead(each), *_who(each), *_outlook(each)])
         _table(console, "providers", [_provider(one) for one in each.providers], style_by=1)
         _table(console, "fields", [_field(one) for one in each.fields])

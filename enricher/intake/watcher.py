@@ -26,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -171,7 +171,7 @@ class Admitter:
             return
         await self.checkpoints.save(token)
         self._saved_at = now
-        metrics.CHECKPOINT.set_to_current_time()
+        self.leads.gauges.checkpoint(time.time())
 
     async def admit_replaced(self) -> None:
         """Admit the leads that were replaced before the history was known."""
@@ -382,12 +382,13 @@ class Search:
 
     @contextmanager
     def _preparing(self, step: str) -> Iterator[None]:
-        metrics.PREPARING.labels(step).set(1)
+        show = self.admitter.leads.gauges.preparing[step]
+        show(1)
         self._told_at = time.monotonic()
         try:
             yield
         finally:
-            metrics.PREPARING.labels(step).set(0)
+            show(0)
 
     async def _has_lost_history(self, checkpoint: Checkpoint) -> bool:
         """Return whether the record was dropped: without it a search would take all history for new leads."""
@@ -428,6 +429,8 @@ class Watcher:
     reading: Outage = field(init=False, default_factory=lambda: Outage("watcher"))
     is_watching: bool = field(init=False, default=False)
     """False until leads inserted from now on are sure to be seen as new."""
+    is_streaming: bool = field(init=False, default=False)
+    """The stream is open, and answers."""
     _unanswered_since: float | None = field(init=False, default=None)
     """Since when an answer of the stream is awaited, over all tries; `None` while none is."""
     _early: list[LeadId] = field(init=False, default_factory=list)
@@ -474,7 +477,7 @@ class Watcher:
             except DatabaseTrouble as error:
                 await pause(stop, self.reading.failed(error))
             finally:
-                metrics.STREAMING.set(0)
+                self._show_stream(is_open=False)
                 await self._close()
 
     async def _session(self, stop: asyncio.Event) -> None:
@@ -539,8 +542,12 @@ class Watcher:
 
     def _answered(self) -> None:
         self._unanswered_since = None
-        metrics.STREAMING.set(1)
-        metrics.STREAM_POSITION.set(self.changes.position_seconds)
+        self._show_stream(is_open=True)
+        self.leads.gauges.position(self.changes.position_seconds)
+
+    def _show_stream(self, *, is_open: bool) -> None:
+        self.is_streaming = is_open
+        self.leads.gauges.streaming(is_open)
 
     async def _close(self) -> None:
         try:
@@ -600,7 +607,7 @@ class Watcher:
             rest = self.settings.poll_seconds
             with suppress(*DatabaseTrouble):  # the whole database, which the reader reports
                 if self._is_stalled and await self.search.is_allowed() and self._is_stalled:
-                    metrics.STREAMING.set(0)
+                    self._show_stream(is_open=False)
                     rest = await self.search.once(stop)
             await pause(stop, rest)
 
@@ -620,3 +627,14 @@ class Groundwork:
     """Indexes that a search for work needs are among them."""
     on_record: int | None = None
     """Leads from before the first start recorded so far; `None` unless that is under way."""
+
+
+def join_groundwork(parts: Sequence[Groundwork]) -> Groundwork:
+    """PURE Return what is being prepared in all collections together."""
+    seconds = [each.building_seconds for each in parts if each.building_seconds is not None]
+    on_record = [each.on_record for each in parts if each.on_record is not None]
+    return Groundwork(
+        max(seconds, default=None),
+        any(each.are_indexes_coming for each in parts),
+        sum(on_record) if on_record else None,
+    )

@@ -336,12 +336,19 @@ class Forgetting:
     words: OwnWords = NO_WORDS
 
     async def run(
-        self, person: Identity, why: str, spared: bytes = b"", *, reads_all: bool = False
+        self,
+        person: Identity,
+        why: str,
+        spared: bytes = b"",
+        *,
+        spared_in: str | None = None,
+        reads_all: bool = False,
     ) -> Forgotten:
         """Forget this person; `why` goes into the entry. Raises DatabaseTrouble.
 
-        `spared` is the key (`book.id_key`) of a lead that its own worker is about to erase. With
-        `reads_all`, also read data that does not name its mailbox: that of older versions.
+        `spared` is the key (`book.id_key`) of a lead that its own worker is about to erase, and `spared_in`
+        the collection that it is in: another may hold one of the same id. With `reads_all`, also read data
+        that does not name its mailbox: that of older versions.
         """
         mailbox = mailbox_of(self.keyring.key, person.email_key)
         if person.email_key is None or mailbox is None:
@@ -351,8 +358,9 @@ class Forgetting:
         queries = [Query(email=person.email, email_key=person.email_key)]
         for erasure in self.erasures:
             await erasure.look_for_fatal()
+            is_there = spared_in in (None, erasure.collection)
             forgetter = _OfOneCollection(
-                erasure, person, mailbox, spared, done, queries, self.words
+                erasure, person, mailbox, spared if is_there else b"", done, queries, self.words
             )
             await forgetter.run(reads_all=reads_all)
         about = {

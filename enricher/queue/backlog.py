@@ -154,6 +154,38 @@ async def _look(
     )
 
 
+def join(several: Sequence[Backlog]) -> Backlog:
+    """PURE Return the backlog of several collections together."""
+    providers = {name for each in several for name in each.parked}
+    return Backlog(
+        at=max(each.at for each in several),
+        lanes={lane: _join_queues([each.lanes[lane] for each in several]) for lane in Lane},
+        processing=sum(each.processing for each in several),
+        retrying=sum(each.retrying for each in several),
+        parked={name: sum(each.parked.get(name, 0) for each in several) for name in providers},
+        most=min(each.most for each in several),
+    )
+
+
+def _join_queues(queues: Sequence[Queue]) -> Queue:
+    since = [queue.since for queue in queues if queue.since is not None]
+    return Queue(sum(queue.leads for queue in queues), min(since, default=None))
+
+
+def join_ended(several: Sequence[EndedCounts | None]) -> EndedCounts | None:
+    """PURE Return the counts of several collections together; `None` when one of them has too many."""
+    known = [each for each in several if each is not None]
+    if len(known) < len(several):
+        return None
+    history = [each.without_status for each in known if each.without_status is not None]
+    return EndedCounts(
+        total=sum(each.total for each in known),
+        failed=sum(each.failed for each in known),
+        skipped=sum(each.skipped for each in known),
+        without_status=sum(history) if len(history) == len(known) else None,
+    )
+
+
 async def ended(leads: AsyncCollection[Document], names: Names = NAMES) -> EndedCounts | None:
     """Count settled leads; `None` when there are too many to count in time. Raises DatabaseTrouble."""
     history = await _count_by_status(leads, names, {"without_status": None})

@@ -34,7 +34,6 @@ from enricher.queue import book, unmoved
 from enricher.queue.book import BY_ID, EPOCH
 from enricher.queue.leads import Leads
 from enricher.queue.worker import Bell
-from enricher.telemetry import metrics
 
 _BUILD_SECONDS = 6 * 3600.0
 """Replaces the usual time limit of an operation: an index on millions of leads takes a while."""
@@ -341,17 +340,20 @@ class Building:
         finally:
             telling.cancel()
             await asyncio.wait([telling])
-            metrics.PREPARING.labels("indexes").set(0)
+            self._show(0)
         self._end(are_there=are_there)
 
     async def _tell(self) -> None:
         """Log that a build goes on, unless it is over at once. The server does not show how far it is."""
         self._since = self._since or time.monotonic()
         await asyncio.sleep(_FIRST_LINE_SECONDS)
-        metrics.PREPARING.labels("indexes").set(1)
+        self._show(1)
         while True:
             logger.bind(seconds=round(self.seconds or 0.0)).info("indexes.building")
             await asyncio.sleep(_LINE_EVERY_SECONDS)
+
+    def _show(self, is_under_way: float) -> None:
+        self.leads.gauges.preparing["indexes"](is_under_way)
 
     def _end(self, *, are_there: bool) -> None:
         seconds, self._since = self.seconds or 0.0, None

@@ -48,6 +48,7 @@ from enricher.queue import book
 from enricher.queue.unmoved import unadmitted
 from enricher.telemetry import metrics
 from enricher.telemetry.log import label
+from enricher.telemetry.metrics import Show
 from enricher.values.storable import mapping
 
 # Leads that cannot be claimed, and would otherwise block the head of the queue.
@@ -64,8 +65,8 @@ _MOST_LOST = 10
 class Aside:
     """Leads set aside, by their keys (`book.id_key`): a lead that cannot be written cannot be marked either."""
 
-    is_shown: bool = False
-    """Whether the gauge of unwritable leads shows this one's: in a daemon that is the queue's, and no other's."""
+    show: Show | None = None
+    """Shows how many unwritable leads there are: in a daemon that is the queue's, and no other's."""
     until: dict[bytes, float] = field(default_factory=dict)
     """Key -> when (monotonic) the lead may be tried again."""
     _held: dict[bytes, float] = field(default_factory=dict)
@@ -140,8 +141,8 @@ class Aside:
             )
 
     def _show(self) -> None:
-        if self.is_shown:
-            metrics.UNMOVED.labels("unwritable").set(self.leads)
+        if self.show is not None:
+            self.show(self.leads)
 
     def end(self) -> None:
         """Forget the leads whose time aside is over."""

@@ -79,6 +79,7 @@ from enricher.queue.lease import (
     text_or_null,
 )
 from enricher.queue.unmoved import new, unadmitted
+from enricher.telemetry.metrics import SourceGauges
 
 _NOTHING: Document = {"$literal": None}
 _NO_SHARD_KEY = 61
@@ -141,8 +142,10 @@ class Leads:
     suspect_after: int = 3
     """Consecutive process deaths after which a lead is worked on alone: equal to the number of
     retries, so that this is the lead's last attempt."""
+    gauges: SourceGauges = field(default_factory=SourceGauges)
+    """Where it is shown how the collection stands."""
     lanes: Lanes = field(init=False)
-    aside: Aside = field(default_factory=partial(Aside, is_shown=True))
+    aside: Aside = field(init=False)
     apart: Apart = field(default_factory=Apart)
     unadmitted: dict[bytes, LeadId] = field(default_factory=dict)
     """Key -> new leads whose admission is blocked by a writer's open transaction."""
@@ -157,6 +160,7 @@ class Leads:
     _next_look_for_too_long: float = -math.inf
 
     def __post_init__(self) -> None:
+        self.aside = Aside(self.gauges.unwritable)
         self.doubles = Doubles(self.collection, self.aside, self.names)
         self.fatal = self.apart.fatal = Fatal(self.collection, self.aside)
         self.lanes = Lanes(self.collection, self.random, self.suspect_after, names=self.names)

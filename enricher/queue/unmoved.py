@@ -213,6 +213,14 @@ async def count(leads: AsyncCollection[Document], names: Names = NAMES) -> Mappi
     )
 
 
+def join(several: Sequence[Mapping[str, int] | None]) -> Mapping[str, int] | None:
+    """PURE Return the counts of several collections together; `None` when one of them cannot be told."""
+    known = [each for each in several if each is not None]
+    if len(known) < len(several):
+        return None
+    return {reason: sum(each[reason] for each in known) for reason in map(str, UnmovedReason)}
+
+
 def _count(names: Names, reason: UnmovedReason, any_of: Sequence[Document]) -> list[dict[str, Any]]:
     group = {"_id": {"$literal": reason.value}, "leads": {"$sum": 1}}
     match: Document = {"$or": list(any_of)}

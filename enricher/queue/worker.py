@@ -7,6 +7,8 @@ attempt. A result that exists is always written: the settle is shielded, and wai
 The worker takes no more than the limits can serve soon. While leads in work wait for a limit (`Pressure`),
 it claims only more urgent ones; since waiting costs only memory, these get a slot even when all are
 taken: up to half as many again. The others stay in the queue, where later leads can still overtake them.
+
+Each source of leads has a worker of its own, and all workers of a process share its slots (`Slots`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -142,15 +144,20 @@ class Heartbeat:
     outage: Outage = field(default_factory=lambda: Outage("heartbeat"))
     _held: dict[Lease, asyncio.Task[None]] = field(default_factory=dict)
 
+    @property
+    def in_work(self) -> int:
+        """How many leads are in work."""
+        return len(self._held)
+
     def hold(self, lease: Lease, work: asyncio.Task[None]) -> None:
         """Renew this lease until `let_go`; cancel `work` when it is lost."""
         self._held[lease] = work
-        metrics.IN_WORK.set(len(self._held))
+        self.leads.gauges.in_work(self.in_work)
 
     def let_go(self, lease: Lease) -> None:
         """Stop renewing: the work is over, or only its settle is left, which is safe without a lease."""
         self._held.pop(lease, None)
-        metrics.IN_WORK.set(len(self._held))
+        self.leads.gauges.in_work(self.in_work)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Beat until told to stop, which happens after the last lead was let go."""
@@ -221,8 +228,55 @@ Tell: TypeAlias = Callable[[Lease, Outcome, Settled, float], None]
 
 
 @dataclass(slots=True)
+class Slots:
+    """How many leads one process works on at a time, shared by the workers of its sources.
+
+    Workers that all find more work than they have room for get the same number of slots, as leads end. One
+    that does not leaves its slots to the others, all but one: with that it begins at once when work comes,
+    however busy the others are.
+    """
+
+    concurrency: int
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """At least one for each worker."""
+        return max(self.concurrency, len(self.workers))
+
+    @property
+    def share(self) -> int:
+        """What each worker gets while all have more than enough to do."""
+        return self.total // max(1, len(self.workers))
+
+    @property
+    def leases(self) -> list[Lease]:
+        """The leads in work."""
+        return [lease for worker in self.workers for lease in worker.leases]
+
+    def free_for(self, worker: Worker) -> int:
+        """Return how many leads it may take; negative while more are in work than there are slots."""
+        taken = sum(each.taken for each in self.workers)
+        others = (each for each in self.workers if each is not worker)
+        return self.total - taken - sum(map(self._kept_for, others))
+
+    def _kept_for(self, worker: Worker) -> int:
+        return max(0, (self.share if worker.has_more else 1) - worker.taken)
+
+    def wake(self) -> None:
+        """Tell all workers that a slot was freed."""
+        for worker in self.workers:
+            worker.slot_freed.set()
+
+    def ring(self) -> None:
+        """Tell all workers that leads which none of them might claim may be claimed now."""
+        for worker in self.workers:
+            worker.bell.ring()
+
+
+@dataclass(slots=True, eq=False)
 class Worker:
-    """The slots of one process."""
+    """The slots that one source's leads are worked on in."""
 
     leads: Leads
     settler: Settler
@@ -233,6 +287,11 @@ class Worker:
     settings: WorkSettings
     pressure: Callable[[], Pressure] = Pressure
     """Returns how many leads in work wait for a limit, for how long, and how urgent they are."""
+    slots: Slots | None = None
+    """Those of the process; `None` when it has no other worker."""
+    has_more: bool = field(init=False, default=False)
+    """It found more work than it had room for."""
+    slot_freed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     outage: Outage = field(init=False, default_factory=lambda: Outage("worker"))
     random: Random = field(init=False, default_factory=Random)
     _tasks: dict[asyncio.Task[None], Lease] = field(init=False, default_factory=dict)
@@ -240,11 +299,28 @@ class Worker:
     """Consecutive claims that found leads and won none."""
     _claiming: asyncio.Task[Claimed] | None = field(init=False, default=None)
     """The claim that is under way, or whose leads nobody has begun."""
-    _slot_freed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _asked: int = field(init=False, default=0)
+    """Slots that the claim under way may fill."""
+    _slots: Slots = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = self.slots or Slots(self.settings.concurrency)
+        self._slots.workers.append(self)
+
+    @property
+    def leases(self) -> Collection[Lease]:
+        """The leads in work."""
+        return self._tasks.values()
+
+    @property
+    def taken(self) -> int:
+        """Slots in use. A lead that only waits for a writer's transaction takes none, up to `concurrency` of them."""
+        late = min(self.settler.late, self.settings.concurrency)
+        return len(self._tasks) + self._asked - late
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claim and work until told to stop, then drain."""
-        metrics.CONCURRENCY.set(self.settings.concurrency)
+        metrics.CONCURRENCY.set(self._slots.total)
         waking = asyncio.create_task(self._wake_to_stop(stop), name="worker-stop")
         try:
             while not stop.is_set():
@@ -260,7 +336,7 @@ class Worker:
         """Wake the loop, whatever it waits for, so that it checks `stop` now."""
         await stop.wait()
         self.bell.ring()
-        self._slot_freed.set()
+        self.slot_freed.set()
 
     # -- claiming --------------------------------------------------------------------------
 
@@ -270,32 +346,44 @@ class Worker:
         if not room:
             await self._until_there_is_room(stop)
             return
-        above = pressure.urgency if pressure.is_high else None
+        is_choosy = pressure.is_high and not self._is_kept_out(pressure)
+        above = pressure.urgency if is_choosy else None
         try:
-            has_suspect = any(self.leads.is_suspect(lease.lead) for lease in self._tasks.values())
-            data = sum(lease.lead.data_bytes for lease in self._tasks.values())
+            in_work = [lease.lead for lease in self._slots.leases]
+            has_suspect = any(map(self.leads.is_suspect, in_work))
+            data = sum(lead.data_bytes for lead in in_work)
             claiming = self.leads.claim(room, above, 0 if has_suspect else 1, data)
-            claimed = await self._see_through(claiming)
+            claimed = await self._see_through(claiming, room)
         except DatabaseTrouble as error:
+            self.has_more = False
             await pause(stop, self.outage.failed(error))
             return
         self.outage.succeeded()
         self._begin(claimed)
         await self._until_worth_claiming(claimed, above, stop)
 
-    async def _see_through(self, claiming: Coroutine[Any, Any, Claimed]) -> Claimed:
+    async def _see_through(self, claiming: Coroutine[Any, Any, Claimed], slots: int = 1) -> Claimed:
         """Claim in a task of its own: when the worker is cancelled the claim goes on, and `_give_back` releases
         what it wins. A command that was cut off may have been carried out all the same."""
-        self._claiming = asyncio.create_task(claiming, name="claim")
-        claimed = await asyncio.shield(self._claiming)
+        self._claiming, self._asked = asyncio.create_task(claiming, name="claim"), slots
+        try:
+            claimed = await asyncio.shield(self._claiming)
+        finally:
+            self._asked = 0
         self._claiming = None
         return claimed
 
+    def _is_kept_out(self, pressure: Pressure) -> bool:
+        """Return whether leads of other sources would keep this one's from ever being worked on."""
+        return pressure.is_high and not self._tasks and len(self._slots.workers) > 1
+
     def _room(self, pressure: Pressure) -> int:
         """Return how many leads to claim now."""
+        if self._is_kept_out(pressure):
+            return 1
         if pressure.is_high:
             # Never all of it: a still more urgent lead may arrive before a slot is free again.
-            beyond = min(pressure.waiting, max(1, self.settings.concurrency // 2))
+            beyond = min(pressure.waiting, max(1, self._slots.total // 2))
             return max(0, (self._free + beyond + 1) // 2)
         if pressure.waiting and pressure.seconds:
             # Without this, one claim after a quiet spell would fill all slots with leads that only wait.
@@ -315,9 +403,9 @@ class Worker:
     def _free_slot(self, task: asyncio.Task[None]) -> None:
         lease = self._tasks.pop(task)
         self.heartbeat.let_go(lease)
-        self._slot_freed.set()
+        self._slots.wake()
         if self.leads.is_suspect(lease.lead) or lease.lead.data_bytes > book.MUCH_DATA_BYTES:
-            self.bell.ring()  # the next such lead may be claimed
+            self._slots.ring()  # the next such lead may be claimed
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.bind(lead=label(lease.lead_id), **trace_of(error)).error("lead.abandoned")
 
@@ -326,6 +414,7 @@ class Worker:
     ) -> None:
         """Wait until slots are free if there is more work, else until the bell rings or a poll is due."""
         self._races_lost = self._races_lost + 1 if claimed.lost and not claimed.leases else 0
+        self.has_more = claimed.is_full and bool(claimed.leases)
         seconds = self.settings.poll_seconds * (0.9 + 0.2 * self.random.random())
         if claimed.is_full and claimed.leases:
             await self._until_slots_are_free(stop)
@@ -372,7 +461,7 @@ class Worker:
             if await self.bell.wait(min(left, _LOOK_SECONDS)):
                 return
             pressure = self.pressure()
-            if not pressure.is_high or pressure.urgency < above:
+            if not pressure.is_high or pressure.urgency < above or self._is_kept_out(pressure):
                 return
 
     async def _until_there_is_room(self, stop: asyncio.Event) -> None:
@@ -381,7 +470,7 @@ class Worker:
 
     async def _until_slots_are_free(self, stop: asyncio.Event) -> None:
         """Wait until enough slots are free to be worth a claim, but not long once there is one."""
-        enough = max(1, self.settings.concurrency // _ROUND_TRIP_SHARE)
+        enough = max(1, self._slots.share // _ROUND_TRIP_SHARE)
         await self._until_there_is_room(stop)
         patience_ends = time.monotonic() + _SLOT_WAIT_SECONDS
         while self._free < enough and not stop.is_set():
@@ -391,14 +480,13 @@ class Worker:
             await self._wait_for_slot(left)
 
     async def _wait_for_slot(self, seconds: float) -> None:
-        self._slot_freed.clear()
-        await pause(self._slot_freed, seconds)
+        self.slot_freed.clear()
+        await pause(self.slot_freed, seconds)
 
     @property
     def _free(self) -> int:
-        """Free slots. A lead that only waits for a writer's transaction takes none, up to `concurrency` of them."""
-        late = min(self.settler.late, self.settings.concurrency)
-        return self.settings.concurrency - len(self._tasks) + late
+        """Free slots that it may take."""
+        return self._slots.free_for(self)
 
     # -- one lead --------------------------------------------------------------------------
 

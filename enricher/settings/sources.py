@@ -24,11 +24,10 @@ from enricher.settings import filters
 from enricher.settings.paths import Candidates, Field, candidates, fields_of
 from enricher.settings.types import collection_name, field_path
 
-SECOND = "a second [[source]]"
 NOT_YET = frozenset(
     {
         *("only", "kinds", "person_only", "write", "account", "plan", "priority"),
-        *("rerun_on_change", "read", "names", "copy", SECOND),
+        *("rerun_on_change", "read", "names", "copy"),
     }
 )
 """What the file may not say, because the rest of the daemon does not heed it yet."""
@@ -137,8 +136,6 @@ def parse(
         sources.append(reader.source())
         found += reader.mistakes
     found += _shared(sources)
-    if len(sources) > 1 and SECOND in not_yet:
-        found.append(f"source 2: {SECOND} is not supported yet")
     problems += [f"{file}: {line}" for line in found]
     return tuple(sources)
 

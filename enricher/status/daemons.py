@@ -3,10 +3,11 @@
 One document for each daemon, in one collection for all that share the database:
 
     _id        its holder name
-    leads      the collection that it works on
+    leads      the collection that it works on, or an array of them
     seen_at    when it last wrote this, by the server's clock
     writes     how often it did
     report     version, uptime_seconds, presence, in_work, concurrency, stream, gates
+    sources    what of it is about one collection, for each of several
     minutes    {"29741234": {outcomes: {completed: 7}, waited: [count, total, longest], took: [...]}}
     last       its last claims that ended: id or hash of the lead, outcome, seconds, score or reason
 
@@ -34,12 +35,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher import __version__
 from enricher.calls.breaker import Circuit
 from enricher.calls.question import Gate
-from enricher.intake.watcher import Groundwork
+from enricher.intake.watcher import Groundwork, join_groundwork
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, is_denied, pause, reading
 from enricher.mongo.server import ServerClock
-from enricher.queue.lanes import Aside
 from enricher.status.throughput import Activity, Ended, Minute, Times
 from enricher.telemetry import metrics
 from enricher.telemetry.metrics import by_provider, value
@@ -78,6 +78,19 @@ class GateState:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceState:
+    """One source of leads, as one daemon sees it."""
+
+    collection: str
+    in_work: int
+    is_stream_open: bool
+    stream_lag_seconds: float | None
+    set_aside: int = 0
+    """Leads that it cannot write."""
+    groundwork: Groundwork = field(default_factory=Groundwork)
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a daemon reports of itself at one moment."""
 
@@ -92,6 +105,8 @@ class Report:
     set_aside: int = 0
     """Leads that it cannot write."""
     groundwork: Groundwork = field(default_factory=Groundwork)
+    sources: Sequence[SourceState] = ()
+    """Where there are several; what stands above is about all of them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +118,7 @@ class DaemonRecord:
     report: Report
     minutes: Mapping[int, Minute] = field(default_factory=dict)
     last: Sequence[Ended] = ()
+    sources: Sequence[SourceState] = ()
 
     @property
     def started_at(self) -> datetime:
@@ -114,6 +130,10 @@ class DaemonRecord:
         is_late = now - self.seen_at > SILENT_AFTER
         return Presence.SILENT if is_late and said is not Presence.STOPPED else said
 
+    def state_of(self, collection: str) -> SourceState | None:
+        """Return how it stands with one source; `None` when that is none of its own."""
+        return next((each for each in self.sources if each.collection == collection), None)
+
 
 COLLECTION = "enricher_daemons"
 KEPT = timedelta(hours=1)
@@ -123,11 +143,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Daemons:
-    """The daemons that work on one leads collection. Every method raises DatabaseTrouble."""
+    """The daemons that work on these leads collections. Every method raises DatabaseTrouble."""
 
-    def __init__(self, database: AsyncDatabase[Document], leads: str) -> None:
+    def __init__(self, database: AsyncDatabase[Document], *leads: str) -> None:
         self._collection = database[COLLECTION]
-        self._leads = leads
+        self._leads: str | list[str] = leads[0] if len(leads) == 1 else list(leads)
         self.clock = ServerClock(database.client)
 
     async def ensure(self) -> None:
@@ -145,9 +165,11 @@ class Daemons:
     ) -> bool:
         """Write what is new; `last` only if it is. False when the document had to be created anew."""
         values: Document = {"leads": self._leads, "report": _written(report)}
+        if report.sources:
+            values["sources"] = [_flat(each) for each in report.sources]
         values |= {f"minutes.{number}": _minute(minute) for number, minute in changed.items()}
         if last is not None:
-            values["last"] = [asdict(ended) for ended in last]
+            values["last"] = [_ended(ended) for ended in last]
         update: Document = {
             "$set": values,
             "$currentDate": {"seen_at": True},
@@ -170,7 +192,8 @@ class Daemons:
     async def seen(self) -> list[DaemonRecord]:
         """Return the daemons that reported within the last hour, latest start first."""
         recently = {"$gt": ["$seen_at", {"$subtract": ["$$NOW", round(KEPT / _MILLISECOND)]}]}
-        found = self._collection.find({"leads": self._leads, "$expr": recently})
+        leads = self._leads if isinstance(self._leads, str) else {"$in": self._leads}
+        found = self._collection.find({"leads": leads, "$expr": recently})
         daemons = [_daemon(each) for each in await found.to_list(_MOST_DAEMONS)]
         known = [daemon for daemon in daemons if daemon is not None]
         return sorted(known, key=lambda daemon: daemon.started_at, reverse=True)
@@ -178,9 +201,21 @@ class Daemons:
 
 def _written(report: Report) -> Document:
     """Flat, as it always was: a daemon of another version reads it, and knows no other field."""
-    flat = asdict(report)
+    flat = _flat(report)
+    del flat["sources"]
+    return {**flat, "gates": [asdict(gate) for gate in report.gates]}
+
+
+def _flat(state: Report | SourceState) -> Document:
+    flat = asdict(state)
     groundwork = flat.pop("groundwork")
-    return {**flat, **groundwork, "gates": [asdict(gate) for gate in report.gates]}
+    return {**flat, **groundwork}
+
+
+def _ended(ended: Ended) -> Document:
+    """Return what every version reads, unless there are several collections."""
+    written = asdict(ended)
+    return {name: each for name, each in written.items() if each or name != "collection"}
 
 
 def _minute(minute: Minute) -> Document:
@@ -205,10 +240,13 @@ def _daemon(document: Document) -> DaemonRecord | None:
 
 def _read(document: Document) -> DaemonRecord:
     minutes = mapping(document.get("minutes"))
+    report = _report(document["report"])
+    sources = [_state(each) for each in document.get("sources", ())]
     return DaemonRecord(
         holder=str(document["_id"]),
         seen_at=document["seen_at"],
-        report=_report(document["report"]),
+        report=report,
+        sources=sources or [_alone(str(document["leads"]), report)],
         minutes={int(number): _read_minute(each) for number, each in minutes.items()},
         last=[Ended(**each) for each in document.get("last", ())],
     )
@@ -216,11 +254,32 @@ def _read(document: Document) -> DaemonRecord:
 
 def _report(stored: Document) -> Report:
     gates = [GateState(**{**gate, "circuit": Circuit(gate["circuit"])}) for gate in stored["gates"]]
+    own = _grounded(stored)
+    return Report(**{**own, "presence": Presence(stored["presence"]), "gates": gates})
+
+
+def _state(stored: Document) -> SourceState:
+    return SourceState(**_grounded(stored))
+
+
+def _grounded(stored: Document) -> Document:
+    """Return the fields, those of the groundwork as one value."""
     its = {each.name for each in fields(Groundwork)}
     groundwork = Groundwork(**{name: stored[name] for name in its & stored.keys()})
     own = {name: value for name, value in stored.items() if name not in its}
-    own |= {"presence": Presence(stored["presence"]), "gates": gates, "groundwork": groundwork}
-    return Report(**own)
+    return {**own, "groundwork": groundwork}
+
+
+def _alone(collection: str, report: Report) -> SourceState:
+    """Return the state of a daemon's only source: all that it reports is about that one."""
+    return SourceState(
+        collection,
+        report.in_work,
+        report.is_stream_open,
+        report.stream_lag_seconds,
+        report.set_aside,
+        report.groundwork,
+    )
 
 
 def _read_minute(stored: Mapping[str, Any]) -> Minute:
@@ -268,9 +327,8 @@ class Teller:
     gates: Sequence[Gate]
     lag: Callable[[], float]
     """The stream's lag in seconds."""
-    aside: Aside = field(default_factory=Aside)
-    groundwork: Callable[[], Groundwork] = Groundwork
-    """The progress of what takes long with a large collection."""
+    sources: Callable[[], Sequence[SourceState]] = tuple
+    """How each source stands."""
     every_seconds: float = EVERY_SECONDS
     outage: Outage = field(default_factory=lambda: Outage("presence"))
     random: Random = field(default_factory=Random)
@@ -330,7 +388,7 @@ class Teller:
         return max(self.every_seconds, self.outage.failed(error))
 
     def _report(self, presence: Presence) -> Report:
-        is_open = bool(value(metrics.STREAMING))
+        is_open, sources = bool(value(metrics.STREAMING)), self.sources()
         return Report(
             version=__version__,
             uptime_seconds=round(time.monotonic() - self._started_at, 1),
@@ -340,8 +398,9 @@ class Teller:
             is_stream_open=is_open,
             stream_lag_seconds=round(self.lag(), 3) if is_open else None,
             gates=self._gates(),
-            set_aside=self.aside.leads,
-            groundwork=self.groundwork(),
+            set_aside=sum(each.set_aside for each in sources),
+            groundwork=join_groundwork([each.groundwork for each in sources]),
+            sources=sources if len(sources) > 1 else (),
         )
 
     def _gates(self) -> list[GateState]:

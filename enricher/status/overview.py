@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -28,7 +28,7 @@ from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, unmoved
 from enricher.settings.load import Settings
 from enricher.settings.vendors import VendorSettings
-from enricher.status.daemons import DaemonRecord, Daemons, Presence
+from enricher.status.daemons import DaemonRecord, Daemons, Presence, SourceState
 from enricher.status.picture import (
     Allowance,
     BacklogStatus,
@@ -40,14 +40,17 @@ from enricher.status.picture import (
     LaneStatus,
     Limit,
     ProviderStatus,
+    SourceStatus,
     Stream,
     as_json,
+    join_backlogs,
     minute_status,
 )
 from enricher.status.throughput import hour, latest
 from enricher.telemetry.log import redact
 
 Result = TypeVar("Result")
+Number = TypeVar("Number", int, float)
 
 _DAYS = 31
 _SHARE = 50
@@ -62,63 +65,86 @@ LONGEST_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Overview:
-    """Reads the status of one leads collection, by the settings of its daemons."""
+    """Reads the status of all sources of leads, by the settings of their daemons."""
 
     settings: Settings
     database: AsyncDatabase[Document]
     registered: Registered
-    _ended: backlog.EndedCounts | None = None
-    _unmoved: Mapping[str, int] | None = None
-    _ended_next_at: float = 0.0
+    _rare: dict[str, _Rare] = field(default_factory=dict)
+    """Collection -> what was last counted there."""
 
     async def status(self) -> FleetStatus:
         """Return the status as it is now. Raises DatabaseTrouble."""
         hello = await self.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
         parts = _Parts()
-        leads = self.database[self.settings.mongo.collection]
         buckets = [provider.bucket for provider in self._paid]
-        seen = await parts.read("daemons", Daemons(self.database, leads.name).seen(), [])
+        seen = await parts.read("daemons", Daemons(self.database, *self._collections).seen(), [])
         daemons = [_daemon(each, now) for each in seen]
         alive = [each for each, shown in zip(seen, daemons, strict=True) if _is_alive(shown)]
-        waiting, stops, days, position = await asyncio.gather(
-            self._counted(parts, leads, alive),
+        sources, stops, days = await asyncio.gather(
+            asyncio.gather(*(self._source(parts, name, alive) for name in self._collections)),
             parts.read("holds", stopped(self.database, buckets, now), {}),
             parts.read("calls", Usage(self.database, {}, {}).days(_DAYS), []),
-            parts.read("stream", saved_at(self.database, leads.name), None),
         )
         this_month = [day for day in days if (day.day.year, day.day.month) == (now.year, now.month)]
         return FleetStatus(
             at=now,
-            leads=f"{self.database.name}.{leads.name}",
-            backlog=_with_set_aside(waiting, alive),
-            stream=_stream(alive, position),
+            leads=", ".join(f"{self.database.name}.{name}" for name in self._collections),
+            backlog=join_backlogs([each.backlog for each in sources if each.backlog]),
+            stream=_join_streams(sources, alive),
             daemons=daemons,
             providers=[self._provider(each, alive, stops, this_month, now) for each in self._paid],
             without_key=self.registered.without_key,
             budgets=_budgets(self.settings.vendors, this_month, now),
             hour=[minute_status(at, minute) for at, minute in hour((d.minutes for d in seen), now)],
             last=latest(each.last for each in seen),
+            sources=sources,
             unknown=parts.unknown,
         )
 
+    @property
+    def _collections(self) -> list[str]:
+        return [source.collection for source in self.settings.sources]
+
+    async def _source(
+        self, parts: _Parts, collection: str, alive: Sequence[DaemonRecord]
+    ) -> SourceStatus:
+        of = f" of {collection}" if len(self._collections) > 1 else ""
+        states = [state for each in alive if (state := each.state_of(collection))]
+        waiting, position = await asyncio.gather(
+            self._counted(parts, f"backlog{of}", self.database[collection], states),
+            parts.read(f"stream{of}", saved_at(self.database, collection), None),
+        )
+        return SourceStatus(
+            collection=collection,
+            backlog=_with_set_aside(waiting, states),
+            stream=_stream(states, position),
+            in_work=sum(each.in_work for each in states),
+        )
+
     async def _counted(
-        self, parts: _Parts, leads: AsyncCollection[Document], alive: Sequence[DaemonRecord]
+        self,
+        parts: _Parts,
+        name: str,
+        leads: AsyncCollection[Document],
+        states: Sequence[SourceState],
     ) -> BacklogStatus | None:
         """Count the backlog, unless its indexes are missing: each count would read every lead and time out."""
-        if any(each.report.groundwork.are_indexes_coming for each in alive):
-            parts.unknown["backlog"] = "the indexes are being built"
+        if any(each.groundwork.are_indexes_coming for each in states):
+            parts.unknown[name] = "the indexes are being built"
             return None
-        return await parts.read("backlog", self._backlog(leads), None)
+        return await parts.read(name, self._backlog(leads), None)
 
     async def _backlog(self, leads: AsyncCollection[Document]) -> BacklogStatus:
         """Count the backlog; how leads ended only rarely, because that is expensive where there are many."""
-        if (began := time.monotonic()) >= self._ended_next_at:
-            self._ended = await backlog.ended(leads)
-            self._unmoved = await unmoved.count(leads)
-            self._ended_next_at = began + _SHARE * (time.monotonic() - began)
+        rare = self._rare.setdefault(leads.name, _Rare())
+        if (began := time.monotonic()) >= rare.next_at:
+            rare.ended = await backlog.ended(leads)
+            rare.unmoved = await unmoved.count(leads)
+            rare.next_at = began + _SHARE * (time.monotonic() - began)
         found = await backlog.look(leads, [provider.name for provider in self._paid])
-        return _backlog(found, self._ended, self._unmoved or {})
+        return _backlog(found, rare.ended, rare.unmoved or {})
 
     @property
     def _paid(self) -> Sequence[Provider]:
@@ -156,6 +182,15 @@ class Overview:
 
 
 @dataclass(slots=True)
+class _Rare:
+    """What of one collection is counted only now and then."""
+
+    ended: backlog.EndedCounts | None = None
+    unmoved: Mapping[str, int] | None = None
+    next_at: float = 0.0
+
+
+@dataclass(slots=True)
 class _Parts:
     """Remembers what could not be read, and why."""
 
@@ -174,9 +209,9 @@ class _Parts:
 
 
 def _with_set_aside(
-    found: BacklogStatus | None, alive: Sequence[DaemonRecord]
+    found: BacklogStatus | None, states: Sequence[SourceState]
 ) -> BacklogStatus | None:
-    leads = max((each.report.set_aside for each in alive), default=0)
+    leads = max((each.set_aside for each in states), default=0)
     if found is None or not leads:
         return found
     return replace(found, unmoved={**found.unmoved, "unwritable": leads})
@@ -232,25 +267,34 @@ def _is_alive(daemon: DaemonStatus) -> bool:
     return daemon.presence in (Presence.WORKING, Presence.STOPPING)
 
 
-def _stream(alive: Sequence[DaemonRecord], position: datetime | None) -> Stream:
-    lags = [
-        each.report.stream_lag_seconds
-        for each in alive
-        if each.report.is_stream_open and each.report.stream_lag_seconds is not None
-    ]
+def _stream(states: Sequence[SourceState], position: datetime | None) -> Stream:
+    return Stream(
+        open=sum(each.is_stream_open for each in states),
+        lag_seconds=_most(each.stream_lag_seconds for each in states if each.is_stream_open),
+        position_saved_at=position,
+        building_seconds=_most(each.groundwork.building_seconds for each in states),
+        on_record=_most(each.groundwork.on_record for each in states),
+    )
+
+
+def _join_streams(sources: Sequence[SourceStatus], alive: Sequence[DaemonRecord]) -> Stream:
+    """Return how all new leads are seen: the stream of a daemon is open while that of each source is."""
+    streams = [source.stream for source in sources]
+    if len(streams) == 1:
+        return streams[0]
+    saved = [each.position_saved_at for each in streams if each.position_saved_at]
+    on_record = [each.on_record for each in streams if each.on_record is not None]
     return Stream(
         open=sum(each.report.is_stream_open for each in alive),
-        lag_seconds=max(lags, default=None),
-        position_saved_at=position,
-        building_seconds=max(
-            (s for each in alive if (s := each.report.groundwork.building_seconds) is not None),
-            default=None,
-        ),
-        on_record=max(
-            (n for each in alive if (n := each.report.groundwork.on_record) is not None),
-            default=None,
-        ),
+        lag_seconds=_most(each.lag_seconds for each in streams),
+        position_saved_at=min(saved, default=None),
+        building_seconds=_most(each.building_seconds for each in streams),
+        on_record=sum(on_record) if on_record else None,
     )
+
+
+def _most(values: Iterable[Number | None]) -> Number | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _limit(provider: Provider, calls: int, sharing: Sequence[str]) -> Limit | None:

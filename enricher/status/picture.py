@@ -8,6 +8,7 @@ daemon runs. Nothing in it is about a person. What could not be read is `None` o
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -96,6 +97,17 @@ class Stream:
     """How long the leads' indexes have been building; `None` when they are not."""
     on_record: int | None = None
     """History leads recorded so far; `None` while none are being recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One collection of leads: what is work there, and how its new leads are seen."""
+
+    collection: str
+    backlog: BacklogStatus | None
+    stream: Stream
+    in_work: int
+    """Leads that living daemons have in work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +240,8 @@ class FleetStatus:
     budgets: Sequence[BudgetStatus]
     hour: Sequence[MinuteStatus]
     last: Sequence[Ended]
+    sources: Sequence[SourceStatus] = ()
+    """Each collection by itself; what stands above is about all of them together."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     """Part -> why it could not be read."""
 
@@ -240,6 +254,38 @@ class FleetStatus:
     def verdict(self) -> Verdict:
         """The first that is true: no daemon runs, nothing moves, something is held; else all is well."""
         return _down(self) or _stuck(self) or _limited(self) or _well(self)
+
+
+def join_backlogs(parts: Sequence[BacklogStatus]) -> BacklogStatus | None:
+    """Return what is work in several collections together; `None` without any."""
+    if len(parts) < 2:  # noqa: PLR2004 - one alone is the whole
+        return parts[0] if parts else None
+    oldest = (each.oldest_pending_seconds for each in parts)
+    return BacklogStatus(
+        due=sum(each.due for each in parts),
+        oldest_pending_seconds=max((age for age in oldest if age is not None), default=None),
+        lanes={name: _join_lanes([each.lanes[name] for each in parts]) for name in parts[0].lanes},
+        statuses={
+            name: _sum([each.statuses[name] for each in parts]) for name in parts[0].statuses
+        },
+        parked=_sums([each.parked for each in parts]),
+        most=min(each.most for each in parts),
+        unmoved=_sums([each.unmoved for each in parts]),
+    )
+
+
+def _join_lanes(lanes: Sequence[LaneStatus]) -> LaneStatus:
+    oldest = [lane.oldest_seconds for lane in lanes if lane.oldest_seconds is not None]
+    return LaneStatus(sum(lane.leads for lane in lanes), max(oldest, default=None))
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _sums(several: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    return dict(sum((Counter(each) for each in several), Counter()))
 
 
 def minute_status(at: datetime, minute: Minute) -> MinuteStatus:

@@ -79,6 +79,8 @@ class Ended:
     """From the claim to the settle."""
     score: int | None = None
     why: str = ""
+    collection: str = ""
+    """The one that the lead is in, where its daemon has several sources."""
 
 
 def number_of(moment: datetime) -> int:
@@ -113,7 +115,7 @@ def latest(of_daemons: Iterable[Iterable[Ended]]) -> list[Ended]:
 # coincide.
 
 _LONGEST_WHY = 240
-_Noted: TypeAlias = tuple[datetime, str, str, int, float, Mapping[str, object]]
+_Noted: TypeAlias = tuple[datetime, str, str, int, float, Mapping[str, object], str]
 
 
 @dataclass(slots=True)
@@ -128,7 +130,12 @@ class Activity:
     _touched: set[int] = field(default_factory=set)
 
     def note(
-        self, lease: Lease, outcome: str, seconds: float, details: Mapping[str, object]
+        self,
+        lease: Lease,
+        outcome: str,
+        seconds: float,
+        details: Mapping[str, object],
+        collection: str = "",
     ) -> None:
         """Note a claim that has ended, its outcome written. `details` are those of the log."""
         now, waited = self.clock(), lease.lead.waited_seconds
@@ -139,7 +146,8 @@ class Activity:
         if outcome != Status.RETRYING:
             minute.took.add((waited or 0.0) + seconds)
         lead = lease.lead
-        self.last.append((now, label(lead.id), outcome, lead.attempt, seconds, details))
+        noted = (now, label(lead.id), outcome, lead.attempt, seconds, details, collection)
+        self.last.append(noted)
         self.endings += 1
 
     def told(self) -> list[Ended]:
@@ -179,6 +187,7 @@ def _ended(
     attempt: int,
     seconds: float,
     details: Mapping[str, object],
+    collection: str,
 ) -> Ended:
     """Return the claim without anything about a person."""
     score = details.get("score")
@@ -190,6 +199,7 @@ def _ended(
         seconds=round(seconds, 3),
         score=score if isinstance(score, int) else None,
         why=_cut(redact(str(details.get("reason") or details.get("error") or ""))),
+        collection=collection,
     )
 
 
@@ -202,8 +212,16 @@ def _cut(text: str) -> str:
 _REFUSED = "The result could not be written to this document."
 
 
-def report(to: Activity, lease: Lease, outcome: Outcome, settled: Settled, seconds: float) -> None:
-    """Report the result of a settle; `seconds` since the claim."""
+def report(
+    to: Activity,
+    lease: Lease,
+    outcome: Outcome,
+    settled: Settled,
+    seconds: float,
+    *,
+    collection: str = "",
+) -> None:
+    """Report the result of a settle; `seconds` since the claim, and `collection` as in `Ended`."""
     if settled is not Settled.WRITTEN:
         _report_dropped(lease, settled)
     if settled is Settled.REFUSED:
@@ -216,7 +234,7 @@ def report(to: Activity, lease: Lease, outcome: Outcome, settled: Settled, secon
     metrics.WORK.observe(seconds)
     _observe(lease, outcome, seconds)
     details = _details(outcome)
-    to.note(lease, kind, seconds, details)
+    to.note(lease, kind, seconds, details, collection)
     logger.bind(
         lead=label(lease.lead_id),
         token=lease.token,

@@ -18,6 +18,7 @@ from enricher.status.picture import (
     Limit,
     MinuteStatus,
     ProviderStatus,
+    SourceStatus,
     State,
     Stream,
     duration,
@@ -48,6 +49,8 @@ def _parts(status: FleetStatus, last: int) -> Iterator[RenderableType]:
     for part, why in status.unknown.items():
         yield Text(f"{part} could not be read: {why}", style="yellow")
     yield _facts(status)
+    if len(status.sources) > 1:
+        yield _table("sources", _SOURCES, (_source(each) for each in status.sources))
     yield _table("providers", _PROVIDERS, (_provider(each, status.at) for each in status.providers))
     if status.without_key:
         off = ", ".join(f"{name} ({why})" for name, why in status.without_key.items())
@@ -152,6 +155,15 @@ _PROVIDERS = (
     ">this month",
 )
 _BUDGETS = ("vendor", "period", ">used", ">left")
+_SOURCES = (
+    "collection",
+    ">due now",
+    ">oldest pending",
+    ">in work",
+    ">retrying",
+    ">completed",
+    "change stream",
+)
 _DAEMONS = ("holder", "state", ">in work", "change stream", ">seen", ">up for", "version")
 _LEAST = {"time": 8, "lead": 24, "outcome": 9}
 """Minimum widths of columns that would otherwise break in the middle of a word."""
@@ -183,6 +195,16 @@ def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[_Cell]])
         if table.row_count
         else Group(Text(), head, Text("none", style="dim"))
     )
+
+
+def _source(each: SourceStatus) -> Sequence[_Cell]:
+    backlog, stream = each.backlog, each.stream
+    lag = f"open at {stream.open}, lag {duration(stream.lag_seconds)}" if stream.open else "closed"
+    if backlog is None:
+        return [each.collection, "unknown", "", f"{each.in_work:,}", "", "", lag]
+    ended = (backlog.figure(backlog.statuses[name]) for name in ("retrying", "completed"))
+    oldest = duration(backlog.oldest_pending_seconds)
+    return [each.collection, backlog.due_figure, oldest, f"{each.in_work:,}", *ended, lag]
 
 
 def _provider(each: ProviderStatus, now: datetime) -> Sequence[_Cell]:
@@ -252,7 +274,8 @@ def _daemon(each: DaemonStatus, now: datetime) -> Sequence[_Cell]:
 def _ended(each: Ended) -> Sequence[_Cell]:
     said = f"score {each.score}" if each.score is not None else _cut(each.why)
     outcome = Text(each.outcome, style=_OUTCOMES.get(each.outcome, ""))
-    lead = "".join(letter if letter.isprintable() else " " for letter in each.lead)
+    named = f"{each.collection}/{each.lead}" if each.collection else each.lead
+    lead = "".join(letter if letter.isprintable() else " " for letter in named)
     reason = Text(said, no_wrap=True, overflow="ellipsis")
     return [_at(each.at), lead, outcome, str(each.attempt), duration(each.seconds), reason]
 

@@ -50,6 +50,14 @@ if TYPE_CHECKING:
 
 Scalar: TypeAlias = str | int | float | bool | None
 
+COLLECTION = "collection"
+"""The field that names a line's collection, where a daemon works on several."""
+_OF_A_SOURCE = (
+    *("claim.", "drain.", "history.", "indexes.", "lead.", "leads.", "lease.", "progress."),
+    *("search.", "settle.", "stream.", "sweep."),
+)
+_DATABASE = "database."
+
 MAX_TEXT = 16_384
 """Characters of one field that are kept; collectors cut or reject longer lines."""
 MAX_DEPTH = 3
@@ -188,6 +196,8 @@ def _clean(record: Record) -> None:
     """Clean each record once, before any sink: what is left is safe to print anywhere."""
     try:
         fields = dict(_flat(record["extra"], MAX_DEPTH))
+        if not _is_of_a_source(record["message"], fields):
+            fields.pop(COLLECTION, None)
         if record["exception"] is not None:
             fields |= _exception(record["exception"].value)
     except Exception as error:  # noqa: BLE001 - a log line must never end the work it is about
@@ -196,6 +206,14 @@ def _clean(record: Record) -> None:
     record["extra"].update(fields)
     record["message"] = _text(record["message"])
     record["exception"] = None
+
+
+def _is_of_a_source(event: str, fields: Mapping[str, Scalar]) -> bool:
+    """Return whether a line is about one collection of leads. What all share, such as the calls to vendors, runs
+    in tasks of whichever lead needed it first, and would name that lead's."""
+    if event.startswith(_DATABASE):
+        return fields.get("loop") not in metrics.SHARED_LOOPS
+    return event.startswith(_OF_A_SOURCE)
 
 
 def _flat(values: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Scalar]]:

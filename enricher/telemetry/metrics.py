@@ -7,9 +7,11 @@ that a rate over a counter that has not moved yet is 0 and not "no data".
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -93,6 +95,8 @@ LOOPS = (
     "watcher", "admission", "search", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
     "limits", "holds", "census", "presence", "sweep", "indexes", "start",
 )  # fmt: skip
+SHARED_LOOPS = ("calls", "cache", "flights", "ledger", "limits", "census", "presence", "start")
+"""Loops that are there once, however many sources of leads a daemon has."""
 PREPARATIONS = ("indexes", "history", "search")
 HTTP_REFUSALS = ("host", "malformed", "room")
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -455,6 +459,61 @@ STALLED_SECONDS = counter(
 LOG_MESSAGES = counter(
     "enricher_log_messages_total", "Lines of the log, by severity.", level=LEVELS
 )
+
+
+# What the sources of one process show in series that they share.
+
+Show: TypeAlias = Callable[[float], None]
+Join: TypeAlias = Callable[[Sequence[float]], float]
+
+
+def _earliest(times: Sequence[float]) -> float:
+    """Return the earliest of the times that are known; 0 stands for one that is not."""
+    return min((time for time in times if time), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceGauges:
+    """What one source of leads shows; with its defaults, that of a process that has no other."""
+
+    in_work: Show = IN_WORK.set
+    unwritable: Show = UNMOVED.labels("unwritable").set
+    streaming: Show = STREAMING.set
+    position: Show = STREAM_POSITION.set
+    checkpoint: Show = CHECKPOINT.set
+    preparing: Mapping[str, Show] = field(
+        default_factory=lambda: {step: PREPARING.labels(step).set for step in PREPARATIONS}
+    )
+
+
+def share_gauges(sources: int) -> list[SourceGauges]:
+    """Return one for each source of this process: what is shown says something of all of them."""
+    joints = {
+        "in_work": _joint(IN_WORK, sum, sources),
+        "unwritable": _joint(UNMOVED.labels("unwritable"), sum, sources),
+        "streaming": _joint(STREAMING, min, sources),
+        "position": _joint(STREAM_POSITION, _earliest, sources),
+        "checkpoint": _joint(CHECKPOINT, _earliest, sources),
+    }
+    steps = {step: _joint(PREPARING.labels(step), max, sources) for step in PREPARATIONS}
+    return [
+        SourceGauges(
+            **{name: shows[number] for name, shows in joints.items()},
+            preparing={step: shows[number] for step, shows in steps.items()},
+        )
+        for number in range(sources)
+    ]
+
+
+def _joint(gauge: Gauge, join: Join, parts: int) -> list[Show]:
+    """Return a setter for each part; the gauge shows what `join` makes of all their values."""
+    values = [0.0] * parts
+
+    def show(part: int, value: float) -> None:
+        values[part] = value
+        gauge.set(join(values))
+
+    return [partial(show, part) for part in range(parts)]
 
 
 def initialise(version: str, providers: Iterable[str]) -> None:

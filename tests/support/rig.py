@@ -234,14 +234,14 @@ async def open_rig(
         database = client[f"test_{uuid.uuid4().hex}"]
         rig = Rig(uri, database, vendors, witness(database["leads"]))
         try:
-            async with _watched(rig.witness):
+            async with watched(rig.witness):
                 yield rig
         finally:
             await client.drop_database(database.name)
 
 
 @asynccontextmanager
-async def _watched(witness: Witness) -> AsyncIterator[None]:
+async def watched(witness: Witness) -> AsyncIterator[None]:
     watching = asyncio.Event()
     task = asyncio.create_task(witness.watch(watching), name="witness")
     began = asyncio.create_task(watching.wait())

@@ -56,7 +56,7 @@ async def open_world(
         environment = rig.environment() | {name: str(value) for name, value in wished.items()}
         async with app.build(load.load(environment, None), uri) as daemon:
             running = asyncio.create_task(daemon.run(), name="daemon")
-            await eventually(lambda: running.done() or daemon.watcher.is_watching, within=30)
+            await eventually(lambda: running.done() or daemon.is_watching().ok, within=30)
             try:
                 yield rig
             finally:

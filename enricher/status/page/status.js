@@ -163,11 +163,21 @@ function backlog(status) {
     el("tr", {"data-lane": name}, rowHead(name), cell("n", counted(found, lane.leads)), cell("n", duration(lane.oldest_seconds))));
   const unmoved = Object.entries(found.unmoved).map(([why, leads]) => `${number(leads)} ${why}`).join(", ");
   const parked = Object.entries(found.parked).map(([name, leads]) => `${counted(found, leads)} for ${name}`).join(", ");
-  box.replaceChildren(el("div", {class: "pair tables"},
+  box.replaceChildren(sources(status), el("div", {class: "pair tables"},
     table("Leads that are work now, by lane", [["due now"], ["leads", "n"], ["oldest", "n"]], lanes, ""),
     table("Leads by status", [["status"], ["leads", "n"]], statuses, "")),
     parked ? el("p", {class: "none"}, `Retrying leads that wait for a provider: ${parked}`) : "",
     unmoved ? el("p", {class: "none"}, `Leads that nothing moves: ${unmoved}`) : "");
+}
+
+function sources(status) {
+  if (!status.sources || status.sources.length < 2) return "";
+  const rows = status.sources.map((each) => el("tr", {"data-collection": each.collection},
+    rowHead(each.collection), cell("n", each.backlog ? dueFigure(each.backlog) : "unknown"),
+    cell("n", each.backlog ? duration(each.backlog.oldest_pending_seconds) : "–"), cell("n", number(each.in_work)),
+    cell("wide one", each.stream.open ? `open at ${each.stream.open}, lag ${duration(each.stream.lag_seconds)}` : "closed")));
+  return table("Each collection of leads by itself; below are all of them together",
+    [["collection"], ["due now", "n"], ["oldest pending", "n"], ["in work", "n"], ["change stream", "wide"]], rows, "");
 }
 
 function budgets(status) {
@@ -202,7 +212,7 @@ function daemons(status) {
 
 function last(status) {
   const rows = status.last.map((each) => el("tr", {"data-lead": each.lead},
-    cell("one soft", clock(each.at)), cell("id", each.lead),
+    cell("one soft", clock(each.at)), cell("id", each.collection ? `${each.collection}/${each.lead}` : each.lead),
     cell("one", sign(SIGNS[each.outcome], TONE_OF_OUTCOME[each.outcome]), each.outcome),
     cell("n wide", each.attempt), cell("n", duration(each.seconds)),
     cell("wide why", each.score === null ? each.why : `score ${each.score}`)));

@@ -151,14 +151,9 @@ def test_dates_and_ids_of_a_condition_are_those_of_extended_json() -> None:
 # Mistakes
 
 
-@pytest.mark.parametrize("key", sorted(NOT_YET - {sources.SECOND}))
+@pytest.mark.parametrize("key", sorted(NOT_YET))
 def test_what_is_not_heeded_yet_is_refused(key: str) -> None:
     assert f"source 1, {key}: not supported yet" in told(f'{key} = "x"', not_yet=NOT_YET)
-
-
-def test_a_second_source_is_refused_while_only_one_is_heeded() -> None:
-    _, problems = parsed(block() + '\n[[source]]\ncollection = "b"', {sources.SECOND})
-    assert problems == ["crm.toml: source 2: a second [[source]] is not supported yet"]
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: File) -> None:

@@ -23,6 +23,7 @@ from enricher.status.picture import (
     Stream,
     as_json,
     duration,
+    join_backlogs,
 )
 from enricher.status.throughput import Ended
 
@@ -156,3 +157,35 @@ def test_a_duration_is_told_in_the_unit_that_people_would_use(
     seconds: float | None, text: str
 ) -> None:
     assert duration(seconds) == text
+
+
+def test_backlogs_of_several_collections_add_up() -> None:
+    """What one of them does not know is not known of all."""
+    one = BacklogStatus(
+        3,
+        None,
+        {"fresh": LaneStatus(0, None)},
+        {"pending": 1, "completed": None},
+        {"hunter": 2},
+        most=10,
+        unmoved={"stray": 1},
+    )
+    other = BacklogStatus(
+        8,
+        5.0,
+        {"fresh": LaneStatus(8, 5.0)},
+        {"pending": 8, "completed": 4},
+        {"hunter": 1, "clearbit": 1},
+        most=20,
+    )
+    assert join_backlogs([one, other]) == BacklogStatus(
+        11,
+        5.0,
+        {"fresh": LaneStatus(8, 5.0)},
+        {"pending": 9, "completed": None},
+        {"hunter": 3, "clearbit": 1},
+        most=10,
+        unmoved={"stray": 1},
+    )
+    assert join_backlogs([one]) is one
+    assert join_backlogs([]) is None

@@ -79,6 +79,25 @@ def test_a_line_is_one_flat_object_with_time_severity_event_fields_and_service(
     assert abs(datetime.fromisoformat(stamp) - datetime.now(UTC)).total_seconds() < 60
 
 
+@pytest.mark.parametrize(
+    ("event", "loop", "is_named"),
+    [
+        ("lead.settled", None, True),
+        ("stream.opened", None, True),
+        ("database.unavailable", "worker", True),
+        ("database.unavailable", "limits", False),
+        ("provider.retry", None, False),
+    ],
+)
+def test_only_a_line_about_one_collection_names_it(
+    out: io.StringIO, event: str, loop: str | None, is_named: bool
+) -> None:
+    """What is shared runs in tasks of whichever lead needed it first."""
+    with logger.contextualize(**{log.COLLECTION: "customers"}):
+        logger.bind(loop=loop).info(event)
+    assert (the_line(out).get("collection") == "customers") is is_named
+
+
 def test_every_line_names_the_process_once_it_has_a_name(out: io.StringIO) -> None:
     logger.info("a.b")
     log.name_instance("host:1:abcd")

@@ -23,3 +23,31 @@ def test_a_known_provider_has_its_gauges_from_the_start() -> None:
         "enricher_provider_last_success_timestamp_seconds",
     ):
         assert metrics.REGISTRY.get_sample_value(series, {"provider": "newcomer"}) == 0
+
+
+def _value(series: str, **labels: str) -> float | None:
+    return metrics.REGISTRY.get_sample_value(series, labels)
+
+
+def test_of_several_sources_a_series_says_something_of_all() -> None:
+    """Sums; but the stream is open when each is, and the position is that of the one furthest behind."""
+    one, other = metrics.share_gauges(2)
+    one.in_work(3)
+    other.in_work(4)
+    one.in_work(1)
+    one.streaming(1)
+    one.position(1000)
+    one.preparing["indexes"](1)
+    other.preparing["indexes"](0)
+    assert _value("enricher_leads_in_work") == 5
+    assert _value("enricher_stream_open") == 0
+    assert _value("enricher_stream_position_timestamp_seconds") == 1000
+    assert _value("enricher_preparing", step="indexes") == 1
+    other.streaming(1)
+    other.position(900)
+    one.preparing["indexes"](0)
+    assert _value("enricher_stream_open") == 1
+    assert _value("enricher_stream_position_timestamp_seconds") == 900
+    assert _value("enricher_preparing", step="indexes") == 0
+    one.in_work(0)
+    other.in_work(0)
