@@ -173,6 +173,12 @@ def _bought(host: str) -> str | None:
     return registrable
 
 
+def is_tenant(registrable: str) -> bool:
+    """Tell whether the name is rented from a platform and was not registered with a registry."""
+    bought = _bought(registrable)
+    return bought != registrable and bought not in wordlists.SOLD_LIKE_REGISTRIES
+
+
 def is_brand_of(host: str, brands: frozenset[str]) -> bool:
     """Match google.de and amazon.com.br, but not google.consulting: one brand under many countries."""
     brand, _, suffix = host.partition(".")
@@ -243,5 +249,6 @@ def _suffixes() -> PublicSuffixList:
 
 @lru_cache(1)
 def _icann_suffixes() -> PublicSuffixList:
-    """Return the list without its private section. Loaded only for mail from a bare suffix, which is rare."""
+    """Return the list without its private section. Loaded only for mail from a bare suffix, which is rare, and
+    for web sites."""
     return PublicSuffixList(only_icann=True)

@@ -205,3 +205,9 @@ SHORT_LINKS = _words(
 
 SAYS_NOTHING = _words("- -- ? . n/a na n.a. none null nil unknown undefined") | {""}
 """What people and exports write into an empty field."""
+
+SOLD_LIKE_REGISTRIES = _words("""
+    br.com cn.com co.com com.de com.se de.com eu.com gb.net gr.com hu.net in.net jp.net jpn.com
+    mex.com ru.com sa.com se.net uk.com uk.net us.com us.org za.com ae.org
+""")
+"""Domains below which companies buy names of their own, as they do at a registry."""

@@ -70,7 +70,7 @@ class MailDns:
         clock: Callable[[], float] = time.monotonic,
         most: int = MOST_DOMAINS,
     ) -> None:
-        self._resolver = resolver or _resolver()
+        self._resolver = resolver or machines_resolver()
         self._clock = clock
         self._most = most
         self._known: dict[str, _LookUp] = {}
@@ -116,11 +116,11 @@ class MailDns:
         return True
 
 
-def _resolver() -> Resolver:
+def machines_resolver(lifetime: float = LIFETIME_SECONDS) -> Resolver:
     """Return a resolver with the machine's configuration; without one, every look-up is unanswered."""
     try:
         made = Resolver()
     except dns.resolver.NoResolverConfiguration:
         made = Resolver(configure=False)
-    made.timeout, made.lifetime = _EACH_SECONDS, LIFETIME_SECONDS
+    made.timeout, made.lifetime = _EACH_SECONDS, lifetime
     return made

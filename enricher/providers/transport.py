@@ -479,7 +479,7 @@ def _timeout(seconds: float) -> aiohttp.ClientTimeout:
 async def open_client(user_agent: str = "enricher") -> AsyncIterator[Client]:
     """Open the shared client. Raises SettingsError when the environment names unreadable certificates."""
     session = aiohttp.ClientSession(
-        connector=bound(aiohttp.TCPConnector(limit=0, ssl=_tls())),
+        connector=bound(aiohttp.TCPConnector(limit=0, ssl=trusted())),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={
             "User-Agent": user_agent,
@@ -494,7 +494,7 @@ async def open_client(user_agent: str = "enricher") -> AsyncIterator[Client]:
         yield Client(session)
 
 
-def _tls() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
     """Trust the operator's own authorities if the usual variables name them, else the well-known ones."""
     file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     try:
@@ -602,6 +602,11 @@ def is_our_own(error: BaseException) -> bool:
     return any(shortage.is_shortage(each) for each in _causes(error))
 
 
+def is_unroutable(error: BaseException) -> bool:
+    """Tell whether this machine has no network that leads there, so that nobody was reached."""
+    return any(getattr(each, "errno", None) in _NO_NETWORK for each in _causes(error))
+
+
 def is_corrected(error: BaseException) -> bool:
     """Tell whether the limit for the whole try expired. It does not run while our event loop stands still;
     aiohttp's own limits do."""
@@ -613,6 +618,7 @@ def was_sent(error: BaseException) -> bool:
     return not any(isinstance(each, _NEVER_SENT) for each in _causes(error))
 
 
+_NO_NETWORK = frozenset({errno.ENETUNREACH, errno.ENETDOWN})
 _NEVER_SENT = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
