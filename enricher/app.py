@@ -41,6 +41,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__, privileges, wiring
+from enricher.answer import Kind
 from enricher.calls.question import Books
 from enricher.calls.releases import Plans, Releases
 from enricher.enrichment.attempt import Waterfall
@@ -255,6 +256,7 @@ async def run(settings: Settings, uri: str, began: float | None = None) -> None:
         await stack.enter_async_context(web)
         logger.bind(host=settings.http.host, port=web.port).info("http.listening")
         logger.bind(**daemon.introduction).info("daemon.started")
+        _tell_of_websites(settings, daemon.overview.registered)
         await stack.enter_async_context(supervised(daemon.stop))
         _collect_less_garbage()
         stack.enter_context(shortage.watched())
@@ -481,6 +483,14 @@ def _introduction(found: server.Server, providers: Registered) -> dict[str, str]
         "providers": ", ".join(each.name for each in providers.providers),
         "without_key": ", ".join(providers.without_key),
     }
+
+
+def _tell_of_websites(settings: Settings, registered: Registered) -> None:
+    """Say what a newcomer may not know: companies cost no key; and what must not go unnoticed."""
+    if all(each.kind is not Kind.COMPANY for each in registered.providers):
+        logger.bind(setting="ENRICHER_WEBSITE").info("website.off")
+    if settings.website.is_on and settings.website.loopback is not None:
+        logger.bind(port=settings.website.loopback).warning("website.loopback")
 
 
 @contextmanager

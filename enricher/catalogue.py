@@ -8,10 +8,12 @@ are made from it, or checked against it.
 
 A provider of another package is not in this table: its class declares the same things itself.
 
-The order is the waterfall within a kind, and also decides which provider wins where two know the same field.
+The order is the waterfall within a kind, and also decides which provider wins where two know the same field:
+except that what costs nothing is asked first and wins last, but for the fields that it `knows_best`.
 It follows the price of a missing field, misses included:
 
-    company   clearbit          returns the head count; a miss costs, but its keys are legacy contracts,
+    company   website           costs nothing: the company's own site, where the operator wants that
+              clearbit          returns the head count; a miss costs, but its keys are legacy contracts,
                                 paid for whether they are used or not
               hunter_company    a credit, and nothing for a miss; no head count, only its range
               pdl_company       the same, with a head count; a free plan allows ten a minute
@@ -90,6 +92,8 @@ class ProviderListing:
     """Whether it is asked by default when there is a key."""
     remark: str = ""
     """What the documents add to the route."""
+    knows_best: frozenset[str] = frozenset()
+    """Fields of its section in which its values win over every other provider's, whatever the order."""
 
     @property
     def route(self) -> str:
@@ -257,6 +261,50 @@ LOCAL = ProviderListing(
     costs="nothing; no key either",
 )
 """The local rules: they make no call, and are always present, and always first."""
+
+WEBSITE = ProviderListing(
+    name="website",
+    vendor="website",
+    kind=Kind.COMPANY,
+    code="enricher.providers.website.provider:Website",
+    remark="the company's own web site; off unless you turn it on (`ENRICHER_WEBSITE`)",
+    costs="nothing; no key either",
+    required=frozenset({"name", "description", "tech_stack", "linkedin_handle"}),
+    lacks=frozenset(
+        {
+            *(
+                "timezone",
+                "annual_revenue",
+                "estimated_annual_revenue",
+                "raised",
+                "alexa_rank",
+                "sector",
+            ),
+            *(
+                "industry_group",
+                "sub_industry",
+                "tags",
+                "twitter_followers",
+                "company_type",
+                "ticker",
+            ),
+            "clearbit_id",
+        }
+    ),
+    knows_best=frozenset(
+        {
+            *("logo_url", "phone", "linkedin_handle", "twitter_handle", "facebook_handle"),
+            *("crunchbase_handle", "github_handle"),
+        }
+    ),
+    is_on=False,
+)
+"""The company's own site: no vendor, so it is asked before all of them. What a company publishes of itself is
+beyond doubt for its logo, telephone and profiles; for all else, and counts above all, any vendor is believed first."""
+KNOWS_BEST: Mapping[str, frozenset[str]] = {
+    each.name: each.knows_best for each in (*_PROVIDERS, LOCAL, WEBSITE) if each.knows_best
+}
+"""Provider -> fields in which it wins."""
 
 
 def of_vendor(vendor: str) -> tuple[ProviderListing, ...]:

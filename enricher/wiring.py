@@ -9,8 +9,8 @@ come back spread out.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -35,22 +35,45 @@ from enricher.privacy.forgetting import Erasure, Forgetting
 from enricher.privacy.suppression import Objections, Permission, Suppressed, key_of
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
-from enricher.settings.load import Settings
+from enricher.settings.load import Settings, WebsiteSettings
 from enricher.settings.sources import Source
 from enricher.telemetry import metrics
+
+_OWN_NAME = f"enricher/{__version__}"
+"""How we introduce ourselves."""
 
 
 @asynccontextmanager
 async def vendors(settings: Settings) -> AsyncIterator[Registered]:
-    """Yield the providers over one shared client."""
-    async with transport.open_client(f"enricher/{__version__}") as client:
-        yield registry.build(
-            client,
-            _accesses(settings),
-            _per_minute(settings),
-            settings.providers,
-            mx_lookup=settings.identity.mx_lookup,
-        )
+    """Yield the providers, those of vendors over one shared client."""
+    async with transport.open_client(_OWN_NAME) as client:
+        with _website(settings.website) as website:
+            yield registry.build(
+                client,
+                _accesses(settings),
+                _per_minute(settings),
+                settings.providers,
+                mx_lookup=settings.identity.mx_lookup,
+                website=website,
+            )
+
+
+@contextmanager
+def _website(wanted: WebsiteSettings) -> Iterator[Provider | None]:
+    """Yield the provider that reads companies' own sites; `None` where the operator has not turned it on."""
+    if not wanted.is_on:
+        yield None
+        return
+    from enricher.providers.website import fetch, provider, visit  # noqa: PLC0415 - 120 ms of a start
+
+    network, pause = fetch.internet(), visit.PAUSE_SECONDS
+    if wanted.loopback is not None:
+        network, pause = fetch.loopback(wanted.loopback), 0.0
+    visitor = visit.Visitor(network, wanted.user_agent or _OWN_NAME, visit.Manners(pause))
+    try:
+        yield provider.Website(visitor)
+    finally:
+        visitor.close()
 
 
 def _accesses(settings: Settings) -> dict[str, Access]:
@@ -150,7 +173,7 @@ def _gates(
     gates = []
     for provider in providers:
         if provider.is_free:
-            gates.append(Gate(provider))
+            gates.append(Gate(provider, books=books if provider.is_kept else None))
             continue
         name = provider.bucket
         metrics.LIMIT.labels(provider.name, name).set(pace(provider))

@@ -22,8 +22,9 @@ and while MongoDB is away its question waits with the answer in hand: a crash, a
 reading costs nothing. **A call that was not sent is not sent any more** when no lead wants it: its question
 is cancelled, and what it had in hand is given back.
 
-A provider that costs nothing has no books. Its questions are neither shared nor kept, and end with the lead
-that asked.
+Rules that need no network have no books. Their questions are neither shared nor kept, and end with the lead
+that asked. What costs nothing and asks somebody else's server has them, but for the ledger: there is nothing
+to charge and no budget.
 """
 
 from __future__ import annotations
@@ -264,7 +265,7 @@ class Gate:
     shared_limiter: Limiter | None = None
     """Set where several providers share a limiter; otherwise one is made from the provider's own windows."""
     books: Books | None = None
-    """`None` for a provider that costs nothing."""
+    """`None` for rules that need no network."""
     name: str = field(init=False)
     limiter: Limiter = field(init=False)
     _holds: Holds = field(init=False)
@@ -279,7 +280,7 @@ class Gate:
     def __post_init__(self) -> None:
         self.name = self.provider.name
         self.limiter = self.shared_limiter or Limiter(self.provider.windows)
-        self._row = UselessRow(is_proven=self.books is None)
+        self._row = UselessRow(is_proven=self.books is None or self.provider.is_free)
         self._holds = Holds(self.provider, self.limiter, self._row)
         self._breaker = Breaker(self.name)
 
@@ -493,7 +494,7 @@ class Gate:
             return None
         if await self._has_objected(books, asking.question.query):
             return Objected()
-        if asking.is_paid:
+        if asking.is_paid or self.provider.is_free:
             return None
         begin = partial(books.usage.begin, self.name, self.provider.vendor)
         begun = await books.surely(begin)
@@ -647,7 +648,8 @@ class Gate:
 
     def _saved(self, books: Books, by: Literal["cache", "coalescing"]) -> None:
         child(metrics.CALLS_SAVED, self.name, by).inc()
-        books.usage.saved(self.name, self.provider.vendor, by=by)
+        if not self.provider.is_free:
+            books.usage.saved(self.name, self.provider.vendor, by=by)
 
     # -- retry -------------------------------------------------------------------------------
 

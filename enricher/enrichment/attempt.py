@@ -172,11 +172,12 @@ class Waterfall:
         return not findings.objection and bool(findings.answered - self.free)
 
     async def ask_free(self, lead: Lead, query: Query, seconds: float, why: str) -> Findings:
-        """Ask only free providers, about a lead that no paid call is worth or allowed for; `why` says so."""
+        """Ask only rules that need no network, about a lead that no paid call is worth or allowed for; `why` says so."""
         findings = Findings(skipped=dict(self._without_key))
         deadline = shortage.awake() + seconds
         for gate in self._gates:
-            reason = unfit(gate.provider, query) if gate.provider.is_free else why
+            is_rule = gate.provider.is_free and not gate.provider.is_kept
+            reason = unfit(gate.provider, query) if is_rule else why
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue

@@ -87,6 +87,9 @@ class Provider(ABC):
     """Cap, in seconds, on the wait that the vendor asks for; 0 means its longest window."""
     is_free: ClassVar[bool] = False
     """True for providers that have no key and cost nothing."""
+    is_kept: ClassVar[bool] = False
+    """True for free ones that ask somebody else's server: their answers are kept and shared by the fleet, and
+    they are only asked about leads that are worth a call."""
     shares: ClassVar[str] = ""
     """Name of the windows it shares with other providers of its vendor; empty if it has its own."""
 
@@ -120,13 +123,13 @@ class Provider(ABC):
     async def exchange(self, query: Query) -> Tried:
         """Try once; return the answer with what is to be kept of it."""
         answer = await self.ask(query)
-        if self.is_free:
+        if self.is_free and not self.is_kept:
             return Tried(answer)
-        return Tried(answer, _written(answer), isinstance(answer, Found))
+        return Tried(answer, _written(answer), isinstance(answer, Found) and not self.is_free)
 
     def question(self, query: Query) -> str | None:
         """Return what is asked, as text that is the same for every spelling; `None`: keep nothing."""
-        if self.is_free:
+        if self.is_free and not self.is_kept:
             return None
         return query.company_domain if self.kind is Kind.COMPANY else query.email_key or query.email
 
@@ -140,7 +143,7 @@ class Provider(ABC):
         `query` asks the same as the query that got the reply, perhaps for another lead.
         """
         if reply.status == _NOT_FOUND:
-            return NotFound()
+            return NotFound(reply.body.decode("utf-8", "replace")) if reply.body else NotFound()
         try:
             sections = dict(json.loads(reply.body))
             confidence, employers, unsure = (sections.pop(name, None) for name in _BESIDES)
@@ -176,8 +179,8 @@ def _written(answer: Answer) -> Reply | None:
             besides = {name: getattr(answer, name) for name in _BESIDES}
             said = {name: each for name, each in besides.items() if each not in (None, (), {})}
             return _as_json({**sections, **said})
-        case NotFound():
-            return Reply(_NOT_FOUND)
+        case NotFound(reason=reason):
+            return Reply(_NOT_FOUND, body=reason.encode())
     return None
 
 

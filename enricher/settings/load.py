@@ -29,6 +29,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -46,11 +47,13 @@ from enricher.settings.types import (
     RoleNames,
     Section,
     Strings,
+    UserAgent,
     collection_name,
     database_name,
     expected,
     field_path,
     in_days,
+    is_loopback,
     is_secret,
     lower,
     mongodb_uri,
@@ -364,6 +367,28 @@ class QuotaSettings(Section):
     )
 
 
+class WebsiteSettings(Section):
+    is_on: bool = setting(
+        "ENRICHER_WEBSITE",
+        False,
+        "Read what a company's own web site says of it; this needs no key and costs nothing.",
+    )
+    user_agent: UserAgent = setting(
+        "ENRICHER_USER_AGENT",
+        None,
+        "Who asks, as sites are told: a product's name, and best a page about it, like"
+        " `acme-leads/1.0 (+https://acme.com/bot)`; without it `enricher` and its version.",
+    )
+    loopback: int | None = setting(
+        "ENRICHER_WEBSITE_LOOPBACK",
+        None,
+        "For development: the port of this machine that all sites are read from instead;"
+        " refused beside a key for a vendor that is not on this machine.",
+        ge=1,
+        le=65_535,
+    )
+
+
 class HttpSettings(Section):
     host: str = setting(
         "ENRICHER_HTTP_HOST",
@@ -404,6 +429,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "cache": CacheSettings,
     "quota": QuotaSettings,
     "providers": ProviderSettings,
+    "website": WebsiteSettings,
     "http": HttpSettings,
     "log": LogSettings,
 }
@@ -426,6 +452,7 @@ class Settings:
     cache: CacheSettings = field(default_factory=CacheSettings)
     quota: QuotaSettings = field(default_factory=QuotaSettings)
     providers: ProviderSettings = field(default_factory=ProviderSettings)
+    website: WebsiteSettings = field(default_factory=WebsiteSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
     sources: tuple[Source, ...] = ()
@@ -471,6 +498,7 @@ def load(
         variables["LEADS_COLLECTION"] = sources[0].collection
     sections = {name: _section(kind, variables, problems) for name, kind in section_kinds.items()}
     vendors = {name: _section(kind, variables, problems) for name, kind in vendor_kinds.items()}
+    problems += _stray_loopback(sections["website"], vendors)
     if problems:
         raise SettingsError(problems)
     return Settings(**sections, vendors=vendors, sources=sources)  # type: ignore[arg-type]  # kinds follow SECTIONS
@@ -500,6 +528,18 @@ def _sources(variables: dict[str, str], problems: list[str]) -> tuple[Source, ..
         problems.append(f"{_CONFIG}: {_unreadable(error)} (value not shown)")
         return ()
     return described.parse(f"{_CONFIG}: {file}", text, problems)
+
+
+def _stray_loopback(website: Any, vendors: Mapping[str, Any]) -> Iterator[str]:
+    """Complain of a development setting beside a vendor's real host: leads would get made-up companies."""
+    if website is None or website.loopback is None:
+        return
+    for name, vendor in vendors.items():
+        if vendor and vendor.key and not is_loopback(urlsplit(vendor.base_url).hostname or ""):
+            yield (
+                "ENRICHER_WEBSITE_LOOPBACK: is for development only, "
+                f"and {name.upper()}_BASE_URL is not on this machine"
+            )
 
 
 def is_exposed(env_file: str | Path = ".env", others: ThirdParties = _NO_OTHERS) -> bool:

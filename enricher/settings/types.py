@@ -51,6 +51,12 @@ def is_private(host: str) -> bool:
     return is_private_name(host)
 
 
+def is_loopback(host: str) -> bool:
+    """PURE Return True for this machine itself, by address or by name."""
+    ip = address(host)
+    return ip.is_loopback if ip else host.lower().removesuffix(".") == "localhost"
+
+
 def is_private_name(host: str) -> bool:
     """PURE Return True for a name that no stranger can own; False for an address in any spelling."""
     name = host.lower().removesuffix(".")
@@ -80,6 +86,7 @@ MAX_COLLECTION_BYTES = 190
 """With the longest database name and a dot, this stays within MongoDB's 255 for a namespace."""
 _LONGEST_NUMBER = 12
 """Characters. Longer text is not a setting's number, and may be a secret made of digits."""
+_LONGEST_USER_AGENT = 200
 _HOSTS_AND_OPTIONS = "check its hosts, ports and options"
 _ENCODE = "percent-encode the user name and the password"
 
@@ -226,6 +233,20 @@ def _json_quotas(value: object) -> object:
     return dict(pairs)
 
 
+def _user_agent(text: str | None) -> str | None:
+    """Check that it says who asks: a product's name, and no browser's."""
+    if text is None:
+        return None
+    if (
+        not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?( [!-~]+)*", text)
+        or len(text) > _LONGEST_USER_AGENT
+    ):
+        raise ValueError("expected a product's name, like acme-leads/1.0 (+https://acme.com/bot)")
+    if text.lower().startswith("mozilla"):
+        raise ValueError("expected the name of your own product, not a browser's")
+    return text
+
+
 def upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
@@ -241,6 +262,7 @@ Strings: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_
 Domains: TypeAlias = Annotated[Strings, AfterValidator(_domains)]
 PlatformDomains: TypeAlias = Annotated[Strings, AfterValidator(_platforms)]
 RoleNames: TypeAlias = Annotated[Strings, AfterValidator(_role_names)]
+UserAgent: TypeAlias = Annotated[str | None, AfterValidator(_user_agent)]
 Quotas: TypeAlias = Annotated[Mapping[str, int], NoDecode, BeforeValidator(_json_quotas)]
 Level: TypeAlias = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]
 

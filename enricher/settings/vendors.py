@@ -81,6 +81,8 @@ VENDORS: Mapping[str, type[VendorSettings]] = {
 
 PROVIDERS = tuple(catalogue.PROVIDERS)
 """Names of all providers that need a key, in their default order."""
+_FREE = (catalogue.WEBSITE.name,)
+"""Those that have a switch of their own, and a place in the order."""
 _OFF = tuple(each.name for each in catalogue.PROVIDERS.values() if not each.is_on)
 _EXAMPLE = '{"company": ["name", "industry"]}'
 
@@ -139,13 +141,14 @@ def _fields(kind: str, fields: object) -> frozenset[str]:
 
 
 Providers: TypeAlias = Annotated[Strings, AfterValidator(partial(_names, PROVIDERS))]
+Ordered: TypeAlias = Annotated[Strings, AfterValidator(partial(_names, (*PROVIDERS, *_FREE)))]
 Required: TypeAlias = Annotated[
     Mapping[str, frozenset[str]], NoDecode, BeforeValidator(_json_fields)
 ]
 
 
 class ProviderSettings(Section):
-    order: Providers = setting(
+    order: Ordered = setting(
         "ENRICHER_PROVIDER_ORDER",
         (),
         "Providers, best first, of each kind; those left out follow in their usual order.",
@@ -166,13 +169,16 @@ def provider_settings(others: tuple[str, ...]) -> type[ProviderSettings]:
     """Return the section with the names of other packages' providers allowed as well."""
     if not others:
         return ProviderSettings
-    known = Annotated[Strings, AfterValidator(partial(_names, (*PROVIDERS, *others)))]
-    fields = {name: ProviderSettings.model_fields[name] for name in ("order", "off")}
+    known = {"order": (*PROVIDERS, *others, *_FREE), "off": (*PROVIDERS, *others)}
+    fields = {name: ProviderSettings.model_fields[name] for name in known}
     return create_model(  # type: ignore[call-overload,no-any-return]  # the fields are a mapping
         "ProviderSettings",
         __base__=ProviderSettings,
         **{
-            name: (known, setting(str(info.validation_alias), info.default, str(info.description)))
+            name: (
+                Annotated[Strings, AfterValidator(partial(_names, known[name]))],
+                setting(str(info.validation_alias), info.default, str(info.description)),
+            )
             for name, info in fields.items()
         },
     )

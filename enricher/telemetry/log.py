@@ -363,6 +363,8 @@ def _is_news(record: logging.LogRecord) -> bool:
 EVENTS: Mapping[str, str] = {
     "http.listening": "The status page, metrics and probes are served at `host` and `port`.",
     "daemon.started": "Connected; names server, replica set, providers, and those without a key.",
+    "website.off": "No company's data can be had, since no vendor of it has a key. `setting` set to `true` reads companies' own web sites, which costs nothing.",
+    "website.loopback": "A development setting is on: all web sites are read from `port` of this machine. Never in production.",
     "daemon.stopping": "The first signal: nothing more is claimed, leads in work finish.",
     "drain.finished": "Nothing is in work any more; `released` leads went back as `pending`.",
     "drain.not_released": "MongoDB took no lead back; they are due when their leases run out.",

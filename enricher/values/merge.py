@@ -4,9 +4,10 @@ What must stay true:
 
 * Nothing gets worse. No answer removes a value; what says nothing (null, '', 'N/A', 'Unknown',
   '-', [], {}) never takes the place of what says something.
-* The better provider wins, also over time: first by its place in `order`, then by the confidence it
-  states, then by freshness. Against what is stored already the new value wins unless the stored one
-  came from a provider that ranks strictly better. A stored value of unknown origin gives way.
+* The better provider wins, also over time: first by its place in `order` (before all others for what it
+  knows best, by the catalogue), then by the confidence it states, then by freshness. Against what is
+  stored already the new value wins unless the stored one came from a provider that ranks strictly
+  better. A stored value of unknown origin gives way.
 * A value has the type of its field (`values/types.py`), whoever gave it. A stored one of another type gives
   way to any good one.
 * What lost stays readable beside the winner (`alternatives`), with who said it. What a provider is
@@ -33,6 +34,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple, TypeAlias
 
 from enricher.answer import FieldValues, Found, Kind
+from enricher.catalogue import KNOWS_BEST
 from enricher.fields import SECTIONS
 from enricher.identity.domains import classify
 from enricher.identity.identify import stated_host
@@ -338,7 +340,7 @@ def _stored(
         if says(section, name, value) or not is_blank(value):
             strength = _strength(section, name, value)
             confidence = confidence_of(sure.get(name))
-            rank = _rank(provider, order)
+            rank = _rank(provider, order, name)
             fields[name] = _Candidate(value, provider, strength, rank, confidence)
     return fields
 
@@ -347,10 +349,11 @@ def _best(section: str, said: Mapping[str, _Said], order: Sequence[str]) -> _Fie
     """Return this run's best values, going from the worst provider up to the best."""
     fields: _Fields = {}
     for provider in reversed(_in_order(said, order)):
-        each, rank = said[provider], _rank(provider, order)
+        each = said[provider]
         for name, value in each.values.items() if each.is_sure else ():
             is_poor = value == UNKNOWN and (section, name) in VERDICTS
             strength = _Strength.POOR if is_poor else _Strength.FULL
+            rank = _rank(provider, order, name)
             candidate = _Candidate(value, provider, strength, rank, each.confidence)
             if name not in fields or candidate.beats(fields[name]):
                 fields[name] = candidate
@@ -363,7 +366,10 @@ def _strength(section: str, name: str, value: object) -> _Strength:
     return _Strength.FULL if says(section, name, value) else _Strength.NOTHING
 
 
-def _rank(provider: str | None, order: Sequence[str]) -> int:
+def _rank(provider: str | None, order: Sequence[str], field_name: str) -> int:
+    """Return its place in the order, 0 the best; before that for a field that it knows best."""
+    if provider is not None and field_name in KNOWS_BEST.get(provider, ()):
+        return -1
     if provider is None or provider not in order:
         return len(order) + (provider is None)
     return order.index(provider)

@@ -47,6 +47,7 @@ def provider(
     windows: tuple[Window, ...] = (),
     required: Iterable[str] = (),
     is_free: bool = False,
+    is_kept: bool = False,
     unfit: Unfit | str | None = None,
 ) -> Scripted:
     """One answer for all questions, or a script for more than that."""
@@ -57,6 +58,7 @@ def provider(
         "windows": windows,
         "required": frozenset(required),
         "is_free": is_free,
+        "is_kept": is_kept,
     }
     made = cast("type[Scripted]", type(name, (Scripted,), attributes))
     return made(

@@ -264,6 +264,15 @@ async def test_for_free_only_free_providers_are_asked_and_the_others_say_why() -
     }
 
 
+async def test_what_costs_nothing_but_asks_others_servers_is_not_asked_when_no_call_is_worth_it() -> (
+    None
+):
+    site = provider("site", ACME, is_free=True, is_kept=True)
+    findings = await waterfall(site).ask_free(a_lead(), QUERY, 5, "suppressed")
+    assert findings.skipped == {"site": "suppressed"}
+    assert site.asked == []
+
+
 async def test_a_free_provider_has_time_to_look_something_up() -> None:
     async def look_up(_: Query) -> Answer:
         await asyncio.sleep(0.02)

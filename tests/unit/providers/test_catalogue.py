@@ -7,10 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from enricher.catalogue import LOCAL, PROVIDERS, VENDORS, ProviderListing, Window, of_vendor
-from enricher.fields import FIELDS
+from enricher.catalogue import (
+    LOCAL,
+    PROVIDERS,
+    VENDORS,
+    WEBSITE,
+    ProviderListing,
+    Window,
+    of_vendor,
+)
+from enricher.fields import FIELDS, TYPES
 from enricher.providers.local import Local
 from enricher.providers.registry import built_in
+from enricher.providers.website.provider import Website
 from enricher.settings.load import documented
 from enricher.simulator.server import Simulator
 
@@ -51,7 +60,15 @@ def test_the_classes_say_what_the_catalogue_says() -> None:
             *(listing.windows, listing.charges, listing.credits),
         )
         assert (kind.required, kind.lacks) == (listing.required, listing.lacks)
-    assert (Local.name, Local.vendor, Local.kind) == (LOCAL.name, LOCAL.vendor, LOCAL.kind)
+    for free, listing in ((Local, LOCAL), (Website, WEBSITE)):
+        assert (free.name, free.vendor, free.kind) == (listing.name, listing.vendor, listing.kind)
+        assert listing.code == f"{free.__module__}:{free.__name__}"
+
+
+def test_a_provider_knows_best_what_its_kind_has_and_it_does_not_lack() -> None:
+    for each in (*PROVIDERS.values(), LOCAL, WEBSITE):
+        assert each.knows_best <= TYPES[each.kind].keys() - each.lacks
+        assert not each.required & each.lacks
 
 
 def test_those_who_share_windows_have_the_same() -> None:

@@ -8,6 +8,9 @@ from enricher.answer import Kind
 from enricher.catalogue import Window
 from enricher.providers.base import Access, Registered
 from enricher.providers.registry import build, built_in
+from enricher.providers.website.fetch import loopback
+from enricher.providers.website.provider import Website
+from enricher.providers.website.visit import Visitor
 from enricher.settings.vendors import PROVIDERS, ProviderSettings
 from tests.support.mock_client import mock_client
 
@@ -113,3 +116,19 @@ async def test_a_provider_that_can_know_nothing_required_is_asked_while_that_is_
     registered = await _built(required={"company": company})
     required = {each.name: each.required for each in registered.providers}
     assert required["hunter_company"] == company
+
+
+async def test_a_companys_own_site_is_asked_before_all_vendors_where_it_is_turned_on() -> None:
+    asked = Website(Visitor(loopback(1), "acme/1.0"))
+    registered = build(mock_client(), {"clearbit": CLEARBIT}, {}, website=asked)
+    assert names(registered, Kind.COMPANY) == ["website", "clearbit"]
+    assert "website" not in registered.without_key
+    last = ProviderSettings.model_validate({"off": (), "order": ("clearbit", "website")})
+    registered = build(mock_client(), {"clearbit": CLEARBIT}, {}, last, website=asked)
+    assert names(registered, Kind.COMPANY) == ["clearbit", "website"]
+
+
+async def test_without_it_nothing_tells_of_it() -> None:
+    registered = build(mock_client(), {"clearbit": CLEARBIT}, {})
+    assert "website" not in names(registered)
+    assert "website" not in registered.without_key

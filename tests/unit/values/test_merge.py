@@ -88,6 +88,21 @@ def test_a_provider_that_is_not_in_the_order_ranks_last() -> None:
     assert merge({}, answers, ORDER)["company_data"] == {"name": "Local"}
 
 
+def test_a_provider_wins_the_fields_that_it_knows_best_whatever_its_place() -> None:
+    own = company(phone="1", logo_url="https://acme.com/l.png", name="ACME", employee_count=3)
+    theirs = company(phone="2", logo_url="https://x.com/l.png", name="Acme", employee_count=90)
+    merged = merge({}, {"website": own, "clearbit": theirs}, [*ORDER, "website"])
+    assert merged["company_data"] == {
+        "phone": "1",
+        "logo_url": "https://acme.com/l.png",
+        "name": "Acme",
+        "employee_count": 90,
+    }
+    assert provenance(merged)["company_data"]["phone"] == "website"
+    again = merge(merged, {"clearbit": theirs}, [*ORDER, "website"])
+    assert again["company_data"] == merged["company_data"]
+
+
 BLANKS: list[object] = [None, "", "  ", "N/A", "n/a", "Unknown", "-", [], {}, math.nan]
 
 
