@@ -45,7 +45,6 @@ from enricher.answer import Kind
 from enricher.calls.question import Books
 from enricher.calls.releases import Plans, Releases
 from enricher.enrichment.attempt import Waterfall
-from enricher.fields import NAMES
 from enricher.http import Check, HttpServer
 from enricher.identity.identify import identify
 from enricher.intake.changes import Changes, fingerprint
@@ -363,14 +362,15 @@ def _census(
     sources: Sequence[Loops], workshop: wiring.Workshop, database: AsyncDatabase[Document]
 ) -> Census:
     waits_for = {gate.name: gate.waits_for for gate in workshop.waterfall.paid}
-    leads = [database[source.collection] for source in sources]
-    looks = [partial(backlog.look, each, list(waits_for)) for each in leads]
+    leads = [source.worker.leads for source in sources]
+    named = [(each.collection, each.names) for each in leads]
+    looks = [partial(backlog.look, of, list(waits_for), names=names) for of, names in named]
     return Census(
         partial(_join, backlog.join, looks),
-        partial(_join, backlog.join_ended, [partial(backlog.ended, each) for each in leads]),
+        partial(_join, backlog.join_ended, [partial(backlog.ended, *each) for each in named]),
         workshop.books.usage.budgets,
         partial(server.window_seconds, database.client),
-        partial(_join, unmoved.join, [partial(unmoved.count, each) for each in leads]),
+        partial(_join, unmoved.join, [partial(unmoved.count, *each) for each in named]),
         waits_for,
         can_count=lambda: not any(source.are_indexes_coming for source in sources),
     )
@@ -425,6 +425,7 @@ class Wiring:
             keyring=self.workshop.books.keyring,
             suspect_after=max(1, work.max_attempts),
             gauges=gauges,
+            names=source.names,
         )
 
     def _worker(
@@ -434,7 +435,7 @@ class Wiring:
         named = "" if self._is_alone else source.collection
         return Worker(
             leads,
-            Settler(leads.collection, refresh_after, apart=leads.apart),
+            Settler(leads.collection, refresh_after, apart=leads.apart, names=leads.names),
             self.workshop.enrichment(source).work_on,
             partial(report, self.activity, collection=named),
             heartbeat,
@@ -445,13 +446,13 @@ class Wiring:
         )
 
     def _watcher(self, leads: Leads, bell: Bell) -> Watcher:
-        name = leads.collection.name
+        name, names = leads.collection.name, leads.names
         return Watcher(
             leads=leads,
-            changes=Changes(self.streaming[name]),
-            checkpoints=Checkpoints(self.database, name, fingerprint(NAMES), self.origin),
-            history=History(leads.collection),
-            indexes=Indexes(leads.collection),
+            changes=Changes(self.streaming[name], names=names),
+            checkpoints=Checkpoints(self.database, name, fingerprint(names), self.origin, names),
+            history=History(leads.collection, names=names),
+            indexes=Indexes(leads.collection, names),
             bell=bell,
             settings=self.settings.work,
         )
@@ -459,7 +460,7 @@ class Wiring:
     def _releases(self, leads: Leads, indexes: Indexes) -> Releases:
         return Releases(
             self.workshop.waterfall.paid,
-            partial(bring_back, leads.collection, apart=leads.apart),
+            partial(bring_back, leads.collection, apart=leads.apart, names=leads.names),
             self.settings.work.lead_timeout_seconds,
             can_search=lambda: not indexes.are_coming,
             sharing=len(self.settings.sources),

@@ -1,4 +1,4 @@
-"""PURE What we write on a lead: our fields, by the names that its collection has for them, and what `enriched_data`
+"""PURE What we write on a lead: our fields, by the names that their collection has for them, and what `enriched_data`
 holds, with the type of each field: the one table, by kind.
 
 Every query, pipeline, projection and index takes the paths of our fields from one `Names`, and holds none of
@@ -10,16 +10,19 @@ and paid.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from enricher.answer import Kind
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Our fields on a lead, each by its path: the contract's names, unless its collection has others for them."""
+    """Where our fields stand on a lead, as dotted paths: under the contract's names, unless its collection has others
+    for them. What has an empty path is not written."""
 
     enrichment_status: str = "enrichment_status"
     enriched_data: str = "enriched_data"
@@ -36,9 +39,42 @@ class Names:
         """Return the path of a field of the book-keeping."""
         return f"{self.enrichment}.{field}"
 
+    def written(self) -> dict[str, str]:
+        """Return the contract's name -> the path, of all fields that we write."""
+        paths = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: path for name, path in paths.items() if path and name != _READ}
 
+    @property
+    def roots(self) -> list[str]:
+        """The names at the top of a document below which we write, each once."""
+        return list(dict.fromkeys(path.split(".")[0] for path in self.written().values()))
+
+    @property
+    def parents(self) -> list[str]:
+        """The paths of the user's objects in which fields of ours stand, each before those within it."""
+        steps = (path.split(".") for path in self.written().values())
+        return list(dict.fromkeys(".".join(s[:n]) for s in steps for n in range(1, len(s))))
+
+    @property
+    def suffix(self) -> str:
+        """What distinguishes the names of our indexes on these fields from those on others; empty for the contract's."""
+        indexed = (self.enrichment_status, self.enriched_data, self.enriched_at, self.enrichment)
+        if indexed == _INDEXED:
+            return ""
+        return f"_{hashlib.sha256(repr(indexed).encode()).hexdigest()[:8]}"
+
+
+_READ = "qualification_score"
+NEEDED = ("enrichment_status", "enriched_data", "enrichment")
+"""What the daemon cannot do without: it is written under some name."""
+_INDEXED = ("enrichment_status", "enriched_data", "enriched_at", "enrichment")
 NAMES = Names()
 """The contract's names."""
+
+
+def named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values by their paths, without those of fields that are not written."""
+    return {path: value for path, value in values.items() if path}
 
 
 class ValueType(StrEnum):

@@ -154,7 +154,9 @@ def open_workshop(
 ) -> Workshop:
     """Build what all sources share. Who objects at a vendor is forgotten in each of them."""
     providers, suppressed, words = registered.providers, Suppressed(database), words_of(settings)
-    erasures = [Erasure(database[source.collection]) for source in settings.sources]
+    erasures = [
+        Erasure(database[source.collection], names=source.names) for source in settings.sources
+    ]
     return Workshop(
         settings,
         books,

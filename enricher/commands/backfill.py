@@ -446,6 +446,8 @@ class Plan:
     estimate: Estimate
     run: Run | None
     """The interrupted run that this one continues."""
+    is_by_status: bool = False
+    """The query itself says which states it wants."""
 
     @property
     def is_empty(self) -> bool:
@@ -468,21 +470,22 @@ async def plan(settings: Settings, query: Document, collection: str | None = Non
     """Count and print. Changes nothing."""
     console, source = _console(), only_one(settings, collection)
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
-        backfills = Backfills(database[source.collection], query)
+        backfills = Backfills(database[source.collection], query, source.names)
         words, key = wiring.words_of(settings), settings.privacy.hash_key
         estimator = Estimator(database, backfills, vendors.providers, words, key)
         with explained("counting the leads"), filtering():
             run = await backfills.unfinished()
             with Meter(console, "Leads counted", None) as meter:
                 estimate = await estimator.count(run, meter)
-    made = Plan(source, query, estimate, run)
+    is_by_status = names_status(query, source.names)
+    made = Plan(source, query, estimate, run, is_by_status)
     _print(console, made)
     return made
 
 
 def _print(console: Console, made: Plan) -> None:
     found = made.estimate
-    which = "in the states that the query names" if names_status(made.query) else "without a status"
+    which = "in the states that the query names" if made.is_by_status else "without a status"
     if made.run is not None:
         console.print(f"Going on with a backfill that asked for {made.run.asked:,} leads so far.")
     console.print(f"{found.leads:,} leads match, {which} and not in work.")
@@ -527,13 +530,13 @@ async def _fill(settings: Settings, made: Plan) -> None:
     console = _console()
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
         leads = database[made.source.collection]
-        backfills = Backfills(leads, made.query)
-        requests = Requests(leads, rank(settings))
+        backfills = Backfills(leads, made.query, made.source.names)
+        requests = Requests(leads, rank(settings), made.source.names)
         run = await patiently("beginning", backfills.begin)
         needed = [each for each in vendors.providers if each.name in made.needed]
         needs = Needs(database, needed, wiring.open_usage(settings, database))
-        names = [each.name for each in vendors.providers]
-        filling = _Filling(console, backfills, requests, run, needs, names)
+        asked = [each.name for each in vendors.providers]
+        filling = _Filling(console, backfills, requests, run, needs, asked)
         try:
             with Meter(console, "Leads done", run.asked + made.estimate.leads, run.asked) as meter:
                 await filling.until_done(meter)

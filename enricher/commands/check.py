@@ -138,10 +138,10 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
         found = each[0]
         lines.say("mongodb", (Result.OK, f"version {found.version} answers, leads can be read"))
         lines.say("replica set", _replica_set(found))
-        await lines.say_of_each("privileges", partial(_privileges, client, database))
+        await lines.say_of_each("privileges", partial(_privileges, settings, client))
         lines.say("hash key", await _tried(_hash_key(settings, client)))
-        await lines.say_of_each("indexes", partial(_indexes, client, database))
-        await lines.say_of_each("leads", partial(_leads, client, database))
+        await lines.say_of_each("indexes", partial(_indexes, settings, client))
+        await lines.say_of_each("leads", partial(_leads, settings, client))
         await lines.say_of_each("stream", partial(_stream, settings, client))
         if found.replica_set == server.ROUTER:
             for finding in await _shard_keys(client, database, lines.collections):
@@ -173,8 +173,15 @@ def _replica_set(found: server.Server) -> Finding:
     )
 
 
-async def _privileges(client: AsyncMongoClient[Document], database: str, leads: str) -> Finding:
+def _indexes_of(settings: Settings, client: AsyncMongoClient[Document], leads: str) -> Indexes:
+    return Indexes(client[settings.mongo.database][leads], settings.names_in(leads))
+
+
+async def _privileges(
+    settings: Settings, client: AsyncMongoClient[Document], leads: str
+) -> Finding:
     """Check the privileges. An index that exists already needs no privilege to create it."""
+    database = settings.mongo.database
     required, desired = privileges.required(leads), privileges.desired(leads)
     wanted = {
         collection: [*required.get(collection, ()), *desired.get(collection, ())]
@@ -182,7 +189,7 @@ async def _privileges(client: AsyncMongoClient[Document], database: str, leads: 
     }
     lacking = await privileges.missing(client, database, wanted)
     making = f"createIndex on {database}.{leads}"
-    if making in lacking and await Indexes(client[database][leads]).missing() == []:
+    if making in lacking and await _indexes_of(settings, client, leads).missing() == []:
         lacking.remove(making)
     if lacking:
         return Result.FAILED, f"missing: {', '.join(lacking)}"
@@ -204,10 +211,11 @@ async def _hash_key(settings: Settings, client: AsyncMongoClient[Document]) -> F
     )
 
 
-async def _indexes(client: AsyncMongoClient[Document], database: str, leads: str) -> Finding:
-    missing = await Indexes(client[database][leads]).missing()
+async def _indexes(settings: Settings, client: AsyncMongoClient[Document], leads: str) -> Finding:
+    missing = await _indexes_of(settings, client, leads).missing()
     if missing is None:
-        return Result.FAILED, f"unknown: the user lacks listIndexes on {database}.{leads}"
+        where = f"{settings.mongo.database}.{leads}"
+        return Result.FAILED, f"unknown: the user lacks listIndexes on {where}"
     if missing:
         return Result.OK, f"made at the start of `enricher run`: {', '.join(missing)}"
     return Result.OK, "present"
@@ -221,21 +229,24 @@ _UNMOVED = {
 }
 
 
-async def _leads(client: AsyncMongoClient[Document], database: str, leads: str) -> Finding:
+async def _leads(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
     """Fail for fatal leads only. Leads that nothing moves are reported: statuses are their writers' business."""
-    if deadly := await apart.count_fatal(client[database][leads]):
+    leads, names = client[settings.mongo.database][name], settings.names_in(name)
+    if deadly := await apart.count_fatal(leads):
         return (
             Result.FAILED,
             f"{deadly:,} ended the server and are written no more: see enricher_fatal",
         )
-    found = await unmoved.count(client[database][leads])
+    found = await unmoved.count(leads, names)
     if found is None:
         return Result.OK, "those that nothing moves are counted once the indexes are there"
     parts = [f"{n:,} {_UNMOVED[why]}" for why, n in found.items() if n]
     if not parts:
         return Result.OK, "none is left lying"
-    hint = f'set it to "pending": db.{leads}.updateMany({{enrichment_status: "new"}}, '
-    hint += '{$set: {enrichment_status: "pending"}})'
+    status = names.enrichment_status
+    status = f'"{status}"' if "." in status else status
+    hint = f'set it to "pending": db.{leads.name}.updateMany({{{status}: "new"}}, '
+    hint += f'{{$set: {{{status}: "pending"}}}})'
     return Result.OK, f"nothing moves {', '.join(parts)}; for one to be enriched, {hint}"
 
 
@@ -243,7 +254,8 @@ async def _stream(settings: Settings, client: AsyncMongoClient[Document], leads:
     """Open the stream at its end, so that nothing is read and no position is moved."""
     if not settings.work.stream:
         return Result.SKIPPED, "ENRICHER_STREAM is off: leads are found by polling"
-    changes = Changes(client[settings.mongo.database][leads])
+    names = settings.names_in(leads)
+    changes = Changes(client[settings.mongo.database][leads], names=names)
     try:
         await changes.open(Checkpoint(None, datetime.now(UTC), None, history_known=False))
     except StreamUnavailable as error:

@@ -98,7 +98,7 @@ class Explainer:
 
     async def of(self, text: str) -> AsyncIterator[Explanation]:
         """Yield an explanation of each lead that has this `_id` or this address."""
-        leads = StandingReader(self.database, self.source.collection)
+        leads = StandingReader(self.database, self.source.collection, self.source.names)
         for lead in await self._ids(text):
             standing = await leads.standing(lead)
             if standing is not None:  # else the lead was deleted just now
@@ -107,7 +107,7 @@ class Explainer:
 
     async def _ids(self, text: str) -> list[LeadId]:
         leads = self.database[self.source.collection]
-        requests = Requests(leads, rank(self.settings))
+        requests = Requests(leads, rank(self.settings), self.source.names)
         found = await requests.named([id_ for _, id_ in database.ids(text)])
         if "@" in text:
             match = {"email": {"$in": database.spellings(text)}}

@@ -76,15 +76,15 @@ _PARTS = re.compile(r"[\s:;,/|#]+")
 
 
 async def forget_ids(
-    database: AsyncDatabase[Document], collections: Sequence[str], person: Identity
+    database: AsyncDatabase[Document], histories: Sequence[History], person: Identity
 ) -> int | None:
-    """Strike such ids from the records of history; return how many, or `None` if the user may not remove them.
+    """Strike such ids from these records of history; return how many, or `None` if the user may not remove them.
 
     A backfill whose position is such an id starts over, and requests no lead twice.
     """
     await forget_positions(database, lambda texts: _names(texts, person))
     try:
-        return sum([await _strike(History(database[name]), person) for name in collections])
+        return sum([await _strike(history, person) for history in histories])
     except OperationFailure as error:
         if error.code != UNAUTHORIZED:
             raise
@@ -122,7 +122,8 @@ async def forget(settings: Settings, address: str) -> None:
             names, denied = await _collections(settings, database)
             forgetting = await _forgetting(settings, database, names)
             done = await forgetting.run(person, WHY, reads_all=True)
-            struck = await forget_ids(database, names, person)
+            histories = [History(database[name], names=settings.names_in(name)) for name in names]
+            struck = await forget_ids(database, histories, person)
     _report(console, address, done, names)
     _report_ids(console, struck)
     if done.written_off:
@@ -162,7 +163,7 @@ async def _forgetting(
 ) -> Forgetting:
     return Forgetting(
         Suppressed(database),
-        [Erasure(database[name]) for name in names],
+        [Erasure(database[name], names=settings.names_in(name)) for name in names],
         Cache(database, WHY, settings.work.lease_seconds),
         await keyring(database, settings.privacy.hash_key),
         _providers(settings),

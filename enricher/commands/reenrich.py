@@ -10,7 +10,7 @@ from rich.console import Console
 from enricher.commands import database
 from enricher.commands.database import Meter, explained, filtering, only_one, opened, rank
 from enricher.errors import ExitCode, SettingsError
-from enricher.fields import NAMES, Names
+from enricher.fields import Names
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo.secret import Keyring, keyring
 from enricher.queue.requests import Asked, Requests
@@ -43,11 +43,11 @@ async def reenrich(
     """Request the leads. Returns UNEXPECTED when no lead has the given id or address."""
     console = Console(highlight=False, soft_wrap=True)
     source = only_one(settings, collection)
-    match = _match(chosen, NAMES)  # report wrong arguments before connecting
+    match = _match(chosen, source.names)  # report wrong arguments before connecting
     async with opened(settings) as database:
         with explained(_DOING):
             ring = await keyring(database, settings.privacy.hash_key) if refresh else None
-            requests = Requests(database[source.collection], rank(settings))
+            requests = Requests(database[source.collection], rank(settings), source.names)
             if chosen.id is not None:
                 return await _by_id(console, requests, chosen.id, ring)
             asked = await _by_match(console, requests, match, ring)

@@ -429,9 +429,9 @@ def _view(names: Names) -> Document:
     return {
         "inputs": INPUTS,
         "status": f"${names.enrichment_status}",
-        "error": f"${names.enrichment_error}",
-        "enriched_at": f"${names.enriched_at}",
-        "updated_at": f"${names.updated_at}",
+        "error": book.value_at(names.enrichment_error),
+        "enriched_at": book.value_at(names.enriched_at),
+        "updated_at": book.value_at(names.updated_at),
         "data": f"${names.enriched_data}",
         "book": book.book(names),
         "priority": book.priority_noted(names),

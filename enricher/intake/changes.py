@@ -44,13 +44,16 @@ from pymongo.errors import OperationFailure, PyMongoError
 from enricher.fields import NAMES, Names
 from enricher.intake.checkpoints import Checkpoint
 from enricher.lead import Document, LeadId, Status
+from enricher.mongo.expressions import Expression
 from enricher.mongo.outage import is_refusal
 from enricher.queue.book import LONGEST_ID_BYTES
 
 
 def pipeline(names: Names) -> list[Document]:
     """Return the stages of the stream on leads whose fields have these names."""
-    updated = "updateDescription.updatedFields"
+    is_nested = "." in f"{names.enrichment_status}{names.enrichment}"
+    requested = _requested_within(names) if is_nested else _requested(names)
+    kind = _kind_within(names) if is_nested else 1
     return [
         {
             "$match": {
@@ -58,20 +61,70 @@ def pipeline(names: Names) -> list[Document]:
                     # `invalidate` (dropped, renamed) only for its token: resuming from an earlier one would
                     # run into the same end again.
                     {"operationType": {"$in": ["insert", "replace", "invalidate"]}},
-                    {
-                        # A user set `pending`. Admitting a new lead does so too, but writes the whole
-                        # book-keeping with it: that echo is not worth a round trip.
-                        "operationType": "update",
-                        f"{updated}.{names.enrichment_status}": Status.PENDING.value,
-                        f"{updated}.{names.enrichment}": {"$exists": False},
-                    },
+                    {"operationType": "update", **requested},
                 ],
                 # An event holds the key twice: once in itself and once in its token.
                 "$expr": {"$lte": [{"$bsonSize": "$documentKey"}, LONGEST_ID_BYTES]},
             }
         },
-        {"$project": {"_id": 1, "operationType": 1, "documentKey": 1}},
+        {"$project": {"_id": 1, "operationType": kind, "documentKey": 1}},
     ]
+
+
+def _requested(names: Names) -> Document:
+    """Match an update by which a user set `pending`. Admitting a new lead does so too, but writes the whole
+    book-keeping with it: that echo is not worth a round trip."""
+    updated = "updateDescription.updatedFields"
+    return {
+        f"{updated}.{names.enrichment_status}": Status.PENDING.value,
+        f"{updated}.{names.enrichment}": {"$exists": False},
+    }
+
+
+# Where our fields stand within an object of the user's, an update may set the field itself, which the event names by
+# its dotted path, or any object around it. One that sets such an object without a status has taken our
+# fields away, as a replaced document has.
+
+
+def _requested_within(names: Names) -> Document:
+    book_is_missing = {"$eq": [_set_to(names.enrichment), None]}
+    is_asked = {"$and": [_is_set_pending(names), book_is_missing]}
+    return {"$expr": {"$or": [is_asked, _is_taken_away(names)]}}
+
+
+def _kind_within(names: Names) -> Expression:
+    return {"$cond": [_is_taken_away(names), "replace", "$operationType"]}
+
+
+def _is_set_pending(names: Names) -> Expression:
+    return {"$eq": [_set_to(names.enrichment_status), Status.PENDING.value]}
+
+
+def _is_taken_away(names: Names) -> Expression:
+    around = (path for path, rest in _splits(names.enrichment_status) if rest)
+    is_any_set = {"$or": [{"$ne": [{"$type": _updated(path)}, "missing"]} for path in around]}
+    is_update = {"$eq": ["$operationType", "update"]}
+    return {"$and": [is_update, is_any_set, {"$eq": [_set_to(names.enrichment_status), None]}]}
+
+
+def _set_to(path: str) -> Expression:
+    """Return what an update set this field to, by itself or with an object around it; null if it did not."""
+    values = (
+        {"$let": {"vars": {"set": _updated(outer)}, "in": ".".join(["$$set", *rest])}}
+        for outer, rest in _splits(path)
+    )
+    return {"$ifNull": [*values, None]}
+
+
+def _updated(path: str) -> Expression:
+    name = {"$literal": path}
+    return {"$getField": {"field": name, "input": "$updateDescription.updatedFields"}}
+
+
+def _splits(path: str) -> list[tuple[str, list[str]]]:
+    """Return the path and each path around it, with the steps that lead on from there."""
+    steps = path.split(".")
+    return [(".".join(steps[:n]), steps[n:]) for n in range(len(steps), 0, -1)]
 
 
 def fingerprint(names: Names) -> str:

@@ -7,6 +7,9 @@ collection of the same name: one that was recreated, or restored from a dump, on
 another, which would take the token for a time. (Measured: all of a dump's history was taken for new
 leads; a position ahead of the cluster's clock hid all new leads until the clock reached it.) So the UUID
 that the server gave the collection is stored there too. Reading it takes `listCollections`.
+
+Under another name of the status every lead looks new. So the name for which the history is on record stands there
+as well: for another one it has to be recorded again.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from enricher.fields import NAMES, Names
 from enricher.lead import Document
 from enricher.mongo.outage import date_or_none, is_denied, whole_number
 from enricher.values.storable import mapping
@@ -90,12 +94,14 @@ class Checkpoints:
         leads: str,
         pipeline: str,
         origin: Timestamp | None = None,
+        names: Names = NAMES,
     ) -> None:
         self._database = database
         self._collection: AsyncCollection[Document] = database[COLLECTION]
         self._id = leads
         self._pipeline = pipeline
         self._origin = origin
+        self._status = names.enrichment_status
         self._uuid: Any = None
         """The leads collection's; `None` while it does not exist, or for a user who may not list collections."""
 
@@ -127,12 +133,13 @@ class Checkpoints:
         saved_for = document.get("uuid")
         is_ours = self._uuid is None or saved_for in (None, self._uuid)
         usable = is_ours and document.get("pipeline") == self._pipeline
+        is_of_names = document.get("history_of", NAMES.enrichment_status) == self._status
         return Checkpoint(
             token=_token(document.get("token")) if usable else None,
             started_at=date_or_none(document.get("started_at")) or datetime.now(UTC),
             saved_at=date_or_none(document.get("saved_at")) if is_ours else None,
-            history_known=bool(document.get("history_known")),
-            strays_known=bool(document.get("strays_known")),
+            history_known=is_of_names and bool(document.get("history_known")),
+            strays_known=is_of_names and bool(document.get("strays_known")),
             history_leads=whole_number(document.get("history_leads")),
             history_from=self._begin_of(document.get("history_from")),
             is_foreign=not is_ours,
@@ -143,6 +150,7 @@ class Checkpoints:
     def _begin_of(self, stored: object) -> Document | None:
         position = mapping(stored)
         is_ours = "of" in position and position.get("uuid") == self._uuid
+        is_ours &= position.get("status", NAMES.enrichment_status) == self._status
         return {"of": position["of"]} if is_ours else None
 
     async def started_at(self) -> datetime | None:
@@ -182,12 +190,17 @@ class Checkpoints:
 
     async def history_goes_on(self, begin: Document) -> None:
         """Note that all leads before `begin` are on record."""
-        position = {**begin, "uuid": self._uuid}
+        position = {**begin, "uuid": self._uuid, "status": self._status}
         await self._collection.update_one({"_id": self._id}, {"$set": {"history_from": position}})
 
     async def history_is_known(self, leads: int) -> None:
         """Note that the history is on record, with its number of leads."""
-        known = {"history_known": True, "strays_known": True, "history_leads": leads}
+        known = {
+            "history_known": True,
+            "strays_known": True,
+            "history_leads": leads,
+            "history_of": self._status,
+        }
         done = {"$set": known, "$unset": {"history_from": 1}}  # an id may be an address
         await self._collection.update_one({"_id": self._id}, done)
 

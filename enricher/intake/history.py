@@ -26,7 +26,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.errors import OperationFailure
 
-from enricher.fields import NAMES, Names
+from enricher.fields import NAMES, Names, named
 from enricher.intake.changes import seconds_of
 from enricher.lead import Document, LeadId, Reason, Status
 from enricher.mongo.expressions import id_key
@@ -144,7 +144,7 @@ class History:
             self._names.updated_at: "$$NOW",
         }
         still_history = {"_id": {"$eq": id_}, **self._without_status, **once(self._names)}
-        await self._leads.update_one(still_history, [{"$set": skipped}])
+        await self._leads.update_one(still_history, [{"$set": named(skipped)}])
         # The record must not be empty: that would mean that it was dropped.
         stays = {"_id": {"struck": True}}
         await self._record.update_one(stays, {"$setOnInsert": stays}, upsert=True)
@@ -184,7 +184,7 @@ class History:
         hello = await self._leads.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
         is_stray = stray(self._names)
-        if cursor := await by_index(self._leads, self._unrecorded(is_stray), _BATCH):
+        if cursor := await by_index(self._leads, self._names, self._unrecorded(is_stray), _BATCH):
             async with cursor:
                 while batch := await _next_batch(cursor):
                     yield batch, is_stray

@@ -24,7 +24,7 @@ from pymongo.errors import OperationFailure
 
 from enricher.answer import Kind, Query
 from enricher.calls.flights import Cache
-from enricher.fields import NAMES, Names
+from enricher.fields import NAMES, Names, named
 from enricher.identity.identify import (
     NO_WORDS,
     Identity,
@@ -283,7 +283,7 @@ def _without_person(names: Names) -> expressions.Pipeline:
         for where in BY_FIELD
         for section in (*_PERSONAL, f"{SOCIAL}.{Kind.PERSON}")
     ]
-    return [{"$set": erased}, {"$unset": [*by_field, book.mailbox(names)]}]
+    return [{"$set": named(erased)}, {"$unset": [*by_field, book.mailbox(names)]}]
 
 
 _AS_NEVER_CLAIMED: Document = {
@@ -306,7 +306,7 @@ def _skipped(names: Names) -> expressions.Pipeline:
         names.enrichment_error: Reason.SUPPRESSED.sentence,
         names.enrichment: book.book_with(names, {"token": token, **_AS_NEVER_CLAIMED}),
     }
-    return [{"$set": skipped}, {"$unset": [names.of_book(field) for field in _GONE]}]
+    return [{"$set": named(skipped)}, {"$unset": [names.of_book(field) for field in _GONE]}]
 
 
 @dataclass(slots=True)

@@ -501,7 +501,7 @@ class Apart:
         began = time.monotonic()
         try:
             with pymongo.timeout(limit):
-                await leads.update_one(_NO_LEAD, {"$unset": {"enrichment": 1}})
+                await leads.update_one(_NO_LEAD, {"$unset": {"enricher_probe": 1}})
         except PyMongoError:
             self._allow_more()
             raise error from None

@@ -90,6 +90,11 @@ def book(names: Names) -> Expression:
     return {"$cond": [{"$eq": [{"$type": path}, "object"]}, path, {}]}
 
 
+def value_at(path: str) -> Expression:
+    """Return the value of a field; null for one that is not written."""
+    return f"${path}" if path else {"$literal": None}
+
+
 def noted(names: Names, field: str) -> Expression:
     """Return a field of the book-keeping as it stands there."""
     return f"${names.of_book(field)}"

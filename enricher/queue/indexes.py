@@ -49,7 +49,7 @@ def _by_status(names: Names, name: str, status: Status | None) -> IndexModel:
     path = names.enrichment_status
     return IndexModel(
         [(path, ASCENDING)],
-        name=name,
+        name=f"{name}{names.suffix}",
         partialFilterExpression={path: None if status is None else status.value},
     )
 
@@ -58,21 +58,21 @@ def of_leads(names: Names) -> tuple[IndexModel, ...]:
     """Return all indexes of a leads collection whose fields have these names."""
     status, due_at, held_by = names.enrichment_status, *map(names.of_book, ("due_at", "held_by"))
     priority, queued_at = map(names.of_book, ("priority", "queued_at"))
-    mailbox = book.mailbox(names)
+    mailbox, suffix = book.mailbox(names), names.suffix
     return (
         IndexModel(
             [(status, ASCENDING), (priority, DESCENDING), (queued_at, ASCENDING)],
-            name="enricher_pending_by_priority",
+            name=f"enricher_pending_by_priority{suffix}",
             partialFilterExpression=_only_pending(names),
         ),
         IndexModel(
             [(status, ASCENDING), (queued_at, ASCENDING)],
-            name="enricher_fresh_by_age",
+            name=f"enricher_fresh_by_age{suffix}",
             partialFilterExpression={**_only_pending(names), **book.fresh(names)},
         ),
         IndexModel(
             [(status, ASCENDING), (due_at, ASCENDING)],
-            name="enricher_due",
+            name=f"enricher_due{suffix}",
             partialFilterExpression={due_at: {"$gt": EPOCH}},
         ),
         _by_status(names, "enricher_without_status", None),
@@ -81,24 +81,24 @@ def of_leads(names: Names) -> tuple[IndexModel, ...]:
         _by_status(names, "enricher_skipped", Status.SKIPPED),
         IndexModel(
             [(status, ASCENDING), (held_by, ASCENDING)],
-            name="enricher_parked",
+            name=f"enricher_parked{suffix}",
             partialFilterExpression={status: Status.RETRYING.value, held_by: {"$exists": True}},
         ),
         # Few leads are in these two, and none that takes the usual course.
         IndexModel(
             [(status, ASCENDING)],
-            name=unmoved.INDEX,
+            name=f"{unmoved.INDEX}{suffix}",
             partialFilterExpression=unmoved.filter_of(names),
         ),
         IndexModel(
             unmoved.lost_date_keys(names),
-            name="enricher_undated",
+            name=f"enricher_undated{suffix}",
             partialFilterExpression=unmoved.lost_date_filter(names),
         ),
         # Finds a person who is to be forgotten, in every lead that holds data about them.
         IndexModel(
             [(mailbox, ASCENDING)],
-            name="enricher_mailbox",
+            name=f"enricher_mailbox{suffix}",
             partialFilterExpression={mailbox: {"$type": "string"}},
         ),
     )
@@ -107,15 +107,15 @@ def of_leads(names: Names) -> tuple[IndexModel, ...]:
 def _of_a_claim(names: Names) -> Mapping[str, Document]:
     """Return the indexes without which a search for work reads every lead, each with a query that it can answer."""
     return {
-        "enricher_pending_by_priority": _only_pending(names),
-        "enricher_fresh_by_age": {**_only_pending(names), **book.fresh(names)},
-        "enricher_due": {names.of_book("due_at"): {"$gt": EPOCH}},
+        f"enricher_pending_by_priority{names.suffix}": _only_pending(names),
+        f"enricher_fresh_by_age{names.suffix}": {**_only_pending(names), **book.fresh(names)},
+        f"enricher_due{names.suffix}": {names.of_book("due_at"): {"$gt": EPOCH}},
     }
 
 
 def _by_text(names: Names) -> IndexModel:
     keys = [("_id", ASCENDING), (names.enrichment_status, ASCENDING)]
-    return IndexModel(keys, name="enricher_by_id", collation=SIMPLE)
+    return IndexModel(keys, name=f"enricher_by_id{names.suffix}", collation=SIMPLE)
 
 
 class Indexes:

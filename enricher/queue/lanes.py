@@ -40,7 +40,7 @@ from loguru import logger
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
-from enricher.fields import NAMES, Names
+from enricher.fields import NAMES, Names, named
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import Expression, id_key, is_type
@@ -85,13 +85,14 @@ class Aside:
         """Set leads aside for a moment, because an open transaction holds them."""
         self._held |= dict.fromkeys(map(expressions.id_key, ids), time.monotonic() + _HELD_SECONDS)
 
-    def put(self, id_: LeadId, code: int | None, step: str) -> None:
-        """Set aside a lead that the database refused, with its code and our step. Only the first time is logged."""
+    def put(self, id_: LeadId, code: int | None, step: str, why: str | None = None) -> None:
+        """Set aside a lead that cannot be written, with the database's code or why, and our step. Only the first
+        time is logged."""
         key = expressions.id_key(id_)
         is_news = key not in self.until
         self.until[key] = time.monotonic() + SECONDS
         if is_news:
-            self.tell(id_, code, step)
+            self.tell(id_, code, step, why)
 
     def put_for_good(self, key: bytes) -> None:
         """Set a lead aside until `take_back`. Does not log it."""
@@ -107,11 +108,12 @@ class Aside:
         self.until.pop(key, None)
         self._show()
 
-    def tell(self, id_: LeadId, code: int | None, step: str) -> None:
+    def tell(self, id_: LeadId, code: int | None, step: str, why: str | None = None) -> None:
         """Log and count a lead that cannot be written."""
         self._show()
         metrics.UNWRITABLE.inc()
-        logger.bind(lead=label(id_), code=code, step=step).error("lead.unwritable")
+        reason = {"why": why} if why else {}
+        logger.bind(lead=label(id_), code=code, step=step, **reason).error("lead.unwritable")
 
     @property
     def leads(self) -> int:
@@ -191,25 +193,22 @@ async def _known(leads: AsyncCollection[Document], ids: Sequence[LeadId]) -> set
 # documents in it), and once more at each later write, for the lead may have been replaced meanwhile. Updates by plain operators are safe as long as the fields they name stand there
 # once: they say on the lead that it `failed`, and why. Where even the status stands there twice, it is
 # put aside.
+#
+# Where our fields stand within an object of the user's, a pipeline writes that object too: in place of a text
+# or a number that stands there, and into each element of an array. So it reaches no such document either. On
+# the lead that cannot be said: it is put aside, and the log says why.
 
 WHY_DOUBLED = "The document holds the field {name} more than once."
+WHY_NO_PARENT = "The field {name} is no object, so nothing of ours can stand in it."
 _LOOK_EVERY_SECONDS = 1.0
 _MOST_UNSURE = 10_000
 _AT_ONCE = 1000
 
 
-def _top(names: Names) -> list[str]:
-    """Return the names at the top of a document that our pipelines write under."""
-    return [
-        *(names.enrichment_status, names.enrichment_error, names.updated_at, names.enrichment),
-        *(names.enriched_data, names.enriched_at),
-        *(names.qualification_status, names.qualification_requested_at),
-    ]
-
-
 def _within(names: Names) -> list[str]:
     """Return the paths of the objects that our pipelines write in."""
-    return [names.enrichment, *map(names.of_book, ("answered", "inputs", "subject"))]
+    of_book = map(names.of_book, ("answered", "inputs", "subject"))
+    return [*names.parents, names.enrichment, *of_book]
 
 
 def _names(of: str) -> Expression:
@@ -218,7 +217,7 @@ def _names(of: str) -> Expression:
 
 
 def _ours(names: Names) -> Expression:
-    is_ours = {"$in": ["$$name", _top(names)]}
+    is_ours = {"$in": ["$$name", names.roots]}
     return {"$filter": {"input": _names("$$ROOT"), "as": "name", "cond": is_ours}}
 
 
@@ -238,16 +237,44 @@ def doubled(names: Names) -> Expression:
     return {"$or": [_has_doubles(_ours(names)), *within]}
 
 
+def _passed_over(names: Names) -> Document:
+    """Match leads that an admission should have changed; a path into an array may match nothing at all."""
+    if not names.parents:
+        return unadmitted(names)
+    is_unfit = {"$expr": {"$or": list(map(_is_no_parent, names.parents))}}
+    return {"$or": [unadmitted(names), is_unfit]}
+
+
+def _is_no_parent(path: str) -> Expression:
+    return {"$not": [{"$in": [{"$type": f"${path}"}, ["missing", "null", "undefined", "object"]]}]}
+
+
+def _unfit_parent(names: Names) -> Expression:
+    """Return the path of the first of our parents that is no object; missing where none is."""
+    cases = [{"case": _is_no_parent(each), "then": {"$literal": each}} for each in names.parents]
+    return {"$switch": {"branches": cases, "default": "$$REMOVE"}}
+
+
 @cache
-def doubled_names(names: Names) -> Expression:
-    """Return our names in such a document, each as often as it occurs; missing for any other document."""
-    return {"$cond": [doubled(names), _ours(names), "$$REMOVE"]}
+def unwritable(names: Names) -> Expression:
+    """Return true for a document that no pipeline may write."""
+    if not names.parents:
+        return doubled(names)
+    return {"$or": [doubled(names), *map(_is_no_parent, names.parents)]}
+
+
+@cache
+def why_unwritable(names: Names) -> Document:
+    """Return what is read of such a document, and of no other: our names at the top, each as often as it occurs,
+    and which parent is no object."""
+    read = {"names": {"$cond": [unwritable(names), _ours(names), "$$REMOVE"]}}
+    return {**read, "parent": _unfit_parent(names)} if names.parents else read
 
 
 @cache
 def once(names: Names) -> Document:
     """Return the filter of every write by a pipeline."""
-    return {"$expr": {"$not": [doubled(names)]}}
+    return {"$expr": {"$not": [unwritable(names)]}}
 
 
 _DATA = ("", ".company_data", ".person_data", ".email_verification", ".enrichment_metadata")
@@ -257,24 +284,29 @@ _DATA = ("", ".company_data", ".person_data", ".email_verification", ".enrichmen
 def erasable(names: Names) -> Document:
     """Return the same, for a write that rewrites the data in place."""
     within = (_doubles_within(f"${names.enriched_data}{path}") for path in _DATA)
-    return {"$expr": {"$not": [{"$or": [doubled(names), *within]}]}}
+    return {"$expr": {"$not": [{"$or": [unwritable(names), *within]}]}}
 
 
-async def find_doubled(
+def _seen(names: Names) -> Document:
+    read = {"names": _ours(names)}
+    return {**read, "parent": _unfit_parent(names)} if names.parents else read
+
+
+async def find_unwritable(
     leads: AsyncCollection[Document],
     ids: Collection[LeadId],
     only: Document,
     names: Names = NAMES,
 ) -> list[Document]:
-    """Return those of these leads that hold a field twice, as `{_id, names}`."""
-    named = [id_ for id_ in ids if not next(iter(mapping(id_)), "").startswith("$")]  # no operator
-    these = {"$and": [{"_id": {"$in": named}}, only, {"$expr": doubled(names)}]}
-    return await leads.find(these, {"names": _ours(names)}).to_list()
+    """Return those of these leads that no pipeline may write, as `{_id, names, parent}`."""
+    plain = [id_ for id_ in ids if not next(iter(mapping(id_)), "").startswith("$")]  # no operator
+    these = {"$and": [{"_id": {"$in": plain}}, only, {"$expr": unwritable(names)}]}
+    return await leads.find(these, _seen(names)).to_list()
 
 
 @dataclass(slots=True)
 class Doubles:
-    """Finds leads that hold a field twice, and fails them or sets them aside."""
+    """Finds leads that no pipeline may write, and fails them or sets them aside."""
 
     leads: AsyncCollection[Document]
     aside: Aside
@@ -294,8 +326,8 @@ class Doubles:
         self._looked_at, unsure = time.monotonic(), [*self._unsure.values()]
         found: list[Document] = []
         for first in range(0, len(unsure), _AT_ONCE):
-            some, only = unsure[first : first + _AT_ONCE], unadmitted(self.names)
-            found += await find_doubled(self.leads, some, only, self.names)
+            some, only = unsure[first : first + _AT_ONCE], _passed_over(self.names)
+            found += await find_unwritable(self.leads, some, only, self.names)
         self._unsure.clear()
         await self._set_aside(found, "admit")
 
@@ -313,21 +345,28 @@ class Doubles:
             if await self._fail(each["_id"], each["names"]) and step == "admit":
                 self.aside.tell(each["_id"], None, step)
             else:
-                self.aside.put(each["_id"], None, step)
+                self.aside.put(each["_id"], None, step, _why(each))
 
     async def _fail(self, id_: LeadId, names: Collection[str]) -> bool:
         """Mark the lead as failed, unless the fields for that are there twice themselves; return whether it was."""
+        if self.names.parents:
+            return False
         twice = [name for name, times in Counter(names).items() if times > 1]
         status, error = self.names.enrichment_status, self.names.enrichment_error
         if status in twice or error in twice:
             return False
         why = WHY_DOUBLED.format(name=(twice or [self.names.enrichment])[0])
-        update: dict[str, Any] = {"$set": {status: Status.FAILED, error: why}}
-        if self.names.updated_at not in twice:
+        update: dict[str, Any] = {"$set": named({status: Status.FAILED, error: why})}
+        if self.names.updated_at and self.names.updated_at not in twice:
             update["$currentDate"] = {self.names.updated_at: True}
         is_doubled_still = {"$expr": doubled(self.names), status: {"$ne": Status.FAILED}}
         await self.leads.update_one({"_id": {"$eq": id_}, **is_doubled_still}, update)
         return True
+
+
+def _why(unwritable: Document) -> str | None:
+    parent = unwritable.get("parent")
+    return WHY_NO_PARENT.format(name=parent) if parent else None
 
 
 def is_doubled(data: Mapping[str, Any], size: int) -> bool:
@@ -644,7 +683,7 @@ class Lanes:
             "priority": book.priority_noted(self.names),
             "interruptions": book.interruptions(self.names),
             "lane": {"$literal": name},
-            "names": doubled_names(self.names),
+            **why_unwritable(self.names),
             "bytes": book.data_bytes(self.names),
         }
         return [{"$match": match}, {"$sort": sort}, {"$limit": window}, {"$project": project}]

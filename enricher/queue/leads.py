@@ -59,7 +59,7 @@ from pymongo.errors import (
     WriteError,
 )
 
-from enricher.fields import NAMES, Names
+from enricher.fields import NAMES, Names, named
 from enricher.lead import Document, Lead, LeadId, Lease, Status
 from enricher.mongo import expressions
 from enricher.mongo.expressions import UpdateOne
@@ -289,12 +289,13 @@ class Leads:
             return
         self._next_look_for_too_long = now + _LOOK_FOR_TOO_LONG_SECONDS
         names = self.names
-        update = {
-            "$set": {names.enrichment_status: Status.FAILED, names.enrichment_error: _TOO_LONG},
-            "$unset": {names.of_book("due_at"): ""},
-            "$currentDate": {names.updated_at: True},
-        }
-        these = {"$and": [claimable(names), book.WITH_TOO_LONG_ID, once(names)]}
+        ended = {names.enrichment_status: Status.FAILED, names.enrichment_error: _TOO_LONG}
+        update: Document = {"$set": named(ended), "$unset": {names.of_book("due_at"): ""}}
+        if names.updated_at:
+            update["$currentDate"] = {names.updated_at: True}
+        # No operator but a pipeline replaces a null with an object.
+        parents = [{path: {"$not": {"$type": "null"}}} for path in names.parents]
+        these = {"$and": [claimable(names), book.WITH_TOO_LONG_ID, once(names), *parents]}
         failed = await self.collection.update_many(these, update)
         self.aside.tell_too_long(failed.modified_count, "claim")
 

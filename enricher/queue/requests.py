@@ -145,8 +145,8 @@ class Requests:
             written = await self._write_all(updates)
             asked += written
             if written.set + written.refused < len(batch):
-                doubled = await lanes.find_doubled(self._leads, batch, only or {}, self._names)
-                asked += Asked(refused=len(doubled))
+                unfit = await lanes.find_unwritable(self._leads, batch, only or {}, self._names)
+                asked += Asked(refused=len(unfit))
         return asked
 
     async def _write_all(self, updates: Sequence[_Asking]) -> Asked:

@@ -29,7 +29,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
 
 from enricher.answer import Kind
-from enricher.fields import NAMES, Names
+from enricher.fields import NAMES, Names, named
 from enricher.lead import (
     SUBJECT,
     Completed,
@@ -481,7 +481,7 @@ def _settle(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
         for name, value in _KEPT_WITH.items()
     }
     return [
-        {"$set": lead},
+        {"$set": named(lead)},
         {"$set": kept},
         {"$unset": [names.of_book("queued_at"), names.of_book("inputs")]},
     ]
@@ -513,6 +513,8 @@ def _bookkeeping(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.
 
 def _requalified(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.Expression]:
     """Evaluated inside the write, so that a score that arrived a moment ago counts."""
+    if not names.qualification_score:
+        return {}
     is_scored = {"$gt": [f"${names.qualification_score}", None]}
     return {
         name: row.if_has("is_completed", {"$cond": [is_scored, value, f"${name}"]}, f"${name}")
@@ -636,7 +638,7 @@ def _keep(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
         names.enriched_data: row.if_has("data", row.value("data"), f"${names.enriched_data}"),
         names.updated_at: row.if_has("data", "$$NOW", f"${names.updated_at}"),
     }
-    return [{"$set": lead}]
+    return [{"$set": named(lead)}]
 
 
 def _progress(progress: Progress) -> Document:

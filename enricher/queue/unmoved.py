@@ -78,7 +78,7 @@ def _between_ours(status: str) -> list[Document]:
 
 def by_us(names: Names) -> Sequence[Document]:
     """Match what no other program writes: our results, or a claim."""
-    token, claim_id = map(names.of_book, ("token", "claim_id"))
+    token, claim_id = names.of_book("token"), names.of_book("claim_id")
     return (
         {_metadata(names): {"$type": "object"}},
         {token: {"$gt": 0, "$lt": 2**53}, claim_id: {"$gt": ""}},
@@ -87,9 +87,10 @@ def by_us(names: Names) -> Sequence[Document]:
 
 def of_ours(names: Names) -> Sequence[Document]:
     """Match traces that a lead was once ours, whatever its status says: results, a claim, an admission."""
-    queued_at, priority = map(names.of_book, ("queued_at", "priority"))
+    queued_at, priority = names.of_book("queued_at"), names.of_book("priority")
+    enriched = [{names.enriched_at: {"$gt": EPOCH}}] if names.enriched_at else []
     return (
-        {names.enriched_at: {"$gt": EPOCH}},
+        *enriched,
         *by_us(names),
         {queued_at: {"$gt": EPOCH}, priority: {"$type": "number"}},
     )
@@ -200,7 +201,7 @@ async def count(leads: AsyncCollection[Document], names: Names = NAMES) -> Mappi
     unions = [{"$unionWith": {"coll": leads.name, "pipeline": each}} for each in others]
     try:
         with pymongo.timeout(_COUNT_SECONDS):
-            cursor = await by_index(leads, [*first, *unions])
+            cursor = await by_index(leads, names, [*first, *unions])
             found = {each["_id"]: int(each["leads"]) async for each in cursor} if cursor else None
     except PyMongoError as error:
         if error.timeout:
@@ -232,10 +233,14 @@ def _count(names: Names, reason: UnmovedReason, any_of: Sequence[Document]) -> l
 
 
 async def by_index(
-    leads: AsyncCollection[Document], stages: Sequence[Document], batch: int = 101
+    leads: AsyncCollection[Document],
+    names: Names,
+    stages: Sequence[Document],
+    batch: int = 101,
 ) -> AsyncCommandCursor[Document] | None:
     """Aggregate by the index, or return `None` without one: every lead would be read each time."""
-    for name in (INDEX, f"{INDEX}{COLLATED}"):
+    index = f"{INDEX}{names.suffix}"
+    for name in (index, f"{index}{COLLATED}"):
         try:
             return await leads.aggregate(list(stages), hint=name, batchSize=batch)
         except OperationFailure as error:
@@ -267,7 +272,7 @@ def lost_date_filter(names: Names) -> Document:
 
 def lost_date_keys(names: Names) -> list[tuple[str, int]]:
     """Return the keys of that index."""
-    return [(names.enriched_at, 1), (_said_at(names), 1)]
+    return [(path, 1) for path in (names.enriched_at, _said_at(names)) if path]
 
 
 def lost(names: Names) -> Document:
@@ -288,17 +293,23 @@ async def find(
     said = since.isoformat()
     without_date = lost_date_filter(names)
     ours = {**without_date, "$or": list(by_us(names))}
-    queries: tuple[Document, ...] = (
-        {**ours, names.enriched_at: {"$gt": since}},
-        {**ours, names.enriched_at: {"$gt": said}},  # a text, as a form that reads JSON saves it
-        {**without_date, names.enriched_at: None, _said_at(names): {"$gt": said}},
-    )
+    by_metadata = {**without_date, _said_at(names): {"$gt": said}}
+    queries: tuple[Document, ...] = (by_metadata,)
+    if names.enriched_at:
+        queries = (
+            {**ours, names.enriched_at: {"$gt": since}},
+            {
+                **ours,
+                names.enriched_at: {"$gt": said},
+            },  # a text, as a form that reads JSON saves it
+            {**by_metadata, names.enriched_at: None},
+        )
     found: list[Document] = []
     for query in queries:
         if room := _BATCH - len(found):
             found += await leads.find(query, {"_id": 1}).limit(room).to_list()
     stages: list[Document] = [{"$match": undated(names)}, {"$limit": _BATCH}]
-    odd = await by_index(leads, [*stages, {"$project": {"_id": 1}}])
+    odd = await by_index(leads, names, [*stages, {"$project": {"_id": 1}}])
     found += await odd.to_list() if odd else []
     return [lead["_id"] for lead in found]
 
@@ -306,7 +317,7 @@ async def find(
 def _date_anew(names: Names, period: timedelta) -> expressions.Expression:
     milliseconds = period.total_seconds() * 1000
     said = {"dateString": f"${_said_at(names)}", "onError": None, "onNull": None}
-    noted = f"${names.enriched_at}"
+    noted = book.value_at(names.enriched_at)
     is_date = expressions.is_type(noted, "date")
     enriched_at = {"$ifNull": [{"$cond": [is_date, noted, {"$dateFromString": said}]}, "$$NOW"]}
     jitter = {

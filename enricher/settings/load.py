@@ -36,6 +36,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from enricher.errors import SettingsError
+from enricher.fields import NAMES, Names
 from enricher.settings import sources as described
 from enricher.settings.sources import Source, from_environment
 from enricher.settings.types import (
@@ -467,6 +468,11 @@ class Settings:
                 self.quota.plan_field,
             )
             object.__setattr__(self, "sources", (source,))
+
+    def names_in(self, collection: str) -> Names:
+        """Return the names of our fields in a collection of leads; the contract's in one that is not described."""
+        named = {source.collection: source.names for source in self.sources}
+        return named.get(collection, NAMES)
 
 
 _NO_OTHERS = ThirdParties()

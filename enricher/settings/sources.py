@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from enricher.answer import Kind
-from enricher.fields import FIELDS, NAMES, Names
+from enricher.fields import FIELDS, NAMES, NEEDED, Names
 from enricher.settings import filters
 from enricher.settings.paths import Candidates, Field, candidates, fields_of
 from enricher.settings.types import collection_name, field_path
@@ -27,7 +27,7 @@ from enricher.settings.types import collection_name, field_path
 NOT_YET = frozenset(
     {
         *("only", "kinds", "person_only", "write", "account", "plan", "priority"),
-        *("rerun_on_change", "read", "names", "copy"),
+        *("rerun_on_change", "read", "copy"),
     }
 )
 """What the file may not say, because the rest of the daemon does not heed it yet."""
@@ -365,9 +365,8 @@ _KEYS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _clashes(source: Source) -> Iterator[str]:
-    names = _written(source.names)
-    for name in ("enrichment_status", "enrichment"):
-        if name not in names:
+    for name in NEEDED:
+        if not getattr(source.names, name):
             yield f"names.{name}: expected the name of a field: nothing works without it"
     yield from _written_twice(source)
     if source.write is Write.LEAD:
@@ -376,33 +375,30 @@ def _clashes(source: Source) -> Iterator[str]:
         yield f"copy: expected none with write = {Write.BESIDE.value}: nothing is written there"
 
 
-def _written(names: Names) -> dict[str, str]:
-    """Return our name -> theirs of all fields that are written."""
-    named = {each.name: getattr(names, each.name) for each in fields(names)}
-    return {name: path for name, path in named.items() if path and name != "qualification_score"}
-
-
 def _written_twice(source: Source) -> Iterator[str]:
     """Yield a line for each field that is written in the place of another, or below it."""
-    written = {f"names.{name}": path for name, path in _written(source.names).items()}
+    written = {f"names.{name}": path for name, path in source.names.written().items()}
     written |= {f"copy.{copy.value}": copy.to for copy in source.copy}
     listed = list(written.items())
     for number, (key, path) in enumerate(listed):
         for other, taken in listed[:number]:
-            if _is_within(path, taken) or _is_within(taken, path):
+            if _is_either_within(path, taken):
                 yield f"{key}: expected another field than that of {other}, and none below it"
 
 
 def _read_from_ours(source: Source) -> Iterator[str]:
-    """Yield a line for each key that reads what the daemon itself writes."""
-    ours = _written(source.names).values()
+    """Yield a line for each key that reads what the daemon itself writes, or something around it."""
+    ours = source.names.written().values()
     read = {f"read.{name}": paths for name, paths in source.read.items()}
     read |= {key: getattr(source, key) for key in ("account", "plan", "priority")}
     for key, paths in read.items():
         names = [".".join(each) for each in fields_of(paths)]
-        if any(_is_within(name, path) for name in names for path in ours):
+        if any(_is_either_within(name, path) for name in names for path in ours):
             yield f"{key}: expected a field of your own: the daemon writes that one"
+    score = source.names.qualification_score
+    if score and any(_is_either_within(score, path) for path in ours):
+        yield "names.qualification_score: expected a field of your own: the daemon writes that one"
 
 
-def _is_within(path: str, other: str) -> bool:
-    return path == other or path.startswith(f"{other}.")
+def _is_either_within(path: str, other: str) -> bool:
+    return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.")

@@ -138,12 +138,13 @@ class Overview:
 
     async def _backlog(self, leads: AsyncCollection[Document]) -> BacklogStatus:
         """Count the backlog; how leads ended only rarely, because that is expensive where there are many."""
+        names, paid = self.settings.names_in(leads.name), [each.name for each in self._paid]
         rare = self._rare.setdefault(leads.name, _Rare())
         if (began := time.monotonic()) >= rare.next_at:
-            rare.ended = await backlog.ended(leads)
-            rare.unmoved = await unmoved.count(leads)
+            rare.ended = await backlog.ended(leads, names)
+            rare.unmoved = await unmoved.count(leads, names)
             rare.next_at = began + _SHARE * (time.monotonic() - began)
-        found = await backlog.look(leads, [provider.name for provider in self._paid])
+        found = await backlog.look(leads, paid, names=names)
         return _backlog(found, rare.ended, rare.unmoved or {})
 
     @property

@@ -379,7 +379,7 @@ EVENTS: Mapping[str, str] = {
     "command.failed": "A bug ended the command, with exit code 1.",
     "lead.settled": "A claim has ended: outcome, attempt, seconds, and its score, reason or error.",
     "lead.not_written": "A result was dropped; `why` as in `enricher_results_dropped_total`. A user's `pending` causes `lease_lost`.",
-    "lead.unwritable": "MongoDB refuses any write to this lead. Mend the document or the validator.",
+    "lead.unwritable": "MongoDB refuses any write to this lead, or there is no place for our fields in it, as `why` says. Mend the document or the validator.",
     "lead.blocked": "A writer's transaction that has not ended holds so many `leads`, `lead` among them; they are written when it ends, and delay no others. Often: keep transactions short.",
     "lead.broken": "A bug met by one lead, which becomes `failed`.",
     "lead.abandoned": "A bug kept a lead from being settled; it is due when its lease runs out.",

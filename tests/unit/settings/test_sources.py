@@ -263,6 +263,18 @@ def test_what_is_no_file_of_sources_says_so(text: str, line: str) -> None:
             "names.enrichment: expected the name of a field: nothing works without it",
         ),
         (
+            'names.enriched_data = ""',
+            "names.enriched_data: expected the name of a field: nothing works without it",
+        ),
+        (
+            'names.enriched_at = "email.found_at"',
+            "read.email: expected a field of your own: the daemon writes that one",
+        ),
+        (
+            'names.qualification_score = "enrichment.score"',
+            "names.qualification_score: expected a field of your own: the daemon writes that one",
+        ),
+        (
             'names.enriched_at = "enrichment.at"',
             (
                 "names.enrichment: expected another field than that of names.enriched_at, and none "
