@@ -208,7 +208,7 @@ async def inspect(client: AsyncMongoClient[Document], database: str, leads: str)
     except OperationFailure as error:
         if error.timeout:
             raise DatabaseUnreachable("MongoDB does not answer in time") from error
-        raise DatabaseRefused(_refusal(error)) from error
+        raise DatabaseRefused(_refusal(error, f"{database}.{leads}")) from error
     except ConfigurationError as error:
         raise DatabaseUnreachable(f"MongoDB cannot be used: {redact(str(error))}") from error
     except PyMongoError as error:
@@ -233,11 +233,12 @@ def _hosts(error: PyMongoError) -> str:
     return str(error).split(" (configured timeouts")[0].split(", Timeout:")[0]
 
 
-def _refusal(error: OperationFailure) -> str:
+def _refusal(error: OperationFailure, leads: str) -> str:
     if error.code == _UNAUTHORIZED and "requires authentication" in str(error):
         return "MongoDB asks for credentials, and MONGODB_URI has none"
     if error.code == _UNAUTHORIZED:
-        return "MongoDB refuses a privilege (deploy/mongodb/role.js grants it): find on the leads"
+        wanted = f"find on the leads, {leads}"
+        return f"MongoDB refuses a privilege (deploy/mongodb/role.js grants it): {wanted}"
     if error.code in _BAD_CREDENTIALS:
         return f"MongoDB refuses the credentials in MONGODB_URI (code {error.code})"
     return f"MongoDB refuses to answer (code {error.code})"

@@ -267,7 +267,11 @@ class MongoSettings(Section):
 
 class WorkSettings(Section):
     concurrency: int = setting(
-        "ENRICHER_CONCURRENCY", 64, "Leads in work at a time, per process.", ge=1, le=10_000
+        "ENRICHER_CONCURRENCY",
+        64,
+        "Leads in work at a time, per process, whatever their collection.",
+        ge=1,
+        le=10_000,
     )
     lease_seconds: float = seconds(
         "ENRICHER_LEASE_SECONDS", 60, "How long a lead stays with a process that fell silent.", ge=1

@@ -403,7 +403,8 @@ BUDGET_LEFT = gauge(
 # -- stream, database and log ----------------------------------------------------------------
 
 STREAMING = gauge(
-    "enricher_stream_open", "1 while the change stream is open, 0 while leads are found by polling."
+    "enricher_stream_open",
+    "1 while the change stream is open, that of each collection; 0 while leads are found by polling.",
 )
 STREAM_OPENS = counter(
     "enricher_stream_opens_total",

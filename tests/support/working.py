@@ -20,7 +20,7 @@ from enricher.lead import Document, Pressure
 from enricher.queue import book
 from enricher.queue.leads import Leads
 from enricher.queue.settle import Settler
-from enricher.queue.worker import Bell, Heartbeat, Worker
+from enricher.queue.worker import Bell, Heartbeat, Slots, Worker
 from enricher.settings.load import WorkSettings
 from enricher.status.throughput import Activity, report
 from tests.support.scripted import KEYRING, Scripted
@@ -74,6 +74,7 @@ async def working(
     *providers: Scripted,
     lease: timedelta = MINUTE,
     pressure: Callable[[], Pressure] = Pressure,
+    slots: Slots | None = None,
     **settings: Any,
 ) -> AsyncIterator[Working]:
     """A worker at work; it ends with the block, without grace unless the test asks for some."""
@@ -93,6 +94,7 @@ async def working(
             **{"concurrency": 8, "poll_seconds": 0.05, "shutdown_grace_seconds": 0} | settings
         ),
         pressure=pressure,
+        slots=slots,
     )
     made = Working(worker, heartbeat, bell)
     made.start()

@@ -13,6 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.answer import Answer, Query
 from enricher.lead import Document, Pressure
+from enricher.queue.worker import Slots
 from tests.support.scripted import company, provider
 from tests.support.waiting import eventually
 from tests.support.working import Working, queue, working
@@ -242,3 +243,24 @@ async def test_a_stop_is_heeded_under_pressure(ours: Collection) -> None:
         await eventually(lambda: limit.holds(16))
         await process.drained()
     assert await pending(ours) == 30
+
+
+async def test_leads_of_a_busy_collection_do_not_keep_those_of_another_out(
+    ours: Collection,
+) -> None:
+    """However urgent they are: one lead of each collection is in work, and its turn comes."""
+    limit, slots = Limit(), Slots(16)
+    other = ours.database["others"]
+    await insert(ours, HOT, 40)
+    terms = at_the(limit, concurrency=16, slots=slots)
+    async with (
+        working(other, provider("acme", limit), **terms) as late,
+        working(ours, provider("acme", limit), **terms),
+    ):
+        await eventually(lambda: limit.holds(15))
+        await arrive(late, other, COLD, 3)
+        await eventually(lambda: limit.count(COLD) == 1)
+        assert await pending(other) == 2
+        limit.serve(16)
+        await eventually(lambda: limit.count(COLD) > 1)
+    await other.drop()
