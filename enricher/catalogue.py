@@ -46,7 +46,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class VendorListing:
-    """A vendor. Its five settings begin with its name in capitals."""
+    """A vendor. Its six settings begin with its name in capitals."""
 
     name: str
     title: str

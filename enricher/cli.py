@@ -179,6 +179,22 @@ def status(
 
 
 @cli.command()
+def report(
+    days: Annotated[
+        int, typer.Option(help="So many days (UTC), today included.", min=1, max=3660)
+    ] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """What each provider was worth: calls, charges and cost, fields it filled, hits by country and size.
+
+    Reads the ledger and every lead enriched in these days. Shows no personal data, changes nothing.
+    """
+    from enricher.commands.report import report  # noqa: PLC0415 - see run
+
+    signals.run(report(_configured(), days, as_json=as_json))
+
+
+@cli.command()
 def backfill(
     query: Annotated[str, typer.Option(help="A MongoDB filter in extended JSON; '{}' is all.")],
     dry_run: Annotated[

@@ -1,4 +1,4 @@
-"""What can be set for a vendor: the same five settings for each, shared by all of its routes."""
+"""What can be set for a vendor: the same six settings for each, shared by all of its routes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class VendorSettings(Section):
     """`None`: each of its providers uses its own default."""
     daily_budget: int | None
     monthly_budget: int | None
+    credit_price: float | None
+    """What a credit costs, in the operator's own currency; only for reports."""
 
 
 def _vendor_key(vendor: str, title: str) -> Any:
@@ -50,10 +52,15 @@ def _vendor_budget(vendor: str, title: str, period: str) -> Any:
     return setting(f"{vendor.upper()}_{adverb}_BUDGET", None, sentence, ge=0, le=MOST_CALLS)
 
 
+def _vendor_price(vendor: str, title: str) -> Any:
+    sentence = f"Price of a {title} credit in your currency, for `enricher report`."
+    return setting(f"{vendor.upper()}_CREDIT_PRICE", None, sentence, ge=0, le=1_000_000)
+
+
 def vendor_settings(
     vendor: str, host: str, title: str = "", per_minute: int | None = None, counts: str = ""
 ) -> type[VendorSettings]:
-    """Build the section with the five settings of one vendor. `counts` says what its limit counts."""
+    """Build the section with the six settings of one vendor. `counts` says what its limit counts."""
     title = title or vendor
     return create_model(
         f"{vendor.title()}Settings",
@@ -66,6 +73,7 @@ def vendor_settings(
         ),
         daily_budget=(int | None, _vendor_budget(vendor, title, "day")),
         monthly_budget=(int | None, _vendor_budget(vendor, title, "month")),
+        credit_price=(float | None, _vendor_price(vendor, title)),
     )
 
 

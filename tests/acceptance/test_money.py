@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from enricher.calls.ledger import COLLECTION as USAGE
+from enricher.errors import ExitCode
 from enricher.lead import Document
 from tests.chaos.observer import Observer
 from tests.support.money import (
@@ -19,6 +21,7 @@ from tests.support.money import (
     paid_in_vain,
     questions_of,
 )
+from tests.support.processes import Daemon
 from tests.support.rig import Rig, open_rig
 from tests.support.waiting import eventually
 
@@ -113,3 +116,26 @@ async def they_come_back(rig: Rig, leads: list[Document]) -> None:
     spread = max(came_back) - min(came_back)
     print(f"{len(came_back)} came back over {spread:.1f} s")  # noqa: T201
     assert spread > 1, "all at once"
+
+
+async def test_the_report_says_what_the_vendors_charged_and_what_it_brought(rig: Rig) -> None:
+    leads = leads_of(companies=10, people=30, again=10)
+    async with Fleet(rig, 1).running():
+        await rig.leads.insert_many(leads)
+        await completed(rig, leads)
+    environment = rig.environment() | {"CLEARBIT_CREDIT_PRICE": "0.25"}
+    async with Daemon("report", "--json", "--days", "2", env=environment) as command:
+        assert await command.wait(60) == ExitCode.OK
+    told = json.loads(command.stdout)
+    assert told["leads"] == len(leads)
+    rows = {each["name"]: each for each in told["providers"]}
+    billing = rig.simulator.journal.billing
+    for name in ("clearbit", "hunter"):
+        assert rows[name]["charged"] == billing[name].charged
+        assert rows[name]["ambiguous"] == 0
+        assert rows[name]["filled"] > 0
+        assert rows[name]["saved"] == len(leads) - rows[name]["calls"]
+    assert rows["clearbit"]["cost"] == 0.25 * billing["clearbit"].charged
+    async with Daemon("report", env=environment) as command:
+        assert await command.wait(60) == ExitCode.OK
+    assert "clearbit" in command.stdout
