@@ -58,7 +58,7 @@ from enricher.mongo.outage import FailOver, refresh_delay
 from enricher.process import shortage, signals
 from enricher.process.systemd import supervised
 from enricher.providers.base import Provider, Registered
-from enricher.queue import backlog, book, unmoved
+from enricher.queue import backlog, inputs, unmoved
 from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
@@ -414,18 +414,19 @@ class Wiring:
         return len(self.settings.sources) == 1
 
     def _leads(self, source: Source, gauges: SourceGauges) -> Leads:
-        work, quota = self.settings.work, self.settings.quota
+        work = self.settings.work
         return Leads(
             self.database[source.collection],
             self.holder,
             timedelta(seconds=work.lease_seconds),
-            book.priority(self.settings.priority.field, list(self.settings.priority.order)),
-            account=book.account(quota.account_field),
-            plan=book.plan(quota.plan_field),
+            inputs.rank(source, self.settings.priority.order),
+            account=inputs.account(source),
+            plan=inputs.plan(source),
             keyring=self.workshop.books.keyring,
             suspect_after=max(1, work.max_attempts),
             gauges=gauges,
             names=source.names,
+            mapped=inputs.mapping_of(source),
         )
 
     def _worker(
@@ -435,7 +436,13 @@ class Wiring:
         named = "" if self._is_alone else source.collection
         return Worker(
             leads,
-            Settler(leads.collection, refresh_after, apart=leads.apart, names=leads.names),
+            Settler(
+                leads.collection,
+                refresh_after,
+                apart=leads.apart,
+                names=leads.names,
+                mapped=leads.mapped,
+            ),
             self.workshop.enrichment(source).work_on,
             partial(report, self.activity, collection=named),
             heartbeat,

@@ -83,6 +83,10 @@ class Inputs:
     website: str | None = None
     name: str | None = None
     company: str | None = None
+    linkedin: str | None = None
+    cnpj: str | None = None
+    other_emails: tuple[str, ...] = ()
+    """More addresses of the same lead, which only a mapping reads."""
     malformed: Mapping[str, str] = field(default_factory=dict)
 
 

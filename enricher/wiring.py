@@ -35,6 +35,7 @@ from enricher.privacy.forgetting import Erasure, Forgetting
 from enricher.privacy.suppression import Objections, Permission, Suppressed, key_of
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
+from enricher.queue.inputs import mapping_of
 from enricher.settings.load import Settings, WebsiteSettings
 from enricher.settings.sources import Source
 from enricher.telemetry import metrics
@@ -155,7 +156,8 @@ def open_workshop(
     """Build what all sources share. Who objects at a vendor is forgotten in each of them."""
     providers, suppressed, words = registered.providers, Suppressed(database), words_of(settings)
     erasures = [
-        Erasure(database[source.collection], names=source.names) for source in settings.sources
+        Erasure(database[source.collection], names=source.names, mapped=mapping_of(source))
+        for source in settings.sources
     ]
     return Workshop(
         settings,

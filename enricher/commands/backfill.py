@@ -68,7 +68,7 @@ from enricher.process.signals import end_if_cancelled
 from enricher.providers.base import Provider
 from enricher.providers.http import question_of, unfit
 from enricher.queue import book
-from enricher.queue.lease import INPUTS, read_inputs
+from enricher.queue.inputs import CONTRACT, LeadMapping, mapping_of, read_inputs
 from enricher.queue.requests import SCAN_SECONDS, Asked, Requests
 from enricher.settings.load import Settings
 from enricher.settings.sources import Source
@@ -123,8 +123,13 @@ class Backfills:
     """The run of one query over one leads collection."""
 
     def __init__(
-        self, leads: AsyncCollection[Document], query: Document, names: Names = NAMES
+        self,
+        leads: AsyncCollection[Document],
+        query: Document,
+        names: Names = NAMES,
+        mapped: LeadMapping = CONTRACT,
     ) -> None:
+        self._mapped = mapped
         self._leads = leads
         self._names = names
         self._runs: AsyncCollection[Document] = leads.database[checkpoints.COLLECTION]
@@ -187,7 +192,9 @@ class Backfills:
         by = self._names.of_book("backfilled_by")
         match = {"$and": [self.match, {by: {"$ne": run and run.id}}]}
         with pymongo.timeout(SCAN_SECONDS):
-            cursor = self._leads.find(match if run else self.match, _SEEN, collation=None)
+            cursor = self._leads.find(
+                match if run else self.match, {"inputs": self._mapped.inputs}, collation=None
+            )
             cursor = cursor.hint(_BY_ID)
             if after is not None:
                 cursor = cursor.min([("_id", after["of"])])
@@ -255,7 +262,6 @@ async def forget_positions(
 _COUNT_AT_MOST = 5000
 _LONGEST_WAIT_MS = 40 * 86_400_000
 """Covers a wait for next month's budget, and some days to spare; leads due later are not waited for."""
-_SEEN: Document = {"inputs": INPUTS}
 
 
 def _states(names: Names) -> list[Document]:
@@ -387,9 +393,10 @@ class Estimator:
             calls.stored += len(await self._backfills.answered(fresh))
 
     async def _has_objected(self, identity: Identity) -> bool:
-        if self._keyring is None or identity.email_key is None:
+        if self._keyring is None:
             return False
-        return await self._suppressed.knows(self._keyring, identity.email_key)
+        ring = self._keyring
+        return any([await self._suppressed.knows(ring, key) for key in identity.email_keys])
 
 
 # What a backfill needs from vendors, and whether it is available now.
@@ -470,7 +477,7 @@ async def plan(settings: Settings, query: Document, collection: str | None = Non
     """Count and print. Changes nothing."""
     console, source = _console(), only_one(settings, collection)
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
-        backfills = Backfills(database[source.collection], query, source.names)
+        backfills = Backfills(database[source.collection], query, source.names, mapping_of(source))
         words, key = wiring.words_of(settings), settings.privacy.hash_key
         estimator = Estimator(database, backfills, vendors.providers, words, key)
         with explained("counting the leads"), filtering():
@@ -531,7 +538,7 @@ async def _fill(settings: Settings, made: Plan) -> None:
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
         leads = database[made.source.collection]
         backfills = Backfills(leads, made.query, made.source.names)
-        requests = Requests(leads, rank(settings), made.source.names)
+        requests = Requests(leads, rank(settings, made.source), made.source.names)
         run = await patiently("beginning", backfills.begin)
         needed = [each for each in vendors.providers if each.name in made.needed]
         needs = Needs(database, needed, wiring.open_usage(settings, database))

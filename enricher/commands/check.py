@@ -25,18 +25,21 @@ from rich.text import Text
 
 from enricher import privileges, wiring
 from enricher.errors import CheckFailed, DatabaseError, EnricherError
+from enricher.identity.identify import Identity, identify
 from enricher.intake.changes import Changes, StreamUnavailable
 from enricher.intake.checkpoints import Checkpoint
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble, server, sharding
 from enricher.mongo.embedded import find_mongod
-from enricher.mongo.outage import describe
+from enricher.mongo.outage import describe, reading
 from enricher.mongo.secret import keyring_if_made
 from enricher.providers.base import Provider
 from enricher.providers.http import broken
 from enricher.queue import apart, unmoved
 from enricher.queue.indexes import Indexes
+from enricher.queue.inputs import mapping_of, read_inputs
 from enricher.settings.load import Settings
+from enricher.settings.sources import Source
 from enricher.values.storable import one_line
 
 _CONNECTIONS = 2
@@ -53,7 +56,15 @@ class Result(StrEnum):
 
 Finding: TypeAlias = tuple[Result, str]
 _COLOURS = {Result.OK: "green", Result.FAILED: "bold red", Result.SKIPPED: "dim"}
-_AFTER_CONNECTING = ("replica set", "privileges", "hash key", "indexes", "leads", "stream")
+_AFTER_CONNECTING = (
+    "replica set",
+    "privileges",
+    "hash key",
+    "indexes",
+    "leads",
+    "sample",
+    "stream",
+)
 
 
 @dataclass(slots=True)
@@ -142,6 +153,7 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
         lines.say("hash key", await _tried(_hash_key(settings, client)))
         await lines.say_of_each("indexes", partial(_indexes, settings, client))
         await lines.say_of_each("leads", partial(_leads, settings, client))
+        await lines.say_of_each("sample", partial(_sample, settings, client))
         await lines.say_of_each("stream", partial(_stream, settings, client))
         if found.replica_set == server.ROUTER:
             for finding in await _shard_keys(client, database, lines.collections):
@@ -248,6 +260,44 @@ async def _leads(settings: Settings, client: AsyncMongoClient[Document], name: s
     hint = f'set it to "pending": db.{leads.name}.updateMany({{{status}: "new"}}, '
     hint += f'{{$set: {{{status}: "pending"}}}})'
     return Result.OK, f"nothing moves {', '.join(parts)}; for one to be enriched, {hint}"
+
+
+_SAMPLED = 20
+
+
+async def _sample(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
+    """Read the newest documents as the daemon would, and count what they gave."""
+    database = client[settings.mongo.database]
+    [source] = (each for each in settings.sources if each.collection == name)
+    view = {"_id": 0, "inputs": mapping_of(source).inputs}
+    found = database[name].find({}, view).sort("$natural", -1).limit(_SAMPLED)
+    with reading(f"{database.name}.{name}"):
+        read = [read_inputs(each["inputs"]) for each in await found.to_list()]
+    return _sampled(source, [identify(each) for each in read])
+
+
+def _sampled(source: Source, read: Sequence[Identity]) -> Finding:
+    """Say what documents gave. A mapping by which none gives anything is wrong."""
+    if not read:
+        return Result.OK, "there is no document yet"
+    gave = {
+        "an e-mail": sum(each.email is not None for each in read),
+        "a company": sum(bool(each.company or each.company_domain) for each in read),
+        "a person": sum(each.full_name is not None for each in read),
+        "nothing": sum(_is_empty(each) for each in read),
+    }
+    told = ", ".join(f"{count} {what}" for what, count in gave.items())
+    said = f"of the {len(read)} newest documents {told}"
+    if gave["nothing"] < len(read):
+        return Result.OK, said
+    if source.read == Source().read:
+        return Result.OK, f"{said}: where are the leads' values? ENRICHER_CONFIG says it"
+    return Result.FAILED, f"{said}: do the paths of [source.read] fit these documents?"
+
+
+def _is_empty(read: Identity) -> bool:
+    stated = (read.email, read.company, read.company_domain, read.full_name)
+    return not any(stated) and read.is_valid
 
 
 async def _stream(settings: Settings, client: AsyncMongoClient[Document], leads: str) -> Finding:

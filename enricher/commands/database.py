@@ -26,7 +26,7 @@ from enricher.identity.identify import identify
 from enricher.lead import Document, Inputs, LeadId
 from enricher.mongo import DatabaseTrouble, expressions, outage, server
 from enricher.mongo.outage import describe, is_refusal, outage_pause
-from enricher.queue import book
+from enricher.queue import inputs
 from enricher.settings import filters
 from enricher.settings.load import Settings
 from enricher.settings.sources import Source
@@ -54,9 +54,9 @@ async def opened(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
         yield client[settings.mongo.database]
 
 
-def rank(settings: Settings) -> expressions.Expression:
+def rank(settings: Settings, source: Source) -> expressions.Expression:
     """Return how urgent a lead is, as daemons with the same settings compute it."""
-    return book.priority(settings.priority.field, list(settings.priority.order))
+    return inputs.rank(source, settings.priority.order)
 
 
 def chosen(settings: Settings, collection: str | None) -> Sequence[Source]:

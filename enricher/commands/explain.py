@@ -29,6 +29,7 @@ from enricher.privacy.suppression import Suppressed
 from enricher.providers.base import Provider, Registered
 from enricher.providers.http import HttpProvider, question_of, unfit
 from enricher.queue.apart import written_off_at
+from enricher.queue.inputs import by_address, mapping_of
 from enricher.queue.requests import Requests, wished
 from enricher.settings.load import Settings
 from enricher.settings.sources import Source
@@ -98,7 +99,9 @@ class Explainer:
 
     async def of(self, text: str) -> AsyncIterator[Explanation]:
         """Yield an explanation of each lead that has this `_id` or this address."""
-        leads = StandingReader(self.database, self.source.collection, self.source.names)
+        leads = StandingReader(
+            self.database, self.source.collection, self.source.names, mapping_of(self.source)
+        )
         for lead in await self._ids(text):
             standing = await leads.standing(lead)
             if standing is not None:  # else the lead was deleted just now
@@ -107,10 +110,10 @@ class Explainer:
 
     async def _ids(self, text: str) -> list[LeadId]:
         leads = self.database[self.source.collection]
-        requests = Requests(leads, rank(self.settings), self.source.names)
+        requests = Requests(leads, rank(self.settings, self.source), self.source.names)
         found = await requests.named([id_ for _, id_ in database.ids(text)])
         if "@" in text:
-            match = {"email": {"$in": database.spellings(text)}}
+            match = by_address(self.source, database.spellings(text))
             found += [id_ async for batch in requests.matching(match) for id_ in batch]
         return list({id_key(id_): id_ for id_ in found}.values())
 
@@ -142,9 +145,10 @@ class Explainer:
         return replace(standing, book={**standing.book, "refresh_since": heeded})
 
     async def _has_objected(self, identity: Identity) -> bool:
-        if self.keyring is None or identity.email_key is None:
+        if self.keyring is None:
             return False
-        return await Suppressed(self.database).knows(self.keyring, identity.email_key)
+        suppressed = Suppressed(self.database)
+        return any([await suppressed.knows(self.keyring, key) for key in identity.email_keys])
 
     async def _sources(self, leads: StandingReader, identity: Identity) -> list[KnownProvider]:
         """Return the sources in the order in which values win: those that cost nothing come last."""

@@ -28,7 +28,9 @@ from enricher.privacy.suppression import Suppressed, SuppressionEntry, key_of
 from enricher.providers import registry
 from enricher.providers.base import Access, Provider
 from enricher.providers.transport import NOBODY
+from enricher.queue.inputs import LeadMapping, mapping_of
 from enricher.settings.load import Settings
+from enricher.settings.sources import Source
 from enricher.status import daemons
 from enricher.wiring import words_of
 
@@ -163,12 +165,21 @@ async def _forgetting(
 ) -> Forgetting:
     return Forgetting(
         Suppressed(database),
-        [Erasure(database[name], names=settings.names_in(name)) for name in names],
+        [
+            Erasure(database[name], names=settings.names_in(name), mapped=_mapped(settings, name))
+            for name in names
+        ],
         Cache(database, WHY, settings.work.lease_seconds),
         await keyring(database, settings.privacy.hash_key),
         _providers(settings),
         words_of(settings),
     )
+
+
+def _mapped(settings: Settings, collection: str) -> LeadMapping:
+    """Return how the leads of a collection are read: as the contract says where no source describes it now."""
+    named = (source for source in settings.sources if source.collection == collection)
+    return mapping_of(next(named, Source(collection)))
 
 
 def _providers(settings: Settings) -> tuple[Provider, ...]:

@@ -10,11 +10,12 @@ from rich.console import Console
 from enricher.commands import database
 from enricher.commands.database import Meter, explained, filtering, only_one, opened, rank
 from enricher.errors import ExitCode, SettingsError
-from enricher.fields import Names
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo.secret import Keyring, keyring
+from enricher.queue.inputs import by_address
 from enricher.queue.requests import Asked, Requests
 from enricher.settings.load import Settings
+from enricher.settings.sources import Source
 
 _DOING = "asking for the leads"
 NO_ADDRESS = (
@@ -43,11 +44,11 @@ async def reenrich(
     """Request the leads. Returns UNEXPECTED when no lead has the given id or address."""
     console = Console(highlight=False, soft_wrap=True)
     source = only_one(settings, collection)
-    match = _match(chosen, source.names)  # report wrong arguments before connecting
+    match = _match(chosen, source)  # report wrong arguments before connecting
     async with opened(settings) as database:
         with explained(_DOING):
             ring = await keyring(database, settings.privacy.hash_key) if refresh else None
-            requests = Requests(database[source.collection], rank(settings), source.names)
+            requests = Requests(database[source.collection], rank(settings, source), source.names)
             if chosen.id is not None:
                 return await _by_id(console, requests, chosen.id, ring)
             asked = await _by_match(console, requests, match, ring)
@@ -58,12 +59,12 @@ async def reenrich(
     return ExitCode.OK
 
 
-def _match(chosen: Chosen, names: Names) -> Document:
+def _match(chosen: Chosen, source: Source) -> Document:
     if chosen.query is not None:
         return database.query(chosen.query)
     if chosen.email is not None:
-        return {"email": {"$in": database.spellings(chosen.email)}}
-    return {names.enrichment_status: Status.FAILED}
+        return by_address(source, database.spellings(chosen.email))
+    return {source.names.enrichment_status: Status.FAILED}
 
 
 async def _by_id(

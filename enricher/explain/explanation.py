@@ -22,7 +22,7 @@ from enricher.identity.identify import NO_WORDS, Identity, OwnWords, identify
 from enricher.intake.history import History
 from enricher.lead import Document, Inputs, LeadId, Reason, Status
 from enricher.queue import book
-from enricher.queue.lease import INPUTS, read_inputs
+from enricher.queue.inputs import CONTRACT, LeadMapping, read_inputs
 from enricher.queue.unmoved import new
 from enricher.values.merge import (
     LEAST_CONFIDENCE,
@@ -425,9 +425,9 @@ def _names(value: object) -> list[str]:
 # Leads and what belongs to them, read as they stand, for `enricher explain`. Changes no lead.
 
 
-def _view(names: Names) -> Document:
+def _view(names: Names, mapped: LeadMapping) -> Document:
     return {
-        "inputs": INPUTS,
+        "inputs": mapped.inputs,
         "status": f"${names.enrichment_status}",
         "error": book.value_at(names.enrichment_error),
         "enriched_at": book.value_at(names.enriched_at),
@@ -444,16 +444,24 @@ class StandingReader:
     """The leads of one collection, as shown to people."""
 
     def __init__(
-        self, database: AsyncDatabase[Document], collection: str, names: Names = NAMES
+        self,
+        database: AsyncDatabase[Document],
+        collection: str,
+        names: Names = NAMES,
+        mapped: LeadMapping = CONTRACT,
     ) -> None:
         self._database = database
         self._leads = database[collection]
         self._names = names
+        self._mapped = mapped
         self._history = History(self._leads, names=names)
 
     async def standing(self, lead: LeadId) -> Standing | None:
         """Read one lead; `None` when it does not exist (any more). Raises DatabaseTrouble."""
-        stages = [{"$match": {"_id": {"$eq": lead}}}, {"$project": _view(self._names)}]
+        stages = [
+            {"$match": {"_id": {"$eq": lead}}},
+            {"$project": _view(self._names, self._mapped)},
+        ]
         found = await (await self._leads.aggregate(stages)).to_list()
         if not found:
             return None

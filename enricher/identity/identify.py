@@ -435,6 +435,12 @@ class Identity:
     """Why there is no `company_domain`, as a short phrase; empty when there is one."""
     full_name: str | None = None
     company: str | None = None
+    linkedin: str | None = None
+    """As the lead states it: a profile's address."""
+    cnpj: str | None = None
+    """As the lead states it: a Brazilian company's number."""
+    other_keys: tuple[str, ...] = ()
+    """Keys of the lead's other addresses, which are the same person's and nobody is asked about."""
     is_free_mail: bool = False
     is_disposable: bool = False
     is_role: bool = False
@@ -444,6 +450,11 @@ class Identity:
     """multiple_emails, typo_suspected, domain_conflict, education."""
     reason: Reason | None = None
     """Why no paid call is worth making; `None` when there is something to ask."""
+
+    @property
+    def email_keys(self) -> tuple[str, ...]:
+        """Return the keys of all addresses, that which is asked about first."""
+        return (*((self.email_key,) if self.email_key else ()), *self.other_keys)
 
     @property
     def query(self) -> Query:
@@ -474,13 +485,13 @@ class _Stated:
 def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
     """Identify the lead. Never raises, whatever the strings hold."""
     internal = words.internal_domains
-    text = said(inputs.email)
-    reading = _read(text, words) if text else Reading(None)
+    readings = _readings(inputs, words)
+    reading = _best(readings, internal)
     address = reading.address
     askable = None if address and address.domain.kind is DomainKind.IP_ADDRESS else address
     stated = _stated(inputs, words)
     company = _company(address, stated.domain)
-    is_valid = address is not None or not (text or "email" in inputs.malformed)
+    is_valid = address is not None or not (readings or "email" in inputs.malformed)
     reason = _reason(address, internal) or (
         None if company or askable else _nothing_left(inputs, address, stated, is_valid)
     )
@@ -491,6 +502,9 @@ def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
         no_company_domain=_why_no_company(company, reason, address),
         full_name=_clean(inputs.name),
         company=_clean(inputs.company),
+        linkedin=_clean(inputs.linkedin),
+        cnpj=_clean(inputs.cnpj),
+        other_keys=tuple(_other_keys(readings, reading)) if len(readings) > 1 else (),
         is_free_mail=address is not None and address.domain.kind is DomainKind.FREE_MAIL,
         is_disposable=address is not None and address.domain.kind is DomainKind.DISPOSABLE,
         is_role=address is not None and is_desk(address.local, address.domain.host, words.desks),
@@ -506,6 +520,32 @@ def _read(text: str, words: OwnWords) -> Reading:
         return reading
     domain = words.platforms.judge(reading.address.domain)
     return replace(reading, address=replace(reading.address, domain=domain))
+
+
+def _readings(inputs: Inputs, words: OwnWords) -> list[Reading]:
+    """Read every address that the lead has, each once."""
+    texts = dict.fromkeys(said(text) for text in (inputs.email, *inputs.other_emails))
+    return [_read(text, words) for text in texts if text]
+
+
+def _best(readings: list[Reading], internal: frozenset[str]) -> Reading:
+    """Return the first address that can be asked about, a company's before free mail; else the first of all."""
+
+    def worth(reading: Reading) -> int:
+        address = reading.address
+        if address is None:
+            return 3
+        if _reason(address, internal) or address.domain.kind is DomainKind.IP_ADDRESS:
+            return 2
+        return 0 if address.domain.kind is DomainKind.BUSINESS else 1
+
+    return readings[0] if len(readings) == 1 else min(readings, key=worth, default=Reading(None))
+
+
+def _other_keys(readings: list[Reading], asked: Reading) -> Iterator[str]:
+    own = asked.address.key if asked.address else None
+    keys = (reading.address.key for reading in readings if reading.address)
+    yield from (key for key in dict.fromkeys(keys) if key != own)
 
 
 def _reason(address: Address | None, internal: frozenset[str]) -> Reason | None:

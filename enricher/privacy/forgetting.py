@@ -33,7 +33,7 @@ from enricher.identity.identify import (
     mailbox_of,
     older_mark,
 )
-from enricher.lead import SUBJECT, Document, LeadId, Reason, Status
+from enricher.lead import SUBJECT, Document, Inputs, LeadId, Reason, Status
 from enricher.mongo import expressions
 from enricher.mongo.outage import is_refusal
 from enricher.mongo.secret import Keyring
@@ -42,8 +42,8 @@ from enricher.providers.base import Provider
 from enricher.providers.http import question_of
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Step
+from enricher.queue.inputs import CONTRACT, LeadMapping, read_inputs, same_email, text_or_null
 from enricher.queue.lanes import Aside, erasable
-from enricher.queue.lease import INPUTS, read_inputs, same_email, text_or_null
 from enricher.queue.requests import SCAN_SECONDS
 from enricher.values.merge import BY_FIELD, FLAGS, METADATA, MISMATCH, SOCIAL, completeness
 from enricher.values.storable import within
@@ -71,10 +71,10 @@ _LONGEST_TRANSACTION_SECONDS = 90.0
 """A transaction may live for 60 s, and MongoDB looks for those that are older every 30 s."""
 
 
-def _seen(names: Names) -> Document:
+def _seen(names: Names, mapped: LeadMapping) -> Document:
     domain = f"{names.enriched_data}.{Kind.COMPANY.section}.domain"
     return {
-        "inputs": INPUTS,
+        "inputs": mapped.inputs,
         "mark": text_or_null(book.noted(names, SUBJECT)),
         "noted": text_or_null(book.noted(names, f"{SUBJECT}.mailbox")),
         "domain": text_or_null(f"${domain}"),
@@ -93,6 +93,9 @@ class Erased(Enum):
     """Each write killed the server: the lead is written no more."""
 
 
+_NO_INPUTS = Inputs()
+
+
 class Erasure:
     """Finds and erases leads of one collection. What it finds is `{_id, inputs, mark, noted, domain}`:
     `mark` is an older version's, `noted` the mailbox in the book-keeping, `domain` the company's as far
@@ -103,10 +106,12 @@ class Erasure:
         leads: AsyncCollection[Document],
         held_seconds: float = _LONGEST_TRANSACTION_SECONDS,
         names: Names = NAMES,
+        mapped: LeadMapping = CONTRACT,
     ) -> None:
         """`held_seconds` is how long a writer's transaction may hold a lead."""
         self._leads = leads
         self._names = names
+        self._mapped = mapped
         self._mailbox = book.mailbox(names)
         self._unmarked = _unmarked(names)
         self._held_seconds = held_seconds
@@ -140,7 +145,7 @@ class Erasure:
 
     async def _found(self, match: Document) -> AsyncGenerator[Document, None]:
         with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would bind the caller too
-            cursor = self._leads.find(match, _seen(self._names), batch_size=_BATCH)
+            cursor = self._leads.find(match, _seen(self._names, self._mapped), batch_size=_BATCH)
             batch = await cursor.to_list(_BATCH)
         async with cursor:
             while batch:
@@ -149,10 +154,10 @@ class Erasure:
                 with pymongo.timeout(SCAN_SECONDS):
                     batch = await cursor.to_list(_BATCH)
 
-    async def erase(self, id_: LeadId, email: str | None = None) -> Erased:
-        """Erase and skip the lead, as long as its e-mail field still holds this text."""
+    async def erase(self, id_: LeadId, inputs: Inputs = _NO_INPUTS) -> Erased:
+        """Erase and skip the lead, as long as it still holds the addresses of these inputs."""
         skipping = [*_without_person(self._names), *_skipped(self._names)]
-        return await self._write(id_, skipping, same_email(email))
+        return await self._write(id_, skipping, same_email(inputs, self._mapped))
 
     async def erase_data(self, id_: LeadId, mailbox: str) -> Erased:
         """Erase only what was found, as long as it is about that mailbox."""
@@ -414,14 +419,14 @@ class _OfOneCollection:
         """Erase the lead; False when it is not, or no longer, about the person by its inputs."""
         inputs = read_inputs(lead["inputs"])
         identity = identify(inputs, self.words)
-        if identity.email_key != self.person.email_key:
+        if self.person.email_key not in identity.email_keys:
             return False
         self.queries.append(identity.query)
         key = expressions.id_key(lead["_id"])
         if key == self.spared or key in self.seen:
             return True
         self.seen.add(key)
-        erased = await self.erasure.erase(lead["_id"], inputs.email)
+        erased = await self.erasure.erase(lead["_id"], inputs)
         self.done.leads += erased is Erased.DONE
         self._count_unwritable(lead, erased)
         return erased is not Erased.CHANGED

@@ -205,8 +205,8 @@ class Permission:
 
     async def refusal(self, lead: Lead, identity: Identity, about: Subject) -> Reason | None:
         """Return why nothing may be paid for this lead; `None` when it may."""
-        if identity.email_key is not None:
-            is_known = partial(self.suppressed.knows, self.books.keyring, identity.email_key)
+        for email_key in identity.email_keys:
+            is_known = partial(self.suppressed.knows, self.books.keyring, email_key)
             if await self.books.surely(is_known):
                 return Reason.SUPPRESSED
         count = partial(self.books.usage.admit, lead.account, lead.plan, lead.id, about)

@@ -47,9 +47,11 @@ one fail, because a failing expression would take the whole round trip down with
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from enricher.fields import Names
+from enricher.identity.mapping import LONGEST_TEXT_BYTES
 from enricher.lead import SUBJECT, Document, Status
 from enricher.mongo.expressions import (
     Expression,
@@ -64,8 +66,6 @@ _MOST_ID_BYTES = 8 * 1024 * 1024
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _LARGEST_VALUE_BYTES = 64 * 1024
-LONGEST_TEXT_BYTES = 1024
-"""An address has at most 254 characters, and no URL that we can use is longer than this either."""
 
 
 def mailbox(names: Names) -> str:
@@ -190,10 +190,14 @@ def within_room(candidates: list[Document], in_work: int) -> list[Document]:
     return candidates
 
 
-def priority(field: str, order: list[str]) -> Expression:
-    """Return the rank of a lead: a word counts by its place in `order`, first highest, a number as itself
+def priority(field: str, order: Sequence[str]) -> Expression:
+    """Return the rank of a lead by a field of it."""
+    return rank_in(f"${field}", order)
+
+
+def rank_in(value: str, order: Sequence[str]) -> Expression:
+    """Return the rank that a value means: a word counts by its place in `order`, first highest, a number as itself
     within the words' range, so that 1e308 does not go before `hot`. Anything else is 0."""
-    value = f"${field}"
     word = {"$cond": [is_type(value, "string"), {"$toLower": value}, None]}
     ranks = [_lower(entry) for entry in order]
     words = {"$literal": ranks}
@@ -253,9 +257,14 @@ def behind(rank: Expression) -> Expression:
 
 
 def account(field: str) -> Expression:
-    """Return the lead's account, of any type; `None` when it is longer than an id can be."""
-    fits = {"$lte": [{"$bsonSize": {"account": f"${field}"}}, LONGEST_TEXT_BYTES]}
-    return {"$cond": [fits, f"${field}", None]}
+    """Return the lead's account by a field of it."""
+    return account_in(f"${field}")
+
+
+def account_in(value: str) -> Expression:
+    """Return the account, of any type; `None` when it is longer than an id can be."""
+    fits = {"$lte": [{"$bsonSize": {"account": value}}, LONGEST_TEXT_BYTES]}
+    return {"$cond": [fits, value, None]}
 
 
 def bounded(path: str, otherwise: Expression = None) -> Expression:
@@ -265,8 +274,13 @@ def bounded(path: str, otherwise: Expression = None) -> Expression:
 
 
 def plan(field: str) -> Expression:
+    """Return the name of the plan by a field of the lead."""
+    return plan_in(f"${field}")
+
+
+def plan_in(value: str) -> Expression:
     """Return the name of the plan; `None` for a value that is no text, or longer than any name."""
-    return {"$cond": [is_type(f"${field}", "string"), account(field), None]}
+    return {"$cond": [is_type(value, "string"), account_in(value), None]}
 
 
 def refresh_since(names: Names) -> Expression:

@@ -68,15 +68,14 @@ from enricher.mongo.secret import Keyring
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Parted, Step
 from enricher.queue.book import BY_ID
+from enricher.queue.inputs import CONTRACT, LeadMapping, text_or_null
 from enricher.queue.lanes import OLDEST, Aside, Doubles, Heard, Lanes, claimable, once
 from enricher.queue.lease import (
-    INPUTS,
     claimed,
     fence,
     fenced_row,
     fenced_table,
     lease_of,
-    text_or_null,
 )
 from enricher.queue.unmoved import new, unadmitted
 from enricher.telemetry.metrics import SourceGauges
@@ -153,6 +152,8 @@ class Leads:
     """Name of the index that finds a lead by id, from `Indexes`."""
     names: Names = NAMES
     """The names of our fields in the collection."""
+    mapped: LeadMapping = CONTRACT
+    """How its leads are read."""
     is_sharded: bool = False
     """True when sharded by a key other than the id: a lone lead is then claimed the way a batch is."""
     doubles: Doubles = field(init=False)
@@ -316,7 +317,9 @@ class Leads:
         return isinstance(error, OperationFailure) and is_refusal(error)
 
     def _claiming(self, claim_id: str) -> expressions.Pipeline:
-        return book.claiming(self.names, claim_id, self.holder, self.lease, self.rank, INPUTS)
+        return book.claiming(
+            self.names, claim_id, self.holder, self.lease, self.rank, self.mapped.inputs
+        )
 
     async def _take_one(
         self, id_: LeadId, only: Document, how: expressions.Pipeline, claim_id: str, sent: float
@@ -379,7 +382,7 @@ class Leads:
 
     @property
     def _of_a_lease(self) -> Document:
-        return {**claimed(self.names), "account": self.account, "plan": self.plan}
+        return {**claimed(self.names, self.mapped), "account": self.account, "plan": self.plan}
 
     def _leased(self, documents: Iterable[Document], claim_id: str, sent: float) -> list[Lease]:
         deadline = sent + self.lease.total_seconds()

@@ -50,8 +50,9 @@ from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import Outage, Refusal, describe, is_refusal, is_unreadable, refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
+from enricher.queue.inputs import CONTRACT, LeadMapping, text_or_null
 from enricher.queue.lanes import once
-from enricher.queue.lease import fence, text_or_null, unchanged, unchanged_row, unchanged_table
+from enricher.queue.lease import fence, unchanged, unchanged_row, unchanged_table
 from enricher.telemetry.log import label
 from enricher.values.merge import METADATA, SOCIAL, completeness, metadata
 
@@ -232,6 +233,7 @@ class Settler:
     apart: Apart = field(default_factory=Apart)
     names: Names = NAMES
     """The names of our fields in the collection."""
+    mapped: LeadMapping = CONTRACT
     keeper: Keeper = field(init=False)
     """For what is found before the end."""
     late: int = field(init=False, default=0)
@@ -240,8 +242,8 @@ class Settler:
     _coalescer: Coalescer[Settlement, Settled | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.keeper = Keeper(self.collection, self.apart, self.names)
-        self._settling = _table(self.names, _settle)
+        self.keeper = Keeper(self.collection, self.apart, self.names, self.mapped)
+        self._settling = _table(self.names, _settle, self.mapped)
         self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
 
     async def settle(
@@ -316,7 +318,7 @@ class Settler:
 
     async def _write_each(self, batch: Sequence[Settlement], rows: Sequence[TableRow]) -> _Written:
         leases = [settlement.lease for settlement in batch]
-        updates = _each_alone(self.names, self._settling, leases, rows)
+        updates = _each_alone(self.names, self._settling, leases, rows, self.mapped)
         try:
             result = await self.collection.bulk_write(updates, ordered=False)
             return _Written(result.matched_count)
@@ -388,7 +390,7 @@ class Settler:
         """End the lead as failed: it must not come back again and again, and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
         row = self._row(Settlement(settlement.lease, failed, settlement.subject))
-        still = {**unchanged(settlement.lease, self.names), **_writable(self.names)}
+        still = {**unchanged(settlement.lease, self.names, self.mapped), **_writable(self.names)}
         try:
             written = await self.collection.update_one(still, self._settling.alone(row))
         except WriteError as error:
@@ -412,7 +414,7 @@ class Settler:
         """Encode what the lead gets. Raises one of `UNFIT`."""
         outcome, subject = settlement.outcome, settlement.subject
         values = _values(outcome, subject, self._due_in(outcome))
-        return unchanged_row(settlement.lease, values)
+        return unchanged_row(settlement.lease, values, self.mapped)
 
     def _due_in(self, outcome: Outcome) -> timedelta | None:
         match outcome:
@@ -438,17 +440,23 @@ def _writable(names: Names) -> Document:
 
 
 def _table(
-    names: Names, stages: Callable[[Names, RowPath | LoneRow], expressions.Pipeline]
+    names: Names,
+    stages: Callable[[Names, RowPath | LoneRow], expressions.Pipeline],
+    mapped: LeadMapping,
 ) -> Table:
-    return unchanged_table(names, partial(stages, names), _writable(names))
+    return unchanged_table(names, partial(stages, names), _writable(names), mapped)
 
 
 def _each_alone(
-    names: Names, table: Table, leases: Iterable[Lease], rows: Iterable[TableRow]
+    names: Names,
+    table: Table,
+    leases: Iterable[Lease],
+    rows: Iterable[TableRow],
+    mapped: LeadMapping,
 ) -> list[UpdateOne]:
     writable = _writable(names)
     return [
-        UpdateOne({**unchanged(lease, names), **writable}, table.alone(row))
+        UpdateOne({**unchanged(lease, names, mapped), **writable}, table.alone(row))
         for lease, row in zip(leases, rows, strict=True)
     ]
 
@@ -589,10 +597,12 @@ class Keeper:
         collection: AsyncCollection[Document],
         apart: Apart | None = None,
         names: Names = NAMES,
+        mapped: LeadMapping = CONTRACT,
     ) -> None:
         self._collection = collection
         self._names = names
-        self._keeping = _table(names, _keep)
+        self._mapped = mapped
+        self._keeping = _table(names, _keep, mapped)
         self._apart = apart or Apart()
         self._step = Step("keep", collection, self._write, _lead_of, is_table=True)
         self._coalescer = Coalescer("keep", self._flush, _MOST_KEPT_AT_ONCE)
@@ -613,14 +623,14 @@ class Keeper:
         rows: list[TableRow] = []
         for lease, progress in batch:
             try:
-                rows.append(unchanged_row(lease, _progress(progress)))
+                rows.append(unchanged_row(lease, _progress(progress), self._mapped))
                 leases.append(lease)
             except UNFIT as error:
                 self._tell_not_kept(1, error)
         _, rest = await self._keeping.write(self._collection, rows)
         if rest:
             alone = [leases[each] for each in rest], [rows[each] for each in rest]
-            updates = _each_alone(self._names, self._keeping, *alone)
+            updates = _each_alone(self._names, self._keeping, *alone, self._mapped)
             await self._collection.bulk_write(updates, ordered=False)
 
     def _tell_not_kept(self, leads: int, error: Exception) -> None:

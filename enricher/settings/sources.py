@@ -26,8 +26,8 @@ from enricher.settings.types import collection_name, field_path
 
 NOT_YET = frozenset(
     {
-        *("only", "kinds", "person_only", "write", "account", "plan", "priority"),
-        *("rerun_on_change", "read", "copy"),
+        *("only", "kinds", "person_only", "write"),
+        *("rerun_on_change", "copy"),
     }
 )
 """What the file may not say, because the rest of the daemon does not heed it yet."""

@@ -129,7 +129,7 @@ class ModelLead:
         malformed = {
             name: v["malformed"] for name, v in book["inputs"].items() if isinstance(v, dict)
         }
-        texts = {name: v for name, v in book["inputs"].items() if isinstance(v, str)}
+        texts: dict[str, Any] = {n: v for n, v in book["inputs"].items() if isinstance(v, str)}
         return Lead(
             id=self.document["_id"],
             inputs=Inputs(**texts, malformed=malformed),

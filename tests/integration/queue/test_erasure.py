@@ -13,7 +13,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 
-from enricher.lead import Completed, Document, Progress, Reason, Subject
+from enricher.lead import Completed, Document, Inputs, Progress, Reason, Subject
 from enricher.privacy.forgetting import Erased, Erasure
 from enricher.queue.apart import COLLECTION as FATAL
 from enricher.queue.indexes import Indexes
@@ -149,7 +149,7 @@ async def test_a_lead_whose_address_changes_in_this_moment_is_left_to_its_data(
 ) -> None:
     await insert(ours, enriched_data=about("of-bob"))
     await ours.update_one({"_id": 1}, {"$set": {"email": now}})
-    assert await Erasure(ours).erase(1, "ada@quokka-freight.com") is Erased.CHANGED
+    assert await Erasure(ours).erase(1, Inputs("ada@quokka-freight.com")) is Erased.CHANGED
     assert (await read(ours))["enriched_data"] == about("of-bob")
 
 

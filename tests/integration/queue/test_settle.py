@@ -26,7 +26,7 @@ from enricher.lead import (
     Skipped,
     Subject,
 )
-from enricher.queue.lease import INPUTS, inputs_unchanged
+from enricher.queue.inputs import CONTRACT, inputs_unchanged
 from enricher.queue.settle import Settled, Settler
 from tests.support.faults import Faults
 from tests.support.queueing import (
@@ -440,7 +440,7 @@ async def test_no_value_is_what_is_missing_null_or_undefined_and_nothing_else(
     await ours.insert_one(RawBSONDocument(undefined))
     same = await ours.find(inputs_unchanged(Inputs(email="a@b.com"))).to_list()
     assert {lead["_id"] for lead in same} == {"missing", "null", "undefined"}
-    asked = await ours.find({"$expr": {"$eq": [INPUTS["website"], None]}}).to_list()
+    asked = await ours.find({"$expr": {"$eq": [CONTRACT.inputs["website"], None]}}).to_list()
     assert asked == same
 
 

@@ -1,0 +1,321 @@
+"""PURE What MongoDB evaluates to read a mapped value from a lead (`settings/paths.py` has the language).
+
+Every expression is total: whatever type stands at whatever step, it finds nothing rather than raise an error, which would
+stop all leads of its batch. So each operator is guarded by a test of the type that it wants.
+
+A path walks a list of values. A name goes into every object of it, and into the objects of every list in it; a number
+takes one element of every list; a pick keeps some elements. What is left counts where it is usable: a text that is not
+blank and not longer than any address (`text`, `texts`), or any value but null, blank and empty ones (`value`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from enricher.mongo.expressions import Expression, is_type
+from enricher.settings.paths import (
+    MOST_CANDIDATES,
+    Candidate,
+    Candidates,
+    Field,
+    Hop,
+    Number,
+    Operand,
+    Other,
+    Part,
+    Path,
+    Pick,
+    Template,
+)
+
+_Test: TypeAlias = Callable[[str], Expression]
+"""Of the value that a path or a variable names."""
+
+LONGEST_TEXT_BYTES = 1024
+"""An address has at most 254 characters, and no URL that we can use is longer than this either."""
+MOST_TEXTS = MOST_CANDIDATES
+"""Addresses that one lead may have."""
+
+
+def text(candidates: Candidates) -> Expression:
+    """Return the first usable text as it is stored, else null."""
+    return _first_of([_text(each) for each in candidates])
+
+
+def texts(candidates: Candidates) -> Expression:
+    """Return all usable texts, those of earlier candidates first."""
+    listed = [_texts(each) for each in candidates]
+    return {"$slice": [{"$concatArrays": listed}, MOST_TEXTS]}
+
+
+def value(candidates: Candidates) -> Expression:
+    """Return the first value of any type that is not null, blank or an empty list, else null."""
+    return _first_of([_value(each) for each in candidates])
+
+
+def _first_of(found: Sequence[Expression]) -> Expression:
+    first = found[-1]
+    for each in reversed(found[:-1]):
+        first = {"$ifNull": [each, first]}
+    return {"$ifNull": [first, None]}
+
+
+def _text(candidate: Candidate) -> Expression:
+    match candidate:
+        case Template():
+            return _filled(candidate)
+        case Field(path=path):
+            return {"$cond": [is_usable(f"${path}"), f"${path}", None]}
+        case Path():
+            return _first_usable(_Walk.along(candidate), is_usable)
+
+
+def _texts(candidate: Candidate) -> Expression:
+    """Return the usable texts of one candidate, as a list."""
+    if isinstance(candidate, Path):
+        walk = _Walk.along(candidate)
+        if walk.lone is None:
+            return _those(walk.flat(), is_usable)
+        one = {"$cond": [is_usable(walk.lone), [walk.lone], []]}
+        return {"$cond": [{"$isArray": [walk.lone]}, _those(walk.flat(), is_usable), one]}
+    found = _text(candidate)
+    return {"$let": {"vars": {"text": found}, "in": _listed("$$text")}}
+
+
+def _listed(found: Expression) -> Expression:
+    return {"$cond": [{"$eq": [found, None]}, [], [found]]}
+
+
+def _value(candidate: Candidate) -> Expression:
+    if isinstance(candidate, Path):
+        return _first_usable(_Walk.along(candidate), _is_there)
+    return f"${candidate.path}" if isinstance(candidate, Field) else _text(candidate)
+
+
+def is_usable(found: Expression) -> Expression:
+    """Return whether the value is a text that is not blank, and no longer than any that we can use."""
+    fits = {"$lte": [{"$strLenBytes": found}, LONGEST_TEXT_BYTES]}
+    return {"$cond": [is_type(found, "string"), {"$and": [fits, _is_written(found)]}, False]}
+
+
+def _is_written(found: Expression) -> Expression:
+    return {"$ne": [{"$trim": {"input": found}}, ""]}
+
+
+def _is_there(found: Expression) -> Expression:
+    is_none = {"$eq": [{"$ifNull": [found, None]}, None]}
+    is_text = is_type(found, "string")
+    branches = [
+        {"case": is_none, "then": False},
+        {"case": is_text, "then": is_usable(found)},
+        {"case": {"$isArray": [found]}, "then": {"$ne": [found, []]}},
+    ]
+    return {"$switch": {"branches": branches, "default": True}}
+
+
+def _first_usable(walk: _Walk, is_wanted: _Test) -> Expression:
+    first = {"$arrayElemAt": [_those(walk.flat(), is_wanted), 0]}
+    if walk.lone is None:
+        return first
+    one = {"$cond": [is_wanted(walk.lone), walk.lone, None]}
+    return {"$cond": [{"$isArray": [walk.lone]}, first, one]}
+
+
+def _those(listed: Expression, is_wanted: _Test) -> Expression:
+    return {"$filter": {"input": listed, "as": "one", "cond": is_wanted("$$one")}}
+
+
+# Templates
+
+
+def _filled(template: Template) -> Expression:
+    """Return the parts that are found, each with the text before it unless it is the first of them."""
+    names = [f"part{number}" for number in range(len(template.parts))]
+    parts = {name: _trimmed(part) for name, part in zip(names, template.parts, strict=True)}
+    filled = {
+        "$concat": [
+            _literally(template.prefix),
+            *(_placed(names[: number + 1], part) for number, part in enumerate(template.parts)),
+            _literally(template.suffix),
+        ]
+    }
+    is_found = {"$or": [{"$ne": [f"$${name}", None]} for name in names]}
+    whole = {"$let": {"vars": {"whole": filled}, "in": _if_usable("$$whole")}}
+    return {"$let": {"vars": parts, "in": {"$cond": [is_found, whole, None]}}}
+
+
+def _trimmed(part: Part) -> Expression:
+    found = text((part.path,))
+    trimmed = {"$cond": [{"$eq": ["$$found", None]}, None, {"$trim": {"input": "$$found"}}]}
+    return {"$let": {"vars": {"found": found}, "in": trimmed}}
+
+
+def _placed(names: Sequence[str], part: Part) -> Expression:
+    *earlier, name = (f"$${each}" for each in names)
+    is_later = {"$or": [{"$ne": [each, None]} for each in earlier]}
+    before = {"$cond": [is_later, _literally(part.before), ""]}
+    return {"$cond": [{"$eq": [name, None]}, "", {"$concat": [before, name]}]}
+
+
+def _if_usable(found: Expression) -> Expression:
+    return {"$cond": [is_usable(found), found, None]}
+
+
+def _literally(constant: object) -> Expression:
+    return {"$literal": constant}
+
+
+# The walk
+
+
+class _Walk:
+    """Where a path has come to: a list of values, or a lone one."""
+
+    def __init__(self, listed: Expression, lone: Expression = None, depth: int = 1) -> None:
+        self.lone = lone
+        """The one value, where the path has met neither number nor pick."""
+        self._listed = listed
+        self._depth = depth
+        """How many lists may be around what the lone value holds."""
+
+    @classmethod
+    def along(cls, path: Path) -> _Walk:
+        """Walk as far as MongoDB's own paths go, and from there hop by hop."""
+        native = [hop.name for hop in path.hops[: _native(path.hops)]]
+        if path.hops[len(native) : len(native) + 1] and path.hops[len(native)].is_place:
+            native = native[:1]  # MongoDB would put the lists below the names before it into one
+        if not native:
+            walk = cls(["$$ROOT"])
+        else:
+            lone = "$" + ".".join(native)
+            walk = cls([lone], lone, len(native))
+        first = path.hops[max(0, len(native) - 1)]
+        if native and first.picks:
+            walk = walk.picked(first.picks)
+        for hop in path.hops[len(native) :]:
+            walk = walk.gone(hop).picked(hop.picks)
+        return walk
+
+    def flat(self) -> Expression:
+        """Return the values, with the elements of lists in the place of the lists."""
+        if self.lone is None:
+            return _without_lists(self._listed)
+        flat = _elements(self.lone)
+        for _ in range(self._depth - 1):
+            flat = _without_lists(flat)
+        return flat
+
+    def gone(self, hop: Hop) -> _Walk:
+        """Go one hop further."""
+        if hop.is_place:
+            return _Walk(_mapped(self._listed, _placed_at("$$here", hop.name)))
+        objects = {
+            "$filter": {"input": self.flat(), "as": "here", "cond": is_type("$$here", "object")}
+        }
+        return _Walk(_mapped(objects, _field("$$here", hop.name)))
+
+    def picked(self, picks: Sequence[Pick]) -> _Walk:
+        """Keep the elements that are picked."""
+        if not picks:
+            return self
+        is_picked = {"$and": [_is_picked("$$here", pick) for pick in picks]}
+        return _Walk({"$filter": {"input": self.flat(), "as": "here", "cond": is_picked}})
+
+
+def _native(hops: Sequence[Hop]) -> int:
+    """Return how many names from the beginning one path of MongoDB's own can walk."""
+    for number, hop in enumerate(hops):
+        if hop.is_place or not _is_native(hop.name):
+            return number
+        if hop.picks:
+            return number + 1
+    return len(hops)
+
+
+def _is_native(name: str) -> bool:
+    return "." not in name and not name.startswith("$")
+
+
+def _mapped(listed: Expression, found: Expression) -> Expression:
+    return {"$map": {"input": listed, "as": "here", "in": found}}
+
+
+def _elements(found: Expression) -> Expression:
+    return {"$cond": [{"$isArray": [found]}, found, [found]]}
+
+
+def _without_lists(listed: Expression) -> Expression:
+    """Put the elements of the lists in a list in their places."""
+    joined = {"$concatArrays": ["$$value", _elements("$$this")]}
+    return {"$reduce": {"input": listed, "initialValue": [], "in": joined}}
+
+
+def _field(of: str, name: str) -> Expression:
+    """Return a field of what is known to be an object."""
+    if _is_native(name):
+        return f"{of}.{name}"
+    return {"$getField": {"field": _literally(name), "input": of}}
+
+
+def _placed_at(of: str, digits: str) -> Expression:
+    """Return the element of a list, or the field of an object, that a number means."""
+    at = {"$arrayElemAt": [of, int(digits)]}
+    inside = {"$cond": [is_type(of, "object"), _field(of, digits), None]}
+    return {"$cond": [{"$isArray": [of]}, at, inside]}
+
+
+# Picks
+
+
+def _is_picked(element: str, pick: Pick) -> Expression:
+    found = _beneath(element, pick.names)
+    operand = pick.value
+    if isinstance(operand, Other):
+        test = {
+            "$let": {
+                "vars": {"found": found, "other": _beneath("$$ROOT", operand.names)},
+                "in": _is_same("$$found", "$$other"),
+            }
+        }
+    else:
+        test = {"$let": {"vars": {"found": found}, "in": _equals("$$found", operand)}}
+    return {"$not": [test]} if pick.is_negated else test
+
+
+def _beneath(of: str, names: Sequence[str]) -> Expression:
+    """Return what stands at these names, one below another."""
+    if all(_is_native(name) and not name.isdigit() for name in names):
+        return ".".join((of, *names))
+    found: Expression = of
+    for name in names:
+        found = {"$let": {"vars": {"at": found}, "in": _one_below("$$at", name)}}
+    return found
+
+
+def _one_below(of: str, name: str) -> Expression:
+    if name.isdigit():
+        return _placed_at(of, name)
+    return {"$cond": [is_type(of, "object"), _field(of, name), None]}
+
+
+def _equals(found: Expression, operand: Operand) -> Expression:
+    """Return whether the value equals the operand, or is a list that holds it."""
+    if operand is None:
+        return {"$eq": [{"$ifNull": [found, None]}, None]}
+    if isinstance(operand, Number):
+        digits = operand.digits
+        number = float(digits) if "." in digits else int(digits)
+        return {"$or": [_holds(found, _literally(number)), _holds(found, _literally(digits))]}
+    return _holds(found, _literally(operand))
+
+
+def _holds(found: Expression, wanted: Expression) -> Expression:
+    held = {"$cond": [{"$isArray": [found]}, {"$in": [wanted, _elements(found)]}, False]}
+    return {"$or": [{"$eq": [found, wanted]}, held]}
+
+
+def _is_same(found: Expression, other: Expression) -> Expression:
+    """Return whether two fields share a value; two that are missing share none."""
+    is_there = {"$ne": [{"$ifNull": [other, None]}, None]}
+    return {"$and": [is_there, {"$or": [_holds(found, other), _holds(other, found)]}]}
