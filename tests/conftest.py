@@ -38,6 +38,7 @@ write waits for room: the longer, the slower the disk, and on a server just star
 if not os.environ.get("CI"):  # there hypothesis has a profile of its own, which does this and more
     settings.register_profile("laptop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("laptop")
+settings.register_profile("quick", settings(), max_examples=10)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,6 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         longest[item.path] = max(longest[item.path], _may_take(item))
     items.sort(key=lambda item: -longest[item.path])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported and collected stays to the end: no collection of garbage need look at it, now or later."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
