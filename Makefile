@@ -14,9 +14,10 @@ PAGES  := $(VENV)/.docs-ready
 ARGS   ?=
 CORES  := $(shell nproc 2>/dev/null || echo 2)
 WORKERS ?= $(if $(filter 1,$(CORES)),2,4)
-PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+FEWER := $(if $(filter 1,$(WORKERS)),1,3)
+BY_FILE := --dist loadfile --no-loadscope-reorder
 # The tests of a file are no family here, and some take minutes: each goes to the next who is free.
-SPREAD := -n $(if $(filter 1,$(WORKERS)),1,3) --dist loadgroup --no-loadscope-reorder
+SPREAD := -n $(FEWER) --dist loadgroup --no-loadscope-reorder
 LOCK   := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make constraints"
 
 # Or every worker would compile all tests and all of their libraries anew, each time.
@@ -60,11 +61,12 @@ run: $(USABLE)
 	$(BIN)/enricher run $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(BY_FILE) $(ARGS)
 
-# For whoever changes something: the pure rules and the store, without processes and pages.
+# For whoever changes something: the pure rules and the store, without processes and pages, without what takes seconds, and
+# with a tenth of the examples that properties are tried on. It hardly waits, so each further worker only costs its start.
 quick: $(READY)
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/integration $(ARGS)
+	$(BIN)/python -m pytest -n $(FEWER) $(BY_FILE) -m "not slow" --hypothesis-profile=quick tests/unit tests/integration $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

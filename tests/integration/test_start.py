@@ -23,6 +23,8 @@ from tests.support.observing import events, logged
 from tests.support.rig import Rig, domain, open_rig
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 SOON_LOOKED_AT_AGAIN = "&serverMonitoringMode=poll&heartbeatFrequencyMS=500"
 """A driver waits for word of a server that has failed; one whose failure is made up has none to say."""
 

@@ -16,6 +16,8 @@ from enricher.telemetry import log
 from tests.support.observing import counted
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 OURS = (
     *("localhost:9464", "127.0.0.1:9464", "[::1]:9464", "LOCALHOST", "localhost.", "10.1.2.3:9464"),
     *("203.0.113.7:9464", "[2001:db8::1]", "enricher:9464", "enricher-0.enricher.crm.svc:9464"),

@@ -25,6 +25,8 @@ from tests.support.faults import Faults
 from tests.support.queueing import Commands, server_time
 from tests.support.waiting import eventually, patience
 
+pytestmark = pytest.mark.slow
+
 Database = AsyncDatabase[Document]
 
 LEASE = 1.0

@@ -31,6 +31,8 @@ from tests.support.observing import counted
 from tests.support.scripted import Door, company, in_turn, provider
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 Database = AsyncDatabase[Document]
 
 QUERY = Query(company_domain="quokka.example")

@@ -38,6 +38,8 @@ from tests.support.observing import events, logged
 from tests.support.scripted import Door, Scripted, in_turn, provider, verdict
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 ACCESS = Access(SecretStr("key"), "https://vendor.example")
 PERSON = Query(email="a@b.example", email_key="a@b.example")
 

@@ -94,6 +94,7 @@ async def test_an_answer_that_tells_nothing_does_not_let_everybody_in(
     assert {type(each) for each in await asyncio.gather(*callers)} == {Found}
 
 
+@pytest.mark.slow
 async def test_an_answer_that_is_being_prepared_does_not_end_the_row(database: Database) -> None:
     """The vendor charges for the 202 already, and what comes of it tells nothing."""
     prepared: set[str] = set()

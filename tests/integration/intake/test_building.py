@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
 from pymongo import AsyncMongoClient
 
 from enricher.intake.checkpoints import COLLECTION
@@ -15,6 +16,8 @@ from enricher.queue.indexes import Indexes
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, domain, open_rig
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 OLD = int(os.environ.get("ENRICHER_TEST_OLD_LEADS", "20000"))
 """More than what is soon indexed."""

@@ -179,6 +179,7 @@ async def test_other_changes_do_not_ring(ours: AsyncCollection[Document], change
     assert await read_until(changes, "the end") == [1, "the end"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [15_900_000, 16 * 1024 * 1024 - 60])
 async def test_a_lead_as_large_as_can_be_rings(
     ours: AsyncCollection[Document], changes: Changes, size: int
@@ -287,6 +288,7 @@ async def test_the_position_moves_while_only_others_write(
     await eventually(has_moved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [HISTORY_LOST, FATAL, INVALID_TOKEN, CAPPED_LOST, TOO_LARGE])
 async def test_a_token_that_is_refused_is_followed_by_a_start_by_time(
     faults: Faults, code: int

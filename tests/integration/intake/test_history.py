@@ -18,6 +18,8 @@ from tests.integration.queue.test_leads import IDS
 from tests.support.faults import Faults
 from tests.support.queueing import PAST, insert, queue, read
 
+pytestmark = pytest.mark.slow
+
 
 async def unadmitted(history: History) -> list[LeadId]:
     return [id_ async for batch in history.unadmitted() for id_ in batch]

@@ -20,6 +20,8 @@ from tests.support.observing import counted
 from tests.support.queueing import FUTURE, HOUR, PAST, insert, queue, read
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 Leads = AsyncCollection[Document]
 PERIOD = timedelta(days=90)
 LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)

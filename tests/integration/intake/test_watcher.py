@@ -30,6 +30,8 @@ from tests.support.observing import counted, events, logged
 from tests.support.queueing import PAST, insert, queue, read
 from tests.support.waiting import business, eventually, patience
 
+pytestmark = pytest.mark.slow
+
 INTERRUPTED, HISTORY_LOST = 11601, 286
 LIMIT = 10_000
 

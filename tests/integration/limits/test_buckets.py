@@ -29,6 +29,8 @@ from tests.support.callers import call, most_within, processes
 from tests.support.queueing import Commands
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 WINDOW_SETS = [
     pytest.param((Window(20, 0.5),), id="one"),
     pytest.param((Window(1, 0.2),), id="one call"),

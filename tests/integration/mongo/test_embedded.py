@@ -23,6 +23,8 @@ from enricher.mongo.embedded import EmbeddedServer, find_mongod
 from tests.support.processes import bound_to_us
 from tests.support.waiting import eventually, patience
 
+pytestmark = pytest.mark.slow
+
 OWNER = """
 import asyncio, sys
 from pathlib import Path

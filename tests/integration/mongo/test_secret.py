@@ -21,6 +21,8 @@ from enricher.mongo.secret import (
 )
 from enricher.privacy.suppression import Suppressed
 
+pytestmark = pytest.mark.slow
+
 Database = AsyncDatabase[Document]
 
 ADDRESS = "ada@quokka-freight.com"

@@ -166,6 +166,7 @@ async def test_no_table_has_more_rows_or_bytes_than_it_may(ours: AsyncCollection
     assert await write(ours, long) == ((0, []), [2, 2])
 
 
+@pytest.mark.slow
 async def test_what_would_gain_nothing_or_does_not_fit_goes_alone(
     ours: AsyncCollection[Document],
 ) -> None:
@@ -250,6 +251,7 @@ async def test_a_primary_that_steps_down_leaves_the_rows_to_updates_that_the_dri
         assert await MARKING.write(faults.leads, [row(1, 1), row(2, 1)]) == (0, [0, 1])
 
 
+@pytest.mark.slow
 async def test_so_does_one_that_says_so_of_the_write_concern_alone(faults: Faults) -> None:
     await insert(faults.plain, 1, 2)
     stepping_down = {"code": SHUTDOWN, "errmsg": "it steps down"}

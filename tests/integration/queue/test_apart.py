@@ -17,6 +17,8 @@ from tests.support.locks import held
 from tests.support.queueing import insert, patient, queue
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 def marking(leads: AsyncCollection[Document], sizes: list[int] | None = None) -> Step[LeadId, int]:
     """Marks leads, and notes how many are in each command."""

@@ -22,6 +22,8 @@ from tests.support.processes import Daemon
 from tests.support.queueing import FUTURE, HOUR, PAST
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 PROVIDERS = ("clearbit", "hunter")
 BEHIND = book.BEHIND - 1
 

@@ -442,6 +442,7 @@ async def test_a_batch_is_full_when_as_many_stood_there_as_were_asked_for(
 # -- several claimers --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_no_lead_is_ever_claimed_by_two(ours: AsyncCollection[Document]) -> None:
     await ours.insert_many(
         [{"_id": number, "enrichment_status": "pending"} for number in range(1000)]

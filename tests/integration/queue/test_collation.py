@@ -23,6 +23,8 @@ from enricher.queue.requests import Requests
 from enricher.queue.settle import Settled, Settler
 from tests.support.queueing import FUTURE, PAST, claim_one, insert, queue, read
 
+pytestmark = pytest.mark.slow
+
 Leads = AsyncCollection[Document]
 MANY = 200
 COMPLETED = Completed({"company_data": {"name": "Acme"}}, {})

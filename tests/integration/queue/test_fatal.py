@@ -25,6 +25,8 @@ from tests.support.mortal import deadly_cable, started_again, strike
 from tests.support.queueing import queue
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 Leads = AsyncCollection[Document]
 
 LOST = AutoReconnect("connection closed")

@@ -17,6 +17,8 @@ from enricher.queue.settle import Settler
 from tests.support.faults import Faults
 from tests.support.queueing import FUTURE, HOUR, PAST, claim_new, insert, read, server_time
 
+pytestmark = pytest.mark.slow
+
 Collection = AsyncCollection[Document]
 
 

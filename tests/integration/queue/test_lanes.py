@@ -27,6 +27,8 @@ from tests.support.queueing import (
     read,
 )
 
+pytestmark = pytest.mark.slow
+
 Collection = AsyncCollection[Document]
 
 HOT, WARM, COLD = 3, 2, 1

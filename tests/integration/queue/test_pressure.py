@@ -159,6 +159,7 @@ async def test_many_urgent_leads_leave_room_for_one_that_is_more_urgent_still(
         assert len(limit.waiting) <= 16 + 8
 
 
+@pytest.mark.slow
 async def test_a_backlog_is_worked_off_in_the_order_of_its_urgency_and_no_slot_lies_idle(
     ours: Collection,
 ) -> None:

@@ -297,6 +297,7 @@ async def test_each_of_a_mixed_batch_is_told_what_became_of_it(ours: Leads) -> N
     assert "row_" not in str(await ours.find().to_list())
 
 
+@pytest.mark.slow
 async def test_results_of_many_megabytes_are_all_written(ours: Leads) -> None:
     leases = await claim_many(ours, *pending(*range(6)))
     sizes = [15, 0, 5, 5, 15, 0]
@@ -449,6 +450,7 @@ async def test_a_step_down_in_a_batch_is_no_outage_and_loses_no_progress(
     assert events(lines, "database.unavailable") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("times", "how"),
     [

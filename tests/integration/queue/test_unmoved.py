@@ -16,6 +16,8 @@ from enricher.queue.unmoved import UnmovedReason
 from tests.support.observing import counted, events, logged
 from tests.support.queueing import FUTURE, PAST, insert, queue, read, with_invalid_utf8
 
+pytestmark = pytest.mark.slow
+
 Leads = AsyncCollection[Document]
 HELD = {"due_at": FUTURE, "holder": "a daemon", "claim_id": "a claim", "token": 1}
 FOREIGN = (

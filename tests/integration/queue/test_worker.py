@@ -29,6 +29,8 @@ from tests.support.scripted import Door, company, provider
 from tests.support.waiting import eventually
 from tests.support.working import queue, working
 
+pytestmark = pytest.mark.slow
+
 Collection = AsyncCollection[Document]
 
 ACME = company(name="Acme")

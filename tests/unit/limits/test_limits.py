@@ -203,6 +203,7 @@ async def test_those_who_wait_when_it_is_closed_are_told() -> None:
             await caller
 
 
+@pytest.mark.slow
 async def test_many_thousands_may_wait_and_leave() -> None:
     limiter = Limiter((Window(1, 60),))
     await limiter.acquire()

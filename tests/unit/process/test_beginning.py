@@ -25,6 +25,7 @@ def test_what_the_interpreter_took_to_start_belongs_to_the_process() -> None:
     assert age_after(0.4) >= 0.4
 
 
+@pytest.mark.slow
 def test_what_a_script_did_before_it_became_us_is_not_ours() -> None:
     """A generous second for our import itself, on a busy machine."""
     assert age_after(4.0) < 3.0

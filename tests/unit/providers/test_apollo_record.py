@@ -205,7 +205,7 @@ def test_the_answer_names_the_employer(organization: object, employers: tuple[st
     body=like({"organization": COMPANY}),
     status=st.sampled_from([200, 400, 401, 403, 422, 429, 500]),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_json_raises_or_yields_a_company_that_a_lead_cannot_hold(
     body: object, status: int
 ) -> None:
@@ -220,7 +220,7 @@ def test_no_json_raises_or_yields_a_company_that_a_lead_cannot_hold(
 
 
 @given(body=like({"person": PERSON}))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_json_raises_or_yields_a_person_that_a_lead_cannot_hold(body: object) -> None:
     answered = reply(200, body)
     provider(ApolloPerson).is_charged(answered)

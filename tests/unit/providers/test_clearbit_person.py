@@ -108,7 +108,7 @@ def test_only_a_personal_address_is_asked_about() -> None:
 
 
 @given(body=like(PERSON), status=st.sampled_from([200, 202, 400, 401, 402, 404, 422, 429, 500]))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_json_raises_or_yields_a_value_that_a_lead_cannot_hold(
     body: object, status: int
 ) -> None:

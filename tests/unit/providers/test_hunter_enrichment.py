@@ -318,7 +318,7 @@ async def test_a_429_without_a_delay_is_explained_by_the_credits_of_the_account(
     status=st.sampled_from([200, 202, 222, 400, 401, 402, 403, 404, 422, 429, 451, 500]),
     route=st.sampled_from(ROUTES),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_json_raises_or_yields_a_value_that_a_lead_cannot_hold(
     body: object, status: int, route: type[HunterRoute]
 ) -> None:

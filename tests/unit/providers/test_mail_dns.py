@@ -165,6 +165,7 @@ async def test_colleagues_who_come_together_ask_once_also_when_the_first_gives_u
         assert server.asked == {"quokka.com": 1}
 
 
+@pytest.mark.slow
 async def test_no_more_than_so_many_domains_are_kept() -> None:
     mail = MailDns(Resolver(configure=False))
     hosts = [f"host-{number}.com" for number in range(MOST_DOMAINS + 50)]
@@ -232,6 +233,7 @@ async def test_it_is_off_unless_the_operator_turns_it_on(
         assert "mx_records" not in answer.sections[Kind.EMAIL.section]
 
 
+@pytest.mark.slow
 def test_the_resolver_is_loaded_only_where_the_dns_is_asked() -> None:
     program = "import sys, enricher.app; sys.exit('dns.resolver' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -24,6 +24,8 @@ from enricher.providers.transport import open_client
 from enricher.simulator.server import Simulator
 from enricher.values.merge import owners
 
+pytestmark = pytest.mark.slow
+
 ROUTES: tuple[type[HttpProvider], ...] = (PdlCompany, PdlPerson, ApolloCompany, ApolloPerson)
 PERSONS: tuple[type[HttpProvider], ...] = (PdlPerson, ApolloPerson)
 each_route = pytest.mark.parametrize("kind", ROUTES, ids=[kind.name for kind in ROUTES])

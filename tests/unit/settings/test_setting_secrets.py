@@ -37,6 +37,7 @@ def problems(environ: dict[str, str], env_file: Path | None = None) -> list[str]
 # -- a value is never quoted ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [*KEYS, DIGITS, f'["{KEY}"]', f'{{"company": ["{KEY}"]}}'])
 @pytest.mark.parametrize("name", [name for name, _, _ in documented()])
 def test_no_complaint_quotes_what_may_be_a_key(name: str, value: str) -> None:
