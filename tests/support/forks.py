@@ -192,6 +192,7 @@ def _forget_others(events: selectors.BaseSelector, status: int) -> None:
 def _become(start: _Start) -> None:
     """What an interpreter finds as it begins."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup make test` hands on as ignored
     for number, output in enumerate(start.outputs, 1):
         os.dup2(output, number)
         os.close(output)
