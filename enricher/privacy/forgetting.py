@@ -197,7 +197,7 @@ class Erasure:
     async def _rewrite(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
         try:
             erased = await self._leads.find_one_and_update(
-                {"_id": {"$eq": id_}, **only, **erasable(self._names)},
+                {"_id": {"$eq": id_}, "$and": [only, erasable(self._names)]},
                 pipeline,
                 projection=_afterwards(self._names),
                 return_document=ReturnDocument.AFTER,

@@ -8,7 +8,7 @@
 
 A pick compares a field of the element with a text, `true`, `false`, `null`, a number (which matches the same digits as a
 text, too) or, behind `$`, with another field of the document: `[id=$primary_id]`. `!=` picks the others. Text that would
-be read as one of these, or that holds a `]`, stands in double quotes or backticks.
+be read as one of these, or that holds a `]`, stands in quotes or backticks.
 
 This module reads the text and says what is wrong with it; `identity/mapping.py` makes what MongoDB evaluates.
 """
@@ -162,6 +162,10 @@ def fields_of(candidates: Candidates) -> tuple[tuple[str, ...], ...]:
 _NAME = re.compile(r"[^.\[\]{}`\0]+")
 _KEY = re.compile(r"[^.\[\]{}`\0=!]+")
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
+_IN_QUOTES = re.compile(
+    r"""\[(?:[^\]"'`]|"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`)*\]|`(?:[^`]|``)*`"""
+)
+"""Whole picks, and quoted names outside of them."""
 _PLACE = re.compile(r"\d{1,6}")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 
@@ -188,8 +192,8 @@ class _Reader:
         return self._template()
 
     def _has_braces(self) -> bool:
-        """Tell whether a brace stands outside of quotes: then the whole is a template."""
-        bare = re.sub(r"`(?:[^`]|``)*`|\"[^\"]*\"", "", self._text)
+        """Tell whether a brace stands outside of picks and quotes: then the whole is a template."""
+        bare = _IN_QUOTES.sub("", self._text)
         return "{" in bare or "}" in bare
 
     # -- templates
@@ -266,9 +270,11 @@ class _Reader:
     def _operand(self) -> Operand:
         if self._takes("$"):
             return Other(self._names(_KEY))
-        for quote in ('"', "`"):
+        for quote in ('"', "'", "`"):
             if self._is_at(quote):
                 return self._quoted(quote)
+        if self._is_at("="):
+            raise self._error("expected one = only")
         text = self._took(re.compile(r"[^\]\0]*").match(self._text, self._at)).strip()
         if not text:
             raise self._error('expected a value; the empty text is ""')

@@ -53,6 +53,7 @@ def test_a_quoted_name_may_hold_any_sign() -> None:
         ('"a]b"', "a]b"),
         ('"say ""yes"""', 'say "yes"'),
         ("`x`", "x"),
+        ("'it''s'", "it's"),
         ('""', ""),
         ("12", Number("12")),
         ("-1.50", Number("-1.50")),
@@ -80,6 +81,9 @@ def test_a_template_is_parts_and_the_text_between_them() -> None:
 
 def test_a_brace_in_quotes_makes_no_template() -> None:
     assert candidate("`{a}`") == path("{a}")
+    named = candidate("{first} o'{last}, '{x}'")
+    assert isinstance(named, Template)
+    assert named.parts[1].before == " o'"
     assert candidate('list[a="{"]') == Path((Hop("list", (Pick(("a",), "{"),)),))
 
 
@@ -100,6 +104,7 @@ def test_every_field_that_is_read_is_known() -> None:
         ("a[b]", "expected a pick like [verified=true] or [confirmedAt!=null] at character 4"),
         ("a[b=c", "expected ] at its end"),
         ("a[b=]", 'expected a value; the empty text is "" at character 5'),
+        ("a[b==c]", "expected one = only at character 5"),
         ("a[=b]", "expected the name of a field at character 3"),
         ("a[b>5]", "expected a pick like [verified=true] or [confirmedAt!=null] at character 6"),
         ('a[b="c]', 'expected a closing " at character 5'),
