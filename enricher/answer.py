@@ -147,7 +147,14 @@ class Objected:
     reason: str = "the person objected to being processed"
 
 
-Answer: TypeAlias = Found | NotFound | Preparing | Throttled | Unavailable | Held | Objected
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Not asked: by the time of the call, every lead that wanted to know had left its source's condition."""
+
+
+Answer: TypeAlias = (
+    Found | NotFound | Preparing | Throttled | Unavailable | Held | Objected | Unwanted
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -44,12 +44,13 @@ from enricher import __version__, privileges, wiring
 from enricher.answer import Kind
 from enricher.calls.question import Books
 from enricher.calls.releases import Plans, Releases
-from enricher.enrichment.attempt import Waterfall
+from enricher.enrichment.attempt import Enrichment, Waterfall
 from enricher.http import Check, HttpServer
 from enricher.identity.identify import identify
 from enricher.intake.changes import Changes, fingerprint
-from enricher.intake.checkpoints import Checkpoints
+from enricher.intake.checkpoints import Checkpoints, LeadRules
 from enricher.intake.history import History
+from enricher.intake.late import Late
 from enricher.intake.sweep import Sweep
 from enricher.intake.watcher import Watcher
 from enricher.lead import Document, Inputs
@@ -59,6 +60,7 @@ from enricher.process import shortage, signals
 from enricher.process.systemd import supervised
 from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, inputs, unmoved
+from enricher.queue.conditions import leads_of, require
 from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
@@ -294,6 +296,8 @@ async def build(
         providers = await stack.enter_async_context(wiring.vendors(settings))
         metrics.initialise(__version__, [each.name for each in providers.providers])
         database, holder = client[settings.mongo.database], _holder()
+        for source in settings.sources:
+            await fail_over.outlast("trying the conditions", partial(require, database, source))
         log.name_instance(holder)
         opening = partial(wiring.open_books, settings, database, holder)
         books = await fail_over.outlast(_PREPARING, opening)
@@ -398,11 +402,13 @@ class Wiring:
 
     def _wire(self, source: Source, gauges: SourceGauges, slots: Slots) -> Loops:
         leads, bell = self._leads(source, gauges), Bell()
-        heartbeat, watcher = Heartbeat(leads), self._watcher(leads, bell)
+        enrichment = self.workshop.enrichment(source)
+        late = Late(leads, enrichment.whose, source.rerun_on_change)
+        heartbeat, watcher = Heartbeat(leads), self._watcher(source, leads, bell, late)
         return Loops(
             source.collection,
             watcher,
-            self._worker(source, leads, heartbeat, bell, slots),
+            self._worker(source, leads, enrichment, heartbeat, bell, slots),
             heartbeat,
             self._releases(leads, watcher.indexes),
             Sweep.beside(watcher, self.settings.work),
@@ -416,7 +422,7 @@ class Wiring:
     def _leads(self, source: Source, gauges: SourceGauges) -> Leads:
         work = self.settings.work
         return Leads(
-            self.database[source.collection],
+            leads_of(self.database, source),
             self.holder,
             timedelta(seconds=work.lease_seconds),
             inputs.rank(source, self.settings.priority.order),
@@ -430,7 +436,13 @@ class Wiring:
         )
 
     def _worker(
-        self, source: Source, leads: Leads, heartbeat: Heartbeat, bell: Bell, slots: Slots
+        self,
+        source: Source,
+        leads: Leads,
+        enrichment: Enrichment,
+        heartbeat: Heartbeat,
+        bell: Bell,
+        slots: Slots,
     ) -> Worker:
         refresh_after = partial(refresh_delay, self.settings.work.refresh_days, Random())
         named = "" if self._is_alone else source.collection
@@ -443,7 +455,7 @@ class Wiring:
                 names=leads.names,
                 mapped=leads.mapped,
             ),
-            self.workshop.enrichment(source).work_on,
+            enrichment.work_on,
             partial(report, self.activity, collection=named),
             heartbeat,
             bell,
@@ -452,16 +464,21 @@ class Wiring:
             slots=slots,
         )
 
-    def _watcher(self, leads: Leads, bell: Bell) -> Watcher:
-        name, names = leads.collection.name, leads.names
+    def _watcher(self, source: Source, leads: Leads, bell: Bell, late: Late) -> Watcher:
+        name, names, listened_to = source.collection, leads.names, source.listened_to
+        pipeline, rules = (
+            fingerprint(names, listened_to),
+            LeadRules(dict(source.only), source.reading),
+        )
         return Watcher(
             leads=leads,
-            changes=Changes(self.streaming[name], names=names),
-            checkpoints=Checkpoints(self.database, name, fingerprint(names), self.origin, names),
+            changes=Changes(self.streaming[name], names=names, fields=listened_to),
+            checkpoints=Checkpoints(self.database, name, pipeline, self.origin, names, rules),
             history=History(leads.collection, names=names),
             indexes=Indexes(leads.collection, names),
             bell=bell,
             settings=self.settings.work,
+            late=late,
         )
 
     def _releases(self, leads: Leads, indexes: Indexes) -> Releases:

@@ -198,6 +198,27 @@ Outcome: TypeAlias = Completed | Retrying | Failed | Skipped
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The lead no longer meets its source's condition, or is gone: nothing more is asked, and nothing written."""
+
+    data: Document = field(default_factory=dict, init=False)
+    """Always empty."""
+
+
+End: TypeAlias = Outcome | Withdrawn
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """Whether a lead meets the conditions of its source at this moment."""
+
+    is_lead: bool = True
+    """It is there, and `only` lets it be a lead."""
+    is_open: bool = True
+    """`person_only` lets it be asked about as a person."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pressure:
     """The leads in work that wait for a provider's limit. By default none waits."""
 

@@ -23,7 +23,7 @@ from enricher.calls.flights import Cache
 from enricher.calls.ledger import Budget, Usage
 from enricher.calls.question import Books, Gate
 from enricher.calls.releases import pace
-from enricher.enrichment.attempt import Enrichment, Waterfall
+from enricher.enrichment.attempt import Enrichment, Scope, Waterfall
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.identity.identify import OwnWords, own_words
 from enricher.lead import Document
@@ -35,6 +35,7 @@ from enricher.privacy.forgetting import Erasure, Forgetting
 from enricher.privacy.suppression import Objections, Permission, Suppressed, key_of
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
+from enricher.queue.conditions import Look, leads_of
 from enricher.queue.inputs import mapping_of
 from enricher.settings.load import Settings, WebsiteSettings
 from enricher.settings.sources import Source
@@ -130,6 +131,7 @@ class Workshop:
     """What the leads of all sources are worked on with: each vendor is asked in one place."""
 
     settings: Settings
+    database: AsyncDatabase[Document]
     books: Books
     waterfall: Waterfall
     suppressed: Suppressed
@@ -147,6 +149,7 @@ class Workshop:
             seconds_for_a_lead=work.lead_timeout_seconds,
             words=self.words,
             permission=Permission(self.books, self.suppressed, forget),
+            scope=_scope(source, self.database),
         )
 
 
@@ -161,12 +164,18 @@ def open_workshop(
     ]
     return Workshop(
         settings,
+        database,
         books,
         Waterfall(_gates(providers, database, books), registered.without_key),
         suppressed,
         Forgetting(suppressed, erasures, books.cache, books.keyring, providers, words),
         words,
     )
+
+
+def _scope(source: Source, database: AsyncDatabase[Document]) -> Scope:
+    look = Look(leads_of(database, source), dict(source.person_only))
+    return Scope(source.kinds, look.at if look.is_needed else None, bool(source.person_only))
 
 
 def _gates(

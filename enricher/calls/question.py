@@ -6,7 +6,7 @@
     recall    answered in the last days, by any daemon: the kept reply is read again
     admit     the provider is held, or its circuit is open: not asked; else wait for a slot of the limit
     claim     under way at another daemon: wait for its answer, and give the slot back; else it is ours
-    permit    the person objected, or the budget is used up: no call
+    permit    no lead may ask any more, the person objected, or the budget is used up: no call
     send      the call
     keep      a reply is kept before anything else is done with it
     book      the ledger learns whether it was charged
@@ -53,6 +53,7 @@ from enricher.answer import (
     Reply,
     Throttled,
     Unavailable,
+    Unwanted,
 )
 from enricher.calls.breaker import (
     OBJECTIONS,
@@ -107,6 +108,8 @@ class Question:
     urgency: float = 0.0
     newer_than: datetime | None = None
     """Answers kept before this moment do not count."""
+    may_ask: Callable[[], Awaitable[bool]] | None = None
+    """Whether the lead still may have this asked about it; `None` where nothing can forbid it."""
 
 
 @dataclass(slots=True)
@@ -150,6 +153,10 @@ class Asking:
     """Leads that wait for the answer."""
     deadline: float = 0.0
     """The latest of theirs."""
+    doubts: list[Callable[[], Awaitable[bool]]] = field(default_factory=list)
+    """For each lead that waits and may be forbidden to ask: whether it still may."""
+    is_sure: bool = False
+    """A lead waits that nothing forbids to ask."""
     task: asyncio.Task[Answer] = field(init=False)
 
     @property
@@ -165,10 +172,21 @@ class Asking:
         since = (self.follows or self).outside_since
         return 0.0 if since is None else shortage.awake() - since
 
-    def join(self, deadline: float) -> None:
+    def join(self, question: Question) -> None:
         """Count one more lead that waits."""
         self.waiting += 1
-        self.deadline = max(self.deadline, deadline)
+        self.deadline = max(self.deadline, question.deadline)
+        if question.may_ask is None:
+            self.is_sure = True
+        else:
+            self.doubts.append(question.may_ask)
+
+    async def is_wanted(self) -> bool:
+        """Return whether any lead that wanted to know still may ask."""
+        for may_ask in () if self.is_sure else tuple(self.doubts):
+            if await may_ask():
+                return True
+        return self.is_sure
 
     async def ended_by(self, deadline: float) -> bool:
         """Wait for the answer; False when time ran out. A waiter that is cancelled takes nobody with it."""
@@ -351,7 +369,7 @@ class Gate:
             asking.task = asyncio.create_task(self._find_answer(asking), name=name)
             self._tasks.add(asking.task)
             asking.task.add_done_callback(partial(self._end, same, asking))
-        first.join(asking.question.deadline)
+        first.join(asking.question)
         return first
 
     def _leave(self, same: Hashable, first: Asking) -> None:
@@ -372,7 +390,7 @@ class Gate:
     async def _ask_alone(self, asking: Asking) -> Answer:
         """Ask a provider that costs nothing: there is nothing to share, to keep or to see through."""
         deadline = asking.question.deadline
-        asking.join(deadline)
+        asking.join(asking.question)
         try:
             async with shortage.timeout(max(0.0, deadline - shortage.awake())):
                 return await self._find_answer(asking)
@@ -488,10 +506,12 @@ class Gate:
     # -- permit ------------------------------------------------------------------------------
 
     async def _permit(self, asking: Asking) -> Answer | None:
-        """Take a call of the budget, unless the person objected; return why there is none."""
+        """Take a call of the budget, unless nobody may ask or the person objected; return why there is none."""
         books = self.books
         if books is None:
             return None
+        if not await asking.is_wanted():
+            return Unwanted()
         if await self._has_objected(books, asking.question.query):
             return Objected()
         if asking.is_paid or self.provider.is_free:

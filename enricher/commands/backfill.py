@@ -68,6 +68,7 @@ from enricher.process.signals import end_if_cancelled
 from enricher.providers.base import Provider
 from enricher.providers.http import question_of, unfit
 from enricher.queue import book
+from enricher.queue.conditions import leads_of
 from enricher.queue.inputs import CONTRACT, LeadMapping, mapping_of, read_inputs
 from enricher.queue.requests import SCAN_SECONDS, Asked, Requests
 from enricher.settings.load import Settings
@@ -477,9 +478,11 @@ async def plan(settings: Settings, query: Document, collection: str | None = Non
     """Count and print. Changes nothing."""
     console, source = _console(), only_one(settings, collection)
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
-        backfills = Backfills(database[source.collection], query, source.names, mapping_of(source))
+        leads = leads_of(database, source)
+        backfills = Backfills(leads, query, source.names, mapping_of(source))
         words, key = wiring.words_of(settings), settings.privacy.hash_key
-        estimator = Estimator(database, backfills, vendors.providers, words, key)
+        providers = [each for each in vendors.providers if each.kind in source.kinds]
+        estimator = Estimator(database, backfills, providers, words, key)
         with explained("counting the leads"), filtering():
             run = await backfills.unfinished()
             with Meter(console, "Leads counted", None) as meter:
@@ -536,7 +539,7 @@ async def fill(settings: Settings, made: Plan) -> ExitCode:
 async def _fill(settings: Settings, made: Plan) -> None:
     console = _console()
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
-        leads = database[made.source.collection]
+        leads = leads_of(database, made.source)
         backfills = Backfills(leads, made.query, made.source.names)
         requests = Requests(leads, rank(settings, made.source), made.source.names)
         run = await patiently("beginning", backfills.begin)

@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.text import Text
 
 from enricher import privileges, wiring
-from enricher.errors import CheckFailed, DatabaseError, EnricherError
+from enricher.commands.database import chosen
+from enricher.errors import CheckFailed, DatabaseError, EnricherError, SettingsError
 from enricher.identity.identify import Identity, identify
 from enricher.intake.changes import Changes, StreamUnavailable
 from enricher.intake.checkpoints import Checkpoint
@@ -36,6 +37,7 @@ from enricher.mongo.secret import keyring_if_made
 from enricher.providers.base import Provider
 from enricher.providers.http import broken
 from enricher.queue import apart, unmoved
+from enricher.queue.conditions import leads_of, require
 from enricher.queue.indexes import Indexes
 from enricher.queue.inputs import mapping_of, read_inputs
 from enricher.settings.load import Settings
@@ -154,6 +156,8 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
         await lines.say_of_each("indexes", partial(_indexes, settings, client))
         await lines.say_of_each("leads", partial(_leads, settings, client))
         await lines.say_of_each("sample", partial(_sample, settings, client))
+        if any(source.only or source.person_only for source in settings.sources):
+            await lines.say_of_each("conditions", partial(_conditions, settings, client))
         await lines.say_of_each("stream", partial(_stream, settings, client))
         if found.replica_set == server.ROUTER:
             for finding in await _shard_keys(client, database, lines.collections):
@@ -241,9 +245,20 @@ _UNMOVED = {
 }
 
 
+async def _conditions(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
+    """Try the source's conditions, by an update of no lead and by reading one."""
+    (source,) = chosen(settings, name)
+    try:
+        await require(client[settings.mongo.database], source)
+    except SettingsError as error:
+        return Result.FAILED, str(error)
+    return Result.OK, "the server takes them"
+
+
 async def _leads(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
     """Fail for fatal leads only. Leads that nothing moves are reported: statuses are their writers' business."""
-    leads, names = client[settings.mongo.database][name], settings.names_in(name)
+    (source,) = chosen(settings, name)
+    leads, names = leads_of(client[settings.mongo.database], source), source.names
     if deadly := await apart.count_fatal(leads):
         return (
             Result.FAILED,
@@ -268,12 +283,16 @@ _SAMPLED = 20
 async def _sample(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
     """Read the newest documents as the daemon would, and count what they gave."""
     database = client[settings.mongo.database]
-    [source] = (each for each in settings.sources if each.collection == name)
-    view = {"_id": 0, "inputs": mapping_of(source).inputs}
-    found = database[name].find({}, view).sort("$natural", -1).limit(_SAMPLED)
+    (source,) = chosen(settings, name)
+    view = {"_id": 1, "inputs": mapping_of(source).inputs}
+    newest = database[name].find({}, view).sort("$natural", -1).limit(_SAMPLED)
     with reading(f"{database.name}.{name}"):
-        read = [read_inputs(each["inputs"]) for each in await found.to_list()]
-    return _sampled(source, [identify(each) for each in read])
+        found = await newest.to_list()
+        these = {"_id": {"$in": [each["_id"] for each in found]}}
+        leads = await leads_of(database, source).count_documents(these) if source.only else 0
+    finding, said = _sampled(source, [identify(read_inputs(each["inputs"])) for each in found])
+    excluded = f"; only excludes {len(found) - leads} of them" if source.only and found else ""
+    return finding, f"{said}{excluded}"
 
 
 def _sampled(source: Source, read: Sequence[Identity]) -> Finding:

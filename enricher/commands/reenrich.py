@@ -12,6 +12,7 @@ from enricher.commands.database import Meter, explained, filtering, only_one, op
 from enricher.errors import ExitCode, SettingsError
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo.secret import Keyring, keyring
+from enricher.queue.conditions import leads_of
 from enricher.queue.inputs import by_address
 from enricher.queue.requests import Asked, Requests
 from enricher.settings.load import Settings
@@ -48,7 +49,7 @@ async def reenrich(
     async with opened(settings) as database:
         with explained(_DOING):
             ring = await keyring(database, settings.privacy.hash_key) if refresh else None
-            requests = Requests(database[source.collection], rank(settings, source), source.names)
+            requests = Requests(leads_of(database, source), rank(settings, source), source.names)
             if chosen.id is not None:
                 return await _by_id(console, requests, chosen.id, ring)
             asked = await _by_match(console, requests, match, ring)

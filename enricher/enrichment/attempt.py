@@ -21,7 +21,7 @@ from typing import Any
 
 from loguru import logger
 
-from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query
+from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Throttled, Unwanted
 from enricher.calls.question import Asking, Gate, Question
 from enricher.enrichment.conclude import (
     FOUND,
@@ -48,14 +48,19 @@ from enricher.lead import (
     SUBJECT,
     Completed,
     Document,
+    Eligibility,
+    End,
     Failed,
+    Inputs,
     Lead,
+    LeadId,
     Outcome,
     Pressure,
     Progress,
     Reason,
     Retrying,
     Subject,
+    Withdrawn,
 )
 from enricher.mongo.secret import Keyring
 from enricher.privacy.suppression import Permission
@@ -83,6 +88,36 @@ _NOT_NEEDED = "nothing was missing"
 _PATIENCE_SECONDS = 0.25
 """Providers that answer normally differ by less than this, and cost no extra write."""
 _OBJECTED = "the person objected"
+_NOT_OPEN = "the lead may not be asked about as a person"
+_NOT_OF_KINDS = "not of the kinds that are asked for"
+_TRIES_OF_SHARED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What may be asked about the leads of one source. By default everything, at any time."""
+
+    kinds: frozenset[Kind] = frozenset(Kind)
+    look: Callable[[LeadId], Awaitable[Eligibility]] | None = None
+    """Reads from the database whether a lead meets its source's conditions now; `None` where there are none."""
+    minds_persons: bool = False
+    """There is a condition for asking about a lead as a person."""
+
+    def doubt(self, id_: LeadId, kind: Kind) -> Callable[[], Awaitable[bool]] | None:
+        """Return what tells whether a provider of this kind still may be asked about the lead; `None` if it
+        always may."""
+        look = self.look
+        if look is None:
+            return None
+
+        async def may_ask() -> bool:
+            standing = await look(id_)
+            return standing.is_lead and (kind is not Kind.PERSON or standing.is_open)
+
+        return may_ask
+
+
+EVERYTHING = Scope()
 
 
 @dataclass(slots=True)
@@ -95,6 +130,8 @@ class Findings:
     """What each kind is asking now, or asked last."""
     useless: set[str] = field(default_factory=set)
     """Providers whose paid answers could not be read."""
+    is_withdrawn: bool = False
+    """The lead has left its source's condition: nothing more is asked, and nothing is written."""
 
     @property
     def found(self) -> dict[str, Found]:
@@ -149,18 +186,24 @@ class Waterfall:
         await asyncio.gather(*(gate.close(seconds) for gate in self._gates))
 
     async def ask(
-        self, lead: Lead, query: Query, seconds: float, keep: Callable[[Findings], Awaitable[None]]
+        self,
+        lead: Lead,
+        query: Query,
+        seconds: float,
+        keep: Callable[[Findings], Awaitable[None]],
+        scope: Scope = EVERYTHING,
     ) -> Findings:
-        """Ask every kind at once, for at most `seconds`.
+        """Ask every kind at once, for at most `seconds`, as far as it is in scope.
 
         `keep` receives what was found so far, once, when one kind is done and another is still busy.
         """
-        findings = Findings(skipped=dict(self._without_key))
+        findings = Findings(skipped=self._out_of(scope))
         deadline = shortage.awake() + seconds
         async with asyncio.TaskGroup() as group:
             falls = [
-                group.create_task(self._fall(gates, lead, query, deadline, findings))
+                group.create_task(self._fall(gates, lead, query, deadline, findings, scope))
                 for gates in self._by_kind
+                if gates[0].provider.kind in scope.kinds
             ]
             if await _takes_long(falls, findings) and self._is_worth_keeping(findings):
                 await keep(findings)
@@ -169,23 +212,40 @@ class Waterfall:
     def _is_worth_keeping(self, findings: Findings) -> bool:
         """Return whether a paid provider answered ("not found" may be charged like any answer). Data about
         a person who objected is not stored even for a moment."""
-        return not findings.objection and bool(findings.answered - self.free)
+        is_vain = findings.objection or findings.is_withdrawn
+        return not is_vain and bool(findings.answered - self.free)
 
-    async def ask_free(self, lead: Lead, query: Query, seconds: float, why: str) -> Findings:
+    def _out_of(self, scope: Scope) -> dict[str, str]:
+        """Return why providers are not asked whatever the lead is."""
+        others = [name for name, kind in self.kinds.items() if kind not in scope.kinds]
+        return {**self._without_key, **dict.fromkeys(others, _NOT_OF_KINDS)}
+
+    async def ask_free(
+        self, lead: Lead, query: Query, seconds: float, why: str, scope: Scope = EVERYTHING
+    ) -> Findings:
         """Ask only rules that need no network, about a lead that no paid call is worth or allowed for; `why` says so."""
-        findings = Findings(skipped=dict(self._without_key))
+        findings = Findings(skipped=self._out_of(scope))
         deadline = shortage.awake() + seconds
         for gate in self._gates:
+            if gate.provider.kind not in scope.kinds:
+                continue
             is_rule = gate.provider.is_free and not gate.provider.is_kept
             reason = unfit(gate.provider, query) if is_rule else why
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            findings.answers[gate.name] = await gate.ask(Asking(_question(lead, query, deadline)))
+            question = _question(lead, query, deadline, gate)
+            findings.answers[gate.name] = await gate.ask(Asking(question))
         return findings
 
     async def _fall(
-        self, gates: Sequence[Gate], lead: Lead, query: Query, deadline: float, findings: Findings
+        self,
+        gates: Sequence[Gate],
+        lead: Lead,
+        query: Query,
+        deadline: float,
+        findings: Findings,
+        scope: Scope,
     ) -> None:
         known = _known_fields(lead, gates[0].provider.kind)
         for gate in gates:
@@ -195,13 +255,11 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            question = _question(lead, _wanting(query, gate, known), deadline)
-            asking = Asking(question, useless=int(gate.name in lead.answered))
-            findings.under_way[asyncio.current_task()] = asking
-            answer = await gate.ask(asking)
+            question = _question(lead, _wanting(query, gate, known), deadline, gate, scope)
+            answer = await _answer(gate, question, lead, findings, scope)
+            if answer is None:
+                continue
             findings.answers[gate.name] = answer
-            if asking.useless:
-                findings.useless.add(gate.name)
             if isinstance(answer, Found):
                 if answer.employers:
                     answer = without_job_elsewhere(answer, owners(query.domains))
@@ -210,15 +268,55 @@ class Waterfall:
                 known |= {name for name, value in said.items() if value != UNKNOWN}
 
 
+async def _answer(
+    gate: Gate, question: Question, lead: Lead, findings: Findings, scope: Scope
+) -> Answer | None:
+    """Ask; return `None` if the lead may not have this asked about it. A question is shared, so it may have
+    ended for the sake of another lead that left meanwhile: then ask again."""
+    is_about_person = scope.minds_persons and gate.provider.kind is Kind.PERSON
+    if is_about_person and not await _may_ask(gate, lead, findings, scope):
+        return None
+    for _ in range(_TRIES_OF_SHARED):
+        if findings.is_withdrawn:
+            return None
+        asking = Asking(question, useless=int(gate.name in lead.answered))
+        findings.under_way[asyncio.current_task()] = asking
+        answer = await gate.ask(asking)
+        if not isinstance(answer, Unwanted):
+            if asking.useless:
+                findings.useless.add(gate.name)
+            return answer
+        if not await _may_ask(gate, lead, findings, scope):
+            return None
+    return Throttled(reason="its lead comes and goes")
+
+
+async def _may_ask(gate: Gate, lead: Lead, findings: Findings, scope: Scope) -> bool:
+    """Look at the lead, and note why it may not be asked about; a kept answer would need its consent as well."""
+    if scope.look is None:
+        return True
+    standing = await scope.look(lead.id)
+    if not standing.is_lead:
+        findings.is_withdrawn = True
+    elif gate.provider.kind is Kind.PERSON and not standing.is_open:
+        findings.skipped[gate.name] = _NOT_OPEN
+    else:
+        return True
+    return False
+
+
 def _wanting(query: Query, gate: Gate, known: set[str]) -> Query:
     """Note the fields wanted from this provider: some vendors can be told, and charge for nothing else."""
     wanted = frozenset(gate.provider.required - _with_implied(known))
     return replace(query, wanted=wanted) if wanted and not gate.provider.is_free else query
 
 
-def _question(lead: Lead, query: Query, deadline: float) -> Question:
+def _question(
+    lead: Lead, query: Query, deadline: float, gate: Gate, scope: Scope = EVERYTHING
+) -> Question:
     urgency = -math.inf if math.isnan(lead.priority) else lead.priority
-    return Question(query, deadline, label(lead.id), urgency, lead.newer_than)
+    doubt = scope.doubt(lead.id, gate.provider.kind)
+    return Question(query, deadline, label(lead.id), urgency, lead.newer_than, doubt)
 
 
 async def _takes_long(falls: Sequence[asyncio.Task[None]], findings: Findings) -> bool:
@@ -470,11 +568,12 @@ class Enrichment:
     words: OwnWords = NO_WORDS
     permission: Permission | None = None
     """Asked before anything is paid for; `None` permits everything."""
+    scope: Scope = EVERYTHING
     random: Random = field(default_factory=Random)
 
     async def work_on(
         self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
-    ) -> tuple[Outcome, Subject | None]:
+    ) -> tuple[End, Subject | None]:
         """Return the outcome of this attempt, and its subject.
 
         `keep` receives what one provider found while another is still busy. A bug that one lead triggers
@@ -496,7 +595,7 @@ class Enrichment:
 
     async def _attempt(
         self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
-    ) -> tuple[Outcome, Subject]:
+    ) -> tuple[End, Subject]:
         case = self._case(lead)
         identity = case.identity
         if case.lead.attempt > self.policy.retries + 1:
@@ -517,12 +616,14 @@ class Enrichment:
             await keep(progress(self._round(case, findings)))
 
         findings = await self.waterfall.ask(
-            case.lead, identity.query, self.seconds_for_a_lead, keep_findings
+            case.lead, identity.query, self.seconds_for_a_lead, keep_findings, self.scope
         )
         if findings.objection:
             if self.permission is not None:
                 await self.permission.withdraw(case.lead, identity)
             return self._objected(case, findings)
+        if findings.is_withdrawn:
+            return Withdrawn(), case.subject
         outcome = conclude(self._round(case, findings), self.random)
         note_found(identity.query, outcome)
         return outcome, case.subject
@@ -530,6 +631,13 @@ class Enrichment:
     def about(self, lead: Lead) -> Subject:
         """Return the subject of the lead."""
         identity = identify(lead.inputs, self.words)
+        return subject_of(self.keyring.key, identity.email_key, identity.company_domain)
+
+    def whose(self, inputs: Inputs) -> Subject | None:
+        """Return whom inputs are about; `None` where they give nothing to ask."""
+        identity = identify(inputs, self.words)
+        if identity.reason is not None:
+            return None
         return subject_of(self.keyring.key, identity.email_key, identity.company_domain)
 
     def _case(self, lead: Lead) -> _Case:
@@ -549,7 +657,7 @@ class Enrichment:
         identity = case.identity
         why = _OVER_QUOTA if reason is Reason.OVER_QUOTA else identity.no_company_domain
         findings = await self.waterfall.ask_free(
-            case.lead, identity.query, self.seconds_for_a_lead, why
+            case.lead, identity.query, self.seconds_for_a_lead, why, self.scope
         )
         return conclude_unasked(self._round(case, findings), reason)
 

@@ -1,7 +1,8 @@
 """The change stream on the leads: opened, resumed, and read by one task.
 
 The stream is a doorbell. An event carries no obligation: it names a lead that may have become
-work, and the claim finds that lead again by itself. No part of the document travels in it, so a
+work, and the claim finds that lead again by itself: a new one, one that somebody set to `pending`, or one whose
+inputs or conditions changed, which is read to see whether it matters (`late.py`). No part of the document travels in it, so a
 document of any size passes, and the filter uses only fields of the event that can never change,
 or a saved token might not be found again.
 
@@ -30,12 +31,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Collection, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
 import pymongo
+from bson import Timestamp
 from loguru import logger
 from pymongo.asynchronous.change_stream import AsyncCollectionChangeStream
 from pymongo.asynchronous.collection import AsyncCollection
@@ -48,9 +50,34 @@ from enricher.mongo.expressions import Expression
 from enricher.mongo.outage import is_refusal
 from enricher.queue.book import LONGEST_ID_BYTES
 
+ASKED_OF = frozenset({"email", "company_domain", "website", "company"})
+"""The fields that decide whom a lead is about, as they are called where no mapping says otherwise."""
+_CHANGED: Expression = {
+    "$concatArrays": [
+        {
+            "$map": {
+                "input": {"$objectToArray": {"$ifNull": ["$updateDescription.updatedFields", {}]}},
+                "in": "$$this.k",
+            }
+        },
+        {"$ifNull": ["$updateDescription.removedFields", []]},
+        {
+            "$map": {
+                "input": {"$ifNull": ["$updateDescription.truncatedArrays", []]},
+                "in": "$$this.field",
+            }
+        },
+    ]
+}
+"""The paths that an update changed."""
 
-def pipeline(names: Names) -> list[Document]:
-    """Return the stages of the stream on leads whose fields have these names."""
+
+def pipeline(names: Names, fields: Collection[str] | None = ASKED_OF) -> list[Document]:
+    """Return the stages of the stream on leads whose fields have these names: what may have become work.
+
+    Among updates these are a user's `pending`, and changes of one of these top-level `fields`; of any, for `None`.
+    All that we write of a lead changes its book-keeping, so no echo of that is let through.
+    """
     is_nested = "." in f"{names.enrichment_status}{names.enrichment}"
     requested = _requested_within(names) if is_nested else _requested(names)
     kind = _kind_within(names) if is_nested else 1
@@ -62,13 +89,38 @@ def pipeline(names: Names) -> list[Document]:
                     # run into the same end again.
                     {"operationType": {"$in": ["insert", "replace", "invalidate"]}},
                     {"operationType": "update", **requested},
+                    {"operationType": "update", "$expr": _touches(fields, names.enrichment)},
                 ],
                 # An event holds the key twice: once in itself and once in its token.
                 "$expr": {"$lte": [{"$bsonSize": "$documentKey"}, LONGEST_ID_BYTES]},
             }
         },
-        {"$project": {"_id": 1, "operationType": kind, "documentKey": 1}},
+        {
+            "$project": {
+                "_id": 1,
+                "operationType": kind,
+                "documentKey": 1,
+                "clusterTime": 1,
+                "is_asked_for": _is_set_pending(names),
+            }
+        },
     ]
+
+
+def _touches(fields: Collection[str] | None, book: str) -> Expression:
+    """Return the expression that tells an update of one of these fields, unless it is of our book-keeping too."""
+    is_ours = {
+        "$or": [{"$eq": ["$$this", book]}, {"$eq": [{"$indexOfCP": ["$$this", f"{book}."]}, 0]}]
+    }
+    root = {"$arrayElemAt": [{"$split": ["$$this", "."]}, 0]}
+    is_asked = True if fields is None else {"$in": [root, {"$literal": sorted(fields)}]}
+    has_ours, has_asked = (_any_of("$$changed", each) for each in (is_ours, is_asked))
+    is_touch = {"$and": [has_asked, {"$not": [has_ours]}]}
+    return {"$let": {"vars": {"changed": _CHANGED}, "in": is_touch}}
+
+
+def _any_of(names: Expression, condition: Expression) -> Expression:
+    return {"$anyElementTrue": [{"$map": {"input": names, "in": condition}}]}
 
 
 def _requested(names: Names) -> Document:
@@ -127,9 +179,10 @@ def _splits(path: str) -> list[tuple[str, list[str]]]:
     return [(".".join(steps[:n]), steps[n:]) for n in range(len(steps), 0, -1)]
 
 
-def fingerprint(names: Names) -> str:
+def fingerprint(names: Names, fields: Collection[str] | None = ASKED_OF) -> str:
     """Return what is stored beside the token: another pipeline may not find a token that this one made."""
-    return hashlib.sha256(json.dumps(pipeline(names), sort_keys=True).encode()).hexdigest()[:16]
+    stages = pipeline(names, fields)
+    return hashlib.sha256(json.dumps(stages, sort_keys=True).encode()).hexdigest()[:16]
 
 
 _POSITION_REFUSED = {286, 280, 260, 136, 10334}
@@ -168,6 +221,9 @@ class Change:
 
     lead_id: LeadId
     is_replace: bool
+    is_touch: bool = False
+    """An update of what the lead is made of, which asks for nothing by itself."""
+    at: Timestamp | None = field(default=None, compare=False)
 
 
 class Changes:
@@ -183,9 +239,10 @@ class Changes:
         wait_ms: int = _WAIT_MS,
         patience: float = _PATIENCE_SECONDS,
         names: Names = NAMES,
+        fields: Collection[str] | None = ASKED_OF,
     ) -> None:
         self._leads = leads
-        self._pipeline = pipeline(names)
+        self._pipeline = pipeline(names, fields)
         self._wait_ms = wait_ms
         self._first_patience = self._patience = patience
         self._stream: AsyncCollectionChangeStream[Document] | None = None
@@ -273,7 +330,11 @@ class Changes:
         self._remember_token()
         if event is None or "documentKey" not in event:
             return None
-        return Change(event["documentKey"]["_id"], event["operationType"] == "replace")
+        kind = event["operationType"]
+        is_touch = kind == "update" and not event["is_asked_for"]
+        return Change(
+            event["documentKey"]["_id"], kind == "replace", is_touch, event["clusterTime"]
+        )
 
     def _remember_token(self) -> None:
         if self._stream is not None and self._stream.resume_token is not None:

@@ -10,15 +10,23 @@ that the server gave the collection is stored there too. Reading it takes `listC
 
 Under another name of the status every lead looks new. So the name for which the history is on record stands there
 as well: for another one it has to be recorded again.
+
+The rules by which documents are leads, and are read, stand there as well. When they change, what stands in the
+collection and was no lead before is history, like all that stood there at the first start: neither a wider
+condition nor another mapping may enrich thousands at once. Since earlier events may be read once more after
+that, the moment of the change is noted: what they tell of is looked up in the record first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bson import Timestamp
+from bson import Timestamp, json_util
+from bson.errors import BSONError
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -33,6 +41,55 @@ COLLECTION = "enricher_checkpoints"
 _MARGIN_SECONDS = 120
 """How long before the save a start by time begins: events are seen late, and admitting is idempotent."""
 _LATELY = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class LeadRules:
+    """By which documents of a collection are leads, and how those are read."""
+
+    only: Document = field(default_factory=dict)
+    """The condition for being a lead: a MongoDB filter."""
+    reading: str = ""
+    """Stands for the mapping; empty for the usual one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What stands for all of it; empty for the rules that hold where nothing is said."""
+        if not self.only and not self.reading:
+            return ""
+        text = f"{_as_text(self.only)}\n{self.reading}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The rules that hold now, as they are stored."""
+
+    fingerprint: str = ""
+    only: str = "{}"
+    """As extended JSON: a stored filter could not be written to by path."""
+    era: int = 0
+    """How often they have changed."""
+    since: Timestamp | None = None
+    """The moment of the last change; `None` before the first."""
+    before: Sequence[str] = ()
+    """The conditions until then, as far as what they excluded is not on record yet."""
+
+    @property
+    def former(self) -> list[Document]:
+        """The conditions of which each must have let a document be a lead. One that cannot be read let none."""
+        return [_as_filter(text) for text in self.before]
+
+
+def _as_text(only: Document) -> str:
+    return json_util.dumps(only, json_options=json_util.CANONICAL_JSON_OPTIONS, sort_keys=True)
+
+
+def _as_filter(text: str) -> Document:
+    try:
+        return dict(json_util.loads(text, json_options=json_util.CANONICAL_JSON_OPTIONS))
+    except (BSONError, ValueError, TypeError, KeyError):
+        return {"_id": {"$in": []}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +114,9 @@ class Checkpoint:
     """Where the oplog ended when the first daemon connected; `None` if that was an earlier version."""
     searched_at: datetime | None = None
     """When a search of the whole collection was last completed."""
+    rules: Adopted = field(default_factory=Adopted)
+    inputs_since: datetime | None = None
+    """Since when inputs that come late are noticed."""
 
     @property
     def is_first(self) -> bool:
@@ -95,6 +155,7 @@ class Checkpoints:
         pipeline: str,
         origin: Timestamp | None = None,
         names: Names = NAMES,
+        rules: LeadRules | None = None,
     ) -> None:
         self._database = database
         self._collection: AsyncCollection[Document] = database[COLLECTION]
@@ -102,6 +163,7 @@ class Checkpoints:
         self._pipeline = pipeline
         self._origin = origin
         self._status = names.enrichment_status
+        self._rules = rules or LeadRules()
         self._uuid: Any = None
         """The leads collection's; `None` while it does not exist, or for a user who may not list collections."""
 
@@ -110,10 +172,12 @@ class Checkpoints:
         self._uuid = await self._ask_uuid()
         is_first = {"$eq": [{"$type": "$started_at"}, "missing"]}
         origin = {"$cond": [is_first, self._origin, "$origin"]}
-        started_at = {"$ifNull": ["$started_at", "$$NOW"]}
+        first = {
+            name: {"$ifNull": [f"${name}", "$$NOW"]} for name in ("started_at", "inputs_since")
+        }
         document = await self._collection.find_one_and_update(
             {"_id": self._id},
-            [{"$set": {"origin": origin, "started_at": started_at}}],
+            [{"$set": {"origin": origin, **first}}],
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
@@ -145,6 +209,8 @@ class Checkpoints:
             is_foreign=not is_ours,
             searched_at=date_or_none(document.get("searched_at")) if is_ours else None,
             origin=_timestamp(document.get("origin")) if is_ours else None,
+            rules=_adopted(mapping(document.get("rules"))),
+            inputs_since=date_or_none(document.get("inputs_since")),
         )
 
     def _begin_of(self, stored: object) -> Document | None:
@@ -152,6 +218,32 @@ class Checkpoints:
         is_ours = "of" in position and position.get("uuid") == self._uuid
         is_ours &= position.get("status", NAMES.enrichment_status) == self._status
         return {"of": position["of"]} if is_ours else None
+
+    async def adopt(self) -> Checkpoint:
+        """Let our rules hold from now on; note the change if others held. Once for a process, at its start."""
+        rules, checkpoint = self._rules, await self.begin()
+        stored = checkpoint.rules
+        if stored.fingerprint == rules.fingerprint:
+            return checkpoint
+        # At a first start there is no change: the history that is recorded then is that of these rules.
+        before = [] if checkpoint.is_first else [*stored.before, stored.only]
+        changed = {
+            "fingerprint": rules.fingerprint,
+            "only": _as_text(rules.only),
+            "era": stored.era + 1,
+            "since": self._origin,
+            "before": before,
+        }
+        as_seen = {"_id": self._id, "rules.era": stored.era or None}
+        await self._collection.update_one(as_seen, {"$set": {"rules": changed}})
+        return await self.begin()
+
+    async def change_is_on_record(self, era: int, leads: int) -> None:
+        """Note that what stood there at the change of the rules is on record, with the number of leads there."""
+        this = {"_id": self._id, "rules.era": era}
+        await self._collection.update_one(
+            this, {"$set": {"rules.before": [], "history_leads": leads}}
+        )
 
     async def started_at(self) -> datetime | None:
         """Return the time of any daemon's first start on this collection; `None` before it."""
@@ -203,6 +295,17 @@ class Checkpoints:
         }
         done = {"$set": known, "$unset": {"history_from": 1}}  # an id may be an address
         await self._collection.update_one({"_id": self._id}, done)
+
+
+def _adopted(stored: Document) -> Adopted:
+    before = stored.get("before")
+    return Adopted(
+        str(stored.get("fingerprint") or ""),
+        str(stored.get("only") or "{}"),
+        whole_number(stored.get("era")),
+        _timestamp(stored.get("since")),
+        tuple(map(str, before)) if isinstance(before, list) else (),
+    )
 
 
 def _timestamp(stored: object) -> Timestamp | None:

@@ -9,12 +9,23 @@ that does holds the time of its maker's clock.
 A million ids take the server half a minute or more, so they are recorded range by range, in the order of
 the ids: the daemon knows how far the record is, and after a kill it continues from there. Two daemons
 that record at once write the same.
+
+Where there is a condition for being a lead, only leads are recorded: a document that becomes one later is new.
+When the rules change, those that became leads by that alone are put on record as well.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,6 +55,7 @@ _NEWEST = 10_000
 _SEARCH_SECONDS = 3600.0
 """Replaces the usual time limit of an operation: here the server reads every lead without a status."""
 _BY_ID = [("_id", pymongo.ASCENDING)]
+_WAS_PENDING = "pending"
 _KEY = {"of": "$_id"}
 """On record an id is inside a document: by itself it may be null, which `$merge` refuses."""
 
@@ -69,6 +81,8 @@ class History:
         self._range = range_
         self._newest = newest
         self._record = leads.database[collection_name(leads.name)]
+        self.has_changed = False
+        """The rules by which documents are leads have changed, so some that are `pending` may be on record."""
 
     async def record(
         self,
@@ -109,9 +123,22 @@ class History:
         without_trace = {"$nor": list(of_ours(self._names))}
         return await self._write_down({"$and": [stray(self._names), without_trace]})
 
-    async def _write_down(self, match: Document) -> int:
-        into = {"$merge": {"into": self._record.name, "whenMatched": "keepExisting"}}
-        stages: list[Document] = [{"$match": match}, {"$project": {"_id": _KEY}}, into]
+    async def record_excluded(self, former: Sequence[Document]) -> int:
+        """Record the leads of now that one of the former conditions excluded, and that nobody has admitted: those
+        without a status, and those that a writer inserted as `pending`. Return how many are on record."""
+        if any(former):
+            were_none: Document = {"$nor": [{"$and": list(former)}]}
+            unmoved = {"$or": [{self._names.enrichment_status: None}, stray(self._names)]}
+            await self._write_down({"$and": [were_none, unmoved]})
+            asked_for = {"$and": [were_none, _never_ranked(self._names)]}
+            await self._write_down(asked_for, {_WAS_PENDING: True})
+        return await self._record.estimated_document_count()
+
+    async def _write_down(self, match: Document, mark: Document | None = None) -> int:
+        how = "merge" if mark else "keepExisting"
+        into = {"$merge": {"into": self._record.name, "whenMatched": how}}
+        marks = {name: {"$literal": value} for name, value in (mark or {}).items()}
+        stages: list[Document] = [{"$match": match}, {"$project": {"_id": _KEY, **marks}}, into]
         with pymongo.timeout(_SEARCH_SECONDS):
             await (await self._leads.aggregate(stages)).to_list()
         return await self._record.estimated_document_count()
@@ -168,9 +195,10 @@ class History:
 
     async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
         """Yield batches of ids of leads that should have been admitted and were not."""
+        never_ranked = _never_ranked(self._names)
         for stages in (
             self._unrecorded(new(self._names)),
-            _found(_never_ranked(self._names)),
+            self._unmarked(never_ranked) if self.has_changed else _found(never_ranked),
             self._unrecorded(stray(self._names)),
         ):
             async with aclosing(self._batches(stages)) as batches:
@@ -200,7 +228,11 @@ class History:
             while batch := await _next_batch(cursor):
                 yield batch
 
-    def _unrecorded(self, match: Document) -> list[Document]:
+    def _unmarked(self, match: Document) -> list[Document]:
+        """Leave out only those that are on record for having been `pending`: what is asked for now is work."""
+        return self._unrecorded(match, {f"record.{_WAS_PENDING}": {"$ne": True}})
+
+    def _unrecorded(self, match: Document, unless: Document | None = None) -> list[Document]:
         on_record = {
             "from": self._record.name,
             "localField": "key",
@@ -211,7 +243,7 @@ class History:
             {"$match": {"$and": [match, WITH_FITTING_ID]}},
             {"$project": {"key": _KEY}},
             {"$lookup": on_record},
-            {"$match": {"record": []}},
+            {"$match": unless or {"record": []}},
             {"$project": {"_id": 1}},
         ]
 

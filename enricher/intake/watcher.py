@@ -30,13 +30,16 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 
+from bson import Timestamp
 from loguru import logger
 
 from enricher.intake.changes import Change, Changes, Start, StreamUnavailable
 from enricher.intake.checkpoints import Checkpoint, Checkpoints
 from enricher.intake.history import History, inserted_since
+from enricher.intake.late import Late
 from enricher.lead import Document, LeadId
 from enricher.mongo import DatabaseTrouble
+from enricher.mongo.expressions import condition_of
 from enricher.mongo.outage import Outage, pause
 from enricher.mongo.server import Server
 from enricher.queue.indexes import Building, Indexes
@@ -66,6 +69,8 @@ class Known:
     """The number of the last search that was completed."""
     gap: int = 0
     """The number of the last search requested because events may have been missed."""
+    rules_since: Timestamp | None = None
+    """What events tell of that are not later may have been no lead then, and be history by now."""
 
     def note_gap(self) -> None:
         """Events may have been missed."""
@@ -93,13 +98,14 @@ class Admitter:
     history: History
     building: Building
     bell: Bell
+    late: Late
     known: Known = field(init=False, default_factory=Known)
     outage: Outage = field(init=False, default_factory=lambda: Outage("admission"))
     inbox: list[Change] = field(init=False, default_factory=list)
     behind_since: float | None = field(init=False, default=None)
     """Since when there are changes that are not admitted."""
     replaced: list[LeadId] = field(init=False, default_factory=list)
-    """Leads that were replaced before the history was known."""
+    """Leads that were told of before the history was known, and may be on record."""
     _arrived: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _room: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _saved_at: float = field(init=False, default=float("-inf"))
@@ -133,13 +139,30 @@ class Admitter:
         await self._save(token, bool(changes), final=final)
 
     async def _admit(self, changes: list[Change]) -> None:
-        ids = [change.lead_id for change in changes if not change.is_replace]
-        replaced = [change.lead_id for change in changes if change.is_replace]
-        if replaced and self.known.is_history:
-            ids += await self.history.without(replaced)
+        touched = [change.lead_id for change in changes if change.is_touch]
+        told = [change for change in changes if not change.is_touch]
+        doubtful = [change.lead_id for change in told if self._may_be_history(change)]
+        ids = [change.lead_id for change in told if not self._may_be_history(change)]
+        if touched:
+            doubtful += await self._look_at(touched)
+        if doubtful and self.known.is_history:
+            ids += await self.history.without(doubtful)
         else:
-            self.replaced += replaced
+            self.replaced += doubtful
         await self.admit(ids, "stream")
+
+    def _may_be_history(self, change: Change) -> bool:
+        since = self.known.rules_since
+        is_old = since is not None and change.at is not None and change.at <= since
+        return change.is_replace or is_old
+
+    async def _look_at(self, touched: list[LeadId]) -> list[LeadId]:
+        """Make those work that have changed; return those that may be leads only now."""
+        self.leads.hear_of(touched)
+        found = await self.late.look(touched)
+        metrics.ADMITTED.labels("stream").inc(found.taken_up)
+        self.bell.ring()  # one that waits may be back in its source's condition
+        return found.doubtful
 
     async def admit(self, ids: list[LeadId], source: str, *, is_behind: bool = False) -> None:
         """A lone lead is announced: who waits with nothing else to do claims it in the same command."""
@@ -174,7 +197,7 @@ class Admitter:
         self.leads.gauges.checkpoint(time.time())
 
     async def admit_replaced(self) -> None:
-        """Admit the leads that were replaced before the history was known."""
+        """Admit the leads that were told of before the history was known, and are not on record."""
         replaced = self.replaced[:]
         if ids := await self.history.without(replaced):
             await self.admit(ids, "stream")
@@ -274,6 +297,7 @@ class Search:
             with self._preparing("search"):
                 after_gap = not self._known.is_gap_closed
                 await self._search("stream", stop, _FOUND_FIRST, newest_first=after_gap)
+                await self._search_late("stream", stop)
             if not stop.is_set():
                 self._known.searched = wanted
                 # Else only another search would find them again.
@@ -308,6 +332,18 @@ class Search:
         if found:
             logger.bind(leads=found, source=source).info("search.found")
 
+    async def _search_late(self, source: str, stop: asyncio.Event) -> None:
+        """Make skipped leads work whose inputs came while nobody was told."""
+        taken_up = 0
+        async with aclosing(self.admitter.late.missed()) as batches:
+            async for found in batches:
+                taken_up += await self.admitter.late.take_up(found)
+                if stop.is_set():
+                    break
+        if taken_up:
+            metrics.ADMITTED.labels(source).inc(taken_up)
+            self.admitter.bell.ring()
+
     async def _find(self, *, newest_first: bool) -> AsyncGenerator[list[LeadId], None]:
         """Yield batches of what was missed. Those of a gap are among the newest, and need not wait until
         millions of others have been read."""
@@ -322,12 +358,14 @@ class Search:
         lead without a status."""
         began = time.monotonic()
         await self._search("polling", stop)
+        await self._search_late("polling", stop)
         return max(self.poll_seconds, 10 * (time.monotonic() - began))
 
     async def is_allowed(self) -> bool:
         """Return whether the record exists, or history would pass for new. Raises while the database is away."""
         checkpoint = await self._checkpoints.begin()
-        return checkpoint.strays_known and not await self._is_history_gone(checkpoint)
+        is_on_record = checkpoint.strays_known and not checkpoint.rules.before
+        return is_on_record and not await self._is_history_gone(checkpoint)
 
     # -- which leads are history -----------------------------------------------------------
 
@@ -357,8 +395,19 @@ class Search:
                     self.on_record = None
         elif not checkpoint.strays_known:
             await self._checkpoints.history_is_known(await self._history.record_strays())
+        await self._record_change(checkpoint)
         self._known.is_history = True
         return is_known
+
+    async def _record_change(self, checkpoint: Checkpoint) -> None:
+        """Put on record what a change of the rules has made leads of."""
+        rules = checkpoint.rules
+        if not rules.before:
+            return
+        with self._preparing("history"):
+            leads = await self._history.record_excluded(rules.former)
+            await self._checkpoints.change_is_on_record(rules.era, leads)
+        logger.bind(leads=leads).info("history.recorded")
 
     async def _record_history(self, checkpoint: Checkpoint) -> None:
         begin = None if await self._history.is_gone() else checkpoint.history_from
@@ -408,6 +457,16 @@ _USUAL_READ_SECONDS = 1.5
 """With no event, a read waits for a second in the server."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long the watcher waits, in seconds."""
+
+    start_search: float = 30.0
+    """After a start, with the search that is for no gap."""
+    stalled: float = 5.0
+    """For an overdue answer of the stream. A read waits for one second in the server."""
+
+
 @dataclass(slots=True)
 class Watcher:
     """Reads the stream; what it tells goes to the admitter, what it may have missed to the search."""
@@ -419,10 +478,9 @@ class Watcher:
     indexes: Indexes
     bell: Bell
     settings: WorkSettings
-    start_search_seconds: float = 30.0
-    """How long after a start the search comes that is for no gap."""
-    stalled_seconds: float = 5.0
-    """How long an answer of the stream may be overdue. A read waits for one second in the server."""
+    late: Late | None = None
+    """Without one, nothing that changes on a lead makes it work."""
+    waits: Waits = field(default_factory=Waits)
     building: Building = field(init=False)
     admitter: Admitter = field(init=False)
     search: Search = field(init=False)
@@ -438,10 +496,11 @@ class Watcher:
 
     def __post_init__(self) -> None:
         self.building = Building(self.indexes, self.leads, self.bell)
+        late = self.late or Late(self.leads, lambda _: None)
         self.admitter = Admitter(
-            self.leads, self.changes, self.checkpoints, self.history, self.building, self.bell
+            self.leads, self.changes, self.checkpoints, self.history, self.building, self.bell, late
         )
-        self.search = Search(self.admitter, self.settings.poll_seconds, self.start_search_seconds)
+        self.search = Search(self.admitter, self.settings.poll_seconds, self.waits.start_search)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until told to stop; then admit what has been read and save the position."""
@@ -561,9 +620,16 @@ class Watcher:
         if began is not None and self.settings.stream and not await self.checkpoints.started_at():
             self._early = await inserted_since(self.leads.collection, began, server)
             await self.admitter.admit_early(self._early)
-        await self.checkpoints.begin()
+        self._go_by(await self.checkpoints.adopt())
         await self.building.begin()
         self.leads.hear_of(self._early)
+
+    def _go_by(self, checkpoint: Checkpoint) -> None:
+        rules, condition = checkpoint.rules, condition_of(self.leads.collection)
+        self.leads.era, self.admitter.known.rules_since = rules.era, rules.since
+        self.leads.lanes.must_be_admitted = bool(condition) or rules.era > 1
+        self.history.has_changed = rules.era > 1
+        self.admitter.late.since = checkpoint.inputs_since
 
     def groundwork(self) -> Groundwork:
         """Return what is being prepared beside the stream."""
@@ -614,7 +680,7 @@ class Watcher:
     @property
     def _is_stalled(self) -> bool:
         since = self._unanswered_since
-        return since is not None and time.monotonic() - since > self.stalled_seconds
+        return since is not None and time.monotonic() - since > self.waits.stalled
 
 
 @dataclass(frozen=True, slots=True)

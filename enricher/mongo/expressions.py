@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.command_cursor import AsyncCommandCursor
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.results import DeleteResult, UpdateResult
+from pymongo.results import BulkWriteResult, DeleteResult, UpdateResult
 
 from enricher.lead import Document, LeadId
 
@@ -65,38 +66,100 @@ class _Collection(AsyncCollection[Document]):
     """Names the collation in every command that compares, but in bulks: see `UpdateOne`. Hands on what the
     driver makes, without a step of its own to be woken at each wait."""
 
+    def __init__(
+        self, database: AsyncDatabase[Document], name: str, only: Document | None = None
+    ) -> None:
+        super().__init__(database, name)
+        self._only = only or {}
+
     def find(self, *args: Any, **options: Any) -> AsyncCursor[Document]:
-        return super().find(*args, **_simply(options))
+        return super().find(*self._among(args or ({},)), **_simply(options))
 
     def aggregate(
         self, *args: Any, **options: Any
     ) -> Coroutine[Any, Any, AsyncCommandCursor[Document]]:
-        return super().aggregate(*args, **_simply(options))
+        return super().aggregate(*self._reading(args), **_simply(options))
 
     def count_documents(self, *args: Any, **options: Any) -> Coroutine[Any, Any, int]:
-        return super().count_documents(*args, **_simply(options))
+        return super().count_documents(*self._among(args), **_simply(options))
 
     def update_one(self, *args: Any, **options: Any) -> Coroutine[Any, Any, UpdateResult]:
-        return super().update_one(*args, **_simply(options))
+        return super().update_one(*self._among(args), **_simply(options))
 
     def update_many(self, *args: Any, **options: Any) -> Coroutine[Any, Any, UpdateResult]:
-        return super().update_many(*args, **_simply(options))
+        return super().update_many(*self._among(args), **_simply(options))
 
     def delete_one(self, *args: Any, **options: Any) -> Coroutine[Any, Any, DeleteResult]:
-        return super().delete_one(*args, **_simply(options))
+        return super().delete_one(*self._among(args), **_simply(options))
 
     def delete_many(self, *args: Any, **options: Any) -> Coroutine[Any, Any, DeleteResult]:
-        return super().delete_many(*args, **_simply(options))
+        return super().delete_many(*self._among(args), **_simply(options))
 
     def find_one_and_update(
         self, *args: Any, **options: Any
     ) -> Coroutine[Any, Any, Document | None]:
-        return super().find_one_and_update(*args, **_simply(options))
+        return super().find_one_and_update(*self._among(args), **_simply(options))
+
+    def bulk_write(
+        self, requests: Sequence[Any], *args: Any, **options: Any
+    ) -> Coroutine[Any, Any, BulkWriteResult]:
+        if self._only:
+            requests = [self._one_among(each) for each in requests]
+        return super().bulk_write(requests, *args, **options)
 
     async def watch(
         self, pipeline: Sequence[Mapping[str, Any]] | None = None, *args: Any, **options: Any
     ) -> AsyncCollectionChangeStream[Document]:
         return await super().watch(pipeline, *args, **_simply(options))
+
+    # -- only those documents that meet a condition ----------------------------------------
+
+    def _among(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (both(args[0], self._only), *args[1:])
+
+    def _one_among(self, update: Any) -> Any:
+        """Return a copy of one update of a bulk: its own filter stays for who made it."""
+        copied = copy.copy(update)
+        copied._filter = both(update._filter, self._only)  # noqa: SLF001 - the driver has no other way
+        return copied
+
+    def _reading(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        stages, *others = args
+        return ([*self._first, *map(self._joined, stages)] if self._only else stages, *others)
+
+    @property
+    def _first(self) -> Pipeline:
+        return [{"$match": self._only}]
+
+    def _joined(self, stage: Document) -> Document:
+        union = stage.get("$unionWith")
+        if union is None or union["coll"] != self.name:
+            return stage
+        return {"$unionWith": {**union, "pipeline": [*self._first, *union["pipeline"]]}}
+
+
+def both(filter_: Document | None, only: Document) -> Document:
+    """Return the filter of documents that meet both; the first by itself where there is no condition."""
+    return {"$and": [filter_ or {}, only]} if only else filter_ or {}
+
+
+def within(collection: AsyncCollection[Document], only: Document) -> AsyncCollection[Document]:
+    """Return the collection as if it held only the documents that meet a condition.
+
+    Whatever is read, counted or written through it concerns those alone, by the server's own judgement at that
+    moment: no caller can forget the condition. Without one it is the collection itself.
+    """
+    return _Collection(collection.database, collection.name, only) if only else collection
+
+
+def whole(collection: AsyncCollection[Document]) -> AsyncCollection[Document]:
+    """Return the collection without a condition: with the documents that `within` hides."""
+    return _Collection(collection.database, collection.name)
+
+
+def condition_of(collection: AsyncCollection[Document]) -> Document:
+    """Return the condition that documents must meet to be seen through this collection; empty for none."""
+    return collection._only if isinstance(collection, _Collection) else {}  # noqa: SLF001 - its own module
 
 
 class _Database(AsyncDatabase[Document]):

@@ -20,6 +20,7 @@ Each takes the `Names` that our fields have in the collection. `enrichment`, the
     waited_ms    int     how long it had been work when it was claimed
     subject      dict    whom `answered` is about (`identity/identify.py`); a string where an older version wrote it
     inputs       dict    the lead's inputs as they stood at the claim; absent when nobody has it
+    era          int     how often the source's rules had changed by then; absent where they never did
 
 Any writer can forge any of it. Whatever we did not write ourselves a moment before reading it must cost
 nobody anything beyond what the same writer could get by an honest insert or `pending`:
@@ -28,6 +29,7 @@ nobody anything beyond what the same writer could get by an honest insert or `pe
                  with a claim id and no status the lead is left alone, as if the status had been unset
     claim_id     on a lead in work the same; else written at the claim
     holder, waited_ms, inputs     written at the claim; nothing else reads them
+    era          after a gap, an address that came late is found or not; nothing else reads it
     due_at       makes the lead work, as `pending` does, and its questions get the kept answers
     queued_at    its place among leads of equal priority, as though it had been inserted then
     priority     its place in the queue, not above `hot` once claimed: computed anew at admission and claim
@@ -343,6 +345,7 @@ def claiming(
     lease: timedelta,
     rank: Expression,
     inputs: Expression,
+    era: int = 0,
 ) -> Pipeline:
     """Return the atomic transition to `processing`.
 
@@ -374,6 +377,7 @@ def claiming(
         },
         "released": False,
         "inputs": inputs,
+        **({"era": era} if era else {}),
     }
     is_refresh = {"$eq": [status, Status.COMPLETED]}
     is_behind = {"$or": [is_refresh, {"$lte": [priority_noted(names), BEHIND]}]}

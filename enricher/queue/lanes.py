@@ -488,6 +488,17 @@ def claimable(names: Names) -> Document:
     return {"$or": [_pending(names), _due(names), _refresh(names)]}
 
 
+@cache
+def admitted(names: Names) -> Document:
+    """Match what is not merely inserted as `pending`: it may have been no lead then, so nobody has let it be work."""
+    return {
+        "$or": [
+            {names.enrichment_status: {"$ne": Status.PENDING}},
+            {names.of_book("queued_at"): {"$type": "date"}},
+        ]
+    }
+
+
 def _by_priority(names: Names) -> Document:
     return {names.of_book("priority"): -1, names.of_book("queued_at"): 1}
 
@@ -529,7 +540,15 @@ class Lanes:
     """Leads taken under pressure since the oldest last had a turn."""
     heard: Heard | None = None
     """Replaces the indexes while they are being built."""
+    must_be_admitted: bool = False
+    """Whether `pending` alone makes no lead work: where there is, or was, a condition for being a lead."""
     names: Names = NAMES
+
+    @property
+    def claimable(self) -> Document:
+        """What a claim requires of a lead."""
+        work = claimable(self.names)
+        return {"$and": [work, admitted(self.names)]} if self.must_be_admitted else work
 
     async def next(
         self, slots: int, above: float | None, aside: SetAside, suspects: int = 1
@@ -576,6 +595,8 @@ class Lanes:
             self.width, self.undisturbed = max(1, self.width // 2), 0
 
     async def _read(self, lanes: list[_Lane], aside: SetAside) -> list[Document]:
+        if self.must_be_admitted:
+            lanes = [[{"$match": admitted(self.names)}, *lane] for lane in lanes]
         first, *others = lanes
         name = self.collection.name
         unions = [{"$unionWith": {"coll": name, "pipeline": lane}} for lane in others]

@@ -69,7 +69,7 @@ from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Parted, Step
 from enricher.queue.book import BY_ID
 from enricher.queue.inputs import CONTRACT, LeadMapping, text_or_null
-from enricher.queue.lanes import OLDEST, Aside, Doubles, Heard, Lanes, claimable, once
+from enricher.queue.lanes import OLDEST, Aside, Doubles, Heard, Lanes, once
 from enricher.queue.lease import (
     claimed,
     fence,
@@ -143,6 +143,8 @@ class Leads:
     retries, so that this is the lead's last attempt."""
     gauges: SourceGauges = field(default_factory=SourceGauges)
     """Where it is shown how the collection stands."""
+    era: int = 0
+    """How often the rules of the source have changed: by which documents are leads, and how they are read."""
     lanes: Lanes = field(init=False)
     aside: Aside = field(init=False)
     apart: Apart = field(default_factory=Apart)
@@ -296,7 +298,7 @@ class Leads:
             update["$currentDate"] = {names.updated_at: True}
         # No operator but a pipeline replaces a null with an object.
         parents = [{path: {"$not": {"$type": "null"}}} for path in names.parents]
-        these = {"$and": [claimable(names), book.WITH_TOO_LONG_ID, once(names), *parents]}
+        these = {"$and": [self.lanes.claimable, book.WITH_TOO_LONG_ID, once(names), *parents]}
         failed = await self.collection.update_many(these, update)
         self.aside.tell_too_long(failed.modified_count, "claim")
 
@@ -305,7 +307,7 @@ class Leads:
     ) -> tuple[bool, list[Lease]]:
         """Return whether the server answered for each lead, and the leases that are ours."""
         is_alone = len(ids) == 1 and not self.is_sharded
-        how, work = self._claiming(claim_id), claimable(self.names)
+        how, work = self._claiming(claim_id), self.lanes.claimable
         if is_alone and (taken := await self._take_one(ids[0], work, how, claim_id, sent)):
             return taken
         was_answered = await self._compare_and_set(ids, how)
@@ -317,9 +319,9 @@ class Leads:
         return isinstance(error, OperationFailure) and is_refusal(error)
 
     def _claiming(self, claim_id: str) -> expressions.Pipeline:
-        return book.claiming(
-            self.names, claim_id, self.holder, self.lease, self.rank, self.mapped.inputs
-        )
+        names, holder, lease = self.names, self.holder, self.lease
+        inputs = self.mapped.inputs
+        return book.claiming(names, claim_id, holder, lease, self.rank, inputs, self.era)
 
     async def _take_one(
         self, id_: LeadId, only: Document, how: expressions.Pipeline, claim_id: str, sent: float
@@ -362,7 +364,7 @@ class Leads:
     async def _compare_and_set(self, ids: Sequence[LeadId], claiming: expressions.Pipeline) -> bool:
         """Return True when the server answered for each lead, False when the outcome is unknown."""
         try:
-            written = await self._write(ids, claimable(self.names), claiming, "claim")
+            written = await self._write(ids, self.lanes.claimable, claiming, "claim")
         except PyMongoError as error:
             if is_denied(error):
                 raise

@@ -34,6 +34,7 @@ from enricher.lead import (
     SUBJECT,
     Completed,
     Document,
+    End,
     Failed,
     LeadId,
     Lease,
@@ -43,6 +44,7 @@ from enricher.lead import (
     Skipped,
     Status,
     Subject,
+    Withdrawn,
 )
 from enricher.mongo import expressions
 from enricher.mongo.batch import UNFIT, Coalescer, LoneRow, RowPath, Table, TableRow
@@ -206,6 +208,8 @@ class Settled(StrEnum):
     """The address changed meanwhile: nothing was written and the lead is queued again."""
     DELETED = "deleted"
     """The lead is gone, and is not recreated."""
+    WITHDRAWN = "withdrawn"
+    """The lead no longer meets its source's condition: it is left as it stands."""
     REFUSED = "refused"
     """The database will never accept this result (too large, refused by a validator): the lead is
     `failed` instead, and says why."""
@@ -246,10 +250,10 @@ class Settler:
         self._settling = _table(self.names, _settle, self.mapped)
         self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
 
-    async def settle(
-        self, lease: Lease, outcome: Outcome, subject: Subject | None = None
-    ) -> Settled:
+    async def settle(self, lease: Lease, outcome: End, subject: Subject | None = None) -> Settled:
         """Write the outcome, unless the lease was lost. Raises no database error."""
+        if isinstance(outcome, Withdrawn):
+            return Settled.WITHDRAWN
         settlement = Settlement(lease, outcome, subject)
         settled = await self._coalescer.submit(settlement)
         return await self._settle_late(settlement) if settled is None else settled
@@ -365,7 +369,7 @@ class Settler:
     ) -> Settled:
         lease = settlement.lease
         if now is None:
-            return Settled.DELETED
+            return await self._judge_unseen(lease.lead_id)
         if now.get("claim_id") != lease.claim_id or now.get("token") != lease.token:
             return Settled.LEASE_LOST
         if now.get("status") != Status.PROCESSING:
@@ -376,6 +380,15 @@ class Settler:
         if refused is not None:
             return await self._give_up(settlement, refused)
         return await self._requeue(settlement)
+
+    async def _judge_unseen(self, id_: LeadId) -> Settled:
+        """Tell a lead that is gone from one that left the condition under which this collection is seen."""
+        if not expressions.condition_of(self.collection):
+            return Settled.DELETED
+        is_there = await expressions.whole(self.collection).find_one(
+            {"_id": {"$eq": id_}}, {"_id": 1}
+        )
+        return Settled.WITHDRAWN if is_there else Settled.DELETED
 
     async def _requeue(self, settlement: Settlement) -> Settled:
         requeueing = book.requeueing(self.names, released=False)

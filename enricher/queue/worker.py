@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 
 from loguru import logger
 
-from enricher.lead import SOON_SECONDS, Lead, LeadId, Lease, Outcome, Pressure, Progress, Subject
+from enricher.lead import SOON_SECONDS, End, Lead, LeadId, Lease, Pressure, Progress, Subject
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, lost_race_pause, pause
 from enricher.queue import book
@@ -221,9 +221,9 @@ _RELEASE_SECONDS = 5.0
 
 Keep: TypeAlias = Callable[[Progress], Awaitable[None]]
 """Writes what one provider found while another is still busy."""
-Work: TypeAlias = Callable[[Lead, Keep], Awaitable[tuple[Outcome, Subject | None]]]
+Work: TypeAlias = Callable[[Lead, Keep], Awaitable[tuple[End, Subject | None]]]
 """From a lead to its outcome, and the outcome's subject. Raises nothing: a bug is an outcome too."""
-Tell: TypeAlias = Callable[[Lease, Outcome, Settled, float], None]
+Tell: TypeAlias = Callable[[Lease, End, Settled, float], None]
 """Called for each claim that ended, with the seconds it took."""
 
 
@@ -497,7 +497,7 @@ class Worker:
         await _surely(self._settle(lease, outcome, subject, began))
 
     async def _settle(
-        self, lease: Lease, outcome: Outcome, subject: Subject | None, began: float
+        self, lease: Lease, outcome: End, subject: Subject | None, began: float
     ) -> None:
         settled = await self.settler.settle(lease, outcome, subject)
         self.on_settled(lease, outcome, settled, time.monotonic() - began)

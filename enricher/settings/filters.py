@@ -32,6 +32,28 @@ def parse(text: str, banned: Collection[str] = BANNED) -> dict[str, Any]:
     return parsed
 
 
+_LOGICAL = frozenset({"$and", "$or", "$nor"})
+
+
+def paths(parsed: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the paths of the fields that a filter reads; `None` where that may be any field."""
+    found: set[str] = set()
+    for name, value in parsed.items():
+        within = [paths(each) for each in value] if name in _LOGICAL else []
+        if None in within or (name.startswith("$") and name not in {*_LOGICAL, "$comment"}):
+            return None
+        found.update(*(each or () for each in within))
+        if not name.startswith("$"):
+            found.add(name)
+    return frozenset(found)
+
+
+def fields_of(parsed: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the top-level fields that a filter reads; `None` where that may be any field."""
+    found = paths(parsed)
+    return None if found is None else frozenset(each.partition(".")[0] for each in found)
+
+
 def _names(value: Any) -> Iterator[str]:
     """Yield every key, at any depth."""
     if isinstance(value, Mapping):

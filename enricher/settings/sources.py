@@ -26,8 +26,7 @@ from enricher.settings.types import collection_name, field_path
 
 NOT_YET = frozenset(
     {
-        *("only", "kinds", "person_only", "write"),
-        *("rerun_on_change", "copy"),
+        *("write", "copy"),
     }
 )
 """What the file may not say, because the rest of the daemon does not heed it yet."""
@@ -37,6 +36,7 @@ INPUTS = ("email", "name", "company", "company_domain", "website", "job_title")
 MAPPED_INPUTS = (*INPUTS, "linkedin", "cnpj")
 """The inputs that a mapping may read."""
 
+_NOT_ASKED_OF = frozenset({"name", "job_title"})
 _OURS = "enricher_"
 """Our side collections begin with it."""
 _BANNED = filters.BANNED | {"$expr"}
@@ -105,6 +105,23 @@ class Source:
     names: Names = NAMES
     """Our fields on its documents; an empty name is not written."""
     copy: tuple[Copy, ...] = ()
+
+    @property
+    def listened_to(self) -> frozenset[str] | None:
+        """The top-level fields whose change may make a lead work; `None` where that may be any field.
+
+        A name or a job title changes nothing: nobody else is asked about because of them.
+        """
+        condition = filters.fields_of(self.only)
+        if condition is None:
+            return None
+        asked = [paths for name, paths in self.read.items() if name not in _NOT_ASKED_OF]
+        return condition | {names[0] for paths in asked for names in fields_of(paths)}
+
+    @property
+    def reading(self) -> str:
+        """What stands for how leads are read; empty for the fields of the contract."""
+        return "" if self.read == _contract() else repr(sorted(self.read.items()))
 
 
 def from_environment(
@@ -371,6 +388,7 @@ def _clashes(source: Source) -> Iterator[str]:
     yield from _written_twice(source)
     if source.write is Write.LEAD:
         yield from _read_from_ours(source)
+        yield from _depends_on_work(source)
     if source.write is Write.BESIDE and source.copy:
         yield f"copy: expected none with write = {Write.BESIDE.value}: nothing is written there"
 
@@ -398,6 +416,15 @@ def _read_from_ours(source: Source) -> Iterator[str]:
     score = source.names.qualification_score
     if score and any(_is_either_within(score, path) for path in ours):
         yield "names.qualification_score: expected a field of your own: the daemon writes that one"
+
+
+def _depends_on_work(source: Source) -> Iterator[str]:
+    """Yield a line for each condition that the work on a lead would change: it would exclude what it lets in."""
+    ours = (source.names.enrichment_status, source.names.enrichment)
+    for key in ("only", "person_only"):
+        read = filters.paths(getattr(source, key)) or frozenset()
+        if any(f"{path}.".startswith(f"{each}.") for path in read for each in ours if each):
+            yield f"{key}: expected fields of your own: the daemon writes that one"
 
 
 def _is_either_within(path: str, other: str) -> bool:

@@ -26,7 +26,9 @@ from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import describe, is_denied
 from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, unmoved
+from enricher.queue.conditions import leads_of
 from enricher.settings.load import Settings
+from enricher.settings.sources import Source
 from enricher.settings.vendors import VendorSettings
 from enricher.status.daemons import DaemonRecord, Daemons, Presence, SourceState
 from enricher.status.picture import (
@@ -83,7 +85,7 @@ class Overview:
         daemons = [_daemon(each, now) for each in seen]
         alive = [each for each, shown in zip(seen, daemons, strict=True) if _is_alive(shown)]
         sources, stops, days = await asyncio.gather(
-            asyncio.gather(*(self._source(parts, name, alive) for name in self._collections)),
+            asyncio.gather(*(self._source(parts, each, alive) for each in self.settings.sources)),
             parts.read("holds", stopped(self.database, buckets, now), {}),
             parts.read("calls", Usage(self.database, {}, {}).days(_DAYS), []),
         )
@@ -108,12 +110,13 @@ class Overview:
         return [source.collection for source in self.settings.sources]
 
     async def _source(
-        self, parts: _Parts, collection: str, alive: Sequence[DaemonRecord]
+        self, parts: _Parts, source: Source, alive: Sequence[DaemonRecord]
     ) -> SourceStatus:
+        collection = source.collection
         of = f" of {collection}" if len(self._collections) > 1 else ""
         states = [state for each in alive if (state := each.state_of(collection))]
         waiting, position = await asyncio.gather(
-            self._counted(parts, f"backlog{of}", self.database[collection], states),
+            self._counted(parts, f"backlog{of}", leads_of(self.database, source), states),
             parts.read(f"stream{of}", saved_at(self.database, collection), None),
         )
         return SourceStatus(

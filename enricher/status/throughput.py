@@ -14,7 +14,17 @@ from typing import TypeAlias
 from loguru import logger
 
 from enricher.enrichment.attempt import note_ended
-from enricher.lead import Completed, Failed, Lease, Outcome, Retrying, Skipped, Status
+from enricher.lead import (
+    Completed,
+    End,
+    Failed,
+    Lease,
+    Outcome,
+    Retrying,
+    Skipped,
+    Status,
+    Withdrawn,
+)
 from enricher.queue.settle import Settled
 from enricher.telemetry import metrics
 from enricher.telemetry.log import label, redact
@@ -215,7 +225,7 @@ _REFUSED = "The result could not be written to this document."
 def report(
     to: Activity,
     lease: Lease,
-    outcome: Outcome,
+    outcome: End,
     settled: Settled,
     seconds: float,
     *,
@@ -226,7 +236,7 @@ def report(
         _report_dropped(lease, settled)
     if settled is Settled.REFUSED:
         outcome = Failed({}, _REFUSED)
-    elif settled is not Settled.WRITTEN:
+    elif settled is not Settled.WRITTEN or isinstance(outcome, Withdrawn):
         return
     kind = type(outcome).__name__.lower()
     child(metrics.SETTLED, kind).inc()

@@ -18,7 +18,7 @@ from enricher.fields import NAMES
 from enricher.intake.changes import Changes, fingerprint
 from enricher.intake.checkpoints import COLLECTION, Checkpoints
 from enricher.intake.history import History, collection_name
-from enricher.intake.watcher import Watcher
+from enricher.intake.watcher import Waits, Watcher
 from enricher.lead import Document, LeadId
 from enricher.mongo import server
 from enricher.queue import book
@@ -97,8 +97,7 @@ async def watching(
         indexes=Indexes(leads),
         bell=Bell(),
         settings=WorkSettings(**{"poll_seconds": 0.1} | settings),
-        stalled_seconds=stalled_seconds,
-        start_search_seconds=0.1,
+        waits=Waits(start_search=0.1, stalled=stalled_seconds),
     )
     watcher.stop = asyncio.Event()
     task = asyncio.create_task(watcher.run(watcher.stop), name="watcher")

@@ -14,7 +14,7 @@ from enricher.calls.question import Gate, Retries
 from enricher.enrichment.attempt import Enrichment, Waterfall
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.identity.identify import own_words
-from enricher.lead import Completed, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
+from enricher.lead import Completed, End, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
 from enricher.providers.local import Local
 from tests.support.scripted import (
     KEYRING,
@@ -48,7 +48,7 @@ def enrichment(*providers: Scripted, seconds: float = 30) -> Enrichment:
     )
 
 
-async def outcome_of(inputs: Inputs, *providers: Scripted, **more: Any) -> Outcome:
+async def outcome_of(inputs: Inputs, *providers: Scripted, **more: Any) -> End:
     outcome, _ = await enrichment(*providers).work_on(Lead(1, inputs, **more), keep_nothing)
     return outcome
 
@@ -271,5 +271,5 @@ async def test_no_repr_of_an_outcome_shows_a_person() -> None:
     assert "Ada" not in repr(outcome)
 
 
-def outcome_data(outcome: Outcome) -> dict[str, Any]:
+def outcome_data(outcome: End) -> dict[str, Any]:
     return outcome.data

@@ -1,0 +1,160 @@
+"""Inputs and conditions that change later: a visitor who leaves an address, a lead whose company is corrected.
+
+An event says only that one of these fields was touched. The lead is read, and its status decides:
+
+    none, or `pending`    it may meet its source's condition only now: admitted, unless it is history
+    skipped               for want of anything to go by: work once there is something
+    completed, failed,    work if somebody else is asked about than before, where the source says so
+      skipped             (`rerun_on_change`)
+    processing            its settle compares the inputs itself
+    retrying              reads them at its next attempt
+
+Whom a lead is about is compared by keyed hashes, never by the texts: another spelling, another name or a second
+site of the same company is the same question, and is not asked again. The write names the token that was read, so
+of several daemons that are told of the same change, one makes the lead work.
+
+After a gap, in which events were lost, the skipped leads that have something to go by are searched for, as many
+as `_MOST` of them. Only what changed under the rules of today counts: another mapping may find an address in
+thousands of old leads, and that must cost nothing by itself. Leads that are asked about anew because they changed
+in a gap are not found: all would have to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from enricher.fields import Names
+from enricher.identity.identify import read_subject
+from enricher.lead import SUBJECT, Document, Inputs, LeadId, Reason, Status, Subject
+from enricher.mongo.expressions import condition_of
+from enricher.queue import book
+from enricher.queue.inputs import read_inputs, text_or_null
+from enricher.queue.leads import Leads
+from enricher.values.merge import METADATA
+
+_AT_ONCE = 100
+"""The filter of the write names each lead."""
+_MOST = 100_000
+_BATCH = 1000
+_NOTHING = Reason.NOTHING_TO_GO_BY.sentence
+_ENDED = (Status.COMPLETED, Status.FAILED, Status.SKIPPED)
+
+Whose = Callable[[Inputs], Subject | None]
+"""Returns whom inputs are about; `None` where there is nothing to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What came of touched leads."""
+
+    doubtful: list[LeadId] = field(default_factory=list)
+    """They may be leads only now, or history."""
+    taken_up: int = 0
+
+
+@dataclass(slots=True)
+class Late:
+    """The leads of one source whose inputs or conditions may have changed."""
+
+    leads: Leads
+    whose: Whose
+    reruns: bool = False
+    """Whether a lead that is done is asked about again when it is about somebody else."""
+    since: datetime | None = None
+    """Since when late inputs are noticed at all; `None` before that is known."""
+
+    async def look(self, ids: Collection[LeadId]) -> Touched:
+        """Read touched leads, and make those work that have changed. Raises DatabaseTrouble."""
+        these: Document = {"_id": {"$in": list(ids)}, **book.WITH_FITTING_ID}
+        found = await self.leads.collection.find(these, self._reading).to_list()
+        return Touched(
+            [each["_id"] for each in found if self._is_doubtful(each)], await self.take_up(found)
+        )
+
+    def _is_doubtful(self, found: Document) -> bool:
+        has_condition = bool(condition_of(self.leads.collection))
+        return has_condition and (found["status"] in (None, Status.PENDING))
+
+    async def take_up(self, found: Iterable[Document]) -> int:
+        """Make those work that are about somebody else now; return how many."""
+        changed = [each for each in found if self._is_work(each)]
+        taken_up = 0
+        for first in range(0, len(changed), _AT_ONCE):
+            some = changed[first : first + _AT_ONCE]
+            as_read = [
+                {
+                    "_id": {"$eq": each["_id"]},
+                    self._names.enrichment_status: each["status"],
+                    self._names.of_book("token"): each["token"],
+                }
+                for each in some
+            ]
+            taken_up += await self.leads.take_up([each["_id"] for each in some], {"$or": as_read})
+        return taken_up
+
+    def _is_work(self, found: Document) -> bool:
+        if found["status"] not in _ENDED:
+            return False
+        was = read_subject(found.get("subject")) or read_subject(found.get("beside"))
+        is_for_want = found["status"] == Status.SKIPPED and _is_for_want(found, was)
+        if not is_for_want and not (self.reruns and was is not None):
+            return False
+        now = self.whose(read_inputs(found["inputs"]))
+        return now is not None and now != (was or Subject())
+
+    # -- after a gap -----------------------------------------------------------------------
+
+    async def missed(self) -> AsyncGenerator[Sequence[Document], None]:
+        """Yield batches of skipped leads that may have got something to go by. Raises DatabaseTrouble."""
+        if (under_these_rules := self._of_today) is None:
+            return
+        skipped = {self._names.enrichment_status: Status.SKIPPED, **under_these_rules}
+        has_something = {"$or": [{f"inputs.{name}": {"$type": "string"}} for name in _ASKED]}
+        stages: list[Document] = [
+            {"$match": skipped},
+            {"$project": self._reading},
+            {"$match": {"error": {"$in": [_NOTHING, None]}, **has_something}},
+            {"$limit": _MOST},
+        ]
+        cursor = await self.leads.collection.aggregate(stages, batchSize=_BATCH)
+        async with cursor:
+            while batch := await cursor.to_list(_BATCH):
+                yield batch
+
+    @property
+    def _of_today(self) -> Document | None:
+        """Match leads that were settled under the rules of today; `None` where that is not known."""
+        if self.leads.era:
+            return {self._names.of_book("era"): self.leads.era}
+        written = self._names.updated_at
+        return {written: {"$gt": self.since}} if self.since and written else None
+
+    @property
+    def _names(self) -> Names:
+        return self.leads.names
+
+    @property
+    def _reading(self) -> Mapping[str, Any]:
+        names = self._names
+        error = names.enrichment_error
+        return {
+            "status": text_or_null(f"${names.enrichment_status}"),
+            "error": text_or_null(f"${error}") if error else {"$literal": None},
+            "token": book.token(names),
+            "subject": book.bounded(f"${names.of_book(SUBJECT)}"),
+            "beside": book.bounded(f"${names.enriched_data}.{METADATA}.{SUBJECT}"),
+            "inputs": self.leads.mapped.inputs,
+        }
+
+
+_ASKED = ("email", "company_domain", "website")
+
+
+def _is_for_want(found: Document, was: Subject | None) -> bool:
+    """Return whether there was nothing to go by: as the lead says, or as its subject shows where it says nothing."""
+    if found["error"] is not None:
+        return bool(found["error"] == _NOTHING)
+    return was == Subject()
