@@ -11,6 +11,7 @@ USABLE := $(VENV)/.usable
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench-ready
 PAGES  := $(VENV)/.docs-ready
+OTHERS := $(VENV)/.examples-ready
 ARGS   ?=
 CORES  := $(shell nproc 2>/dev/null || echo 2)
 WORKERS ?= $(if $(filter 1,$(CORES)),2,4)
@@ -79,6 +80,10 @@ $(BENCH): $(READY)
 	@$(INSTALL) ".[embedded,test,bench]"
 	@touch $@
 
+$(OTHERS): $(READY)
+	@$(INSTALL) ".[embedded,test,examples]"
+	@touch $@
+
 $(PAGES): $(USABLE)
 	@$(INSTALL) ".[embedded,docs]"
 	@touch $@
@@ -99,7 +104,7 @@ soak: $(READY)
 money: $(READY)
 	$(BIN)/python -m pytest -m money -rP tests/chaos $(ARGS)
 
-packages: $(READY)
+packages: $(OTHERS)
 	$(BIN)/python -m pytest -m packages -rP tests/packages $(ARGS)
 
 # What the image installs, to the hash: for every machine and Python that it may be built for. ARGS=--upgrade for newer ones.

@@ -14,10 +14,10 @@ from bson import json_util
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
-from enricher.contract import Lead
+from enricher.contract import Lead, shape
 from enricher.demo.leads import sample_leads
 from enricher.lead import Document, Status
-from tests.reference import SCHEMA
+from tests.reference import ROOT, SCHEMA
 from tests.support.rig import Rig, open_rig
 
 VENDORS = {
@@ -26,6 +26,7 @@ VENDORS = {
     "ENRICHER_PROVIDERS_OFF": "[]",
 }
 SCHEMA_OF_A_LEAD = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+EXAMPLES = ROOT / "docs" / "examples"
 LEADS = 500
 AGAIN = 20
 FROM_A_WRITER = {
@@ -39,9 +40,11 @@ async def test_every_state_of_500_leads_meets_the_schema_and_loads_into_the_mode
     mongodb_uri: str,
 ) -> None:
     async with open_rig(mongodb_uri, seed=1) as rig, _states(rig) as states:
+        await rig.database.create_collection("leads", validator=_validator())
         async with rig.daemon(**VENDORS) as daemon:
             await daemon.wait_for_event("history.recorded")
             await _settle_all(rig)
+            assert daemon.events("lead.unwritable") == daemon.events("settle.refused") == []
         ended = await rig.leads.find({}).to_list()
     assert {lead["enrichment_status"] for lead in states} == {*Status}
     assert any(lead["enriched_data"] for lead in _with(Status.RETRYING, states)), "partial data"
@@ -63,11 +66,20 @@ async def _settle_all(rig: Rig) -> None:
 
 
 def _mixture() -> list[Document]:
-    """With one objection: at several in so short a time the daemon would stop asking."""
+    """With one objection: of several in so short a time the daemon would stop asking."""
     leads = list(sample_leads(LEADS + LEADS // 4))
     objection = next(lead for lead in leads if lead["story"] == "objected")
     others = [lead for lead in leads if lead["story"] != "objected"]
+    others[0] |= dict.fromkeys(shape.lead().fields)  # as a mapper writes what it does not know
     return [objection, *others[: LEADS - 1]]
+
+
+def _validator() -> Document:
+    """The one of the examples, for the fields of these leads."""
+    validator: Document = json.loads((EXAMPLES / "validator.json").read_text("utf-8"))
+    validator["$jsonSchema"]["properties"] |= {name: {} for name in FROM_A_WRITER}
+    del validator["$jsonSchema"]["required"]
+    return validator
 
 
 @asynccontextmanager
@@ -86,7 +98,7 @@ async def _states(rig: Rig) -> AsyncIterator[list[Document]]:
 async def _read(stream: Any, seen: list[Document]) -> None:
     async for event in stream:
         lead = event.get("fullDocument") or {}
-        seen += [lead] if "enrichment_status" in lead else []
+        seen += [lead] if lead.get("enrichment_status") else []
 
 
 def _with(status: Status, leads: Iterable[Document]) -> Iterator[Document]:

@@ -1,0 +1,1 @@
+"""Programs of others that read and write leads beside the daemon, in their own ways."""
