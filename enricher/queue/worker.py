@@ -233,7 +233,8 @@ class Slots:
 
     Workers that all find more work than they have room for get the same number of slots, as leads end. One
     that does not leaves its slots to the others, all but one: with that it begins at once when work comes,
-    however busy the others are.
+    however busy the others are. One that cannot write its collection holds no more than its share: its leads
+    wait to be settled, and must not keep the others from theirs.
     """
 
     concurrency: int
@@ -256,9 +257,9 @@ class Slots:
 
     def free_for(self, worker: Worker) -> int:
         """Return how many leads it may take; negative while more are in work than there are slots."""
-        taken = sum(each.taken for each in self.workers)
-        others = (each for each in self.workers if each is not worker)
-        return self.total - taken - sum(map(self._kept_for, others))
+        others = [each for each in self.workers if each is not worker]
+        held = sum(min(each.taken, self.share) if each.is_stuck else each.taken for each in others)
+        return self.total - worker.taken - held - sum(map(self._kept_for, others))
 
     def _kept_for(self, worker: Worker) -> int:
         return max(0, (self.share if worker.has_more else 1) - worker.taken)
@@ -317,6 +318,11 @@ class Worker:
         """Slots in use. A lead that only waits for a writer's transaction takes none, up to `concurrency` of them."""
         late = min(self.settler.late, self.settings.concurrency)
         return len(self._tasks) + self._asked - late
+
+    @property
+    def is_stuck(self) -> bool:
+        """True while the database takes no claim or no settle of it."""
+        return not (self.outage.is_over and self.settler.outage.is_over)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claim and work until told to stop, then drain."""

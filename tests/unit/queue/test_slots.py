@@ -16,6 +16,7 @@ class Taking:
 
     taken: int = 0
     has_more: bool = False
+    is_stuck: bool = False
 
 
 def sharing(concurrency: int, *workers: Any) -> Slots:
@@ -51,6 +52,11 @@ def test_both_come_to_have_the_same_as_leads_end() -> None:
         assert slots.free_for(one) <= 0
         other.taken += max(0, slots.free_for(other))
     assert (one.taken, other.taken) == (32, 32)
+
+
+def test_one_that_cannot_settle_its_leads_holds_no_more_than_its_share() -> None:
+    stuck, other = Taking(63, is_stuck=True), Taking(1, has_more=True)
+    assert free(sharing(64, stuck, other)) == [-31, 31]
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 3])
