@@ -18,7 +18,9 @@ What must stay true:
 Two values depend on their place. 0 says nothing in company and person data (a company of 0
 employees is a vendor's way to say "no idea"), while an e-mail score of 0 is a verdict. `unknown`
 as the status or result of an e-mail check is the vendor's own word: it is kept while there is
-nothing else, and any other verdict replaces it. False is always a value: a flag that was checked.
+nothing else, and any other verdict replaces it. So is what belongs to such a verdict: a score, and what the
+mailbox's server said. A stored verdict whose own provider says `unknown` by now gives way to another's new
+one, also to a worse provider's. False is always a value: a flag that was checked.
 
 An exact head count and a range that contradicts it are two fields, and both stay: the exact one is
 what the score and the next provider go by.
@@ -26,6 +28,7 @@ what the score and the next provider go by.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -143,6 +146,8 @@ BY_FIELD = ("provenance", "alternatives", "confidence")
 FLAGS = "flags"
 """Key of the metadata that lists what was odd about the lead; see `conclude`."""
 
+OF_THE_VERDICT = frozenset({"status", "result", "score", "smtp_check", "accept_all"})
+"""Fields of an e-mail check that say nothing beside the status `unknown`."""
 LEAST_CONFIDENCE = 0.5
 """Below it, an answer is more likely about somebody else: it gives alternatives and no values."""
 _STEPS = 10
@@ -309,12 +314,23 @@ def _losers(
 def _winners(
     section: str, stored: _Fields, said: Mapping[str, _Said], order: Sequence[str]
 ) -> _Fields:
+    old = {name: _as_stands(section, name, each, said) for name, each in stored.items()}
     won = {
         name: challenger
         for name, challenger in _best(section, said, order).items()
-        if name not in stored or challenger.beats(_as_typed(section, name, stored[name]))
+        if name not in old or challenger.beats(old[name])
     }
     return {**stored, **won}
+
+
+def _as_stands(
+    section: str, name: str, stored: _Candidate, said: Mapping[str, _Said]
+) -> _Candidate:
+    """Return what a stored value counts for today."""
+    now = said.get(stored.provider or "")
+    is_outdated = now is not None and _is_without_verdict(section, name, now.values)
+    typed_one = _as_typed(section, name, stored)
+    return typed_one._replace(rank=_NOBODYS_RANK) if is_outdated else typed_one
 
 
 def _as_typed(section: str, name: str, stored: _Candidate) -> _Candidate:
@@ -339,6 +355,8 @@ def _stored(
         provider = provider if isinstance(provider, str) else None
         if says(section, name, value) or not is_blank(value):
             strength = _strength(section, name, value)
+            if origins.get("status") == provider and _is_without_verdict(section, name, present):
+                strength = min(strength, _Strength.POOR)
             confidence = confidence_of(sure.get(name))
             rank = _rank(provider, order, name)
             fields[name] = _Candidate(value, provider, strength, rank, confidence)
@@ -351,7 +369,8 @@ def _best(section: str, said: Mapping[str, _Said], order: Sequence[str]) -> _Fie
     for provider in reversed(_in_order(said, order)):
         each = said[provider]
         for name, value in each.values.items() if each.is_sure else ():
-            is_poor = value == UNKNOWN and (section, name) in VERDICTS
+            is_unknown = value == UNKNOWN and (section, name) in VERDICTS
+            is_poor = is_unknown or _is_without_verdict(section, name, each.values)
             strength = _Strength.POOR if is_poor else _Strength.FULL
             rank = _rank(provider, order, name)
             candidate = _Candidate(value, provider, strength, rank, each.confidence)
@@ -364,6 +383,16 @@ def _strength(section: str, name: str, value: object) -> _Strength:
     if (section, name) in VERDICTS and str(value).strip().lower() == "unknown":
         return _Strength.POOR
     return _Strength.FULL if says(section, name, value) else _Strength.NOTHING
+
+
+def _is_without_verdict(section: str, name: str, values: Mapping[str, Any]) -> bool:
+    """Tell whether the field belongs to an e-mail check that came to no verdict."""
+    return section == _CHECK and name in OF_THE_VERDICT and values.get("status") == UNKNOWN
+
+
+_CHECK = Kind.EMAIL.section
+_NOBODYS_RANK = sys.maxsize
+"""Behind every provider and every value of unknown origin."""
 
 
 def _rank(provider: str | None, order: Sequence[str], field_name: str) -> int:

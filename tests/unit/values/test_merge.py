@@ -135,6 +135,51 @@ def test_an_unknown_verdict_is_kept_while_there_is_nothing_else() -> None:
     assert merged["email_verification"] == {"status": "unknown"}
 
 
+VERIFIERS = ("hunter", "zerobounce", "kickbox")
+
+
+def verified(stored: dict[str, Any], **answers: Found) -> tuple[Any, Any]:
+    """The verdict on the lead, and who gave what of it."""
+    merged = merge(stored, answers, VERIFIERS)
+    return merged["email_verification"], provenance(merged)["email_verification"]
+
+
+def test_what_belongs_to_an_unknown_verdict_gives_way_with_it() -> None:
+    unclear = email(status="unknown", score=30, smtp_check=False, is_gibberish=False)
+    clear = email(status="valid", score=95, smtp_check=True)
+    values, origins = verified({}, hunter=unclear, kickbox=clear)
+    assert values == {"status": "valid", "score": 95, "smtp_check": True, "is_gibberish": False}
+    assert origins == dict.fromkeys(("status", "score", "smtp_check"), "kickbox") | {
+        "is_gibberish": "hunter"
+    }
+
+
+def test_the_same_holds_when_the_clear_verdict_comes_in_a_later_attempt() -> None:
+    unclear = merge({}, {"hunter": email(status="unknown", score=30)}, VERIFIERS)
+    assert verified(unclear, kickbox=email(status="valid", score=95)) == (
+        {"status": "valid", "score": 95},
+        {"status": "kickbox", "score": "kickbox"},
+    )
+
+
+@pytest.mark.parametrize("provider", VERIFIERS)
+def test_a_later_unknown_never_replaces_a_better_verdict(provider: str) -> None:
+    valid = merge({}, {"zerobounce": email(status="valid", score=95)}, VERIFIERS)
+    unknown = {provider: email(status="unknown", score=20, smtp_check=None)}
+    values, origins = verified(valid, **unknown)
+    assert (values, set(origins.values())) == ({"status": "valid", "score": 95}, {"zerobounce"})
+
+
+def test_a_verdict_that_its_own_provider_no_longer_has_gives_way_to_a_new_one_of_another() -> None:
+    valid = merge({}, {"hunter": email(status="valid", score=95)}, VERIFIERS)
+    unknown = email(status="unknown")
+    assert verified(valid, hunter=unknown)[0] == {"status": "valid", "score": 95}
+    values, origins = verified(valid, hunter=unknown, zerobounce=email(status="invalid", score=3))
+    assert values == {"status": "invalid", "score": 3}
+    assert set(origins.values()) == {"zerobounce"}
+    assert verified(valid, zerobounce=email(status="invalid"))[0]["status"] == "valid"
+
+
 def test_any_other_verdict_replaces_an_unknown_one_also_from_a_lesser_provider() -> None:
     answers = {"hunter": email(status="unknown"), "local": email(status="valid")}
     first = merge({}, answers, ORDER)
