@@ -22,6 +22,11 @@ It follows the price of a missing field, misses included:
               pdl_person        a credit, and nothing for a miss or a poor match
               apollo_person     the same
               clearbit_person   a miss costs as much as a hit, and for persons misses are frequent
+    e-mail    hunter            half a credit; the only one that knows gibberish
+              zerobounce        a credit, and nothing for `unknown`
+              kickbox           the same; takes 25 calls at once
+              bouncer           a credit, for `unknown` perhaps too
+              emailable         the same
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ from dataclasses import dataclass
 from enricher.answer import Kind
 
 _OK = frozenset({200})
-_VERSION = re.compile(r"^/(api/)?v\d+/")
+_VERSION = re.compile(r"^/(api/)?v[\d.]+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +141,45 @@ _VENDORS = (
         per_minute_of=", on each route",
         paid_per_minute=1000,
     ),
+    VendorListing(
+        name="zerobounce",
+        title="ZeroBounce",
+        company="ZeroBounce",
+        host="https://api.zerobounce.net",
+        per_minute=480_000,
+        per_minute_of="",
+    ),
+    VendorListing(
+        name="kickbox",
+        title="Kickbox",
+        company="Kickbox",
+        host="https://api.kickbox.com",
+        per_minute=8000,
+        per_minute_of="",
+    ),
+    VendorListing(
+        name="bouncer",
+        title="Bouncer",
+        company="Bouncer",
+        host="https://api.usebouncer.com",
+        per_minute=1000,
+        per_minute_of="",
+    ),
+    VendorListing(
+        name="emailable",
+        title="Emailable",
+        company="Emailable",
+        host="https://api.emailable.com",
+        per_minute=1500,
+        per_minute_of="",
+    ),
 )
 VENDORS: Mapping[str, VendorListing] = {each.name: each for each in _VENDORS}
 
 _COMPANY = frozenset({"name", "industry", "employee_count"})
 _PERSON = frozenset({"full_name", "job_title"})
+_VERDICT = frozenset({"status"})
+_NO_GIBBERISH = frozenset({"is_gibberish"})
 _CLEARBIT_CHARGES = frozenset({200, 201, 202, 404})
 _CLEARBIT_WINDOWS = (Window(calls=600, seconds=60),)
 _HUNTER_ENRICHMENT = (Window(calls=15, seconds=1), Window(calls=500, seconds=60))
@@ -246,7 +285,51 @@ _PROVIDERS = (
         windows=(Window(calls=10, seconds=1), Window(calls=300, seconds=60)),
         costs="½ for a verdict",
         credits=0.5,
-        required=frozenset({"status"}),
+        required=_VERDICT,
+    ),
+    ProviderListing(
+        name="zerobounce",
+        vendor="zerobounce",
+        kind=Kind.EMAIL,
+        code="enricher.providers.zerobounce:ZeroBounceVerifier",
+        path="/v2/validate",
+        windows=(Window(80_000, 10), Window(480_000, 60)),
+        costs="1; nothing for `unknown`",
+        required=_VERDICT,
+        lacks=_NO_GIBBERISH | {"score"},
+    ),
+    ProviderListing(
+        name="kickbox",
+        vendor="kickbox",
+        kind=Kind.EMAIL,
+        code="enricher.providers.kickbox:KickboxVerifier",
+        path="/v2/verify",
+        windows=(Window(8000, 60),),
+        costs="1; nothing for `unknown`",
+        required=_VERDICT,
+        lacks=_NO_GIBBERISH,
+    ),
+    ProviderListing(
+        name="bouncer",
+        vendor="bouncer",
+        kind=Kind.EMAIL,
+        code="enricher.providers.bouncer:BouncerVerifier",
+        path="/v1.1/email/verify",
+        windows=(Window(1000, 60),),
+        costs="1, for `unknown` perhaps too",
+        required=_VERDICT,
+        lacks=_NO_GIBBERISH,
+    ),
+    ProviderListing(
+        name="emailable",
+        vendor="emailable",
+        kind=Kind.EMAIL,
+        code="enricher.providers.emailable:EmailableVerifier",
+        path="/v1/verify",
+        windows=(Window(25, 1), Window(1500, 60)),
+        costs="1, for `unknown` perhaps too",
+        required=_VERDICT,
+        lacks=_NO_GIBBERISH,
     ),
 )
 PROVIDERS: Mapping[str, ProviderListing] = {each.name: each for each in _PROVIDERS}

@@ -178,7 +178,9 @@ _BESIDES: Mapping[Kind, Mapping[str, ValueType]] = {
         "facebook_handle": ValueType.HANDLE,
         "crunchbase_handle": ValueType.HANDLE,
     },
-    Kind.EMAIL: {},
+    Kind.EMAIL: {
+        "risk": ValueType.WORD,
+    },
 }
 """Fields that also have a type, for providers that know them. They cannot be required."""
 

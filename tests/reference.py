@@ -128,7 +128,7 @@ def _settings(names: Iterable[str], sentences: Mapping[str, tuple[str, str]]) ->
 
 # Providers
 
-_UNITS = {1: "s", 60: "min", 3600: "h", 86_400: "day"}
+_UNITS = {1: "s", 10: "10 s", 60: "min", 3600: "h", 86_400: "day"}
 
 
 def providers() -> str:

@@ -171,6 +171,8 @@ class EmailVerification(BaseModel):
     """True or false."""
     accept_all: bool | None = None
     """True or false."""
+    risk: str | None = None
+    """One of the vendor's own words."""
 
 
 class Profiles(BaseModel):

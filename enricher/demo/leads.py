@@ -165,6 +165,10 @@ STORIES: Mapping[str, Story] = {
         "The e-mail check fails for a while: the rest is stored, and it alone is asked again.",
         _told_by("shaky"),
     ),
+    "second opinion": Story(
+        "Hunter comes to no verdict on the mailbox: ZeroBounce does.",
+        _told_by("murky"),
+    ),
     "role": Story(
         "A desk is nobody: company and address, no person.",
         lambda person: {"email": f"info@{person.domain}", "name": None},
@@ -198,6 +202,10 @@ STORIES: Mapping[str, Story] = {
     "odd mailbox": Story(
         "The mailbox's own server fails once (222).",
         lambda person: {"email": f"smtpfail.{person.email}"},
+    ),
+    "last opinion": Story(
+        "Of five verifiers only Emailable comes to a verdict.",
+        _told_by("hazy"),
     ),
     "bounce": Story(
         "The mailbox does not exist.",

@@ -201,8 +201,8 @@ _COLOURS: Mapping[str, str] = {
     Status.SKIPPED: "magenta",
 }
 _TEMPERATURES = {"hot": "red", "warm": "yellow", "cold": "blue"}
-_BESIDES_ROWS = 14
-"""Lines of the live view that are not leads: headings, totals, vendors, addresses."""
+_BESIDES_ROWS = 10
+"""Lines of the live view that are neither leads nor vendors: headings, totals, addresses."""
 _FEWEST_ROWS = 4
 _MOST_ROWS = 40
 _NARROW = 90
@@ -224,7 +224,8 @@ class LiveView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = options.height or console.height
-        rows = min(_MOST_ROWS, max(_FEWEST_ROWS, height - _BESIDES_ROWS))
+        besides = _BESIDES_ROWS + len(self._stage.simulator.journal.billing)
+        rows = min(_MOST_ROWS, max(_FEWEST_ROWS, height - besides))
         yield _leads(self._board.newest(rows), console.width)
         yield Text()
         yield summary(self._board, self._stage)

@@ -94,6 +94,8 @@ class HttpProvider(Provider):
     """The vendor's own headers that count the calls left -> "minute", "hour" or "day"."""
     quota_header: ClassVar[str] = ""
     """Header that states the credits left on the plan."""
+    incidental: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that do not change what is asked, such as a time limit."""
 
     _drift_told_at = -math.inf
 
@@ -131,8 +133,15 @@ class HttpProvider(Provider):
         return reading.parse_object(reply.body) is not None
 
     def headers(self) -> dict[str, str]:
-        """Return the authentication, always as a header: URLs end up in logs and error texts."""
+        """Return the authentication, as a header: URLs end up in logs and error texts."""
         return {"Authorization": f"Bearer {self._access.key.get_secret_value()}"}
+
+    def credentials(self) -> Mapping[str, str]:
+        """Return the query parameters that hold the key, for a vendor that takes it nowhere else.
+
+        They are added when the request is sent: no question, log line or error text holds them.
+        """
+        return {}
 
     def is_charged(self, reply: Reply) -> bool:
         """Tell whether the vendor charges for this reply; not called when its body is missing."""
@@ -142,7 +151,8 @@ class HttpProvider(Provider):
         """Return the request as text, made for the mailbox rather than for one spelling of its address."""
         mailbox = query.email_key or query.email
         request = self.request(query if mailbox == query.email else replace(query, email=mailbox))
-        return f"{request.path}?{urlencode(sorted(request.params.items()))}"
+        asked = (each for each in request.params.items() if each[0] not in self.incidental)
+        return f"{request.path}?{urlencode(sorted(asked))}"
 
     async def ask(self, query: Query) -> Answer:
         return (await self.exchange(query)).answer
@@ -178,7 +188,7 @@ class HttpProvider(Provider):
             said = Throttled(reason=reply.reason) if is_ours else reply
             return Tried(said, is_charged=None if reply.was_sent else False)
         answer = answer or self._judge(reply)
-        if reply.status == _OK and self.sends:
+        if reply.status == _OK and self.sends and not isinstance(answer, Held | Throttled):
             self._compare(reply)
         keep = isinstance(answer, Found | NotFound) or answer in (_UNREADABLE, NO_MEMORY)
         pause = transport.spent(reply.headers, transport.answered_at(reply.headers), self.left)
@@ -212,6 +222,8 @@ class HttpProvider(Provider):
     async def _fetch(self, request: Request) -> Reply | Unavailable:
         stood_before, seconds = shortage.stood_still(), self._access.timeout
         try:
+            if parameters := self.credentials():
+                request = replace(request, params={**request.params, **parameters})
             url = _url(self._access.base_url, request)
             return await self._http.fetch(request.method, url, self.headers(), seconds)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # a time-out is an OSError
@@ -239,7 +251,7 @@ def complaint(reply: Reply, answer: Answer) -> str:
 
 
 def preparing(reply: Reply) -> Preparing:
-    """Read a 202, with the delay the vendor asks for, if it names one."""
+    """Read a 202, or what a vendor has in its place, with the delay the vendor asks for, if it names one."""
     delay = transport.retry_after(reply.headers, transport.answered_at(reply.headers))
     return Preparing() if delay is None else Preparing(delay)
 

@@ -1,13 +1,17 @@
-"""Made-up people and companies as facts, which each vendor then spells in its own way.
+"""Made-up people, companies and mailboxes as facts, which each vendor then spells in its own way.
 
 The same (seed, question) always gives the same facts, in any process.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
+
+from enricher.answer import Kind
+from enricher.catalogue import PROVIDERS
 
 _Value = TypeVar("_Value")
 
@@ -126,6 +130,110 @@ def likelihood(seed: int, question: str) -> int:
     """Return a likelihood from 2 to 10; one match in eight is poor."""
     chance = Random(f"{seed} likelihood {question}")
     return chance.choice((6, 7, 8, 9, 10, 10, 10, chance.randint(2, 5)))
+
+
+FREE_MAIL = frozenset(
+    [
+        "gmail.com",
+        "googlemail.com",
+        "outlook.com",
+        "hotmail.com",
+        "live.com",
+        "yahoo.com",
+        "icloud.com",
+        "aol.com",
+        "gmx.de",
+        "gmx.net",
+        "web.de",
+        "proton.me",
+        "protonmail.com",
+    ]
+)
+DISPOSABLE = frozenset(
+    [
+        "mailinator.com",
+        "yopmail.com",
+        "guerrillamail.com",
+        "10minutemail.com",
+        "sharklasers.com",
+        "trashmail.com",
+        "temp-mail.org",
+    ]
+)
+
+
+DESKS = frozenset({"info", "sales", "support", "contact"})
+FIRST_TO_TELL: Mapping[str, str] = {
+    "murky": "zerobounce",
+    "foggy": "kickbox",
+    "misty": "bouncer",
+    "hazy": "emailable",
+}
+"""Word in an address -> the first verifier, in the order of asking, that comes to a verdict."""
+_VERIFIERS = tuple(each.vendor for each in PROVIDERS.values() if each.kind is Kind.EMAIL)
+_TOLD = {"bounce": "invalid", "catchall": "accept_all", "unknown": "unknown"}
+_UNKNOWN_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """What one verifier finds out about an address."""
+
+    email: str
+    verdict: str
+    """valid, invalid, accept_all, disposable or unknown."""
+    is_role: bool
+    is_free: bool
+    score: int
+    """From 0 to 100; void beside `unknown`."""
+
+    @property
+    def account(self) -> str:
+        return self.email.rpartition("@")[0]
+
+    @property
+    def domain(self) -> str:
+        return self.email.rpartition("@")[2]
+
+    @property
+    def is_disposable(self) -> bool:
+        return self.domain in DISPOSABLE
+
+
+def mailbox(seed: int, email: str, vendor: str) -> Mailbox:
+    """Make up a mailbox. Vendors agree, but that each of them finds out nothing about some of them."""
+    chance = Random(f"{seed} mailbox {email}")
+    account, _, domain = email.rpartition("@")
+    verdict = _verdict(chance, email, domain)
+    score = chance.randint(*_SCORES[verdict])
+    is_lost = Random(f"{seed} {vendor} {email}").random() < _UNKNOWN_SHARE
+    if not is_told(vendor, email) or (is_lost and verdict in ("valid", "invalid")):
+        verdict = "unknown"
+    return Mailbox(email, verdict, account in DESKS, domain in FREE_MAIL, score)
+
+
+_SCORES = {
+    "valid": (80, 99),
+    "invalid": (0, 12),
+    "accept_all": (50, 75),
+    "disposable": (0, 20),
+    "unknown": (15, 40),
+}
+
+
+def is_told(vendor: str, email: str) -> bool:
+    """Tell whether no word in the address keeps this verifier from a verdict."""
+    first = next((FIRST_TO_TELL[word] for word in FIRST_TO_TELL if word in email), None)
+    return first is None or _VERIFIERS.index(vendor) >= _VERIFIERS.index(first)
+
+
+def _verdict(chance: Random, email: str, domain: str) -> str:
+    if domain in DISPOSABLE:
+        return "disposable"
+    told = next((verdict for word, verdict in _TOLD.items() if word in email), None)
+    if any(word in email for word in FIRST_TO_TELL):
+        told = told or "valid"
+    return told or chance.choices(("valid", "accept_all", "invalid"), (84, 9, 7))[0]
 
 
 def _maybe(chance: Random, likely: float, value: _Value) -> _Value | None:

@@ -6,10 +6,12 @@ to chance. Below are the choice of the fault that is due, and the stories that w
     kind             fields            what the client sees
     throttled        dialect, seconds  the vendor's rate limit, with room again after `seconds` (1);
                                        Clearbit: "relative" states seconds, not a moment
-    quota_spent      dialect           the vendor's exhausted plan
+    quota_spent      dialect           the vendor's exhausted plan; Kickbox also "insufficient" and "200",
+                                       ZeroBounce "400"
     unauthorized                       a key that is no longer good
-    forbidden                          Hunter: a key without the permission (403)
-    pending          dialect           202; Clearbit spells it "empty" or "body", else in turns
+    forbidden                          Hunter: a key without the permission (403); ZeroBounce: its shield
+    pending          dialect           202; Clearbit spells it "empty" or "body", else in turns; Emailable: 249;
+                                       Bouncer: a 200 that names a moment, or "seconds"
     unknown_record   dialect           404, which Clearbit charges; Apollo: an empty 200, spelt
                                        "missing", "null" or "nothing", else in turns
     unknown_route                      404 of a path that does not exist
@@ -53,6 +55,7 @@ from typing import Any
 
 from enricher.answer import Kind, Reply
 from enricher.catalogue import PROVIDERS
+from enricher.simulator.facts import FIRST_TO_TELL
 
 PAGE = b"<!DOCTYPE html><html><body><h1>503 Service Unavailable</h1>nginx</body></html>"
 HTML_TYPE = "text/html; charset=utf-8"
@@ -288,6 +291,14 @@ class Injection:
 #     moved       works for another company by now, according to every vendor
 #     stranger    the record is somebody else's, at PDL and Apollo
 #
+# The verifiers after Hunter fail and throttle as it does, and know "unknown", "bounce" and "catchall". Mailboxes on
+# which not every verifier comes to a verdict; the word decides which one is the first that does:
+#
+#     murky       ZeroBounce, after Hunter
+#     foggy       Kickbox, after the two
+#     misty       Bouncer, after the three
+#     hazy        Emailable, after the four
+#
 
 _COMPANY_ROUTES = {
     each.vendor: each.route for each in PROVIDERS.values() if each.kind is Kind.COMPANY
@@ -324,7 +335,10 @@ STORIES: Mapping[str, tuple[Fault, ...]] = {
         _story("throttled", "throttled", 1, vendor="clearbit"),
         _story("throttled", "throttled", 1, vendor="hunter", dialect="429"),
         _story("throttled", "throttled", 1, vendor="pdl"),
-        _story("throttled", "throttled", 1, vendor="apollo"),
+        *(
+            _story("throttled", "throttled", 1, vendor=each)
+            for each in ("apollo", *FIRST_TO_TELL.values())
+        ),
     ),
     "slow": (_story("slow", "latency", seconds=2.0),),
     "hollow": (_story("hollow", "all_nulls"),),

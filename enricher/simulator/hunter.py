@@ -22,6 +22,7 @@ from typing import Any
 
 from enricher.answer import Reply
 from enricher.catalogue import PROVIDERS
+from enricher.simulator import facts
 from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
 from enricher.simulator.records import Record, encode, hunter_company_body, hunter_person_body
@@ -45,35 +46,6 @@ from enricher.simulator.vendor import (
 
 CACHED = 8192
 """About 500 bytes each: 4 MB for the working set of a benchmark that repeats questions."""
-
-FREE_MAIL = frozenset(
-    [
-        "gmail.com",
-        "googlemail.com",
-        "outlook.com",
-        "hotmail.com",
-        "live.com",
-        "yahoo.com",
-        "icloud.com",
-        "aol.com",
-        "gmx.de",
-        "gmx.net",
-        "web.de",
-        "proton.me",
-        "protonmail.com",
-    ]
-)
-DISPOSABLE = frozenset(
-    [
-        "mailinator.com",
-        "yopmail.com",
-        "guerrillamail.com",
-        "10minutemail.com",
-        "sharklasers.com",
-        "trashmail.com",
-        "temp-mail.org",
-    ]
-)
 
 
 @lru_cache(maxsize=CACHED)
@@ -118,10 +90,12 @@ _WORDS = {
 def _status(chance: Random, email: str) -> str:
     """Choose by the domain or a word in the address; else mostly valid, as in a real list."""
     domain = email.rpartition("@")[2]
-    if domain in DISPOSABLE:
+    if domain in facts.DISPOSABLE:
         return "disposable"
-    if domain in FREE_MAIL:
+    if domain in facts.FREE_MAIL:
         return "webmail"
+    if not facts.is_told("hunter", email):
+        return "unknown"
     told = next((status for word, status in _WORDS.items() if word in email), None)
     return told or chance.choices(("valid", "accept_all", "invalid", "unknown"), (86, 8, 4, 2))[0]
 

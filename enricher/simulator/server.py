@@ -30,12 +30,16 @@ from enricher import catalogue
 from enricher.errors import SettingsError
 from enricher.process import signals
 from enricher.simulator.apollo import Apollo
+from enricher.simulator.bouncer import Bouncer
 from enricher.simulator.clearbit import Clearbit
+from enricher.simulator.emailable import Emailable
 from enricher.simulator.faults import Fault, Faults
 from enricher.simulator.hunter import Hunter
 from enricher.simulator.journal import Journal
+from enricher.simulator.kickbox import Kickbox
 from enricher.simulator.pdl import PeopleDataLabs
 from enricher.simulator.vendor import Call, Terms, Vendor, deliver, plain
+from enricher.simulator.zerobounce import ZeroBounce
 
 # Control over HTTP, for tests and benchmarks that run the simulator as its own process.
 #
@@ -129,7 +133,10 @@ def _refused(problem: str, kind: type[web.HTTPException] = web.HTTPBadRequest) -
     return kind(text=json.dumps({"error": problem}), content_type="application/json")
 
 
-VENDORS: tuple[type[Vendor], ...] = (Clearbit, Hunter, PeopleDataLabs, Apollo)
+VENDORS: tuple[type[Vendor], ...] = (
+    *(Clearbit, Hunter, PeopleDataLabs, Apollo),
+    *(ZeroBounce, Kickbox, Bouncer, Emailable),
+)
 BACKLOG = 1024
 
 

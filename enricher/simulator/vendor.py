@@ -195,6 +195,8 @@ class Vendor(ABC):
     name: ClassVar[str]
     charges_again: ClassVar[bool] = False
     """Whether the same question costs anew each time, rather than once in a billing month."""
+    key_parameter: ClassVar[str] = ""
+    """The query parameter that holds the key, of a vendor that takes it nowhere else."""
     routes: Mapping[str, Route]
     """Path below the vendor's base URL -> route."""
     answers: Mapping[str, Answer]
@@ -235,8 +237,11 @@ class Vendor(ABC):
         return Call(request, entry, route)
 
     def _is_key_in(self, request: web.Request) -> bool:
-        """Tell whether the URL holds the key, under any parameter: it would end up in logs."""
+        """Tell whether the URL holds the key where it need not, under any parameter: it would end up in logs."""
         key = self.terms.keys.get(self.name)
+        if self.key_parameter:
+            others = (value for name, value in request.query.items() if name != self.key_parameter)
+            return key is not None and key in (*others, unquote(request.path))
         return "api_key" in request.query or (key is not None and key in unquote(request.path_qs))
 
     def judge(self, call: Call) -> Reply:

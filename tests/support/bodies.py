@@ -32,6 +32,7 @@ STATUSES = (
     202,
     204,
     222,
+    249,
     302,
     400,
     401,
@@ -102,11 +103,11 @@ def good_body(kind: type[HttpProvider], number: int) -> bytes:
     """What the simulated vendor says; an empty object for a vendor that is not simulated."""
     if kind.vendor not in _VENDORS:
         return b"{}"
-    vendor, asked = _vendor_of(kind), provider_of(kind).request(query_of(number))
-    query = httpx.QueryParams({**asked.params, "min_likelihood": "0"})
+    vendor, provider = _vendor_of(kind), provider_of(kind)
+    asked = provider.request(query_of(number))
+    query = httpx.QueryParams({**asked.params, **provider.credentials(), "min_likelihood": "0"})
     url = f"/{vendor.name}{asked.path}?{query}"
-    keys = {"X-Api-Key": "key", "Authorization": "Bearer key"}
-    request = make_mocked_request(asked.method, url, headers=keys)
+    request = make_mocked_request(asked.method, url, headers=provider.headers())
     return vendor.judge(vendor.arrive(request)).body
 
 

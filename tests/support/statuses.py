@@ -18,6 +18,7 @@ from typing import Any
 from enricher.lead import Document
 from enricher.providers.http import HttpProvider
 from enricher.providers.registry import built_in
+from enricher.providers.verifier import Verifier
 from enricher.simulator import facts
 from enricher.simulator.server import VENDORS
 from enricher.simulator.vendor import Vendor
@@ -81,7 +82,11 @@ class Case:
         return f"{kind}:{dialect}" if dialect else kind
 
 
-PROVIDERS: Mapping[str, type[HttpProvider]] = {each.name: each for each in built_in()}
+PROVIDERS: Mapping[str, type[HttpProvider]] = {
+    each.name: each for each in built_in() if not issubclass(each, Verifier)
+}
+"""Without the verifiers after Hunter: their answers are told apart in `test_verifiers.py`, over a socket but without
+a daemon, and `test_second_opinions.py` plays a few of them."""
 SIMULATED: Mapping[str, type[Vendor]] = {each.name: each for each in VENDORS}
 
 FOUND = Ends("completed", None, "sources_used")

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Unavailable
+from enricher.answer import (
+    Answer,
+    Found,
+    Held,
+    Kind,
+    NotFound,
+    Objected,
+    Preparing,
+    Query,
+    Unavailable,
+)
 from enricher.calls.question import Gate, Retries
 from enricher.enrichment.attempt import _PATIENCE_SECONDS, Findings, Waterfall
 from enricher.lead import Inputs, Lead
@@ -146,6 +156,28 @@ async def test_a_value_of_a_wrong_type_spares_nobody_the_question() -> None:
     second = provider("second", NotFound(), required=NEEDED)
     await ask(provider("first", company(name={"legal": "Acme"}, industry=["Tools"])), second)
     assert second.asked
+
+
+@pytest.mark.parametrize(
+    ("first", "is_asked"),
+    [
+        (verdict(status="unknown", score=30), True),
+        (verdict(is_disposable=False), True),
+        (Held("the quota is used up"), True),
+        (Unavailable("503"), True),
+        (Preparing(), True),
+        (NotFound(), True),
+        *((verdict(status=word), False) for word in ("valid", "invalid", "accept_all", "webmail")),
+        (verdict(status="disposable"), False),
+    ],
+)
+async def test_a_second_verifier_is_asked_only_while_there_is_no_verdict(
+    first: Answer, is_asked: bool
+) -> None:
+    second = provider("second", verdict(status="valid"), Kind.EMAIL, required=("status",))
+    findings = await ask(provider("first", first, Kind.EMAIL), second)
+    assert bool(second.asked) == is_asked
+    assert ("second" in findings.answers) == is_asked
 
 
 # -- not asked -------------------------------------------------------------------------------

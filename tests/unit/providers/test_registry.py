@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from enricher.answer import Kind
-from enricher.catalogue import Window
+from enricher.catalogue import VENDORS, Window
 from enricher.providers.base import Access, Registered
 from enricher.providers.registry import build, built_in
 from enricher.providers.website.fetch import loopback
@@ -19,7 +19,14 @@ HUNTER = Access(SecretStr("h_1"), "https://api.hunter.io")
 
 PDL = Access(SecretStr("p_1"), "https://api.peopledatalabs.com")
 APOLLO = Access(SecretStr("a_1"), "https://api.apollo.io")
-EVERY_KEY = {"clearbit": CLEARBIT, "hunter": HUNTER, "pdl": PDL, "apollo": APOLLO}
+FURTHER_VERIFIERS = ["zerobounce", "kickbox", "bouncer", "emailable"]
+EVERY_KEY = {
+    **{name: Access(SecretStr("v_1"), VENDORS[name].host) for name in FURTHER_VERIFIERS},
+    "clearbit": CLEARBIT,
+    "hunter": HUNTER,
+    "pdl": PDL,
+    "apollo": APOLLO,
+}
 
 
 def names(registered: Registered, kind: Kind | None = None) -> list[str]:
@@ -29,7 +36,7 @@ def names(registered: Registered, kind: Kind | None = None) -> list[str]:
 async def test_with_every_key_every_provider_is_there_and_the_free_one_comes_first() -> None:
     http = mock_client()
     registered = build(http, EVERY_KEY, {})
-    assert names(registered, Kind.EMAIL) == ["local", "hunter"]
+    assert names(registered, Kind.EMAIL) == ["local", "hunter", *FURTHER_VERIFIERS]
     companies = ["clearbit", "hunter_company", "pdl_company", "apollo_company"]
     assert names(registered, Kind.COMPANY) == companies
     persons = ["hunter_person", "pdl_person", "apollo_person", "clearbit_person"]
