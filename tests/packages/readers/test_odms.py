@@ -97,6 +97,17 @@ async def test_mongoose_leaves_out_what_is_not_declared_without_a_word(
     assert (await rig.lead(lead))["enrichment_status"] == "skipped"
 
 
+def test_mongoengine_refuses_an_enriched_lead_unless_it_is_told_not_to() -> None:
+    from mongoengine import Document, StringField
+    from mongoengine.errors import FieldDoesNotExist
+
+    class Strict(Document):  # type: ignore[misc]  # MongoEngine ships no types
+        email = StringField()
+
+    with pytest.raises(FieldDoesNotExist):
+        Strict._from_son({"email": "ada@lemur.com", "enrichment_status": "completed"})
+
+
 def said(value: Any) -> str:
     """Everything that a document says: what is null or empty says nothing, and `__v` is Mongoose's."""
     return json_util.dumps(_without_blanks(value), sort_keys=True)

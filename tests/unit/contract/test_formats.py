@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from enricher.contract import Lead
 from enricher.contract.formats import SchemaFormat, contract
 from enricher.contract.shape import lead, records
-from enricher.fields import TYPES
+from enricher.fields import NAMES, TYPES
 from enricher.lead import Status
 
 DATA = {
@@ -37,6 +37,10 @@ def test_every_field_and_every_status_is_in_every_format(format_: SchemaFormat) 
     assert fields >= {name for types in TYPES.values() for name in types}
     assert [name for name in fields if name not in text] == []
     assert [status for status in Status if f'"{status}"' not in text] == []
+
+
+def test_a_lead_has_all_fields_that_the_daemon_writes_and_no_others() -> None:
+    assert lead().fields.keys() == NAMES.written().keys()
 
 
 @each_format
