@@ -365,7 +365,7 @@ class Worker:
             await pause(stop, self.outage.failed(error))
             return
         self.outage.succeeded()
-        self._begin(claimed)
+        await self._put_to_work(claimed, stop)
         await self._until_worth_claiming(claimed, above, stop)
 
     async def _see_through(self, claiming: Coroutine[Any, Any, Claimed], slots: int = 1) -> Claimed:
@@ -451,6 +451,10 @@ class Worker:
                 claimed = await self._see_through(self._admit_and_claim(newcomer.id))
         finally:
             newcomer.answer(is_taken=bool(claimed.leases))
+        await self._put_to_work(claimed, stop)
+
+    async def _put_to_work(self, claimed: Claimed, stop: asyncio.Event) -> None:
+        """Begin the leads. Those of a claim that was under way at the stop are given back instead."""
         if claimed.leases and stop.is_set():
             await self._release(claimed.leases)
         else:
