@@ -208,7 +208,7 @@ _MOST_ROWS = 40
 _NARROW = 90
 _OK = 200
 MEANINGS: Mapping[str, str] = {
-    ORDINARY: "The first vendor knows the company; the next is asked for what is missing.",
+    ORDINARY: "The company's own site comes first; vendors are asked for what is missing.",
     COLLEAGUE: "The company was asked about for somebody else: it is not paid for again.",
     **{name: story.says for name, story in STORIES.items()},
 }

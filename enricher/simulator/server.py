@@ -29,6 +29,7 @@ from aiohttp import web
 from enricher import catalogue
 from enricher.errors import SettingsError
 from enricher.process import signals
+from enricher.simulator import sites
 from enricher.simulator.apollo import Apollo
 from enricher.simulator.bouncer import Bouncer
 from enricher.simulator.clearbit import Clearbit
@@ -38,7 +39,7 @@ from enricher.simulator.hunter import Hunter
 from enricher.simulator.journal import Journal
 from enricher.simulator.kickbox import Kickbox
 from enricher.simulator.pdl import PeopleDataLabs
-from enricher.simulator.vendor import Call, Terms, Vendor, deliver, plain
+from enricher.simulator.vendor import DOMAIN, Call, Terms, Vendor, deliver, plain
 from enricher.simulator.zerobounce import ZeroBounce
 
 # Control over HTTP, for tests and benchmarks that run the simulator as its own process.
@@ -202,6 +203,11 @@ class Simulator:
         return self._origin
 
     @property
+    def port(self) -> int:
+        """The port that it listens on: also that of all companies' web sites."""
+        return int(self._origin.rpartition(":")[2])
+
+    @property
     def base_urls(self) -> dict[str, str]:
         """Vendor -> value for its `<VENDOR>_BASE_URL`."""
         return {kind.name: f"{self._origin}/{kind.name}" for kind in VENDORS}
@@ -225,6 +231,7 @@ class Simulator:
         )
         for kind in VENDORS:
             app.router.add_route("*", f"/{kind.name}/{{path:.*}}", self._serve)
+        app.router.add_get("/{path:.*}", self._serve_site)
         return app
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -238,9 +245,26 @@ class Simulator:
         finally:
             self.journal.close(call.entry)
 
+    async def _serve_site(self, request: web.Request) -> web.StreamResponse:
+        """Answer as the site that is asked for by name."""
+        domain = request.host.partition(":")[0].lower().removeprefix("www.")
+        if not DOMAIN.fullmatch(domain):
+            raise web.HTTPNotFound
+        entry = self.journal.open(sites.SITES, request.path, domain)
+        reply = sites.answer(self.terms.seed, entry.question, request.path)
+        self.journal.decide(entry, reply.status, billable=False)
+        try:
+            await asyncio.sleep(self._delay())
+            return plain(reply)
+        finally:
+            self.journal.close(entry)
+
+    def _delay(self) -> float:
+        return self.latency + (self._chance.uniform(0, self.jitter) if self.jitter else 0.0)
+
     async def _answer(self, vendor: Vendor, call: Call) -> web.StreamResponse:
         reply = vendor.judge(call)
-        delay = self.latency + (self._chance.uniform(0, self.jitter) if self.jitter else 0.0)
+        delay = self._delay()
         if call.injection is not None:
             delay += call.injection.delay
         if delay:
@@ -284,6 +308,11 @@ async def serve(host: str, port: int, *, seed: int, latency: float, jitter: floa
 def settings_for(simulator: Simulator) -> list[str]:
     """Return `NAME=value` lines that make a daemon ask this simulator."""
     return [f"{name}={value}" for name, value in variables_for(simulator).items()]
+
+
+def variables_for_sites(simulator: Simulator) -> dict[str, str]:
+    """Return the settings that make a daemon read this simulator's web sites, too."""
+    return {"ENRICHER_WEBSITE": "true", "ENRICHER_WEBSITE_LOOPBACK": str(simulator.port)}
 
 
 def variables_for(simulator: Simulator, *vendors: str) -> dict[str, str]:
