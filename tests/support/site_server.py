@@ -7,10 +7,11 @@ the network given to the code under test allows the first address and no other.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from enricher.providers.website.fetch import Network, NoSuchName
 from tests.support.sites import Prepared, Served
@@ -42,6 +43,8 @@ class SiteServer:
     connections: int = 0
     most_connections: int = 0
     """Connections at a time, over the whole life."""
+    tls_port: int = 0
+    """Where the same sites are served over TLS, if at all."""
     trespassers: int = 0
     """Connections to the address that nobody may reach."""
 
@@ -104,11 +107,17 @@ class SiteServer:
         self.trespassers += 1
         writer.close()
 
+    def over_tls(self, trusted: ssl.SSLContext) -> Network:
+        """The network with both ports; certificates are judged by `trusted`."""
+        return replace(self.network, ports={80: self.port, 443: self.tls_port}, tls=trusted)
+
 
 @asynccontextmanager
-async def site_server() -> AsyncIterator[SiteServer]:
+async def site_server(certificates: ssl.SSLContext | None = None) -> AsyncIterator[SiteServer]:
     """Serve, and watch the forbidden address, until the end of the context."""
     sites = SiteServer()
+    secure = await asyncio.start_server(sites.answer, HERE, 0, ssl=certificates)
+    sites.tls_port = secure.sockets[0].getsockname()[1]
     server = await asyncio.start_server(sites.answer, HERE, 0, limit=1 << 20)
     sites.port = server.sockets[0].getsockname()[1]
     canary = await asyncio.start_server(sites.trespass, FORBIDDEN, sites.port)
@@ -116,6 +125,7 @@ async def site_server() -> AsyncIterator[SiteServer]:
         yield sites
     finally:
         server.close()
+        secure.close()
         canary.close()
 
 

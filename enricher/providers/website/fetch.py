@@ -279,15 +279,14 @@ async def open_browser(network: Network, user_agent: str) -> AsyncIterator[Brows
 # The ways to sites: the internet, and this machine
 
 
-def internet() -> Network:
+def internet(resolver: Resolver | None = None) -> Network:
     """The internet, by the machine's name servers. The search list of `resolv.conf` and `/etc/hosts` do not count."""
     from enricher.providers.mail_dns import machines_resolver  # noqa: PLC0415 - costs a start 100 ms
 
-    resolver = machines_resolver(DNS_SECONDS)
+    asked_of = resolver or machines_resolver(DNS_SECONDS)
 
     async def resolve(host: str) -> Sequence[str]:
-        kinds = ("A", "AAAA")
-        asked = (_records(resolver, host, kind) for kind in kinds)
+        asked = (_records(asked_of, host, kind) for kind in ("A", "AAAA"))
         found = await asyncio.gather(*asked, return_exceptions=True)
         addresses = [address for each in found if isinstance(each, list) for address in each]
         failed = [each for each in found if isinstance(each, BaseException)]

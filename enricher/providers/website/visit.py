@@ -135,8 +135,8 @@ class Visitor:
             raise Refused(PLATFORM)
         async with self._room, open_browser(self.network, self.user_agent) as browser:
             try:
-                async with shortage.timeout(self.seconds):
-                    return await _Visit(self, browser, domain).company()
+                async with shortage.timeout(self.seconds) as clock:
+                    return await _Visit(self, browser, domain, clock).company()
             except TimeoutError:
                 raise NoResponse("timed out") from None
 
@@ -156,6 +156,7 @@ class _Visit:
     visitor: Visitor
     browser: Browser
     domain: str
+    clock: shortage.Clock
     requests: int = 0
     redirects: int = 0
     to_host: Counter[str] = field(default_factory=Counter)
@@ -167,9 +168,9 @@ class _Visit:
         origin = await self._origin()
         pages = [await self._page(origin.with_path("/"))]
         site = Site(self._owner(pages[0]), pages, self.headers)
-        if address := await self.visitor.apart(_one_more, site):
+        if address := await self._apart(_one_more, site):
             pages.extend(await self._another(address))
-        values = await self.visitor.apart(read_company, site)
+        values = await self._apart(read_company, site)
         if not values:
             raise Refused(_SILENT)
         return values
@@ -218,7 +219,7 @@ class _Visit:
 
     async def _note_rules(self, response: Response, origin: URL) -> URL:
         what = (response.status, response.body, self.visitor.user_agent)
-        rules = await self.visitor.apart(read_rules, *what)
+        rules = await self._apart(read_rules, *what)
         self._note(origin, rules)
         self._note(response.url, rules)
         return response.url.with_path("/") if self._is_same_owner(response.url) else origin
@@ -256,7 +257,7 @@ class _Visit:
     async def _judged(self, response: Response) -> Page:
         if why := judging.refusal(response.status, response.headers):
             raise Refused(why)
-        page, why = await self.visitor.apart(_read, response)
+        page, why = await self._apart(_read, response)
         if why:
             raise Refused(why)
         self.headers = self.headers or response.headers
@@ -278,6 +279,11 @@ class _Visit:
             return (await self._page(url),)
         except (Refused, Unreachable, NoResponse):
             return ()
+
+    async def _apart(self, work: Callable[..., Result], *what: object) -> Result:
+        """Have it read when it is this visit's turn; the site's time does not run meanwhile."""
+        with self.clock.standing_still():
+            return await self.visitor.apart(work, *what)
 
     # -- requests ----------------------------------------------------------------------------
 

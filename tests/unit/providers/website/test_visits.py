@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ssl
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
+import trustme
 from aiohttp import ClientConnectorError
 from yarl import URL
 
 from enricher.answer import Found, NotFound, Query, Unavailable
 from enricher.providers.website import visit
-from enricher.providers.website.fetch import MOST_OF_A_PAGE, Network, NoAnswerFromDns, open_browser
+from enricher.providers.website.fetch import (
+    MOST_OF_A_PAGE,
+    Network,
+    NoAnswerFromDns,
+    Unreachable,
+    internet,
+    open_browser,
+)
 from enricher.providers.website.provider import Website
 from enricher.providers.website.robots import read_rules
 from enricher.providers.website.visit import Manners, Visitor
@@ -31,6 +40,7 @@ from tests.support.site_server import (
     slowly,
 )
 from tests.support.sites import ORDINARY, Served, html, prepared, text_of
+from tests.unit.providers.test_mail_dns import served
 
 AGENT = "acme-leads/1.0 (+https://acme.com/bot)"
 PAGE = "<title>Acme | Home</title><meta name=description content='Acme makes and mends everything.'><body>Acme"
@@ -413,3 +423,62 @@ async def test_a_site_that_drips_is_given_up_in_time(sites: SiteServer, dripping
 async def test_a_body_that_is_not_wanted_is_not_read(sites: SiteServer) -> None:
     sites.page("acme.com/", endless(b"HTTP/1.1 200 x\r\nContent-Type: video/mp4\r\n\r\n", b"x"))
     assert await reason(sites) == "the page is not HTML"
+
+
+# https, and the real name servers' way
+
+
+def _certified(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def _trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+async def test_https_is_asked_first_and_its_certificate_is_for_the_name() -> None:
+    authority = trustme.CA()
+    async with site_server(_certified(authority, "acme.com")) as sites:
+        sites.page("acme.com/", html(PAGE))
+        visiting = Visitor(sites.over_tls(_trusting(authority)), AGENT, Manners(0.0))
+        answer = await Website(visiting).ask(Query(company_domain="acme.com"))
+    assert isinstance(answer, Found)
+    assert answer.sections["company_data"]["name"] == "Acme"
+    assert sites.paths("acme.com") == ["/robots.txt", "/"]
+
+
+async def test_a_wrong_certificate_is_no_site_and_plain_http_is_tried() -> None:
+    authority = trustme.CA()
+    async with site_server(_certified(authority, "trenvaro.com")) as sites:
+        sites.page("acme.com/", html(PAGE))
+        visiting = Visitor(sites.over_tls(_trusting(authority)), AGENT, Manners(0.0))
+        async with open_browser(visiting.network, AGENT) as browser:
+            with pytest.raises(Unreachable, match="TLS"):
+                await browser.get(URL("https://acme.com/"), lambda *_: True)
+        assert sites.asked == []
+        answer = await Website(visiting).ask(Query(company_domain="acme.com"))
+    assert isinstance(answer, Found)
+
+
+async def test_the_internet_is_what_the_name_servers_say() -> None:
+    async with served() as (server, resolver):
+        network = internet(resolver)
+        assert await network.resolve("address.com") == ["192.0.2.1"]
+        assert await network.resolve("address-6.com") == ["2001:db8::1"]
+        assert await network.resolve("nothing.com") == []
+        assert await network.resolve("no-such-domain.com") == []
+        assert not any(network.is_allowed(each) for each in ("192.0.2.1", "2001:db8::1"))
+        server.is_broken = True
+        with pytest.raises(NoAnswerFromDns):
+            await network.resolve("address.com")
+    assert network.ports == {80: 80, 443: 443}
+    assert set(server.asked) == {
+        "address.com",
+        "address-6.com",
+        "nothing.com",
+        "no-such-domain.com",
+    }
