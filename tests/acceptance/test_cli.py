@@ -21,6 +21,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
+from enricher.catalogue import VENDORS
 from enricher.contract.formats import SchemaFormat, contract
 from enricher.errors import ExitCode
 from enricher.lead import Document
@@ -282,8 +283,8 @@ async def test_check_ends_with_4_for_a_refused_key_and_skips_a_missing_one(
 ) -> None:
     async with Simulator() as simulator:
         env = {**_of(database, mongodb_uri), **_vendors(simulator, "wrong-key")}
-        env |= {"PDL_API_KEY": "", "APOLLO_API_KEY": ""}
-        env |= {"CLEARBIT_API_KEY": "", "ENRICHER_STREAM": "false"}
+        env |= dict.fromkeys(_KEYS - {"HUNTER_API_KEY"}, "")
+        env |= {"ENRICHER_STREAM": "false"}
         async with _ended("check", env=env) as check:
             assert _code(check) == ExitCode.CHECK_FAILED
             failed = "enricher check: failed for hunter_company, hunter_person, hunter"
@@ -308,6 +309,9 @@ async def test_check_without_a_uri_says_that_run_would_start_a_server(mongod: Pa
     async with _ended("check") as check:
         assert _code(check) == ExitCode.OK
         assert "`enricher run` starts an embedded server" in check.stdout
+
+
+_KEYS = {f"{vendor.upper()}_API_KEY" for vendor in VENDORS}
 
 
 def _vendors(simulator: Simulator, key: str) -> dict[str, str]:

@@ -47,6 +47,7 @@ FORGED: dict[str, Any] = {
     "released": [True, "yes"],
     "waited_ms": [1e308, -1e308, "long"],
     "subject": ["forged", 7, None, ["forged"], REFERENCE],
+    "era": [HUGE, -1, 2**62, "late", NOW],
     "inputs": [{"email": ADA}, "none", {"email": {"malformed": "so"}}, REFERENCE],
 }
 """Field of `enrichment` -> what a writer might put there."""
