@@ -166,10 +166,10 @@ class _Visit:
 
     async def company(self) -> FieldValues:
         origin = await self._origin()
-        pages = [await self._page(origin.with_path("/"))]
-        site = Site(self._owner(pages[0]), pages, self.headers)
+        root = await self._page(origin.with_path("/"))
+        site = Site(self._owner(root), (root,), self.headers)
         if address := await self._apart(_one_more, site):
-            pages.extend(await self._another(address))
+            site = replace(site, pages=(root, *await self._another(address)))
         values = await self._apart(read_company, site)
         if not values:
             raise Refused(_SILENT)
