@@ -64,6 +64,8 @@ class Query:
     """Why there is no domain, as a short phrase: "free-mail address"."""
     full_name: str | None = None
     company: str | None = None
+    cnpj: str | None = None
+    """The company's number in the Brazilian register, with good check digits; `None` where nobody asks it."""
     is_role: bool = False
     """The address is a role address (info@, sales@), not a person's."""
     is_free_mail: bool = False

@@ -384,6 +384,18 @@ WEBSITE = ProviderListing(
 )
 """The company's own site: no vendor, so it is asked before all of them. What a company publishes of itself is
 beyond doubt for its logo, telephone and profiles; for all else, and counts above all, any vendor is believed first."""
+CNPJ = ProviderListing(
+    name="cnpj",
+    vendor="cnpj",
+    kind=Kind.COMPANY,
+    code="enricher.providers.cnpj:Cnpj",
+    host="https://brasilapi.com.br/api/cnpj/v1",
+    remark="the Brazilian register, by the lead's `cnpj`; off unless you turn it on (`ENRICHER_CNPJ`)",
+    costs="nothing; no key either",
+    windows=(Window(30, 60),),
+    is_on=False,
+)
+"""The register asks for moderation and names no limit; its edge was seen to refuse about 100 calls a minute."""
 KNOWS_BEST: Mapping[str, frozenset[str]] = {
     each.name: each.knows_best for each in (*_PROVIDERS, LOCAL, WEBSITE) if each.knows_best
 }

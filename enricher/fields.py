@@ -166,6 +166,8 @@ _BESIDES: Mapping[Kind, Mapping[str, ValueType]] = {
         "pdl_id": ValueType.TEXT,
         "apollo_id": ValueType.TEXT,
         "github_handle": ValueType.HANDLE,
+        "legal_name": ValueType.TEXT,
+        "legal_status": ValueType.WORD,
     },
     Kind.PERSON: {
         "pdl_id": ValueType.TEXT,

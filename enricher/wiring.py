@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
+from pydantic import SecretStr
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
@@ -35,6 +36,7 @@ from enricher.privacy.forgetting import Erasure, Forgetting
 from enricher.privacy.suppression import Objections, Permission, Suppressed, key_of
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
+from enricher.providers.cnpj import Cnpj
 from enricher.queue.conditions import Look, leads_of
 from enricher.queue.inputs import mapping_of
 from enricher.settings.load import Settings, WebsiteSettings
@@ -50,13 +52,14 @@ async def vendors(settings: Settings) -> AsyncIterator[Registered]:
     """Yield the providers, those of vendors over one shared client."""
     async with transport.open_client(_OWN_NAME) as client:
         with _website(settings.website) as website:
+            own = (website, _register(settings, client))
             yield registry.build(
                 client,
                 _accesses(settings),
                 _per_minute(settings),
                 settings.providers,
                 mx_lookup=settings.identity.mx_lookup,
-                website=website,
+                own=[each for each in own if each is not None],
             )
 
 
@@ -76,6 +79,13 @@ def _website(wanted: WebsiteSettings) -> Iterator[Provider | None]:
         yield provider.Website(visitor)
     finally:
         visitor.close()
+
+
+def _register(settings: Settings, client: transport.Client) -> Provider | None:
+    """Return the provider that asks the Brazilian register; `None` where the operator has not turned it on."""
+    wanted = settings.cnpj
+    access = Access(SecretStr(""), wanted.base_url, settings.work.provider_timeout_seconds)
+    return Cnpj(client, access, wanted.per_minute) if wanted.is_on else None
 
 
 def _accesses(settings: Settings) -> dict[str, Access]:
@@ -123,7 +133,12 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
 def words_of(settings: Settings) -> OwnWords:
     """Return the operator's own words about names, for all code that identifies leads."""
     own = settings.identity
-    return own_words(own.internal_domains, own.role_names, own.platform_domains)
+    return own_words(
+        own.internal_domains,
+        own.role_names,
+        own.platform_domains,
+        asks_register=settings.cnpj.is_on,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +200,7 @@ def _gates(
     outage = Outage("limits")
     gates = []
     for provider in providers:
-        if provider.is_free:
+        if provider.is_free and not provider.windows:
             gates.append(Gate(provider, books=books if provider.is_kept else None))
             continue
         name = provider.bucket

@@ -23,7 +23,7 @@ from typer.main import get_command
 
 from enricher import catalogue
 from enricher.answer import Kind
-from enricher.catalogue import LOCAL, PROVIDERS, WEBSITE, ProviderListing
+from enricher.catalogue import CNPJ, LOCAL, PROVIDERS, WEBSITE, ProviderListing
 from enricher.cli import cli
 from enricher.contract.formats import SchemaFormat, contract
 from enricher.fields import FIELDS, TYPES, ValueType
@@ -95,6 +95,7 @@ SUBJECTS = {
     "cache": "Kept answers",
     "quota": "Quotas of plans",
     "website": "Companies' own web sites",
+    "cnpj": "The Brazilian register",
     "providers": "Which providers, and for what",
     "http": "Status page, metrics and probes",
     "log": "Log",
@@ -134,6 +135,7 @@ _UNITS = {1: "s", 10: "10 s", 60: "min", 3600: "h", 86_400: "day"}
 def providers() -> str:
     """The catalogue, as the daemon asks when nothing is set."""
     limits = {each.name: _limit(each) for each in built_in()}
+    limits[CNPJ.name] = f"{CNPJ.windows[0].calls}/min"
     limits[WEBSITE.name] = "3 requests a site, a second apart"
     return _table(
         (
@@ -153,7 +155,7 @@ def providers() -> str:
                 limits.get(each.name, "none"),
                 _code(sorted(each.required)),
             )
-            for each in (WEBSITE, *PROVIDERS.values(), LOCAL)
+            for each in (WEBSITE, *PROVIDERS.values(), CNPJ, LOCAL)
         ),
     )
 

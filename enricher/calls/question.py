@@ -83,6 +83,7 @@ MOST_USELESS = 2
 """Useless answers in one run of a lead: the first, and one more try."""
 
 _NEW_SLOT_SECONDS = 1.0
+_LONGEST_MISS = timedelta.max.total_seconds() / 2
 _NO_TIME = Throttled(reason="no time left to wait")
 _NO_SLOT = Throttled(reason="no slot in time")
 _CUT_SHORT = Tried(Unavailable("timed out"), is_charged=None)
@@ -651,8 +652,12 @@ class Gate:
             await books.cache.let_go(flight, is_paid=asking.is_paid, is_useless=is_useless)
             return
         is_miss = isinstance(tried.answer, NotFound)
-        lasts = books.not_found_lasts if is_miss else books.found_lasts
+        lasts = self._miss_lasts(books) if is_miss else books.found_lasts
         await books.cache.keep(flight, tried.reply, lasts)
+
+    def _miss_lasts(self, books: Books) -> timedelta:
+        longest = self.provider.longest_miss_seconds
+        return min(books.not_found_lasts, timedelta(seconds=min(longest, _LONGEST_MISS)))
 
     def _book(self, hand: Hand) -> None:
         """Record a call that was sent in the ledger. A process that dies before leaves it as ambiguous."""

@@ -135,7 +135,7 @@ class Explainer:
     def _is_of_data(self, standing: Standing, identity: Identity) -> bool:
         if self.keyring is None:
             return True
-        about = subject_of(self.keyring.key, identity.email_key, identity.company_domain)
+        about = subject_of(self.keyring.key, identity.email_key, identity.company_key)
         return is_of_data(standing.data, standing.book.get(SUBJECT), identity, about)
 
     def _as_daemons_heed_it(self, standing: Standing) -> Standing:

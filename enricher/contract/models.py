@@ -95,6 +95,10 @@ class CompanyData(BaseModel):
     """Text."""
     github_handle: str | None = None
     """Handle on the network in the field's name."""
+    legal_name: str | None = None
+    """Text."""
+    legal_status: str | None = None
+    """One of the vendor's own words."""
 
 
 class PersonData(BaseModel):

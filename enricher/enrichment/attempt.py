@@ -631,19 +631,19 @@ class Enrichment:
     def about(self, lead: Lead) -> Subject:
         """Return the subject of the lead."""
         identity = identify(lead.inputs, self.words)
-        return subject_of(self.keyring.key, identity.email_key, identity.company_domain)
+        return subject_of(self.keyring.key, identity.email_key, identity.company_key)
 
     def whose(self, inputs: Inputs) -> Subject | None:
         """Return whom inputs are about; `None` where they give nothing to ask."""
         identity = identify(inputs, self.words)
         if identity.reason is not None:
             return None
-        return subject_of(self.keyring.key, identity.email_key, identity.company_domain)
+        return subject_of(self.keyring.key, identity.email_key, identity.company_key)
 
     def _case(self, lead: Lead) -> _Case:
         """Build the case. The inputs may have been corrected: only what is about the same subject counts."""
         identity = identify(lead.inputs, self.words)
-        about = subject_of(self.keyring.key, identity.email_key, identity.company_domain)
+        about = subject_of(self.keyring.key, identity.email_key, identity.company_key)
         is_first = begins_anew(lead, identity, about)
         lead, is_stripped = carry_over(lead, identity, about, self.waterfall.kinds)
         lead = replace(lead, attempt=1) if is_first else lead

@@ -42,6 +42,7 @@ from enricher.identity.address import (
     read,
     said,
 )
+from enricher.identity.cnpj import read_cnpj
 from enricher.identity.domains import (
     BY_THE_LISTS,
     Domain,
@@ -384,6 +385,8 @@ class OwnWords:
     """Domains whose leads are skipped."""
     desks: Desks = DESKS
     platforms: Platforms = BY_THE_LISTS
+    asks_register: bool = False
+    """Whether a company's number in the Brazilian register is something to go by."""
 
 
 NO_WORDS = OwnWords()
@@ -393,6 +396,8 @@ def own_words(
     internal_domains: Iterable[str] = (),
     role_names: Iterable[str] = (),
     platform_domains: Iterable[str] = (),
+    *,
+    asks_register: bool = False,
 ) -> OwnWords:
     """Build it from the settings' entries; an entry with "-" in front removes one."""
     roles, no_roles = _sorted_out(role_names)
@@ -401,6 +406,7 @@ def own_words(
         _hosts(internal_domains),
         DESKS.changed(map(desk_key, roles), map(desk_key, no_roles)),
         Platforms(_hosts(platforms), _hosts(no_platforms)) if platform_domains else BY_THE_LISTS,
+        asks_register,
     )
 
 
@@ -438,7 +444,7 @@ class Identity:
     linkedin: str | None = None
     """As the lead states it: a profile's address."""
     cnpj: str | None = None
-    """As the lead states it: a Brazilian company's number."""
+    """A Brazilian company's number, without signs; `None` if it is wrong, or the register is not asked."""
     other_keys: tuple[str, ...] = ()
     """Keys of the lead's other addresses, which are the same person's and nobody is asked about."""
     is_free_mail: bool = False
@@ -457,6 +463,11 @@ class Identity:
         return (*((self.email_key,) if self.email_key else ()), *self.other_keys)
 
     @property
+    def company_key(self) -> str | None:
+        """Return what tells the company from others: its domain; without one, its number in the register."""
+        return self.company_domain or self.cnpj
+
+    @property
     def query(self) -> Query:
         """Return the query that providers get."""
         return Query(
@@ -466,6 +477,7 @@ class Identity:
             no_company_domain=self.no_company_domain,
             full_name=self.full_name,
             company=self.company,
+            cnpj=self.cnpj,
             is_role=self.is_role,
             is_free_mail=self.is_free_mail,
             is_disposable=self.is_disposable,
@@ -492,8 +504,9 @@ def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
     stated = _stated(inputs, words)
     company = _company(address, stated.domain)
     is_valid = address is not None or not (readings or "email" in inputs.malformed)
+    number = read_cnpj(inputs.cnpj) if words.asks_register else None
     reason = _reason(address, internal) or (
-        None if company or askable else _nothing_left(inputs, address, stated, is_valid)
+        None if company or askable or number else _nothing_left(inputs, address, stated, is_valid)
     )
     return Identity(
         email=askable.email if askable else None,
@@ -503,7 +516,7 @@ def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
         full_name=_clean(inputs.name),
         company=_clean(inputs.company),
         linkedin=_clean(inputs.linkedin),
-        cnpj=_clean(inputs.cnpj),
+        cnpj=number if not reason else None,
         other_keys=tuple(_other_keys(readings, reading)) if len(readings) > 1 else (),
         is_free_mail=address is not None and address.domain.kind is DomainKind.FREE_MAIL,
         is_disposable=address is not None and address.domain.kind is DomainKind.DISPOSABLE,
@@ -581,10 +594,15 @@ def _company(address: Address | None, stated: Domain | None) -> Domain | None:
     return None
 
 
+_NO_DOMAIN = "no company domain"
+
+
 def _why_no_company(company: Domain | None, reason: Reason | None, address: Address | None) -> str:
     """Say why there is no company. Without a reason, the address's domain is not a company's."""
     if reason is not None:
         return reason.value.replace("_", " ")
+    if company is None and address is None:
+        return _NO_DOMAIN
     return "" if company or address is None else address.domain.kind.value
 
 
@@ -647,9 +665,9 @@ def _is_writable(character: str) -> bool:
 # which earlier versions wrote, could be guessed, and only serves to read what they left.
 
 
-def subject_of(key: Key, email_key: str | None, company_domain: str | None) -> Subject:
+def subject_of(key: Key, email_key: str | None, company_key: str | None) -> Subject:
     """Return the subject for an `Identity`'s two fields of these names."""
-    company = None if company_domain is None else key("company", company_domain)
+    company = None if company_key is None else key("company", company_key)
     return Subject(mailbox_of(key, email_key), company)
 
 

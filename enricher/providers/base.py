@@ -8,6 +8,7 @@ Built-in providers take their data from the catalogue; a class of another packag
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -90,6 +91,8 @@ class Provider(ABC):
     is_kept: ClassVar[bool] = False
     """True for free ones that ask somebody else's server: their answers are kept and shared by the fleet, and
     they are only asked about leads that are worth a call."""
+    longest_miss_seconds: ClassVar[float] = math.inf
+    """Cap on how long an answer that nothing is known is kept, of a vendor whose misses may be wrong."""
     shares: ClassVar[str] = ""
     """Name of the windows it shares with other providers of its vendor; empty if it has its own."""
 

@@ -12,7 +12,7 @@ Providers are found by the entry points of the group `enricher.providers`: ours 
 
 Each entry is a subclass of `Provider`: either asked over HTTP with a key, or a set of rules that cost
 nothing (`is_free`). Built-in providers are declared in the same group, and are loaded and checked like a
-stranger's (the local rules and web sites are not: they are made with what they need). Their entries are read from the catalogue, which a test compares with the package's metadata:
+stranger's (the local rules, web sites and the register are not: they are made with what they need). Their entries are read from the catalogue, which a test compares with the package's metadata:
 the metadata may be an older version's, or missing in a source tree.
 
 Anything wrong with an entry stops the start: a daemon that silently went without a provider would
@@ -32,7 +32,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from enricher.answer import Kind
-from enricher.catalogue import LOCAL, PROVIDERS, VENDORS, WEBSITE, Window
+from enricher.catalogue import CNPJ, LOCAL, PROVIDERS, VENDORS, WEBSITE, Window
 from enricher.errors import SettingsError
 from enricher.fields import FIELDS
 from enricher.providers.base import Access, Provider, Registered
@@ -47,7 +47,7 @@ GROUP = "enricher.providers"
 _OURS = "enricher.providers."
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NO_VENDORS = frozenset(
-    {"enricher", "mongodb", "mongo", "leads", "lead", LOCAL.vendor, WEBSITE.vendor}
+    {"enricher", "mongodb", "mongo", "leads", "lead", LOCAL.vendor, WEBSITE.vendor, CNPJ.vendor}
 )
 """`MONGODB_...` and the like already mean something else."""
 _LONGEST_WINDOW = 31 * DAY
@@ -197,7 +197,7 @@ def _check_windows(windows: object) -> None:
 
 def _agree(provider: type[Provider], others: Iterable[Plugin]) -> None:
     """Check that names are unique, since they are stored, and that a vendor has one host, as it has one base URL."""
-    taken = dict.fromkeys((*PROVIDERS, LOCAL.name, WEBSITE.name), "enricher")
+    taken = dict.fromkeys((*PROVIDERS, LOCAL.name, WEBSITE.name, CNPJ.name), "enricher")
     taken |= {other.provider.name: other.package for other in others}
     if provider.name in taken:
         raise _Wrong(f"the name {provider.name} is taken by the package {taken[provider.name]}")
@@ -227,20 +227,20 @@ def build(
     others: Sequence[type[Provider]] | None = None,
     *,
     mx_lookup: bool = False,
-    website: Provider | None = None,
+    own: Sequence[Provider] = (),
 ) -> Registered:
     """Build the providers of this daemon.
 
     `accesses` and `per_minute` are by vendor; a vendor missing from `accesses` has no key. `others` are the
     providers of other packages, by default all that are installed. With `mx_lookup`, the local rules ask
-    the DNS whether a domain takes mail. `website` reads companies' own sites, where the operator wants that.
+    the DNS whether a domain takes mail. `own` are ours that need no key, where the operator wants them.
     """
-    own = [] if website is None else [type(website)]
-    kinds = _in_order(own, _installed() if others is None else others, wishes)
+    made = {type(each): each for each in own}
+    kinds = _in_order(list(made), _installed() if others is None else others, wishes)
     why_not = {each.name: _why_not(each, accesses, wishes) for each in kinds}
     asked = (
-        website
-        if website is not None and each is type(website)
+        made[each]
+        if each in made
         else each(http, accesses[each.vendor], per_minute.get(each.vendor))
         if issubclass(each, HttpProvider)
         else each()
@@ -271,8 +271,10 @@ def _installed() -> list[type[Provider]]:
 def _in_order(
     own: Sequence[type[Provider]], others: Sequence[type[Provider]], wishes: ProviderSettings
 ) -> Sequence[type[Provider]]:
-    free = [*own, *(each for each in others if each.is_free)]
-    kinds = [*free, *built_in(), *(each for each in others if not each.is_free)]
+    """A slow one of ours comes last: nothing that is paid for should wait behind its limit."""
+    slow = [each for each in own if issubclass(each, HttpProvider)]
+    free = [each for each in (*own, *others) if each.is_free and each not in slow]
+    kinds = [*free, *built_in(), *(each for each in others if not each.is_free), *slow]
     order = [*wishes.order, *(each.name for each in kinds)]
     return sorted(kinds, key=lambda each: order.index(each.name))
 

@@ -18,7 +18,7 @@ from enricher.lead import Document, Inputs
 from enricher.mongo.expressions import Expression, is_type
 from enricher.queue import book
 from enricher.settings.paths import Candidates, Field, fields_of
-from enricher.settings.sources import Source
+from enricher.settings.sources import INPUTS, Source
 
 INPUT_FIELDS = ("email", "company_domain", "website", "name", "company")
 MAPPED_FIELDS = (*INPUT_FIELDS, "linkedin", "cnpj")
@@ -65,7 +65,7 @@ class LeadMapping:
 def mapping_of(source: Source) -> LeadMapping:
     """Return the expressions that read the leads of a source."""
     read = source.read
-    if all(paths == (Field(name),) for name, paths in read.items()):
+    if all(name in INPUTS and paths == (Field(name),) for name, paths in read.items()):
         there = {name: _usable(f"${name}") if name in read else None for name in INPUT_FIELDS}
         return LeadMapping(there, text_or_null("$job_title"), set(INPUT_FIELDS) <= read.keys())
     inputs = {name: mapping.text(read[name]) if name in read else None for name in MAPPED_FIELDS}
@@ -110,12 +110,18 @@ def _with(candidates: Candidates, use: Callable[[str], Expression]) -> Expressio
 ASKED_ABOUT = ("email", "company_domain", "website")
 """The inputs that a vendor is asked about. A writer who corrects a name while the lead is in work must
 not cost a result that was paid for."""
+_CNPJ = "cnpj"
+
+
+def _asked(mapped: LeadMapping) -> tuple[str, ...]:
+    """Return what the leads of a source are asked about: some mappings read a company's number, too."""
+    return ASKED_ABOUT if mapped.inputs.get(_CNPJ) is None else (*ASKED_ABOUT, _CNPJ)
 
 
 def _noted_unchanged(mapped: LeadMapping, names: Names) -> Document:
     """Compare in the server: a text that is not valid UTF-8 reaches us altered, and would always look changed."""
-    noted = {name: book.noted(names, f"inputs.{name}") for name in ASKED_ABOUT}
-    return {"$expr": {"$eq": [noted, {name: mapped.inputs[name] for name in ASKED_ABOUT}]}}
+    noted = {name: book.noted(names, f"inputs.{name}") for name in _asked(mapped)}
+    return {"$expr": {"$eq": [noted, {name: mapped.inputs[name] for name in _asked(mapped)}]}}
 
 
 _NO_VALUE: Document = {
@@ -149,8 +155,9 @@ def inputs_unchanged(
 
 def is_copy_exact(inputs: Inputs) -> bool:
     """Return whether our copy of what is asked about equals what is stored."""
-    texts = (*(getattr(inputs, name) or "" for name in ASKED_ABOUT), *inputs.other_emails)
-    is_text = inputs.malformed.keys().isdisjoint(ASKED_ABOUT)
+    asked = (*ASKED_ABOUT, _CNPJ)
+    texts = (*(getattr(inputs, name) or "" for name in asked), *inputs.other_emails)
+    is_text = inputs.malformed.keys().isdisjoint(asked)
     return is_text and not any(_BROKEN in text for text in texts)
 
 
@@ -158,12 +165,12 @@ def asked_about(mapped: LeadMapping) -> Expression:
     """Return what a vendor is asked about, as it stands on a lead whose copy is exact."""
     if mapped.is_contract:
         return {name: {"$ifNull": [f"${name}", None]} for name in ASKED_ABOUT}
-    return {name: mapped.inputs[name] for name in ASKED_ABOUT}
+    return {name: mapped.inputs[name] for name in _asked(mapped)}
 
 
 def asked_in(inputs: Inputs, mapped: LeadMapping) -> Document:
     """Return our copy of the same."""
-    asked = {name: getattr(inputs, name) for name in ASKED_ABOUT}
+    asked = {name: getattr(inputs, name) for name in _asked(mapped)}
     return asked if _holds_one(mapped) else {**asked, "email": _addresses(inputs)}
 
 

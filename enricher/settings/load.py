@@ -35,6 +35,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
+from enricher.catalogue import CNPJ
 from enricher.errors import SettingsError
 from enricher.fields import NAMES, Names
 from enricher.settings import sources as described
@@ -48,6 +49,7 @@ from enricher.settings.types import (
     RoleNames,
     Section,
     Strings,
+    Url,
     UserAgent,
     collection_name,
     database_name,
@@ -179,7 +181,7 @@ def _unreadable(error: Exception) -> str:
 # An unknown name that begins like ours is an error: a mistyped budget is no budget. A name that other
 # programs use too (`MONGODB_...`) is an error only if it resembles a setting that is not given.
 
-OUR_PREFIXES = ("ENRICHER_", *(f"{vendor.upper()}_" for vendor in VENDORS))
+OUR_PREFIXES = ("ENRICHER_", "CNPJ_", *(f"{vendor.upper()}_" for vendor in VENDORS))
 """A name with one of these prefixes is meant for us, so an unknown one is a mistake."""
 
 _KEY = "API_KEY"
@@ -394,6 +396,27 @@ class WebsiteSettings(Section):
     )
 
 
+class CnpjSettings(Section):
+    is_on: bool = setting(
+        "ENRICHER_CNPJ",
+        False,
+        "Ask the public register of Brazilian companies about the number that a lead carries (its mapped"
+        " input `cnpj`); this needs no key and costs nothing.",
+    )
+    base_url: Url = setting(
+        "CNPJ_BASE_URL",
+        CNPJ.host,
+        "What comes before the number in the register's address: BrasilAPI's, or that of your own Minha Receita.",
+    )
+    per_minute: int = setting(
+        "CNPJ_RATE_LIMIT",
+        CNPJ.windows[0].calls,
+        "Calls to the register in any minute, at most, by all processes together. BrasilAPI asks for moderation.",
+        ge=1,
+        le=1_000_000,
+    )
+
+
 class HttpSettings(Section):
     host: str = setting(
         "ENRICHER_HTTP_HOST",
@@ -435,6 +458,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "quota": QuotaSettings,
     "providers": ProviderSettings,
     "website": WebsiteSettings,
+    "cnpj": CnpjSettings,
     "http": HttpSettings,
     "log": LogSettings,
 }
@@ -458,6 +482,7 @@ class Settings:
     quota: QuotaSettings = field(default_factory=QuotaSettings)
     providers: ProviderSettings = field(default_factory=ProviderSettings)
     website: WebsiteSettings = field(default_factory=WebsiteSettings)
+    cnpj: CnpjSettings = field(default_factory=CnpjSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
     sources: tuple[Source, ...] = ()

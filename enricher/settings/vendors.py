@@ -89,7 +89,7 @@ VENDORS: Mapping[str, type[VendorSettings]] = {
 
 PROVIDERS = tuple(catalogue.PROVIDERS)
 """Names of all providers that need a key, in their default order."""
-_FREE = (catalogue.WEBSITE.name,)
+_FREE = (catalogue.WEBSITE.name, catalogue.CNPJ.name)
 """Those that have a switch of their own, and a place in the order."""
 _OFF = tuple(each.name for each in catalogue.PROVIDERS.values() if not each.is_on)
 _EXAMPLE = '{"company": ["name", "industry"]}'

@@ -39,6 +39,7 @@ from enricher.simulator.hunter import Hunter
 from enricher.simulator.journal import Journal
 from enricher.simulator.kickbox import Kickbox
 from enricher.simulator.pdl import PeopleDataLabs
+from enricher.simulator.register import Register
 from enricher.simulator.vendor import DOMAIN, Call, Terms, Vendor, deliver, plain
 from enricher.simulator.zerobounce import ZeroBounce
 
@@ -138,6 +139,7 @@ VENDORS: tuple[type[Vendor], ...] = (
     *(Clearbit, Hunter, PeopleDataLabs, Apollo),
     *(ZeroBounce, Kickbox, Bouncer, Emailable),
 )
+_SERVED: tuple[type[Vendor], ...] = (*VENDORS, Register)
 BACKLOG = 1024
 
 
@@ -171,7 +173,7 @@ class Simulator:
         self.journal.clear()
         self.faults.clear()
         self._chance = Random(self.terms.seed)
-        self._vendors = {kind.name: kind(self.terms, self.journal, self.faults) for kind in VENDORS}
+        self._vendors = {kind.name: kind(self.terms, self.journal, self.faults) for kind in _SERVED}
 
     def inject(self, kind: str, **how: object) -> int:
         """Put a fault in force: `inject("reset", vendor="hunter", times=3)`."""
@@ -212,6 +214,11 @@ class Simulator:
         """Vendor -> value for its `<VENDOR>_BASE_URL`."""
         return {kind.name: f"{self._origin}/{kind.name}" for kind in VENDORS}
 
+    @property
+    def register_url(self) -> str:
+        """The value for `CNPJ_BASE_URL`."""
+        return f"{self._origin}/{Register.name}"
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self
@@ -229,7 +236,7 @@ class Simulator:
         app.add_routes(
             Control(self.journal, self.faults, lambda: self.base_urls, self.reset).routes()
         )
-        for kind in VENDORS:
+        for kind in _SERVED:
             app.router.add_route("*", f"/{kind.name}/{{path:.*}}", self._serve)
         app.router.add_get("/{path:.*}", self._serve_site)
         return app

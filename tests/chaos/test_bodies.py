@@ -7,6 +7,7 @@ import os
 import pytest
 
 from enricher.answer import Found
+from enricher.providers.cnpj import Cnpj
 from enricher.providers.http import HttpProvider
 from enricher.providers.registry import built_in
 from tests.acceptance.test_bodies import play
@@ -19,7 +20,7 @@ LEADS = 200
 FIRST = int(os.environ.get("CHAOS_BODIES_FROM", "0"))
 
 
-@pytest.mark.parametrize("kind", built_in(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*built_in(), Cnpj], ids=lambda kind: kind.name)
 def test_any_of_many_bodies_becomes_an_answer_that_can_be_stored(kind: type[HttpProvider]) -> None:
     assert answers_to(kind, BODIES, FIRST)[Found] > BODIES / 10
 

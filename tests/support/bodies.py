@@ -18,10 +18,12 @@ from aiohttp.test_utils import make_mocked_request
 from pydantic import SecretStr
 
 from enricher.answer import Query, Reply
+from enricher.identity.cnpj import read_cnpj
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
 from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
+from enricher.simulator.register import Register
 from enricher.simulator.server import VENDORS
 from enricher.simulator.vendor import Answer, Route, Terms, Vendor
 from tests.support.mock_client import mock_client
@@ -49,7 +51,8 @@ STATUSES = (
     503,
     599,
 )
-_VENDORS = {vendor.name: vendor for vendor in VENDORS}
+_SERVED: tuple[type[Vendor], ...] = (*VENDORS, Register)
+_VENDORS = {vendor.name: vendor for vendor in _SERVED}
 
 
 def _deep(levels: int) -> Any:
@@ -81,7 +84,13 @@ def provider_of(kind: type[HttpProvider]) -> HttpProvider:
 def query_of(number: int) -> Query:
     company = f"quokka-lantern-{number}.com"
     address = f"ada.lovelace@{company}"
-    return Query(email=address, email_key=address, company_domain=company)
+    cnpj = cnpj_of(f"19131{number:07}")
+    return Query(email=address, email_key=address, company_domain=company, cnpj=cnpj)
+
+
+def cnpj_of(first: str) -> str:
+    """The number of the Brazilian register that begins with these twelve characters."""
+    return next(each for n in range(100) if (each := read_cnpj(f"{first}{n:02}")))
 
 
 def _vendor_of(kind: type[HttpProvider]) -> Vendor:

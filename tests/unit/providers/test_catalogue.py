@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from enricher.catalogue import (
+    CNPJ,
     LOCAL,
     PROVIDERS,
     VENDORS,
@@ -17,6 +18,7 @@ from enricher.catalogue import (
     of_vendor,
 )
 from enricher.fields import FIELDS, TYPES
+from enricher.providers.cnpj import Cnpj
 from enricher.providers.local import Local
 from enricher.providers.registry import built_in
 from enricher.providers.website.provider import Website
@@ -60,7 +62,7 @@ def test_the_classes_say_what_the_catalogue_says() -> None:
             *(listing.windows, listing.charges, listing.credits),
         )
         assert (kind.required, kind.lacks) == (listing.required, listing.lacks)
-    for free, listing in ((Local, LOCAL), (Website, WEBSITE)):
+    for free, listing in ((Local, LOCAL), (Website, WEBSITE), (Cnpj, CNPJ)):
         assert (free.name, free.vendor, free.kind) == (listing.name, listing.vendor, listing.kind)
         assert listing.code == f"{free.__module__}:{free.__name__}"
 
@@ -90,7 +92,7 @@ def test_each_vendor_has_its_five_settings_with_the_catalogues_defaults() -> Non
 
 def test_the_simulator_serves_every_route_below_its_vendor() -> None:
     simulated = Simulator()._vendors
-    assert simulated.keys() == VENDORS.keys()
+    assert simulated.keys() == VENDORS.keys() | {CNPJ.vendor}
     for name, vendor in simulated.items():
         assert {each.path for each in of_vendor(name)} <= vendor.routes.keys()
 

@@ -212,7 +212,7 @@ def test_its_mistaken_settings_are_refused_like_our_own() -> None:
     assert "ACME_TOKEN: there is no such setting" in text
     assert "ACME_RATE_LIMIT: expected a whole number, at least 1" in text
     assert "ENRICHER_PROVIDER_ORDER: number 1 of the list is none of these: clearbit, " in text
-    assert "emailable, acme_company, website (value not shown)" in text
+    assert "emailable, acme_company, website, cnpj (value not shown)" in text
 
 
 def test_its_providers_can_be_named_in_the_order() -> None:

@@ -127,11 +127,11 @@ async def test_a_provider_that_can_know_nothing_required_is_asked_while_that_is_
 
 async def test_a_companys_own_site_is_asked_before_all_vendors_where_it_is_turned_on() -> None:
     asked = Website(Visitor(loopback(1), "acme/1.0"))
-    registered = build(mock_client(), {"clearbit": CLEARBIT}, {}, website=asked)
+    registered = build(mock_client(), {"clearbit": CLEARBIT}, {}, own=[asked])
     assert names(registered, Kind.COMPANY) == ["website", "clearbit"]
     assert "website" not in registered.without_key
     last = ProviderSettings.model_validate({"off": (), "order": ("clearbit", "website")})
-    registered = build(mock_client(), {"clearbit": CLEARBIT}, {}, last, website=asked)
+    registered = build(mock_client(), {"clearbit": CLEARBIT}, {}, last, own=[asked])
     assert names(registered, Kind.COMPANY) == ["clearbit", "website"]
 
 
