@@ -49,7 +49,7 @@ from enricher.http import Check, HttpServer
 from enricher.identity.identify import identify
 from enricher.intake.changes import Changes, fingerprint
 from enricher.intake.checkpoints import Checkpoints, LeadRules
-from enricher.intake.history import History
+from enricher.intake.history import History, HistoryBeside
 from enricher.intake.late import Late
 from enricher.intake.sweep import Sweep
 from enricher.intake.watcher import Watcher
@@ -60,7 +60,7 @@ from enricher.process import shortage, signals
 from enricher.process.systemd import supervised
 from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, inputs, unmoved
-from enricher.queue.conditions import leads_of, require
+from enricher.queue.conditions import leads_of, queue_of, require
 from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
@@ -318,14 +318,15 @@ async def _usable(
 ) -> server.Server:
     """Return the server if it answers and grants the privileges that the work requires."""
     looking, asking = "looking at the server", "asking for the privileges"
-    first, *others = (
-        (client, settings.mongo.database, each.collection) for each in settings.sources
-    )
-    found = await fail_over.outlast(looking, partial(server.inspect, *first))
-    await fail_over.outlast(asking, partial(privileges.require, *first))
-    for other in others:
-        await fail_over.outlast(looking, partial(server.inspect, *other))
-        await fail_over.outlast(asking, partial(privileges.require, *other))
+    first, *others = settings.sources
+    asked = client, settings.mongo.database
+    found = await fail_over.outlast(looking, partial(server.inspect, *asked, first.collection))
+    for source in (first, *others):
+        of = *asked, source.collection
+        if source is not first:
+            await fail_over.outlast(looking, partial(server.inspect, *of))
+        requiring = partial(privileges.require, *of, is_beside=source.is_beside)
+        await fail_over.outlast(asking, requiring)
     return found
 
 
@@ -421,13 +422,15 @@ class Wiring:
 
     def _leads(self, source: Source, gauges: SourceGauges) -> Leads:
         work = self.settings.work
+        leads = leads_of(self.database, source)
         return Leads(
-            leads_of(self.database, source),
+            queue_of(self.database, source),
             self.holder,
             timedelta(seconds=work.lease_seconds),
-            inputs.rank(source, self.settings.priority.order),
+            wiring.rank(self.settings, source),
             account=inputs.account(source),
             plan=inputs.plan(source),
+            beside=wiring.beside(self.settings, leads, source),
             keyring=self.workshop.books.keyring,
             suspect_after=max(1, work.max_attempts),
             gauges=gauges,
@@ -454,6 +457,7 @@ class Wiring:
                 apart=leads.apart,
                 names=leads.names,
                 mapped=leads.mapped,
+                beside=leads.beside,
             ),
             enrichment.work_on,
             partial(report, self.activity, collection=named),
@@ -466,15 +470,22 @@ class Wiring:
 
     def _watcher(self, source: Source, leads: Leads, bell: Bell, late: Late) -> Watcher:
         name, names, listened_to = source.collection, leads.names, source.listened_to
-        pipeline, rules = (
-            fingerprint(names, listened_to),
-            LeadRules(dict(source.only), source.reading),
+        is_beside, rules = source.is_beside, LeadRules(dict(source.only), source.reading)
+        pipeline = fingerprint(names, listened_to, is_beside=is_beside)
+        history = (
+            History(leads.collection, names=names)
+            if leads.beside is None
+            else HistoryBeside(leads.beside)
         )
         return Watcher(
             leads=leads,
-            changes=Changes(self.streaming[name], names=names, fields=listened_to),
-            checkpoints=Checkpoints(self.database, name, pipeline, self.origin, names, rules),
-            history=History(leads.collection, names=names),
+            changes=Changes(
+                self.streaming[name], names=names, fields=listened_to, is_beside=is_beside
+            ),
+            checkpoints=Checkpoints(
+                self.database, name, pipeline, self.origin, names, rules, is_beside=is_beside
+            ),
+            history=history,
             indexes=Indexes(leads.collection, names),
             bell=bell,
             settings=self.settings.work,

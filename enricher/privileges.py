@@ -20,15 +20,19 @@ from enricher.limits import bucket
 from enricher.mongo import secret
 from enricher.privacy import suppression
 from enricher.queue import apart
+from enricher.settings.sources import RESULTS
 from enricher.status import daemons
 
 _SIDE_COLLECTION = ("find", "insert", "update")
 
 
-def required(leads: str) -> dict[str, Sequence[str]]:
-    """PURE Return collection -> actions without which no lead can be enriched."""
+def required(leads: str, *, is_beside: bool = False) -> dict[str, Sequence[str]]:
+    """PURE Return collection -> actions without which no lead can be enriched. Where results stand beside the leads,
+    these are only read."""
+    results = {f"{RESULTS}{leads}": (*_SIDE_COLLECTION, "remove")} if is_beside else {}
     return {
-        leads: ("find", "update"),
+        leads: ("find",) if is_beside else ("find", "update"),
+        **results,
         checkpoints.COLLECTION: _SIDE_COLLECTION,
         history.collection_name(leads): _SIDE_COLLECTION,
         answers.COLLECTION: (*_SIDE_COLLECTION, "remove"),
@@ -39,10 +43,12 @@ def required(leads: str) -> dict[str, Sequence[str]]:
     }
 
 
-def desired(leads: str) -> dict[str, Sequence[str]]:
+def desired(leads: str, *, is_beside: bool = False) -> dict[str, Sequence[str]]:
     """PURE Return collection -> actions without which the work goes on, but slowly, untidily, or unseen."""
+    indexing = ("createIndex", "listIndexes")
     return {
-        leads: ("changeStream", "createIndex", "listIndexes"),
+        leads: ("changeStream",) if is_beside else ("changeStream", *indexing),
+        **({f"{RESULTS}{leads}": indexing} if is_beside else {}),
         history.collection_name(leads): ("remove",),
         answers.COLLECTION: ("createIndex",),
         ledger.COLLECTION: ("createIndex",),
@@ -51,9 +57,11 @@ def desired(leads: str) -> dict[str, Sequence[str]]:
     }
 
 
-async def require(client: AsyncMongoClient[Document], database: str, leads: str) -> None:
+async def require(
+    client: AsyncMongoClient[Document], database: str, leads: str, *, is_beside: bool = False
+) -> None:
     """Raise DatabaseRefused when a required privilege is not granted."""
-    if lacking := await missing(client, database, required(leads)):
+    if lacking := await missing(client, database, required(leads, is_beside=is_beside)):
         raise DatabaseRefused(
             f"MongoDB refuses a privilege (deploy/mongodb/role.js grants it): {', '.join(lacking)}"
         )

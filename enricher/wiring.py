@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import partial
 
 from pydantic import SecretStr
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
@@ -27,9 +28,11 @@ from enricher.calls.releases import pace
 from enricher.enrichment.attempt import Enrichment, Scope, Waterfall
 from enricher.enrichment.conclude import RetryPolicy
 from enricher.identity.identify import OwnWords, own_words
+from enricher.intake.history import History, HistoryBeside
 from enricher.lead import Document
 from enricher.limits.bucket import ORDINARY_PAUSE, Bucket
 from enricher.limits.limiter import Limiter
+from enricher.mongo.expressions import Expression
 from enricher.mongo.outage import Outage
 from enricher.mongo.secret import keyring
 from enricher.privacy.forgetting import Erasure, Forgetting
@@ -37,8 +40,10 @@ from enricher.privacy.suppression import Objections, Permission, Suppressed, key
 from enricher.providers import registry, transport
 from enricher.providers.base import Access, Provider, Registered
 from enricher.providers.cnpj import Cnpj
+from enricher.queue import inputs
+from enricher.queue.beside import Beside, noted_rank
 from enricher.queue.conditions import Look, leads_of
-from enricher.queue.inputs import mapping_of
+from enricher.queue.requests import Requests
 from enricher.settings.load import Settings, WebsiteSettings
 from enricher.settings.sources import Source
 from enricher.telemetry import metrics
@@ -130,6 +135,48 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
     )
 
 
+def beside(settings: Settings, leads: AsyncCollection[Document], source: Source) -> Beside | None:
+    """Return the leads of a source whose results stand beside them; `None` where they stand on the leads."""
+    if not source.is_beside:
+        return None
+    return Beside(
+        leads,
+        leads.database[source.results],
+        inputs.rank(source, settings.priority.order),
+        inputs.account(source),
+        inputs.plan(source),
+        source.names,
+        inputs.mapping_of(source),
+    )
+
+
+def rank(settings: Settings, source: Source) -> Expression:
+    """Return how urgent a lead is, as it is read where the queue stands."""
+    if source.is_beside:
+        return noted_rank(source.names)
+    return inputs.rank(source, settings.priority.order)
+
+
+def requests(settings: Settings, leads: AsyncCollection[Document], source: Source) -> Requests:
+    """Return what asks for enrichment of these leads of a source."""
+    apart = beside(settings, leads, source)
+    queue = leads if apart is None else apart.results
+    return Requests(queue, rank(settings, source), source.names, apart)
+
+
+def history(settings: Settings, leads: AsyncCollection[Document], source: Source) -> History:
+    """Return the record of a source's leads from before the first start."""
+    apart = beside(settings, leads, source)
+    return History(leads, names=source.names) if apart is None else HistoryBeside(apart)
+
+
+def erasure(settings: Settings, leads: AsyncCollection[Document], source: Source) -> Erasure:
+    """Return what erases persons from the results of a source."""
+    apart, mapped = beside(settings, leads, source), inputs.mapping_of(source)
+    queue = leads if apart is None else apart.results
+    return Erasure(queue, names=source.names, mapped=mapped, beside=apart)
+
+
 def words_of(settings: Settings) -> OwnWords:
     """Return the operator's own words about names, for all code that identifies leads."""
     own = settings.identity
@@ -173,10 +220,7 @@ def open_workshop(
 ) -> Workshop:
     """Build what all sources share. Who objects at a vendor is forgotten in each of them."""
     providers, suppressed, words = registered.providers, Suppressed(database), words_of(settings)
-    erasures = [
-        Erasure(database[source.collection], names=source.names, mapped=mapping_of(source))
-        for source in settings.sources
-    ]
+    erasures = [erasure(settings, database[each.collection], each) for each in settings.sources]
     return Workshop(
         settings,
         database,
@@ -190,7 +234,9 @@ def open_workshop(
 
 def _scope(source: Source, database: AsyncDatabase[Document]) -> Scope:
     look = Look(leads_of(database, source), dict(source.person_only))
-    return Scope(source.kinds, look.at if look.is_needed else None, bool(source.person_only))
+    # Whoever has a result beside a lead in work would not notice that the lead is deleted.
+    is_needed = look.is_needed or source.is_beside
+    return Scope(source.kinds, look.at if is_needed else None, bool(source.person_only))
 
 
 def _gates(

@@ -50,9 +50,8 @@ from enricher.commands.database import (
     only_one,
     opened,
     patiently,
-    rank,
 )
-from enricher.errors import DatabaseError, ExitCode
+from enricher.errors import DatabaseError, ExitCode, SettingsError
 from enricher.fields import NAMES, Names
 from enricher.identity.identify import Identity, OwnWords, identify
 from enricher.intake import checkpoints
@@ -68,6 +67,7 @@ from enricher.process.signals import end_if_cancelled
 from enricher.providers.base import Provider
 from enricher.providers.http import question_of, unfit
 from enricher.queue import book
+from enricher.queue.beside import Beside
 from enricher.queue.conditions import leads_of
 from enricher.queue.inputs import CONTRACT, LeadMapping, mapping_of, read_inputs
 from enricher.queue.requests import SCAN_SECONDS, Asked, Requests
@@ -129,13 +129,17 @@ class Backfills:
         query: Document,
         names: Names = NAMES,
         mapped: LeadMapping = CONTRACT,
+        beside: Beside | None = None,
     ) -> None:
         self._mapped = mapped
         self._leads = leads
         self._names = names
         self._runs: AsyncCollection[Document] = leads.database[checkpoints.COLLECTION]
         self._key = f"backfill:{leads.name}:{_fingerprint(query)}"
-        self.match = eligible(query, names)
+        self._beside = beside
+        self._results = leads if beside is None else beside.results
+        self.match = eligible(query, names) if beside is None else query
+        self.state: Document = {} if beside is None else {names.enrichment_status: None}
 
     # -- the run ---------------------------------------------------------------------------
 
@@ -189,13 +193,30 @@ class Backfills:
         Reads by the index on `_id` from the position on. Uses `min` and not `$gt`, which would end with
         the last `_id` of the same type.
         """
+        if self._beside is not None:
+            return await self._page_beside(self._beside, run, size)
         after = run.after if run else None
         by = self._names.of_book("backfilled_by")
         match = {"$and": [self.match, {by: {"$ne": run and run.id}}]}
+        return await self._read_page(match if run else self.match, after, size)
+
+    async def _page_beside(self, beside: Beside, run: Run | None, size: int) -> list[Document]:
+        """Leave out the leads that have a result: only the others are history."""
+        after = run.after if run else None
+        while page := await self._read_page(self.match, after, size):
+            ids = {"_id": {"$in": [lead["_id"] for lead in page]}}
+            known = await beside.results.find(ids, {"_id": 1}).to_list()
+            keys = {expressions.id_key(each["_id"]) for each in known}
+            if new := [each for each in page if expressions.id_key(each["_id"]) not in keys]:
+                return new
+            after = {"of": page[-1]["_id"]}
+        return []
+
+    async def _read_page(
+        self, match: Document, after: Document | None, size: int
+    ) -> list[Document]:
         with pymongo.timeout(SCAN_SECONDS):
-            cursor = self._leads.find(
-                match if run else self.match, {"inputs": self._mapped.inputs}, collation=None
-            )
+            cursor = self._leads.find(match, {"inputs": self._mapped.inputs}, collation=None)
             cursor = cursor.hint(_BY_ID)
             if after is not None:
                 cursor = cursor.min([("_id", after["of"])])
@@ -213,7 +234,7 @@ class Backfills:
         ]
         is_retrying = {"$eq": [f"${names.enrichment_status}", Status.RETRYING.value]}
         first, *others = lanes
-        unions = [{"$unionWith": {"coll": self._leads.name, "pipeline": each}} for each in others]
+        unions = [{"$unionWith": {"coll": self._results.name, "pipeline": each}} for each in others]
         held_by = {
             "$cond": [
                 {"$and": [{"$isArray": held}, is_retrying]},
@@ -229,7 +250,7 @@ class Backfills:
         counted = {"$group": {"_id": alike, "leads": {"$sum": 1}}}
         stages: list[Document] = [*first, *unions, counted]
         with pymongo.timeout(SCAN_SECONDS):
-            found = await (await self._leads.aggregate(stages)).to_list()
+            found = await (await self._results.aggregate(stages)).to_list()
         ours = [each for each in found if each["_id"]["ours"]]
         return GoingOn(
             in_work=sum(each["leads"] for each in found if not each["_id"]["retries"]),
@@ -244,7 +265,7 @@ class Backfills:
             {"$group": {"_id": f"${self._names.enrichment_status}", "leads": {"$sum": 1}}},
         ]
         with pymongo.timeout(SCAN_SECONDS):
-            found = await (await self._leads.aggregate(stages)).to_list()
+            found = await (await self._results.aggregate(stages)).to_list()
         return {str(each["_id"]): int(each["leads"]) for each in found}
 
 
@@ -471,15 +492,24 @@ def _console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
+_NO_STATUS = (
+    "--query: results stand beside these leads, so none of them has a status: a backfill takes those without a"
+    " result, and enricher reenrich the others"
+)
+
+
 # -- the plan ------------------------------------------------------------------------------
 
 
 async def plan(settings: Settings, query: Document, collection: str | None = None) -> Plan:
     """Count and print. Changes nothing."""
     console, source = _console(), only_one(settings, collection)
+    if source.is_beside and names_status(query, source.names):
+        raise SettingsError([_NO_STATUS])
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
         leads = leads_of(database, source)
-        backfills = Backfills(leads, query, source.names, mapping_of(source))
+        beside = wiring.beside(settings, leads, source)
+        backfills = Backfills(leads, query, source.names, mapping_of(source), beside)
         words, key = wiring.words_of(settings), settings.privacy.hash_key
         providers = [each for each in vendors.providers if each.kind in source.kinds]
         estimator = Estimator(database, backfills, providers, words, key)
@@ -540,8 +570,9 @@ async def _fill(settings: Settings, made: Plan) -> None:
     console = _console()
     async with opened(settings) as database, wiring.vendors(settings) as vendors:
         leads = leads_of(database, made.source)
-        backfills = Backfills(leads, made.query, made.source.names)
-        requests = Requests(leads, rank(settings, made.source), made.source.names)
+        beside = wiring.beside(settings, leads, made.source)
+        backfills = Backfills(leads, made.query, made.source.names, beside=beside)
+        requests = wiring.requests(settings, leads, made.source)
         run = await patiently("beginning", backfills.begin)
         needed = [each for each in vendors.providers if each.name in made.needed]
         needs = Needs(database, needed, wiring.open_usage(settings, database))
@@ -639,7 +670,9 @@ class _Filling:
         ids = [lead["_id"] for lead in page]
 
         async def ask() -> Asked:
-            return await self.requests.ask(ids, only=self.backfills.match, backfill=self.run.id)
+            return await self.requests.ask(
+                ids, only=self.backfills.match, state=self.backfills.state, backfill=self.run.id
+            )
 
         asked = await patiently("asking for leads", ask)
         self.refused += asked.refused

@@ -37,7 +37,7 @@ from enricher.mongo.secret import keyring_if_made
 from enricher.providers.base import Provider
 from enricher.providers.http import broken
 from enricher.queue import apart, unmoved
-from enricher.queue.conditions import leads_of, require
+from enricher.queue.conditions import leads_of, queue_of, require
 from enricher.queue.indexes import Indexes
 from enricher.queue.inputs import mapping_of, read_inputs
 from enricher.settings.load import Settings
@@ -190,7 +190,8 @@ def _replica_set(found: server.Server) -> Finding:
 
 
 def _indexes_of(settings: Settings, client: AsyncMongoClient[Document], leads: str) -> Indexes:
-    return Indexes(client[settings.mongo.database][leads], settings.names_in(leads))
+    source = settings.source_of(leads)
+    return Indexes(client[settings.mongo.database][source.results], source.names)
 
 
 async def _privileges(
@@ -198,18 +199,21 @@ async def _privileges(
 ) -> Finding:
     """Check the privileges. An index that exists already needs no privilege to create it."""
     database = settings.mongo.database
-    required, desired = privileges.required(leads), privileges.desired(leads)
+    source = settings.source_of(leads)
+    required = privileges.required(leads, is_beside=source.is_beside)
+    desired = privileges.desired(leads, is_beside=source.is_beside)
     wanted = {
         collection: [*required.get(collection, ()), *desired.get(collection, ())]
         for collection in required | desired
     }
     lacking = await privileges.missing(client, database, wanted)
-    making = f"createIndex on {database}.{leads}"
+    making = f"createIndex on {database}.{source.results}"
     if making in lacking and await _indexes_of(settings, client, leads).missing() == []:
         lacking.remove(making)
     if lacking:
         return Result.FAILED, f"missing: {', '.join(lacking)}"
-    return Result.OK, "leads can be updated, side collections written, indexes made"
+    can_be = "read" if source.is_beside else "updated"
+    return Result.OK, f"leads can be {can_be}, side collections written, indexes made"
 
 
 async def _hash_key(settings: Settings, client: AsyncMongoClient[Document]) -> Finding:
@@ -258,7 +262,7 @@ async def _conditions(settings: Settings, client: AsyncMongoClient[Document], na
 async def _leads(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
     """Fail for fatal leads only. Leads that nothing moves are reported: statuses are their writers' business."""
     (source,) = chosen(settings, name)
-    leads, names = leads_of(client[settings.mongo.database], source), source.names
+    leads, names = queue_of(client[settings.mongo.database], source), source.names
     if deadly := await apart.count_fatal(leads):
         return (
             Result.FAILED,
@@ -323,8 +327,10 @@ async def _stream(settings: Settings, client: AsyncMongoClient[Document], leads:
     """Open the stream at its end, so that nothing is read and no position is moved."""
     if not settings.work.stream:
         return Result.SKIPPED, "ENRICHER_STREAM is off: leads are found by polling"
-    names = settings.names_in(leads)
-    changes = Changes(client[settings.mongo.database][leads], names=names)
+    source = settings.source_of(leads)
+    changes = Changes(
+        client[settings.mongo.database][leads], names=source.names, is_beside=source.is_beside
+    )
     try:
         await changes.open(Checkpoint(None, datetime.now(UTC), None, history_known=False))
     except StreamUnavailable as error:

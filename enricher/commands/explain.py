@@ -14,7 +14,7 @@ from enricher.answer import NotFound
 from enricher.calls import answers
 from enricher.catalogue import PROVIDERS
 from enricher.commands import database
-from enricher.commands.database import chosen, explained, opened, rank
+from enricher.commands.database import chosen, explained, opened
 from enricher.commands.reenrich import NO_ADDRESS
 from enricher.enrichment.attempt import is_of_data
 from enricher.errors import ExitCode
@@ -30,7 +30,7 @@ from enricher.providers.base import Provider, Registered
 from enricher.providers.http import HttpProvider, question_of, unfit
 from enricher.queue.apart import written_off_at
 from enricher.queue.inputs import by_address, mapping_of
-from enricher.queue.requests import Requests, wished
+from enricher.queue.requests import wished
 from enricher.settings.load import Settings
 from enricher.settings.sources import Source
 
@@ -99,18 +99,23 @@ class Explainer:
 
     async def of(self, text: str) -> AsyncIterator[Explanation]:
         """Yield an explanation of each lead that has this `_id` or this address."""
+        of_writers = self.database[self.source.collection]
         leads = StandingReader(
-            self.database, self.source.collection, self.source.names, mapping_of(self.source)
+            self.database[self.source.results],
+            wiring.history(self.settings, of_writers, self.source),
+            self.source.names,
+            mapping_of(self.source),
+            wiring.beside(self.settings, of_writers, self.source),
         )
         for lead in await self._ids(text):
             standing = await leads.standing(lead)
             if standing is not None:  # else the lead was deleted just now
-                at = await written_off_at(self.database[self.source.collection], lead)
+                at = await written_off_at(self.database[self.source.results], lead)
                 yield await self._explanation(leads, replace(standing, written_off_at=at))
 
     async def _ids(self, text: str) -> list[LeadId]:
         leads = self.database[self.source.collection]
-        requests = Requests(leads, rank(self.settings, self.source), self.source.names)
+        requests = wiring.requests(self.settings, leads, self.source)
         found = await requests.named([id_ for _, id_ in database.ids(text)])
         if "@" in text:
             match = by_address(self.source, database.spellings(text))

@@ -12,7 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 from rich.console import Console
 
-from enricher import privileges
+from enricher import privileges, wiring
 from enricher.calls.flights import Cache
 from enricher.commands.backfill import forget_positions
 from enricher.commands.database import explained, opened
@@ -23,7 +23,7 @@ from enricher.intake.history import History
 from enricher.lead import Document, Inputs
 from enricher.mongo.outage import UNAUTHORIZED, is_denied
 from enricher.mongo.secret import keyring
-from enricher.privacy.forgetting import Erasure, Forgetting, Forgotten
+from enricher.privacy.forgetting import Forgetting, Forgotten
 from enricher.privacy.suppression import Suppressed, SuppressionEntry, key_of
 from enricher.providers import registry
 from enricher.providers.base import Access, Provider
@@ -124,7 +124,10 @@ async def forget(settings: Settings, address: str) -> None:
             names, denied = await _collections(settings, database)
             forgetting = await _forgetting(settings, database, names)
             done = await forgetting.run(person, WHY, reads_all=True)
-            histories = [History(database[name], names=settings.names_in(name)) for name in names]
+            sources = [settings.source_of(name) for name in names]
+            histories = [
+                wiring.history(settings, database[each.collection], each) for each in sources
+            ]
             struck = await forget_ids(database, histories, person)
     _report(console, address, done, names)
     _report_ids(console, struck)
@@ -165,10 +168,7 @@ async def _forgetting(
 ) -> Forgetting:
     return Forgetting(
         Suppressed(database),
-        [
-            Erasure(database[name], names=settings.names_in(name), mapped=_mapped(settings, name))
-            for name in names
-        ],
+        [wiring.erasure(settings, database[name], settings.source_of(name)) for name in names],
         Cache(database, WHY, settings.work.lease_seconds),
         await keyring(database, settings.privacy.hash_key),
         _providers(settings),

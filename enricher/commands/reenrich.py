@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from enricher import wiring
 from enricher.commands import database
-from enricher.commands.database import Meter, explained, filtering, only_one, opened, rank
+from enricher.commands.database import Meter, explained, filtering, only_one, opened
 from enricher.errors import ExitCode, SettingsError
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo.secret import Keyring, keyring
@@ -49,10 +50,10 @@ async def reenrich(
     async with opened(settings) as database:
         with explained(_DOING):
             ring = await keyring(database, settings.privacy.hash_key) if refresh else None
-            requests = Requests(leads_of(database, source), rank(settings, source), source.names)
+            requests = wiring.requests(settings, leads_of(database, source), source)
             if chosen.id is not None:
                 return await _by_id(console, requests, chosen.id, ring)
-            asked = await _by_match(console, requests, match, ring)
+            asked = await _by_match(console, requests, match, ring, is_by_state=chosen.failed)
     if chosen.email is not None and asked == Asked():
         console.print(NO_ADDRESS)
         return ExitCode.UNEXPECTED
@@ -82,19 +83,26 @@ async def _by_id(
 
 
 async def _by_match(
-    console: Console, requests: Requests, match: Document, refresh: Keyring | None
+    console: Console,
+    requests: Requests,
+    match: Document,
+    refresh: Keyring | None,
+    *,
+    is_by_state: bool,
 ) -> Asked:
     asked = Asked()
+    found = requests.in_state(match) if is_by_state else requests.matching(match)
+    only, state = (None, match) if is_by_state else (match, None)
     with Meter(console, "Leads asked for", None) as meter:
-        async for ids in _batches(requests, match):
-            asked += await requests.ask(ids, only=match, refresh=refresh)
+        async for ids in _batches(found):
+            asked += await requests.ask(ids, only=only, state=state, refresh=refresh)
             meter.at(asked.set)
     return asked
 
 
-async def _batches(requests: Requests, match: Document) -> AsyncIterator[Sequence[LeadId]]:
+async def _batches(found: AsyncIterator[list[LeadId]]) -> AsyncIterator[Sequence[LeadId]]:
     with filtering():
-        async for ids in requests.matching(match):
+        async for ids in found:
             yield ids
 
 

@@ -47,7 +47,7 @@ async def read(
     at = hello["localTime"].replace(tzinfo=UTC)
     since = worth.since(at, days)
     counted = [
-        await worth.read_brought(database[each.collection], since, each.names.enriched_data)
+        await worth.read_brought(database[each.results], since, each.names.enriched_data)
         for each in settings.sources
     ]
     ledger = await Usage(database, {}, {}).days(days)

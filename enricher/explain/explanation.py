@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.answer import Kind
 from enricher.calls import answers
@@ -22,6 +22,7 @@ from enricher.identity.identify import NO_WORDS, Identity, OwnWords, identify
 from enricher.intake.history import History
 from enricher.lead import Document, Inputs, LeadId, Reason, Status
 from enricher.queue import book
+from enricher.queue.beside import Beside
 from enricher.queue.inputs import CONTRACT, LeadMapping, read_inputs
 from enricher.queue.unmoved import new
 from enricher.values.merge import (
@@ -440,21 +441,27 @@ def _view(names: Names, mapped: LeadMapping) -> Document:
     }
 
 
+_NO_RESULT: Document = {"priority": {"$literal": 0.0}, "is_behind": {"$literal": False}}
+"""What is said of a lead that has no result beside it."""
+
+
 class StandingReader:
     """The leads of one collection, as shown to people."""
 
     def __init__(
         self,
-        database: AsyncDatabase[Document],
-        collection: str,
+        leads: AsyncCollection[Document],
+        history: History,
         names: Names = NAMES,
         mapped: LeadMapping = CONTRACT,
+        beside: Beside | None = None,
     ) -> None:
-        self._database = database
-        self._leads = database[collection]
+        """`leads` is the collection of the results, where these stand beside the leads."""
+        self._leads = leads
+        self._history = history
         self._names = names
         self._mapped = mapped
-        self._history = History(self._leads, names=names)
+        self._beside = beside
 
     async def standing(self, lead: LeadId) -> Standing | None:
         """Read one lead; `None` when it does not exist (any more). Raises DatabaseTrouble."""
@@ -463,6 +470,8 @@ class StandingReader:
             {"$project": _view(self._names, self._mapped)},
         ]
         found = await (await self._leads.aggregate(stages)).to_list()
+        if self._beside is not None:
+            found = await self._with_inputs(self._beside, lead, found)
         if not found:
             return None
         [seen] = found
@@ -483,12 +492,25 @@ class StandingReader:
             collection=self._leads.name,
         )
 
+    async def _with_inputs(
+        self, beside: Beside, lead: LeadId, results: list[Document]
+    ) -> list[Document]:
+        """Return the lead with what stands beside it; nothing when there is no such lead."""
+        fields = {"inputs": self._mapped.inputs, "now": "$$NOW", **_NO_RESULT}
+        stages = [{"$match": {"_id": {"$eq": lead}}}, {"$project": fields}]
+        found = await (await beside.leads.aggregate(stages)).to_list()
+        result = results[0] if results else {}
+        return [{**each, **result, "inputs": each["inputs"]} for each in found]
+
     async def _is_history(self, lead: LeadId) -> bool:
         """Return whether a lead without a status is on record, or was ours before."""
+        if self._beside is not None:
+            return not await self._history.without([lead])
         still_new = {"_id": {"$eq": lead}, **new(self._names)}
         found = await self._leads.find_one(still_new, {"_id": 1})
         return found is None or not await self._history.without([lead])
 
     async def kept(self, keys: Sequence[str]) -> Mapping[str, answers.QuestionState]:
         """Return the cache's standing of these questions; those that were never asked are missing."""
-        return await answers.read(self._database[answers.COLLECTION], keys) if keys else {}
+        kept = self._leads.database[answers.COLLECTION]
+        return await answers.read(kept, keys) if keys else {}

@@ -72,12 +72,16 @@ _CHANGED: Expression = {
 """The paths that an update changed."""
 
 
-def pipeline(names: Names, fields: Collection[str] | None = ASKED_OF) -> list[Document]:
+def pipeline(
+    names: Names, fields: Collection[str] | None = ASKED_OF, *, is_beside: bool = False
+) -> list[Document]:
     """Return the stages of the stream on leads whose fields have these names: what may have become work.
 
     Among updates these are a user's `pending`, and changes of one of these top-level `fields`; of any, for `None`.
     All that we write of a lead changes its book-keeping, so no echo of that is let through.
     """
+    if is_beside:
+        return _pipeline_beside(fields)
     is_nested = "." in f"{names.enrichment_status}{names.enrichment}"
     requested = _requested_within(names) if is_nested else _requested(names)
     kind = _kind_within(names) if is_nested else 1
@@ -107,14 +111,42 @@ def pipeline(names: Names, fields: Collection[str] | None = ASKED_OF) -> list[Do
     ]
 
 
+def _pipeline_beside(fields: Collection[str] | None) -> list[Document]:
+    """Return the stages where results stand beside the leads: no field of ours is on a lead, so a replaced one is a
+    changed one, and a deleted one matters."""
+    fits = {"$lte": [{"$bsonSize": "$documentKey"}, LONGEST_ID_BYTES]}
+    always = ["insert", "replace", "delete", "invalidate"]
+    is_touch = {"operationType": "update", "$expr": _has_changed(fields)}
+    is_replace = {"$eq": ["$operationType", "replace"]}
+    return [
+        {"$match": {"$or": [{"operationType": {"$in": always}}, is_touch], "$expr": fits}},
+        {
+            "$project": {
+                "_id": 1,
+                "operationType": {"$cond": [is_replace, "update", "$operationType"]},
+                "documentKey": 1,
+                "clusterTime": 1,
+                "is_asked_for": {"$literal": False},
+            }
+        },
+    ]
+
+
+def _has_changed(fields: Collection[str] | None) -> Expression:
+    return {"$let": {"vars": {"changed": _CHANGED}, "in": _any_of("$$changed", _is_asked(fields))}}
+
+
+def _is_asked(fields: Collection[str] | None) -> Expression:
+    root = {"$arrayElemAt": [{"$split": ["$$this", "."]}, 0]}
+    return True if fields is None else {"$in": [root, {"$literal": sorted(fields)}]}
+
+
 def _touches(fields: Collection[str] | None, book: str) -> Expression:
     """Return the expression that tells an update of one of these fields, unless it is of our book-keeping too."""
     is_ours = {
         "$or": [{"$eq": ["$$this", book]}, {"$eq": [{"$indexOfCP": ["$$this", f"{book}."]}, 0]}]
     }
-    root = {"$arrayElemAt": [{"$split": ["$$this", "."]}, 0]}
-    is_asked = True if fields is None else {"$in": [root, {"$literal": sorted(fields)}]}
-    has_ours, has_asked = (_any_of("$$changed", each) for each in (is_ours, is_asked))
+    has_ours, has_asked = (_any_of("$$changed", each) for each in (is_ours, _is_asked(fields)))
     is_touch = {"$and": [has_asked, {"$not": [has_ours]}]}
     return {"$let": {"vars": {"changed": _CHANGED}, "in": is_touch}}
 
@@ -179,9 +211,11 @@ def _splits(path: str) -> list[tuple[str, list[str]]]:
     return [(".".join(steps[:n]), steps[n:]) for n in range(len(steps), 0, -1)]
 
 
-def fingerprint(names: Names, fields: Collection[str] | None = ASKED_OF) -> str:
+def fingerprint(
+    names: Names, fields: Collection[str] | None = ASKED_OF, *, is_beside: bool = False
+) -> str:
     """Return what is stored beside the token: another pipeline may not find a token that this one made."""
-    stages = pipeline(names, fields)
+    stages = pipeline(names, fields, is_beside=is_beside)
     return hashlib.sha256(json.dumps(stages, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -223,6 +257,7 @@ class Change:
     is_replace: bool
     is_touch: bool = False
     """An update of what the lead is made of, which asks for nothing by itself."""
+    is_delete: bool = False
     at: Timestamp | None = field(default=None, compare=False)
 
 
@@ -240,9 +275,11 @@ class Changes:
         patience: float = _PATIENCE_SECONDS,
         names: Names = NAMES,
         fields: Collection[str] | None = ASKED_OF,
+        *,
+        is_beside: bool = False,
     ) -> None:
         self._leads = leads
-        self._pipeline = pipeline(names, fields)
+        self._pipeline = pipeline(names, fields, is_beside=is_beside)
         self._wait_ms = wait_ms
         self._first_patience = self._patience = patience
         self._stream: AsyncCollectionChangeStream[Document] | None = None
@@ -333,7 +370,11 @@ class Changes:
         kind = event["operationType"]
         is_touch = kind == "update" and not event["is_asked_for"]
         return Change(
-            event["documentKey"]["_id"], kind == "replace", is_touch, event["clusterTime"]
+            event["documentKey"]["_id"],
+            is_replace=kind == "replace",
+            is_touch=is_touch,
+            is_delete=kind == "delete",
+            at=event["clusterTime"],
         )
 
     def _remember_token(self) -> None:

@@ -156,13 +156,15 @@ class Checkpoints:
         origin: Timestamp | None = None,
         names: Names = NAMES,
         rules: LeadRules | None = None,
+        *,
+        is_beside: bool = False,
     ) -> None:
         self._database = database
         self._collection: AsyncCollection[Document] = database[COLLECTION]
         self._id = leads
         self._pipeline = pipeline
         self._origin = origin
-        self._status = names.enrichment_status
+        self._status = f"beside {names.enrichment_status}" if is_beside else names.enrichment_status
         self._rules = rules or LeadRules()
         self._uuid: Any = None
         """The leads collection's; `None` while it does not exist, or for a user who may not list collections."""

@@ -43,6 +43,7 @@ from enricher.lead import Document, LeadId, Reason, Status
 from enricher.mongo.expressions import id_key
 from enricher.mongo.outage import is_denied, is_refusal
 from enricher.mongo.server import Server
+from enricher.queue.beside import Beside, without_result
 from enricher.queue.book import EPOCH, LONGEST_ID_BYTES, WITH_FITTING_ID
 from enricher.queue.lanes import once
 from enricher.queue.unmoved import by_index, far_ahead, new, of_ours, stray
@@ -81,6 +82,8 @@ class History:
         self._range = range_
         self._newest = newest
         self._record = leads.database[collection_name(leads.name)]
+        self._of_these: list[Document] = []
+        """Further stages, after the match, for what is put on record."""
         self.has_changed = False
         """The rules by which documents are leads have changed, so some that are `pending` may be on record."""
 
@@ -138,7 +141,8 @@ class History:
         how = "merge" if mark else "keepExisting"
         into = {"$merge": {"into": self._record.name, "whenMatched": how}}
         marks = {name: {"$literal": value} for name, value in (mark or {}).items()}
-        stages: list[Document] = [{"$match": match}, {"$project": {"_id": _KEY, **marks}}, into]
+        kept: Document = {"$project": {"_id": _KEY, **marks}}
+        stages: list[Document] = [{"$match": match}, *self._of_these, kept, into]
         with pymongo.timeout(_SEARCH_SECONDS):
             await (await self._leads.aggregate(stages)).to_list()
         return await self._record.estimated_document_count()
@@ -172,6 +176,9 @@ class History:
         }
         still_history = {"_id": {"$eq": id_}, **self._without_status, **once(self._names)}
         await self._leads.update_one(still_history, [{"$set": named(skipped)}])
+        await self._strike_off(id_)
+
+    async def _strike_off(self, id_: LeadId) -> None:
         # The record must not be empty: that would mean that it was dropped.
         stays = {"_id": {"struck": True}}
         await self._record.update_one(stays, {"$setOnInsert": stays}, upsert=True)
@@ -221,9 +228,12 @@ class History:
                 async for batch in batches:
                     yield batch, match
 
-    async def _batches(self, stages: list[Document]) -> AsyncGenerator[list[LeadId], None]:
+    async def _batches(
+        self, stages: list[Document], of: AsyncCollection[Document] | None = None
+    ) -> AsyncGenerator[list[LeadId], None]:
+        collection = self._leads if of is None else of
         with pymongo.timeout(_SEARCH_SECONDS):
-            cursor = await self._leads.aggregate(stages, batchSize=_BATCH)
+            cursor = await collection.aggregate(stages, batchSize=_BATCH)
         async with cursor:
             while batch := await _next_batch(cursor):
                 yield batch
@@ -244,6 +254,120 @@ class History:
             {"$project": {"key": _KEY}},
             {"$lookup": on_record},
             {"$match": unless or {"record": []}},
+            {"$project": {"_id": 1}},
+        ]
+
+
+class HistoryBeside(History):
+    """The record of leads whose results stand beside them: a lead without a result is new, or history."""
+
+    def __init__(
+        self,
+        beside: Beside,
+        range_: int = _RANGE,
+        newest: int = _NEWEST,
+    ) -> None:
+        super().__init__(beside.leads, range_, newest, beside.names)
+        self._beside = beside
+        self._of_these = without_result(beside.results.name)
+
+    async def record(
+        self,
+        begin: Document | None = None,
+        tell: Callable[[int, Document], Awaitable[None]] | None = None,
+    ) -> int:
+        """Record every lead without a result, as `History.record` does."""
+        while (end := await self._end_of_range(begin)) is not None:
+            leads = await self._write_down(_between(begin, end))
+            begin = end
+            if tell is not None:
+                await tell(leads, begin)
+        return await self._write_down(_between(begin, None))
+
+    async def record_strays(self) -> int:
+        """Return how many are on record: in work are none but ours."""
+        return await self._record.estimated_document_count()
+
+    async def record_excluded(self, former: Sequence[Document]) -> int:
+        """Record the leads of now that one of the former conditions excluded, and that have no result."""
+        if any(former):
+            await self._write_down({"$nor": [{"$and": list(former)}]})
+        return await self._record.estimated_document_count()
+
+    async def strike(self, id_: LeadId) -> None:
+        """Take an id off the record. If its lead still exists it gets a result that says why it is skipped."""
+        skipped = named(
+            {
+                self._names.enrichment_status: {"$literal": Status.SKIPPED.value},
+                self._names.enrichment_error: {"$literal": Reason.SUPPRESSED.sentence},
+                self._names.updated_at: "$$NOW",
+            }
+        )
+        into = {"into": self._beside.results.name, "whenMatched": "keepExisting"}
+        lead: Document = {"$match": {"_id": {"$eq": id_}}}
+        stages: list[Document] = [lead, {"$project": skipped}, {"$merge": into}]
+        await (await self._leads.aggregate(stages)).to_list()
+        await self._strike_off(id_)
+
+    async def newest(self) -> AsyncGenerator[list[LeadId], None]:
+        """Yield batches of ids of leads that should have been admitted, from among those with the highest ids: those
+        that the driver made are in the order of their time."""
+        highest: list[Document] = [{"$sort": {"_id": -1}}, {"$limit": self._newest}]
+        async with aclosing(self._batches(self._new(highest))) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def unadmitted(self) -> AsyncGenerator[list[LeadId], None]:
+        """Yield batches of ids of leads that should have been admitted and were not. Drops results without a lead."""
+        await self._drop_orphans()
+        async with aclosing(self._batches(self._new([]))) as batches:
+            async for batch in batches:
+                yield batch
+        of_results = (new(self._names), _never_ranked(self._names), stray(self._names))
+        for match in of_results:
+            found = self._batches(_found(match), self._beside.results)
+            async with aclosing(found) as batches:
+                async for batch in batches:
+                    yield batch
+
+    async def _drop_orphans(self) -> None:
+        stages = without_result(self._leads.name)  # the other way round: results without a lead
+        found = self._batches(stages, self._beside.results)
+        async with aclosing(found) as batches:
+            async for batch in batches:
+                await self._beside.drop_gone(batch)
+
+    async def strays(
+        self, longest_lease: timedelta
+    ) -> AsyncGenerator[tuple[list[LeadId], Document], None]:
+        """Yield batches of ids of leads in work without a holder, each with the condition that they met."""
+        results = self._beside.results
+        hello = await results.database.client.admin.command("hello")
+        now = hello["localTime"].replace(tzinfo=UTC)
+        is_stray = stray(self._names)
+        if cursor := await by_index(results, self._names, _found(is_stray), _BATCH):
+            async with cursor:
+                while batch := await _next_batch(cursor):
+                    yield batch, is_stray
+        for match in far_ahead(self._names, now, longest_lease):
+            async with aclosing(self._batches(_found(match), results)) as batches:
+                async for batch in batches:
+                    yield batch, match
+
+    def _new(self, these: list[Document]) -> list[Document]:
+        on_record = {
+            "from": self._record.name,
+            "localField": "key",
+            "foreignField": "_id",
+            "as": "record",
+        }
+        return [
+            {"$match": WITH_FITTING_ID},
+            *these,
+            *without_result(self._beside.results.name),
+            {"$project": {"key": _KEY}},
+            {"$lookup": on_record},
+            {"$match": {"record": []}},
             {"$project": {"_id": 1}},
         ]
 

@@ -9,6 +9,8 @@ An event says only that one of these fields was touched. The lead is read, and i
     processing            its settle compares the inputs itself
     retrying              reads them at its next attempt
 
+Where results stand beside the leads, the status is that of the result, and the inputs are those of the lead.
+
 Whom a lead is about is compared by keyed hashes, never by the texts: another spelling, another name or a second
 site of the same company is the same question, and is not asked again. The write names the token that was read, so
 of several daemons that are told of the same change, one makes the lead work.
@@ -29,8 +31,9 @@ from typing import Any
 from enricher.fields import Names
 from enricher.identity.identify import read_subject
 from enricher.lead import SUBJECT, Document, Inputs, LeadId, Reason, Status, Subject
-from enricher.mongo.expressions import condition_of
+from enricher.mongo.expressions import condition_of, id_key
 from enricher.queue import book
+from enricher.queue.beside import Beside, has_left
 from enricher.queue.inputs import read_inputs, text_or_null
 from enricher.queue.leads import Leads
 from enricher.values.merge import METADATA
@@ -68,14 +71,30 @@ class Late:
 
     async def look(self, ids: Collection[LeadId]) -> Touched:
         """Read touched leads, and make those work that have changed. Raises DatabaseTrouble."""
-        these: Document = {"_id": {"$in": list(ids)}, **book.WITH_FITTING_ID}
-        found = await self.leads.collection.find(these, self._reading).to_list()
+        found = await self._read(ids)
         return Touched(
             [each["_id"] for each in found if self._is_doubtful(each)], await self.take_up(found)
         )
 
+    async def _read(self, ids: Collection[LeadId]) -> list[Document]:
+        these: Document = {"_id": {"$in": list(ids)}, **book.WITH_FITTING_ID}
+        found = await self.leads.collection.find(these, self._reading).to_list()
+        beside = self.leads.beside
+        if beside is None:
+            return found
+        without = [{"_id": each, "status": None} for each in _others(ids, found)]
+        return await self._with_inputs(beside, [*found, *without])
+
+    async def _with_inputs(self, beside: Beside, results: Sequence[Document]) -> list[Document]:
+        """Return the results of what is a lead now, each with the lead's inputs."""
+        facts = await beside.facts(each["_id"] for each in results)
+        known = [(each, facts.get(id_key(each["_id"]))) for each in results]
+        return [{**each, "inputs": said.inputs} for each, said in known if said is not None]
+
     def _is_doubtful(self, found: Document) -> bool:
-        has_condition = bool(condition_of(self.leads.collection))
+        """A lead that has no result may be new, too: a replaced one, say, whose insert nobody was told of."""
+        is_beside = self.leads.beside is not None
+        has_condition = is_beside or bool(condition_of(self.leads.collection))
         return has_condition and (found["status"] in (None, Status.PENDING))
 
     async def take_up(self, found: Iterable[Document]) -> int:
@@ -98,6 +117,8 @@ class Late:
     def _is_work(self, found: Document) -> bool:
         if found["status"] not in _ENDED:
             return False
+        if found.get("has_left"):
+            return bool(found["status"] == Status.SKIPPED)
         was = read_subject(found.get("subject")) or read_subject(found.get("beside"))
         is_for_want = found["status"] == Status.SKIPPED and _is_for_want(found, was)
         if not is_for_want and not (self.reruns and was is not None):
@@ -112,17 +133,17 @@ class Late:
         if (under_these_rules := self._of_today) is None:
             return
         skipped = {self._names.enrichment_status: Status.SKIPPED, **under_these_rules}
-        has_something = {"$or": [{f"inputs.{name}": {"$type": "string"}} for name in _ASKED]}
+        beside = self.leads.beside
         stages: list[Document] = [
             {"$match": skipped},
             {"$project": self._reading},
-            {"$match": {"error": {"$in": [_NOTHING, None]}, **has_something}},
+            {"$match": _MAY_HAVE_SOMETHING if beside is None else _MAY_BE_BACK},
             {"$limit": _MOST},
         ]
         cursor = await self.leads.collection.aggregate(stages, batchSize=_BATCH)
         async with cursor:
             while batch := await cursor.to_list(_BATCH):
-                yield batch
+                yield batch if beside is None else await self._with_inputs(beside, batch)
 
     @property
     def _of_today(self) -> Document | None:
@@ -140,17 +161,30 @@ class Late:
     def _reading(self) -> Mapping[str, Any]:
         names = self._names
         error = names.enrichment_error
+        of_result = {"has_left": has_left(names)}
+        of_lead = {"inputs": self.leads.mapped.inputs}
         return {
             "status": text_or_null(f"${names.enrichment_status}"),
             "error": text_or_null(f"${error}") if error else {"$literal": None},
             "token": book.token(names),
             "subject": book.bounded(f"${names.of_book(SUBJECT)}"),
             "beside": book.bounded(f"${names.enriched_data}.{METADATA}.{SUBJECT}"),
-            "inputs": self.leads.mapped.inputs,
+            **(of_lead if self.leads.beside is None else of_result),
         }
 
 
 _ASKED = ("email", "company_domain", "website")
+_FOR_WANT: Document = {"error": {"$in": [_NOTHING, None]}}
+_MAY_HAVE_SOMETHING: Document = {
+    **_FOR_WANT,
+    "$or": [{f"inputs.{name}": {"$type": "string"}} for name in _ASKED],
+}
+_MAY_BE_BACK: Document = {"$or": [_FOR_WANT, {"has_left": True}]}
+
+
+def _others(ids: Iterable[LeadId], found: Iterable[Document]) -> list[LeadId]:
+    known = {id_key(each["_id"]) for each in found}
+    return [each for each in ids if id_key(each) not in known]
 
 
 def _is_for_want(found: Document, was: Subject | None) -> bool:

@@ -139,6 +139,8 @@ class Admitter:
         await self._save(token, bool(changes), final=final)
 
     async def _admit(self, changes: list[Change]) -> None:
+        await self.leads.forget_deleted([each.lead_id for each in changes if each.is_delete])
+        changes = [each for each in changes if not each.is_delete]
         touched = [change.lead_id for change in changes if change.is_touch]
         told = [change for change in changes if not change.is_touch]
         doubtful = [change.lead_id for change in told if self._may_be_history(change)]
@@ -618,7 +620,7 @@ class Watcher:
         """Prepare before all work: nothing inserted from here on is history. `began` is the first moment
         of the process, by the monotonic clock. May be repeated. Raises DatabaseTrouble."""
         if began is not None and self.settings.stream and not await self.checkpoints.started_at():
-            self._early = await inserted_since(self.leads.collection, began, server)
+            self._early = await inserted_since(self.leads.of_writers, began, server)
             await self.admitter.admit_early(self._early)
         self._go_by(await self.checkpoints.adopt())
         await self.building.begin()
@@ -627,7 +629,8 @@ class Watcher:
     def _go_by(self, checkpoint: Checkpoint) -> None:
         rules, condition = checkpoint.rules, condition_of(self.leads.collection)
         self.leads.era, self.admitter.known.rules_since = rules.era, rules.since
-        self.leads.lanes.must_be_admitted = bool(condition) or rules.era > 1
+        is_beside = self.leads.beside is not None  # only who asks for work writes `pending` there
+        self.leads.lanes.must_be_admitted = not is_beside and (bool(condition) or rules.era > 1)
         self.history.has_changed = rules.era > 1
         self.admitter.late.since = checkpoint.inputs_since
 

@@ -42,6 +42,7 @@ from enricher.providers.base import Provider
 from enricher.providers.http import question_of
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Step
+from enricher.queue.beside import Beside
 from enricher.queue.inputs import CONTRACT, LeadMapping, read_inputs, same_email, text_or_null
 from enricher.queue.lanes import Aside, erasable
 from enricher.queue.requests import SCAN_SECONDS
@@ -107,9 +108,11 @@ class Erasure:
         held_seconds: float = _LONGEST_TRANSACTION_SECONDS,
         names: Names = NAMES,
         mapped: LeadMapping = CONTRACT,
+        beside: Beside | None = None,
     ) -> None:
         """`held_seconds` is how long a writer's transaction may hold a lead."""
         self._leads = leads
+        self._beside = beside
         self._names = names
         self._mapped = mapped
         self._mailbox = book.mailbox(names)
@@ -120,8 +123,8 @@ class Erasure:
 
     @property
     def collection(self) -> str:
-        """The name of the collection."""
-        return self._leads.name
+        """The name of the collection of leads."""
+        return self._leads.name if self._beside is None else self._beside.leads.name
 
     async def look_for_fatal(self) -> None:
         """Read which leads are written no more, before the first is erased. Raises DatabaseTrouble."""
@@ -149,14 +152,29 @@ class Erasure:
             batch = await cursor.to_list(_BATCH)
         async with cursor:
             while batch:
-                for lead in batch:
+                for lead in await self._with_inputs(batch):
                     yield lead
                 with pymongo.timeout(SCAN_SECONDS):
                     batch = await cursor.to_list(_BATCH)
 
+    async def _with_inputs(self, batch: list[Document]) -> list[Document]:
+        """Return the leads with their inputs, which stand in another collection than results beside them."""
+        if self._beside is None:
+            return batch
+        facts = await self._beside.facts(each["_id"] for each in batch)
+        inputs = {key: said.inputs for key, said in facts.items()}
+        return [
+            {**each, "inputs": inputs.get(expressions.id_key(each["_id"]), {})} for each in batch
+        ]
+
     async def erase(self, id_: LeadId, inputs: Inputs = _NO_INPUTS) -> Erased:
         """Erase and skip the lead, as long as it still holds the addresses of these inputs."""
         skipping = [*_without_person(self._names), *_skipped(self._names)]
+        if self._beside is not None:
+            same = {"$and": [{"_id": {"$eq": id_}}, same_email(inputs, self._mapped)]}
+            if await self._beside.leads.find_one(same, {"_id": 1}) is None:
+                return Erased.CHANGED
+            return await self._write(id_, skipping, {})
         return await self._write(id_, skipping, same_email(inputs, self._mapped))
 
     async def erase_data(self, id_: LeadId, mailbox: str) -> Erased:

@@ -44,6 +44,12 @@ def leads_of(database: AsyncDatabase[Document], source: Source) -> AsyncCollecti
     return within(database[source.collection], dict(source.only))
 
 
+def queue_of(database: AsyncDatabase[Document], source: Source) -> AsyncCollection[Document]:
+    """Return the collection that is the source's queue: of its leads, or of the results beside them, in which no
+    field of a condition stands."""
+    return database[source.results] if source.is_beside else leads_of(database, source)
+
+
 # Whether the server takes a condition
 
 _NO_LEAD: Document = {"_id": {"$in": []}}
@@ -52,21 +58,27 @@ _CONDITIONS = ("only", "person_only")
 
 async def require(database: AsyncDatabase[Document], source: Source) -> None:
     """Raise SettingsError for a condition that the server does not take wherever ours stand."""
-    plain = database[source.collection]
-    refused = {name: await try_out(plain, dict(getattr(source, name))) for name in _CONDITIONS}
+    leads, queue = database[source.collection], database[source.results]
+    conditions = {name: dict(getattr(source, name)) for name in _CONDITIONS}
+    refused = {name: await try_out(leads, only, queue) for name, only in conditions.items()}
     lines = [f"{source.collection}, {name}: {why}" for name, why in refused.items() if why]
     if lines:
         raise SettingsError(lines)
 
 
-async def try_out(leads: AsyncCollection[Document], only: Document) -> str | None:
+async def try_out(
+    leads: AsyncCollection[Document],
+    only: Document,
+    updated: AsyncCollection[Document] | None = None,
+) -> str | None:
     """Return why the server refuses this filter, as a phrase; `None` if it takes it in an update and in a match. Reads
-    one document and writes none. Raises DatabaseTrouble."""
+    one document and writes none. `updated` stands in for leads that may only be read. Raises DatabaseTrouble."""
     if not only:
         return None
     one: list[Document] = [{"$match": {"$nor": [only]}}, {"$limit": 1}, {"$project": {"_id": 1}}]
     try:
-        await leads.update_many({"$and": [_NO_LEAD, only]}, {"$unset": {"enrichment": 1}})
+        to_update = leads if updated is None else updated
+        await to_update.update_many({"$and": [_NO_LEAD, only]}, {"$unset": {"enrichment": 1}})
         await (await leads.aggregate(one)).to_list()
     except OperationFailure as error:
         if not is_refusal(error):

@@ -67,6 +67,7 @@ from enricher.mongo.outage import is_denied, is_refusal, may_do_one_by_one, refu
 from enricher.mongo.secret import Keyring
 from enricher.queue import book
 from enricher.queue.apart import Apart, Fatal, Parted, Step
+from enricher.queue.beside import Beside
 from enricher.queue.book import BY_ID
 from enricher.queue.inputs import CONTRACT, LeadMapping, text_or_null
 from enricher.queue.lanes import OLDEST, Aside, Doubles, Heard, Lanes, once
@@ -156,6 +157,8 @@ class Leads:
     """The names of our fields in the collection."""
     mapped: LeadMapping = CONTRACT
     """How its leads are read."""
+    beside: Beside | None = None
+    """The leads, where the collection holds their results alone. `rank` is then that of the results."""
     is_sharded: bool = False
     """True when sharded by a key other than the id: a lone lead is then claimed the way a batch is."""
     doubles: Doubles = field(init=False)
@@ -201,6 +204,8 @@ class Leads:
     async def _admit(
         self, ids: Collection[LeadId], is_behind: bool = False
     ) -> Parted[LeadId, Written]:
+        if self.beside is not None:
+            await self.beside.enter(ids)
         only = {"$and": [unadmitted(self.names), once(self.names)]}
         late = book.found_late(self.names) if is_behind else None
         how = book.admission(self.names, self.rank, is_behind=late)
@@ -210,8 +215,18 @@ class Leads:
         if _total(parted).matched + len(parted.blocked) < len(ids):
             await self.doubles.look(ids)
         self.hear_of(ids)
-        await self.aside.put_unreadable(self.collection, ids)
+        await self.aside.put_unreadable(self.of_writers, ids)
         return parted
+
+    @property
+    def of_writers(self) -> AsyncCollection[Document]:
+        """The collection that leads are inserted into."""
+        return self.collection if self.beside is None else self.beside.leads
+
+    async def forget_deleted(self, ids: Collection[LeadId]) -> None:
+        """Drop what stands beside deleted leads; what stands on a lead goes with it."""
+        if self.beside is not None:
+            await self.beside.drop(ids)
 
     async def look_for_fatal(self) -> None:
         """Read the record of leads that end the server. Leads taken off it may never have been admitted, so
@@ -241,6 +256,8 @@ class Leads:
     async def admit_and_claim(self, id_: LeadId) -> Lease | None:
         """Claim a lone new lead without a search, for when there is no other work, so no order has to be
         kept. `None` when it must go the usual way, which begins with `admit`."""
+        if self.beside is not None:
+            await self.beside.enter([id_])
         claim_id, sent = uuid.uuid4().hex, time.monotonic()
         how = [*book.admission(self.names, self.rank), *self._claiming(claim_id)]
         taken = await self._take_one(id_, _lone(self.names), how, claim_id, sent)
@@ -320,7 +337,7 @@ class Leads:
 
     def _claiming(self, claim_id: str) -> expressions.Pipeline:
         names, holder, lease = self.names, self.holder, self.lease
-        inputs = self.mapped.inputs
+        inputs = self.mapped.inputs if self.beside is None else {}
         return book.claiming(names, claim_id, holder, lease, self.rank, inputs, self.era)
 
     async def _take_one(
@@ -359,7 +376,7 @@ class Leads:
             # An earlier try whose answer came too late may have claimed the lead. And to a command that the
             # driver sent twice, the server answers with the lead as it stands, not as the projection asks.
             return True, await self._read_back([id_], claim_id, sent)
-        return True, self._leased([document], claim_id, sent)
+        return True, await self._leased([document], claim_id, sent)
 
     async def _compare_and_set(self, ids: Sequence[LeadId], claiming: expressions.Pipeline) -> bool:
         """Return True when the server answered for each lead, False when the outcome is unknown."""
@@ -380,16 +397,39 @@ class Leads:
             self.names.enrichment_status: Status.PROCESSING,
         }
         found = await self.collection.find(ours, self._of_a_lease).to_list()
-        return self._leased(found, claim_id, sent)
+        return await self._leased(found, claim_id, sent)
 
     @property
     def _of_a_lease(self) -> Document:
         return {**claimed(self.names, self.mapped), "account": self.account, "plan": self.plan}
 
-    def _leased(self, documents: Iterable[Document], claim_id: str, sent: float) -> list[Lease]:
+    async def _leased(
+        self, documents: Sequence[Document], claim_id: str, sent: float
+    ) -> list[Lease]:
+        if self.beside is not None:
+            documents = await self._with_facts(self.beside, documents, claim_id)
         deadline = sent + self.lease.total_seconds()
         leases = [lease_of(document, claim_id, deadline, self.keyring) for document in documents]
         return [lease for lease in leases if lease is not None]
+
+    async def _with_facts(
+        self, beside: Beside, results: Sequence[Document], claim_id: str
+    ) -> list[Document]:
+        """Add to each result what its lead says now. Those whose document is no lead any more are not worked on."""
+        facts = await beside.facts(each["_id"] for each in results) if results else {}
+        known = [(each, facts.get(expressions.id_key(each["_id"]))) for each in results]
+        await beside.end([each["_id"] for each, said in known if said is None], [claim_id])
+        return [
+            {
+                **each,
+                "inputs": said.inputs,
+                "account": said.account,
+                "plan": said.plan,
+                "job_title": said.job_title,
+            }
+            for each, said in known
+            if said is not None
+        ]
 
     # -- writing many ----------------------------------------------------------------------
 

@@ -152,6 +152,18 @@ def unchanged_row(lease: Lease, values: Document, mapped: LeadMapping = CONTRACT
     return TableRow(lease.lead_id, encode(key), fence, encode(values))
 
 
+def beside_table(names: Names, stages: Stages, only: Document) -> Table:
+    """Return the table whose rows `beside_row` makes: for results that stand beside the leads."""
+    return Table(_fenced(names), _fenced(names), stages, only, names.enrichment)
+
+
+def beside_row(lease: Lease, values: Document) -> TableRow:
+    """Return the row of a result that gets these values while the lease is the worker's own. Raises as
+    `unchanged_row` does."""
+    key = encode(_key(lease))
+    return TableRow(lease.lead_id, key, key, encode(values))
+
+
 def _key(lease: Lease) -> Document:
     return {
         "id": lease.lead_id,

@@ -35,6 +35,7 @@ from enricher.mongo.outage import refusals
 from enricher.mongo.secret import Keyring
 from enricher.queue import book, lanes
 from enricher.queue.apart import Apart, Fatal, Step
+from enricher.queue.beside import Beside
 from enricher.queue.book import EPOCH
 from enricher.queue.lanes import Aside
 
@@ -66,6 +67,11 @@ def wished(keyring: Keyring | None, id_: LeadId, since: object, mark: object) ->
 
 def _mark(keyring: Keyring, id_: LeadId, since: datetime) -> str:
     return keyring.key("refresh", id_key(id_).hex(), str((since - EPOCH) // _MILLISECOND))
+
+
+def _all_of(*conditions: Document | None) -> Document:
+    given = [each for each in conditions if each]
+    return {"$and": given} if len(given) > 1 else next(iter(given), {})
 
 
 _BATCH = 500
@@ -100,8 +106,12 @@ class Requests:
         leads: AsyncCollection[Document],
         rank: expressions.Expression,
         names: Names = NAMES,
+        beside: Beside | None = None,
     ) -> None:
+        """`leads` is the collection of the results, where these stand beside the leads."""
         self._leads = leads
+        self._beside = beside
+        self._of_writers = leads if beside is None else beside.leads
         self._names = names
         self._rank = rank
         self._since: datetime | None = None
@@ -113,25 +123,28 @@ class Requests:
         ids: Sequence[LeadId],
         *,
         only: Document | None = None,
+        state: Document | None = None,
         refresh: Keyring | None = None,
         backfill: str | None = None,
     ) -> Asked:
-        """Set these leads to `pending`, as far as they still match `only`.
+        """Set these leads to `pending`, as far as they still match: `only` by what their writers own, `state` by our
+        fields.
 
         With the fleet's keyring for `refresh`, answers that were stored before now do not count.
         `backfill` is the id of the run that asks; a lead that this run asked for before is left alone, so
         the same page may be asked for again after an interruption.
         """
-        asked = Asked()
+        asked, of_writers = Asked(), only or {}
         await self._fatal.look()
         if refresh is not None and self._since is None:
             # One moment for all leads: answers that arrive meanwhile are new enough for the rest.
             hello = await self._leads.database.client.admin.command("hello")
             self._since = hello["localTime"].replace(tzinfo=UTC)
         of_another = {self._names.of_book("backfilled_by"): {"$ne": backfill}} if backfill else {}
+        only = _all_of(only, state) if self._beside is None else state
         guards = [only or {}, of_another, lanes.once(self._names)]
         for first in range(0, len(ids), _BATCH):
-            batch = ids[first : first + _BATCH]
+            batch = await self._entered(ids[first : first + _BATCH], of_writers)
             updates = [
                 _Asking(
                     id_,
@@ -148,6 +161,17 @@ class Requests:
                 unfit = await lanes.find_unwritable(self._leads, batch, only or {}, self._names)
                 asked += Asked(refused=len(unfit))
         return asked
+
+    async def _entered(self, ids: Sequence[LeadId], only: Document) -> Sequence[LeadId]:
+        """Return the leads to ask for. Where results stand beside them, those that still match, each with a result."""
+        if self._beside is None:
+            return ids
+        match = {"$and": [{"_id": {"$in": list(ids)}}, only]}
+        found = await self._of_writers.find(match, {"_id": 1}, collation=None).to_list()
+        entered = [each["_id"] for each in found]
+        if entered:
+            await self._beside.enter(entered)
+        return entered
 
     async def _write_all(self, updates: Sequence[_Asking]) -> Asked:
         asked = Asked()
@@ -184,11 +208,21 @@ class Requests:
         urgent = [{"$unset": [names.of_book("backfill")]}] if backfill is None else []
         return [{"$set": status}, *urgent, *book.admission(names, self._rank, is_behind=False)]
 
-    async def matching(self, match: Document) -> AsyncGenerator[list[LeadId], None]:
-        """Yield the ids of matching leads in batches, in the order of ids: a lead that is written meanwhile
+    def in_state(self, match: Document) -> AsyncGenerator[list[LeadId], None]:
+        """Yield the ids of leads that match by our fields, as `matching` does."""
+        return self._matching(self._leads, match)
+
+    def matching(self, match: Document) -> AsyncGenerator[list[LeadId], None]:
+        """Yield the ids of leads that match by what their writers own."""
+        return self._matching(self._of_writers, match)
+
+    async def _matching(
+        self, leads: AsyncCollection[Document], match: Document
+    ) -> AsyncGenerator[list[LeadId], None]:
+        """Yield ids in batches, in the order of ids: a lead that is written meanwhile
         must not come a second time, as it would if an index on the written fields were read."""
         with pymongo.timeout(SCAN_SECONDS):
-            cursor = self._leads.find(match, {"_id": 1}, batch_size=_BATCH, collation=None)
+            cursor = leads.find(match, {"_id": 1}, batch_size=_BATCH, collation=None)
             cursor = cursor.sort("_id", 1)
             cursor = cursor.allow_disk_use(True)
             batch = await cursor.to_list(_BATCH)
@@ -201,6 +235,6 @@ class Requests:
     async def named(self, candidates: Sequence[LeadId]) -> list[LeadId]:
         """Return the first of these ids that a lead has, in a list; empty when none has."""
         for candidate in candidates:
-            if await self._leads.find_one({"_id": {"$eq": candidate}}, {"_id": 1}) is not None:
+            if await self._of_writers.find_one({"_id": {"$eq": candidate}}, {"_id": 1}) is not None:
                 return [candidate]
         return []

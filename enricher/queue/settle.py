@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -52,9 +53,17 @@ from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import Outage, Refusal, describe, is_refusal, is_unreadable, refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
+from enricher.queue.beside import Beside, Facts
 from enricher.queue.inputs import CONTRACT, LeadMapping, text_or_null
 from enricher.queue.lanes import once
-from enricher.queue.lease import fence, unchanged, unchanged_row, unchanged_table
+from enricher.queue.lease import (
+    beside_row,
+    beside_table,
+    fence,
+    unchanged,
+    unchanged_row,
+    unchanged_table,
+)
 from enricher.telemetry.log import label
 from enricher.values.merge import METADATA, SOCIAL, completeness, metadata
 
@@ -224,6 +233,8 @@ class Settlement:
     lease: Lease
     outcome: Outcome
     subject: Subject | None
+    facts: Facts | None = None
+    """What the lead says, where its result stands beside it."""
 
 
 @dataclass(slots=True)
@@ -238,6 +249,8 @@ class Settler:
     names: Names = NAMES
     """The names of our fields in the collection."""
     mapped: LeadMapping = CONTRACT
+    beside: Beside | None = None
+    """The leads, where the collection holds their results alone."""
     keeper: Keeper = field(init=False)
     """For what is found before the end."""
     late: int = field(init=False, default=0)
@@ -246,17 +259,32 @@ class Settler:
     _coalescer: Coalescer[Settlement, Settled | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.keeper = Keeper(self.collection, self.apart, self.names, self.mapped)
-        self._settling = _table(self.names, _settle, self.mapped)
+        self.keeper = Keeper(
+            self.collection, self.apart, self.names, self.mapped, is_beside=self._is_beside
+        )
+        settle = _settle_beside if self._is_beside else _settle
+        self._settling = _table(self.names, settle, self._unchanged)
         self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
 
     async def settle(self, lease: Lease, outcome: End, subject: Subject | None = None) -> Settled:
         """Write the outcome, unless the lease was lost. Raises no database error."""
         if isinstance(outcome, Withdrawn):
-            return Settled.WITHDRAWN
+            return await self._withdraw(lease)
         settlement = Settlement(lease, outcome, subject)
         settled = await self._coalescer.submit(settlement)
         return await self._settle_late(settlement) if settled is None else settled
+
+    async def _withdraw(self, lease: Lease) -> Settled:
+        """Leave the lead as it stands; a result beside one that is a lead no more ends."""
+        while self.beside is not None:
+            try:
+                gone = await self.beside.end([lease.lead_id], [lease.claim_id])
+            except PyMongoError as error:
+                await asyncio.sleep(self.outage.failed(error))
+            else:
+                self.outage.succeeded()
+                return Settled.DELETED if gone else Settled.WITHDRAWN
+        return Settled.WITHDRAWN
 
     async def _settle_late(self, settlement: Settlement) -> Settled:
         """Retry outside any batch, for as long as a writer's transaction holds the lead.
@@ -299,6 +327,66 @@ class Settler:
                 return [settled.get(id(settlement)) for settlement in batch]
 
     async def _write(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        if self.beside is None:
+            return await self._write_all(batch)
+        return await self._write_beside(self.beside, batch)
+
+    async def _write_beside(self, beside: Beside, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        """Write what is about leads that are as they were at the claim, before and after the write."""
+        known = await beside.facts(each.lease.lead_id for each in batch)
+        facts = [known.get(expressions.id_key(each.lease.lead_id)) for each in batch]
+        same = [
+            replace(each, facts=said)
+            for each, said in zip(batch, facts, strict=True)
+            if said is not None and said.are_as(each.lease.lead.inputs)
+        ]
+        lost = [each.lease for each, said in zip(batch, facts, strict=True) if said is None]
+        gone = await beside.end([each.lead_id for each in lost], {each.claim_id for each in lost})
+        written = iter(await self._write_all(same) if same else [])
+        settled = [
+            _without_lead(each, gone)
+            if said is None
+            else next(written)
+            if said.are_as(each.lease.lead.inputs)
+            else await self._requeue(each)
+            for each, said in zip(batch, facts, strict=True)
+        ]
+        return await self._look_again(beside, batch, settled)
+
+    async def _look_again(
+        self, beside: Beside, batch: Sequence[Settlement], settled: Sequence[Settled]
+    ) -> Sequence[Settled]:
+        """Begin anew with what changed while its result was written."""
+        pairs = [*zip(batch, settled, strict=True)]
+        ids = [each.lease.lead_id for each, what in pairs if what is Settled.WRITTEN]
+        known = await beside.facts(ids) if ids else {}
+        gone = await beside.drop_gone(
+            [each for each in ids if expressions.id_key(each) not in known]
+        )
+        return [
+            what
+            if what is not Settled.WRITTEN
+            else Settled.DELETED
+            if expressions.id_key(each.lease.lead_id) in gone
+            else await self._unless_changed(each, known)
+            for each, what in pairs
+        ]
+
+    async def _unless_changed(
+        self, settlement: Settlement, known: Mapping[bytes, Facts]
+    ) -> Settled:
+        lease = settlement.lease
+        now = known.get(expressions.id_key(lease.lead_id))
+        # What is no lead any more was one until the write.
+        if now is None or now.are_as(lease.lead.inputs):
+            return Settled.WRITTEN
+        status = self.names.enrichment_status
+        ended = {**fence(lease, self.names), status: {"$ne": Status.PENDING}}
+        anew = book.requeueing(self.names, released=False)
+        await self.collection.update_one({**ended, **_writable(self.names)}, anew)
+        return Settled.INPUTS_CHANGED
+
+    async def _write_all(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
         """Write many by one update, and by one each those that cannot be among them."""
         refused: dict[int, str] = {}
         rows: dict[int, TableRow] = {}
@@ -322,7 +410,7 @@ class Settler:
 
     async def _write_each(self, batch: Sequence[Settlement], rows: Sequence[TableRow]) -> _Written:
         leases = [settlement.lease for settlement in batch]
-        updates = _each_alone(self.names, self._settling, leases, rows, self.mapped)
+        updates = _each_alone(self.names, self._settling, leases, rows, self._unchanged)
         try:
             result = await self.collection.bulk_write(updates, ordered=False)
             return _Written(result.matched_count)
@@ -403,7 +491,7 @@ class Settler:
         """End the lead as failed: it must not come back again and again, and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
         row = self._row(Settlement(settlement.lease, failed, settlement.subject))
-        still = {**unchanged(settlement.lease, self.names, self.mapped), **_writable(self.names)}
+        still = {**_still(settlement.lease, self.names, self._unchanged), **_writable(self.names)}
         try:
             written = await self.collection.update_one(still, self._settling.alone(row))
         except WriteError as error:
@@ -427,7 +515,18 @@ class Settler:
         """Encode what the lead gets. Raises one of `UNFIT`."""
         outcome, subject = settlement.outcome, settlement.subject
         values = _values(outcome, subject, self._due_in(outcome))
-        return unchanged_row(settlement.lease, values, self.mapped)
+        if settlement.facts is not None and settlement.facts.is_scored:
+            values["is_scored"] = True
+        return _row(settlement.lease, values, self._unchanged)
+
+    @property
+    def _is_beside(self) -> bool:
+        return self.beside is not None
+
+    @property
+    def _unchanged(self) -> LeadMapping | None:
+        """What a write compares on the lead; `None` where that stands in another document."""
+        return None if self._is_beside else self.mapped
 
     def _due_in(self, outcome: Outcome) -> timedelta | None:
         match outcome:
@@ -455,9 +554,24 @@ def _writable(names: Names) -> Document:
 def _table(
     names: Names,
     stages: Callable[[Names, RowPath | LoneRow], expressions.Pipeline],
-    mapped: LeadMapping,
+    mapped: LeadMapping | None,
 ) -> Table:
+    if mapped is None:
+        return beside_table(names, partial(stages, names), _writable(names))
     return unchanged_table(names, partial(stages, names), _writable(names), mapped)
+
+
+def _row(lease: Lease, values: Document, mapped: LeadMapping | None) -> TableRow:
+    return beside_row(lease, values) if mapped is None else unchanged_row(lease, values, mapped)
+
+
+def _without_lead(settlement: Settlement, gone: AbstractSet[bytes]) -> Settled:
+    is_gone = expressions.id_key(settlement.lease.lead_id) in gone
+    return Settled.DELETED if is_gone else Settled.WITHDRAWN
+
+
+def _still(lease: Lease, names: Names, mapped: LeadMapping | None) -> Document:
+    return fence(lease, names) if mapped is None else unchanged(lease, names, mapped)
 
 
 def _each_alone(
@@ -465,11 +579,11 @@ def _each_alone(
     table: Table,
     leases: Iterable[Lease],
     rows: Iterable[TableRow],
-    mapped: LeadMapping,
+    mapped: LeadMapping | None,
 ) -> list[UpdateOne]:
     writable = _writable(names)
     return [
-        UpdateOne({**unchanged(lease, names, mapped), **writable}, table.alone(row))
+        UpdateOne({**_still(lease, names, mapped), **writable}, table.alone(row))
         for lease, row in zip(leases, rows, strict=True)
     ]
 
@@ -485,6 +599,17 @@ def _standing(names: Names) -> Document:
 
 
 def _settle(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
+    return _stages(names, row, _is_scored(names))
+
+
+def _settle_beside(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
+    """The score stands on the lead, and comes with the row."""
+    return _stages(names, row, row.if_has("is_scored", {"$literal": True}, {"$literal": False}))
+
+
+def _stages(
+    names: Names, row: RowPath | LoneRow, is_scored: expressions.Expression
+) -> expressions.Pipeline:
     """Return the stages of a settle. What vendors said stands in no expression, or one that begins with `$`
     would be executed."""
     kept_data = row.if_has("emptied", _unless_about_others(names, row), f"${names.enriched_data}")
@@ -495,7 +620,7 @@ def _settle(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
         names.enriched_data: row.if_has("data", row.value("data"), kept_data),
         names.updated_at: row.if_has("is_news", "$$NOW", f"${names.updated_at}"),
         names.enriched_at: row.if_has("is_completed", "$$NOW", f"${names.enriched_at}"),
-        **_requalified(names, row),
+        **_requalified(names, row, is_scored),
     }
     kept = {
         names.of_book(name): row.if_has(value, book.noted(names, name), "$$REMOVE")
@@ -532,11 +657,17 @@ def _bookkeeping(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.
     }
 
 
-def _requalified(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.Expression]:
+def _is_scored(names: Names) -> expressions.Expression:
     """Evaluated inside the write, so that a score that arrived a moment ago counts."""
+    score = names.qualification_score
+    return {"$gt": [f"${score}", None]} if score else {"$literal": False}
+
+
+def _requalified(
+    names: Names, row: RowPath | LoneRow, is_scored: expressions.Expression
+) -> dict[str, expressions.Expression]:
     if not names.qualification_score:
         return {}
-    is_scored = {"$gt": [f"${names.qualification_score}", None]}
     return {
         name: row.if_has("is_completed", {"$cond": [is_scored, value, f"${name}"]}, f"${name}")
         for name, value in (
@@ -611,11 +742,13 @@ class Keeper:
         apart: Apart | None = None,
         names: Names = NAMES,
         mapped: LeadMapping = CONTRACT,
+        *,
+        is_beside: bool = False,
     ) -> None:
         self._collection = collection
         self._names = names
-        self._mapped = mapped
-        self._keeping = _table(names, _keep, mapped)
+        self._unchanged = None if is_beside else mapped
+        self._keeping = _table(names, _keep, self._unchanged)
         self._apart = apart or Apart()
         self._step = Step("keep", collection, self._write, _lead_of, is_table=True)
         self._coalescer = Coalescer("keep", self._flush, _MOST_KEPT_AT_ONCE)
@@ -636,14 +769,14 @@ class Keeper:
         rows: list[TableRow] = []
         for lease, progress in batch:
             try:
-                rows.append(unchanged_row(lease, _progress(progress), self._mapped))
+                rows.append(_row(lease, _progress(progress), self._unchanged))
                 leases.append(lease)
             except UNFIT as error:
                 self._tell_not_kept(1, error)
         _, rest = await self._keeping.write(self._collection, rows)
         if rest:
             alone = [leases[each] for each in rest], [rows[each] for each in rest]
-            updates = _each_alone(self._names, self._keeping, *alone, self._mapped)
+            updates = _each_alone(self._names, self._keeping, *alone, self._unchanged)
             await self._collection.bulk_write(updates, ordered=False)
 
     def _tell_not_kept(self, leads: int, error: Exception) -> None:

@@ -37,7 +37,7 @@ from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from enricher.catalogue import CNPJ
 from enricher.errors import SettingsError
-from enricher.fields import NAMES, Names
+from enricher.fields import Names
 from enricher.settings import sources as described
 from enricher.settings.sources import Source, from_environment
 from enricher.settings.types import (
@@ -498,10 +498,14 @@ class Settings:
             )
             object.__setattr__(self, "sources", (source,))
 
+    def source_of(self, collection: str) -> Source:
+        """Return the source of that collection of leads; one by the contract if it is not described."""
+        described = {source.collection: source for source in self.sources}
+        return described.get(collection) or Source(collection)
+
     def names_in(self, collection: str) -> Names:
         """Return the names of our fields in a collection of leads; the contract's in one that is not described."""
-        named = {source.collection: source.names for source in self.sources}
-        return named.get(collection, NAMES)
+        return self.source_of(collection).names
 
 
 _NO_OTHERS = ThirdParties()

@@ -26,7 +26,7 @@ from enricher.settings.types import collection_name, field_path
 
 NOT_YET = frozenset(
     {
-        *("write", "copy"),
+        *("copy",),
     }
 )
 """What the file may not say, because the rest of the daemon does not heed it yet."""
@@ -37,6 +37,8 @@ MAPPED_INPUTS = (*INPUTS, "linkedin", "cnpj")
 """The inputs that a mapping may read."""
 
 _NOT_ASKED_OF = frozenset({"name", "job_title"})
+RESULTS = "enricher_results_"
+"""Begins the name of a collection of results; what follows is that of their leads."""
 _OURS = "enricher_"
 """Our side collections begin with it."""
 _BANNED = filters.BANNED | {"$expr"}
@@ -122,6 +124,16 @@ class Source:
     def reading(self) -> str:
         """What stands for how leads are read; empty for the fields of the contract."""
         return "" if self.read == _contract() else repr(sorted(self.read.items()))
+
+    @property
+    def is_beside(self) -> bool:
+        """Results stand beside the leads."""
+        return self.write is Write.BESIDE
+
+    @property
+    def results(self) -> str:
+        """The collection that holds the results, and is the queue."""
+        return f"{RESULTS}{self.collection}" if self.is_beside else self.collection
 
 
 def from_environment(

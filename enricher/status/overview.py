@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.calls.breaker import Circuit
@@ -26,7 +25,7 @@ from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import describe, is_denied
 from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, unmoved
-from enricher.queue.conditions import leads_of
+from enricher.queue.conditions import queue_of
 from enricher.settings.load import Settings
 from enricher.settings.sources import Source
 from enricher.settings.vendors import VendorSettings
@@ -116,7 +115,7 @@ class Overview:
         of = f" of {collection}" if len(self._collections) > 1 else ""
         states = [state for each in alive if (state := each.state_of(collection))]
         waiting, position = await asyncio.gather(
-            self._counted(parts, f"backlog{of}", leads_of(self.database, source), states),
+            self._counted(parts, f"backlog{of}", source, states),
             parts.read(f"stream{of}", saved_at(self.database, collection), None),
         )
         return SourceStatus(
@@ -130,18 +129,19 @@ class Overview:
         self,
         parts: _Parts,
         name: str,
-        leads: AsyncCollection[Document],
+        source: Source,
         states: Sequence[SourceState],
     ) -> BacklogStatus | None:
         """Count the backlog, unless its indexes are missing: each count would read every lead and time out."""
         if any(each.groundwork.are_indexes_coming for each in states):
             parts.unknown[name] = "the indexes are being built"
             return None
-        return await parts.read(name, self._backlog(leads), None)
+        return await parts.read(name, self._backlog(source), None)
 
-    async def _backlog(self, leads: AsyncCollection[Document]) -> BacklogStatus:
+    async def _backlog(self, source: Source) -> BacklogStatus:
         """Count the backlog; how leads ended only rarely, because that is expensive where there are many."""
-        names, paid = self.settings.names_in(leads.name), [each.name for each in self._paid]
+        names, paid = source.names, [each.name for each in self._paid]
+        leads = queue_of(self.database, source)
         rare = self._rare.setdefault(leads.name, _Rare())
         if (began := time.monotonic()) >= rare.next_at:
             rare.ended = await backlog.ended(leads, names)

@@ -180,7 +180,7 @@ async def request(leads: Collection, names: Names, queued: Leads) -> None:
     assert (await requests.ask(["history"], only=backfills.match, backfill=run.id)).set == 1
     assert (await backfills.going_on(run, ["hunter"])).unended == 1
     assert await backfills.standing(run) == {"pending": 1}
-    standing = await StandingReader(leads.database, leads.name, names).standing(0)
+    standing = await StandingReader(leads, History(leads, names=names), names).standing(0)
     assert standing is not None
     assert standing.status == "completed"
 
