@@ -76,7 +76,12 @@ def test_no_setting_is_invented(page: str) -> None:
 
 @pages
 def test_no_series_is_invented(page: str) -> None:
-    collections = {*required("leads"), *desired("leads"), "enricher_history_", "enricher_results_"}
+    collections = {
+        *required("leads", is_beside=True),
+        *desired("leads"),
+        "enricher_history_",
+        "enricher_results_",
+    }
     suffixes = {f"{name}_{part}" for name in _series() for part in ("bucket", "sum", "count")}
     named = set(re.findall(r"\benricher_[a-z_]+", PAGES[page])) - collections
     assert named <= _series() | suffixes

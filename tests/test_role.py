@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from enricher.lead import Document
 from enricher.privileges import desired, required
 from tests.support.roles import documented, scripted
@@ -17,14 +19,17 @@ def by_collection(privileges: list[Document]) -> dict[str, set[str]]:
     return found
 
 
-def asked_for() -> dict[str, set[str]]:
-    needed, wished = required("leads"), desired("leads")
+def asked_for(*, beside: bool) -> dict[str, set[str]]:
+    needed, wished = required("leads", is_beside=beside), desired("leads", is_beside=beside)
     return {name: {*needed.get(name, ()), *wished.get(name, ())} for name in {*needed, *wished}}
 
 
-def test_the_documented_role_grants_what_the_daemon_asks_for_and_nothing_else() -> None:
-    assert by_collection(documented("crm")) == asked_for() | LISTING
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_documented_role_grants_what_the_daemon_asks_for_and_nothing_else(beside: bool) -> None:
+    granted = by_collection(documented("crm", beside=beside))
+    assert granted == asked_for(beside=beside) | LISTING
 
 
-def test_the_script_makes_the_documented_role() -> None:
-    assert scripted("crm") == documented("crm")
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_script_makes_the_documented_role(beside: bool) -> None:
+    assert scripted("crm", beside=beside) == documented("crm", beside=beside)

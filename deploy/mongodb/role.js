@@ -3,7 +3,7 @@
 //   mongosh "mongodb://admin@db1.internal/?replicaSet=rs0&authSource=admin" --file deploy/mongodb/role.js
 //
 // Asks for the user's password unless PASSWORD holds it. Other names than crm and leads are taken from the variables
-// that the daemon takes them from. tests/test_role.py compares with docs/operations/running.md and with what the daemon asks for.
+// that the daemon takes them from; WRITE=beside makes the role for results beside the leads. tests/test_role.py compares with docs/operations/running.md and with what the daemon asks for.
 //
 // Optional, and not in here, because only a role of the database admin may reach into other databases: find on oplog.rs of
 // local (how far back the oplog reaches) and find on collections of config (on a sharded cluster: the shard keys).
@@ -31,6 +31,14 @@ const privileges = [
     actions: ["find", "insert", "update", "remove"] },
   { resource: { db: crm, collection: "" }, actions: ["listCollections"] },
 ]
+
+if (process.env.WRITE === "beside") {  // results stand beside the leads, which are only read
+  privileges[0] = { resource: { db: crm, collection: leads }, actions: ["find", "changeStream"] }
+  privileges.push(
+    { resource: { db: crm, collection: "enricher_results_" + leads },
+      actions: ["find", "insert", "update", "remove", "createIndex", "listIndexes"] },
+  )
+}
 
 const database = db.getSiblingDB(crm)
 if (database.getRole("enricher")) {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
 import time
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
@@ -30,7 +30,8 @@ from enricher.mongo.embedded import EmbeddedServer
 from enricher.privileges import desired, required
 from enricher.queue.indexes import Indexes
 from enricher.simulator.server import Simulator
-from tests.support.processes import Daemon
+from tests.support.processes import Daemon, Line
+from tests.support.roles import documented
 from tests.support.waiting import business, eventually
 
 COMMANDS = (
@@ -327,11 +328,10 @@ def _vendors(simulator: Simulator, key: str) -> dict[str, str]:
 Grants: TypeAlias = list[tuple[str, list[str]]]
 
 
-def _documented() -> Grants:
+def _documented(*, beside: bool = False) -> Grants:
     """The role of `docs/operations/running.md`."""
-    page = (Path(__file__).parents[2] / "docs/operations/running.md").read_text()
-    found = re.findall(r'collection: "(\w*)" \},\s*actions: (\[.*?\])', page)
-    return [(collection, json.loads(actions)) for collection, actions in found]
+    found = documented("crm", beside=beside)
+    return [(each["resource"]["collection"], each["actions"]) for each in found]
 
 
 _SIDE: Grants = [
@@ -341,6 +341,7 @@ _SIDE: Grants = [
 ]
 ROLES: Mapping[str, Grants] = {
     "documented": _documented(),
+    "beside": _documented(beside=True),
     "reader": [("leads", ["find"])],
     "without_side_collections": [("leads", ["find", "update", "changeStream", "createIndex"])],
     "slow": [
@@ -484,7 +485,46 @@ async def test_the_role_in_the_readme_is_enough(guarded: str, user: str) -> None
         await daemon.wait_for_event("stream.opened")
         daemon.terminate()
         assert await daemon.wait() == ExitCode.OK
-        assert [line for line in daemon.lines if line["severity"] != "INFO"] == []
+        assert _troubles(daemon) == []
+
+
+def _troubles(daemon: Daemon) -> list[Line]:
+    """What the daemon logs beyond INFO, but that the machine left it waiting."""
+    lines = [line for line in daemon.lines if line["event"] != "process.stalled"]
+    return [line for line in lines if line["severity"] != "INFO"]
+
+
+async def test_a_user_who_may_only_read_leads_is_enough_for_results_beside_them(
+    guarded: str, tmp_path: Path
+) -> None:
+    (file := tmp_path / "crm.toml").write_text(
+        '[[source]]\ncollection = "leads"\nwrite = "beside"\nonly = \'{"state": {"$ne": "visitor"}}\'\n'
+    )
+    env = {"MONGODB_URI": await _uri(guarded, "beside"), "ENRICHER_CONFIG": str(file)}
+    owner: AsyncMongoClient[Document] = AsyncMongoClient(await _uri(guarded, "owner"))
+    async with owner, Daemon("run", env=env) as daemon:
+        leads, results = owner["crm"]["leads"], owner["crm"]["enricher_results_leads"]
+        await daemon.wait_for_event("stream.opened")
+        visitor = {"_id": "visitor", "email": "bo@wombat.com", "state": "visitor"}
+        lead = {"_id": "read only", "email": "ada@quokka-freight.com"}
+        await leads.insert_many([visitor, lead])
+        done = {"_id": "read only", "enrichment_status": "completed"}
+        await eventually(lambda: results.find_one(done))
+        assert await results.find_one({"_id": "visitor"}) is None
+        both = leads.find({"_id": {"$in": ["visitor", "read only"]}}).sort("_id")
+        assert await both.to_list() == [lead, visitor]
+        async with _ended("check", env=env) as check:
+            assert _code(check) == ExitCode.OK
+            assert _verdicts(check)["privileges"] == "ok"
+        await leads.delete_one({"_id": "read only"})
+        await eventually(partial(_is_gone, results, "read only"))
+        daemon.terminate()
+        assert await daemon.wait() == ExitCode.OK
+        assert _troubles(daemon) == []
+
+
+async def _is_gone(results: AsyncCollection[Document], id_: str) -> bool:
+    return await results.find_one({"_id": id_}) is None
 
 
 # -- simulator and demo --------------------------------------------------------------------
