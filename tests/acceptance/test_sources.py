@@ -129,10 +129,10 @@ async def test_one_budget_and_one_limit_hold_over_both(two: Two) -> None:
             await two.insert(name, *(a_lead(n) for n in range(10)))
         await eventually(lambda: charged(two.rig, "clearbit") == 9, within=30)
         await daemon.wait_for_event("provider.held", provider="clearbit")
-        await eventually(lambda: charged(two.rig, "hunter") >= 12, within=30)
+        await eventually(lambda: charged(two.rig, "hunter") >= 5, within=60)
         await eventually(lambda: _waits(daemon, "hunter"), within=30)
     assert charged(two.rig, "clearbit") == 9
-    assert two.rig.simulator.journal.busiest_window("hunter", 60) <= 12
+    assert two.rig.simulator.journal.busiest_window("hunter", 15) <= 3  # one in five seconds
 
 
 async def _waits(daemon: Daemon, provider: str) -> bool:
