@@ -12,9 +12,9 @@ One document for each vendor and calendar month (UTC), kept indefinitely:
     at        when it was last written
 
 **Blocks.** A process that makes many calls is granted some ahead, about what it makes in a second and a half:
-they are spent in the document before any is made, so only a call in a second asks the database, and a budget
-is never exceeded, not even by one call. What a block still holds stands under `"in blocks"`, as if that were
-a provider. A process that needs it no more gives it back; one that dies leaves its block spent. As a budget
+they are spent in the document before any is made, so one posting a second is enough, and a budget is never
+exceeded, not even by one call. What a block still holds stands under `"in blocks"`, as if that were a
+provider. A process that no longer needs it gives it back; one that dies leaves its block spent. As a budget
 nears its end, blocks shrink to nothing, and each call is asked for. Without a budget there is nothing to ask:
 what was begun is written within a second, and until then the question's flight says that there may be a call.
 
@@ -397,7 +397,7 @@ class Ledger:
     def _change_block(self, today: date) -> int:
         """Return how many calls to ask for ahead, by what was called since the last flush.
 
-        What the block has too much is given back, and all of it on another day.
+        What the block holds beyond that is given back, and all of it on another day.
         """
         if self._block.day != today:
             self._give_back(self._block.left)
@@ -537,7 +537,10 @@ _LAST_TRIES_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class DayOfProvider:
-    """What one provider did on one day (UTC), all processes together."""
+    """What one provider did on one day (UTC), all processes together.
+
+    What processes hold in blocks is spent by none yet, and stands under a provider of its own.
+    """
 
     day: date
     vendor: str
@@ -772,6 +775,5 @@ def _rows(document: Document) -> list[DayOfProvider]:
         DayOfProvider(date.fromisoformat(f"{month}-{day}"), _vendor(document), provider, **counts)
         for day, of_day in document.get("days", {}).items()
         for provider, counts in of_day.get("providers", {}).items()
-        if provider != _IN_BLOCKS
         if any(counts.values())  # nothing was granted, or all of it was given back
     ]

@@ -485,7 +485,7 @@ class Gate:
                 return answer
         hand.flight = taken
         asking.is_paid |= taken.is_paid
-        if taken.took_over:
+        if taken.took_over and not self.provider.is_free:
             books.usage.lost(self.name, self.provider.vendor)
         return None
 

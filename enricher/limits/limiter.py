@@ -436,6 +436,7 @@ class Supply:
     async def _ask(self) -> None:
         """Reserve for all that have come by the time the request is sent, as `reserve_for` counts them."""
         await until_no_more_come(lambda: self._missing, MOST_SLOTS)
+        self._measure_rate()
         missing = min(max(0, self._missing), MOST_SLOTS)
         wanted = min(missing + self._expected(), MOST_SLOTS) if missing else 0
         self._asked_at = asked_at = time.monotonic()
@@ -456,14 +457,17 @@ class Supply:
 
     def _expected(self) -> int:
         """Return how many callers are about to come, while the limit has room for them."""
+        expected = int(self._rate * _AHEAD_SECONDS)
+        has_room = self._next_at <= time.monotonic()
+        return expected if expected >= _WORTH_IT and has_room else 0
+
+    def _measure_rate(self) -> None:
         now = time.monotonic()
         passed = now - self._counted_at
         if passed > _AHEAD_SECONDS / 2:
             weight = _SMOOTHING if passed < 1 else 1.0
             self._rate += weight * (self._taken / passed - self._rate)
             self._taken, self._counted_at = 0, now
-        expected = int(self._rate * _AHEAD_SECONDS)
-        return expected if expected >= _WORTH_IT and self._next_at <= now else 0
 
     def _note(self, reserved: Reserved, missing: int) -> None:
         now = time.monotonic()

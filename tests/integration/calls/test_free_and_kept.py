@@ -7,9 +7,10 @@ import asyncio
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Kind, NotFound, Unavailable
+from enricher.calls.flights import Flight
 from enricher.calls.ledger import COLLECTION as LEDGER
 from enricher.lead import Document
-from tests.integration.calls.test_paid import QUOKKA, ask, books_of, gate_to
+from tests.integration.calls.test_paid import QUERY, QUOKKA, ask, books_of, gate_to
 from tests.support.scripted import Door, Script, Scripted, in_turn, provider
 
 Database = AsyncDatabase[Document]
@@ -54,3 +55,16 @@ async def test_a_failure_of_our_own_is_not_kept_and_not_tried_again_in_the_same_
     assert await ask(gate) == ours
     assert len(asked.asked) == 1
     assert await ask(gate) == QUOKKA
+
+
+async def test_who_takes_over_from_a_dead_process_books_nothing(database: Database) -> None:
+    asked, dead = site(lambda _: QUOKKA), await books_of(database, "dead")
+    key = dead.keyring.key(asked.name, asked.question(QUERY) or "")
+    assert isinstance(await dead.cache.take(key, asked.name), Flight)  # it dies here
+    books = await books_of(database, lease=0.2)
+
+    assert await ask(gate_to(asked, books)) == QUOKKA
+    stop = asyncio.Event()
+    stop.set()
+    await books.usage.run(stop)
+    assert await database[LEDGER].count_documents({}) == 0

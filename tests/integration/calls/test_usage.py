@@ -552,6 +552,9 @@ async def test_who_makes_many_calls_asks_the_database_once_a_second(
     found = await row(database)
     assert (found.begun, found.settled, found.charged, found.ambiguous) == (80, 80, 80, 0)
     assert await in_blocks(book) == 30, "1.5 times what was called in the last second"
+    (left, *_) = await usage(database, daily=1000).budgets()
+    spent = sum(day.spent for day in await usage(database).days(1))
+    assert left.left == 1000 - spent == 1000 - 110, "one sum for everybody who looks"
 
 
 async def test_who_makes_few_calls_takes_none_ahead(
