@@ -60,13 +60,14 @@ def parse_object(body: bytes) -> Record | None:
     Several callers read the same body in turn, so the last one is cached.
     """
     try:
-        parsed = json.loads(body, parse_int=_short_integer, parse_constant=lambda _: None)
+        parsed = json.loads(body, parse_int=short_integer, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
 
 
-def _short_integer(digits: str) -> int | None:
+def short_integer(digits: str) -> int | None:
+    """Return the number; `None` for one of more than 20 digits."""
     return int(digits) if len(digits) <= len("-9223372036854775808") else None
 
 

@@ -270,7 +270,7 @@ def _prose(value: str | None) -> str | None:
 
 def _logo(site: Site, own: Organization | None) -> str | None:
     page = site.pages[0]
-    named = [*(_image(own, key) for key in ("logo", "image"))] if own else []
+    named = [_image(own, key) for key in ("logo", "image")] if own else []
     named += [*page.icons[:1], page.meta.get("og:image")]
     addresses = (absolute(page.url, each) for each in named if each)
     return next((each for each in addresses if each and _is_public_name(each)), None)

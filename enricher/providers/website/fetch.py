@@ -299,7 +299,7 @@ def internet(resolver: Resolver | None = None) -> Network:
 
 async def _records(resolver: Resolver, host: str, kind: str) -> list[str]:
     import dns.exception  # noqa: PLC0415 - as above
-    import dns.resolver  # noqa: PLC0415
+    import dns.resolver  # noqa: PLC0415 - as above
 
     try:
         answer = await resolver.resolve(f"{host}.", kind, search=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from enricher.providers.website.page import Page
 
@@ -24,7 +23,7 @@ _CHALLENGED_BY = {
 }
 _REFUSED = frozenset({401, 403, 405, 406, 429, 451})
 _GONE = frozenset({404, 410})
-_OK, _REDIRECT, _SERVER = 200, 300, 500
+_OK, _SERVER = 200, 500
 _SHORT = 1_500
 """Characters of visible text: a page with more says something of its own."""
 _VERY_SHORT = 300
@@ -106,27 +105,22 @@ def _is_html(headers: Mapping[str, str]) -> bool:
 
 def misgiving(page: Page) -> str | None:
     """Return why the page is not the company's own, by what it says; `None` if nothing speaks against it."""
-    beginning, short = page.text[:_SHORT], len(page.text) <= _SHORT
-    says = f"{page.title}\n{page.heading}\n{beginning if short else ''}"
-    if (short and _CHALLENGES.search(page.title)) or (
-        short and _CHALLENGE_MARKS.search(page.raw[:50_000])
-    ):
+    is_short, beginning = len(page.text) <= _SHORT, page.raw[:50_000]
+    named = f"{page.title}\n{page.heading}"
+    says = f"{named}\n{page.text if is_short else ''}"
+    if is_short and (_CHALLENGES.search(page.title) or _CHALLENGE_MARKS.search(beginning)):
         return CHALLENGED
-    if (
-        _PARKING.search(says)
-        or (short and _PARKING.search(page.raw[:50_000]))
-        or _FOR_SALE.search(says)
-    ):
+    if _PARKING.search(says) or _FOR_SALE.search(says) or (is_short and _PARKING.search(beginning)):
         return PARKED
     if _NO_SUCH_TENANT.search(says):
         return UNCONNECTED
     if _DEFAULTS.search(page.title) or _DEFAULTS.search(page.heading):
         return COMING_SOON
-    if _UNFINISHED.search(f"{page.title}\n{page.heading}") and len(page.text) <= _SHORT:
+    if is_short and _UNFINISHED.search(named):
         return COMING_SOON
     if len(page.text) <= _VERY_SHORT and _UNFINISHED.search(page.text):
         return COMING_SOON
-    if _ERRORS.search(page.title) or (short and _ERRORS.search(page.heading)):
+    if _ERRORS.search(page.title) or (is_short and _ERRORS.search(page.heading)):
         return NOTHING_THERE
     return None
 
@@ -139,9 +133,3 @@ def leads_to(page: Page) -> str | None:
         re.IGNORECASE,
     )
     return found[1] if found else None
-
-
-def path_of(url: str) -> str:
-    """Return the path and query of an address."""
-    parts = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -15,11 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from enricher.providers.reading import Record, host_of
+from enricher.providers.reading import Record, host_of, short_integer
 
 _MOST_NODES = 2_000
 _DEEPEST = 12
-_MOST_DIGITS = 20
 
 _WRAPPING = re.compile(
     r"^\s*(?:<!--|(?://\s*|/\*\s*)?<!\[CDATA\[(?:\s*\*/)?)|(?:-->|(?://\s*|/\*\s*)?\]\]>(?:\s*\*/)?)\s*$"
@@ -90,7 +89,7 @@ class Organization:
     def _resolve(self, value: Any) -> Any:
         """Follow a mere reference to the node that it means."""
         value = _first(value) if isinstance(value, list) and len(value) == 1 else value
-        if isinstance(value, Mapping) and len(value) <= 2 and isinstance(value.get("@id"), str):  # noqa: PLR2004
+        if isinstance(value, Mapping) and len(value) <= 2 and isinstance(value.get("@id"), str):  # noqa: PLR2004 - `@id` and `@type`
             return self.by_id.get(value["@id"], value)
         return value
 
@@ -112,14 +111,12 @@ def parse(script: str) -> Any:
     text = _WRAPPING.sub("", script.strip().lstrip("\ufeff")).strip().rstrip(";").strip()
     for each in (text, _COMMA.sub(r"\1", text)):
         try:
-            return json.loads(each, strict=False, parse_int=_short, parse_constant=lambda _: None)
+            return json.loads(
+                each, strict=False, parse_int=short_integer, parse_constant=lambda _: None
+            )
         except (ValueError, RecursionError):
             continue
     return None
-
-
-def _short(digits: str) -> int | None:
-    return int(digits) if len(digits) <= _MOST_DIGITS else None
 
 
 def _nodes(scripts: Sequence[str]) -> Iterator[Record]:

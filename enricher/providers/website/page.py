@@ -91,7 +91,6 @@ def decode(body: bytes, content_type: str | None) -> str:
     """Return the page as text. Undeclared, it is UTF-8 if it reads as such, and else Windows-1252."""
     named = http_content_type_encoding(content_type) or html_body_declared_encoding(body)
     if named is not None and not _CHARSETS.match(named):
-        named, content_type = None, None
         return body.decode("utf-8", "replace")
     try:
         return html_to_unicode(content_type, body, auto_detect_fun=_likely)[1]
@@ -190,9 +189,8 @@ class _Flat:
             return
         self._tags += 1
         self._close()
-        kept = (
-            "embed" if tag in ("frame", "iframe") else tag
-        )  # a frame is void, and only known in a frameset
+        # A frame is only known in a frameset; an embed is void as well, and known everywhere.
+        kept = "embed" if tag in ("frame", "iframe") else tag
         self._kept.append(f"<{kept} {rest.rstrip('/ ')} >")
         self._open = tag if tag in _WITH_TEXT else ""
 
