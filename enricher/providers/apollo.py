@@ -43,6 +43,7 @@ from enricher.providers.http import (
     USED_UP,
     HttpProvider,
     complaint,
+    message_of,
 )
 from enricher.providers.reading import Sends, within
 from enricher.providers.transport import Client
@@ -287,8 +288,7 @@ def _is_scope(reply: Reply) -> bool:
 
 
 def _said(reply: Reply) -> str:
-    body = reading.parse_object(reply.body)
-    return (reading.text(body, "error") or reading.text(body, "message") or "").lower()
+    return message_of(reply, "error", "message")
 
 
 def _refused(reply: Reply) -> Answer:

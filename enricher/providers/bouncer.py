@@ -28,7 +28,6 @@ from enricher.providers.verifier import (
     UNKNOWN,
     Verifier,
     Words,
-    message_of,
     refusal,
 )
 
@@ -56,9 +55,6 @@ class BouncerVerifier(Verifier, listing=PROVIDERS["bouncer"]):
 
     def options(self) -> Mapping[str, str]:
         return {"timeout": str(self.time_limit(1, 30))}
-
-    def is_own(self, reply: Reply) -> bool:
-        return bool(message_of(reply, "message", "error"))
 
     def is_free_of_charge(self, record: reading.Record) -> bool:
         return "status" not in record and "error" in record

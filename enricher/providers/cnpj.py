@@ -31,7 +31,7 @@ from enricher.catalogue import CNPJ
 from enricher.identity.cnpj import read_cnpj
 from enricher.providers import reading
 from enricher.providers.base import Request, Tried
-from enricher.providers.http import REFUSED_QUESTION, HttpProvider
+from enricher.providers.http import REFUSED_QUESTION, HttpProvider, message_of
 from enricher.providers.reading import SOMEBODY_ELSE, Record, Sends
 
 NO_NUMBER = "no CNPJ"
@@ -113,11 +113,11 @@ class Cnpj(HttpProvider, listing=CNPJ):
         match reply.status:
             case 200:
                 return _company(reply)
-            case 400 if _says(reply):
+            case 400 if message_of(reply):
                 return NotFound(REFUSED_QUESTION)
-            case 404 if "page not found" in _says(reply):
+            case 404 if "page not found" in message_of(reply):
                 return Unavailable(WRONG_ROUTE, is_final=True)
-            case 404 if _says(reply):
+            case 404 if message_of(reply):
                 return NotFound()
             case 401 | 403 | 405 | 418:
                 return Unavailable(str(reply.status), is_final=True)
@@ -143,10 +143,6 @@ def is_a_person(record: Record) -> bool:
         return True
     name = reading.text(record, "razao_social") or ""
     return form.startswith(_NATURAL_PERSONS) or _PERSONS_NAME.search(name) is not None
-
-
-def _says(reply: Reply) -> str:
-    return (reading.text(reading.parse_object(reply.body), "message") or "").lower()
 
 
 def _number(record: Record | None) -> str | None:

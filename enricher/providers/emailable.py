@@ -26,7 +26,6 @@ from enricher.providers.verifier import (
     RESULTS,
     Verifier,
     Words,
-    message_of,
     refusal,
 )
 
@@ -52,9 +51,6 @@ class EmailableVerifier(Verifier, listing=PROVIDERS["emailable"]):
 
     def options(self) -> Mapping[str, str]:
         return {"accept_all": "true", "timeout": str(self.time_limit(2, 10))}
-
-    def is_own(self, reply: Reply) -> bool:
-        return bool(message_of(reply, "message", "error"))
 
     def is_free_of_charge(self, record: reading.Record) -> bool:
         return "state" not in record and "message" in record

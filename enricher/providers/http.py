@@ -250,6 +250,13 @@ def complaint(reply: Reply, answer: Answer) -> str:
     return f"unexpected answer ({reply.status})"
 
 
+def message_of(reply: Reply, *keys: str) -> str:
+    """Return the vendor's own words in lower case, from the first of these keys that has any; "" without them."""
+    record = reading.parse_object(reply.body)
+    texts = (reading.text(record, key) for key in keys or ("message",))
+    return next((text.lower() for text in texts if text), "")
+
+
 def preparing(reply: Reply) -> Preparing:
     """Read a 202, or what a vendor has in its place, with the delay the vendor asks for, if it names one."""
     delay = transport.retry_after(reply.headers, transport.answered_at(reply.headers))

@@ -23,7 +23,7 @@ from enricher.answer import Answer, Held, Query, Reply, Throttled, Unavailable
 from enricher.catalogue import PROVIDERS
 from enricher.providers import reading
 from enricher.providers.base import Access, Tried
-from enricher.providers.http import REFUSED_KEY, USED_UP
+from enricher.providers.http import REFUSED_KEY, USED_UP, message_of
 from enricher.providers.reading import Sends
 from enricher.providers.transport import Client
 from enricher.providers.verifier import (
@@ -33,7 +33,6 @@ from enricher.providers.verifier import (
     Verifier,
     Words,
     is_error,
-    message_of,
     refusal,
 )
 

@@ -38,6 +38,7 @@ from enricher.providers.http import (
     USED_UP,
     HttpProvider,
     complaint,
+    message_of,
 )
 
 NO_VERIFICATION = "the body is not a verification"
@@ -54,6 +55,8 @@ class Verifier(HttpProvider):
     """A route that checks one address."""
 
     incidental = frozenset({"timeout"})
+    address_key: ClassVar[str] = "email"
+    """Where a verdict names the address that it is about."""
     balance_route: ClassVar[str]
     """Tells, for nothing, what is left of the plan."""
     balance_key: ClassVar[str]
@@ -75,8 +78,11 @@ class Verifier(HttpProvider):
         return max(least, min(most, int(self._access.timeout - _MARGIN_SECONDS)))
 
     def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
-        address = reading.text(reading.parse_object(reply.body), "email")
+        address = reading.text(reading.parse_object(reply.body), self.address_key)
         return reading.vetted(found, query, [address] if address else ())
+
+    def is_own(self, reply: Reply) -> bool:
+        return bool(message_of(reply, "message", "error"))
 
     def is_charged(self, reply: Reply) -> bool:
         """A body that cannot be read may hold a verdict, so it counts as charged."""
@@ -184,13 +190,6 @@ def found(values: Mapping[str, object]) -> Answer:
 def is_error(record: reading.Record) -> bool:
     """Tell whether a 200 holds a complaint in place of a verdict."""
     return "error" in record or record.get("success") is False
-
-
-def message_of(reply: Reply, *keys: str) -> str:
-    """Return the vendor's own words in lower case, from the first of these keys that has any; "" without them."""
-    record = reading.parse_object(reply.body)
-    texts = (reading.text(record, key) for key in keys or ("message",))
-    return next((text.lower() for text in texts if text), "")
 
 
 def refusal(reply: Reply) -> Answer:

@@ -23,11 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from enricher.answer import Answer, Found, Held, NotFound, Query, Reply, Throttled, Unavailable
+from enricher.answer import Answer, Held, NotFound, Query, Reply, Throttled, Unavailable
 from enricher.catalogue import PROVIDERS
 from enricher.providers import reading
 from enricher.providers.base import Request, Tried
-from enricher.providers.http import REFUSED_KEY, REFUSED_QUESTION
+from enricher.providers.http import REFUSED_KEY, REFUSED_QUESTION, message_of
 from enricher.providers.reading import Sends
 from enricher.providers.verifier import (
     NO_VERIFICATION,
@@ -35,7 +35,6 @@ from enricher.providers.verifier import (
     Verifier,
     found,
     is_error,
-    message_of,
     refusal,
 )
 
@@ -72,6 +71,7 @@ class ZeroBounceVerifier(Verifier, listing=PROVIDERS["zerobounce"]):
     sends = _SENDS
     balance_route = "/v2/getcredits"
     balance_key = "Credits"
+    address_key = "address"
 
     def headers(self) -> dict[str, str]:
         return {}
@@ -101,10 +101,6 @@ class ZeroBounceVerifier(Verifier, listing=PROVIDERS["zerobounce"]):
 
     def verdict_on(self, left: float) -> str | None:
         return REFUSED_KEY if left <= _BAD_KEY else super().verdict_on(left)
-
-    def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
-        address = reading.text(reading.parse_object(reply.body), "address")
-        return reading.vetted(found, query, [address] if address else ())
 
     def is_own(self, reply: Reply) -> bool:
         return bool(_complaint(reply))
