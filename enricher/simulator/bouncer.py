@@ -16,17 +16,10 @@ from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
 from enricher.simulator.records import Record
 from enricher.simulator.vendor import Answer, Call, Terms, wait_of
-from enricher.simulator.verifier import OK, SimulatedVerifier, always, say
+from enricher.simulator.verifier import OK, WORDS, SimulatedVerifier, always, say
 
 PUT_OFF_SECONDS = 2
 _TOO_MANY = {"status": 429, "error": "Too Many Requests", "message": "Too many requests."}
-_WORDS = {
-    "valid": ("deliverable", "accepted_email"),
-    "invalid": ("undeliverable", "rejected_email"),
-    "accept_all": ("risky", "low_deliverability"),
-    "disposable": ("risky", "low_quality"),
-    "unknown": ("unknown", "timeout"),
-}
 
 
 def _refused(status: int, error: str) -> Answer:
@@ -86,7 +79,7 @@ class Bouncer(SimulatedVerifier):
 
 def spell(mailbox: Mailbox) -> Record:
     """Return Bouncer's record of a mailbox."""
-    status, reason = _WORDS[mailbox.verdict]
+    status, reason = WORDS[mailbox.verdict]
     is_known = status != "unknown"
     return {
         "email": mailbox.email,

@@ -14,15 +14,8 @@ from enricher.answer import Reply
 from enricher.simulator.facts import Mailbox
 from enricher.simulator.records import Record
 from enricher.simulator.vendor import Answer, Call, bearer, wait_of
-from enricher.simulator.verifier import SimulatedVerifier, always, say
+from enricher.simulator.verifier import WORDS, SimulatedVerifier, always, say
 
-_WORDS = {
-    "valid": ("deliverable", "accepted_email"),
-    "invalid": ("undeliverable", "rejected_email"),
-    "accept_all": ("risky", "low_deliverability"),
-    "disposable": ("risky", "low_quality"),
-    "unknown": ("unknown", "timeout"),
-}
 _STILL_CHECKING = "Your request is taking longer than normal. Please send your request again."
 
 
@@ -57,7 +50,7 @@ class Emailable(SimulatedVerifier):
         return bearer(call.request) or call.request.query.get("api_key")
 
     def spell(self, mailbox: Mailbox) -> Record:
-        state, reason = _WORDS[mailbox.verdict]
+        state, reason = WORDS[mailbox.verdict]
         return {
             "email": mailbox.email,
             "state": state,

@@ -223,17 +223,24 @@ _SCORES = {
 
 def is_told(vendor: str, email: str) -> bool:
     """Tell whether no word in the address keeps this verifier from a verdict."""
-    first = next((FIRST_TO_TELL[word] for word in FIRST_TO_TELL if word in email), None)
+    first = _first_to_tell(email)
     return first is None or _VERIFIERS.index(vendor) >= _VERIFIERS.index(first)
+
+
+def verdict_by_word(email: str) -> str | None:
+    """Return the verdict that a word in the address tells."""
+    return next((verdict for word, verdict in _TOLD.items() if word in email), None)
+
+
+def _first_to_tell(email: str) -> str | None:
+    return next((vendor for word, vendor in FIRST_TO_TELL.items() if word in email), None)
 
 
 def _verdict(chance: Random, email: str, domain: str) -> str:
     if domain in DISPOSABLE:
         return "disposable"
-    told = next((verdict for word, verdict in _TOLD.items() if word in email), None)
-    if any(word in email for word in FIRST_TO_TELL):
-        told = told or "valid"
-    return told or chance.choices(("valid", "accept_all", "invalid"), (84, 9, 7))[0]
+    verdict = verdict_by_word(email) or ("valid" if _first_to_tell(email) else None)
+    return verdict or chance.choices(("valid", "accept_all", "invalid"), (84, 9, 7))[0]
 
 
 def _maybe(chance: Random, likely: float, value: _Value) -> _Value | None:

@@ -80,11 +80,6 @@ _RESULTS = {
     "unknown": "unknown",
 }
 _SCORES = {"valid": (88, 99), "invalid": (0, 12), "accept_all": (50, 80), "webmail": (72, 90)}
-_WORDS = {
-    "bounce": "invalid",
-    "catchall": "accept_all",
-    "unknown": "unknown",
-}
 
 
 def _status(chance: Random, email: str) -> str:
@@ -96,8 +91,10 @@ def _status(chance: Random, email: str) -> str:
         return "webmail"
     if not facts.is_told("hunter", email):
         return "unknown"
-    told = next((status for word, status in _WORDS.items() if word in email), None)
-    return told or chance.choices(("valid", "accept_all", "invalid", "unknown"), (86, 8, 4, 2))[0]
+    return (
+        facts.verdict_by_word(email)
+        or chance.choices(("valid", "accept_all", "invalid", "unknown"), (86, 8, 4, 2))[0]
+    )
 
 
 def _score(chance: Random, status: str) -> int | None:

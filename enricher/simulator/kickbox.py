@@ -11,15 +11,8 @@ from typing import ClassVar
 from enricher.simulator.facts import Mailbox
 from enricher.simulator.records import Record
 from enricher.simulator.vendor import Answer, Call
-from enricher.simulator.verifier import SimulatedVerifier, always
+from enricher.simulator.verifier import WORDS, SimulatedVerifier, always
 
-_WORDS = {
-    "valid": ("deliverable", "accepted_email"),
-    "invalid": ("undeliverable", "rejected_email"),
-    "accept_all": ("risky", "low_deliverability"),
-    "disposable": ("risky", "low_quality"),
-    "unknown": ("unknown", "timeout"),
-}
 _DESK = ("risky", "low_quality")
 
 
@@ -52,7 +45,7 @@ class Kickbox(SimulatedVerifier):
 
     def spell(self, mailbox: Mailbox) -> Record:
         is_desk = mailbox.is_role and mailbox.verdict == "valid"
-        result, reason = _DESK if is_desk else _WORDS[mailbox.verdict]
+        result, reason = _DESK if is_desk else WORDS[mailbox.verdict]
         return {
             "result": result,
             "reason": reason,

@@ -1,8 +1,8 @@
 """The Brazilian register as BrasilAPI serves it: `/cnpj/{number}`, without a key.
 
 A number with good check digits has a firm, always the same one. Its eighth digit tells what is odd about it: 0 is a
-person's (an MEI), 1 is closed, 2 is not known. "unknown_record" is the 404 that firms that exist get while the register's copy has
-trouble; refusals of the network's edge are no JSON.
+person's (an MEI), 1 is closed, 2 is not known. "unknown_record" is the 404 that existing firms get while the
+register's copy has trouble; refusals of the network's edge are no JSON.
 """
 
 from __future__ import annotations

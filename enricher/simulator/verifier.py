@@ -30,6 +30,14 @@ from enricher.simulator.vendor import (
 )
 
 OK = 200
+WORDS = {
+    "valid": ("deliverable", "accepted_email"),
+    "invalid": ("undeliverable", "rejected_email"),
+    "accept_all": ("risky", "low_deliverability"),
+    "disposable": ("risky", "low_quality"),
+    "unknown": ("unknown", "timeout"),
+}
+"""Verdict -> result and reason, in the words that Kickbox, Bouncer and Emailable share."""
 CREDITS_AT_LEAST = 1_000_000
 """Balance of an account without a quota."""
 
