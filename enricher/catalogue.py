@@ -8,9 +8,9 @@ are made from it, or checked against it.
 
 A provider of another package is not in this table: its class declares the same things itself.
 
-The order is the waterfall within a kind, and also decides which provider wins where two know the same field:
-except that what costs nothing is asked first and wins last, but for the fields that it `knows_best`.
-It follows the price of a missing field, misses included:
+The order is the waterfall within a kind, and also decides which provider wins where two know the same field.
+What costs nothing is asked first and wins last, but for the fields that it `knows_best`; the register is asked last,
+too, because its limit is low. The order follows the price of a missing field, misses included:
 
     company   website           costs nothing: the company's own site, where the operator wants that
               clearbit          returns the head count; a miss costs, but its keys are legacy contracts,
@@ -18,6 +18,7 @@ It follows the price of a missing field, misses included:
               hunter_company    a credit, and nothing for a miss; no head count, only its range
               pdl_company       the same, with a head count; a free plan allows ten a minute
               apollo_company    a credit, perhaps for a miss as well
+              cnpj              costs nothing: the Brazilian register, where the operator wants that
     person    hunter_person     a credit, and nothing for a miss; reports by itself who objected
               pdl_person        a credit, and nothing for a miss or a poor match
               apollo_person     the same
@@ -354,31 +355,11 @@ WEBSITE = ProviderListing(
     costs="nothing; no key either",
     required=frozenset({"name", "description", "tech_stack", "linkedin_handle"}),
     lacks=frozenset(
-        {
-            *(
-                "timezone",
-                "annual_revenue",
-                "estimated_annual_revenue",
-                "raised",
-                "alexa_rank",
-                "sector",
-            ),
-            *(
-                "industry_group",
-                "sub_industry",
-                "tags",
-                "twitter_followers",
-                "company_type",
-                "ticker",
-            ),
-            "clearbit_id",
-        }
+        "timezone annual_revenue estimated_annual_revenue raised alexa_rank sector industry_group sub_industry tags"
+        " twitter_followers company_type ticker clearbit_id".split()
     ),
     knows_best=frozenset(
-        {
-            *("logo_url", "phone", "linkedin_handle", "twitter_handle", "facebook_handle"),
-            *("crunchbase_handle", "github_handle"),
-        }
+        "logo_url phone linkedin_handle twitter_handle facebook_handle crunchbase_handle github_handle".split()
     ),
     is_on=False,
 )
@@ -396,8 +377,10 @@ CNPJ = ProviderListing(
     is_on=False,
 )
 """The register asks for moderation and names no limit; its edge was seen to refuse about 100 calls a minute."""
+FREE = (LOCAL, WEBSITE, CNPJ)
+"""Those without a key, which are not in the table."""
 KNOWS_BEST: Mapping[str, frozenset[str]] = {
-    each.name: each.knows_best for each in (*_PROVIDERS, LOCAL, WEBSITE) if each.knows_best
+    each.name: each.knows_best for each in (*_PROVIDERS, *FREE) if each.knows_best
 }
 """Provider -> fields in which it wins."""
 

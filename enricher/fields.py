@@ -1,10 +1,9 @@
-"""PURE What we write on a lead: our fields, by the names that their collection has for them, and what `enriched_data`
-holds, with the type of each field: the one table, by kind.
+"""PURE What we write on a lead: the paths of our own fields, and the table of the fields of `enriched_data`, by kind.
 
 Every query, pipeline, projection and index takes the paths of our fields from one `Names`, and holds none of
-its own. Everything that names fields of the data follows from the table, or a test compares it with the table: how a vendor's
-value is read (`values/types.py`), the JSON Schema and the tables of the documents, what an operator or a
-provider may require. A mistyped name there would always be missing, and every vendor would be asked for it,
+its own. Everything that names fields of the data follows from the table, or a test compares it with the table:
+how a vendor's value is read (`values/types.py`), the JSON Schema and the tables of the documents, what an operator
+or a provider may require. A mistyped name there would always be missing, and every vendor would be asked for it,
 and paid.
 """
 

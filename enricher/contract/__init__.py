@@ -1,9 +1,9 @@
 """What readers find on a lead: the same names and types for every language.
 
-Promises that whoever follows it can read every lead, and that it is one: the models named below, the JSON
-Schema and the definitions for TypeScript and Mongoose are all made from one description (`shape.py`), and that
-is made from the table of fields. A reader's import loads pydantic and nothing of the daemon; the daemon's own
-start builds no models, for they are loaded on first use.
+A program that follows it can read every lead. All formats agree: the models named below, the JSON Schema and the
+definitions for TypeScript and Mongoose are made from one description (`shape.py`), which is made from the table of
+fields. A reader's import loads pydantic and nothing of the daemon; the daemon's start builds no models, because
+they are loaded on first use.
 """
 
 from __future__ import annotations

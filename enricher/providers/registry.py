@@ -12,8 +12,9 @@ Providers are found by the entry points of the group `enricher.providers`: ours 
 
 Each entry is a subclass of `Provider`: either asked over HTTP with a key, or a set of rules that cost
 nothing (`is_free`). Built-in providers are declared in the same group, and are loaded and checked like a
-stranger's (the local rules, web sites and the register are not: they are made with what they need). Their entries are read from the catalogue, which a test compares with the package's metadata:
-the metadata may be an older version's, or missing in a source tree.
+stranger's; those without a key are not (`catalogue.FREE`), because each is made with what it needs. The entries
+of the others are read from the catalogue, which a test compares with the package's metadata: the metadata may be
+an older version's, or missing in a source tree.
 
 Anything wrong with an entry stops the start: a daemon that silently went without a provider would
 write leads that look complete. Each class is instantiated once here, on trial, for errors that only
@@ -32,7 +33,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from enricher.answer import Kind
-from enricher.catalogue import CNPJ, LOCAL, PROVIDERS, VENDORS, WEBSITE, Window
+from enricher.catalogue import FREE, PROVIDERS, VENDORS, Window
 from enricher.errors import SettingsError
 from enricher.fields import FIELDS
 from enricher.providers.base import Access, Provider, Registered
@@ -47,7 +48,7 @@ GROUP = "enricher.providers"
 _OURS = "enricher.providers."
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NO_VENDORS = frozenset(
-    {"enricher", "mongodb", "mongo", "leads", "lead", LOCAL.vendor, WEBSITE.vendor, CNPJ.vendor}
+    {"enricher", "mongodb", "mongo", "leads", "lead", *(each.vendor for each in FREE)}
 )
 """`MONGODB_...` and the like already mean something else."""
 _LONGEST_WINDOW = 31 * DAY
@@ -197,7 +198,7 @@ def _check_windows(windows: object) -> None:
 
 def _agree(provider: type[Provider], others: Iterable[Plugin]) -> None:
     """Check that names are unique, since they are stored, and that a vendor has one host, as it has one base URL."""
-    taken = dict.fromkeys((*PROVIDERS, LOCAL.name, WEBSITE.name, CNPJ.name), "enricher")
+    taken = dict.fromkeys((*PROVIDERS, *(each.name for each in FREE)), "enricher")
     taken |= {other.provider.name: other.package for other in others}
     if provider.name in taken:
         raise _Wrong(f"the name {provider.name} is taken by the package {taken[provider.name]}")
