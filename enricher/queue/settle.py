@@ -205,6 +205,8 @@ _LARGEST_BATCH = 200
 _LATE_PAUSE_SECONDS = 0.5
 _UNFIT = "it would be too large, or cannot be encoded"
 UNWRITABLE = "The result could not be written to this document: {why}."
+_UNLESS_ASKED_FOR: Document = {"$ne": Status.PENDING}
+"""The status of a result whose lead has changed: an earlier try, of which no answer came, may have written it."""
 
 
 class Settled(StrEnum):
@@ -348,7 +350,7 @@ class Settler:
             if said is None
             else next(written)
             if said.are_as(each.lease.lead.inputs)
-            else await self._requeue(each)
+            else await self._requeue(each, _UNLESS_ASKED_FOR)
             for each, said in zip(batch, facts, strict=True)
         ]
         return await self._look_again(beside, batch, settled)
@@ -375,16 +377,12 @@ class Settler:
     async def _unless_changed(
         self, settlement: Settlement, known: Mapping[bytes, Facts]
     ) -> Settled:
-        lease = settlement.lease
-        now = known.get(expressions.id_key(lease.lead_id))
+        lead = settlement.lease.lead
+        now = known.get(expressions.id_key(lead.id))
         # What is no lead any more was one until the write.
-        if now is None or now.are_as(lease.lead.inputs):
+        if now is None or now.are_as(lead.inputs):
             return Settled.WRITTEN
-        status = self.names.enrichment_status
-        ended = {**fence(lease, self.names), status: {"$ne": Status.PENDING}}
-        anew = book.requeueing(self.names, released=False)
-        await self.collection.update_one({**ended, **_writable(self.names)}, anew)
-        return Settled.INPUTS_CHANGED
+        return await self._requeue(settlement, _UNLESS_ASKED_FOR)
 
     async def _write_all(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
         """Write many by one update, and by one each those that cannot be among them."""
@@ -478,9 +476,12 @@ class Settler:
         )
         return Settled.WITHDRAWN if is_there else Settled.DELETED
 
-    async def _requeue(self, settlement: Settlement) -> Settled:
+    async def _requeue(
+        self, settlement: Settlement, status: Status | Document = Status.PROCESSING
+    ) -> Settled:
         requeueing = book.requeueing(self.names, released=False)
-        ours = {**fence(settlement.lease, self.names), **_writable(self.names)}
+        of_status = {self.names.enrichment_status: status}
+        ours = {**fence(settlement.lease, self.names), **of_status, **_writable(self.names)}
         try:
             written = await self.collection.update_one(ours, requeueing)
         except WriteError as error:

@@ -163,6 +163,17 @@ async def test_what_was_found_for_another_address_is_not_written(beside: Beside)
     assert again.lead.inputs.email == "bo@wombat.com"
 
 
+async def test_a_settle_that_is_repeated_begins_anew_with_an_address_that_changed_in_between(
+    beside: Beside,
+) -> None:
+    """The answer of the first try may be lost."""
+    lease = await claimed(beside)
+    assert await settler(beside).settle(lease, COMPLETED, ABOUT) is Settled.WRITTEN
+    await beside.leads.update_one({"_id": 1}, {"$set": {"email": "bo@wombat.com"}})
+    assert await settler(beside).settle(lease, COMPLETED, ABOUT) is Settled.INPUTS_CHANGED
+    assert (await read(beside.results))["enrichment_status"] == "pending"
+
+
 async def test_a_scored_lead_is_to_be_qualified_again(beside: Beside) -> None:
     lease = await claimed(beside, qualification_score=7)
     await settler(beside).settle(lease, COMPLETED, ABOUT)
