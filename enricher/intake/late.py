@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import pymongo
+
 from enricher.fields import Names
 from enricher.identity.identify import read_subject
 from enricher.lead import SUBJECT, Document, Inputs, LeadId, Reason, Status, Subject
@@ -36,6 +38,7 @@ from enricher.queue import book
 from enricher.queue.beside import Beside, has_left
 from enricher.queue.inputs import read_inputs, text_or_null
 from enricher.queue.leads import Leads
+from enricher.queue.requests import SCAN_SECONDS
 from enricher.values.merge import METADATA
 
 _AT_ONCE = 100
@@ -140,10 +143,14 @@ class Late:
             {"$match": _MAY_HAVE_SOMETHING if beside is None else _MAY_BE_BACK},
             {"$limit": _MOST},
         ]
-        cursor = await self.leads.collection.aggregate(stages, batchSize=_BATCH)
+        with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would bind the caller too
+            cursor = await self.leads.collection.aggregate(stages, batchSize=_BATCH)
+            batch = await cursor.to_list(_BATCH)
         async with cursor:
-            while batch := await cursor.to_list(_BATCH):
+            while batch:
                 yield batch if beside is None else await self._with_inputs(beside, batch)
+                with pymongo.timeout(SCAN_SECONDS):
+                    batch = await cursor.to_list(_BATCH)
 
     @property
     def _of_today(self) -> Document | None:

@@ -12,10 +12,10 @@ from enricher.fields import NAMES
 from enricher.intake.changes import Change, Changes, pipeline
 from enricher.intake.late import Late
 from enricher.lead import Completed, Document, Failed, Inputs, Outcome, Reason, Skipped, Subject
-from enricher.mongo.expressions import within
+from enricher.mongo.expressions import SimpleClient, within
 from enricher.queue.settle import Settled, Settler
 from tests.integration.intake.test_changes import FIRST
-from tests.support.queueing import claim_one, insert, queue, read
+from tests.support.queueing import Commands, claim_one, insert, queue, read
 
 DATA = {"company_data": {"name": "Quokka Freight"}, "enrichment_metadata": {"x": 1}}
 FOR_WANT = Skipped({}, Reason.NOTHING_TO_GO_BY)
@@ -228,6 +228,18 @@ async def test_after_a_gap_skipped_leads_are_found_that_have_something_to_go_by(
     assert await found(late) == []
     await ours.update_one({"_id": 1}, {"$set": {"email": "ada@quokka-freight.com"}})
     assert await found(late) == [1]
+
+
+async def test_the_search_after_a_gap_may_take_longer_than_any_other_operation(
+    mongodb_uri: str, shared_database: str
+) -> None:
+    """It may read a million skipped leads, and what it does not complete is begun anew."""
+    commands = Commands()
+    async with SimpleClient(mongodb_uri, timeoutMS=10_000, event_listeners=[commands]) as client:
+        leads = queue(client[shared_database]["leads"])
+        await found(Late(leads, whose, since=datetime.now(UTC)))
+    [search] = [each for each in commands.sent if "aggregate" in each]
+    assert search["maxTimeMS"] > 600_000
 
 
 async def test_what_was_skipped_before_late_inputs_were_noticed_is_not_searched_for(
