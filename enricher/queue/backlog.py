@@ -1,6 +1,6 @@
 """How much work there is, since when, and how all leads ended: for metrics and people.
 
-Two questions, each bounded in time, neither of which reads a lead:
+Two questions, each bounded in time. Neither reads a lead, unless a condition says which documents are leads:
 
     look       what is work or waits: read from indexes that a settled lead leaves, so it costs the
                same with a million settled leads as with none
@@ -96,8 +96,9 @@ class Backlog:
 class EndedCounts:
     """The leads that are not work, as far as that can be told cheaply."""
 
-    total: int
-    """All documents, by the collection's own count: inaccurate for a while after a crash of the server."""
+    total: int | None
+    """All documents, by the collection's own count: inaccurate for a while after a crash of the server. Under a
+    condition for being a lead all that meet it, read one by one; `None` when that takes too long."""
     failed: int
     skipped: int
     without_status: int | None
@@ -111,7 +112,7 @@ class EndedCounts:
             backlog.processing,
             backlog.retrying,
         )
-        if self.without_status is None or max(counted) > backlog.most:
+        if self.total is None or self.without_status is None or max(counted) > backlog.most:
             return None
         known = self.failed + self.skipped + self.without_status
         open_ = backlog.pending + backlog.processing + backlog.retrying
@@ -177,34 +178,43 @@ def join_ended(several: Sequence[EndedCounts | None]) -> EndedCounts | None:
     known = [each for each in several if each is not None]
     if len(known) < len(several):
         return None
-    history = [each.without_status for each in known if each.without_status is not None]
     return EndedCounts(
-        total=sum(each.total for each in known),
+        total=_sum_if_known([each.total for each in known]),
         failed=sum(each.failed for each in known),
         skipped=sum(each.skipped for each in known),
-        without_status=sum(history) if len(history) == len(known) else None,
+        without_status=_sum_if_known([each.without_status for each in known]),
     )
+
+
+def _sum_if_known(counts: Sequence[int | None]) -> int | None:
+    known = [each for each in counts if each is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 async def ended(leads: AsyncCollection[Document], names: Names = NAMES) -> EndedCounts | None:
     """Count settled leads; `None` when there are too many to count in time. Raises DatabaseTrouble."""
-    history = await _count_by_status(leads, names, {"without_status": None})
+    history = await _count_each(leads, {"without_status": {names.enrichment_status: None}})
     ends = {"failed": Status.FAILED, "skipped": Status.SKIPPED}
-    settled = await _count_by_status(leads, names, ends)
+    of_status = {name: {names.enrichment_status: status} for name, status in ends.items()}
+    settled = await _count_each(leads, of_status)
     if settled is None:
         return None
     without_status = None if history is None else history["without_status"]
-    total = await leads.estimated_document_count()
-    return EndedCounts(total, settled["failed"], settled["skipped"], without_status)
+    return EndedCounts(await _all(leads), settled["failed"], settled["skipped"], without_status)
 
 
-async def _count_by_status(
-    leads: AsyncCollection[Document], names: Names, statuses: Mapping[str, Status | None]
+async def _all(leads: AsyncCollection[Document]) -> int | None:
+    if not expressions.condition_of(leads):
+        return await leads.estimated_document_count()
+    counted = await _count_each(leads, {"all": {}})
+    return None if counted is None else counted["all"]
+
+
+async def _count_each(
+    leads: AsyncCollection[Document], matches: Mapping[str, Document]
 ) -> dict[str, int] | None:
     """Return the counts by name; `None` when they take too long."""
-    questions = {
-        name: _count(name, {names.enrichment_status: status}) for name, status in statuses.items()
-    }
+    questions = {name: _count(name, match) for name, match in matches.items()}
     try:
         with pymongo.timeout(ENDED_SECONDS):
             found = await _together(leads, questions)
@@ -212,7 +222,7 @@ async def _count_by_status(
         if error.timeout:
             return None
         raise
-    return {name: _leads(found, name) for name in statuses}
+    return {name: _leads(found, name) for name in matches}
 
 
 # -- questions -------------------------------------------------------------------------------

@@ -106,6 +106,17 @@ async def test_what_is_excluded_is_neither_history_nor_searched_for_nor_counted(
     assert sum(found.values()) == 0
 
 
+async def test_an_excluded_document_does_not_count_as_completed(
+    own: AsyncCollection[Document],
+) -> None:
+    await own.insert_many([{"_id": n, "state": "visitor"} for n in range(7)])
+    await insert(own, "done", enrichment_status="completed")
+    await insert(own, "failed", enrichment_status="failed")
+    ended = await backlog.ended(own)
+    assert ended == backlog.EndedCounts(total=2, failed=1, skipped=0, without_status=0)
+    assert ended.completed(await backlog.look(own)) == 1
+
+
 async def test_a_lead_is_worked_on_as_ever(
     ours: AsyncCollection[Document], own: AsyncCollection[Document]
 ) -> None:
