@@ -104,12 +104,11 @@ def read_company(site: Site) -> FieldValues:
     return reading.present(values)
 
 
-def lacks_identity(site: Site) -> bool:
+def lacks_identity(values: FieldValues) -> bool:
     """Tell whether one more page may say what the root does not: the name, what it does, or how it is reached."""
-    found = read_company(site)
     return (
-        not {"name", "description", "industry"} <= found.keys()
-        or not {"phone", "city"} & found.keys()
+        not {"name", "description", "industry"} <= values.keys()
+        or not {"phone", "city"} & values.keys()
     )
 
 

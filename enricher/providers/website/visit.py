@@ -16,7 +16,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -168,9 +168,9 @@ class _Visit:
         origin = await self._origin()
         root = await self._page(origin.with_path("/"))
         site = Site(self._owner(root), (root,), self.headers)
-        if address := await self._apart(_one_more, site):
-            site = replace(site, pages=(root, *await self._another(address)))
-        values = await self._apart(read_company, site)
+        values, address = await self._apart(_read_root, site)
+        if address and (another := await self._another(address)):
+            values = await self._apart(read_company, replace(site, pages=(root, another)))
         if not values:
             raise Refused(_SILENT)
         return values
@@ -263,22 +263,22 @@ class _Visit:
         self.headers = self.headers or response.headers
         return page
 
-    async def _another(self, address: str) -> Sequence[Page]:
+    async def _another(self, address: str) -> Page | None:
         """Return one more page if it can be had; the root alone counts if not."""
         url = admit(address)
         if url is None or self.requests >= MOST_REQUESTS or not self._is_same_owner(url):
-            return ()
+            return None
         rules = self.rules.get(_bare(url.host or ""))
         if (
             rules is None
             or rules.delay > LONGEST_DELAY
             or self.to_host[url.host or ""] >= MOST_TO_A_HOST
         ):
-            return ()
+            return None
         try:
-            return (await self._page(url),)
+            return await self._page(url)
         except (Refused, Unreachable, NoResponse):
-            return ()
+            return None
 
     async def _apart(self, work: Callable[..., Result], *what: object) -> Result:
         """Have it read when it is this visit's turn; the site's time does not run meanwhile."""
@@ -336,7 +336,7 @@ def _read(response: Response) -> tuple[Page, str | None]:
     return page, judging.misgiving(page)
 
 
-def _one_more(site: Site) -> str | None:
-    """PURE Return the address of one more page, if it is worth a request."""
-    root = site.pages[0]
-    return judging.leads_to(root) or (next_page(root) if lacks_identity(site) else None)
+def _read_root(site: Site) -> tuple[FieldValues, str | None]:
+    """PURE Return what the root says, and the address of one more page if that is worth a request."""
+    root, values = site.pages[0], read_company(site)
+    return values, judging.leads_to(root) or (next_page(root) if lacks_identity(values) else None)

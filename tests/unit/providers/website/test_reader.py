@@ -268,7 +268,7 @@ def test_the_server_and_the_page_tell_what_it_is_made_with() -> None:
 def test_one_more_page_is_worth_it_when_the_root_does_not_say_who_it_is() -> None:
     links = '<a href="/blog">Blog</a><a href="/x.pdf">Sobre</a><a href="/quem-somos#a">Empresa</a><a href="https://o.com/sobre">S</a>'
     root = read(ROOT.format(DOMAIN), f"<title>Home</title>{links}")
-    assert lacks_identity(Site(DOMAIN, [root], {}))
+    assert lacks_identity(read_company(Site(DOMAIN, [root], {})))
     assert next_page(root) == f"https://{DOMAIN}/quem-somos"
 
 
@@ -277,7 +277,7 @@ def test_no_other_page_is_worth_it_when_all_is_known() -> None:
     head = f'<meta name="description" content="{firm.description}">'
     graph = f'<script type="application/ld+json">{json.dumps(node(firm))}</script>'
     root = read(ROOT.format(firm.domain), page(firm, head + graph))
-    assert not lacks_identity(Site(firm.domain, [root], {}))
+    assert not lacks_identity(read_company(Site(firm.domain, [root], {})))
 
 
 # Anything at all
