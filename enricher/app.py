@@ -49,7 +49,6 @@ from enricher.http import Check, HttpServer
 from enricher.identity.identify import identify
 from enricher.intake.changes import Changes, fingerprint
 from enricher.intake.checkpoints import Checkpoints, LeadRules
-from enricher.intake.history import History, HistoryBeside
 from enricher.intake.late import Late
 from enricher.intake.sweep import Sweep
 from enricher.intake.watcher import Watcher
@@ -317,17 +316,14 @@ async def _usable(
     settings: Settings, client: AsyncMongoClient[Document], fail_over: FailOver
 ) -> server.Server:
     """Return the server if it answers and grants the privileges that the work requires."""
-    looking, asking = "looking at the server", "asking for the privileges"
-    first, *others = settings.sources
-    asked = client, settings.mongo.database
-    found = await fail_over.outlast(looking, partial(server.inspect, *asked, first.collection))
-    for source in (first, *others):
-        of = *asked, source.collection
-        if source is not first:
-            await fail_over.outlast(looking, partial(server.inspect, *of))
+    found = []
+    for source in settings.sources:
+        of = client, settings.mongo.database, source.collection
+        inspecting = partial(server.inspect, *of)
+        found.append(await fail_over.outlast("looking at the server", inspecting))
         requiring = partial(privileges.require, *of, is_beside=source.is_beside)
-        await fail_over.outlast(asking, requiring)
-    return found
+        await fail_over.outlast("asking for the privileges", requiring)
+    return found[0]
 
 
 def _wire(
@@ -472,11 +468,6 @@ class Wiring:
         name, names, listened_to = source.collection, leads.names, source.listened_to
         is_beside, rules = source.is_beside, LeadRules(dict(source.only), source.reading)
         pipeline = fingerprint(names, listened_to, is_beside=is_beside)
-        history = (
-            History(leads.collection, names=names)
-            if leads.beside is None
-            else HistoryBeside(leads.beside)
-        )
         return Watcher(
             leads=leads,
             changes=Changes(
@@ -485,7 +476,7 @@ class Wiring:
             checkpoints=Checkpoints(
                 self.database, name, pipeline, self.origin, names, rules, is_beside=is_beside
             ),
-            history=history,
+            history=wiring.history(self.settings, leads_of(self.database, source), source),
             indexes=Indexes(leads.collection, names),
             bell=bell,
             settings=self.settings.work,

@@ -24,9 +24,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from enricher.errors import DatabaseError, DatabaseRefused, DatabaseUnreachable, SettingsError
 from enricher.identity.identify import identify
 from enricher.lead import Document, Inputs, LeadId
-from enricher.mongo import DatabaseTrouble, expressions, outage, server
+from enricher.mongo import DatabaseTrouble, outage, server
 from enricher.mongo.outage import describe, is_refusal, outage_pause
-from enricher.queue import inputs
 from enricher.settings import filters
 from enricher.settings.load import Settings
 from enricher.settings.sources import Source
@@ -52,11 +51,6 @@ async def opened(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
         for source in settings.sources:
             await server.inspect(client, settings.mongo.database, source.collection)
         yield client[settings.mongo.database]
-
-
-def rank(settings: Settings, source: Source) -> expressions.Expression:
-    """Return how urgent a lead is, as daemons with the same settings compute it."""
-    return inputs.rank(source, settings.priority.order)
 
 
 def chosen(settings: Settings, collection: str | None) -> Sequence[Source]:

@@ -28,9 +28,7 @@ from enricher.privacy.suppression import Suppressed, SuppressionEntry, key_of
 from enricher.providers import registry
 from enricher.providers.base import Access, Provider
 from enricher.providers.transport import NOBODY
-from enricher.queue.inputs import LeadMapping, mapping_of
 from enricher.settings.load import Settings
-from enricher.settings.sources import Source
 from enricher.status import daemons
 from enricher.wiring import words_of
 
@@ -174,12 +172,6 @@ async def _forgetting(
         _providers(settings),
         words_of(settings),
     )
-
-
-def _mapped(settings: Settings, collection: str) -> LeadMapping:
-    """Return how the leads of a collection are read: as the contract says where no source describes it now."""
-    named = (source for source in settings.sources if source.collection == collection)
-    return mapping_of(next(named, Source(collection)))
 
 
 def _providers(settings: Settings) -> tuple[Provider, ...]:

@@ -37,7 +37,6 @@ from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
 from enricher.catalogue import CNPJ
 from enricher.errors import SettingsError
-from enricher.fields import Names
 from enricher.settings import sources as described
 from enricher.settings.sources import Source, from_environment
 from enricher.settings.types import (
@@ -502,10 +501,6 @@ class Settings:
         """Return the source of that collection of leads; one by the contract if it is not described."""
         described = {source.collection: source for source in self.sources}
         return described.get(collection) or Source(collection)
-
-    def names_in(self, collection: str) -> Names:
-        """Return the names of our fields in a collection of leads; the contract's in one that is not described."""
-        return self.source_of(collection).names
 
 
 _NO_OTHERS = ThirdParties()

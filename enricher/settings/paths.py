@@ -67,11 +67,6 @@ class Path:
     hops: tuple[Hop, ...]
 
     @property
-    def root(self) -> str:
-        """The field of the document in which the path begins."""
-        return self.hops[0].name
-
-    @property
     def names(self) -> tuple[str, ...]:
         return tuple(hop.name for hop in self.hops)
 

@@ -33,7 +33,6 @@ _ANSWERS = {
     "not_found": "sources_not_found",
     "failed": "sources_failed",
 }
-_BY_FIELD = {"filled": "provenance", "differed": "alternatives"}
 
 
 @dataclass(slots=True)
