@@ -47,10 +47,9 @@ async def pause(settings: Settings, name: str, seconds: float) -> None:
         for provider, bucket in chosen:
             stopping = partial(bucket.stop, provider.name, PAUSED, seconds, by_hand=True)
             await patiently("pausing", stopping)
-    until = (
-        f"for {_in_words(seconds)}" if seconds < LONGEST_HOLD else f"until `enricher resume {name}`"
-    )
-    until += "" if seconds < LONGEST_HOLD else f", {_DAYS} days at most"
+    until = f"until `enricher resume {name}`, {_DAYS} days at most"
+    if seconds < LONGEST_HOLD:
+        until = f"for {_in_words(seconds)}"
     _say(f"Paused {_names(chosen)} {until}. Leads that need it wait; calls under way end.")
 
 

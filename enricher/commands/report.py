@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 
 from pymongo.asynchronous.database import AsyncDatabase
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from enricher import wiring
 from enricher.calls.ledger import Usage
 from enricher.commands.database import explained, opened
+from enricher.commands.status import wide_console
 from enricher.lead import Document
 from enricher.providers.base import Registered
 from enricher.settings.load import Settings
 from enricher.status import worth
+from enricher.status.view import table
 from enricher.status.worth import Brought, Hits, Worth, WorthReport
 
-_WIDE = 160
 _MOST_GROUPS = 8
 
 
@@ -31,8 +29,7 @@ async def report(settings: Settings, days: int, *, as_json: bool) -> None:
     async with opened(settings) as database, wiring.vendors(settings) as registered:
         with explained("reading what the providers brought"):
             made = await read(settings, database, registered, days)
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    console = wide_console()
     if as_json:
         console.out(worth.as_json(made), highlight=False)
     else:
@@ -46,28 +43,20 @@ async def read(
     hello = await database.client.admin.command("hello")
     at = hello["localTime"].replace(tzinfo=UTC)
     since = worth.since(at, days)
-    counted = [
-        await worth.read_brought(database[each.results], since, each.names.enriched_data)
-        for each in settings.sources
-    ]
+    leads, brought = 0, defaultdict[str, Brought](Brought)
+    for source in settings.sources:
+        data = source.names.enriched_data
+        enriched, found = await worth.read_brought(database[source.results], since, data)
+        leads += enriched
+        for provider, its in found.items():
+            brought[provider].add(its)
     ledger = await Usage(database, {}, {}).days(days)
     prices = {
         name: vendor.credit_price
         for name, vendor in settings.vendors.items()
         if vendor.credit_price is not None
     }
-    leads, brought = sum(number for number, _ in counted), _sum([each for _, each in counted])
     return worth.report(at, days, registered.providers, prices, ledger, brought, leads)
-
-
-def _sum(sources: Sequence[Mapping[str, Brought]]) -> Mapping[str, Brought]:
-    if len(sources) == 1:
-        return sources[0]
-    total: dict[str, Brought] = defaultdict(Brought)
-    for source in sources:
-        for provider, brought in source.items():
-            total[provider].add(brought)
-    return total
 
 
 # As people read it
@@ -80,7 +69,7 @@ def shown(made: WorthReport) -> RenderableType:
 
 def _parts(made: WorthReport) -> Iterator[RenderableType]:
     yield Text(f"{made.leads:,} leads enriched in {made.days} days (UTC), today included")
-    yield _table(
+    yield table(
         "what was paid and what it brought",
         ("provider", ">calls", ">charged", ">saved", ">cost", ">found", ">fields", ">per field"),
         (_row(each) for each in made.providers),
@@ -121,16 +110,7 @@ def _groups(made: WorthReport, title: str, by: str) -> Iterator[RenderableType]:
         [each.name, *(_rate(getattr(each.brought, by).get(name, Hits())) for name in names)]
         for each in asked
     )
-    yield _table(f"found, by {title}", ("provider", *(f">{name}" for name in names)), rows)
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterator[Sequence[str]]) -> RenderableType:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None)
-    for column in columns:
-        table.add_column(column.lstrip(">"), justify="right" if column[0] == ">" else "left")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    yield table(f"found, by {title}", ("provider", *(f">{name}" for name in names)), rows)
 
 
 def _money(amount: float | None) -> str:

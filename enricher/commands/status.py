@@ -37,7 +37,7 @@ async def _overview(settings: Settings) -> AsyncIterator[Overview]:
         yield Overview(settings, database, registered)
 
 
-def _console() -> Console:
+def wide_console() -> Console:
     """Make a console that, in a pipe, truncates nothing for a screen that is not there, unless COLUMNS is set."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
     return Console(width=width, highlight=False, markup=False, emoji=False)
@@ -45,7 +45,7 @@ def _console() -> Console:
 
 async def once(settings: Settings, *, as_json: bool) -> None:
     """Print the status. Raises DatabaseError when nothing can be read."""
-    console = _console()
+    console = wide_console()
     async with _overview(settings) as overview:
         with explained("reading the status"):
             status = await overview.status()
@@ -57,7 +57,7 @@ async def once(settings: Settings, *, as_json: bool) -> None:
 
 async def watched(settings: Settings) -> None:
     """Refresh until Ctrl-C; in a pipe, print one after the other. Once started, it outlives an outage and says so."""
-    console = _console()
+    console = wide_console()
     async with _overview(settings) as overview:
         with explained("reading the status"):
             first = shown(await overview.status(), last=_FEW)

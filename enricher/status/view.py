@@ -50,14 +50,14 @@ def _parts(status: FleetStatus, last: int) -> Iterator[RenderableType]:
         yield Text(f"{part} could not be read: {why}", style="yellow")
     yield _facts(status)
     if len(status.sources) > 1:
-        yield _table("sources", _SOURCES, (_source(each) for each in status.sources))
-    yield _table("providers", _PROVIDERS, (_provider(each, status.at) for each in status.providers))
+        yield table("sources", _SOURCES, (_source(each) for each in status.sources))
+    yield table("providers", _PROVIDERS, (_provider(each, status.at) for each in status.providers))
     if status.without_key:
         off = ", ".join(f"{name} ({why})" for name, why in status.without_key.items())
         yield Text(f"Not asked: {off}", style="dim")
-    yield _table("budgets", _BUDGETS, _budgets(status))
-    yield _table("daemons", _DAEMONS, (_daemon(each, status.at) for each in status.daemons))
-    yield _table("last settled", _LAST, (_ended(each) for each in status.last[:last]))
+    yield table("budgets", _BUDGETS, _budgets(status))
+    yield table("daemons", _DAEMONS, (_daemon(each, status.at) for each in status.daemons))
+    yield table("last settled", _LAST, (_ended(each) for each in status.last[:last]))
 
 
 # At the top
@@ -170,17 +170,17 @@ _LEAST = {"time": 8, "lead": 24, "outcome": 9}
 _NEVER_BROKEN = "provider"
 """Readers look for its names as whole words; the other columns give way as long as they can."""
 _LAST = ("time", "lead", "outcome", ">attempt", ">took", "score or reason")
-_Cell = str | Text
+Cell = str | Text
 
 
-def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[_Cell]]) -> RenderableType:
+def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
     """Build a table; a heading that begins with > stands over figures. On a narrow screen only reasons are cut."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    made = Table(box=None, pad_edge=False, header_style="dim")
     for heading in headings:
         is_figure = heading.startswith(">")
         name = heading.lstrip(">")
         justify: JustifyMethod = "right" if is_figure else "left"
-        table.add_column(
+        made.add_column(
             name,
             justify=justify,
             overflow="fold",
@@ -188,16 +188,16 @@ def _table(title: str, headings: Sequence[str], rows: Iterable[Sequence[_Cell]])
             no_wrap=name == _NEVER_BROKEN,
         )
     for row in rows:
-        table.add_row(*row)
+        made.add_row(*row)
     head = Text(title, style="bold")
     return (
-        Group(Text(), head, table)
-        if table.row_count
+        Group(Text(), head, made)
+        if made.row_count
         else Group(Text(), head, Text("none", style="dim"))
     )
 
 
-def _source(each: SourceStatus) -> Sequence[_Cell]:
+def _source(each: SourceStatus) -> Sequence[Cell]:
     backlog, stream = each.backlog, each.stream
     lag = f"open at {stream.open}, lag {duration(stream.lag_seconds)}" if stream.open else "closed"
     if backlog is None:
@@ -207,7 +207,7 @@ def _source(each: SourceStatus) -> Sequence[_Cell]:
     return [each.collection, backlog.due_figure, oldest, f"{each.in_work:,}", *ended, lag]
 
 
-def _provider(each: ProviderStatus, now: datetime) -> Sequence[_Cell]:
+def _provider(each: ProviderStatus, now: datetime) -> Sequence[Cell]:
     figures = (
         each.waiting,
         each.today.calls,
@@ -215,7 +215,7 @@ def _provider(each: ProviderStatus, now: datetime) -> Sequence[_Cell]:
         each.today.saved,
         each.month.charged,
     )
-    named: list[_Cell] = [each.name, _standing(each, now), _used(each.limit)]
+    named: list[Cell] = [each.name, _standing(each, now), _used(each.limit)]
     return [*named, *(f"{figure:,}" for figure in figures)]
 
 
@@ -244,7 +244,7 @@ def _standing(each: ProviderStatus, now: datetime) -> Text:
     return Text("asked", style="green")
 
 
-def _budgets(status: FleetStatus) -> Iterator[Sequence[_Cell]]:
+def _budgets(status: FleetStatus) -> Iterator[Sequence[Cell]]:
     for each in status.budgets:
         for period, allowance in (("today", each.daily), ("this month", each.monthly)):
             if allowance is not None:
@@ -256,7 +256,7 @@ def _left(allowance: Allowance) -> Text:
     return Text(f"{allowance.left:,}") if allowance.left else Text("used up", style="red")
 
 
-def _daemon(each: DaemonStatus, now: datetime) -> Sequence[_Cell]:
+def _daemon(each: DaemonStatus, now: datetime) -> Sequence[Cell]:
     is_gone = each.presence in (Presence.STOPPED, Presence.SILENT)
     stream = f"open, lag {duration(each.stream_lag_seconds)}" if each.is_stream_open else "polling"
     until = each.seen_at if is_gone else now
@@ -271,7 +271,7 @@ def _daemon(each: DaemonStatus, now: datetime) -> Sequence[_Cell]:
     ]
 
 
-def _ended(each: Ended) -> Sequence[_Cell]:
+def _ended(each: Ended) -> Sequence[Cell]:
     said = f"score {each.score}" if each.score is not None else _cut(each.why)
     outcome = Text(each.outcome, style=_OUTCOMES.get(each.outcome, ""))
     named = f"{each.collection}/{each.lead}" if each.collection else each.lead
