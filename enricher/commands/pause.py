@@ -21,6 +21,7 @@ from enricher.errors import SettingsError
 from enricher.limits.bucket import LONGEST_HOLD, Bucket
 from enricher.providers.base import Provider
 from enricher.settings.load import Settings
+from enricher.settings.types import either
 
 EVERYBODY = "all"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -85,11 +86,7 @@ def named(
     if name in without_key or name == EVERYBODY:
         raise SettingsError([f"{name}: there is no key, so nobody is asked"])
     known = sorted({EVERYBODY, *(each.vendor for each in paid), *(each.name for each in paid)})
-    raise SettingsError([f"{name}: there is no such provider or vendor; expected {_either(known)}"])
-
-
-def _either(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else names[0]
+    raise SettingsError([f"{name}: there is no such provider or vendor; expected {either(known)}"])
 
 
 def _names(chosen: Sequence[tuple[Provider, Bucket]]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from enricher.settings.types import first_line
+
 BANNED = frozenset({"$where", "$function", "$accumulator", "$near", "$nearSphere", "$text"})
 """Code, and operators that order their own results: the leads are read in the order of their ids, and each
 is compared with the filter once more when it is written."""
@@ -22,7 +24,7 @@ def parse(text: str, banned: Collection[str] = BANNED) -> dict[str, Any]:
         if isinstance(parsed, dict):
             bson.encode(parsed)
     except (BSONError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError(f"not extended JSON: {_first_line(error)}") from error
+        raise ValueError(f"not extended JSON: {first_line(error)}") from error
     if not isinstance(parsed, dict):
         raise ValueError(  # noqa: TRY004 - the text is wrong, not the call
             'a MongoDB filter is an object, as in \'{"source": "web"}\''
@@ -63,7 +65,3 @@ def _names(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _names(inner)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -4,7 +4,7 @@ The file that ENRICHER_CONFIG names has one `[[source]]` block for each collecti
 which follows from the environment. Every mistake in the file is one line that names block, key and what was
 expected, and all are found at once; no line quotes a value.
 
-A key that the daemon does not heed yet is refused (`NOT_YET`): a condition that is passed over costs money.
+A key that the daemon does not heed yet is refused (`NOT_YET`): passed over, it would do nothing and say nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,9 @@ from enricher.answer import Kind
 from enricher.fields import FIELDS, NAMES, NEEDED, Names
 from enricher.settings import filters
 from enricher.settings.paths import Candidates, Field, candidates, fields_of
-from enricher.settings.types import collection_name, field_path
+from enricher.settings.types import collection_name, either, field_path, first_line
 
-NOT_YET = frozenset(
-    {
-        *("copy",),
-    }
-)
+NOT_YET = frozenset({"copy"})
 """What the file may not say, because the rest of the daemon does not heed it yet."""
 
 INPUTS = ("email", "name", "company", "company_domain", "website", "job_title")
@@ -155,7 +151,7 @@ def parse(
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        problems.append(f"{file}: expected TOML ({_first_line(error)})")
+        problems.append(f"{file}: expected TOML ({first_line(error)})")
         return ()
     found = list(_mistakes(document))
     blocks = document.get("source")
@@ -198,10 +194,6 @@ def _shared(sources: list[Source]) -> Iterator[str]:
 def _unknown(name: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(name, known, 1)
     return f"{name}: there is no such key" + (f"; did you mean {close[0]}?" if close else "")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 T = TypeVar("T")
@@ -261,7 +253,8 @@ class _Block:
         self.mistakes.append(f"{self._name}, {mistake}")
 
 
-# What a value of the file means. Each raises ValueError, whose text says what was expected.
+# What a value of the file means. Each raises ValueError, whose text says what was expected: also for a type, since
+# it is the file that is wrong, and not the call.
 
 
 def _collection(value: object) -> str:
@@ -275,7 +268,7 @@ def _collection(value: object) -> str:
 
 def _filter(value: object) -> dict[str, Any]:
     if not isinstance(value, str):
-        raise ValueError("expected a MongoDB filter in extended JSON, as text")  # noqa: TRY004
+        raise ValueError("expected a MongoDB filter in extended JSON, as text")  # noqa: TRY004 - of the file
     try:
         found = filters.parse(value, _BANNED)
     except ValueError as error:
@@ -301,7 +294,7 @@ def _kinds(value: object) -> frozenset[Kind]:
     known = [kind.value for kind in Kind]
     is_list = isinstance(value, list) and value and all(each in known for each in value)
     if not is_list or not isinstance(value, list) or len(set(value)) < len(value):
-        raise ValueError(f"expected a list of {_either(known)}, each once")
+        raise ValueError(f"expected a list of {either(known)}, each once")
     return frozenset(Kind(each) for each in value)
 
 
@@ -315,17 +308,13 @@ Word = TypeVar("Word", bound=StrEnum)
 def _one_of(words: type[Word], value: object) -> Word:
     known = [word.value for word in words]
     if value not in known:
-        raise ValueError(f"expected {_either(known)}")
+        raise ValueError(f"expected {either(known)}")
     return words(value)
-
-
-def _either(words: list[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("expected true or false")  # noqa: TRY004 - see above
+        raise ValueError("expected true or false")  # noqa: TRY004 - of the file
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal, TypeAlias
@@ -336,3 +336,14 @@ def expected(detail: Mapping[str, Any], info: FieldInfo) -> str:
         if getattr(rule, sign, None) is not None
     ]
     return ", ".join([f"expected {'a whole' if is_whole else 'a'} number", *words])
+
+
+def either(words: Sequence[str]) -> str:
+    """PURE Return the words as a choice: `a, b or c`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def first_line(error: Exception) -> str:
+    """PURE Return the first line of what a library says of a mistake, or the name of the error if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
