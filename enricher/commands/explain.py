@@ -126,12 +126,12 @@ class Explainer:
         words = wiring.words_of(self.settings)
         standing = self._as_daemons_heed_it(standing)
         identity = identify(standing.inputs, words)
-        sources, is_suppressed = await asyncio.gather(
-            self._sources(leads, identity), self._has_objected(identity)
+        known, is_suppressed = await asyncio.gather(
+            self._known(leads, identity), self._has_objected(identity)
         )
         return explain_lead(
             standing,
-            sources,
+            known,
             words,
             is_suppressed=is_suppressed,
             is_of_data=self._is_of_data(standing, identity),
@@ -155,19 +155,21 @@ class Explainer:
         suppressed = Suppressed(self.database)
         return any([await suppressed.knows(self.keyring, key) for key in identity.email_keys])
 
-    async def _sources(self, leads: StandingReader, identity: Identity) -> list[KnownProvider]:
-        """Return the sources in the order in which values win: those that cost nothing come last."""
+    async def _known(self, leads: StandingReader, identity: Identity) -> list[KnownProvider]:
+        """Return the providers in the order in which values win: those that cost nothing come last."""
         providers = sorted(self.registered.providers, key=lambda each: each.is_free)
         keys = {each.name: self._key(each, identity) for each in providers}
         stored = await leads.kept([key for key in keys.values() if key])
-        sources = [
-            _source(each, identity, stored.get(keys[each.name] or "", answers.QuestionState()))
+        known = [
+            _known_provider(
+                each, identity, stored.get(keys[each.name] or "", answers.QuestionState())
+            )
             for each in providers
         ]
         kinds = {each.name: each.kind.value for each in PROVIDERS.values()}
         off = self.registered.without_key
         return [
-            *sources,
+            *known,
             *(KnownProvider(name, kinds.get(name, ""), off=off[name]) for name in off),
         ]
 
@@ -178,7 +180,9 @@ class Explainer:
         return question and self.keyring.key(provider.name, question)
 
 
-def _source(provider: Provider, identity: Identity, stored: answers.QuestionState) -> KnownProvider:
+def _known_provider(
+    provider: Provider, identity: Identity, stored: answers.QuestionState
+) -> KnownProvider:
     return KnownProvider(
         name=provider.name,
         kind=provider.kind.value,

@@ -233,13 +233,13 @@ class Explanation:
 
 def explain(
     lead: Standing,
-    sources: Sequence[KnownProvider],
+    providers: Sequence[KnownProvider],
     words: OwnWords = NO_WORDS,
     *,
     is_suppressed: bool = False,
     is_of_data: bool = True,
 ) -> Explanation:
-    """Return the explanation. Never raises, whatever writers put into the lead. `sources`: best first.
+    """Return the explanation. Never raises, whatever writers put into the lead. `providers`: best first.
 
     `is_suppressed`: the person asked not to be processed; `is_of_data`: as in `Who`.
     """
@@ -257,8 +257,8 @@ def explain(
         lane=_lane(lead),
         holder=_text(lead.book.get("holder")),
         who=replace(who, is_of_data=is_of_data),
-        providers=_decisions(lead, who, sources),
-        fields=tuple(origins(mapping(lead.data), [source.name for source in sources])),
+        providers=_decisions(lead, who, providers),
+        fields=tuple(origins(mapping(lead.data), [provider.name for provider in providers])),
         score=score,
         missing={name: TABLE[name][1] for name in missing},
         next=_written_off(lead) or _next(lead),
@@ -353,11 +353,13 @@ def _next(lead: Standing) -> Next:
 # The providers
 
 
-def _decisions(lead: Standing, who: Who, sources: Sequence[KnownProvider]) -> tuple[Decision, ...]:
+def _decisions(
+    lead: Standing, who: Who, providers: Sequence[KnownProvider]
+) -> tuple[Decision, ...]:
     noted = _noted(lead)
-    known = {source.name for source in sources}
+    known = {provider.name for provider in providers}
     strangers = [KnownProvider(name, "", off=_UNNAMED) for name in noted if name not in known]
-    return tuple(_decision(lead, who, source, noted) for source in (*sources, *strangers))
+    return tuple(_decision(lead, who, provider, noted) for provider in (*providers, *strangers))
 
 
 def _noted(lead: Standing) -> dict[str, tuple[str, str]]:
@@ -377,31 +379,31 @@ def _noted(lead: Standing) -> dict[str, tuple[str, str]]:
 
 
 def _decision(
-    lead: Standing, who: Who, source: KnownProvider, noted: Mapping[str, tuple[str, str]]
+    lead: Standing, who: Who, provider: KnownProvider, noted: Mapping[str, tuple[str, str]]
 ) -> Decision:
-    decision, why = noted.get(source.name, (NOT_ASKED, _why_not_asked(who, source)))
-    if decision == NOT_FOUND and source.kept:
-        why = source.kept.reason
+    decision, why = noted.get(provider.name, (NOT_ASKED, _why_not_asked(who, provider)))
+    if decision == NOT_FOUND and provider.kept:
+        why = provider.kept.reason
     since = _date(lead.book.get("refresh_since"))
     return Decision(
-        provider=source.name,
-        kind=source.kind or None,
+        provider=provider.name,
+        kind=provider.kind or None,
         decision=decision,
-        why=why or _GIVEN_UP.get(decision, _UNNAMED if source.off == _UNNAMED else ""),
-        credits=source.credits,
-        kept=source.kept,
-        is_kept_too_old=bool(since and source.kept and source.kept.at <= since),
+        why=why or _GIVEN_UP.get(decision, _UNNAMED if provider.off == _UNNAMED else ""),
+        credits=provider.credits,
+        kept=provider.kept,
+        is_kept_too_old=bool(since and provider.kept and provider.kept.at <= since),
     )
 
 
-def _why_not_asked(who: Who, source: KnownProvider) -> str:
-    if source.off is not None:
-        return source.off
-    if who.reason is not None and source.credits:
+def _why_not_asked(who: Who, provider: KnownProvider) -> str:
+    if provider.off is not None:
+        return provider.off
+    if who.reason is not None and provider.credits:
         return who.reason.sentence
-    if source.unfit is not None:
-        return source.unfit
-    return "the question is under way" if source.is_under_way else "not yet"
+    if provider.unfit is not None:
+        return provider.unfit
+    return "the question is under way" if provider.is_under_way else "not yet"
 
 
 # What other writers may have stored
