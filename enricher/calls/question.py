@@ -389,7 +389,7 @@ class Gate:
             del self._shared[same]
 
     async def _ask_alone(self, asking: Asking) -> Answer:
-        """Ask a provider that costs nothing: there is nothing to share, to keep or to see through."""
+        """Ask rules that need no network: there is nothing to share, to keep or to see through."""
         deadline = asking.question.deadline
         asking.join(asking.question)
         try:

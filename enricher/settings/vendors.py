@@ -53,7 +53,7 @@ def _vendor_budget(vendor: str, title: str, period: str) -> Any:
 
 
 def _vendor_price(vendor: str, title: str) -> Any:
-    sentence = f"Price of a {title} credit in your currency, for `enricher report`."
+    sentence = f"Price of one {title} credit in your currency, for `enricher report`."
     return setting(f"{vendor.upper()}_CREDIT_PRICE", None, sentence, ge=0, le=1_000_000)
 
 

@@ -390,7 +390,7 @@ EVENTS: Mapping[str, str] = {
     "progress.not_kept": "What one provider found was not stored early; the settle writes it again.",
     "settle.refused": "MongoDB will never take this result; the lead becomes `failed` and says why.",
     "provider.retry": "A try is repeated within the attempt.",
-    "provider.held": "Key refused, quota or budget used up, answers unreadable, too many objections; not asked for `seconds`. Mend it, then restart a daemon.",
+    "provider.held": "Key refused, quota or budget used up, answers unreadable, too many objections; not asked for `seconds`. Mend it, then restart a daemon. A warning for an operator's pause, which `enricher resume` ends.",
     "provider.paused": "The vendor asked to wait for `asked_seconds`; it is believed for `seconds`. Many: see its limits.",
     "provider.released": "The hold is over; it is asked again.",
     "provider.unavailable": "No answer, several times in a row; leads are retried. See the vendor's status page.",
