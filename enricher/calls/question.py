@@ -83,7 +83,6 @@ MOST_USELESS = 2
 """Useless answers in one run of a lead: the first, and one more try."""
 
 _NEW_SLOT_SECONDS = 1.0
-_LONGEST_MISS = timedelta.max.total_seconds() / 2
 _NO_TIME = Throttled(reason="no time left to wait")
 _NO_SLOT = Throttled(reason="no slot in time")
 _CUT_SHORT = Tried(Unavailable("timed out"), is_charged=None)
@@ -656,8 +655,8 @@ class Gate:
         await books.cache.keep(flight, tried.reply, lasts)
 
     def _miss_lasts(self, books: Books) -> timedelta:
-        longest = self.provider.longest_miss_seconds
-        return min(books.not_found_lasts, timedelta(seconds=min(longest, _LONGEST_MISS)))
+        lasts = books.not_found_lasts.total_seconds()
+        return timedelta(seconds=min(lasts, self.provider.longest_miss_seconds))
 
     def _book(self, hand: Hand) -> None:
         """Record a call that was sent in the ledger. A process that dies before leaves it as ambiguous."""
