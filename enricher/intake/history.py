@@ -78,7 +78,11 @@ class History:
     ) -> None:
         self._leads = leads
         self._names = names
+        self._queue = leads
+        """Where the statuses stand."""
         self._without_status: Document = {names.enrichment_status: None}
+        self._old: Document = {"$or": [self._without_status, stray(names)]}
+        """Matches what is history at the first start."""
         self._range = range_
         self._newest = newest
         self._record = leads.database[collection_name(leads.name)]
@@ -98,13 +102,12 @@ class History:
         `tell` is called after each range with the number on record and the start of the next range,
         `{"of": id}`, which a later call may pass as `begin`.
         """
-        match: Document = {"$or": [self._without_status, stray(self._names)]}
         while (end := await self._end_of_range(begin)) is not None:
-            leads = await self._write_down({**_between(begin, end), **match})
+            leads = await self._write_down({**_between(begin, end), **self._old})
             begin = end
             if tell is not None:
                 await tell(leads, begin)
-        return await self._write_down({**_between(begin, None), **match})
+        return await self._write_down({**_between(begin, None), **self._old})
 
     async def _end_of_range(self, begin: Document | None) -> Document | None:
         """Return `None` for the last range, and under a collation, where ids sort differently."""
@@ -216,17 +219,22 @@ class History:
         self, longest_lease: timedelta
     ) -> AsyncGenerator[tuple[list[LeadId], Document], None]:
         """Yield batches of ids of leads in work without a holder, each with the condition that they met."""
-        hello = await self._leads.database.client.admin.command("hello")
+        hello = await self._queue.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
         is_stray = stray(self._names)
-        if cursor := await by_index(self._leads, self._names, self._unrecorded(is_stray), _BATCH):
+        stages = self._unless_history(is_stray)
+        if cursor := await by_index(self._queue, self._names, stages, _BATCH):
             async with cursor:
                 while batch := await _next_batch(cursor):
                     yield batch, is_stray
         for match in far_ahead(self._names, now, longest_lease):
-            async with aclosing(self._batches(self._unrecorded(match))) as batches:
+            async with aclosing(self._batches(self._unless_history(match), self._queue)) as batches:
                 async for batch in batches:
                     yield batch, match
+
+    def _unless_history(self, match: Document) -> list[Document]:
+        """Return the stages that find leads that match, without history."""
+        return self._unrecorded(match)
 
     async def _batches(
         self, stages: list[Document], of: AsyncCollection[Document] | None = None
@@ -243,6 +251,9 @@ class History:
         return self._unrecorded(match, {f"record.{_WAS_PENDING}": {"$ne": True}})
 
     def _unrecorded(self, match: Document, unless: Document | None = None) -> list[Document]:
+        return [{"$match": {"$and": [match, WITH_FITTING_ID]}}, *self._not_on_record(unless)]
+
+    def _not_on_record(self, unless: Document | None = None) -> list[Document]:
         on_record = {
             "from": self._record.name,
             "localField": "key",
@@ -250,7 +261,6 @@ class History:
             "as": "record",
         }
         return [
-            {"$match": {"$and": [match, WITH_FITTING_ID]}},
             {"$project": {"key": _KEY}},
             {"$lookup": on_record},
             {"$match": unless or {"record": []}},
@@ -269,20 +279,8 @@ class HistoryBeside(History):
     ) -> None:
         super().__init__(beside.leads, range_, newest, beside.names)
         self._beside = beside
+        self._queue, self._old = beside.results, {}
         self._of_these = without_result(beside.results.name)
-
-    async def record(
-        self,
-        begin: Document | None = None,
-        tell: Callable[[int, Document], Awaitable[None]] | None = None,
-    ) -> int:
-        """Record every lead without a result, as `History.record` does."""
-        while (end := await self._end_of_range(begin)) is not None:
-            leads = await self._write_down(_between(begin, end))
-            begin = end
-            if tell is not None:
-                await tell(leads, begin)
-        return await self._write_down(_between(begin, None))
 
     async def record_strays(self) -> int:
         """Return how many are on record: in work are none but ours."""
@@ -337,39 +335,12 @@ class HistoryBeside(History):
             async for batch in batches:
                 await self._beside.drop_gone(batch)
 
-    async def strays(
-        self, longest_lease: timedelta
-    ) -> AsyncGenerator[tuple[list[LeadId], Document], None]:
-        """Yield batches of ids of leads in work without a holder, each with the condition that they met."""
-        results = self._beside.results
-        hello = await results.database.client.admin.command("hello")
-        now = hello["localTime"].replace(tzinfo=UTC)
-        is_stray = stray(self._names)
-        if cursor := await by_index(results, self._names, _found(is_stray), _BATCH):
-            async with cursor:
-                while batch := await _next_batch(cursor):
-                    yield batch, is_stray
-        for match in far_ahead(self._names, now, longest_lease):
-            async with aclosing(self._batches(_found(match), results)) as batches:
-                async for batch in batches:
-                    yield batch, match
+    def _unless_history(self, match: Document) -> list[Document]:
+        return _found(match)  # no history has a result
 
     def _new(self, these: list[Document]) -> list[Document]:
-        on_record = {
-            "from": self._record.name,
-            "localField": "key",
-            "foreignField": "_id",
-            "as": "record",
-        }
-        return [
-            {"$match": WITH_FITTING_ID},
-            *these,
-            *without_result(self._beside.results.name),
-            {"$project": {"key": _KEY}},
-            {"$lookup": on_record},
-            {"$match": {"record": []}},
-            {"$project": {"_id": 1}},
-        ]
+        without = without_result(self._beside.results.name)
+        return [{"$match": WITH_FITTING_ID}, *these, *without, *self._not_on_record()]
 
 
 def _between(begin: Document | None, end: Document | None) -> Document:

@@ -203,6 +203,14 @@ async def test_leads_of_before_are_history_until_they_are_asked_for(beside: Besi
     assert [ids async for ids in requests.in_state({"enrichment_status": "failed"})] == []
 
 
+async def test_a_result_in_work_without_a_holder_is_work_again(beside: Beside) -> None:
+    await claimed(beside)
+    await beside.results.update_one({"_id": 1}, {"$set": {"enrichment.holder": None}})
+    [(ids, only)] = [found async for found in HistoryBeside(beside).strays(LEASE)]
+    assert await queue(beside).take_up(ids, only) == 1
+    assert (await claim_one(queue(beside))).lead_id == 1
+
+
 async def test_a_person_is_erased_beside(beside: Beside) -> None:
     lease = await claimed(beside)
     about = {
