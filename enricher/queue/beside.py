@@ -137,15 +137,10 @@ class Beside:
             "account": self.account,
             "plan": self.plan,
             "job_title": self.mapped.job_title,
-            "is_scored": self._is_scored,
+            "is_scored": book.is_scored(self.names),
         }
         found = await self.leads.find({"_id": {"$in": list(ids)}}, read).to_list()
         return {id_key(each.pop("_id")): Facts(**each) for each in found}
-
-    @property
-    def _is_scored(self) -> Expression:
-        score = self.names.qualification_score
-        return {"$gt": [f"${score}", None]} if score else {"$literal": False}
 
     async def drop(self, ids: Collection[LeadId]) -> int:
         """Delete the results of leads that were deleted; return how many there were."""

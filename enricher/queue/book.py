@@ -97,6 +97,12 @@ def value_at(path: str) -> Expression:
     return f"${path}" if path else {"$literal": None}
 
 
+def is_scored(names: Names) -> Expression:
+    """Return whether the lead has a qualification score."""
+    score = names.qualification_score
+    return {"$gt": [f"${score}", None]} if score else {"$literal": False}
+
+
 def noted(names: Names, field: str) -> Expression:
     """Return a field of the book-keeping as it stands there."""
     return f"${names.of_book(field)}"

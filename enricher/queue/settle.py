@@ -600,7 +600,8 @@ def _standing(names: Names) -> Document:
 
 
 def _settle(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
-    return _stages(names, row, _is_scored(names))
+    """The score is looked at inside the write, so that one that arrived a moment ago counts."""
+    return _stages(names, row, book.is_scored(names))
 
 
 def _settle_beside(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
@@ -656,12 +657,6 @@ def _bookkeeping(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.
         "due_at": row.if_has("due_ms", due_at, "$$REMOVE"),
         SUBJECT: row.value(SUBJECT),
     }
-
-
-def _is_scored(names: Names) -> expressions.Expression:
-    """Evaluated inside the write, so that a score that arrived a moment ago counts."""
-    score = names.qualification_score
-    return {"$gt": [f"${score}", None]} if score else {"$literal": False}
 
 
 def _requalified(
