@@ -30,7 +30,7 @@ from pymongo.errors import BulkWriteError
 from enricher.fields import NAMES, Names
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
-from enricher.mongo.expressions import id_key
+from enricher.mongo.expressions import condition_of, id_key
 from enricher.mongo.outage import refusals
 from enricher.mongo.secret import Keyring
 from enricher.queue import book, lanes
@@ -141,14 +141,14 @@ class Requests:
             hello = await self._leads.database.client.admin.command("hello")
             self._since = hello["localTime"].replace(tzinfo=UTC)
         of_another = {self._names.of_book("backfilled_by"): {"$ne": backfill}} if backfill else {}
-        only = _all_of(only, state) if self._beside is None else state
+        only = state if self._is_judged_before else _all_of(only, state)
         guards = [only or {}, of_another, lanes.once(self._names)]
         for first in range(0, len(ids), _BATCH):
             batch = await self._entered(ids[first : first + _BATCH], of_writers)
             updates = [
                 _Asking(
                     id_,
-                    UpdateOne(
+                    self._update(
                         {"$and": [{"_id": {"$eq": id_}}, *guards]},
                         self._asking(id_, refresh, backfill),
                     ),
@@ -162,14 +162,25 @@ class Requests:
                 asked += Asked(refused=len(unfit))
         return asked
 
+    @property
+    def _is_judged_before(self) -> bool:
+        """What a user asks for cannot stand in the write: it is about another document, or the write compares byte by
+        byte, for the sake of the condition for being a lead."""
+        return self._beside is not None or bool(condition_of(self._leads))
+
+    @property
+    def _update(self) -> type[UpdateOne]:
+        return expressions.UpdateOne if self._is_judged_before else UpdateOne
+
     async def _entered(self, ids: Sequence[LeadId], only: Document) -> Sequence[LeadId]:
-        """Return the leads to ask for. Where results stand beside them, those that still match, each with a result."""
-        if self._beside is None:
+        """Return the leads to ask for: those that still match where the write does not judge that. Where results stand
+        beside them, each gets one."""
+        if not self._is_judged_before:
             return ids
         match = {"$and": [{"_id": {"$in": list(ids)}}, only]}
         found = await self._of_writers.find(match, {"_id": 1}, collation=None).to_list()
         entered = [each["_id"] for each in found]
-        if entered:
+        if entered and self._beside is not None:
             await self._beside.enter(entered)
         return entered
 

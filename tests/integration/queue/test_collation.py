@@ -15,6 +15,7 @@ from enricher.fields import NAMES
 from enricher.intake.history import History
 from enricher.lead import Completed, Document
 from enricher.mongo import server
+from enricher.mongo.expressions import within
 from enricher.queue import backlog
 from enricher.queue.backlog import Lane
 from enricher.queue.indexes import Indexes
@@ -98,6 +99,16 @@ async def test_a_users_query_compares_as_the_users_do(alike: Leads) -> None:
     match = {"source": "FAIR"}
     assert [ids async for ids in requests.matching(match)] == [[1]]
     assert (await requests.ask([1], only=match)).set == 1
+
+
+async def test_a_condition_compares_byte_by_byte_whatever_a_user_asks_for(alike: Leads) -> None:
+    await insert(alike, 1, state="CUSTOMER", source="Fair")
+    await insert(alike, 2, state="customer", source="Fair")
+    requests = Requests(within(alike, {"state": "customer"}), 0)
+    assert (await requests.ask([1, 2])).set == 1
+    assert (await requests.ask([1, 2], only={"source": "FAIR"})).set == 1
+    assert (await requests.ask([2], only={"source": "street"})).set == 0
+    assert "enrichment_status" not in await read(alike, 1)
 
 
 # -- indexes -----------------------------------------------------------------------------------
