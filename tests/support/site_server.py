@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from enricher.providers.website.fetch import Network, NoSuchName
 from tests.support.sites import Prepared, Served
+from tests.support.waiting import eventually
 
 HERE, FORBIDDEN = "127.0.0.1", "127.0.0.2"
 Hostile = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -114,7 +115,7 @@ class SiteServer:
 
 @asynccontextmanager
 async def site_server(certificates: ssl.SSLContext | None = None) -> AsyncIterator[SiteServer]:
-    """Serve, and watch the forbidden address, until the end of the context."""
+    """Serve, and watch the forbidden address, until the end of the context. No client may leave a connection open."""
     sites = SiteServer()
     secure = await asyncio.start_server(sites.answer, HERE, 0, ssl=certificates)
     sites.tls_port = secure.sockets[0].getsockname()[1]
@@ -127,6 +128,7 @@ async def site_server(certificates: ssl.SSLContext | None = None) -> AsyncIterat
         server.close()
         secure.close()
         canary.close()
+        await eventually(lambda: sites.connections == 0)
 
 
 # What hostile servers write
