@@ -21,6 +21,7 @@ from enricher.queue.holds import bring_back
 from enricher.queue.requests import Requests
 from enricher.queue.settle import Keeper, Settled, Settler
 from enricher.settings.sources import Source
+from tests.support.doubling import doubled
 from tests.support.queueing import PAST, Commands, claim_one, insert, queue, read
 
 ONLY: Document = {"status": {"$ne": "deleted"}, "state": {"$ne": "visitor"}}
@@ -78,14 +79,14 @@ async def test_an_excluded_document_is_not_written_by_any_step(
 async def test_a_field_that_stands_there_twice_is_not_told_on_an_excluded_document(
     ours: AsyncCollection[Document], own: AsyncCollection[Document]
 ) -> None:
-    twice = bson.encode({"_id": 1, "state": "visitor", "enrichment_status": "pending"})
-    doubled = twice[:-1] + bson.encode({"enrichment_status": "pending"})[4:]
-    raw_document = bson.raw_bson.RawBSONDocument(len(doubled).to_bytes(4, "little") + doubled[4:])
-    await ours.insert_one(raw_document)
+    twice = ("enriched_at", PAST), ("enriched_at", None), ("enrichment_status", "pending")
+    await ours.insert_one(doubled(("_id", "visitor"), ("state", "visitor"), *twice))
+    await ours.insert_one(doubled(("_id", "lead"), *twice))
     leads = queue(own)
-    await leads.admit([1])
+    await leads.admit(["visitor", "lead"])
     await leads.claim(10)
-    assert await ours.count_documents({"enrichment_error": {"$exists": True}}) == 0
+    told = await ours.find({"enrichment_error": {"$exists": True}}, {"_id": 1}).to_list()
+    assert told == [{"_id": "lead"}]
 
 
 async def test_what_is_excluded_is_neither_history_nor_searched_for_nor_counted(
