@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -29,16 +30,18 @@ from enricher.providers import registry
 from enricher.providers.base import Access, Provider
 from enricher.providers.transport import NOBODY
 from enricher.settings.load import Settings
+from enricher.settings.sources import RESULTS, Source, Write
 from enricher.status import daemons
 from enricher.wiring import words_of
 
 # Which collections of a database hold leads: those that daemons work on, or once worked on.
 #
 # Nobody configures that list. The side collections know it: each leads collection has a checkpoint from its
-# first start on, and a record of its history; live daemons report theirs.
+# first start on, and a record of its history; live daemons report theirs. A collection of results says by its name
+# whose they are, and stays when its source is described otherwise, or no more.
 
 _HISTORY = history.collection_name("")
-_ERASING = ("find", "update")
+_READING, _ERASING = ("find",), ("find", "update")
 
 
 async def other_collections(
@@ -63,9 +66,9 @@ async def _if_allowed(read: Callable[[], Awaitable[Sequence[Any]]]) -> Sequence[
         return ()
 
 
-async def lacking(database: AsyncDatabase[Document], collection: str) -> list[str]:
+async def lacking(database: AsyncDatabase[Document], source: Source) -> list[str]:
     """Return the privileges for erasing that this user lacks there, such as `update on crm.customers`."""
-    wanted = {collection: _ERASING}
+    wanted = {source.collection: _READING, source.results: _ERASING}
     return await privileges.missing(database.client, database.name, wanted)
 
 
@@ -119,15 +122,14 @@ async def forget(settings: Settings, address: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
     async with opened(settings) as database:
         with explained("forgetting"):
-            names, denied = await _collections(settings, database)
-            forgetting = await _forgetting(settings, database, names)
+            sources, denied = await _sources(settings, database)
+            forgetting = await _forgetting(settings, database, sources)
             done = await forgetting.run(person, WHY, reads_all=True)
-            sources = [settings.source_of(name) for name in names]
             histories = [
                 wiring.history(settings, database[each.collection], each) for each in sources
             ]
             struck = await forget_ids(database, histories, person)
-    _report(console, address, done, names)
+    _report(console, address, done, list(dict.fromkeys(each.collection for each in sources)))
     _report_ids(console, struck)
     if done.written_off:
         raise DatabaseRefused(
@@ -150,23 +152,33 @@ def named(address: str) -> Identity:
     return person
 
 
-async def _collections(
+async def _sources(
     settings: Settings, database: AsyncDatabase[Document]
-) -> tuple[list[str], list[str]]:
-    """Return the collections to look at, and the privileges missing on the others."""
-    own = [source.collection for source in settings.sources]
-    others = await other_collections(database, own)
-    lacks = {name: await lacking(database, name) for name in others}
-    denied = [privilege for name in others for privilege in lacks[name]]
-    return [*own, *(name for name in others if not lacks[name])], denied
+) -> tuple[list[Source], list[str]]:
+    """Return the sources to look at, and the privileges missing on others."""
+    own = list(settings.sources)
+    names = await other_collections(database, [source.collection for source in own])
+    others = [*map(settings.source_of, names), *await _left(settings, database)]
+    lacks = [(source, await lacking(database, source)) for source in others]
+    denied = [privilege for _, missing in lacks for privilege in missing]
+    return [*own, *(source for source, missing in lacks if not missing)], denied
+
+
+async def _left(settings: Settings, database: AsyncDatabase[Document]) -> list[Source]:
+    """Return a source for each collection of results that none of the settings' writes any more."""
+    there = await _if_allowed(database.list_collection_names)
+    written = {source.results for source in settings.sources}
+    left = sorted(name for name in there if name.startswith(RESULTS) and name not in written)
+    leads = [settings.source_of(name.removeprefix(RESULTS)) for name in left]
+    return [replace(source, write=Write.BESIDE) for source in leads]
 
 
 async def _forgetting(
-    settings: Settings, database: AsyncDatabase[Document], names: Sequence[str]
+    settings: Settings, database: AsyncDatabase[Document], sources: Sequence[Source]
 ) -> Forgetting:
     return Forgetting(
         Suppressed(database),
-        [wiring.erasure(settings, database[name], settings.source_of(name)) for name in names],
+        [wiring.erasure(settings, database[each.collection], each) for each in sources],
         Cache(database, WHY, settings.work.lease_seconds),
         await keyring(database, settings.privacy.hash_key),
         _providers(settings),

@@ -179,3 +179,19 @@ async def test_commands_read_and_ask_beside(rig: Rig, settings: dict[str, object
     result = await rig.database[RESULTS].find_one({"_id": 1})
     assert result is not None
     assert result["enrichment_status"] == "skipped"
+
+
+async def test_forget_erases_results_that_no_source_describes_any_more(
+    rig: Rig, settings: dict[str, object]
+) -> None:
+    person = address()
+    async with rig.daemon("clearbit", **settings) as daemon:
+        await daemon.wait_for_event("stream.opened")
+        await rig.leads.insert_one({"_id": 1, "email": person, "company_domain": domain()})
+        await eventually(partial(are, rig, "completed", 1))
+    async with Daemon("forget", person, env=rig.environment("clearbit")) as command:
+        await command.wait()
+        assert "leads erased: 1" in command.stdout
+    result = await rig.database[RESULTS].find_one({"_id": 1})
+    assert result is not None
+    assert result["enrichment_status"] == "skipped"
