@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.text import Text
 
 from enricher import privileges, wiring
-from enricher.commands.database import chosen
 from enricher.errors import CheckFailed, DatabaseError, EnricherError, SettingsError
 from enricher.identity.identify import Identity, identify
 from enricher.intake.changes import Changes, StreamUnavailable
@@ -234,7 +233,7 @@ async def _hash_key(settings: Settings, client: AsyncMongoClient[Document]) -> F
 async def _indexes(settings: Settings, client: AsyncMongoClient[Document], leads: str) -> Finding:
     missing = await _indexes_of(settings, client, leads).missing()
     if missing is None:
-        where = f"{settings.mongo.database}.{leads}"
+        where = f"{settings.mongo.database}.{settings.source_of(leads).results}"
         return Result.FAILED, f"unknown: the user lacks listIndexes on {where}"
     if missing:
         return Result.OK, f"made at the start of `enricher run`: {', '.join(missing)}"
@@ -251,7 +250,7 @@ _UNMOVED = {
 
 async def _conditions(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
     """Try the source's conditions, by an update of no lead and by reading one."""
-    (source,) = chosen(settings, name)
+    source = settings.source_of(name)
     try:
         await require(client[settings.mongo.database], source)
     except SettingsError as error:
@@ -261,7 +260,7 @@ async def _conditions(settings: Settings, client: AsyncMongoClient[Document], na
 
 async def _leads(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
     """Fail for fatal leads only. Leads that nothing moves are reported: statuses are their writers' business."""
-    (source,) = chosen(settings, name)
+    source = settings.source_of(name)
     leads, names = queue_of(client[settings.mongo.database], source), source.names
     if deadly := await apart.count_fatal(leads):
         return (
@@ -287,7 +286,7 @@ _SAMPLED = 20
 async def _sample(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
     """Read the newest documents as the daemon would, and count what they gave."""
     database = client[settings.mongo.database]
-    (source,) = chosen(settings, name)
+    source = settings.source_of(name)
     view = {"_id": 1, "inputs": mapping_of(source).inputs}
     newest = database[name].find({}, view).sort("$natural", -1).limit(_SAMPLED)
     with reading(f"{database.name}.{name}"):
