@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,10 @@ async def _is_completed(two: Two, collection: str, lead: LeadId) -> bool:
     return (await two.lead(collection, lead)).get("enrichment_status") == "completed"
 
 
+def _have_ended(witness: Witness, least: int) -> bool:
+    return len(witness.ended(range(30))) >= least
+
+
 async def test_a_kill_loses_no_lead_of_either(two: Two) -> None:
     settings: dict[str, Any] = {"ENRICHER_LEASE_SECONDS": 2, "ENRICHER_CONCURRENCY": 8}
     two.rig.simulator.inject("latency", seconds=0.3)
@@ -180,7 +185,7 @@ async def test_a_kill_loses_no_lead_of_either(two: Two) -> None:
         for name in NAMES:
             await two.insert(name, *(a_lead(n) for n in range(30)))
         for witness in two.witnesses.values():
-            await witness.until(lambda witness=witness: len(witness.ended(range(30))) >= 3)  # type: ignore[misc]
+            await witness.until(partial(_have_ended, witness, 3))
         daemon.kill()
         await daemon.wait()
         for name in NAMES:

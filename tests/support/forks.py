@@ -216,7 +216,7 @@ def _run() -> None:
 def _leave(code: int) -> NoReturn:
     """As the interpreter does, but for taking all modules apart: that touches, and so copies, 25 MB of the one
     that forked. What a run left behind is collected, and complains."""
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # typeshed leaves it out
     atexit._run_exitfuncs()
     gc.collect()
     for output in (sys.stdout, sys.stderr):

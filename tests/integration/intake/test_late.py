@@ -50,13 +50,13 @@ async def status(leads: AsyncCollection[Document]) -> str:
 # -- what the stream tells of ------------------------------------------------------------------
 
 
-TOUCHES: dict[str, Document] = {
+TOUCHES: dict[str, Any] = {
     "a set": {"$set": {"email": "ada@quokka-freight.com"}},
     "an unset": {"$unset": {"website": ""}},
     "a push": {"$push": {"emails": "ada@quokka-freight.com"}},
     "a set within": {"$set": {"info.email": "ada@quokka-freight.com"}},
     "a slice": {"$push": {"emails": {"$each": [], "$slice": 1}}},
-    "a pipeline": [{"$set": {"email": {"$concat": ["ada", "@quokka-freight.com"]}}}],  # type: ignore[dict-item]
+    "a pipeline": [{"$set": {"email": {"$concat": ["ada", "@quokka-freight.com"]}}}],
 }
 FIELDS = frozenset({"email", "emails", "info", "website"})
 
