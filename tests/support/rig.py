@@ -12,14 +12,16 @@ from a change stream of its own, and what was asked and paid for by the simulate
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+from zlib import crc32
 
 import bson
 from pymongo import AsyncMongoClient
@@ -54,12 +56,17 @@ _STATUSES: list[Document] = [
     },
 ]
 
-_numbers = count(1)
+_numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
 
 
 def domain(word: str = "ordinary") -> str:
-    """A company that no other lead of the run names; a word of `faults.py` tells that story."""
-    return f"quokka-{word}-{next(_numbers)}.com"
+    """A company that no other lead of the run names; a word of `faults.py` tells that story.
+
+    What the simulator knows of it follows from its name. The name follows from the test alone, whichever tests the
+    same process ran before, so that a test meets the same companies each time.
+    """
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]
+    return f"quokka-{word}-{crc32(test.encode()):08x}-{next(_numbers[test])}.com"
 
 
 def address(word: str = "ordinary") -> str:
