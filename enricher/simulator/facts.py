@@ -201,13 +201,16 @@ class Mailbox:
 
 
 def mailbox(seed: int, email: str, vendor: str) -> Mailbox:
-    """Make up a mailbox. Vendors agree, but that each of them finds out nothing about some of them."""
+    """Make up a mailbox. Vendors agree, but that each of them finds out nothing about some that no word tells of."""
     chance = Random(f"{seed} mailbox {email}")
     account, _, domain = email.rpartition("@")
     verdict = _verdict(chance, email, domain)
     score = chance.randint(*_SCORES[verdict])
-    is_lost = Random(f"{seed} {vendor} {email}").random() < _UNKNOWN_SHARE
-    if not is_told(vendor, email) or (is_lost and verdict in ("valid", "invalid")):
+    is_lost = Random(f"{seed} {vendor} {email}").random() < _UNKNOWN_SHARE and verdict in (
+        "valid",
+        "invalid",
+    )
+    if not is_told(vendor, email) or (is_lost and _first_to_tell(email) is None):
         verdict = "unknown"
     return Mailbox(email, verdict, account in DESKS, domain in FREE_MAIL, score)
 
