@@ -69,7 +69,8 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """The way to the vendors was broken: `since` and `until` are the same for a mere cut."""
+    """The way to the vendors was broken until it was mended. A call that arrives meanwhile had been sent before: a
+    vendor that is busy finds it late, and its connection is gone."""
 
     since: float
     until: float

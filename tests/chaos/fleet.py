@@ -172,10 +172,11 @@ class Fleet:
         assert self._vendors is not None
         self.note("cut the vendors off")
         self.world.faults += 1
+        cut_at = time.monotonic()
         self._vendors.cut()
-        self.world.vendors_cut_off(since=time.monotonic())
         await asyncio.sleep(chance.uniform(0.2, 1))
         self._vendors.mend()
+        self.world.vendors_cut_off(cut_at)
 
     async def freeze_vendors(self, chance: Random) -> None:
         """Shorter than anybody's patience: whatever is under way arrives."""

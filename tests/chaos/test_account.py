@@ -96,3 +96,9 @@ def test_a_call_under_way_when_the_way_to_the_vendors_broke_may_be_made_again() 
     calls = [call(2, seconds=1), call(4)]
     assert judged(calls, claim(1, 5), outages=[Outage(2.5, 2.5)]) == Bill(1, 1, {})
     assert QUESTION in judged(calls, claim(1, 5), outages=[Outage(3.5, 3.5)]).in_vain
+
+
+def test_a_call_that_a_busy_vendor_found_only_after_the_cut_may_be_made_again() -> None:
+    calls, claims = [call(2.3), call(7)], claim(1, 8)
+    assert judged(calls, claims, outages=[Outage(2, 2.6)]) == Bill(1, 1, {})
+    assert QUESTION in judged(calls, claims, outages=[Outage(1, 1.5)]).in_vain

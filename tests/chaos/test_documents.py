@@ -13,7 +13,7 @@ from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.world import World, open_world
 from tests.support.doubling import DUE, IN_THE_DATA, NEW, UNSAYABLE, doubled
 from tests.support.processes import Daemon
-from tests.support.rig import ENDS, domain, key_of, open_rig
+from tests.support.rig import ENDS, WRITES, Write, domain, key_of, open_rig
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
@@ -40,7 +40,7 @@ async def test_leads_of_almost_16_mb_are_enriched_and_hold_up_no_other(mongodb_u
                 await world.flows_again(time.monotonic())
         await world.all_ended()
         assert not daemon.events("stream.position_lost")
-        assert await world.rig.leads.count_documents({"enrichment_status": "completed"}) == len(
+        assert await world.rig.results.count_documents({"enrichment_status": "completed"}) == len(
             world.inserted
         )
 
@@ -75,11 +75,13 @@ async def test_documents_with_a_field_twice_end_none_of_three_servers(servers: R
     assert [node.pid for node in servers.nodes if node.is_running] == pids
 
 
+@pytest.mark.parametrize("write", WRITES)
 async def test_a_lead_that_kills_whoever_touches_it_fails_and_takes_no_other_with_it(
-    mongodb_uri: str,
+    mongodb_uri: str, write: Write
 ) -> None:
+    simulated = {"latency": 0.05, "jitter": 0.2}
     async with (
-        open_world(mongodb_uri, "lead that kills", latency=0.05, jitter=0.2) as world,
+        open_world(mongodb_uri, "lead that kills", write=write, **simulated) as world,
         AsyncExitStack() as stack,
     ):
         world.rig.simulator.inject("hang", question="*deadly*")
@@ -97,7 +99,7 @@ async def test_a_lead_that_kills_whoever_touches_it_fails_and_takes_no_other_wit
                 await world.taken_over(held - {key_of(deadly)}, killed_at)
         await world.all_ended()
         assert world.faults == 1 + MAX_ATTEMPTS
-        failed = await world.rig.leads.find({"enrichment_status": {"$ne": "completed"}}).to_list()
+        failed = await world.rig.results.find({"enrichment_status": {"$ne": "completed"}}).to_list()
         assert [(lead["_id"], lead["enrichment_status"]) for lead in failed] == [(deadly, "failed")]
         assert failed[0]["enrichment_error"].startswith("Gave up")
 

@@ -14,6 +14,7 @@ import pytest
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.world import World, open_world
 from tests.support.processes import Daemon
+from tests.support.rig import Write
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
@@ -31,11 +32,11 @@ Fault: TypeAlias = Callable[[ReplicaSet], Awaitable[None]]
 
 @asynccontextmanager
 async def busy_world(
-    servers: ReplicaSet, scenario: str, lease_seconds: float
+    servers: ReplicaSet, scenario: str, lease_seconds: float, write: Write = "lead"
 ) -> AsyncIterator[World]:
     """Two daemons and a writer; at the end everything that was written has been done."""
     async with (
-        open_world(servers.uri, scenario, required=FLOWS_AGAIN_SECONDS) as world,
+        open_world(servers.uri, scenario, required=FLOWS_AGAIN_SECONDS, write=write) as world,
         AsyncExitStack() as stack,
     ):
         world.rig.simulator.latency, world.rig.simulator.jitter = 0.05, 0.2
@@ -68,9 +69,21 @@ async def restart_all(servers: ReplicaSet) -> None:
         node.start()
 
 
-@pytest.mark.parametrize("fault", [kill_primary, step_down, restart_all], ids=lambda f: f.__name__)
-async def test_work_flows_again_soon_after_a_new_primary(servers: ReplicaSet, fault: Fault) -> None:
-    async with busy_world(servers, fault.__name__.replace("_", " "), SHORT) as world:
+@pytest.mark.parametrize(
+    ("fault", "write"),
+    [
+        (kill_primary, "lead"),
+        (kill_primary, "beside"),
+        (step_down, "lead"),
+        (step_down, "beside"),
+        (restart_all, "lead"),
+    ],
+)
+async def test_work_flows_again_soon_after_a_new_primary(
+    servers: ReplicaSet, fault: Fault, write: Write
+) -> None:
+    scenario = fault.__name__.replace("_", " ")
+    async with busy_world(servers, scenario, SHORT, write) as world:
         for _ in range(3):
             await fault(servers)
             world.faults += 1

@@ -28,4 +28,4 @@ async def test_two_rounds_of_faults_over_a_bad_network_lose_and_repeat_nothing(
 
 
 async def test_daemons_that_are_killed_lose_and_repeat_nothing(mongodb_uri: str) -> None:
-    await kill_daemons(mongodb_uri, KILLS)
+    await kill_daemons(mongodb_uri, KILLS, "lead")

@@ -12,6 +12,7 @@ import pytest
 from tests.chaos.world import World, open_world
 from tests.support.cable import Cable, cable_to
 from tests.support.processes import Daemon
+from tests.support.rig import Write
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
@@ -46,11 +47,12 @@ async def is_ready(daemon: Daemon, status: int) -> bool:
     return (await daemon.get("/readyz")).status_code == status
 
 
-@pytest.mark.parametrize("how", ["cut", "freeze"])
+@pytest.mark.parametrize(("how", "write"), [("cut", "lead"), ("cut", "beside"), ("freeze", "lead")])
 async def test_a_daemon_without_its_database_is_alive_but_not_ready_and_goes_on_by_itself(
-    mongodb_uri: str, how: str
+    mongodb_uri: str, how: str, write: Write
 ) -> None:
-    async with wired_world(mongodb_uri, f"database: {how}") as (world, cable, daemon):
+    scenario = f"database: {how}"
+    async with wired_world(mongodb_uri, scenario, write=write) as (world, cable, daemon):
         broke_at = time.monotonic()
         getattr(cable, how)()
         world.faults += 1

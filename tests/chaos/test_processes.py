@@ -12,12 +12,13 @@ import pytest
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.world import LEASE_SECONDS, World, open_world
 from tests.support.processes import Daemon
+from tests.support.rig import WRITES, Write
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 
-KILLS = 10
-ROLLS = 6
+KILLS = 6
+ROLLS = 4
 ROUNDS = 3
 PER_SECOND = 60
 TAKE_OVER_SECONDS = LEASE_SECONDS + 2
@@ -35,14 +36,21 @@ async def up(stack: AsyncExitStack, world: World, **settings: object) -> Daemon:
     return daemon
 
 
-async def test_daemons_that_are_killed_again_and_again_lose_nothing(servers: ReplicaSet) -> None:
-    await kill_daemons(servers.uri, KILLS)
+both_ways = pytest.mark.parametrize("write", WRITES)
 
 
-async def kill_daemons(uri: str, kills: int) -> None:
+@both_ways
+async def test_daemons_that_are_killed_again_and_again_lose_nothing(
+    servers: ReplicaSet, write: Write
+) -> None:
+    await kill_daemons(servers.uri, KILLS, write)
+
+
+async def kill_daemons(uri: str, kills: int, write: Write) -> None:
     """Two are left behind by each that is killed: one at work, and one that is only starting."""
+    scenario, required = "SIGKILL of daemons", TAKE_OVER_SECONDS
     async with (
-        open_world(uri, "SIGKILL of daemons", required=TAKE_OVER_SECONDS) as world,
+        open_world(uri, scenario, required=required, write=write) as world,
         AsyncExitStack() as stack,
     ):
         slow_vendors(world)
@@ -58,11 +66,13 @@ async def kill_daemons(uri: str, kills: int) -> None:
         await world.all_ended()
 
 
+@both_ways
 async def test_a_daemon_that_slept_beyond_its_lease_writes_nothing_when_it_wakes(
-    servers: ReplicaSet,
+    servers: ReplicaSet, write: Write
 ) -> None:
+    scenario, required = "SIGSTOP, then SIGCONT", TAKE_OVER_SECONDS
     async with (
-        open_world(servers.uri, "SIGSTOP, then SIGCONT", required=TAKE_OVER_SECONDS) as world,
+        open_world(servers.uri, scenario, required=required, write=write) as world,
         AsyncExitStack() as stack,
     ):
         world.rig.simulator.latency = 0.5
@@ -80,9 +90,13 @@ async def test_a_daemon_that_slept_beyond_its_lease_writes_nothing_when_it_wakes
         await eventually(lambda: has_counted(sleeper, len(taken)))
 
 
-async def test_a_storm_of_rolling_restarts_pays_for_nothing_twice(servers: ReplicaSet) -> None:
+@both_ways
+async def test_a_storm_of_rolling_restarts_pays_for_nothing_twice(
+    servers: ReplicaSet, write: Write
+) -> None:
+    scenario, required = "SIGTERM storm", TAKE_OVER_SECONDS
     async with (
-        open_world(servers.uri, "SIGTERM storm", required=TAKE_OVER_SECONDS) as world,
+        open_world(servers.uri, scenario, required=required, write=write) as world,
         AsyncExitStack() as stack,
     ):
         slow_vendors(world)

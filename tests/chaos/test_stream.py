@@ -12,25 +12,20 @@ import pytest
 from tests.chaos.replica_set import ReplicaSet
 from tests.chaos.world import World, open_world
 from tests.support.processes import Daemon
+from tests.support.rig import WRITES, Write
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
-
-POSITION_LOST = {
-    "ChangeStreamHistoryLost": 286,
-    "ChangeStreamFatalError": 280,
-    "InvalidResumeToken": 260,
-}
 
 FLOWS_AGAIN_SECONDS = 5
 
 
 @asynccontextmanager
 async def watched_world(
-    servers: ReplicaSet, scenario: str, **settings: object
+    servers: ReplicaSet, scenario: str, write: Write = "lead", **settings: object
 ) -> AsyncIterator[tuple[World, Daemon]]:
     async with (
-        open_world(servers.uri, scenario, required=FLOWS_AGAIN_SECONDS) as world,
+        open_world(servers.uri, scenario, required=FLOWS_AGAIN_SECONDS, write=write) as world,
         AsyncExitStack() as stack,
     ):
         daemon = await stack.enter_async_context(world.daemon(**settings))
@@ -39,11 +34,14 @@ async def watched_world(
         await world.all_ended()
 
 
-@pytest.mark.parametrize("code", POSITION_LOST.values(), ids=POSITION_LOST)
+@pytest.mark.parametrize(
+    ("code", "write"), [(286, "lead"), (286, "beside"), (280, "lead"), (260, "lead")]
+)
 async def test_leads_are_found_although_the_position_in_the_stream_is_lost(
-    servers: ReplicaSet, code: int
+    servers: ReplicaSet, code: int, write: Write
 ) -> None:
-    async with watched_world(servers, f"position lost ({code})") as (world, daemon):
+    """History lost, fatal error, invalid token."""
+    async with watched_world(servers, f"position lost ({code})", write) as (world, daemon):
         for times in range(1, 4):
             how = {"errorCode": code, "errorLabels": ["NonResumableChangeStreamError"]}
             async with servers.failing("getMore", times=1, **how):
@@ -70,10 +68,11 @@ async def test_without_a_stream_all_leads_are_settled_and_counted_as_found_by_po
         assert found == len(world.inserted)
 
 
+@pytest.mark.parametrize("write", WRITES)
 async def test_leads_of_a_new_collection_are_enriched_after_the_old_one_was_dropped(
-    servers: ReplicaSet,
+    servers: ReplicaSet, write: Write
 ) -> None:
-    async with watched_world(servers, "collection dropped") as (world, daemon):
+    async with watched_world(servers, "collection dropped", write) as (world, daemon):
         for _ in range(3):
             await world.insert(30)
             await world.all_ended()

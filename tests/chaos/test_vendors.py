@@ -32,7 +32,7 @@ async def over(uri: str, scenario: str, **settings: object) -> AsyncIterator[Wor
             await daemon.wait_for_event("history.recorded")
             yield world
             await world.all_ended()
-        assert await world.rig.leads.count_documents({"enrichment_status": "completed"}) == LEADS
+        assert await world.rig.results.count_documents({"enrichment_status": "completed"}) == LEADS
 
 
 async def every_lead_waits(world: World) -> None:
@@ -80,13 +80,13 @@ async def test_leads_are_completed_after_the_way_to_the_vendors_was_broken(
                 await daemon.wait_for_event("history.recorded")
                 broke_at = time.monotonic()
                 getattr(cable, how)()
-                world.vendors_cut_off(broke_at)
                 world.faults += 1
                 await world.insert(LEADS)
                 await every_lead_waits(world)
                 cable.mend()
+                world.vendors_cut_off(broke_at)
                 await world.flows_again(time.monotonic())
                 if how == "freeze":  # what was swallowed has arrived late
                     world.vendors_cut_off(broke_at)
                 await world.all_ended()
-        assert await world.rig.leads.count_documents({"enrichment_status": "completed"}) == LEADS
+        assert await world.rig.results.count_documents({"enrichment_status": "completed"}) == LEADS

@@ -81,12 +81,16 @@ class Cable:
         if self._is_cut:
             writer.transport.abort()
             return
+        self._ends.add(writer)
         try:
             there, back = await asyncio.open_connection(self.host, self.port)
         except ConnectionError:  # nobody is there
+            self._ends.discard(writer)
             writer.transport.abort()
             return
-        self._ends |= {writer, back}
+        if writer.is_closing():  # cut in the meantime
+            back.transport.abort()
+        self._ends.add(back)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._forward(reader, back, self._requests()))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 import uuid
 from collections import Counter, defaultdict
@@ -20,7 +21,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
 from zlib import crc32
 
 import bson
@@ -36,12 +38,17 @@ from tests.support.waiting import patience
 ENDS = ("completed", "failed", "skipped")
 SETTLED = (*ENDS, "retrying")
 
+Write: TypeAlias = Literal["lead", "beside"]
+"""Where what the daemons write stands: on the leads, or in a collection of ours."""
+WRITES: tuple[Write, ...] = get_args(Write)
+
 KEYS = {"clearbit": "clearbit-key-of-the-tests", "hunter": "hunter-key-of-the-tests"}
 
 ONE_OF_A_KIND = '["hunter_company", "hunter_person", "clearbit_person"]'
 """Turned off unless a test says otherwise: a company is Clearbit's and an e-mail is Hunter's, so that
 the figures of a test are those of its subject and not of the providers there happen to be."""
 _NO_LIMIT = "1000000"
+BESIDE = "enricher_results_leads"
 _STATUSES: list[Document] = [
     {"$match": {"operationType": {"$in": ["insert", "update", "replace", "delete"]}}},
     {
@@ -188,10 +195,18 @@ class Rig:
     database: AsyncDatabase[Document]
     simulator: Simulator
     witness: Witness
+    config: Path | None = None
+    """The file of settings that says how to write, where that is not on the leads."""
 
     @property
     def leads(self) -> AsyncCollection[Document]:
+        """Those of the writers."""
         return self.database["leads"]
+
+    @property
+    def results(self) -> AsyncCollection[Document]:
+        """Where our fields stand: the leads, or the collection beside them."""
+        return self.leads if self.config is None else self.database[BESIDE]
 
     def daemon(self, *vendors: str, **settings: object) -> Daemon:
         """A daemon for this database. Without names it has the keys of all vendors."""
@@ -200,7 +215,9 @@ class Rig:
     def environment(self, *vendors: str) -> dict[str, str]:
         """What a daemon needs to know; limits are out of the way, retries are soon."""
         urls = self.simulator.base_urls
+        config = {} if self.config is None else {"ENRICHER_CONFIG": str(self.config)}
         return {
+            **config,
             "MONGODB_URI": self.uri,
             "MONGODB_DATABASE": self.database.name,
             "ENRICHER_RETRY_DELAY_SECONDS": "0.5",
@@ -211,8 +228,8 @@ class Rig:
         }
 
     async def lead(self, lead: LeadId) -> Document:
-        """The document as it stands."""
-        found = await self.leads.find_one({"_id": lead})
+        """What daemons have written of it, as it stands."""
+        found = await self.results.find_one({"_id": lead})
         assert found is not None, "there is no such lead"
         return found
 
@@ -227,9 +244,9 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(
-    uri: str, witness: type[Witness] = Witness, **simulator: Any
+    uri: str, witness: type[Witness] = Witness, write: Write = "lead", **simulator: Any
 ) -> AsyncIterator[Rig]:
-    """Everything but a daemon; gone afterwards, the database included."""
+    """Everything but a daemon; gone afterwards, the database included. The witness watches what daemons write."""
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         uri,
         tz_aware=True,
@@ -237,14 +254,25 @@ async def open_rig(
         unicode_decode_error_handler="replace",
     )
     simulator = {"windows": dict.fromkeys(KEYS, ()), "keys": KEYS, **simulator}
-    async with client, Simulator(**simulator) as vendors:
-        database = client[f"test_{uuid.uuid4().hex}"]
-        rig = Rig(uri, database, vendors, witness(database["leads"]))
-        try:
-            async with watched(rig.witness):
-                yield rig
-        finally:
-            await client.drop_database(database.name)
+    with tempfile.TemporaryDirectory(prefix="enricher-test-") as directory:
+        config = _config(Path(directory), write)
+        async with client, Simulator(**simulator) as vendors:
+            database = client[f"test_{uuid.uuid4().hex}"]
+            watching = witness(database["leads" if config is None else BESIDE])
+            rig = Rig(uri, database, vendors, watching, config)
+            try:
+                async with watched(rig.witness):
+                    yield rig
+            finally:
+                await client.drop_database(database.name)
+
+
+def _config(directory: Path, write: Write) -> Path | None:
+    if write == "lead":
+        return None
+    config = directory / "crm.toml"
+    config.write_text(f'[[source]]\ncollection = "leads"\nwrite = "{write}"\n')
+    return config
 
 
 @asynccontextmanager
