@@ -68,7 +68,7 @@ from enricher.providers.base import Provider
 from enricher.providers.http import question_of, unfit
 from enricher.queue import book
 from enricher.queue.beside import Beside
-from enricher.queue.conditions import leads_of
+from enricher.queue.conditions import leads_among, leads_of
 from enricher.queue.inputs import CONTRACT, LeadMapping, mapping_of, read_inputs
 from enricher.queue.requests import SCAN_SECONDS, Asked, Requests
 from enricher.settings.load import Settings
@@ -215,8 +215,22 @@ class Backfills:
     async def _read_page(
         self, match: Document, after: Document | None, size: int
     ) -> list[Document]:
+        inputs = {"inputs": self._mapped.inputs}
+        if not expressions.condition_of(self._leads):
+            return await self._read_some(match, inputs, after, size)
+        while some := await self._read_some(match, {"_id": 1}, after, size):
+            if page := await leads_among(self._leads, some, inputs):
+                return page
+            after = {"of": some[-1]["_id"]}
+        return []
+
+    async def _read_some(
+        self, match: Document, read: Document, after: Document | None, size: int
+    ) -> list[Document]:
+        """Read the documents that the query finds, whether they meet the condition or not."""
+        leads = expressions.whole(self._leads)
         with pymongo.timeout(SCAN_SECONDS):
-            cursor = self._leads.find(match, {"inputs": self._mapped.inputs}, collation=None)
+            cursor = leads.find(match, read, collation=None)
             cursor = cursor.hint(_BY_ID)
             if after is not None:
                 cursor = cursor.min([("_id", after["of"])])

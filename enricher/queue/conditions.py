@@ -50,6 +50,21 @@ def queue_of(database: AsyncDatabase[Document], source: Source) -> AsyncCollecti
     return database[source.results] if source.is_beside else leads_of(database, source)
 
 
+async def leads_among(
+    leads: AsyncCollection[Document], found: Sequence[Document], read: Document | None = None
+) -> list[Document]:
+    """Return those of these documents that meet the condition, in their order, and of each what `read` says.
+
+    For documents that were found by a user's query, which compares as the collection does. The condition compares
+    byte by byte, as in a claim: no one read can do both.
+    """
+    if not found:
+        return []
+    these = {"_id": {"$in": [each["_id"] for each in found]}}
+    met = {id_key(each["_id"]): each for each in await leads.find(these, read).to_list()}
+    return [met[key] for key in (id_key(each["_id"]) for each in found) if key in met]
+
+
 # Whether the server takes a condition
 
 _NO_LEAD: Document = {"_id": {"$in": []}}

@@ -30,13 +30,14 @@ from pymongo.errors import BulkWriteError
 from enricher.fields import NAMES, Names
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
-from enricher.mongo.expressions import condition_of, id_key
+from enricher.mongo.expressions import condition_of, id_key, whole
 from enricher.mongo.outage import refusals
 from enricher.mongo.secret import Keyring
 from enricher.queue import book, lanes
 from enricher.queue.apart import Apart, Fatal, Step
 from enricher.queue.beside import Beside
 from enricher.queue.book import EPOCH
+from enricher.queue.conditions import leads_among
 from enricher.queue.lanes import Aside
 
 # The mark beside a request for newer answers: it proves that one of our commands asked, for this lead.
@@ -72,6 +73,10 @@ def _mark(keyring: Keyring, id_: LeadId, since: datetime) -> str:
 def _all_of(*conditions: Document | None) -> Document:
     given = [each for each in conditions if each]
     return {"$and": given} if len(given) > 1 else next(iter(given), {})
+
+
+async def _among(leads: AsyncCollection[Document], found: Sequence[Document]) -> Sequence[Document]:
+    return await leads_among(leads, found, {"_id": 1}) if condition_of(leads) else found
 
 
 _BATCH = 500
@@ -177,9 +182,9 @@ class Requests:
         beside them, each gets one."""
         if not self._is_judged_before:
             return ids
-        match = {"$and": [{"_id": {"$in": list(ids)}}, only]}
-        found = await self._of_writers.find(match, {"_id": 1}, collation=None).to_list()
-        entered = [each["_id"] for each in found]
+        match, leads = {"$and": [{"_id": {"$in": list(ids)}}, only]}, self._of_writers
+        found = await whole(leads).find(match, {"_id": 1}, collation=None).to_list()
+        entered = [each["_id"] for each in await _among(leads, found)]
         if entered and self._beside is not None:
             await self._beside.enter(entered)
         return entered
@@ -233,13 +238,14 @@ class Requests:
         """Yield ids in batches, in the order of ids: a lead that is written meanwhile
         must not come a second time, as it would if an index on the written fields were read."""
         with pymongo.timeout(SCAN_SECONDS):
-            cursor = leads.find(match, {"_id": 1}, batch_size=_BATCH, collation=None)
+            cursor = whole(leads).find(match, {"_id": 1}, batch_size=_BATCH, collation=None)
             cursor = cursor.sort("_id", 1)
             cursor = cursor.allow_disk_use(True)
             batch = await cursor.to_list(_BATCH)
         async with cursor:
             while batch:
-                yield [lead["_id"] for lead in batch]
+                if found := await _among(leads, batch):
+                    yield [lead["_id"] for lead in found]
                 with pymongo.timeout(SCAN_SECONDS):  # not across a yield: the caller's too
                     batch = await cursor.to_list(_BATCH)
 

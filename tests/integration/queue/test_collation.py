@@ -11,6 +11,7 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
+from enricher.commands.backfill import Backfills
 from enricher.fields import NAMES
 from enricher.intake.history import History
 from enricher.lead import Completed, Document
@@ -172,3 +173,17 @@ async def test_what_counts_as_work_is_counted(alike: Leads) -> None:
     await insert(alike, 1, enrichment_status="retrying", enrichment={"due_at": PAST})
     await insert(alike, 2, enrichment_status="Retrying", enrichment={"due_at": PAST})
     assert (await backlog.look(alike)).lanes[Lane.RETRY].leads == 1
+
+
+async def test_who_is_asked_for_is_a_lead_byte_by_byte_whatever_the_query_compares(
+    alike: Leads,
+) -> None:
+    await insert(alike, "a", state="CUSTOMER", note="Paris")
+    await insert(alike, "b", state="customer", note="paris")
+    await insert(alike, "c", state="customer", note="Rome")
+    leads, query = within(alike, {"state": "customer"}), {"note": "PARIS"}
+    found = [each async for batch in Requests(leads, 0).matching(query) for each in batch]
+    assert found == ["b"]
+    assert [each["_id"] for each in await Backfills(leads, query).page(None, 1)] == ["b"]
+    others = within(alike, {"state": {"$ne": "CUSTOMER"}})
+    assert [each["_id"] for each in await Backfills(others, {}).page(None, 5)] == ["b", "c"]
