@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
+from bson import json_util
 from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from enricher.privacy.suppression import Suppressed
 from enricher.providers.base import Provider, Registered
 from enricher.providers.http import HttpProvider, question_of, unfit
 from enricher.queue.apart import written_off_at
+from enricher.queue.conditions import unmet
 from enricher.queue.inputs import by_address, mapping_of
 from enricher.queue.requests import wished
 from enricher.settings.load import Settings
@@ -135,7 +137,12 @@ class Explainer:
             words,
             is_suppressed=is_suppressed,
             is_of_data=self._is_of_data(standing, identity),
+            excluded_by=await self._excluded_by(standing.id),
         )
+
+    async def _excluded_by(self, lead: LeadId) -> list[str]:
+        leads, only = self.database[self.source.collection], dict(self.source.only)
+        return [json_util.dumps(each) for each in await unmet(leads, only, lead)]
 
     def _is_of_data(self, standing: Standing, identity: Identity) -> bool:
         if self.keyring is None:

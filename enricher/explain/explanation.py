@@ -107,6 +107,8 @@ _GIVEN_UP = {
     HELD: "nobody may ask it for now; see the lead's error",
 }
 
+_EXCLUDED = "`only` excludes the lead"
+_UNTIL_IT_IS_A_LEAD = "nothing while `only` excludes it: no call, and not a field is written"
 _WRITTEN_OFF = (
     "nothing: nobody writes it any more, since {at:%Y-%m-%d %H:%M} UTC, because each write ended the"
     " server; mend the lead, then delete its entry in enricher_fatal"
@@ -229,6 +231,8 @@ class Explanation:
     next: Next
     collection: str = ""
     """The collection that the lead is in."""
+    excluded_by: tuple[str, ...] = ()
+    """The parts of the source's `only` that the document does not meet, as extended JSON."""
 
 
 def explain(
@@ -238,11 +242,14 @@ def explain(
     *,
     is_suppressed: bool = False,
     is_of_data: bool = True,
+    excluded_by: Sequence[str] = (),
 ) -> Explanation:
     """Return the explanation. Never raises, whatever writers put into the lead. `providers`: best first.
 
-    `is_suppressed`: the person asked not to be processed; `is_of_data`: as in `Who`.
+    `is_suppressed`: the person asked not to be processed; `is_of_data`: as in `Who`; `excluded_by`: as in `Explanation`.
     """
+    if excluded_by:
+        providers = [replace(each, off=each.off or _EXCLUDED, credits=0.0) for each in providers]
     identity = identify(lead.inputs, words)
     who = _who(lead, identity, words, is_suppressed=is_suppressed)
     score, missing = completeness(mapping(lead.data))
@@ -261,8 +268,9 @@ def explain(
         fields=tuple(origins(mapping(lead.data), [provider.name for provider in providers])),
         score=score,
         missing={name: TABLE[name][1] for name in missing},
-        next=_written_off(lead) or _next(lead),
+        next=Next(_UNTIL_IT_IS_A_LEAD) if excluded_by else _written_off(lead) or _next(lead),
         collection=lead.collection,
+        excluded_by=tuple(excluded_by),
     )
 
 

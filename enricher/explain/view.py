@@ -59,9 +59,11 @@ def _lead(each: Explanation) -> Iterator[_Row]:
         "status",
         _shown(each.status or "none") + (f", since {_at(each.since)}" if each.since else ""),
     )
+    if each.excluded_by:
+        yield "excluded", f"it does not meet `only`: {_shown(', '.join(each.excluded_by), 1000)}"
     if each.error:
         yield "error", _shown(each.error, 1000)
-    if each.status in _OPEN:
+    if each.status in _OPEN and not each.excluded_by:
         yield from _run(each)
 
 

@@ -65,6 +65,24 @@ async def leads_among(
     return [met[key] for key in (id_key(each["_id"]) for each in found) if key in met]
 
 
+async def unmet(leads: AsyncCollection[Document], only: Document, id_: LeadId) -> list[Document]:
+    """Return the parts of a condition that this document does not meet, by the server's own judgement; empty where it
+    meets them all, or is gone. `leads` is to be seen without the condition."""
+    found = [part for part in _parts(only) if await _is_unmet(leads, part, id_)]
+    return found or ([only] if only and await _is_unmet(leads, only, id_) else [])
+
+
+def _parts(only: Document) -> list[Document]:
+    """Return what must each be met. A part without a field's name, such as `$or`, is one."""
+    parts = [{name: value} for name, value in only.items() if name != "$and"]
+    return [*parts, *(part for inner in only.get("$and", ()) for part in _parts(inner))]
+
+
+async def _is_unmet(leads: AsyncCollection[Document], part: Document, id_: LeadId) -> bool:
+    these = {"$and": [{"_id": {"$eq": id_}}, {"$nor": [part]}]}
+    return await leads.find_one(these, {"_id": 1}) is not None
+
+
 # Whether the server takes a condition
 
 _NO_LEAD: Document = {"_id": {"$in": []}}

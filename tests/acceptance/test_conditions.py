@@ -202,3 +202,26 @@ async def test_a_condition_that_the_server_refuses_ends_the_start_with_one_line(
         assert await refused.wait() == ExitCode.SETTINGS
         told = [line for line in map(str, refused.lines) if "MongoDB refuses this filter" in line]
         assert len(told) == 1
+
+
+async def test_explain_says_by_which_condition_a_document_is_no_lead(
+    rig: Rig, config: Path
+) -> None:
+    await rig.leads.insert_many(
+        [
+            {"_id": "visitor", "email": address(), "state": "visitor"},
+            {"_id": "lead", "email": address(), "state": "lead"},
+        ]
+    )
+    config.write_text(f"[[source]]\ncollection = 'leads'\nonly = '{json.dumps(NO_VISITORS)}'\n")
+    env = rig.environment() | {"ENRICHER_CONFIG": str(config)}
+    for lead, excluded_by in (("visitor", ['{"state": {"$ne": "visitor"}}']), ("lead", [])):
+        async with Daemon("explain", lead, "--json", env=env) as command:
+            assert await command.wait() == ExitCode.OK
+            [told] = json.loads(command.stdout)["leads"]
+        assert told["excluded_by"] == excluded_by
+    async with Daemon("explain", "visitor", env=env) as command:
+        await command.wait()
+    lines = [line for line in command.stdout.splitlines() if "only" in line]
+    assert "does not meet" in lines[0]
+    assert "costs" not in command.stdout

@@ -245,3 +245,20 @@ def test_the_score_says_what_each_missing_line_is_worth() -> None:
     assert told.score == 10
     assert sum(told.missing.values()) == 90
     assert told.missing["company.employee_count"] == 15
+
+
+# -- leads that a condition excludes -------------------------------------------------------------
+
+
+def test_an_excluded_lead_has_no_next_step_and_no_call_that_costs_anything() -> None:
+    excluded_by = ('{"state": {"$ne": "visitor"}}',)
+    answered = {"answered": {"clearbit": "found"}}
+    for status in (None, "pending", "processing"):
+        told = explain(_lead(status=status, book=answered), SOURCES, excluded_by=excluded_by)
+        assert told.excluded_by == excluded_by
+        assert told.next.what.startswith("nothing while `only` excludes it")
+        providers = {each.provider: each for each in told.providers}
+        assert {each.credits for each in told.providers} == {0.0}
+        assert providers["hunter"].why == "`only` excludes the lead"
+        assert providers["pdl_company"].why == "no key"
+        assert providers["clearbit"].decision == "used"
