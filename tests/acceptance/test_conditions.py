@@ -35,10 +35,15 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "enricher.toml"
 
 
-def daemon(rig: Rig, config: Path, *lines: str, off: str | None = None, **keys: Document) -> Daemon:
-    """One for a source with these conditions."""
+def describe(config: Path, *lines: str, **keys: Document) -> None:
+    """Write down a source with these conditions."""
     conditions = [f"{name} = '{json.dumps(value)}'" for name, value in keys.items()]
     config.write_text("\n".join(["[[source]]", 'collection = "leads"', *lines, *conditions]))
+
+
+def daemon(rig: Rig, config: Path, *lines: str, off: str | None = None, **keys: Document) -> Daemon:
+    """One for a source with these conditions."""
+    describe(config, *lines, **keys)
     more = {"ENRICHER_PROVIDERS_OFF": off} if off else {}
     return rig.daemon(ENRICHER_CONFIG=config, **more)
 
@@ -213,7 +218,7 @@ async def test_explain_says_by_which_condition_a_document_is_no_lead(
             {"_id": "lead", "email": address(), "state": "lead"},
         ]
     )
-    config.write_text(f"[[source]]\ncollection = 'leads'\nonly = '{json.dumps(NO_VISITORS)}'\n")
+    describe(config, only=NO_VISITORS)
     env = rig.environment() | {"ENRICHER_CONFIG": str(config)}
     for lead, excluded_by in (("visitor", ['{"state": {"$ne": "visitor"}}']), ("lead", [])):
         async with Daemon("explain", lead, "--json", env=env) as command:
