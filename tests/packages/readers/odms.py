@@ -198,8 +198,15 @@ async def open_mongoose(modules: Path, env: Mapping[str, str]) -> AsyncIterator[
     """`modules` is where npm has installed mongoose; ours are put beside it, as an import looks for them there."""
     for ours in (PROGRAM, EXAMPLES / "mongoose_lead.mjs"):
         (modules / ours.name).write_text(ours.read_text("utf-8"))
+    async with speaking(modules, PROGRAM.name, env) as mongoose:
+        yield mongoose
+
+
+@asynccontextmanager
+async def speaking(modules: Path, program: str, env: Mapping[str, str]) -> AsyncIterator[Mongoose]:
+    """A program of Node that stands there already."""
     process = await asyncio.create_subprocess_exec(
-        *(*bound_to_us(), "node", PROGRAM.name),
+        *(*bound_to_us(), "node", program),
         cwd=modules,
         env=env,
         stdin=asyncio.subprocess.PIPE,
