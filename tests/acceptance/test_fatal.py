@@ -13,6 +13,9 @@ from tests.support.processes import Daemon
 from tests.support.rig import Rig, address, open_rig
 from tests.support.waiting import eventually
 
+LOST_TWICE = {"losses": {"$gte": 2}}
+"""What nobody writes any more. A lead that was lost once may be on record beside it, for a day."""
+
 
 async def are_completed(rig: Rig, leads: int) -> None:
     async def are_done() -> bool:
@@ -40,7 +43,7 @@ async def test_a_lead_whose_every_write_ends_the_server_is_written_no_more(
             before = len(deaths)
             assert 1 < before <= 9  # each write is repeated by the driver, a batch by us
             await are_completed(rig, 10)
-            assert [each["_id"]["of"] async for each in record.find()] == ["deadly"]
+            assert [each["_id"]["of"] async for each in record.find(LOST_TWICE)] == ["deadly"]
         async with rig.daemon(MONGODB_URI=cable.uri, ENRICHER_LEASE_SECONDS=5) as again:
             await rig.leads.insert_one({"_id": "honest", "email": address()})
             await are_completed(rig, 11)

@@ -63,7 +63,7 @@ class Case:
     apart: str = ""
     """Those with the same word share a daemon that no others have."""
     pauses: bool = False
-    """The same for a second or two: it comes after the others."""
+    """The same for a second or two: it has the daemon to itself for so long."""
     local_part: str = "ada.lovelace"
     settings: Document = field(default_factory=dict)
     world: Mapping[str, Any] = field(default_factory=dict)
