@@ -66,6 +66,10 @@ class Query:
     company: str | None = None
     cnpj: str | None = None
     """The company's number in the Brazilian register, with good check digits; `None` where nobody asks it."""
+    sought: str | None = None
+    """The company's name, where its domain is to be found by it; see `Provider.finds_domain`."""
+    why_not_sought: str = "domains are not looked for by name"
+    """Why it is not, as a short phrase."""
     is_role: bool = False
     """The address is a role address (info@, sales@), not a person's."""
     is_free_mail: bool = False

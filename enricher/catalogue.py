@@ -379,8 +379,57 @@ CNPJ = ProviderListing(
 """The register asks for moderation and names no limit; its edge was seen to refuse about 100 calls a minute."""
 FREE = (LOCAL, WEBSITE, CNPJ)
 """Those without a key, which are not in the table."""
+
+_DOMAIN = frozenset({"domain"})
+PDL_FINDER = ProviderListing(
+    name="pdl_finder",
+    vendor="pdl",
+    kind=Kind.COMPANY,
+    code="enricher.providers.pdl:PdlFinder",
+    path="/v5/company/enrich",
+    remark=", by the company's name",
+    windows=(Window(calls=10, seconds=60),),
+    bucket="pdl_company",
+    costs="1; nothing for a miss or a poor match",
+    knows_best=_DOMAIN,
+    is_on=False,
+)
+HUNTER_FINDER = ProviderListing(
+    name="hunter_finder",
+    vendor="hunter",
+    kind=Kind.COMPANY,
+    code="enricher.providers.hunter:HunterFinder",
+    path="/v2/domain-search",
+    remark=", by the company's name",
+    windows=_HUNTER_ENRICHMENT,
+    bucket="hunter_enrichment",
+    costs="1 where the domain has a role address, else nothing",
+    knows_best=_DOMAIN,
+    is_on=False,
+)
+APOLLO_FINDER = ProviderListing(
+    name="apollo_finder",
+    vendor="apollo",
+    kind=Kind.COMPANY,
+    code="enricher.providers.apollo:ApolloFinder",
+    path="/api/v1/organizations/enrich",
+    remark=", by the company's name",
+    windows=_APOLLO_FREE,
+    bucket="apollo_company",
+    costs="1, a miss perhaps too",
+    knows_best=_DOMAIN,
+    is_on=False,
+)
+FINDERS: Mapping[str, ProviderListing] = {
+    each.name: each for each in (PDL_FINDER, HUNTER_FINDER, APOLLO_FINDER)
+}
+"""Those that find a company's domain by its name, where the operator wants that; asked before all others of the kind,
+and only about leads without a domain. People Data Labs first: it says how sure it is, its misses are free, and its
+record is the company's. Their word counts last, but for the domain, which nobody else knows of such a lead."""
 KNOWS_BEST: Mapping[str, frozenset[str]] = {
-    each.name: each.knows_best for each in (*_PROVIDERS, *FREE) if each.knows_best
+    each.name: each.knows_best
+    for each in (*_PROVIDERS, *FREE, *FINDERS.values())
+    if each.knows_best
 }
 """Provider -> fields in which it wins."""
 

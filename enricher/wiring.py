@@ -65,6 +65,7 @@ async def vendors(settings: Settings) -> AsyncIterator[Registered]:
                 settings.providers,
                 mx_lookup=settings.identity.mx_lookup,
                 own=[each for each in own if each is not None],
+                finds_domain=settings.identity.finds_domain,
             )
 
 
@@ -185,6 +186,7 @@ def words_of(settings: Settings) -> OwnWords:
         own.role_names,
         own.platform_domains,
         asks_register=settings.cnpj.is_on,
+        finds_domain=own.finds_domain,
     )
 
 

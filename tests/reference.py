@@ -23,7 +23,7 @@ from typer.main import get_command
 
 from enricher import catalogue
 from enricher.answer import Kind
-from enricher.catalogue import CNPJ, LOCAL, PROVIDERS, WEBSITE, ProviderListing
+from enricher.catalogue import CNPJ, FINDERS, LOCAL, PROVIDERS, WEBSITE, ProviderListing
 from enricher.cli import cli
 from enricher.contract.formats import SchemaFormat, contract
 from enricher.fields import FIELDS, TYPES, ValueType
@@ -155,7 +155,7 @@ def providers() -> str:
                 limits.get(each.name, "none"),
                 _code(sorted(each.required)),
             )
-            for each in (WEBSITE, *PROVIDERS.values(), CNPJ, LOCAL)
+            for each in (*FINDERS.values(), WEBSITE, *PROVIDERS.values(), CNPJ, LOCAL)
         ),
     )
 

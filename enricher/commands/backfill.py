@@ -51,6 +51,7 @@ from enricher.commands.database import (
     opened,
     patiently,
 )
+from enricher.enrichment.finding import knowing
 from enricher.errors import DatabaseError, ExitCode, SettingsError
 from enricher.fields import NAMES, Names
 from enricher.identity.identify import Identity, OwnWords, identify
@@ -420,7 +421,8 @@ class Estimator:
     async def _add_calls(
         self, calls: ProviderEstimate, provider: Provider, asked: list[Query]
     ) -> None:
-        fit = (each for each in asked if unfit(provider, each) is None)
+        as_asked = asked if provider.finds_domain else list(map(_as_found, asked))
+        fit = (each for each in as_asked if unfit(provider, each) is None)
         questions = (question_of(provider, each) for each in fit)
         keys = {self._keys.key(provider.name, question) for question in questions if question}
         fresh = {key for key in keys if bytes.fromhex(key) not in calls.questions}
@@ -433,6 +435,12 @@ class Estimator:
             return False
         ring = self._keyring
         return any([await self._suppressed.knows(ring, key) for key in identity.email_keys])
+
+
+def _as_found(query: Query) -> Query:
+    """Return a query as it would be once the domain was found by the company's name: the estimate is what all of it
+    may come to."""
+    return knowing(query, f"{query.sought}.invalid") if query.sought else query
 
 
 # What a backfill needs from vendors, and whether it is available now.

@@ -11,13 +11,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 
 from enricher import wiring
-from enricher.answer import NotFound
+from enricher.answer import NotFound, Query
 from enricher.calls import answers
-from enricher.catalogue import PROVIDERS
+from enricher.catalogue import FINDERS, PROVIDERS
 from enricher.commands import database
 from enricher.commands.database import chosen, explained, opened
 from enricher.commands.reenrich import NO_ADDRESS
 from enricher.enrichment.attempt import is_of_data
+from enricher.enrichment.finding import found_domain, knowing
 from enricher.errors import ExitCode
 from enricher.explain.explanation import Explanation, Kept, KnownProvider, Standing, StandingReader
 from enricher.explain.explanation import explain as explain_lead
@@ -35,6 +36,7 @@ from enricher.queue.inputs import by_address, mapping_of
 from enricher.queue.requests import wished
 from enricher.settings.load import Settings
 from enricher.settings.sources import Source
+from enricher.values.storable import mapping
 
 
 async def explain(
@@ -128,8 +130,10 @@ class Explainer:
         words = wiring.words_of(self.settings)
         standing = self._as_daemons_heed_it(standing)
         identity = identify(standing.inputs, words)
+        by_name = found_domain(mapping(standing.data), FINDERS) if identity.sought else None
+        query = knowing(identity.query, by_name)
         known, is_suppressed = await asyncio.gather(
-            self._known(leads, identity), self._has_objected(identity)
+            self._known(leads, identity.query, query), self._has_objected(identity)
         )
         return explain_lead(
             standing,
@@ -162,49 +166,55 @@ class Explainer:
         suppressed = Suppressed(self.database)
         return any([await suppressed.knows(self.keyring, key) for key in identity.email_keys])
 
-    async def _known(self, leads: StandingReader, identity: Identity) -> list[KnownProvider]:
-        """Return the providers in the order in which values win: those that cost nothing come last."""
-        providers = sorted(self.registered.providers, key=lambda each: each.is_free)
-        keys = {each.name: self._key(each, identity) for each in providers}
+    async def _known(
+        self, leads: StandingReader, stated: Query, found: Query
+    ) -> list[KnownProvider]:
+        """Return the providers in the order in which values win: those that cost nothing come last, and those that
+        find a domain by a name after them. These were asked what the lead states, the others what was `found`."""
+        providers = sorted(
+            self.registered.providers, key=lambda each: (each.finds_domain, each.is_free)
+        )
+        asked = {each.name: stated if each.finds_domain else found for each in providers}
+        keys = {each.name: self._key(each, asked[each.name]) for each in providers}
         stored = await leads.kept([key for key in keys.values() if key])
         known = [
             _known_provider(
-                each, identity, stored.get(keys[each.name] or "", answers.QuestionState())
+                each, asked[each.name], stored.get(keys[each.name] or "", answers.QuestionState())
             )
             for each in providers
         ]
-        kinds = {each.name: each.kind.value for each in PROVIDERS.values()}
+        kinds = {name: each.kind.value for name, each in {**PROVIDERS, **FINDERS}.items()}
         off = self.registered.without_key
         return [
             *known,
             *(KnownProvider(name, kinds.get(name, ""), off=off[name]) for name in off),
         ]
 
-    def _key(self, provider: Provider, identity: Identity) -> str | None:
-        if self.keyring is None or unfit(provider, identity.query) is not None:
+    def _key(self, provider: Provider, query: Query) -> str | None:
+        if self.keyring is None or unfit(provider, query) is not None:
             return None
-        question = question_of(provider, identity.query)
+        question = question_of(provider, query)
         return question and self.keyring.key(provider.name, question)
 
 
 def _known_provider(
-    provider: Provider, identity: Identity, stored: answers.QuestionState
+    provider: Provider, query: Query, stored: answers.QuestionState
 ) -> KnownProvider:
     return KnownProvider(
         name=provider.name,
         kind=provider.kind.value,
         credits=_credits(provider),
-        unfit=unfit(provider, identity.query),
-        kept=_kept(provider, identity, stored),
+        unfit=unfit(provider, query),
+        kept=_kept(provider, query, stored),
         is_under_way=stored.beat is not None,
     )
 
 
-def _kept(provider: Provider, identity: Identity, stored: answers.QuestionState) -> Kept | None:
+def _kept(provider: Provider, query: Query, stored: answers.QuestionState) -> Kept | None:
     if stored.reply is None or stored.at is None:
         return None
     is_charged = not isinstance(provider, HttpProvider) or provider.is_charged(stored.reply)
-    said = provider.recall(stored.reply, identity.query)
+    said = provider.recall(stored.reply, query)
     reason = said.reason if isinstance(said, NotFound) else ""
     return Kept(stored.at, stored.until, _credits(provider) if is_charged else 0.0, reason)
 

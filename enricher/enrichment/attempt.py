@@ -34,6 +34,15 @@ from enricher.enrichment.conclude import (
     conclude_unfinished,
     progress,
 )
+from enricher.enrichment.finding import (
+    NOT_NEEDED,
+    SAME_RECORD,
+    domain_of,
+    found_domain,
+    is_settled,
+    knowing,
+    settled,
+)
 from enricher.fields import FIELDS
 from enricher.identity.identify import (
     NO_WORDS,
@@ -161,7 +170,11 @@ class Waterfall:
         """The gates to providers that cost money."""
         self.free = frozenset(gate.name for gate in free)
         """Names of the providers that cost nothing."""
-        self.order = [gate.name for gate in (*self.paid, *free)]
+        finders = [gate for gate in gates if gate.provider.finds_domain]
+        self.finders = frozenset(gate.name for gate in finders)
+        """Names of the providers that find a company's domain by its name: what they say counts last."""
+        vendors = [gate for gate in self.paid if gate not in finders]
+        self.order = [gate.name for gate in (*vendors, *free, *finders)]
         """Names of all providers, best first: the order in which values win in the merge."""
         self.kinds: Mapping[str, Kind] = {gate.name: gate.provider.kind for gate in gates}
         """Each provider's kind, by name."""
@@ -229,8 +242,7 @@ class Waterfall:
         for gate in self._gates:
             if gate.provider.kind not in scope.kinds:
                 continue
-            is_rule = gate.provider.is_free and not gate.provider.is_kept
-            reason = unfit(gate.provider, query) if is_rule else why
+            reason = unfit(gate.provider, query) if gate.provider.is_rule else why
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
@@ -247,11 +259,16 @@ class Waterfall:
         findings: Findings,
         scope: Scope,
     ) -> None:
-        known = _known_fields(lead, gates[0].provider.kind)
+        finders = [gate for gate in gates if gate.provider.finds_domain]
+        if finders:
+            query = await self._find_domain(finders, lead, query, deadline, findings, scope)
+        known = _known_fields(lead, gates[0].provider.kind) | _found_fields(finders, findings)
+        spared = _spared(finders, lead, findings)
         for gate in gates:
-            if lead.answered.get(gate.name, USELESS) != USELESS:
+            if gate in finders or lead.answered.get(gate.name, USELESS) != USELESS:
                 continue
             reason = _OBJECTED if findings.objection else _why_not(gate, query, known)
+            reason = reason or (SAME_RECORD if gate.name in spared else None)
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
@@ -266,6 +283,66 @@ class Waterfall:
                 said = usable(answer, gate.provider.kind.section)
                 # An `unknown` verdict does not spare the next provider.
                 known |= {name for name, value in said.items() if value != UNKNOWN}
+
+    async def _find_domain(
+        self,
+        finders: Sequence[Gate],
+        lead: Lead,
+        query: Query,
+        deadline: float,
+        findings: Findings,
+        scope: Scope,
+    ) -> Query:
+        """Return the query with the company's domain, if it can be told by the name; see `finding.py`."""
+        domain = found_domain(lead.enriched_data, self._found_in(lead))
+        answers: dict[str, Answer] = {}
+        for gate in finders:
+            if gate.name in lead.answered and lead.answered[gate.name] != USELESS:
+                continue
+            reason = _OBJECTED if findings.objection else unfit(gate.provider, query)
+            if reason is None and (domain or is_settled(answers)):
+                reason = NOT_NEEDED
+            if reason is not None:
+                findings.skipped[gate.name] = reason
+                continue
+            question = _question(lead, query, deadline, gate, scope)
+            answer = await _answer(gate, question, lead, findings, scope)
+            if answer is not None:
+                answers[gate.name] = answer
+        return _heed(settled(answers), findings, knowing(query, domain))
+
+    def _found_in(self, lead: Lead) -> frozenset[str]:
+        """Return the finders that found something in earlier attempts of the same run."""
+        return frozenset(name for name in self.finders if lead.answered.get(name) == FOUND)
+
+
+def _heed(answers: Mapping[str, Answer], findings: Findings, query: Query) -> Query:
+    """Note the finders' answers, and return the query with the domain that they found. Once there is one, nobody
+    waits for a finder that cannot be asked now."""
+    finds = [each for each in answers.values() if isinstance(each, Found)]
+    for name, answer in answers.items():
+        if finds and not isinstance(answer, Found | NotFound):
+            findings.skipped[name] = NOT_NEEDED
+        else:
+            findings.answers[name] = answer
+    return knowing(query, domain_of(finds[0])) if finds else query
+
+
+def _found_fields(finders: Sequence[Gate], findings: Findings) -> set[str]:
+    """Return the fields that the finders' records filled."""
+    finds = (findings.answers.get(gate.name) for gate in finders)
+    section = Kind.COMPANY.section
+    return {name for each in finds if isinstance(each, Found) for name in usable(each, section)}
+
+
+def _spared(finders: Sequence[Gate], lead: Lead, findings: Findings) -> set[str]:
+    """Return the providers whose record a finder has brought."""
+    return {
+        gate.provider.same_record
+        for gate in finders
+        if lead.answered.get(gate.name) == FOUND
+        or isinstance(findings.answers.get(gate.name), Found)
+    }
 
 
 async def _answer(
@@ -675,6 +752,7 @@ class Enrichment:
             is_stripped=case.is_stripped,
             begins_anew=case.begins_anew,
             useless=frozenset(findings.useless),
+            finders=self.waterfall.finders,
         )
 
 

@@ -6,8 +6,8 @@
     the person objected             -> Skipped     and data about the person is dropped
     the input gives nothing to ask  -> Skipped, or Failed when the input is invalid
 
-What was odd about the lead goes in the metadata's `flags`: those of its `identity`, and
-`employer_mismatch` when a person's record names another company than the lead's.
+What was odd about the lead goes in the metadata's `flags`: those of its `identity`,
+`employer_mismatch` when a person's record names another company than the lead's, and `domain_found_by_name`.
 
 "Not now" (throttled, held) never spends an attempt and never ends a lead; a failure does after
 the configured retries. A provider whose attempts are used up is noted as failed and not asked
@@ -33,6 +33,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
+from enricher.enrichment.finding import BY_NAME, found_domain
 from enricher.identity.identify import Identity
 from enricher.lead import (
     Completed,
@@ -102,6 +103,8 @@ class Round:
     """The stored lead holds data about somebody else, which `lead` omits: the rest must be written."""
     useless: frozenset[str] = frozenset()
     """Providers whose paid answers could not be read."""
+    finders: frozenset[str] = frozenset()
+    """Those that find a company's domain by its name."""
 
     @cached_property
     def found(self) -> dict[str, Found]:
@@ -123,7 +126,15 @@ class Round:
         said = [works_elsewhere(each, own) for each in employed]
         was_elsewhere = MISMATCH in flags_of(self.lead.enriched_data)
         is_elsewhere = True in said or (was_elsewhere and False not in said)
-        return self.identity.flags | ({MISMATCH} if is_elsewhere else set())
+        by_name = {BY_NAME} if self._is_found_by_name else set()
+        return self.identity.flags | ({MISMATCH} if is_elsewhere else set()) | by_name
+
+    @property
+    def _is_found_by_name(self) -> bool:
+        if self.identity.sought is None:
+            return False
+        is_now = not self.finders.isdisjoint(self.found)
+        return is_now or found_domain(self.lead.enriched_data, self.finders) is not None
 
     @cached_property
     def failing(self) -> dict[str, Answer]:

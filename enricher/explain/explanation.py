@@ -16,9 +16,11 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.answer import Kind
 from enricher.calls import answers
+from enricher.catalogue import FINDERS
 from enricher.enrichment.conclude import FAILED, FOUND, NOT_FOUND
+from enricher.enrichment.finding import found_domain
 from enricher.fields import NAMES, SECTIONS, Names
-from enricher.identity.identify import NO_WORDS, Identity, OwnWords, identify
+from enricher.identity.identify import NO_WORDS, NOT_SOUGHT, Identity, OwnWords, identify
 from enricher.intake.history import History
 from enricher.lead import Document, Inputs, LeadId, Reason, Status
 from enricher.queue import book
@@ -276,6 +278,8 @@ def explain(
 
 # The lead
 
+_BY_ITS_NAME = "the company's name"
+
 
 def _who(lead: Standing, identity: Identity, words: OwnWords, *, is_suppressed: bool) -> Who:
     traits = {
@@ -285,15 +289,23 @@ def _who(lead: Standing, identity: Identity, words: OwnWords, *, is_suppressed: 
         "invalid": not identity.is_valid,
         **dict.fromkeys(sorted({*identity.flags, *flags_of(lead.data)}), True),
     }
+    by_name = found_domain(mapping(lead.data), FINDERS) if identity.sought else None
     return Who(
         email=identity.email,
-        company_domain=identity.company_domain,
-        from_field=_from_field(lead.inputs, identity, words),
-        no_company_domain=identity.no_company_domain,
+        company_domain=identity.company_domain or by_name,
+        from_field=_from_field(lead.inputs, identity, words) or (by_name and _BY_ITS_NAME),
+        no_company_domain="" if by_name else _no_domain(identity),
         traits=tuple(name for name, is_so in traits.items() if is_so),
         malformed=lead.inputs.malformed,
         reason=identity.reason or (Reason.SUPPRESSED if is_suppressed else None),
     )
+
+
+def _no_domain(identity: Identity) -> str:
+    """Say why there is no domain; where it is looked for by the company's name, also what stands in the way of that."""
+    if identity.company_domain or identity.sought or identity.why_not_sought == NOT_SOUGHT:
+        return identity.no_company_domain
+    return "; ".join(filter(None, (identity.no_company_domain, identity.why_not_sought)))
 
 
 def _from_field(inputs: Inputs, identity: Identity, words: OwnWords) -> str | None:

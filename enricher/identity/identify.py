@@ -43,6 +43,7 @@ from enricher.identity.address import (
     said,
 )
 from enricher.identity.cnpj import read_cnpj
+from enricher.identity.common_names import why_not_sought
 from enricher.identity.domains import (
     BY_THE_LISTS,
     Domain,
@@ -55,6 +56,7 @@ from enricher.identity.domains import (
     is_under,
     parents,
 )
+from enricher.identity.names import name_key
 from enricher.identity.wordlists import PLATFORMS, PROFILE_BRANDS, PROFILE_HOSTS, SHORT_LINKS
 from enricher.lead import Inputs, Key, Reason, Subject
 
@@ -387,6 +389,8 @@ class OwnWords:
     platforms: Platforms = BY_THE_LISTS
     asks_register: bool = False
     """Whether a company's number in the Brazilian register is something to go by."""
+    finds_domain: bool = False
+    """Whether a company's name is something to go by where there is no domain."""
 
 
 NO_WORDS = OwnWords()
@@ -398,6 +402,7 @@ def own_words(
     platform_domains: Iterable[str] = (),
     *,
     asks_register: bool = False,
+    finds_domain: bool = False,
 ) -> OwnWords:
     """Build it from the settings' entries; an entry with "-" in front removes one."""
     roles, no_roles = _sorted_out(role_names)
@@ -407,6 +412,7 @@ def own_words(
         DESKS.changed(map(desk_key, roles), map(desk_key, no_roles)),
         Platforms(_hosts(platforms), _hosts(no_platforms)) if platform_domains else BY_THE_LISTS,
         asks_register,
+        finds_domain,
     )
 
 
@@ -423,6 +429,8 @@ def _hosts(names: Iterable[str]) -> frozenset[str]:
 
 MULTIPLE_EMAILS = "multiple_emails"
 """Flag of an address field that holds several addresses; the first valid one counts."""
+NOT_SOUGHT = "domains are not looked for by name"
+_IS_KNOWN = "its domain is known"
 _TOO_LONG = "too long"
 """How `Inputs.malformed` marks text beyond its limit; any other mark means that it is not text."""
 
@@ -445,6 +453,10 @@ class Identity:
     """As the lead states it: a profile's address."""
     cnpj: str | None = None
     """A Brazilian company's number, without signs; `None` if it is wrong, or the register is not asked."""
+    sought: str | None = None
+    """The company's name, where its domain is to be found by it."""
+    why_not_sought: str = NOT_SOUGHT
+    """Why it is not, as a short phrase."""
     other_keys: tuple[str, ...] = ()
     """Keys of the lead's other addresses, which are the same person's and nobody is asked about."""
     is_free_mail: bool = False
@@ -464,8 +476,11 @@ class Identity:
 
     @property
     def company_key(self) -> str | None:
-        """Return what tells the company from others: its domain; without one, its number in the register."""
-        return self.company_domain or self.cnpj
+        """Return what tells the company from others: its domain; without one, its number in the register, and
+        the name that it is looked for by."""
+        if self.company_domain or self.sought is None:
+            return self.company_domain or self.cnpj
+        return " ".join((self.cnpj or "", name_key(self.sought)))
 
     @property
     def query(self) -> Query:
@@ -478,6 +493,8 @@ class Identity:
             full_name=self.full_name,
             company=self.company,
             cnpj=self.cnpj,
+            sought=self.sought,
+            why_not_sought=self.why_not_sought,
             is_role=self.is_role,
             is_free_mail=self.is_free_mail,
             is_disposable=self.is_disposable,
@@ -505,8 +522,11 @@ def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
     company = _company(address, stated.domain)
     is_valid = address is not None or not (readings or "email" in inputs.malformed)
     number = read_cnpj(inputs.cnpj) if words.asks_register else None
+    why_not = _why_not_sought(inputs, company, stated, words)
+    named = None if why_not else _clean(inputs.company)
+    has_something = company or askable or number or named
     reason = _reason(address, internal) or (
-        None if company or askable or number else _nothing_left(inputs, address, stated, is_valid)
+        None if has_something else _nothing_left(inputs, address, stated, is_valid)
     )
     return Identity(
         email=askable.email if askable else None,
@@ -517,6 +537,8 @@ def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
         company=_clean(inputs.company),
         linkedin=_clean(inputs.linkedin),
         cnpj=number if not reason else None,
+        sought=named if not reason else None,
+        why_not_sought=why_not,
         other_keys=tuple(_other_keys(readings, reading)) if len(readings) > 1 else (),
         is_free_mail=address is not None and address.domain.kind is DomainKind.FREE_MAIL,
         is_disposable=address is not None and address.domain.kind is DomainKind.DISPOSABLE,
@@ -525,6 +547,19 @@ def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
         flags=frozenset(_flags(reading, stated.domain)),
         reason=reason,
     )
+
+
+def _why_not_sought(
+    inputs: Inputs, company: Domain | None, stated: _Stated, words: OwnWords
+) -> str:
+    """Return why the domain is not looked for by the company's name; empty if it is to be."""
+    if not words.finds_domain:
+        return NOT_SOUGHT
+    if company is not None:
+        return _IS_KNOWN
+    if stated.reason is not None:
+        return stated.reason.value.replace("_", " ")
+    return why_not_sought(_clean(inputs.company), _clean(inputs.name)) or ""
 
 
 def _read(text: str, words: OwnWords) -> Reading:

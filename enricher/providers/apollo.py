@@ -34,8 +34,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.catalogue import PROVIDERS, VENDORS, Window
-from enricher.providers import reading, transport
+from enricher.catalogue import APOLLO_FINDER, PROVIDERS, VENDORS, Window
+from enricher.identity.names import name_key
+from enricher.providers import finding, reading, transport
 from enricher.providers.base import Access, Request
 from enricher.providers.http import (
     REFUSED_KEY,
@@ -160,6 +161,26 @@ class ApolloCompany(_Apollo, listing=PROVIDERS["apollo_company"]):
         if not values.keys() - {"domain", "apollo_id"}:
             return NotFound(reading.EMPTY)
         return Found({Kind.COMPANY.section: values})
+
+
+class ApolloFinder(ApolloCompany, listing=APOLLO_FINDER):
+    """The same route by a company's name, for leads without a domain."""
+
+    finds_domain = True
+    same_record = "apollo_company"
+
+    def unfit(self, query: Query) -> str | None:
+        return finding.unfit(query)
+
+    def request(self, query: Query) -> Request:
+        return Request(self.path, {"name": query.sought or ""})
+
+    def question(self, query: Query) -> str | None:
+        return f"{self.path}?name={name_key(query.sought or '')}"
+
+    def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
+        name = reading.text(reading.parse_object(reply.body), "organization", "name")
+        return finding.agreed(found, query, name)
 
 
 class ApolloPerson(_Apollo, listing=PROVIDERS["apollo_person"]):

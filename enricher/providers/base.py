@@ -93,8 +93,17 @@ class Provider(ABC):
     they are only asked about leads that are worth a call."""
     longest_miss_seconds: ClassVar[float] = math.inf
     """Cap on how long an answer that nothing is known is kept, of a vendor whose misses may be wrong."""
+    finds_domain: ClassVar[bool] = False
+    """True for those that find a company's domain by its name (`Query.sought`), and are asked before the others."""
+    same_record: ClassVar[str] = ""
+    """Name of the provider whose record its answer is, too: that one is not asked afterwards."""
     shares: ClassVar[str] = ""
     """Name of the windows it shares with other providers of its vendor; empty if it has its own."""
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether it asks nobody: its answers are neither kept nor shared, and it is asked about every lead."""
+        return self.is_free and not self.is_kept
 
     def __init_subclass__(cls, *, listing: ProviderListing | None = None) -> None:
         """Take the data from the catalogue: `class ClearbitCompany(..., listing=PROVIDERS["clearbit"])`."""
@@ -126,13 +135,13 @@ class Provider(ABC):
     async def exchange(self, query: Query) -> Tried:
         """Try once; return the answer with what is to be kept of it."""
         answer = await self.ask(query)
-        if self.is_free and not self.is_kept:
+        if self.is_rule:
             return Tried(answer)
         return Tried(answer, _written(answer), isinstance(answer, Found) and not self.is_free)
 
     def question(self, query: Query) -> str | None:
         """Return what is asked, as text that is the same for every spelling; `None`: keep nothing."""
-        if self.is_free and not self.is_kept:
+        if self.is_rule:
             return None
         return query.company_domain if self.kind is Kind.COMPANY else query.email_key or query.email
 

@@ -317,12 +317,12 @@ def unfit(provider: Provider, query: Query) -> str | None:
 
 def _out_of_bounds(provider: Provider, query: Query) -> str | None:
     """Enforce what we promise of every provider, third-party ones included: no company is looked up for a
-    private mailbox, and nobody is asked who is behind a private mailbox or a role address."""
+    private mailbox (but by its name, which the lead gives), and nobody is asked who is behind a private mailbox or a role address."""
     if provider.is_free:
         return None
     if provider.kind is Kind.PERSON:
         return unfit_for_person(query)
-    is_private = query.is_free_mail and query.company_domain is None
+    is_private = query.is_free_mail and query.company_domain is None and not provider.finds_domain
     return query.no_company_domain if provider.kind is Kind.COMPANY and is_private else None
 
 

@@ -12,11 +12,13 @@ Codes and shapes: Hunter's API reference and its published client.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from enricher.answer import (
@@ -31,8 +33,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.catalogue import PROVIDERS, VENDORS
-from enricher.providers import reading, transport
+from enricher.catalogue import HUNTER_FINDER, PROVIDERS, VENDORS
+from enricher.identity.names import name_key
+from enricher.providers import finding, reading, transport
 from enricher.providers.base import Access, Request, Tried
 from enricher.providers.clearbit import COMPANY_SENDS, company_values
 from enricher.providers.http import (
@@ -112,7 +115,7 @@ class HunterRoute(HttpProvider):
         reply = await self._fetch(self.request(query))
         if isinstance(reply, Unavailable):
             return self._tried(reply)
-        answer = self._judge(reply)
+        answer = self._judge(reply, query)
         match reply.status, answer:
             case 403, Throttled():
                 answer = self._refused_again(asked_at)
@@ -392,14 +395,72 @@ class HunterCompany(_Enrichment, listing=PROVIDERS["hunter_company"]):
         return Request(self.path, {"domain": query.company_domain or ""})
 
     def interpret(self, reply: Reply) -> Answer:
-        answer = super().interpret(reply)
-        return NotFound("its owner objected") if isinstance(answer, Objected) else answer
+        return _of_nobody(super().interpret(reply))
 
     def _read(self, record: reading.Record) -> Answer:
         values = company_values(record) | _employee_range(record)
         values.pop("clearbit_id", None)
         is_empty = not values.keys() - {"domain", "logo_url"}
         return NotFound(EMPTY) if is_empty else Found({self.kind.section: values})
+
+
+# Hunter: a company's domain by its name (`domain-search`).
+#
+# The route lists addresses at the company, and is charged by the ten of them; with `company` it also says which
+# domain it looked at. We want that alone: so one role address at most is asked for, no person's, and what comes of
+# addresses is cut away before the reply is kept. A domain without any costs nothing.
+
+
+class HunterFinder(_Enrichment, listing=HUNTER_FINDER):
+    """`api.hunter.io/v2/domain-search`, by a company's name."""
+
+    finds_domain = True
+    record_keys = frozenset({"domain", "organization"})
+
+    def unfit(self, query: Query) -> str | None:
+        return finding.unfit(query)
+
+    def request(self, query: Query) -> Request:
+        params = {"company": query.sought or "", "limit": "1", "type": "generic"}
+        return Request(self.path, params)
+
+    def question(self, query: Query) -> str | None:
+        return f"{self.path}?company={name_key(query.sought or '')}"
+
+    def is_charged(self, reply: Reply) -> bool:
+        """A body that cannot be read may hold an address, so it counts as charged."""
+        listed = reading.at(reading.parse_object(reply.body), "data", "emails")
+        return super().is_charged(reply) and listed != []
+
+    def interpret(self, reply: Reply) -> Answer:
+        return _of_nobody(super().interpret(reply))
+
+    def _tried(self, reply: Reply | Unavailable, answer: Answer | None = None) -> Tried:
+        tried = super()._tried(reply, answer)
+        return tried if tried.reply is None else replace(tried, reply=_of_company(tried.reply))
+
+    def _read(self, record: reading.Record) -> Answer:
+        domain = reading.domain(record, "domain")
+        return Found({self.kind.section: {"domain": domain}}) if domain else NotFound(EMPTY)
+
+    def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
+        name = reading.text(reading.parse_object(reply.body), "data", "organization")
+        return finding.agreed(found, query, name)
+
+
+def _of_nobody(answer: Answer) -> Answer:
+    """Return what an answer about a company means: an objection to it is not the lead's person's."""
+    return NotFound("its owner objected") if isinstance(answer, Objected) else answer
+
+
+def _of_company(reply: Reply) -> Reply:
+    """Return the reply with what it says of the company and of no address."""
+    data = reading.at(reading.parse_object(reply.body), "data")
+    if not isinstance(data, dict):
+        return reply
+    kept = {name: data.get(name) for name in ("domain", "organization")}
+    free: dict[str, object] = {"emails": []} if data.get("emails") == [] else {}
+    return replace(reply, body=json.dumps({"data": {**kept, **free}}).encode())
 
 
 class HunterPerson(_Enrichment, listing=PROVIDERS["hunter_person"]):

@@ -41,8 +41,9 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
-from enricher.catalogue import PROVIDERS
-from enricher.providers import reading, transport
+from enricher.catalogue import PDL_FINDER, PROVIDERS
+from enricher.identity.names import name_key
+from enricher.providers import finding, reading, transport
 from enricher.providers.base import Request, Tried
 from enricher.providers.http import (
     REFUSED_KEY,
@@ -56,6 +57,8 @@ from enricher.values.types import country_code_of
 
 MIN_LIKELIHOOD = 6
 """The vendor's recommended default. 2 means a chance of 10 to 30 % that the match is right."""
+MIN_LIKELIHOOD_BY_NAME = 8
+"""The vendor advises 6 for a name with a country. We know no country."""
 UNCERTAIN = "the match is too uncertain"
 
 WINDOW_SECONDS = 60.0
@@ -197,6 +200,34 @@ class PdlCompany(_PeopleDataLabs, listing=PROVIDERS["pdl_company"]):
 
     def interpret(self, reply: Reply) -> Answer:
         return _company(reply) if reply.status == _OK else _refusal(reply)
+
+
+class PdlFinder(PdlCompany, listing=PDL_FINDER):
+    """The same route by a company's name, for leads without a domain. A record without a web site is a 404, and free."""
+
+    finds_domain = True
+    same_record = "pdl_company"
+
+    def unfit(self, query: Query) -> str | None:
+        return finding.unfit(query)
+
+    def request(self, query: Query) -> Request:
+        how = {**_HOW, "min_likelihood": str(MIN_LIKELIHOOD_BY_NAME), "required": "website"}
+        return Request(self.path, {"name": query.sought or "", **how})
+
+    def question(self, query: Query) -> str | None:
+        return f"{self.path}?name={name_key(query.sought or '')}"
+
+    def wider(self, query: Query) -> str | None:  # noqa: ARG002 - there is only one question
+        return None
+
+    def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
+        record = reading.parse_object(reply.body)
+        likelihood = reading.number(record, "likelihood")
+        if likelihood is None or likelihood < MIN_LIKELIHOOD_BY_NAME:
+            return NotFound(UNCERTAIN)
+        name = reading.text(record, "display_name") or reading.text(record, "name")
+        return finding.agreed(found, query, name, min(likelihood, 10) / 10)
 
 
 class PdlPerson(_PeopleDataLabs, listing=PROVIDERS["pdl_person"]):

@@ -33,7 +33,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from enricher.answer import Kind
-from enricher.catalogue import FREE, PROVIDERS, VENDORS, Window
+from enricher.catalogue import FINDERS, FREE, PROVIDERS, VENDORS, ProviderListing, Window
 from enricher.errors import SettingsError
 from enricher.fields import FIELDS
 from enricher.providers.base import Access, Provider, Registered
@@ -71,7 +71,17 @@ class _Wrong(Exception):
 @functools.cache
 def built_in() -> tuple[type[HttpProvider], ...]:
     """Return the catalogue's providers, in its order."""
-    entries = (EntryPoint(each.name, each.code, GROUP) for each in PROVIDERS.values())
+    return _coded(PROVIDERS.values())
+
+
+@functools.cache
+def finders() -> tuple[type[HttpProvider], ...]:
+    """Return those that find a company's domain by its name, in the order of asking."""
+    return _coded(FINDERS.values())
+
+
+def _coded(listed: Iterable[ProviderListing]) -> tuple[type[HttpProvider], ...]:
+    entries = (EntryPoint(each.name, each.code, GROUP) for each in listed)
     providers = (_checked(_loaded(entry)) for entry in entries)
     return tuple(each for each in providers if issubclass(each, HttpProvider))
 
@@ -198,7 +208,8 @@ def _check_windows(windows: object) -> None:
 
 def _agree(provider: type[Provider], others: Iterable[Plugin]) -> None:
     """Check that names are unique, since they are stored, and that a vendor has one host, as it has one base URL."""
-    taken = dict.fromkeys((*PROVIDERS, *(each.name for each in FREE)), "enricher")
+    ours = (*PROVIDERS, *FINDERS, *(each.name for each in FREE))
+    taken = dict.fromkeys(ours, "enricher")
     taken |= {other.provider.name: other.package for other in others}
     if provider.name in taken:
         raise _Wrong(f"the name {provider.name} is taken by the package {taken[provider.name]}")
@@ -229,15 +240,18 @@ def build(
     *,
     mx_lookup: bool = False,
     own: Sequence[Provider] = (),
+    finds_domain: bool = False,
 ) -> Registered:
     """Build the providers of this daemon.
 
     `accesses` and `per_minute` are by vendor; a vendor missing from `accesses` has no key. `others` are the
     providers of other packages, by default all that are installed. With `mx_lookup`, the local rules ask
-    the DNS whether a domain takes mail. `own` are ours that need no key, where the operator wants them.
+    the DNS whether a domain takes mail. `own` are ours that need no key, where the operator wants them. With
+    `finds_domain`, companies are also asked about by their names.
     """
     made = {type(each): each for each in own}
     kinds = _in_order(list(made), _installed() if others is None else others, wishes)
+    kinds = [*kinds, *(finders() if finds_domain else ())]
     why_not = {each.name: _why_not(each, accesses, wishes) for each in kinds}
     asked = (
         made[each]
@@ -251,7 +265,7 @@ def build(
     return Registered(
         providers=(
             _local(mx_lookup=mx_lookup),
-            *(_asked_for(provider, wishes) for provider in asked),
+            *(each if each.finds_domain else _asked_for(each, wishes) for each in asked),
         ),
         without_key={name: why for name, why in why_not.items() if why is not None},
     )

@@ -87,11 +87,14 @@ class Facts:
     plan: str | None = None
     job_title: str | None = None
     is_scored: bool = False
+    asks_by_name: bool = False
+    """Vendors are asked by the company's name, too."""
 
     def are_as(self, inputs: Inputs) -> bool:
         """Return whether vendors would be asked about the same as with these inputs."""
         now = read_inputs(self.inputs)
-        return all(getattr(now, name) == getattr(inputs, name) for name in _ASKED_ABOUT)
+        asked = (*_ASKED_ABOUT, "company") if self.asks_by_name else _ASKED_ABOUT
+        return all(getattr(now, name) == getattr(inputs, name) for name in asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,8 @@ class Beside:
             "is_scored": book.is_scored(self.names),
         }
         found = await self.leads.find({"_id": {"$in": list(ids)}}, read).to_list()
-        return {id_key(each.pop("_id")): Facts(**each) for each in found}
+        by_name = self.mapped.asks_by_name
+        return {id_key(each.pop("_id")): Facts(**each, asks_by_name=by_name) for each in found}
 
     async def drop(self, ids: Collection[LeadId]) -> int:
         """Delete the results of leads that were deleted; return how many there were."""

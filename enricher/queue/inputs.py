@@ -8,7 +8,7 @@ leave it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from enricher.fields import NAMES, Names
@@ -60,10 +60,16 @@ class LeadMapping:
     job_title: Expression
     is_contract: bool = False
     """The inputs stand in the contract's own fields, so that a filter can compare with them."""
+    asks_by_name: bool = False
+    """Vendors are asked by the company's name, too: another name is another question."""
 
 
 def mapping_of(source: Source) -> LeadMapping:
     """Return the expressions that read the leads of a source."""
+    return replace(_mapping_of(source), asks_by_name=source.finds_domain)
+
+
+def _mapping_of(source: Source) -> LeadMapping:
     read = source.read
     if all(name in INPUTS and paths == (Field(name),) for name, paths in read.items()):
         there = {name: _usable(f"${name}") if name in read else None for name in INPUT_FIELDS}
@@ -110,12 +116,14 @@ def _with(candidates: Candidates, use: Callable[[str], Expression]) -> Expressio
 ASKED_ABOUT = ("email", "company_domain", "website")
 """The inputs that a vendor is asked about. A writer who corrects a name while the lead is in work must
 not cost a result that was paid for."""
-_CNPJ = "cnpj"
+_CNPJ, _COMPANY = "cnpj", "company"
 
 
 def _asked(mapped: LeadMapping) -> tuple[str, ...]:
-    """Return what the leads of a source are asked about: some mappings read a company's number, too."""
-    return ASKED_ABOUT if mapped.inputs.get(_CNPJ) is None else (*ASKED_ABOUT, _CNPJ)
+    """Return what the leads of a source are asked about: some by a company's number or name, too."""
+    by_number = () if mapped.inputs.get(_CNPJ) is None else (_CNPJ,)
+    by_name = (_COMPANY,) if mapped.asks_by_name else ()
+    return (*ASKED_ABOUT, *by_number, *by_name)
 
 
 def _noted_unchanged(mapped: LeadMapping, names: Names) -> Document:
@@ -147,15 +155,15 @@ def inputs_unchanged(
     Where our copy equals what is stored, the filter compares with that copy: the whole write then takes
     the server a third less than with an expression (0.30 against 0.47 ms of CPU, MongoDB 6.0).
     """
-    if not mapped.is_contract or not is_copy_exact(inputs):
+    if not mapped.is_contract or not is_copy_exact(inputs, mapped):
         return _noted_unchanged(mapped, names)
-    asked = {name: getattr(inputs, name) for name in ASKED_ABOUT}
+    asked = {name: getattr(inputs, name) for name in _asked(mapped)}
     return {name: _NO_VALUE if text is None else _only(text) for name, text in asked.items()}
 
 
-def is_copy_exact(inputs: Inputs) -> bool:
+def is_copy_exact(inputs: Inputs, mapped: LeadMapping = CONTRACT) -> bool:
     """Return whether our copy of what is asked about equals what is stored."""
-    asked = (*ASKED_ABOUT, _CNPJ)
+    asked = _asked(mapped)
     texts = (*(getattr(inputs, name) or "" for name in asked), *inputs.other_emails)
     is_text = inputs.malformed.keys().isdisjoint(asked)
     return is_text and not any(_BROKEN in text for text in texts)
@@ -164,7 +172,7 @@ def is_copy_exact(inputs: Inputs) -> bool:
 def asked_about(mapped: LeadMapping) -> Expression:
     """Return what a vendor is asked about, as it stands on a lead whose copy is exact."""
     if mapped.is_contract:
-        return {name: {"$ifNull": [f"${name}", None]} for name in ASKED_ABOUT}
+        return {name: {"$ifNull": [f"${name}", None]} for name in _asked(mapped)}
     return {name: mapped.inputs[name] for name in _asked(mapped)}
 
 

@@ -147,7 +147,7 @@ def unchanged_row(lease: Lease, values: Document, mapped: LeadMapping = CONTRACT
     """Return the row of a lead that gets these values while its inputs are as they were, too. Raises one of
     `table.UNFIT`."""
     key, inputs = _key(lease), lease.lead.inputs
-    is_exact = is_copy_exact(inputs)
+    is_exact = is_copy_exact(inputs, mapped)
     fence = encode({**key, **asked_in(inputs, mapped)}) if is_exact else None
     return TableRow(lease.lead_id, encode(key), fence, encode(values))
 

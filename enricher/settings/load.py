@@ -26,7 +26,7 @@ import stat
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -335,6 +335,11 @@ class IdentitySettings(Section):
         "Domains whose sub-domains and pages are other companies', besides the built-in ones;"
         " `-` in front takes one away.",
     )
+    finds_domain: bool = setting(
+        "ENRICHER_FIND_DOMAIN",
+        False,
+        "Look for the domain of a company by its name, where a lead has no other; this costs credits.",
+    )
     mx_lookup: bool = setting(
         "ENRICHER_MX_LOOKUP", False, "Ask the DNS whether the domain of an address takes mail."
     )
@@ -496,6 +501,9 @@ class Settings:
                 self.quota.plan_field,
             )
             object.__setattr__(self, "sources", (source,))
+        finds = self.identity.finds_domain
+        sources = tuple(replace(each, finds_domain=finds) for each in self.sources)
+        object.__setattr__(self, "sources", sources)
 
     def source_of(self, collection: str) -> Source:
         """Return the source of that collection of leads; one by the contract if it is not described."""

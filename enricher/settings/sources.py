@@ -103,6 +103,8 @@ class Source:
     names: Names = NAMES
     """Our fields on its documents; an empty name is not written."""
     copy: tuple[Copy, ...] = ()
+    finds_domain: bool = False
+    """Vendors are asked about a lead by its company's name, too. No key of the file: it holds for all sources."""
 
     @property
     def listened_to(self) -> frozenset[str] | None:

@@ -160,7 +160,7 @@ WINDOWS = (
 
 
 class Apollo(Vendor):
-    """`/apollo/api/v1/organizations/enrich?domain=`, POST `/apollo/api/v1/people/match?email=`."""
+    """`/apollo/api/v1/organizations/enrich?domain=` (or `?name=`), POST `/apollo/api/v1/people/match?email=`."""
 
     name = "apollo"
     charges_again = True
@@ -168,7 +168,7 @@ class Apollo(Vendor):
     def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
         super().__init__(terms, journal, faults)
         self.routes = {
-            **asked_by("apollo_company", self._company, "domain"),
+            **asked_by("apollo_company", self._company, "domain", instead="name"),
             **asked_by("apollo_person", self._person, "email", "POST"),
             f"/v1/{HEALTH}": Route(HEALTH, self._health),
         }
@@ -202,6 +202,8 @@ class Apollo(Vendor):
 
     def refuse_parameters(self, call: Call) -> Reply | None:
         pattern = {COMPANY: DOMAIN, PERSON: ADDRESS}.get(call.entry.route)
+        if call.entry.route == COMPANY and _is_by_name(call) and call.entry.question:
+            return None
         if pattern is None or pattern.fullmatch(call.entry.question):
             return None
         return _wrong_params(call)
@@ -212,7 +214,12 @@ class Apollo(Vendor):
         return call.entry.route == COMPANY or reply.body not in NOBODY
 
     def _company(self, call: Call) -> Reply:
-        known = facts.company(self.terms.seed, call.entry.question)
+        asked, seed = call.entry.question, self.terms.seed
+        is_by_name = _is_by_name(call)
+        found = facts.named(self.name, asked) if is_by_name else None
+        if is_by_name and found is None:
+            return self._nothing(call)
+        known = facts.company_named(seed, found) if found else facts.company(seed, asked)
         return _say(call, 200, {"organization": organization(known)})
 
     def _person(self, call: Call) -> Reply:
@@ -226,6 +233,10 @@ class Apollo(Vendor):
 
     def _health(self, call: Call) -> Reply:
         return _say(call, 200, {"healthy": True, "is_logged_in": call.entry.key == "ok"})
+
+
+def _is_by_name(call: Call) -> bool:
+    return not call.request.query.get("domain")
 
 
 def _key(call: Call) -> str:

@@ -6,12 +6,13 @@ The same (seed, question) always gives the same facts, in any process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeVar
 
 from enricher.answer import Kind
 from enricher.catalogue import PROVIDERS
+from enricher.identity.names import telling_words
 
 _Value = TypeVar("_Value")
 
@@ -104,6 +105,38 @@ def company(seed: int, domain: str) -> Company:
         tags=tuple(chance.sample(_TAGS, chance.randint(0, 3))),
         tech=tuple(chance.sample(_TECH, chance.randint(0, 4))),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The company that a vendor takes a name for."""
+
+    name: str
+    domain: str
+
+
+def named(vendor: str, name: str) -> Named | None:
+    """Return what a vendor finds by a company's name. "misnamed", "namesake" and "vague" in it tell their story; see
+    `faults.py`."""
+    words = telling_words(name)
+    if "vague" in name and vendor != "pdl":
+        return None
+    if "misnamed" in name:
+        return Named(f"Other {words[0].title()}", f"other-{words[0]}.com")
+    label = "-".join(words)
+    if "namesake" in name:
+        label = f"{label}-at-{vendor}"
+    return Named(" ".join(words).title(), f"{label}.com")
+
+
+def company_named(seed: int, found: Named) -> Company:
+    """Make up the company that was found by a name."""
+    return replace(company(seed, found.domain), name=found.name)
+
+
+def likelihood_by_name(name: str) -> int:
+    """Return how sure PDL is of the company that it finds by a name."""
+    return 4 if "vague" in name else 9
 
 
 def person(seed: int, email: str) -> Person:

@@ -54,7 +54,7 @@ from random import Random
 from typing import Any
 
 from enricher.answer import Kind, Reply
-from enricher.catalogue import PROVIDERS
+from enricher.catalogue import HUNTER_FINDER, PROVIDERS
 from enricher.simulator.facts import FIRST_TO_TELL
 
 PAGE = b"<!DOCTYPE html><html><body><h1>503 Service Unavailable</h1>nginx</body></html>"
@@ -291,6 +291,12 @@ class Injection:
 #     moved       works for another company by now, according to every vendor
 #     stranger    the record is somebody else's, at PDL and Apollo
 #
+# Companies that are looked for by their names have three:
+#
+#     misnamed    every vendor takes it for another company
+#     namesake    each vendor takes it for one of another domain, and none is sure
+#     vague       PDL is not sure, and the others know nothing
+#
 # The verifiers after Hunter fail and throttle as it does, and know "unknown", "bounce" and "catchall". Mailboxes on
 # which not every verifier comes to a verdict; the word decides which one is the first that does:
 #
@@ -329,6 +335,7 @@ STORIES: Mapping[str, tuple[Fault, ...]] = {
             _story("unknown", "unknown_record", vendor="hunter", route=PROVIDERS[each].route)
             for each in ("hunter_company", "hunter_person")
         ),
+        _story("unknown", "unknown_record", vendor="hunter", route=HUNTER_FINDER.route),
     ),
     "flaky": (_story("flaky", "server_error", 2),),
     "throttled": (

@@ -7,7 +7,8 @@ its own dialect ("403", "429", "402").
 
 A verification is charged with its final 200, each address once in a billing month; 202, 222, 451 and refusals
 cost nothing, nor does the account. A company or a person costs twice as much with its 200, and nothing when
-unknown (404). Both count in one pair of windows. Person and verifier routes answer 451 for a person who
+unknown (404). A search by a company's name costs as much where it lists an address. All three count in one pair of
+windows. Person and verifier routes answer 451 for a person who
 objected. The key `test-api-key` always gets the same dummy verification, for nothing, and is good for no
 other route here.
 """
@@ -21,7 +22,7 @@ from random import Random
 from typing import Any
 
 from enricher.answer import Reply
-from enricher.catalogue import PROVIDERS
+from enricher.catalogue import HUNTER_FINDER, PROVIDERS
 from enricher.simulator import facts
 from enricher.simulator.faults import Faults
 from enricher.simulator.journal import Journal
@@ -131,19 +132,22 @@ TEST_KEY = "test-api-key"
 VERIFIER, COMPANY, PERSON = (
     PROVIDERS[name].route for name in ("hunter", "hunter_company", "hunter_person")
 )
-_CHARGED = frozenset((VERIFIER, COMPANY, PERSON))
+SEARCH = HUNTER_FINDER.route
+_CHARGED = frozenset((VERIFIER, COMPANY, PERSON, SEARCH))
 _OF_VERIFIER = frozenset(("pending", "smtp_failed"))
 _OF_PERSONS = frozenset(("claimed_email", "invalid_email"))
 OK = 200
 HEADERS = {"Content-Type": JSON_TYPE}
 DIALECTS = {"docs": ("403", "429"), "connector": ("429", "402")}
 """Dialect -> how it spells (the rate limit, the quota)."""
+_WITH_ADDRESS = 0.5
 CREDITS_AT_LEAST = 1_000_000
 """Allowance that an account without a quota reports."""
 
 
 class Hunter(Vendor):
-    """`/hunter/v2/email-verifier?email=`, `/companies/find?domain=`, `/people/find?email=`, `/account`."""
+    """`/hunter/v2/email-verifier?email=`, `/companies/find?domain=`, `/people/find?email=`,
+    `/domain-search?company=`, `/account`."""
 
     name = "hunter"
 
@@ -160,6 +164,7 @@ class Hunter(Vendor):
             **asked_by(
                 "hunter_person", self._person, "email", spares=_OF_VERIFIER | {"invalid_domain"}
             ),
+            **asked_by("hunter_finder", self._search, "company", spares=_OF_VERIFIER | _OF_PERSONS),
             "/v2/account": Route("account", self._account),
         }
         self.answers = ANSWERS | {
@@ -182,6 +187,8 @@ class Hunter(Vendor):
         entry = call.entry
         if entry.route not in _CHARGED:
             return None
+        if entry.route == SEARCH:
+            return None if entry.question else self.answers["wrong_params"](call)
         form, malformed = (
             (DOMAIN, "invalid_domain") if entry.route == COMPANY else (ADDRESS, "invalid_email")
         )
@@ -191,7 +198,8 @@ class Hunter(Vendor):
 
     def is_billable(self, call: Call, reply: Reply) -> bool:
         entry = call.entry
-        return reply.status == OK and entry.route in _CHARGED and entry.key == "ok"
+        is_free = entry.route == SEARCH and b'"emails":[]' in reply.body
+        return reply.status == OK and entry.route in _CHARGED and entry.key == "ok" and not is_free
 
     def _verification(self, call: Call) -> Reply:
         return Reply(200, HEADERS, verification_body(self.terms.seed, call.entry.question))
@@ -202,10 +210,37 @@ class Hunter(Vendor):
     def _person(self, call: Call) -> Reply:
         return Reply(200, HEADERS, hunter_person_body(self.terms.seed, call.entry.question))
 
+    def _search(self, call: Call) -> Reply:
+        """Name the domain, with one role address at it for every other company."""
+        name = call.entry.question
+        found = facts.named(self.name, name)
+        if found is None:
+            return self.answers["unknown_record"](call)
+        return Reply(200, HEADERS, encode(search(self.terms.seed, found)))
+
     def _account(self, _call: Call) -> Reply:
         used = self.journal.billing[self.name].spent
         available = self.terms.quotas.get(self.name, CREDITS_AT_LEAST)
         return Reply(200, HEADERS, encode({"data": account(used, available)}))
+
+
+def search(seed: int, found: facts.Named) -> Record:
+    """Return what a search by a company's name finds: its domain, and addresses at it."""
+    has_address = Random(f"{seed} search {found.domain}").random() < _WITH_ADDRESS
+    address = {"value": f"info@{found.domain}", "type": "generic", "confidence": 90, "sources": []}
+    emails = [address] if has_address else []
+    data = {
+        "domain": found.domain,
+        "disposable": False,
+        "webmail": False,
+        "accept_all": False,
+        "pattern": "{first}.{last}",
+        "organization": found.name,
+        "country": None,
+        "state": None,
+        "emails": emails,
+    }
+    return {"data": data, "meta": {"results": len(emails), "limit": 1, "offset": 0}}
 
 
 def account(used: int, available: int) -> dict[str, Any]:

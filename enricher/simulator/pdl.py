@@ -204,7 +204,7 @@ CREDITS_WITHOUT_QUOTA = 1_000_000
 
 
 class PeopleDataLabs(Vendor):
-    """`/pdl/v5/company/enrich?website=` and `/pdl/v5/person/enrich?email=`."""
+    """`/pdl/v5/company/enrich?website=` (or `?name=`) and `/pdl/v5/person/enrich?email=`."""
 
     name = "pdl"
     charges_again = True
@@ -212,7 +212,7 @@ class PeopleDataLabs(Vendor):
     def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
         super().__init__(terms, journal, faults)
         self.routes = {
-            **asked_by("pdl_company", self._company, "website"),
+            **asked_by("pdl_company", self._company, "website", instead="name"),
             **asked_by("pdl_person", self._person, "email", "GET", "HEAD", "POST"),
         }
         self.answers = {
@@ -244,6 +244,8 @@ class PeopleDataLabs(Vendor):
 
     def refuse_parameters(self, call: Call) -> Reply | None:
         is_company = call.entry.route == COMPANY
+        if is_company and _is_by_name(call) and call.entry.question:
+            return None
         if (DOMAIN if is_company else ADDRESS).fullmatch(call.entry.question):
             return None
         return self._wrong_params(call)
@@ -256,11 +258,14 @@ class PeopleDataLabs(Vendor):
         return reply.status == OK and call.request.method != "HEAD"
 
     def _company(self, call: Call) -> Reply:
-        domain, seed = call.entry.question, self.terms.seed
-        likelihood = facts.likelihood(seed, domain)
+        asked, seed = call.entry.question, self.terms.seed
+        likelihood = facts.likelihood(seed, asked)
+        found = facts.named(self.name, asked) if _is_by_name(call) else None
+        if found:
+            likelihood = facts.likelihood_by_name(asked)
         if likelihood < _least(call):
             return self.answers["unknown_record"](call)
-        known = facts.company(seed, domain)
+        known = facts.company_named(seed, found) if found else facts.company(seed, asked)
         record = company(known, likelihood, titlecase=_titlecase(call))
         return self._found_if_required(call, record, record)
 
@@ -329,6 +334,10 @@ def _wrong_method(_call: Call) -> Reply:
 
 def _no_page(_call: Call) -> Reply:
     return Reply(404, {"Content-Type": "text/plain"}, b"404 page not found")
+
+
+def _is_by_name(call: Call) -> bool:
+    return not call.request.query.get("website")
 
 
 def _least(call: Call) -> int:

@@ -30,7 +30,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from enricher.answer import Reply
-from enricher.catalogue import PROVIDERS, VENDORS, ProviderListing, Window, of_vendor
+from enricher.catalogue import FINDERS, PROVIDERS, VENDORS, ProviderListing, Window, of_vendor
 from enricher.simulator.faults import DEFAULT_SIZE, Faults, Injection
 from enricher.simulator.journal import Entry, Journal
 from enricher.simulator.records import encode
@@ -158,6 +158,8 @@ class Route:
     answer: Answer
     parameter: str = ""
     """The query parameter that holds the question."""
+    instead: str = ""
+    """The one that may hold it instead: a company's name in place of its domain."""
     scope: str = ""
     """Name of the windows it counts in; empty for a route without a limit."""
     methods: tuple[str, ...] = ("GET",)
@@ -172,15 +174,17 @@ def asked_by(
     answer: Answer,
     parameter: str,
     *methods: str,
+    instead: str = "",
     spares: frozenset[str] = frozenset(),
 ) -> dict[str, Route]:
     """Return the path and route that this provider asks, as the catalogue has them."""
-    listing = PROVIDERS[provider]
+    listing = PROVIDERS.get(provider) or FINDERS[provider]
     unit = min(each.credits for each in of_vendor(listing.vendor))
     route = Route(
         listing.route,
         answer,
         parameter,
+        instead,
         scope_of(listing),
         methods or ("GET",),
         price=round(listing.credits / unit),
@@ -230,9 +234,8 @@ class Vendor(ABC):
         route = self.routes.get(path)
         if route is not None and request.method not in route.methods:
             route = None
-        name, parameter = (route.name, route.parameter) if route else ("unknown_route", "")
-        question = request.query.get(parameter, "").strip().lower()
-        entry = self.journal.open(self.name, name, question)
+        name = route.name if route else "unknown_route"
+        entry = self.journal.open(self.name, name, _question(request, route))
         entry.key_in_url = self._is_key_in(request)
         return Call(request, entry, route)
 
@@ -318,6 +321,12 @@ class Vendor(ABC):
         good = self.terms.keys.get(self.name)
         is_good = key == good if good is not None else not key.startswith("wrong")
         return "ok" if is_good else "wrong"
+
+
+def _question(request: web.Request, route: Route | None) -> str:
+    asked = (route.parameter, route.instead) if route else ()
+    given = (request.query.get(each, "").strip().lower() for each in asked if each)
+    return next((each for each in given if each), "")
 
 
 def bearer(request: web.Request) -> str | None:

@@ -22,9 +22,9 @@ from urllib.parse import unquote, urlsplit
 
 from enricher.answer import FieldValues
 from enricher.identity.domains import classify, is_suffix
+from enricher.identity.names import agree, folded, label_of
 from enricher.providers import reading
 from enricher.providers.reading import host_of
-from enricher.providers.website.names import agree, folded, label_of
 from enricher.providers.website.organization import Organization, organizations
 from enricher.providers.website.page import Page, absolute
 from enricher.providers.website.technology import tech_stack

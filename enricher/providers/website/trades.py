@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from enricher.providers.website.names import folded
+from enricher.identity.names import folded
 
 _STEMS: Mapping[str, str] = {
     "Accounting": "contabil contador accountant accounting bookkeeping steuerberat buchhalt contabilidad comptab commercialist tax",

@@ -27,6 +27,7 @@ from yarl import URL
 
 from enricher.answer import FieldValues
 from enricher.identity.domains import classify, is_tenant
+from enricher.identity.names import label_of
 from enricher.process import shortage
 from enricher.providers.website import judging
 from enricher.providers.website.addresses import admit
@@ -42,7 +43,6 @@ from enricher.providers.website.fetch import (
     Unreachable,
     open_browser,
 )
-from enricher.providers.website.names import label_of
 from enricher.providers.website.page import Page, decode, read
 from enricher.providers.website.robots import (
     LONGEST_DELAY,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from enricher.answer import FieldValues, Kind
 from enricher.fields import FIELDS
+from enricher.identity.names import agree
 from enricher.providers.website import judging
 from enricher.providers.website.company import (
     Site,
@@ -18,7 +19,6 @@ from enricher.providers.website.company import (
     next_page,
     read_company,
 )
-from enricher.providers.website.names import agree
 from enricher.providers.website.organization import parse
 from enricher.providers.website.page import Page, decode, read
 from enricher.values.types import typed

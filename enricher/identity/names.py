@@ -1,4 +1,4 @@
-"""PURE Whether a name, a handle and a domain are of one company, by their letters.
+"""PURE Whether names, a handle and a domain are of one company, by their letters.
 
     Müller & Söhne GmbH    mueller-soehne.de       the same letters
     Padaria São João Ltda  padariasaojoao.com.br   the same letters
@@ -20,13 +20,39 @@ _LEGAL = frozenset(
     " corp corporation company incorporated sarl sas sasu eurl srl spa snc sl slu bv nv ab as oy aps sro zoo"
     " und and e y et i the der die das o os do da de dos das of du la le les".split()
 )
-_COMMON = frozenset(
+COMMON = frozenset(
     "group grupo gruppe holding international internacional global brasil brazil deutschland germany services servicos"
     " solutions solucoes loesungen consulting consultoria tecnologia technology technologies digital online shop store"
     " loja web site home studio media team official oficial company empresa firma praxis kanzlei clinic clinica".split()
 )
+"""Words that any company's name may hold beside its own."""
 _LEAST = 4
 """Letters in common that are no accident."""
+
+
+def name_key(name: str) -> str:
+    """Return a name that is the same for all its spellings. A legal form is part of it: Acme AG is not Acme Inc."""
+    return " ".join(re.findall(r"\w+", folded(name, is_german=False)))
+
+
+def telling_words(name: str) -> tuple[str, ...]:
+    """Return the words of a name that are no legal form, without accents; none if it is nothing else."""
+    words = re.findall(r"\w+", re.sub(r"['\u2019]", "", folded(name, is_german=False)))
+    return tuple(word for word in words if word not in _LEGAL)
+
+
+def is_same_name(one: str, other: str) -> bool:
+    """Tell whether two names are one company's: the same letters, whatever the legal form."""
+    return not _letters(one).isdisjoint(_letters(other))
+
+
+def is_spelt_in(name: str, label: str) -> bool:
+    """Tell whether a domain's label is this name, letter by letter."""
+    return _joined(label) in _letters(name)
+
+
+def _letters(name: str) -> set[str]:
+    return {"".join(_words(name, is_german=german)) for german in (False, True)} - {""}
 
 
 def agree(name: str, label: str) -> bool:
@@ -42,14 +68,14 @@ def _agree(words: tuple[str, ...], label: str) -> bool:
         return False
     if joined == label or _is_within(joined, label) or _is_within(label, joined):
         return True
-    telling = [word for word in words if word not in _COMMON and len(word) >= _LEAST]
+    telling = [word for word in words if word not in COMMON and len(word) >= _LEAST]
     if any(label.startswith(word) or label.endswith(word) for word in telling):
         return True
     return _are_initials(words, label)
 
 
 def _is_within(short: str, long: str) -> bool:
-    return len(short) >= _LEAST and short in long and short not in _COMMON
+    return len(short) >= _LEAST and short in long and short not in COMMON
 
 
 def _are_initials(words: tuple[str, ...], label: str) -> bool:
