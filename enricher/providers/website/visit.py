@@ -264,7 +264,7 @@ class _Visit:
         return page
 
     async def _another(self, address: str) -> Page | None:
-        """Return one more page if it can be had; the root alone counts if not."""
+        """Return one more page if it can be had; the root alone counts if not. Raises what is our own trouble."""
         url = admit(address)
         if url is None or self.requests >= MOST_REQUESTS or not self._is_same_owner(url):
             return None
@@ -277,6 +277,8 @@ class _Visit:
             return None
         try:
             return await self._page(url)
+        except (OutOfResources, NoAnswerFromDns):
+            raise  # it is not the site's: kept for days, the root alone would be too little
         except (Refused, Unreachable, NoResponse):
             return None
 

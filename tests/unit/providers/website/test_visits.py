@@ -22,6 +22,7 @@ from enricher.providers.website.fetch import (
     REQUEST_SECONDS,
     Network,
     NoAnswerFromDns,
+    OutOfResources,
     Unreachable,
     internet,
     open_browser,
@@ -353,6 +354,24 @@ async def test_name_servers_that_do_not_answer_say_nothing_of_the_site(sites: Si
     assert isinstance(answer, Unavailable)
     assert answer.is_final
     assert answer.is_of_question
+
+
+@pytest.mark.parametrize("trouble", [NoAnswerFromDns, OutOfResources])
+async def test_our_own_trouble_with_the_second_page_keeps_no_poorer_result(
+    sites: SiteServer, trouble: type[Unreachable]
+) -> None:
+    """What is kept counts for days, and for every lead of the company."""
+    sites.page("acme.com/", html(PAGE + '<a href="/about">About</a>'))
+    sites.page("acme.com/about", redirect("http://www.acme.com/about"))
+
+    async def troubled(host: str) -> list[str]:
+        if host.startswith("www."):
+            raise trouble("not now")
+        return [HERE]
+
+    network = Network(troubled, sites.network.is_allowed, sites.network.ports)
+    website = Website(Visitor(network, AGENT, Manners(0.0)))
+    assert await website.ask(Query(company_domain="acme.com")) == Unavailable("not now")
 
 
 async def test_a_tenant_of_a_platform_is_not_asked_at_all(sites: SiteServer) -> None:
