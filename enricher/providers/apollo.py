@@ -2,7 +2,8 @@
 
 What surprises:
 
-- Nothing found is a 200: an empty body, `{}`, or null (or `{}`) for the record.
+- Nothing found is a 200: an empty body, `{}`, or null (or `{}`) for the record. For a person it may be a record
+  as well, whose `match_confidence` is "none".
 - A company costs one credit. The vendor does not say what an unknown one costs, so it counts as
   charged and no budget can be overshot. A person costs one credit if there is a record, else nothing.
 - A person is looked up with a POST that has its parameters in the URL. Personal addresses and
@@ -61,7 +62,10 @@ much of the next. The refusal says until when, and costs nothing."""
 
 _HEALTH_ROUTE = "/v1/auth/health"
 _OK = 200
+_CREDITS_ROUTE = "/api/v1/usage_stats/credit_usage_stats"
+_LEFT_OVER = ("credit_usage_stats", "lead_credit", "left_over")
 _LOCKED = "email_not_unlocked@"
+_NO_MATCH = "none"
 _NO_CREDITS = "insufficient credits"
 _REFUSED_KEY_TEXT = b"invalid api key"
 _TEXTS = {
@@ -124,6 +128,13 @@ class _Apollo(HttpProvider):
 
     def headers(self) -> dict[str, str]:
         return {"x-api-key": self._access.key.get_secret_value()}
+
+    async def quota_left(self) -> float | None:
+        """Read it from the vendor's own count, which is free; `None` for a key without that scope."""
+        reply = await self._fetch(Request(_CREDITS_ROUTE, {}, "POST"))
+        if isinstance(reply, Unavailable) or reply.status != _OK:
+            return None
+        return reading.number(reading.parse_object(reply.body), *_LEFT_OVER)
 
     async def probe(self) -> str | None:
         """Ask the vendor's own test of a key, which is free. Even a wrong key may get a 200 there."""
@@ -225,9 +236,14 @@ def _record(reply: Reply, key: str) -> dict[str, object] | NotFound | Unavailabl
     if body is None or key not in body:
         return Unavailable(f"the body holds no {key}")
     record = body[key]
-    if record is None or record == {}:
+    if record is None or record == {} or _is_stub(record):
         return NotFound()
     return record if isinstance(record, dict) else Unavailable(f"the body holds no {key}")
+
+
+def _is_stub(record: object) -> bool:
+    """Tell a person whom nobody knows: a place-holder, beside the organization of the address's domain."""
+    return bool(reading.at(record, "match_confidence") == _NO_MATCH)
 
 
 def _company_values(record: reading.Record) -> dict[str, object]:

@@ -148,6 +148,8 @@ def _foreign_contact() -> Record:
 
 COMPANY, PERSON = (PROVIDERS[name].route for name in ("apollo_company", "apollo_person"))
 HEALTH = "auth/health"
+CREDITS = "usage_stats/credit_usage_stats"
+CREDITS_WITHOUT_QUOTA = 1_000_000
 OK = 200
 NOBODY = (b"", b"{}", b'{"person":null}')
 SHAPES = ("missing", "null", "nothing")
@@ -171,6 +173,7 @@ class Apollo(Vendor):
             **asked_by("apollo_company", self._company, "domain", instead="name"),
             **asked_by("apollo_person", self._person, "email", "POST"),
             f"/v1/{HEALTH}": Route(HEALTH, self._health),
+            f"/api/v1/{CREDITS}": Route(CREDITS, self._credits, methods=("POST",)),
         }
         self.answers = {
             "throttled": _throttled,
@@ -179,6 +182,7 @@ class Apollo(Vendor):
             "forbidden": _forbidden,
             "unknown_record": self._nothing,
             **{f"unknown_record:{shape}": partial(_nothing, shape) for shape in SHAPES},
+            "unknown_record:stub": _stub,
             "unknown_route": self.unknown_route,
             "wrong_params": _wrong_params,
         }
@@ -211,7 +215,8 @@ class Apollo(Vendor):
     def is_billable(self, call: Call, reply: Reply) -> bool:
         if reply.status != OK or call.entry.route not in (COMPANY, PERSON):
             return False
-        return call.entry.route == COMPANY or reply.body not in NOBODY
+        is_stub = b'"match_confidence":"none"' in reply.body
+        return call.entry.route == COMPANY or not (is_stub or reply.body in NOBODY)
 
     def _company(self, call: Call) -> Reply:
         asked, seed = call.entry.question, self.terms.seed
@@ -231,8 +236,23 @@ class Apollo(Vendor):
         self._misses += 1
         return _nothing(SHAPES[(self._misses - 1) % len(SHAPES)], call)
 
+    def _credits(self, call: Call) -> Reply:
+        quota = self.terms.quotas.get(self.name, CREDITS_WITHOUT_QUOTA)
+        used = self.journal.billing[self.name].spent
+        stats = {"limit": quota, "consumed": used, "left_over": max(0, quota - used)}
+        return _say(call, 200, {"credit_usage_stats": {"lead_credit": stats}})
+
     def _health(self, call: Call) -> Reply:
         return _say(call, 200, {"healthy": True, "is_logged_in": call.entry.key == "ok"})
+
+
+def _stub(call: Call) -> Reply:
+    """Return what a person whom the vendor does not know may look like. It is free."""
+    if call.entry.route != PERSON:
+        return _nothing("missing", call)
+    employer = facts.company(0, call.entry.question.rpartition("@")[2])
+    person = {"id": "5f00", "name": "", "match_confidence": "none", "city": "Austin"}
+    return _say(call, 200, {"person": {**person, **organization(employer)}})
 
 
 def _is_by_name(call: Call) -> bool:

@@ -13,7 +13,7 @@ to chance. Below are the choice of the fault that is due, and the stories that w
     pending          dialect           202; Clearbit spells it "empty" or "body", else in turns; Emailable: 249;
                                        Bouncer: a 200 that names a moment, or "seconds"
     unknown_record   dialect           404, which Clearbit charges; Apollo: an empty 200, spelt
-                                       "missing", "null" or "nothing", else in turns
+                                       "missing", "null" or "nothing", else in turns, or a person's "stub"
     unknown_route                      404 of a path that does not exist
     claimed_email                      Hunter: 451, the person objected
     smtp_failed                        Hunter: 222, the remote mail server failed

@@ -100,6 +100,37 @@ def test_any_other_200_without_a_record_is_a_failure(kind: Any, body: bytes) -> 
     assert isinstance(interpret(kind, 200, body), Unavailable)
 
 
+STUB = {"id": "5f", "name": "", "match_confidence": "none", "city": "Austin", "organization": {}}
+
+
+def test_a_place_holder_is_nobody_and_costs_nothing() -> None:
+    answer = interpret(ApolloPerson, 200, {"person": STUB})
+    assert answer == NotFound()
+    assert not provider(ApolloPerson).is_charged(reply(200, {"person": STUB}))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "left"),
+    [
+        (200, {"credit_usage_stats": {"lead_credit": {"left_over": 77}}}, 77.0),
+        (200, {"credit_usage_stats": {}}, None),
+        (200, [], None),
+        (403, {"error": "no", "error_code": "API_INACCESSIBLE"}, None),
+    ],
+)
+async def test_the_credits_left_are_the_vendors_own_count(
+    status: int, body: object, left: float | None
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.method, request.url.path) == (
+            "POST",
+            "/api/v1/usage_stats/credit_usage_stats",
+        )
+        return httpx.Response(status, json=body)
+
+    assert await provider(ApolloCompany, answer).quota_left() == left
+
+
 def test_a_company_costs_whether_it_is_known_or_not() -> None:
     company = provider(ApolloCompany)
     assert company.is_charged(reply(200, {"organization": {"name": "Acme"}}))
