@@ -382,15 +382,27 @@ async def _providers(settings: Settings, lines: Lines) -> None:
 
 
 async def _probe(provider: Provider, seconds: float) -> Finding:
-    if provider.is_free:
+    if provider.is_free and not _can_probe(provider):
         return Result.OK, "needs no key"
-    if type(provider).probe is Provider.probe:
+    if not _can_probe(provider):
         return Result.SKIPPED, "there is a key; it is not tried, for no free call is known"
+    left: float | None = None
     try:
         async with asyncio.timeout(seconds):
             problem = await provider.probe()
+            left = None if problem else await provider.quota_left()
     except TimeoutError:
         problem = "timed out"
     except Exception as error:  # noqa: BLE001 - a provider may be anybody's code
         problem = broken(provider, error)
-    return (Result.FAILED, problem) if problem else (Result.OK, "the key is accepted")
+    return (Result.FAILED, problem) if problem else (Result.OK, _good(provider, left))
+
+
+def _can_probe(provider: Provider) -> bool:
+    return type(provider).probe is not Provider.probe
+
+
+def _good(provider: Provider, left: float | None) -> str:
+    if provider.is_free:
+        return "answers; needs no key"
+    return "the key is accepted" + ("" if left is None else f", {left:,.0f} credits are left")

@@ -31,14 +31,16 @@ from enricher.catalogue import CNPJ
 from enricher.identity.cnpj import read_cnpj
 from enricher.providers import reading
 from enricher.providers.base import Request, Tried
-from enricher.providers.http import REFUSED_QUESTION, HttpProvider, message_of
+from enricher.providers.http import REFUSED_QUESTION, HttpProvider, complaint, message_of
 from enricher.providers.reading import SOMEBODY_ELSE, Record, Sends
 
 NO_NUMBER = "no CNPJ"
 NO_RECORD = "the body is not a record of the register"
 WRONG_ROUTE = "unknown route (404)"
 THROTTLED_SECONDS = 60.0
-_OK = 200
+_OK, _NOT_FOUND, _TOO_MANY = 200, 404, 429
+_KNOWN = "00000000000191"
+"""Banco do Brasil's."""
 _NOTHING = b'{"message": "nothing known"}'
 """What is kept of a refusal, whose own words repeat the number."""
 _ONE_PERSON = frozenset({"2135"})
@@ -87,6 +89,21 @@ class Cnpj(HttpProvider, listing=CNPJ):
     is_kept = True
     longest_miss_seconds = 3600.0
     sends = _SENDS
+
+    async def probe(self) -> str | None:
+        """Ask about the number of a public bank, which every copy of the register has."""
+        reply = await self._fetch(Request(f"/{_KNOWN}", {}))
+        if isinstance(reply, Unavailable):
+            return reply.reason
+        record = reading.parse_object(reply.body)
+        if reply.status == _OK:
+            return None if _number(record) == _KNOWN else NO_RECORD
+        is_no_route = self._judge(reply) == Unavailable(WRONG_ROUTE)
+        if reply.status == _NOT_FOUND and record is not None and not is_no_route:
+            return None  # its copy has trouble with this firm, but it answers
+        if reply.status == _TOO_MANY:
+            return "it is asked too often; try again in a minute"
+        return complaint(reply, self._judge(reply))
 
     def headers(self) -> dict[str, str]:
         return {}

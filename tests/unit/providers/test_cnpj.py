@@ -255,3 +255,26 @@ async def test_the_simulated_register_has_firms_of_every_kind_and_betrays_nobody
             seen |= {str(found["legal_status"]), str("name" in found)} if found else {"nobody"}
     assert seen == {"active", "closed", "True", "False", "nobody"}
     assert not any(entry.charged for entry in simulator.journal)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "problem"),
+    [
+        (200, {**RECORD, "cnpj": "00000000000191"}, None),
+        (200, RECORD, NO_RECORD),
+        (200, {"hello": "world"}, NO_RECORD),
+        (404, {"message": "CNPJ 00.000.000/0001-91 não encontrado."}, None),
+        (404, {"message": "Page not found."}, "the address is wrong (404)"),
+        (404, [], "the address is wrong (404)"),
+        (429, {}, "it is asked too often; try again in a minute"),
+        (500, {"message": "no"}, "unexpected answer (500)"),
+    ],
+)
+async def test_check_asks_about_a_public_bank_and_says_whether_the_register_answers(
+    status: int, body: object, problem: str | None
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.path.endswith("/00000000000191")
+        return httpx.Response(status, json=body)
+
+    assert await provider(Cnpj, answer).probe() == problem
