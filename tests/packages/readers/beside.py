@@ -110,12 +110,12 @@ async def open_mongoengine() -> AsyncIterator[Odm]:
     import mongoengine
     from mongoengine import DictField, Document, StringField
 
-    class Lead(Document):  # type: ignore[misc]  # MongoEngine ships no types
+    class Lead(Document):
         email = StringField(required=True)
         notes = StringField()
         meta = {"collection": "leads"}  # noqa: RUF012 - as its documentation has it
 
-    class Result(Document):  # type: ignore[misc]  # MongoEngine ships no types
+    class Result(Document):
         enrichment_status = StringField()
         enriched_data = DictField(null=True)
         meta = {"collection": RESULTS, "strict": False}  # noqa: RUF012 - as above
