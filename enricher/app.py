@@ -366,6 +366,8 @@ def _census(
     leads = [source.worker.leads for source in sources]
     named = [(each.collection, each.names) for each in leads]
     looks = [partial(backlog.look, of, list(waits_for), names=names) for of, names in named]
+    again = [partial(backlog.rechecks, *each) for each in named]
+    has_rechecks = bool(workshop.settings.rechecks.after)
     return Census(
         partial(_join, backlog.join, looks),
         partial(_join, backlog.join_ended, [partial(backlog.ended, *each) for each in named]),
@@ -373,6 +375,7 @@ def _census(
         partial(server.window_seconds, database.client),
         partial(_join, unmoved.join, [partial(unmoved.count, *each) for each in named]),
         waits_for,
+        rechecks=partial(_join, backlog.join_rechecks, again) if has_rechecks else None,
         can_count=lambda: not any(source.are_indexes_coming for source in sources),
     )
 
@@ -454,6 +457,7 @@ class Wiring:
                 names=leads.names,
                 mapped=leads.mapped,
                 beside=leads.beside,
+                keyring=leads.keyring,
             ),
             enrichment.work_on,
             partial(report, self.activity, collection=named),

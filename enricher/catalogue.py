@@ -90,6 +90,8 @@ class ProviderListing:
     """Status codes that the vendor charges for."""
     credits: float = 1.0
     """What one charged call costs, in the vendor's own unit."""
+    charges_misses: bool = False
+    """Whether an answer that nothing is known (`unknown`, of a verifier) is charged, or may be."""
     required: frozenset[str] = frozenset()
     """Fields of its section whose absence makes it worth asking."""
     lacks: frozenset[str] = frozenset()
@@ -197,6 +199,7 @@ _PROVIDERS = (
         windows=_CLEARBIT_WINDOWS,
         charges=_CLEARBIT_CHARGES,
         costs="1, a miss like a hit",
+        charges_misses=True,
         required=_COMPANY,
     ),
     ProviderListing(
@@ -230,6 +233,7 @@ _PROVIDERS = (
         path="/api/v1/organizations/enrich",
         windows=_APOLLO_FREE,
         costs="1, a miss perhaps too",
+        charges_misses=True,
         required=_COMPANY,
     ),
     ProviderListing(
@@ -274,6 +278,7 @@ _PROVIDERS = (
         windows=_CLEARBIT_WINDOWS,
         charges=_CLEARBIT_CHARGES,
         costs="1, a miss like a hit",
+        charges_misses=True,
         required=_PERSON,
         is_on=False,
     ),
@@ -285,6 +290,7 @@ _PROVIDERS = (
         path="/v2/email-verifier",
         windows=(Window(calls=10, seconds=1), Window(calls=300, seconds=60)),
         costs="½ for a verdict",
+        charges_misses=True,
         credits=0.5,
         required=_VERDICT,
     ),
@@ -318,6 +324,7 @@ _PROVIDERS = (
         path="/v1.1/email/verify",
         windows=(Window(1000, 60),),
         costs="1, for `unknown` perhaps too",
+        charges_misses=True,
         required=_VERDICT,
         lacks=_NO_GIBBERISH,
     ),
@@ -329,6 +336,7 @@ _PROVIDERS = (
         path="/v1/verify",
         windows=(Window(25, 1), Window(1500, 60)),
         costs="1, for `unknown` perhaps too",
+        charges_misses=True,
         required=_VERDICT,
         lacks=_NO_GIBBERISH,
     ),

@@ -267,7 +267,7 @@ def pause(
     """
     from enricher.commands import pause as pausing  # noqa: PLC0415 - see run
 
-    seconds = pausing.seconds_of(for_)
+    seconds = pausing.duration_of(for_)
     signals.run(pausing.pause(_configured(), name, seconds))
 
 

@@ -90,6 +90,24 @@ class Inputs:
     malformed: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """What a recheck goes by: one more look at a lead that was thin when it completed."""
+
+    since: datetime | None = None
+    """Answers older than this that gave nothing do not count; `None` where it is not known for sure, so that
+    nobody may be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class NextRecheck:
+    """The recheck that a completed lead comes back for, unless its refresh comes first."""
+
+    due_in: timedelta
+    since: datetime | None = None
+    """As in `Recheck`, where a look is put off; `None` for the next one, which goes by the moment of the settle."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Lead:
     """A claimed lead: what identity needs and what earlier attempts already found."""
@@ -120,6 +138,10 @@ class Lead:
     """`enriched_data` holds a field twice: writing over it would kill the server."""
     job_title: str | None = None
     """As the lead's writer set it: kept beside the vendors' values, never in their place."""
+    recheck: Recheck | None = None
+    """Set while this claim is a recheck, and not a run of its own."""
+    rechecks: int = 0
+    """Rechecks made since somebody last asked for the lead."""
 
 
 @dataclass(slots=True, eq=False)
@@ -149,6 +171,25 @@ class Completed:
     data: Document
     answered: Mapping[str, str]
     error: str | None = None
+    rechecks: int = 0
+    """Rechecks made so far, this one included where it is one."""
+    next_recheck: NextRecheck | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Rechecked:
+    """A recheck that brought nothing new: the lead stays as it stands, completed."""
+
+    answered: Mapping[str, str]
+    rechecks: int
+    next_recheck: NextRecheck | None
+    why: str
+    """What came of it, as a metric label."""
+    age: timedelta = timedelta(0)
+    """How long ago it was enriched, so that its refresh comes when it would have come."""
+    data: Document = field(default_factory=dict, init=False)
+    """Always empty."""
+    error: str | None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -194,7 +235,7 @@ class Progress:
     subject: Subject
 
 
-Outcome: TypeAlias = Completed | Retrying | Failed | Skipped
+Outcome: TypeAlias = Completed | Rechecked | Retrying | Failed | Skipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,12 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher import __version__
 from enricher.calls.breaker import Objecting
 from enricher.calls.flights import Cache
-from enricher.calls.ledger import Budget, Usage
+from enricher.calls.ledger import RECHECKS, Budget, Usage
 from enricher.calls.question import Books, Gate
 from enricher.calls.releases import pace
 from enricher.enrichment.attempt import Enrichment, Scope, Waterfall
 from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.rechecks import NEVER, Rechecks, rules_of
 from enricher.identity.identify import OwnWords, own_words
 from enricher.intake.history import History, HistoryBeside
 from enricher.lead import Document
@@ -114,6 +115,8 @@ def open_usage(settings: Settings, database: AsyncDatabase[Document]) -> Usage:
         name: Budget(vendor.daily_budget, vendor.monthly_budget)
         for name, vendor in settings.vendors.items()
     }
+    if settings.rechecks.after:
+        budgets[RECHECKS] = Budget(daily=settings.rechecks.per_day)
     return Usage(database, budgets, settings.quota.plans)
 
 
@@ -201,6 +204,7 @@ class Workshop:
     suppressed: Suppressed
     forgetting: Forgetting
     words: OwnWords
+    rechecks: Rechecks = NEVER
 
     def enrichment(self, source: Source) -> Enrichment:
         """Return everything that the work on one lead of this source needs."""
@@ -214,6 +218,7 @@ class Workshop:
             words=self.words,
             permission=Permission(self.books, self.suppressed, forget),
             scope=_scope(source, self.database),
+            rechecks=self.rechecks,
         )
 
 
@@ -231,6 +236,7 @@ def open_workshop(
         suppressed,
         Forgetting(suppressed, erasures, books.cache, books.keyring, providers, words),
         words,
+        rules_of(settings.rechecks, settings.vendors, providers),
     )
 
 

@@ -397,6 +397,18 @@ COST = Row(
             ],
         ),
         Panel(
+            "Rechecks per day",
+            "Thin leads that were looked at again in the 24 hours before, by what came of it, and those that are "
+            "due now. None where ENRICHER_RECHECKS is not set.",
+            "short",
+            [
+                Query(
+                    increase("enricher_rechecks_total", by="result", window="[1d]"), "{{result}}"
+                ),
+                Query(f"max({series('enricher_rechecks_due')})", "due now"),
+            ],
+        ),
+        Panel(
             "Left of the budgets",
             "Share of each budget that is set, by vendor and period (UTC).",
             "percentunit",

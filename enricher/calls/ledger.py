@@ -529,6 +529,8 @@ __all__ = ["COLLECTION", "Begun", "Budget", "BudgetLeft", "DayOfProvider", "Usag
 
 COLLECTION = "enricher_usage"
 INDEX = "enricher_usage_expiry"
+RECHECKS = "rechecks"
+"""Stands where a vendor's name does, for the calls of rechecks: those of all vendors count once more, together."""
 _LARGEST_BATCH = 256
 _FLUSH_SECONDS = 1.0
 _LAST_TRIES_SECONDS = 2.0
@@ -718,18 +720,27 @@ class Usage:
     # Reading
 
     async def days(self, days: int) -> list[DayOfProvider]:
-        """Return the last `days` days, today included, latest first. Raises DatabaseTrouble."""
+        """Return the last `days` days of all vendors, today included, latest first. Raises DatabaseTrouble."""
         today = await self._clock.today()
         first = today - timedelta(days=days - 1)
         found = await self._collection.find(months_between(first, today)).to_list()
         with reading(COLLECTION):
-            rows = [row for document in found for row in _rows(document)]
+            rows = [
+                row
+                for document in found
+                if _vendor(document) != RECHECKS
+                for row in _rows(document)
+            ]
         rows = [row for row in rows if first <= row.day <= today]
         return sorted(rows, key=lambda row: (-row.day.toordinal(), row.vendor, row.provider))
 
     async def budgets(self) -> list[BudgetLeft]:
-        """Return what is left of each budget that is set. Raises DatabaseTrouble."""
-        limited = {name: each for name, each in self._budgets.items() if each != Budget()}
+        """Return what is left of each vendor's budget that is set. Raises DatabaseTrouble."""
+        limited = {
+            name: each
+            for name, each in self._budgets.items()
+            if each != Budget() and name != RECHECKS
+        }
         if not limited:
             return []
         today = await self._clock.today()
@@ -744,6 +755,13 @@ class Usage:
                 for vendor, budget in limited.items()
                 for left in _left(vendor, budget, spent_of(documents.get(vendor, {}), today))
             ]
+
+    async def rechecked(self) -> int:
+        """Return how many calls of rechecks count today. Raises DatabaseTrouble."""
+        today = await self._clock.today()
+        found = await self._collection.find_one({"_id": document_id(RECHECKS, today)})
+        with reading(COLLECTION):
+            return spent_of(found or {}, today)[0]
 
     async def with_room(self) -> list[str]:
         """Return the vendors asked this month whose current budget has room. Raises DatabaseTrouble."""

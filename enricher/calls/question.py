@@ -33,7 +33,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
 from random import Random
@@ -67,7 +67,7 @@ from enricher.calls.breaker import (
 )
 from enricher.calls.flights import Cache, Flight
 from enricher.calls.holds import Holds, cause_of
-from enricher.calls.ledger import Begun, Usage
+from enricher.calls.ledger import RECHECKS, Begun, Usage
 from enricher.limits.limiter import Limiter, Slot
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage
@@ -82,6 +82,7 @@ from enricher.telemetry.metrics import child
 MOST_USELESS = 2
 """Useless answers in one run of a lead: the first, and one more try."""
 
+RECHECKED_ENOUGH = "rechecks have made their calls of the day"
 _NEW_SLOT_SECONDS = 1.0
 _NO_TIME = Throttled(reason="no time left to wait")
 _NO_SLOT = Throttled(reason="no slot in time")
@@ -110,6 +111,8 @@ class Question:
     """Answers kept before this moment do not count."""
     may_ask: Callable[[], Awaitable[bool]] | None = None
     """Whether the lead still may have this asked about it; `None` where nothing can forbid it."""
+    is_recheck: bool = False
+    """Its calls count among those that rechecks may make in a day."""
 
 
 @dataclass(slots=True)
@@ -124,6 +127,8 @@ class Hand:
     """The question is ours, for the whole fleet."""
     begun: Begun | None = None
     """A call of the budget."""
+    allowed: Begun | None = None
+    """A call of those that rechecks may make."""
     tried: Tried | None = None
     """What came of the call; `None` until it is sent."""
 
@@ -358,7 +363,8 @@ class Gate:
             return asking
         asking.key = books.keyring.key(self.name, text)
         # Urgency is part of it, or an urgent lead would inherit a slower lead's place in the queue.
-        return asking.key, question.newer_than, question.urgency, question.query.wanted
+        wish = question.newer_than, question.query.wanted, question.is_recheck
+        return asking.key, question.urgency, *wish
 
     def _share(self, same: Hashable, asking: Asking) -> Asking:
         """Return the asking to wait for: another lead's that is under way, or this one, which begins."""
@@ -516,6 +522,19 @@ class Gate:
             return Objected()
         if asking.is_paid or self.provider.is_free:
             return None
+        return await self._allow(books, asking) or await self._spend(books, asking)
+
+    async def _allow(self, books: Books, asking: Asking) -> Held | None:
+        """Take a call of those that rechecks may make. It is no hold of the provider: others may ask it."""
+        if not asking.question.is_recheck:
+            return None
+        allowed = await books.surely(partial(books.usage.begin, self.name, RECHECKS))
+        if isinstance(allowed, Held):
+            return replace(allowed, reason=RECHECKED_ENOUGH)
+        asking.hand.allowed = allowed
+        return None
+
+    async def _spend(self, books: Books, asking: Asking) -> Held | None:
         begin = partial(books.usage.begin, self.name, self.provider.vendor)
         begun = await books.surely(begin)
         if isinstance(begun, Held):
@@ -633,8 +652,9 @@ class Gate:
         if hand.tried is not None:
             return
         self._give_back_slot(hand)
-        if self.books is not None and hand.begun is not None:
-            self.books.usage.give_back(hand.begun)
+        for begun in (hand.begun, hand.allowed):
+            if self.books is not None and begun is not None:
+                self.books.usage.give_back(begun)
 
     def _give_back_slot(self, hand: Hand) -> None:
         if hand.slot is not None:
@@ -660,6 +680,8 @@ class Gate:
 
     def _book(self, hand: Hand) -> None:
         """Record a call that was sent in the ledger. A process that dies before leaves it as ambiguous."""
+        if self.books is not None and hand.allowed is not None and hand.tried is not None:
+            self.books.usage.end(hand.allowed, charged=True)  # what counts is that it was made
         if self.books is None or hand.begun is None or hand.tried is None:
             return
         charged = hand.tried.is_charged

@@ -52,6 +52,7 @@ from enricher.commands.database import (
     patiently,
 )
 from enricher.enrichment.finding import knowing
+from enricher.enrichment.rechecks import NEVER, Rechecks, rules_of
 from enricher.errors import DatabaseError, ExitCode, SettingsError
 from enricher.fields import NAMES, Names
 from enricher.identity.identify import Identity, OwnWords, identify
@@ -345,6 +346,9 @@ class ProviderEstimate:
     """The questions for one provider."""
 
     credits_each: float = 1.0
+    rechecks: int = 0
+    """How often a question may be asked again where nothing was known."""
+    charges_misses: bool = False
     questions: set[bytes] = field(default_factory=set)
     stored: int = 0
 
@@ -356,6 +360,16 @@ class ProviderEstimate:
     def credits(self) -> float:
         """The cost in the vendor's own unit, if every call is charged."""
         return self.calls * self.credits_each
+
+    @property
+    def recheck_calls(self) -> int:
+        """What thin leads may add later."""
+        return len(self.questions) * self.rechecks
+
+    @property
+    def recheck_credits(self) -> float:
+        """Their cost where knowing nothing is charged. Else an answer is charged once, and is counted already."""
+        return self.recheck_calls * self.credits_each if self.charges_misses else 0.0
 
 
 @dataclass(slots=True)
@@ -378,7 +392,9 @@ class Estimator:
         providers: Sequence[Provider],
         words: OwnWords,
         hash_key: SecretStr | None = None,
+        rechecks: Rechecks = NEVER,
     ) -> None:
+        self._rechecks = rechecks
         self._database = database
         self._backfills = backfills
         self._paid = [provider for provider in providers if not provider.is_free]
@@ -394,7 +410,7 @@ class Estimator:
         self._keyring = await keyring_if_made(self._database, self._hash_key)
         self._keys = self._keyring or self._keys
         found = Estimate(
-            providers={each.name: ProviderEstimate(each.credits) for each in self._paid},
+            providers={each.name: self._nothing_yet(each) for each in self._paid},
         )
         page = Run(run.id if run else "", run.after if run else None)
         while leads := await self._backfills.page(page, _COUNTED_AT_ONCE):
@@ -402,6 +418,10 @@ class Estimator:
             page = Run(page.id, {"of": leads[-1]["_id"]})
             meter.at(found.leads)
         return found
+
+    def _nothing_yet(self, provider: Provider) -> ProviderEstimate:
+        again = len(self._rechecks.after) if provider.name in self._rechecks.priced else 0
+        return ProviderEstimate(provider.credits, again, provider.charges_misses)
 
     async def _add(self, found: Estimate, leads: list[Document]) -> None:
         found.leads += len(leads)
@@ -534,7 +554,8 @@ async def plan(settings: Settings, query: Document, collection: str | None = Non
         backfills = Backfills(leads, query, source.names, mapping_of(source), beside)
         words, key = wiring.words_of(settings), settings.privacy.hash_key
         providers = [each for each in vendors.providers if each.kind in source.kinds]
-        estimator = Estimator(database, backfills, providers, words, key)
+        again = rules_of(settings.rechecks, settings.vendors, providers)
+        estimator = Estimator(database, backfills, providers, words, key, again)
         with explained("counting the leads"), filtering():
             run = await backfills.unfinished()
             with Meter(console, "Leads counted", None) as meter:
@@ -555,19 +576,28 @@ def _print(console: Console, made: Plan) -> None:
         console.print(f"  {leads:,} need no call ({reason}): {reason.sentence}")
     if found.leads:
         console.print(_table(found) if found.providers else _NO_KEYS)
+    if any(each.recheck_calls for each in found.providers.values()):
+        console.print(_RECHECKS)
 
 
+_RECHECKS = (
+    "Rechecks come later, about leads that stay thin (ENRICHER_RECHECKS), and within ENRICHER_RECHECKS_PER_DAY:"
+    " the last two columns."
+)
 _NO_KEYS = "No vendor has a key: nothing will be asked or charged."
 
 
 def _table(found: Estimate) -> Table:
     table = Table(box=None, pad_edge=False, title=None)
     table.add_column("provider")
-    for heading in ("questions", "answered already", "calls at most", "credits at most"):
+    has_rechecks = any(each.recheck_calls for each in found.providers.values())
+    more = ("rechecks at most", "their credits") if has_rechecks else ()
+    for heading in ("questions", "answered already", "calls at most", "credits at most", *more):
         table.add_column(heading, justify="right")
     for name, calls in found.providers.items():
-        figures = (len(calls.questions), calls.stored, calls.calls)
-        table.add_row(name, *(f"{figure:,}" for figure in figures), f"{calls.credits:,g}")
+        figures = (len(calls.questions), calls.stored, calls.calls, calls.credits)
+        again = (calls.recheck_calls, calls.recheck_credits) if has_rechecks else ()
+        table.add_row(name, *(f"{figure:,g}" for figure in (*figures, *again)))
     return table
 
 

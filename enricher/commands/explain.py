@@ -19,6 +19,7 @@ from enricher.commands.database import chosen, explained, opened
 from enricher.commands.reenrich import NO_ADDRESS
 from enricher.enrichment.attempt import is_of_data
 from enricher.enrichment.finding import found_domain, knowing
+from enricher.enrichment.rechecks import rules_of
 from enricher.errors import ExitCode
 from enricher.explain.explanation import Explanation, Kept, KnownProvider, Standing, StandingReader
 from enricher.explain.explanation import explain as explain_lead
@@ -142,6 +143,9 @@ class Explainer:
             is_suppressed=is_suppressed,
             is_of_data=self._is_of_data(standing, identity),
             excluded_by=await self._excluded_by(standing.id),
+            rechecks=rules_of(
+                self.settings.rechecks, self.settings.vendors, self.registered.providers
+            ),
         )
 
     async def _excluded_by(self, lead: LeadId) -> list[str]:

@@ -7,7 +7,6 @@ wait for it, as for any hold; the others go on.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,20 +20,17 @@ from enricher.errors import SettingsError
 from enricher.limits.bucket import LONGEST_HOLD, Bucket
 from enricher.providers.base import Provider
 from enricher.settings.load import Settings
-from enricher.settings.types import either
+from enricher.settings.types import DAY, either, in_words, seconds_of
 
 EVERYBODY = "all"
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_DAYS = int(LONGEST_HOLD / _UNITS["d"])
+_DAYS = int(LONGEST_HOLD / DAY)
 
 
-def seconds_of(text: str | None) -> float:
+def duration_of(text: str | None) -> float:
     """Parse `--for`: 30m, 2h, 1.5d. Without it, a pause lasts as long as any can. Raises SettingsError."""
     if text is None:
         return LONGEST_HOLD
-    found = _DURATION.fullmatch(text.strip().lower())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    seconds = seconds_of(text) or 0.0
     if not 0 < seconds <= LONGEST_HOLD:
         raise SettingsError(
             [f"--for: expected a time like 90s, 30m, 2h or 7d, {_DAYS} days at most"]
@@ -50,7 +46,7 @@ async def pause(settings: Settings, name: str, seconds: float) -> None:
             await patiently("pausing", stopping)
     until = f"until `enricher resume {name}`, {_DAYS} days at most"
     if seconds < LONGEST_HOLD:
-        until = f"for {_in_words(seconds)}"
+        until = f"for {in_words(seconds)}"
     _say(f"Paused {_names(chosen)} {until}. Leads that need it wait; calls under way end.")
 
 
@@ -91,11 +87,6 @@ def named(
 
 def _names(chosen: Sequence[tuple[Provider, Bucket]]) -> str:
     return ", ".join(provider.name for provider, _ in chosen)
-
-
-def _in_words(seconds: float) -> str:
-    unit = next(unit for unit in ("d", "h", "m", "s") if seconds >= _UNITS[unit] or unit == "s")
-    return f"{seconds / _UNITS[unit]:g}{unit}"
 
 
 def _say(text: str) -> None:

@@ -43,6 +43,7 @@ from enricher.enrichment.finding import (
     knowing,
     settled,
 )
+from enricher.enrichment.rechecks import NEVER, Rechecks, conclude_recheck, left_to_refresh
 from enricher.fields import FIELDS
 from enricher.identity.identify import (
     NO_WORDS,
@@ -67,6 +68,8 @@ from enricher.lead import (
     Pressure,
     Progress,
     Reason,
+    Recheck,
+    Rechecked,
     Retrying,
     Subject,
     Withdrawn,
@@ -98,6 +101,7 @@ _PATIENCE_SECONDS = 0.25
 """Providers that answer normally differ by less than this, and cost no extra write."""
 _OBJECTED = "the person objected"
 _NOT_OPEN = "the lead may not be asked about as a person"
+_NOT_AGAIN = "not asked again by a recheck"
 _NOT_OF_KINDS = "not of the kinds that are asked for"
 _TRIES_OF_SHARED = 4
 
@@ -111,6 +115,12 @@ class Scope:
     """Reads from the database whether a lead meets its source's conditions now; `None` where there are none."""
     minds_persons: bool = False
     """There is a condition for asking about a lead as a person."""
+    only: frozenset[str] | None = None
+    """In a recheck, the providers that are asked again; `None` for all."""
+
+    def why_not(self, name: str) -> str | None:
+        """Return why a provider is not asked in a recheck; `None` if it is."""
+        return _NOT_AGAIN if self.only is not None and name not in self.only else None
 
     def doubt(self, id_: LeadId, kind: Kind) -> Callable[[], Awaitable[bool]] | None:
         """Return what tells whether a provider of this kind still may be asked about the lead; `None` if it
@@ -267,7 +277,7 @@ class Waterfall:
         for gate in gates:
             if gate in finders or lead.answered.get(gate.name, USELESS) != USELESS:
                 continue
-            reason = _OBJECTED if findings.objection else _why_not(gate, query, known)
+            reason = _OBJECTED if findings.objection else _why_not(gate, query, known, scope)
             reason = reason or (SAME_RECORD if gate.name in spared else None)
             if reason is not None:
                 findings.skipped[gate.name] = reason
@@ -299,7 +309,8 @@ class Waterfall:
         for gate in finders:
             if gate.name in lead.answered and lead.answered[gate.name] != USELESS:
                 continue
-            reason = _OBJECTED if findings.objection else unfit(gate.provider, query)
+            reason = _OBJECTED if findings.objection else scope.why_not(gate.name)
+            reason = reason or unfit(gate.provider, query)
             if reason is None and (domain or is_settled(answers)):
                 reason = NOT_NEEDED
             if reason is not None:
@@ -393,7 +404,8 @@ def _question(
 ) -> Question:
     urgency = -math.inf if math.isnan(lead.priority) else lead.priority
     doubt = scope.doubt(lead.id, gate.provider.kind)
-    return Question(query, deadline, label(lead.id), urgency, lead.newer_than, doubt)
+    is_recheck = scope.only is not None
+    return Question(query, deadline, label(lead.id), urgency, lead.newer_than, doubt, is_recheck)
 
 
 async def _takes_long(falls: Sequence[asyncio.Task[None]], findings: Findings) -> bool:
@@ -412,10 +424,10 @@ async def _takes_long(falls: Sequence[asyncio.Task[None]], findings: Findings) -
     return False
 
 
-def _why_not(gate: Gate, query: Query, known: set[str]) -> str | None:
+def _why_not(gate: Gate, query: Query, known: set[str], scope: Scope) -> str | None:
     """Return why this provider is not asked, as a short phrase; `None` to ask it."""
     provider = gate.provider
-    if (why := unfit(provider, query)) is not None:
+    if (why := scope.why_not(gate.name) or unfit(provider, query)) is not None:
         return why
     if provider.required and provider.required <= _with_implied(known):
         return _NOT_NEEDED
@@ -646,6 +658,7 @@ class Enrichment:
     permission: Permission | None = None
     """Asked before anything is paid for; `None` permits everything."""
     scope: Scope = EVERYTHING
+    rechecks: Rechecks = NEVER
     random: Random = field(default_factory=Random)
 
     async def work_on(
@@ -661,7 +674,22 @@ class Enrichment:
         try:
             return await self._attempt(lead, keep)
         except Exception as error:  # noqa: BLE001 - see above
-            return _broken(lead, error), self._whose(lead)
+            outcome = _broken(lead, error)
+            if lead.recheck is not None:
+                return self._not_rechecked(lead, lead.recheck, outcome), None
+            return outcome, self._whose(lead)
+
+    def _not_rechecked(self, lead: Lead, recheck: Recheck, outcome: Outcome) -> Rechecked:
+        """Return the outcome of a recheck that broke off: the lead stays as it stands."""
+        if isinstance(outcome, Retrying) and self.rechecks.after:
+            return self._put_off(lead, recheck, outcome.due_in.total_seconds())
+        return left_to_refresh(lead, "failed")
+
+    def _put_off(self, lead: Lead, recheck: Recheck, seconds: float) -> Rechecked:
+        coming = self.rechecks.put_off(seconds, recheck, lead.rechecks, datetime.now(UTC))
+        return replace(
+            left_to_refresh(lead, "put_off"), rechecks=lead.rechecks, next_recheck=coming
+        )
 
     def _whose(self, lead: Lead) -> Subject | None:
         """Return the subject of a lead that went wrong, or `None`: working it out may be what failed."""
@@ -672,13 +700,15 @@ class Enrichment:
 
     async def _attempt(
         self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
-    ) -> tuple[End, Subject]:
+    ) -> tuple[End, Subject | None]:
         case = self._case(lead)
         identity = case.identity
+        if lead.recheck is not None:
+            return await self._recheck(case, lead.recheck)
         if case.lead.attempt > self.policy.retries + 1:
             outcome: Outcome = conclude_unfinished(self._round(case, Findings()))
             note_found(identity.query, outcome)
-            return outcome, case.subject
+            return self._with_recheck(lead, outcome), case.subject
         if identity.reason is not None:
             return await self._unasked(case, identity.reason), case.subject
         refusal = None
@@ -695,15 +725,60 @@ class Enrichment:
         findings = await self.waterfall.ask(
             case.lead, identity.query, self.seconds_for_a_lead, keep_findings, self.scope
         )
-        if findings.objection:
-            if self.permission is not None:
-                await self.permission.withdraw(case.lead, identity)
-            return self._objected(case, findings)
-        if findings.is_withdrawn:
-            return Withdrawn(), case.subject
+        if (end := await self._end_of(case, findings)) is not None:
+            return end
         outcome = conclude(self._round(case, findings), self.random)
         note_found(identity.query, outcome)
+        return self._with_recheck(lead, outcome), case.subject
+
+    async def _end_of(self, case: _Case, findings: Findings) -> tuple[End, Subject | None] | None:
+        """Return the end of a lead whose person objected meanwhile, or that is no lead any more."""
+        if findings.objection:
+            if self.permission is not None:
+                await self.permission.withdraw(case.lead, case.identity)
+            return self._objected(case, findings)
+        return (Withdrawn(), case.subject) if findings.is_withdrawn else None
+
+    def _with_recheck(self, lead: Lead, outcome: Outcome) -> Outcome:
+        """Plan the next recheck of a lead that completed thin."""
+        if not isinstance(outcome, Completed):
+            return outcome
+        said = outcome.data, outcome.answered, self.waterfall.kinds
+        coming = self.rechecks.plan(*said, lead.rechecks, self.random)
+        return replace(outcome, rechecks=lead.rechecks, next_recheck=coming)
+
+    async def _recheck(self, case: _Case, recheck: Recheck) -> tuple[End, Subject | None]:
+        """Ask those again whose answer can have changed. What may not be asked now waits; what must not be asked
+        about the lead any more is left to its refresh."""
+        lead, rules = case.lead, self.rechecks
+        again = rules.again(lead.enriched_data, lead.answered, self.waterfall.kinds)
+        is_void = recheck.since is None or case.begins_anew or case.is_stripped
+        is_over = lead.rechecks >= len(rules.after) or lead.attempt > self.policy.retries + 1
+        if is_void or is_over or not again or case.identity.reason is not None:
+            return left_to_refresh(lead, "void"), None
+        if self.permission is not None and await self.permission.has_objected(case.identity):
+            return self._objected(case, Findings())
+        if seconds := rules.enough.seconds_left():
+            return self._put_off(lead, recheck, seconds), None
+        findings = await self._ask_again(lead, case.identity.query, again, recheck)
+        rules.enough.note(findings.answers.values())
+        if (end := await self._end_of(case, findings)) is not None:
+            return end
+        this = self._round(case, findings)
+        outcome = conclude_recheck(this, recheck, rules, self.waterfall.kinds, self.random)
         return outcome, case.subject
+
+    async def _ask_again(
+        self, lead: Lead, query: Query, again: frozenset[str], recheck: Recheck
+    ) -> Findings:
+        others = {name: said for name, said in lead.answered.items() if name not in again}
+        asking = replace(lead, answered=others, newer_than=recheck.since)
+        scope = replace(self.scope, only=again)
+
+        async def keep_nothing(_: Findings) -> None:
+            """What is found is kept with the answers, and written when the recheck ends."""
+
+        return await self.waterfall.ask(asking, query, self.seconds_for_a_lead, keep_nothing, scope)
 
     def about(self, lead: Lead) -> Subject:
         """Return the subject of the lead."""

@@ -267,7 +267,7 @@ def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Ret
         )
         due_in = max(due_in, vendors_delay(longest))
     else:
-        due_in = hold_delay(min(_seconds(answer) for answer in this.waiting.values()), random)
+        due_in = hold_delay(min(seconds_of(answer) for answer in this.waiting.values()), random)
     # A time, not a delay: a reader does not know when this was written.
     next_try = f"The next try is due at {this.now + due_in:%Y-%m-%d %H:%M} UTC."
     error = f"{_listed({**failing, **this.waiting})}. {next_try}"
@@ -288,7 +288,8 @@ def _unless_empty(data: Document, this: Round) -> Document:
     return data if this.is_stripped or any(data.get(kind.section) for kind in Kind) else {}
 
 
-def _seconds(answer: Answer) -> float:
+def seconds_of(answer: Answer) -> float:
+    """Return for how long a provider that may not be asked now keeps a lead waiting."""
     if isinstance(answer, Held):
         return answer.seconds
     told = answer.retry_after if isinstance(answer, Throttled) else None

@@ -19,6 +19,7 @@ from enricher.calls import answers
 from enricher.catalogue import FINDERS
 from enricher.enrichment.conclude import FAILED, FOUND, NOT_FOUND
 from enricher.enrichment.finding import found_domain
+from enricher.enrichment.rechecks import NEVER, Rechecks, why_thin
 from enricher.fields import NAMES, SECTIONS, Names
 from enricher.identity.identify import NO_WORDS, NOT_SOUGHT, Identity, OwnWords, identify
 from enricher.intake.history import History
@@ -245,6 +246,7 @@ def explain(
     is_suppressed: bool = False,
     is_of_data: bool = True,
     excluded_by: Sequence[str] = (),
+    rechecks: Rechecks = NEVER,
 ) -> Explanation:
     """Return the explanation. Never raises, whatever writers put into the lead. `providers`: best first.
 
@@ -270,7 +272,9 @@ def explain(
         fields=tuple(origins(mapping(lead.data), [provider.name for provider in providers])),
         score=score,
         missing={name: TABLE[name][1] for name in missing},
-        next=Next(_UNTIL_IT_IS_A_LEAD) if excluded_by else _written_off(lead) or _next(lead),
+        next=Next(_UNTIL_IT_IS_A_LEAD)
+        if excluded_by
+        else _written_off(lead) or _recheck(lead, providers, rechecks) or _next(lead),
         collection=lead.collection,
         excluded_by=tuple(excluded_by),
     )
@@ -343,6 +347,24 @@ def _lane(lead: Standing) -> str:
 
 def _written_off(lead: Standing) -> Next | None:
     return Next(_WRITTEN_OFF.format(at=lead.written_off_at)) if lead.written_off_at else None
+
+
+def _recheck(lead: Standing, providers: Sequence[KnownProvider], rules: Rechecks) -> Next | None:
+    """Say when a thin lead is looked at again, why, and who is asked then; `None` where none is planned."""
+    due_at, since = (_date(lead.book.get(name)) for name in ("due_at", "recheck_since"))
+    if lead.status != Status.COMPLETED or due_at is None or since is None:
+        return None
+    kinds = {each.name: Kind(each.kind) for each in providers if each.kind}
+    answered = {str(name): str(said) for name, said in mapping(lead.book.get("answered")).items()}
+    again = rules.again(mapping(lead.data), answered, kinds)
+    number = _count(lead.book.get("rechecks")) + 1
+    if not again or number > len(rules.after):
+        return Next("a recheck that asks nobody, then a refresh", due_at)
+    why = why_thin(mapping(lead.data), rules, [kinds[name] for name in again])
+    names = ", ".join(each.name for each in providers if each.name in again)
+    is_due = ", due now" if due_at <= lead.now else ""
+    which = f"a recheck{is_due} ({number} of {len(rules.after)}): {why}; asks {names}"
+    return Next(which, due_at)
 
 
 def _next(lead: Standing) -> Next:

@@ -319,6 +319,7 @@ _AS_NEVER_CLAIMED: Document = {
 _GONE = (
     *("inputs", "subject", "due_at", "queued_at"),
     *("refresh_since", "refresh_mark", "backfill", "held_by"),
+    *("recheck_since", "recheck_mark", "rechecks"),
 )
 
 

@@ -205,14 +205,20 @@ class Permission:
 
     async def refusal(self, lead: Lead, identity: Identity, about: Subject) -> Reason | None:
         """Return why nothing may be paid for this lead; `None` when it may."""
-        for email_key in identity.email_keys:
-            is_known = partial(self.suppressed.knows, self.books.keyring, email_key)
-            if await self.books.surely(is_known):
-                return Reason.SUPPRESSED
+        if await self.has_objected(identity):
+            return Reason.SUPPRESSED
         count = partial(self.books.usage.admit, lead.account, lead.plan, lead.id, about)
         if not await self.books.surely(count):
             return Reason.OVER_QUOTA
         return None
+
+    async def has_objected(self, identity: Identity) -> bool:
+        """Return whether a person behind one of the lead's addresses asked not to be processed."""
+        for email_key in identity.email_keys:
+            is_known = partial(self.suppressed.knows, self.books.keyring, email_key)
+            if await self.books.surely(is_known):
+                return True
+        return False
 
     async def withdraw(self, lead: Lead, identity: Identity) -> None:
         """Forget the person behind the lead's address, who objected at a vendor."""

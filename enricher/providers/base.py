@@ -84,6 +84,8 @@ class Provider(ABC):
     """Fields of its section that it never knows: their absence is no reason to ask it."""
     credits: ClassVar[float] = 1.0
     """What one charged call costs, in the vendor's own unit."""
+    charges_misses: ClassVar[bool] = True
+    """Whether an answer that nothing is known is charged, or may be: then a recheck costs, too."""
     longest_wait: ClassVar[float] = 0.0
     """Cap, in seconds, on the wait that the vendor asks for; 0 means its longest window."""
     is_free: ClassVar[bool] = False
@@ -117,7 +119,7 @@ class Provider(ABC):
         cls.name, cls.vendor, cls.kind = listing.name, listing.vendor, listing.kind
         cls.windows, cls.shares = listing.windows, listing.bucket
         cls.required, cls.lacks = listing.required, listing.lacks
-        cls.credits = listing.credits
+        cls.credits, cls.charges_misses = listing.credits, listing.charges_misses
 
     @abstractmethod
     def unfit(self, query: Query) -> str | None:

@@ -1,9 +1,12 @@
 """How much work there is, since when, and how all leads ended: for metrics and people.
 
-Two questions, each bounded in time. Neither reads a lead, unless a condition says which documents are leads:
+Questions, each bounded in time. The first and the last read no lead, unless a condition says which documents are
+leads:
 
     look       what is work or waits: read from indexes that a settled lead leaves, so it costs the
                same with a million settled leads as with none
+    rechecks   how many come back to be looked at again, and whom they ask: reads those that are due within a
+               day, so it is asked rarely, and only where there are rechecks
     ended      how many are settled, by status: costs half a second for each million of failed,
                skipped and never admitted ones (measured), so ask rarely. The last of these may be
                millions of history, and are counted apart: they must not hide the failed ones
@@ -16,9 +19,10 @@ The figures are from various moments within those seconds; nothing is locked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -223,6 +227,96 @@ async def _count_each(
             return None
         raise
     return {name: _leads(found, name) for name in matches}
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckCounts:
+    """The thin leads that come back to be looked at again."""
+
+    due: int = 0
+    coming: int = 0
+    """Those due within a day, the ones that are due now included."""
+    answers: Mapping[tuple[str, str, bool], int] = field(default_factory=dict)
+    """Of those due: (provider, what it said last, whether the e-mail verdict is unknown) -> leads."""
+    most: int = 0
+    """So many leads that come back at all were looked at: where there are more, all counts are too low."""
+
+
+MOST_RECHECKS = 10_000
+_DAY_MS = 86_400_000
+
+
+async def rechecks(leads: AsyncCollection[Document], names: Names = NAMES) -> RecheckCounts | None:
+    """Count them; `None` when that takes too long. Reads the leads that come back within a day, `MOST_RECHECKS` at
+    most. Raises DatabaseTrouble."""
+    hello = await leads.database.client.admin.command("hello")
+    now = hello["localTime"].replace(tzinfo=UTC)
+    try:
+        with pymongo.timeout(LOOK_SECONDS):
+            found = await (await leads.aggregate(_rechecks(names, now))).to_list()
+    except PyMongoError as error:
+        if error.timeout:
+            return None
+        raise
+    due = [each for each in found if each["_id"]["is_due"]]
+    return RecheckCounts(
+        sum(each["leads"] for each in due if each["_id"]["provider"] is None),
+        sum(each["leads"] for each in found if each["_id"]["provider"] is None),
+        {
+            (each["_id"]["provider"], str(each["_id"]["said"]), each["_id"]["is_unknown"]): each[
+                "leads"
+            ]
+            for each in due
+            if each["_id"]["provider"] is not None
+        },
+        MOST_RECHECKS,
+    )
+
+
+def join_rechecks(several: Sequence[RecheckCounts | None]) -> RecheckCounts | None:
+    """PURE Return the counts of several collections together; `None` when one of them is not known."""
+    known = [each for each in several if each is not None]
+    if len(known) < len(several):
+        return None
+    together: Counter[tuple[str, str, bool]] = Counter()
+    for each in known:
+        together.update(each.answers)
+    due, coming = sum(each.due for each in known), sum(each.coming for each in known)
+    return RecheckCounts(due, coming, together, MOST_RECHECKS)
+
+
+def _rechecks(names: Names, now: datetime) -> list[Document]:
+    """Count each lead once for itself, and once for each provider that was asked about it."""
+    due_at, answered = names.of_book("due_at"), book.noted(names, "answered")
+    verdict = f"${names.enriched_data}.email_verification.status"
+    told = {
+        "$cond": [
+            expressions.is_type(answered, "object"),
+            {"$concatArrays": [[{"k": None, "v": None}], {"$objectToArray": answered}]},
+            [{"k": None, "v": None}],
+        ]
+    }
+    alike = {
+        "is_due": {"$lte": [f"${due_at}", now]},
+        "provider": "$told.k",
+        "said": "$told.v",
+        "is_unknown": {"$eq": [{"$ifNull": [verdict, "unknown"]}, "unknown"]},
+    }
+    whole = {**alike, "provider": None, "said": None, "is_unknown": False}
+    is_whole = {"$eq": ["$told.k", None]}
+    return [
+        {
+            "$match": {
+                names.enrichment_status: Status.COMPLETED,
+                due_at: {**_DATES, "$lte": now + timedelta(milliseconds=_DAY_MS)},
+            }
+        },
+        {"$limit": MOST_RECHECKS},
+        {"$match": {names.of_book("recheck_since"): {"$gt": book.EPOCH}}},
+        {"$set": {"told": told}},
+        {"$unwind": "$told"},
+        {"$group": {"_id": {"$cond": [is_whole, whole, alike]}, "leads": {"$sum": 1}}},
+    ]
 
 
 # -- questions -------------------------------------------------------------------------------

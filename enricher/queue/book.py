@@ -12,10 +12,13 @@ Each takes the `Names` that our fields have in the collection. `enrichment`, the
     refresh_since date   until the run ends: kept answers older than this do not count
     refresh_mark str     proves that a command of ours asked for that (`queue/requests.py`)
     backfilled_by str    the backfill run that asked for it last
+    recheck_since date   it comes back to be looked at again: older answers that gave nothing do not count
+    recheck_mark str     proves that a settle of ours planned that (`queue/requests.py`)
+    rechecks     int     how often it was looked at again, since somebody last asked for it
     held_by      list    the providers that could not be asked, while it is retrying
     attempts     int     claims of this run, counted at the claim
     interruptions int    claims in a row that were neither settled nor released: their process died, perhaps of it
-    answered     dict    provider -> found | not_found, in this run
+    answered     dict    provider -> found | not_found, in this run; kept for the recheck that a lead waits for
     released     bool    released unworked: the run continues instead of beginning again
     waited_ms    int     how long it had been work when it was claimed
     subject      dict    whom `answered` is about (`identity/identify.py`); a string where an older version wrote it
@@ -36,6 +39,9 @@ nobody anything beyond what the same writer could get by an honest insert or `pe
     backfill, backfilled_by       only this lead waits behind others, or is left out by a backfill
     refresh_since                 counts only with its mark
     refresh_mark                  cannot be made without the fleet's secret, nor used for another lead or date
+    recheck_since                 the lead is left to its refresh without its mark; nobody is asked
+    recheck_mark                  like `refresh_mark`
+    rechecks     more: there are fewer of them. Fewer: they begin again, as after `pending`
     held_by      the lead is called back with those that wait for that provider; never later than it was due
     attempts     more: the lead gives up sooner. Fewer: it is tried again, as after `pending`
     interruptions                 such leads are worked on one at a time; those that wait for that take no slot
@@ -300,6 +306,23 @@ def refresh_since(names: Names) -> Expression:
     return {"$cond": [is_plausible, since, None]}
 
 
+def recheck_since(names: Names) -> Expression:
+    """Return since when a recheck goes by its answers; `None` for a lead that comes back for something else."""
+    since = noted(names, "recheck_since")
+    is_plausible = {"$and": [is_type(since, "date"), {"$gt": [since, EPOCH]}]}
+    return {"$cond": [is_plausible, since, None]}
+
+
+def rechecks(names: Names) -> Expression:
+    """Return how often the lead was looked at again."""
+    return {"$ifNull": [count(noted(names, "rechecks")), 0]}
+
+
+def _unless(ended: Expression, path: Expression) -> Expression:
+    """Keep a field of a series of rechecks, if there is one, until somebody asks for the lead anew."""
+    return {"$cond": [{"$and": [ended, {"$gt": [path, None]}]}, None, path]}
+
+
 def _lower(word: str) -> str:
     """Lower only A to Z, as `$toLower` does."""
     return "".join(letter.lower() if letter.isascii() else letter for letter in word)
@@ -382,6 +405,8 @@ def claiming(
             ]
         },
         "released": False,
+        "recheck_since": _unless(fresh_run, noted(names, "recheck_since")),
+        "rechecks": _unless(fresh_run, noted(names, "rechecks")),
         "inputs": inputs,
         **({"era": era} if era else {}),
     }

@@ -8,7 +8,7 @@ from bson import DBRef
 from loguru import logger
 
 from enricher.fields import Names
-from enricher.lead import Document, Lead, Lease, Status
+from enricher.lead import Document, Lead, Lease, Recheck, Status
 from enricher.mongo.batch import Stages, Table, TableRow, encode
 from enricher.mongo.expressions import Expression, Pipeline
 from enricher.mongo.outage import UnreadableDocument, reading
@@ -25,7 +25,7 @@ from enricher.queue.inputs import (
     text_or_null,
 )
 from enricher.queue.lanes import is_doubled, rank_of
-from enricher.queue.requests import wished
+from enricher.queue.requests import planned_since, wished
 from enricher.telemetry.log import label
 from enricher.values.storable import mapping
 
@@ -44,6 +44,9 @@ def claimed(names: Names, mapped: LeadMapping = CONTRACT) -> Document:
         "priority": book.priority_noted(names),
         "newer_than": book.refresh_since(names),
         "refresh_mark": text_or_null(book.noted(names, "refresh_mark")),
+        "recheck_since": book.recheck_since(names),
+        "recheck_mark": text_or_null(book.noted(names, "recheck_mark")),
+        "rechecks": book.rechecks(names),
         "job_title": mapped.job_title,
         "enriched_data": book.data(names),
         "data_bytes": book.data_bytes(names),
@@ -87,8 +90,17 @@ def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring 
         account=document.get("account"),
         plan=document.get("plan"),
         newer_than=since and wished(keyring, document["_id"], since, mark),
+        recheck=_recheck(document, keyring),
+        rechecks=int(document["rechecks"]),
     )
     return Lease(lead, int(document["token"]), claim_id, deadline)
+
+
+def _recheck(document: Document, keyring: Keyring | None) -> Recheck | None:
+    since, mark = document["recheck_since"], document.get("recheck_mark")
+    if since is None:
+        return None
+    return Recheck(planned_since(keyring, document["_id"], since, mark))
 
 
 def _whole(value: object) -> dict[str, Any]:

@@ -54,20 +54,40 @@ def wish(keyring: Keyring, id_: LeadId, since: datetime) -> Document:
     """Return the fields of `enrichment` that ask for answers newer than `since`, by the server's clock."""
     return {
         "refresh_since": {"$literal": since},
-        "refresh_mark": {"$literal": _mark(keyring, id_, since)},
+        "refresh_mark": {"$literal": _mark(keyring, "refresh", id_, since)},
     }
 
 
 def wished(keyring: Keyring | None, id_: LeadId, since: object, mark: object) -> datetime | None:
     """PURE Return the date if one of our commands put it there, else `None`."""
+    return _ours(keyring, "refresh", id_, since, mark)
+
+
+def planned(keyring: Keyring, id_: LeadId, since: datetime) -> Document:
+    """Return the values of `enrichment` that make the due date a recheck's, for which answers older than `since`
+    that gave nothing do not count. The mark is there for the same reason."""
+    since = EPOCH + (since - EPOCH) // _MILLISECOND * _MILLISECOND
+    return {"recheck_since": since, "recheck_mark": _mark(keyring, "recheck", id_, since)}
+
+
+def planned_since(
+    keyring: Keyring | None, id_: LeadId, since: object, mark: object
+) -> datetime | None:
+    """PURE Return the date if a settle put it there, else `None`."""
+    return _ours(keyring, "recheck", id_, since, mark)
+
+
+def _ours(
+    keyring: Keyring | None, wish_: str, id_: LeadId, since: object, mark: object
+) -> datetime | None:
     if keyring is None or not isinstance(since, datetime) or not isinstance(mark, str):
         return None
-    is_ours = hmac.compare_digest(mark.encode(), _mark(keyring, id_, since).encode())
+    is_ours = hmac.compare_digest(mark.encode(), _mark(keyring, wish_, id_, since).encode())
     return since if is_ours else None
 
 
-def _mark(keyring: Keyring, id_: LeadId, since: datetime) -> str:
-    return keyring.key("refresh", id_key(id_).hex(), str((since - EPOCH) // _MILLISECOND))
+def _mark(keyring: Keyring, wish_: str, id_: LeadId, since: datetime) -> str:
+    return keyring.key(wish_, id_key(id_).hex(), str((since - EPOCH) // _MILLISECOND))
 
 
 def _all_of(*conditions: Document | None) -> Document:

@@ -41,16 +41,19 @@ from enricher.lead import (
     Lease,
     Outcome,
     Progress,
+    Rechecked,
     Retrying,
     Skipped,
     Status,
     Subject,
     Withdrawn,
 )
-from enricher.mongo import expressions
+from enricher.mongo import DatabaseTrouble, expressions
 from enricher.mongo.batch import UNFIT, Coalescer, LoneRow, RowPath, Table, TableRow
 from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import Outage, Refusal, describe, is_refusal, is_unreadable, refusals
+from enricher.mongo.secret import Keyring
+from enricher.mongo.server import ServerClock
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.beside import Beside, Facts
@@ -64,6 +67,7 @@ from enricher.queue.lease import (
     unchanged_row,
     unchanged_table,
 )
+from enricher.queue.requests import planned
 from enricher.telemetry.log import label
 from enricher.values.merge import METADATA, SOCIAL, completeness, metadata
 
@@ -203,6 +207,8 @@ def _emptied(subject: Subject) -> Document:
 
 _LARGEST_BATCH = 200
 _LATE_PAUSE_SECONDS = 0.5
+_CLOCKS_DIFFER = timedelta(seconds=2)
+"""An answer of this very run must not seem newer than the run; a recheck comes much later."""
 _UNFIT = "it would be too large, or cannot be encoded"
 UNWRITABLE = "The result could not be written to this document: {why}."
 _UNLESS_ASKED_FOR: Document = {"$ne": Status.PENDING}
@@ -229,6 +235,15 @@ class Settled(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Course:
+    """When the lead comes back, and for what. By default not at all."""
+
+    due_in: timedelta | None = None
+    planned: Document = field(default_factory=dict)
+    """What the book-keeping holds while that is a recheck."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """One lease with its outcome, and the subject of the result."""
 
@@ -237,6 +252,7 @@ class Settlement:
     subject: Subject | None
     facts: Facts | None = None
     """What the lead says, where its result stands beside it."""
+    course: Course = field(default_factory=Course)
 
 
 @dataclass(slots=True)
@@ -253,6 +269,9 @@ class Settler:
     mapped: LeadMapping = CONTRACT
     beside: Beside | None = None
     """The leads, where the collection holds their results alone."""
+    keyring: Keyring | None = None
+    """Proves that a recheck was planned by us; without one there are none."""
+    clock: ServerClock = field(init=False)
     keeper: Keeper = field(init=False)
     """For what is found before the end."""
     late: int = field(init=False, default=0)
@@ -267,14 +286,38 @@ class Settler:
         settle = _settle_beside if self._is_beside else _settle
         self._settling = _table(self.names, settle, self._unchanged)
         self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
+        self.clock = ServerClock(self.collection.database.client)
 
     async def settle(self, lease: Lease, outcome: End, subject: Subject | None = None) -> Settled:
         """Write the outcome, unless the lease was lost. Raises no database error."""
         if isinstance(outcome, Withdrawn):
             return await self._withdraw(lease)
-        settlement = Settlement(lease, outcome, subject)
+        settlement = Settlement(lease, outcome, subject, course=await self._course(lease, outcome))
         settled = await self._coalescer.submit(settlement)
         return await self._settle_late(settlement) if settled is None else settled
+
+    async def _course(self, lease: Lease, outcome: Outcome) -> Course:
+        """Return when the lead comes back: for a recheck, unless its refresh comes first."""
+        if isinstance(outcome, Retrying):
+            return Course(outcome.due_in)
+        if not isinstance(outcome, Completed | Rechecked):
+            return Course()
+        refresh_in, recheck = self.refresh_after(), outcome.next_recheck
+        if refresh_in is not None and isinstance(outcome, Rechecked):
+            refresh_in = max(timedelta(0), refresh_in - outcome.age)
+        if recheck is None or self.keyring is None:
+            return Course(refresh_in)
+        if refresh_in is not None and refresh_in <= recheck.due_in:
+            return Course(refresh_in)
+        since = recheck.since or await self._now() + _CLOCKS_DIFFER
+        return Course(recheck.due_in, planned(self.keyring, lease.lead_id, since))
+
+    async def _now(self) -> datetime:
+        """Return the server's time, as far as it can be had: the answers that gave nothing are older."""
+        try:
+            return await self.clock.fresh()
+        except DatabaseTrouble:
+            return self.clock.now()
 
     async def _withdraw(self, lease: Lease) -> Settled:
         """Leave the lead as it stands; a result beside one that is a lead no more ends."""
@@ -515,7 +558,9 @@ class Settler:
     def _row(self, settlement: Settlement) -> TableRow:
         """Encode what the lead gets. Raises one of `UNFIT`."""
         outcome, subject = settlement.outcome, settlement.subject
-        values = _values(outcome, subject, self._due_in(outcome))
+        values = _values(outcome, subject, settlement.course)
+        if isinstance(outcome, Retrying) and settlement.lease.lead.rechecks:
+            values["rechecks"] = settlement.lease.lead.rechecks
         if settlement.facts is not None and settlement.facts.is_scored:
             values["is_scored"] = True
         return _row(settlement.lease, values, self._unchanged)
@@ -528,15 +573,6 @@ class Settler:
     def _unchanged(self) -> LeadMapping | None:
         """What a write compares on the lead; `None` where that stands in another document."""
         return None if self._is_beside else self.mapped
-
-    def _due_in(self, outcome: Outcome) -> timedelta | None:
-        match outcome:
-            case Completed():
-                return self.refresh_after()
-            case Retrying():
-                return outcome.due_in
-            case Failed() | Skipped():
-                return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -641,6 +677,9 @@ _KEPT_WITH = {
     "refresh_since": "goes_on",
     "refresh_mark": "goes_on",
     "held_by": "held_by",
+    "recheck_since": "recheck_since",
+    "recheck_mark": "recheck_since",
+    "rechecks": "rechecks",
 }
 """Which value of the row keeps a field of the book-keeping."""
 
@@ -654,6 +693,9 @@ def _bookkeeping(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.
         "attempts": row.if_has("attempts", row.value("attempts"), fewer),
         "answered": row.value("answered"),
         "held_by": row.value("held_by"),
+        "recheck_since": row.value("recheck_since"),
+        "recheck_mark": row.value("recheck_mark"),
+        "rechecks": row.value("rechecks"),
         "due_at": row.if_has("due_ms", due_at, "$$REMOVE"),
         SUBJECT: row.value(SUBJECT),
     }
@@ -675,13 +717,14 @@ def _requalified(
 
 _STATUSES: Mapping[type[Outcome], Status] = {
     Completed: Status.COMPLETED,
+    Rechecked: Status.COMPLETED,
     Retrying: Status.RETRYING,
     Failed: Status.FAILED,
     Skipped: Status.SKIPPED,
 }
 
 
-def _values(outcome: Outcome, subject: Subject | None, due_in: timedelta | None) -> Document:
+def _values(outcome: Outcome, subject: Subject | None, course: Course) -> Document:
     status = _STATUSES[type(outcome)]
     values: Document = {
         "status": status,
@@ -689,12 +732,20 @@ def _values(outcome: Outcome, subject: Subject | None, due_in: timedelta | None)
         "answered": {},
         **_attempts(outcome),
     }
-    if status is Status.COMPLETED:
+    if course.due_in is not None:
+        values["due_ms"] = round(course.due_in.total_seconds() * 1000)
+    if isinstance(outcome, Completed | Rechecked):
+        values |= _series(outcome, course)
+    return values if isinstance(outcome, Rechecked) else values | _result(outcome, subject)
+
+
+def _result(outcome: Outcome, subject: Subject | None) -> Document:
+    """Return what readers see of it, and what the next attempt goes by."""
+    values: Document = {}
+    if isinstance(outcome, Completed):
         values["is_completed"] = True
-    if outcome.data or status.is_settled:
+    if outcome.data or _STATUSES[type(outcome)].is_settled:
         values["is_news"] = True
-    if due_in is not None:
-        values["due_ms"] = round(due_in.total_seconds() * 1000)
     if subject is not None:
         values[SUBJECT] = subject.document
     if isinstance(outcome, Retrying):
@@ -706,6 +757,14 @@ def _values(outcome: Outcome, subject: Subject | None, due_in: timedelta | None)
     elif subject is not None:
         values["emptied"] = _emptied(subject)
     return values
+
+
+def _series(outcome: Completed | Rechecked, course: Course) -> Document:
+    """Return what the next recheck goes by; how many there were is kept until somebody asks for the lead."""
+    made = {"rechecks": outcome.rechecks} if outcome.rechecks else {}
+    if not course.planned:
+        return made
+    return {**made, **course.planned, "answered": dict(outcome.answered)}
 
 
 def _attempts(outcome: Outcome) -> Document:

@@ -281,9 +281,12 @@ def lost(names: Names) -> Document:
 
 
 def dating(names: Names, period: timedelta) -> expressions.Pipeline:
-    """Return the update that gives the date back."""
+    """Return the update that gives the date back; a recheck whose date was lost is given up."""
     dated = book.book_with(names, {"due_at": _date_anew(names, period)})
-    return [{"$set": {names.enrichment: dated}}]
+    return [
+        {"$set": {names.enrichment: dated}},
+        {"$unset": [names.of_book("recheck_since"), names.of_book("recheck_mark")]},
+    ]
 
 
 async def find(

@@ -40,6 +40,7 @@ from enricher.errors import SettingsError
 from enricher.settings import sources as described
 from enricher.settings.sources import Source, from_environment
 from enricher.settings.types import (
+    MOST_CALLS,
     Domains,
     HashKey,
     Level,
@@ -47,6 +48,7 @@ from enricher.settings.types import (
     Quotas,
     RoleNames,
     Section,
+    Spans,
     Strings,
     Url,
     UserAgent,
@@ -364,6 +366,30 @@ class CacheSettings(Section):
     )
 
 
+class RecheckSettings(Section):
+    after: Spans = setting(
+        "ENRICHER_RECHECKS",
+        (),
+        "When a thin lead is looked at again, each time counted from the look before it: a list, or true for"
+        ' `["4h","3d","30d"]`. Off unless set: it makes further paid calls.',
+    )
+    below: int = setting(
+        "ENRICHER_RECHECKS_BELOW",
+        50,
+        "Completeness below which a lead is thin; one is thin as well while its company, person or e-mail"
+        " verdict is unknown.",
+        ge=0,
+        le=100,
+    )
+    per_day: int = setting(
+        "ENRICHER_RECHECKS_PER_DAY",
+        1000,
+        "Calls to vendors with a key that rechecks make in a day (UTC), at most, all processes together.",
+        ge=0,
+        le=MOST_CALLS,
+    )
+
+
 class QuotaSettings(Section):
     account_field: Annotated[str, AfterValidator(field_path)] = setting(
         "ENRICHER_ACCOUNT_FIELD", "account_id", "Field of a lead that names its account."
@@ -459,6 +485,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "identity": IdentitySettings,
     "privacy": PrivacySettings,
     "cache": CacheSettings,
+    "rechecks": RecheckSettings,
     "quota": QuotaSettings,
     "providers": ProviderSettings,
     "website": WebsiteSettings,
@@ -483,6 +510,7 @@ class Settings:
     identity: IdentitySettings = field(default_factory=IdentitySettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
+    rechecks: RecheckSettings = field(default_factory=RecheckSettings)
     quota: QuotaSettings = field(default_factory=QuotaSettings)
     providers: ProviderSettings = field(default_factory=ProviderSettings)
     website: WebsiteSettings = field(default_factory=WebsiteSettings)

@@ -233,6 +233,42 @@ def _json_quotas(value: object) -> object:
     return dict(pairs)
 
 
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+USUAL_SPANS = (4 * 3600.0, 3 * 86_400.0, 30 * 86_400.0)
+"""When a thin lead is looked at again, for those who name no times: a mail server has recovered, a site is back
+up, a vendor has had its monthly crawl."""
+_MOST_SPANS = 10
+
+
+def seconds_of(text: str) -> float | None:
+    """Read a time like 90s, 30m, 2h or 1.5d; `None` where it is none."""
+    found = _SPAN.fullmatch(text.strip().lower())
+    return float(found[1]) * _UNITS[found[2]] if found else None
+
+
+def in_words(seconds: float) -> str:
+    """Write a time as `seconds_of` reads it, in its largest unit."""
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds >= _UNITS[unit] or unit == "s")
+    return f"{seconds / _UNITS[unit]:g}{unit}"
+
+
+def _spans(value: object) -> object:
+    """Read `true`, `false`, or a JSON list of times, as seconds."""
+    if not isinstance(value, str):
+        return value
+    if (word := value.strip().lower()) in ("true", "false"):
+        return USUAL_SPANS if word == "true" else ()
+    listed = _json_list(value)
+    found = [seconds_of(each) for each in listed] if isinstance(listed, tuple) else []
+    spans = tuple(each for each in found if each and each <= MOST_DAYS * DAY)
+    if len(spans) < len(found) or len(found) > _MOST_SPANS:
+        raise ValueError(
+            f'expected true, false, or up to {_MOST_SPANS} times, like ["4h","3d","30d"]'
+        )
+    return spans
+
+
 def _user_agent(text: str | None) -> str | None:
     """Check that it says who asks: a product's name, and no browser's."""
     if text is None:
@@ -262,6 +298,8 @@ Strings: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_
 Domains: TypeAlias = Annotated[Strings, AfterValidator(_domains)]
 PlatformDomains: TypeAlias = Annotated[Strings, AfterValidator(_platforms)]
 RoleNames: TypeAlias = Annotated[Strings, AfterValidator(_role_names)]
+Spans: TypeAlias = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_spans)]
+"""Times in seconds, in the order in which they pass."""
 UserAgent: TypeAlias = Annotated[str | None, AfterValidator(_user_agent)]
 Quotas: TypeAlias = Annotated[Mapping[str, int], NoDecode, BeforeValidator(_json_quotas)]
 Level: TypeAlias = Literal["TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"]

@@ -27,7 +27,7 @@ class VendorSettings(Section):
     daily_budget: int | None
     monthly_budget: int | None
     credit_price: float | None
-    """What a credit costs, in the operator's own currency; only for reports."""
+    """What a credit costs, in the operator's own currency."""
 
 
 def _vendor_key(vendor: str, title: str) -> Any:
@@ -53,7 +53,7 @@ def _vendor_budget(vendor: str, title: str, period: str) -> Any:
 
 
 def _vendor_price(vendor: str, title: str) -> Any:
-    sentence = f"Price of one {title} credit in your currency, for `enricher report`."
+    sentence = f"Price of one {title} credit in your currency, for `enricher report`; where knowing nothing is charged, rechecks need it."
     return setting(f"{vendor.upper()}_CREDIT_PRICE", None, sentence, ge=0, le=1_000_000)
 
 

@@ -43,7 +43,9 @@ to chance. Below are the choice of the fault that is due, and the stories that w
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -108,6 +110,7 @@ _COMMON = frozenset(
         "times",
         "per_question",
         "after",
+        "lasts",
         "probability",
         "charged",
     ]
@@ -129,6 +132,9 @@ class Fault:
     """Count `times` and `after` for each question separately."""
     after: int = 0
     """Number of calls to let through first."""
+    lasts: float | None = None
+    """Seconds for which it is in force, from the first call that it meets; `None` for good. With `unknown_record`, the
+    vendor learns of it then."""
     probability: float = 1.0
     charged: bool | None = None
     """Whether the vendor bills it; `None` for its usual billing of that status."""
@@ -199,7 +205,7 @@ _FLAG = (bool, "true or false")
 _VALUES: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     **dict.fromkeys(("kind", "vendor", "route", "question", "dialect", "body"), _TEXT),
     **dict.fromkeys(("times", "after", "status", "size"), _WHOLE),
-    **dict.fromkeys(("probability", "seconds"), _NUMBER),
+    **dict.fromkeys(("probability", "seconds", "lasts"), _NUMBER),
     **dict.fromkeys(("per_question", "charged"), _FLAG),
     "headers": (Mapping, "an object of texts"),
 }
@@ -284,6 +290,7 @@ class Injection:
 #     obscure     PDL, after the two
 #     hermit      Apollo, after the three
 #     stealth     no vendor
+#     newborn     all of them, but not when they are first asked: they learn of it later
 #
 # PDL and Apollo treat "flaky", "throttled", "slow", "hollow", "garbled" and "outage" as Clearbit does, and
 # report "unknown" in their own way (PDL: 404, Apollo: an empty 200). Persons have two more words:
@@ -316,10 +323,10 @@ def _story(word: str, kind: str, times: int | None = None, **more: Any) -> Fault
     return Fault(kind, question=f"*{word}*", times=times, per_question=True, **more)
 
 
-def _not_known(word: str, *vendors: str) -> tuple[Fault, ...]:
+def _not_known(word: str, *vendors: str, times: int | None = None) -> tuple[Fault, ...]:
     routes = {vendor: _COMPANY_ROUTES[vendor] for vendor in vendors}
     return tuple(
-        _story(word, "unknown_record", vendor=vendor, route=route)
+        _story(word, "unknown_record", times, vendor=vendor, route=route)
         for vendor, route in routes.items()
     )
 
@@ -361,6 +368,7 @@ STORIES: Mapping[str, tuple[Fault, ...]] = {
     "obscure": _not_known("obscure", "clearbit", "hunter"),
     "hermit": _not_known("hermit", "clearbit", "hunter", "pdl"),
     "stealth": _not_known("stealth", *_COMPANY_ROUTES),
+    "newborn": _not_known("newborn", *_COMPANY_ROUTES, times=1),
 }
 _WORDS = re.compile("|".join(STORIES))
 
@@ -368,17 +376,20 @@ _WORDS = re.compile("|".join(STORIES))
 class _Rule:
     """A fault and how often it was met; chance depends on question and turn, not on timing."""
 
-    __slots__ = ("draws", "fault", "hits", "seed", "seen")
+    __slots__ = ("draws", "ends_at", "fault", "hits", "seed", "seen")
 
     def __init__(self, fault: Fault, seed: str) -> None:
         self.fault = fault
         self.seed = seed
+        self.ends_at = math.inf
         self.seen: Counter[str] = Counter()
         self.draws: Counter[str] = Counter()
         self.hits: Counter[str] = Counter()
 
     def turn(self, vendor: str, route: str, question: str) -> int:
         """Return 0 when the fault is not due this time, else the number of this hit for its question."""
+        if self._is_over():
+            return 0
         own = f"{vendor} {route} {question}"
         counted = own if self.fault.per_question else ""
         self.seen[counted] += 1
@@ -388,6 +399,11 @@ class _Rule:
             return 0
         self.hits[counted] += 1
         return self.hits[counted]
+
+    def _is_over(self) -> bool:
+        if self.fault.lasts is not None and math.isinf(self.ends_at):
+            self.ends_at = time.monotonic() + self.fault.lasts
+        return time.monotonic() >= self.ends_at
 
     def _is_used_up(self, counted: str) -> bool:
         return self.fault.times is not None and self.hits[counted] >= self.fault.times

@@ -21,7 +21,7 @@ from enricher.calls.ledger import BudgetLeft
 from enricher.lead import Status
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
-from enricher.queue.backlog import Backlog, EndedCounts, Lane
+from enricher.queue.backlog import Backlog, EndedCounts, Lane, RecheckCounts
 from enricher.telemetry import metrics
 
 _SHARE = 20
@@ -46,6 +46,8 @@ class Census:
     """Provider -> what keeps it from asking now."""
     every_seconds: float = 10.0
     rare_seconds: float = 60.0
+    rechecks: Callable[[], Awaitable[RecheckCounts | None]] | None = None
+    """Counts the leads to be looked at again; `None` where there are none."""
     can_count: Callable[[], bool] = lambda: True
     """False while the indexes are being built: each count would read every lead."""
     outage: Outage = field(default_factory=lambda: Outage("census"))
@@ -102,9 +104,15 @@ class Census:
         if began - self._ended_at >= rest:
             _show_ended(await self.ended(), backlog)
             _show_unmoved(await self.unmoved())
+            await self._show_rechecks()
             metrics.OPLOG_WINDOW.set(await self._ask_for_the_oplog())
             self._ended_at = time.monotonic()
             self._ended_took = self._ended_at - began
+
+    async def _show_rechecks(self) -> None:
+        if self.rechecks is not None:
+            counted = await self.rechecks()
+            metrics.RECHECKS_DUE.set(math.nan if counted is None else counted.due)
 
     async def _ask_for_the_oplog(self) -> float:
         if not self._may_not_see_the_oplog:

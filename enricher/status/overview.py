@@ -18,6 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.calls.breaker import Circuit
 from enricher.calls.ledger import DayOfProvider, Usage
+from enricher.enrichment.rechecks import Rechecks, rules_of
 from enricher.intake.checkpoints import saved_at
 from enricher.lead import Document
 from enricher.limits.bucket import Stopped, stopped
@@ -41,6 +42,8 @@ from enricher.status.picture import (
     LaneStatus,
     Limit,
     ProviderStatus,
+    RecheckCost,
+    RecheckStatus,
     SourceStatus,
     Stream,
     as_json,
@@ -73,6 +76,8 @@ class Overview:
     registered: Registered
     _rare: dict[str, _Rare] = field(default_factory=dict)
     """Collection -> what was last counted there."""
+    _rechecks_counted: backlog.RecheckCounts | None = None
+    _rechecks_at: float = float("-inf")
 
     async def status(self) -> FleetStatus:
         """Return the status as it is now. Raises DatabaseTrouble."""
@@ -101,6 +106,7 @@ class Overview:
             hour=[minute_status(at, minute) for at, minute in hour((d.minutes for d in seen), now)],
             last=latest(each.last for each in seen),
             sources=sources,
+            rechecks=await self._rechecks(parts),
             unknown=parts.unknown,
         )
 
@@ -124,6 +130,49 @@ class Overview:
             stream=_stream(states, position),
             in_work=sum(each.in_work for each in states),
         )
+
+    async def _rechecks(self, parts: _Parts) -> RecheckStatus | None:
+        """Count the leads to be looked at again, and what that costs at most."""
+        if not self.settings.rechecks.after:
+            return None
+        counted = await parts.read("rechecks", self._recheck_counts(), None)
+        usage = Usage(self.database, {}, {})
+        made = await parts.read("calls of rechecks", usage.rechecked(), 0)
+        if counted is None:
+            parts.unknown.setdefault("rechecks", "counting them takes too long")
+            return None
+        rules = rules_of(self.settings.rechecks, self.settings.vendors, self._paid)
+        costs = {each.name: self._recheck_cost(each, rules, counted) for each in self._paid}
+        return RecheckStatus(
+            counted.due,
+            counted.coming,
+            made,
+            self.settings.rechecks.per_day,
+            {name: cost for name, cost in costs.items() if cost.calls},
+        )
+
+    async def _recheck_counts(self) -> backlog.RecheckCounts | None:
+        """Return the counts of all sources, counted rarely."""
+        if (began := time.monotonic()) >= self._rechecks_at:
+            queues = [(queue_of(self.database, each), each.names) for each in self.settings.sources]
+            counts = [await backlog.rechecks(*each) for each in queues]
+            self._rechecks_counted = backlog.join_rechecks(counts)
+            self._rechecks_at = began + _SHARE * (time.monotonic() - began)
+        return self._rechecks_counted
+
+    def _recheck_cost(
+        self, provider: Provider, rules: Rechecks, counted: backlog.RecheckCounts
+    ) -> RecheckCost:
+        calls = sum(
+            leads
+            for (name, said, is_unknown), leads in counted.answers.items()
+            if name == provider.name
+            and rules.may_ask(name, provider.kind, said, is_unknown_verdict=is_unknown)
+        )
+        vendor = self.settings.vendors.get(provider.vendor)
+        price = vendor.credit_price if vendor else None
+        credits_ = calls * provider.credits
+        return RecheckCost(calls, credits_, None if price is None else credits_ * price)
 
     async def _counted(
         self,

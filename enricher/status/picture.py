@@ -208,6 +208,30 @@ class BudgetStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RecheckCost:
+    """What rechecks that are due cost at one provider, at most."""
+
+    calls: int
+    credits: float
+    """In the vendor's own unit, if every answer is charged that can be."""
+    cost: float | None
+    """In the operator's currency; `None` where no price is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckStatus:
+    """The thin leads that are to be looked at again."""
+
+    due: int
+    coming: int
+    """Due within a day, the ones that are due now included."""
+    calls_today: int
+    calls_per_day: int
+    at_most: Mapping[str, RecheckCost]
+    """Provider -> what the ones that are due now cost."""
+
+
+@dataclass(frozen=True, slots=True)
 class MinuteStatus:
     """What ended in one minute, at all daemons together."""
 
@@ -242,6 +266,8 @@ class FleetStatus:
     last: Sequence[Ended]
     sources: Sequence[SourceStatus] = ()
     """Each collection by itself; what stands above is about all of them together."""
+    rechecks: RecheckStatus | None = None
+    """`None` where thin leads are not looked at again."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     """Part -> why it could not be read."""
 

@@ -20,6 +20,7 @@ from enricher.lead import (
     Failed,
     Lease,
     Outcome,
+    Rechecked,
     Retrying,
     Skipped,
     Status,
@@ -220,6 +221,13 @@ def _cut(text: str) -> str:
 # What became of a lead in work: for the metrics, the log and the status page.
 
 _REFUSED = "The result could not be written to this document."
+_NOTHING_NEW = "a recheck that brought nothing new"
+_WHAT_RECHECKS_BRING: Mapping[type[Outcome], str] = {
+    Completed: "found",
+    Failed: "failed",
+    Skipped: "void",
+    Retrying: "put_off",
+}
 
 
 def report(
@@ -238,6 +246,11 @@ def report(
         outcome = Failed({}, _REFUSED)
     elif settled is not Settled.WRITTEN or isinstance(outcome, Withdrawn):
         return
+    if isinstance(outcome, Rechecked):
+        _report_recheck(to, lease, outcome, seconds, collection)
+        return
+    if lease.lead.recheck is not None:
+        _count_recheck(lease, outcome)
     kind = type(outcome).__name__.lower()
     child(metrics.SETTLED, kind).inc()
     metrics.LAST_SETTLED.set_to_current_time()
@@ -253,6 +266,25 @@ def report(
         seconds=round(seconds, 3),
         **details,
     ).info("lead.settled")
+
+
+def _report_recheck(
+    to: Activity, lease: Lease, outcome: Rechecked, seconds: float, collection: str
+) -> None:
+    """Report a recheck that brought nothing new: no lead has ended, it has only been looked at."""
+    metrics.LAST_SETTLED.set_to_current_time()
+    _count_recheck(lease, outcome)
+    to.note(lease, Status.COMPLETED, seconds, {"reason": _NOTHING_NEW}, collection)
+
+
+def _count_recheck(lease: Lease, outcome: Outcome) -> None:
+    result = outcome.why if isinstance(outcome, Rechecked) else _WHAT_RECHECKS_BRING[type(outcome)]
+    coming = getattr(outcome, "next_recheck", None)
+    due_in = {"due_in_seconds": round(coming.due_in.total_seconds(), 1)} if coming else {}
+    metrics.RECHECKS.labels(result).inc()
+    logger.bind(
+        lead=label(lease.lead_id), number=lease.lead.rechecks + 1, result=result, **due_in
+    ).info("lead.rechecked")
 
 
 def _report_dropped(lease: Lease, settled: Settled) -> None:
@@ -289,3 +321,5 @@ def _details(outcome: Outcome) -> dict[str, object]:
             return {"error": error}
         case Skipped(reason=reason):
             return {"reason": reason.value}
+        case Rechecked(why=why):
+            return {"reason": why}

@@ -18,6 +18,8 @@ from enricher.status.picture import (
     Limit,
     MinuteStatus,
     ProviderStatus,
+    RecheckCost,
+    RecheckStatus,
     SourceStatus,
     State,
     Stream,
@@ -93,11 +95,27 @@ def _named(status: FleetStatus) -> Iterator[tuple[str, str]]:
         yield "oldest pending", duration(backlog.oldest_pending_seconds) or "nothing is pending"
         counts = (f"{name} {figure(leads)}" for name, leads in backlog.statuses.items())
         yield "leads", ", ".join(counts)
+        if status.rechecks is not None:
+            yield "rechecks", _rechecks(status.rechecks)
         if backlog.unmoved:
             yield "moved by nobody", ", ".join(f"{why} {n:,}" for why, n in backlog.unmoved.items())
     yield "change stream", _stream(status)
     yield from _preparing(status.stream)
     yield from _hour(status.hour)
+
+
+def _rechecks(these: RecheckStatus) -> str:
+    """Say how many thin leads come back, and what those that are due cost."""
+    calls = f"{these.calls_today:,} of {these.calls_per_day:,} calls made today"
+    costs = (f"{name} {_cost(cost)}" for name, cost in these.at_most.items())
+    at_most = "; ".join(costs)
+    asks = f"; those due ask at most {at_most}" if at_most else ""
+    return f"{these.due:,} due, {these.coming:,} within a day; {calls}{asks}"
+
+
+def _cost(cost: RecheckCost) -> str:
+    price = "" if cost.cost is None else f", cost {cost.cost:,.2f}"
+    return f"(calls {cost.calls:,}, credits {cost.credits:,g}{price})"
 
 
 def _stream(status: FleetStatus) -> str:

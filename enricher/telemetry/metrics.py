@@ -120,6 +120,8 @@ MEANINGS: Mapping[tuple[str, str], str] = {
     ("reason", "undated"): "completed, without a date for its refresh",
     ("reason", "unwritable"): "refused by the database, or an id that is no UTF-8",
     ("result", "negative_hit"): "kept that nothing is known",
+    ("result", "put_off"): "held or over the day's calls; it keeps its place",
+    ("result", "void"): "nobody to ask any more: left to its refresh",
     ("result", "stale"): "kept, but no answer any more",
 }
 """(label, value) -> what it means, where the word alone does not tell. The reference prints these."""
@@ -231,6 +233,15 @@ SETTLED = counter(
     "enricher_leads_settled_total",
     "Settled claims by the status they wrote.",
     outcome=("completed", "retrying", "failed", "skipped"),
+)
+RECHECKS = counter(
+    "enricher_rechecks_total",
+    "Thin leads that were looked at again, by what came of it.",
+    result=("found", "nothing", "failed", "put_off", "void"),
+)
+RECHECKS_DUE = gauge(
+    "enricher_rechecks_due",
+    "Thin leads that are due to be looked at again; they are among the leads of the lane `refresh`.",
 )
 SKIPPED = counter(
     "enricher_leads_skipped_total",

@@ -25,7 +25,7 @@ from enricher.settings.load import Settings, load
 from enricher.status.daemons import COLLECTION as DAEMONS
 from enricher.status.daemons import Daemons, GateState, Presence, Report
 from enricher.status.overview import Overview, Shared
-from enricher.status.picture import FleetStatus
+from enricher.status.picture import FleetStatus, RecheckCost, as_json
 from enricher.status.throughput import Ended, Minute, Times, number_of
 from tests.support.faults import Faults
 
@@ -78,6 +78,34 @@ async def test_of_an_empty_database_there_is_a_whole_picture_all_the_same(
     assert sum(minute.ended for minute in status.hour) == 0
     assert status.verdict.state == "down"
     assert await database.list_collection_names() == [], "who looks leaves nothing behind"
+
+
+async def test_rechecks_are_counted_with_what_those_that_are_due_cost_at_most(
+    database: AsyncDatabase[Document],
+) -> None:
+    wanted = {"ENRICHER_RECHECKS": "true", "HUNTER_CREDIT_PRICE": "0.1"}
+    settings = load({**KEYS, **wanted}, env_file=None)
+    answered = {"clearbit": "not_found", "hunter_company": "not_found", "hunter": "found"}
+    told = {"answered": answered, "recheck_since": NOW - timedelta(hours=5)}
+    due = {"due_at": NOW - timedelta(hours=1), **told}
+    await database["leads"].insert_many(
+        [
+            {"enrichment_status": "completed", "enrichment": each}
+            for each in (due, due, {**due, "due_at": NOW + timedelta(hours=2)})
+        ]
+    )
+    async with wiring.vendors(settings) as registered:
+        overview = Overview(settings, database, registered)
+        status = await overview.status()
+    assert status.rechecks is not None
+    assert (status.rechecks.due, status.rechecks.coming) == (2, 3)
+    assert (status.rechecks.calls_today, status.rechecks.calls_per_day) == (0, 1000)
+    # Clearbit charges for misses, and its price is not known: it is not asked.
+    assert status.rechecks.at_most == {
+        "hunter_company": RecheckCost(2, 2.0, 0.2),
+        "hunter": RecheckCost(2, 1.0, 0.1),
+    }
+    assert json.loads(as_json(status))["rechecks"]["due"] == 2
 
 
 async def test_daemons_add_up(overview: Overview, database: AsyncDatabase[Document]) -> None:

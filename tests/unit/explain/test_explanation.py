@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from enricher.enrichment.rechecks import Rechecks
 from enricher.explain.explanation import (
     Decision,
     Explanation,
     Kept,
     KnownProvider,
+    Next,
     Standing,
     explain,
 )
@@ -70,6 +72,19 @@ def test_what_happens_next_follows_from_status_and_due_time(
     told = explain(_lead(**more), SOURCES).next
     assert words in told.what
     assert told.due_at == due_at
+
+
+def test_a_recheck_is_told_with_its_reason_and_with_whom_it_asks() -> None:
+    rules = Rechecks((timedelta(hours=4), timedelta(days=3)), 50, frozenset({"clearbit", "hunter"}))
+    answered = {"clearbit": "not_found", "hunter": "found"}
+    book = {"due_at": SOON, "recheck_since": EARLIER, "rechecks": 1, "answered": answered}
+    data = {"email_verification": {"status": "valid"}}
+    thin = _lead(status="completed", book=book, data=data)
+    told = explain(thin, SOURCES, rechecks=rules).next
+    why = "its company is unknown, its score is below 50"
+    assert told == Next(f"a recheck (2 of 2): {why}; asks clearbit", SOON)
+    off = explain(thin, SOURCES).next
+    assert off == Next("a recheck that asks nobody, then a refresh", SOON)
 
 
 @pytest.mark.parametrize(

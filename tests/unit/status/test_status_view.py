@@ -22,6 +22,8 @@ from enricher.status.picture import (
     LaneStatus,
     Limit,
     ProviderStatus,
+    RecheckCost,
+    RecheckStatus,
     State,
     Stream,
 )
@@ -50,6 +52,14 @@ def test_everything_that_is_told_is_printed() -> None:
         *("holds could not be read: a privilege is missing", "crm.leads"),
     ):
         assert words in text, words
+
+
+def test_rechecks_are_told_where_there_are_any() -> None:
+    costs = {"hunter": RecheckCost(4, 2.0, 0.5), "pdl_company": RecheckCost(1, 1.0, None)}
+    text = _printed(width=300, rechecks=RecheckStatus(1_500, 20_000, 7, 1_000, costs))
+    assert "1,500 due, 20,000 within a day; 7 of 1,000 calls made today" in text
+    assert "hunter (calls 4, credits 2, cost 0.50); pdl_company (calls 1, credits 1)" in text
+    assert "rechecks" not in _printed()
 
 
 def test_a_chart_has_a_sign_for_each_minute_and_hides_none_in_which_something_ended() -> None:
