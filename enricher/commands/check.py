@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.text import Text
 
 from enricher import privileges, wiring
+from enricher.enrichment.rechecks import rules_of
 from enricher.errors import CheckFailed, DatabaseError, EnricherError, SettingsError
 from enricher.identity.identify import Identity, identify
 from enricher.intake.changes import Changes, StreamUnavailable
@@ -41,6 +42,7 @@ from enricher.queue.indexes import Indexes
 from enricher.queue.inputs import mapping_of, read_inputs
 from enricher.settings.load import Settings
 from enricher.settings.sources import Source
+from enricher.settings.types import in_words
 from enricher.values.storable import one_line
 
 _CONNECTIONS = 2
@@ -379,6 +381,23 @@ async def _providers(settings: Settings, lines: Lines) -> None:
         lines.say(provider.name, verdict)
     for name, why in registered.without_key.items():
         lines.say(name, (Result.SKIPPED, why))
+    if settings.rechecks.after:
+        lines.say("rechecks", say_whom_rechecks_ask(settings, registered.providers))
+
+
+def say_whom_rechecks_ask(settings: Settings, providers: Sequence[Provider]) -> Finding:
+    """Return whom rechecks ask, and which price has to be known for the others."""
+    rules = rules_of(settings.rechecks, settings.vendors, providers)
+    times = ", ".join(map(in_words, settings.rechecks.after))
+    asked = ", ".join(each.name for each in providers if each.name in rules.priced)
+    left_out = {
+        each.name: f"{each.vendor.upper()}_CREDIT_PRICE"
+        for each in providers
+        if not each.is_free and not each.finds_domain and each.name not in rules.priced
+    }
+    others = "; ".join(f"{name} only with {price}" for name, price in left_out.items())
+    found = f"after {times}, ask {asked or 'nobody'}" + (f"; {others}" if others else "")
+    return (Result.OK if asked else Result.SKIPPED), found
 
 
 async def _probe(provider: Provider, seconds: float) -> Finding:

@@ -197,8 +197,10 @@ def _wait(answers: Iterable[Answer], random: Random) -> float | None:
 
 
 def _is_other(data: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    """Return whether readers would see a difference besides the metadata."""
-    sections = (*(kind.section for kind in Kind), SOCIAL)
+    """Return whether readers would see a difference besides the metadata. What comes with a verdict that is still
+    unknown is none."""
+    kinds = [kind for kind in Kind if kind is not Kind.EMAIL or not is_unknown(data, kind)]
+    sections = (*(kind.section for kind in kinds), SOCIAL)
     return any((data.get(each) or None) != (before.get(each) or None) for each in sections)
 
 

@@ -212,6 +212,16 @@ async def test_a_recheck_that_brings_nothing_leaves_the_lead_alone() -> None:
     assert 0.9 * AFTER[1] <= outcome.next_recheck.due_in <= 1.1 * AFTER[1]
 
 
+async def test_a_verdict_that_is_still_unknown_is_nothing_new_whatever_comes_with_it() -> None:
+    lead = await thin_lead(clearbit=ACME, hunter=UNKNOWN)
+    outcome, asked = await recheck(
+        lead, clearbit=ACME, hunter=verdict(status="unknown", score=40, mx_records=True)
+    )
+    assert asked == {"hunter": 1}
+    assert isinstance(outcome, Rechecked)
+    assert (outcome.why, outcome.rechecks) == ("nothing", 1)
+
+
 async def test_a_vendor_that_fails_in_a_recheck_is_no_failure_of_the_lead() -> None:
     lead = await thin_lead(hunter_company=NotFound(), hunter=VALID)
     outcome, _ = await recheck(lead, hunter_company=NOBODY, hunter=VALID)

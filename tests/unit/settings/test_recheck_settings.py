@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from enricher import wiring
 from enricher.commands.backfill import ProviderEstimate
+from enricher.commands.check import Result, say_whom_rechecks_ask
 from enricher.errors import SettingsError
 from enricher.settings.load import load
 
@@ -38,6 +40,18 @@ def test_anything_else_is_one_clear_error(written: str) -> None:
         load({"ENRICHER_RECHECKS": written}, env_file=None)
     [problem] = caught.value.problems
     assert problem.startswith("ENRICHER_RECHECKS: expected ")
+
+
+async def test_the_check_says_whom_rechecks_ask_and_which_price_is_wanting() -> None:
+    given = {"ENRICHER_RECHECKS": "true", "HUNTER_API_KEY": "a-key", "CLEARBIT_API_KEY": "a-key"}
+    settings = load(given, env_file=None)
+    async with wiring.vendors(settings) as registered:
+        result, said = say_whom_rechecks_ask(settings, registered.providers)
+    assert result is Result.OK
+    assert said == (
+        "after 4h, 3d, 30d, ask hunter_company, hunter_person; clearbit only with CLEARBIT_CREDIT_PRICE;"
+        " hunter only with HUNTER_CREDIT_PRICE"
+    )
 
 
 def test_rechecks_cost_what_misses_cost_since_an_answer_is_charged_but_once() -> None:
