@@ -66,6 +66,8 @@ class Query:
     company: str | None = None
     cnpj: str | None = None
     """The company's number in the Brazilian register, with good check digits; `None` where nobody asks it."""
+    cnpj_of: str | None = None
+    """The name of the company whose site states that number; `None` for one that the lead states."""
     sought: str | None = None
     """The company's name, where its domain is to be found by it; see `Provider.finds_domain`."""
     why_not_sought: str = "domains are not looked for by name"
@@ -99,6 +101,8 @@ class Found:
     a job at another company than the lead's is not written (`values/merge.py`)."""
     unsure: Mapping[str, FieldValues] = field(default_factory=dict)
     """More values by section, kept only as alternatives."""
+    cnpj: str | None = None
+    """The company's number in the Brazilian register, for the provider that asks it."""
     read: dict[str, FieldValues] = field(default_factory=dict, init=False, compare=False)
     """The merge's reading of each section, kept because both the waterfall and the outcome need it."""
 

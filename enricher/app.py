@@ -403,7 +403,7 @@ class Wiring:
     def _wire(self, source: Source, gauges: SourceGauges, slots: Slots) -> Loops:
         leads, bell = self._leads(source, gauges), Bell()
         enrichment = self.workshop.enrichment(source)
-        late = Late(leads, enrichment.whose, source.rerun_on_change)
+        late = Late(leads, enrichment.whose, source.rerun_on_change, enrichment.is_named_only)
         heartbeat, watcher = Heartbeat(leads), self._watcher(source, leads, bell, late)
         return Loops(
             source.collection,

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
+from zlib import crc32
 
 Lead: TypeAlias = dict[str, Any]
 
@@ -39,6 +40,7 @@ _TRADES = ("analytics", "foundry", "freight", "gardens", "instruments", "lantern
 _ENDINGS = ("com", "io", "de", "co.uk", "fr", "dev", "net")
 _TITLES = ("CTO", "Head of Sales", "VP Marketing", "Founder", "Purchasing Manager", "Engineer")
 _SOURCES = ("website", "webinar", "trade_fair", "import", "referral")
+_OF_A_FIRM, _OF_A_PERSON = "5", "0"
 _FREE_MAIL = ("gmail.com", "outlook.com", "gmx.de", "icloud.com")
 
 
@@ -119,6 +121,17 @@ def _free_mail(person: _Person) -> Lead:
     return {"email": f"{person.mailbox}@{provider}", "company": None}
 
 
+def _in_brazil(person: _Person, tells: str) -> Lead:
+    """Return a lead of a Brazilian company; the simulated register tells by the number's eighth digit what it is."""
+    label, number = person.domain.split(".", 1)[0], crc32(person.domain.encode()) % 10**7
+    return {
+        "email": f"{person.mailbox}@{label}-brasil-{number:07}{tells}.com.br",
+        "company": None,
+        "job_title": "Diretora comercial",
+        "source": "indicação",
+    }
+
+
 class Story(NamedTuple):
     """What is odd about a lead."""
 
@@ -149,6 +162,14 @@ STORIES: Mapping[str, Story] = {
         lambda person: {"email": f"{person.mailbox}@mailinator.com", "company": None},
     ),
     "third vendor": Story("Neither Clearbit nor Hunter knows the company.", _told_by("obscure")),
+    "brazilian register": Story(
+        "No vendor knows the company: its site states its number, and the Brazilian register knows it.",
+        lambda person: _in_brazil(person, _OF_A_FIRM),
+    ),
+    "one-person firm": Story(
+        "The number on the site is one person's: the register's word on it is left alone.",
+        lambda person: _in_brazil(person, _OF_A_PERSON),
+    ),
     "nobody knows": Story("No vendor knows company, person or mailbox.", _told_by("unknown")),
     "objected": Story(
         "The person asked a vendor not to be processed: what is about them is dropped.",

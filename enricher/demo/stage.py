@@ -29,7 +29,12 @@ from pymongo.asynchronous.collection import AsyncCollection
 from enricher.lead import Document
 from enricher.mongo.embedded import EmbeddedServer
 from enricher.settings.load import OUR_PREFIXES
-from enricher.simulator.server import Simulator, variables_for, variables_for_sites
+from enricher.simulator.server import (
+    Simulator,
+    variables_for,
+    variables_for_register,
+    variables_for_sites,
+)
 
 LATENCY_SECONDS = 0.15
 JITTER_SECONDS = 0.2
@@ -179,6 +184,7 @@ def _settings(mongodb_uri: str, simulator: Simulator) -> dict[str, str]:
         "ENRICHER_RETRY_DELAY_SECONDS": str(RETRY_DELAY_SECONDS),
         **variables_for(simulator),
         **variables_for_sites(simulator),
+        **variables_for_register(simulator),
     }
 
 

@@ -23,6 +23,7 @@ from loguru import logger
 
 from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Throttled, Unwanted
 from enricher.calls.question import Asking, Gate, Question
+from enricher.catalogue import CNPJ, WEBSITE
 from enricher.enrichment.conclude import (
     FOUND,
     USELESS,
@@ -183,7 +184,7 @@ class Waterfall:
         finders = [gate for gate in gates if gate.provider.finds_domain]
         self.finders = frozenset(gate.name for gate in finders)
         """Names of the providers that find a company's domain by its name: what they say counts last."""
-        vendors = [gate for gate in self.paid if gate not in finders]
+        vendors = [gate for gate in self.paid if gate.name not in self.finders]
         self.order = [gate.name for gate in (*vendors, *free, *finders)]
         """Names of all providers, best first: the order in which values win in the merge."""
         self.kinds: Mapping[str, Kind] = {gate.name: gate.provider.kind for gate in gates}
@@ -275,9 +276,14 @@ class Waterfall:
         known = _known_fields(lead, gates[0].provider.kind) | _found_fields(finders, findings)
         spared = _spared(finders, lead, findings)
         for gate in gates:
-            if gate in finders or lead.answered.get(gate.name, USELESS) != USELESS:
+            is_done = lead.answered.get(gate.name, USELESS) != USELESS
+            if gate.provider.finds_domain or (
+                is_done and not self._is_wanted_again(gate, lead, query)
+            ):
                 continue
-            reason = _OBJECTED if findings.objection else _why_not(gate, query, known, scope)
+            filled = set[str]() if is_done else known
+            why_not = _why_not(gate, query, filled, scope)
+            reason = _OBJECTED if findings.objection else why_not
             reason = reason or (SAME_RECORD if gate.name in spared else None)
             if reason is not None:
                 findings.skipped[gate.name] = reason
@@ -293,6 +299,15 @@ class Waterfall:
                 said = usable(answer, gate.provider.kind.section)
                 # An `unknown` verdict does not spare the next provider.
                 known |= {name for name, value in said.items() if value != UNKNOWN}
+                if answer.cnpj and query.cnpj is None:
+                    query = replace(query, cnpj=answer.cnpj, cnpj_of=str(said.get("name") or ""))
+
+    def _is_wanted_again(self, gate: Gate, lead: Lead, query: Query) -> bool:
+        """Return whether its answer, kept since an earlier attempt, may hold the number that the register is still to
+        be asked about."""
+        if gate.name != WEBSITE.name or query.cnpj is not None or CNPJ.name in lead.answered:
+            return False
+        return CNPJ.name in self.free
 
     async def _find_domain(
         self,
@@ -791,6 +806,11 @@ class Enrichment:
         if identity.reason is not None:
             return None
         return subject_of(self.keyring.key, identity.email_key, identity.company_key)
+
+    def is_named_only(self, inputs: Inputs) -> bool:
+        """Return whether a company's name is all that these inputs give to go by."""
+        identity = identify(inputs, self.words)
+        return identity.sought is not None and not (identity.email or identity.cnpj)
 
     def _case(self, lead: Lead) -> _Case:
         """Build the case. The inputs may have been corrected: only what is about the same subject counts."""

@@ -32,6 +32,14 @@ def read_cnpj(text: str | None) -> str | None:
     return number if is_number and _is_checked(number) else None
 
 
+def with_check_digits(first: str) -> str:
+    """Return the number that begins with these twelve characters."""
+    values = [ord(each) - ord("0") for each in first]
+    for _ in range(_DIGITS - len(values)):
+        values.append(_check_digit(values))
+    return first + "".join(map(str, values[len(first) :]))
+
+
 def _is_checked(number: str) -> bool:
     values = [ord(each) - ord("0") for each in number]
     return all(values[place] == _check_digit(values[:place]) for place in (12, 13))

@@ -69,6 +69,9 @@ class Late:
     whose: Whose
     reruns: bool = False
     """Whether a lead that is done is asked about again when it is about somebody else."""
+    is_named_only: Callable[[Inputs], bool] = lambda _: False
+    """Whether a company's name is all that there is to go by. After a gap nobody knows whether it came late, or stood
+    there before names were something to go by."""
     since: datetime | None = None
     """Since when late inputs are noticed at all; `None` before that is known."""
 
@@ -148,7 +151,10 @@ class Late:
             batch = await cursor.to_list(_BATCH)
         async with cursor:
             while batch:
-                yield batch if beside is None else await self._with_inputs(beside, batch)
+                found = batch if beside is None else await self._with_inputs(beside, batch)
+                yield [
+                    each for each in found if not self.is_named_only(read_inputs(each["inputs"]))
+                ]
                 with pymongo.timeout(SCAN_SECONDS):
                     batch = await cursor.to_list(_BATCH)
 

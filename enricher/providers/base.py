@@ -21,7 +21,7 @@ from enricher.catalogue import ProviderListing, Window
 
 _OK = 200
 _NOT_FOUND = 404
-_BESIDES = ("confidence", "employers", "unsure")
+_BESIDES = ("confidence", "employers", "unsure", "cnpj")
 """Keys stored beside the sections of a kept answer."""
 
 NO_MEMORY = Throttled(reason="this process could have no more memory")
@@ -160,8 +160,8 @@ class Provider(ABC):
             return NotFound(reply.body.decode("utf-8", "replace")) if reply.body else NotFound()
         try:
             sections = dict(json.loads(reply.body))
-            confidence, employers, unsure = (sections.pop(name, None) for name in _BESIDES)
-            return Found(sections, confidence, tuple(employers or ()), unsure or {})
+            confidence, employers, unsure, cnpj = (sections.pop(name, None) for name in _BESIDES)
+            return Found(sections, confidence, tuple(employers or ()), unsure or {}, cnpj)
         except (ValueError, TypeError):
             return None
 

@@ -1,4 +1,7 @@
-"""The Brazilian register of companies, by the number on the lead (CNPJ): without a key, and for nothing.
+"""The Brazilian register of companies, by its number (CNPJ): without a key, and for nothing.
+
+The number is the lead's, or else the one that the company's own site states. Such a number may be anybody's, so what
+the register has under it counts only if a name of the firm is the site's, or fits its domain.
 
 BrasilAPI serves it to everybody. One's own Minha Receita has the same records (`CNPJ_BASE_URL`), and is the place
 for many: BrasilAPI asks not to be used in bulk. What surprises:
@@ -29,12 +32,15 @@ from dataclasses import replace
 from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply, Throttled, Unavailable
 from enricher.catalogue import CNPJ
 from enricher.identity.cnpj import read_cnpj
+from enricher.identity.names import agree, is_same_name, label_of
 from enricher.providers import reading
 from enricher.providers.base import Request, Tried
 from enricher.providers.http import REFUSED_QUESTION, HttpProvider, complaint, message_of
 from enricher.providers.reading import SOMEBODY_ELSE, Record, Sends
 
 NO_NUMBER = "no CNPJ"
+NAMELESS = "the site's number is one person's"
+OTHER_FIRM = "the site's number is another firm's"
 NO_RECORD = "the body is not a record of the register"
 WRONG_ROUTE = "unknown route (404)"
 THROTTLED_SECONDS = 60.0
@@ -119,7 +125,9 @@ class Cnpj(HttpProvider, listing=CNPJ):
 
     def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
         record = reading.parse_object(reply.body)
-        return found if _number(record) == query.cnpj else NotFound(SOMEBODY_ELSE)
+        if record is None or _number(record) != query.cnpj:
+            return NotFound(SOMEBODY_ELSE)
+        return found if query.cnpj_of is None else _agreed(found, record, query)
 
     def _tried(self, reply: Reply | Unavailable, answer: Answer | None = None) -> Tried:
         """Keep no more of a record than what may be used."""
@@ -160,6 +168,17 @@ def is_a_person(record: Record) -> bool:
         return True
     name = reading.text(record, "razao_social") or ""
     return form.startswith(_NATURAL_PERSONS) or _PERSONS_NAME.search(name) is not None
+
+
+def _agreed(found: Found, record: Record, query: Query) -> Answer:
+    """Return what the register has under a number that was read off a site, if it is the site's firm. That of one
+    person has no name of its own to tell it by."""
+    if is_a_person(record):
+        return NotFound(NAMELESS)
+    label, site = label_of(query.company_domain or ""), query.cnpj_of or ""
+    names = (reading.text(record, key) for key in ("nome_fantasia", "razao_social"))
+    is_its = any(name and (agree(name, label) or is_same_name(name, site)) for name in names)
+    return found if is_its else NotFound(OTHER_FIRM)
 
 
 def _number(record: Record | None) -> str | None:

@@ -291,6 +291,7 @@ class Injection:
 #     hermit      Apollo, after the three
 #     stealth     no vendor
 #     newborn     all of them, but not when they are first asked: they learn of it later
+#     brasil      no vendor; but it has a web site, and the Brazilian register may know it
 #
 # PDL and Apollo treat "flaky", "throttled", "slow", "hollow", "garbled" and "outage" as Clearbit does, and
 # report "unknown" in their own way (PDL: 404, Apollo: an empty 200). Persons have two more words:
@@ -369,6 +370,7 @@ STORIES: Mapping[str, tuple[Fault, ...]] = {
     "hermit": _not_known("hermit", "clearbit", "hunter", "pdl"),
     "stealth": _not_known("stealth", *_COMPANY_ROUTES),
     "newborn": _not_known("newborn", *_COMPANY_ROUTES, times=1),
+    "brasil": _not_known("brasil", *_COMPANY_ROUTES),
 }
 _WORDS = re.compile("|".join(STORIES))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from random import Random
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -110,17 +111,37 @@ class Register(Vendor):
         )
 
 
+class Firm(NamedTuple):
+    """What the register's firm and its web site have in common."""
+
+    name: str
+    trade: str
+    code: int
+    city: str
+    uf: str
+    area: str
+
+
+def firm_of(seed: int, number: str) -> Firm:
+    """Make up the firm that has this number."""
+    return _firm(Random(f"{seed} firm {number}"))
+
+
+def _firm(chance: Random) -> Firm:
+    trade, code, what = chance.choice(_TRADES)
+    city, uf, area = chance.choice(_CITIES)
+    return Firm(f"{chance.choice(_BIRDS)} {what}", trade, code, city, uf, area)
+
+
 def record(seed: int, number: str, kind: str) -> Record:
     """Return a record in the register's spelling."""
     chance = Random(f"{seed} firm {number}")
-    trade, code, what = chance.choice(_TRADES)
-    city, uf, area = chance.choice(_CITIES)
-    bird, is_mei = chance.choice(_BIRDS), kind == _MEI
-    firm = f"{bird} {what} Ltda".upper()
+    name, trade, code, city, uf, area = _firm(chance)
+    is_mei, firm = kind == _MEI, f"{name} Ltda".upper()
     return {
         "cnpj": number,
         "razao_social": f"{number[:8]} {PARTNER}" if is_mei else firm,
-        "nome_fantasia": "" if chance.random() < _WITHOUT_A_NAME else f"{bird} {what}".upper(),
+        "nome_fantasia": "" if chance.random() < _WITHOUT_A_NAME else name.upper(),
         "identificador_matriz_filial": 1,
         "situacao_cadastral": 8 if kind == _CLOSED else 2,
         "descricao_situacao_cadastral": "BAIXADA" if kind == _CLOSED else "ATIVA",

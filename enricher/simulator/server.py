@@ -322,6 +322,11 @@ def variables_for_sites(simulator: Simulator) -> dict[str, str]:
     return {"ENRICHER_WEBSITE": "true", "ENRICHER_WEBSITE_LOOPBACK": str(simulator.port)}
 
 
+def variables_for_register(simulator: Simulator) -> dict[str, str]:
+    """Return the settings that make a daemon ask this simulator's Brazilian register, too."""
+    return {"ENRICHER_CNPJ": "true", "CNPJ_BASE_URL": simulator.register_url}
+
+
 def variables_for(simulator: Simulator, *vendors: str) -> dict[str, str]:
     """Return name -> value of the settings that make a daemon ask this simulator, for all its vendors or
     only for these."""

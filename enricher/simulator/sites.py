@@ -8,22 +8,28 @@ domain tell stories here too:
     shielded      a firewall asks for a browser
     secluded      robots.txt allows nothing
     unknown, stealth, outage    no page at all; nobody's; the server fails
+
+A domain that ends with eight digits and `.com.br` is that of the Brazilian firm whose number begins with them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from html import escape
 
 from enricher.answer import Reply
+from enricher.identity.cnpj import with_check_digits
 from enricher.simulator import facts
 from enricher.simulator.facts import Company
+from enricher.simulator.register import firm_of
 
 SITES = "website"
 """Under this name they are in the journal."""
 _HTML = {"Content-Type": "text/html; charset=utf-8", "Server": "nginx"}
 _TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+_IN_BRAZIL = re.compile(r"-([0-9]{8})\.com\.br\Z", re.ASCII)
 _ABOUT, _ROBOTS, _ROOT = "/about", "/robots.txt", "/"
 
 
@@ -36,8 +42,25 @@ def answer(seed: int, domain: str, path: str) -> Reply:
         return Reply(200, _TEXT, b"User-agent: *\nDisallow: /admin\n")
     if path not in (_ROOT, _ABOUT):
         return _not_found(path)
+    if found := _IN_BRAZIL.search(domain):
+        return _page(_brazilian(seed, domain, with_check_digits(f"{found[1]}0001")))
     company = facts.company(seed, domain)
     return _page(_root(company) if path == _ROOT else _about(company))
+
+
+def _brazilian(seed: int, domain: str, number: str) -> str:
+    """Return the page of the firm that the register has under this number. It says so in its footer, as shops must."""
+    firm = firm_of(seed, number)
+    signed = f"{number[:2]}.{number[2:5]}.{number[5:8]}/{number[8:12]}-{number[12:]}"
+    node = {"@type": "Organization", "name": firm.name, "url": f"https://{domain}/"}
+    says = f"{firm.name}: {firm.trade.lower()}."
+    return (
+        f'<!doctype html><html lang="pt-BR"><head><title>{escape(firm.name)} | Início</title>'
+        f'<meta name="description" content="{escape(says)}">'
+        f'<script type="application/ld+json">{json.dumps(node)}</script></head>'
+        f'<body><h1>{escape(firm.name)}</h1><a href="tel:+55-{firm.area}-3333-0000">Ligue</a>'
+        f"<footer>© {escape(firm.name)} · CNPJ {signed}</footer></body></html>"
+    )
 
 
 def _root(company: Company) -> str:

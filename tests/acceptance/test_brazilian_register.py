@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from bson import json_util
 
 from enricher.simulator.register import PARTNER
+from enricher.simulator.server import variables_for_register, variables_for_sites
 from tests.support.bodies import cnpj_of
 from tests.support.rig import Rig, address, open_rig
 
@@ -19,7 +21,12 @@ email = "email"
 company = "empresa"
 cnpj = ["documento", "cnpj"]
 """
+OTHER = json.dumps({"cnpj": cnpj_of("123456730001"), "razao_social": "WOMBAT LTDA", "uf": "SP"})
 NUMBERS = [cnpj_of(f"{number:08}0001") for number in range(20)]
+
+
+def _number(email: str) -> str:
+    return cnpj_of(f"{email.rpartition('-')[2][:8]}0001")
 
 
 def _settings(rig: Rig, config: Path) -> dict[str, object]:
@@ -68,6 +75,34 @@ async def test_a_lead_with_a_number_gets_what_the_register_knows_and_nothing_per
     bodies = [each["reply"] for each in kept if each["provider"] == "cnpj"]
     assert len(bodies) == len(NUMBERS)
     assert not any(b"qsa" in bytes(each["body"]) for each in bodies)
+
+
+async def test_a_number_on_the_companys_own_site_is_looked_up_in_the_same_run(
+    mongodb_uri: str,
+) -> None:
+    firm, person, other = (f"ada@quokka-brasil-1234567{tells}.com.br" for tells in "503")
+    async with open_rig(mongodb_uri, windows={"cnpj": (), "clearbit": (), "hunter": ()}) as rig:
+        settings = variables_for_sites(rig.simulator) | variables_for_register(rig.simulator)
+        rig.simulator.inject(
+            "status", vendor="cnpj", question=_number(other), status=200, body=OTHER
+        )
+        rig.simulator.inject("server_error", vendor="cnpj", question=_number(firm), times=6)
+        async with rig.daemon(**settings) as daemon:
+            await daemon.wait_for_event("history.recorded")
+            await rig.leads.insert_many(
+                [{"_id": one, "email": one} for one in (firm, person, other)]
+            )
+            await rig.witness.all_ended([firm, person, other], within=60)
+        found = {one: (await rig.lead(one))["enriched_data"] for one in (firm, person, other)}
+        kept = json_util.dumps(await rig.database["enricher_answers"].find().to_list())
+    origins = found[firm]["enrichment_metadata"]["provenance"]["company_data"]
+    assert origins["legal_status"] == origins["founded_year"] == "cnpj", "also at a later attempt"
+    assert found[firm]["company_data"]["country_code"] == "BR"
+    for one in (person, other):
+        assert "legal_status" not in found[one]["company_data"]
+        assert "cnpj" in found[one]["enrichment_metadata"]["sources_not_found"]
+    for seen in (json_util.dumps(found), kept):
+        assert PARTNER.lower() not in seen.lower()
 
 
 async def test_without_the_switch_no_number_leaves_the_house(

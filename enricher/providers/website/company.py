@@ -86,7 +86,7 @@ class Site:
 
 def read_company(site: Site) -> FieldValues:
     """Return `company_data` from the site; empty when it does not say whose it is."""
-    own = _own_organization(site)
+    own = own_organization(site)
     name = _name(site, own)
     if name is None:
         return {}
@@ -150,7 +150,7 @@ def _rank_of_link(url: str, text: str) -> int | None:
 # The company's own organization, and its name
 
 
-def _own_organization(site: Site) -> Organization | None:
+def own_organization(site: Site) -> Organization | None:
     """Return the organization that the site is proven to be about; the one with the most to say."""
     ranked: list[tuple[int, int, int, Organization]] = []
     for number, each in enumerate(_organizations(site)):

@@ -35,9 +35,9 @@ class Website(Provider, listing=WEBSITE):
 
     async def ask(self, query: Query) -> Answer:
         try:
-            values = await self._visitor.visit(query.company_domain or "")
+            visited = await self._visitor.visit(query.company_domain or "")
         except (NoAnswerFromDns, OutOfResources) as error:
             return Unavailable(str(error), was_sent=False, is_of_question=True, is_final=True)
         except (Refused, Unreachable, NoResponse) as error:
             return NotFound(str(error))
-        return Found({Kind.COMPANY.section: values})
+        return Found({Kind.COMPANY.section: visited.values}, cnpj=visited.cnpj)

@@ -43,6 +43,7 @@ from enricher.providers.website.fetch import (
     Unreachable,
     open_browser,
 )
+from enricher.providers.website.numbers import number_of
 from enricher.providers.website.page import Page, decode, read
 from enricher.providers.website.robots import (
     LONGEST_DELAY,
@@ -117,6 +118,16 @@ class Manners:
                 del self._by_host[name]
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Visited:
+    """What a site says of its company."""
+
+    values: FieldValues
+    """`company_data`."""
+    cnpj: str | None = None
+    """Its number in the Brazilian register."""
+
+
 @dataclass(slots=True)
 class Visitor:
     """Visits sites, so many at a time, and reads their pages in a thread of its own: one page at a time, so that
@@ -129,8 +140,8 @@ class Visitor:
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_VISITS))
     _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "website"))
 
-    async def visit(self, domain: str) -> FieldValues:
-        """Return `company_data` from the domain's site. Raises Refused, Unreachable or NoResponse."""
+    async def visit(self, domain: str) -> Visited:
+        """Return what the domain's site says. Raises Refused, Unreachable or NoResponse."""
         if is_tenant(domain):
             raise Refused(PLATFORM)
         async with self._room, open_browser(self.network, self.user_agent) as browser:
@@ -164,16 +175,17 @@ class _Visit:
     """Host without `www.` -> its rules."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    async def company(self) -> FieldValues:
+    async def company(self) -> Visited:
         origin = await self._origin()
         root = await self._page(origin.with_path("/"))
         site = Site(self._owner(root), (root,), self.headers)
         values, address = await self._apart(_read_root, site)
         if address and (another := await self._another(address)):
-            values = await self._apart(read_company, replace(site, pages=(root, another)))
+            site = replace(site, pages=(root, another))
+            values = await self._apart(read_company, site)
         if not values:
             raise Refused(_SILENT)
-        return values
+        return Visited(values, await self._apart(number_of, site))
 
     def _owner(self, page: Page) -> str:
         """Return the domain that the pages are on: the one asked about, or the same name elsewhere."""

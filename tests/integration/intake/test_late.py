@@ -219,6 +219,17 @@ async def found(late: Late) -> list[Any]:
     return [each["_id"] async for batch in late.missed() for each in batch]
 
 
+async def test_after_a_gap_no_lead_is_found_that_has_only_a_companys_name(
+    ours: AsyncCollection[Document],
+) -> None:
+    """It may have stood there since before names were something to go by."""
+    before = datetime.now(UTC) - timedelta(hours=1)
+    await settled(ours, FOR_WANT, NOBODY, email=None)
+    await ours.update_one({"_id": 1}, {"$set": {"website": "facebook.com/quokka"}})
+    assert await found(Late(queue(ours), whose, since=before)) == [1]
+    assert await found(Late(queue(ours), whose, is_named_only=lambda _: True, since=before)) == []
+
+
 async def test_after_a_gap_skipped_leads_are_found_that_have_something_to_go_by(
     ours: AsyncCollection[Document],
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -12,7 +13,15 @@ from pydantic import SecretStr
 from enricher.answer import Answer, Found, NotFound, Query, Reply, Throttled, Unavailable
 from enricher.catalogue import Window
 from enricher.providers.base import Access
-from enricher.providers.cnpj import NO_RECORD, WRONG_ROUTE, Cnpj, recased
+from enricher.providers.cnpj import (
+    NAMELESS,
+    NO_RECORD,
+    OTHER_FIRM,
+    WRONG_ROUTE,
+    Cnpj,
+    recased,
+    without_persons,
+)
 from enricher.providers.http import REFUSED_QUESTION
 from enricher.providers.transport import open_client
 from enricher.settings.load import load
@@ -278,3 +287,23 @@ async def test_check_asks_about_a_public_bank_and_says_whether_the_register_answ
         return httpx.Response(status, json=body)
 
     assert await provider(Cnpj, answer).probe() == problem
+
+
+@pytest.mark.parametrize(
+    ("record", "domain", "name", "reason"),
+    [
+        (RECORD, "acme.com.br", "Any", None),
+        (RECORD, "padoca.com.br", "Pães da Acme", None),
+        (RECORD, "padoca.com.br", "ACME Comércio de Pães S.A.", None),
+        (RECORD, "wombat.com.br", "Wombat", OTHER_FIRM),
+        (MEI, "acme.com.br", "Acme", NAMELESS),
+    ],
+)
+def test_under_a_sites_number_only_the_sites_own_firm_is_found_also_when_it_is_kept(
+    record: dict[str, Any], domain: str, name: str, reason: str | None
+) -> None:
+    query = Query(cnpj=NUMBER, cnpj_of=name, company_domain=domain)
+    sent = Reply(200, {}, json.dumps(record).encode())
+    for reply in (sent, without_persons(sent)):
+        answer = provider(Cnpj).recall(reply, query)
+        assert isinstance(answer, Found) if reason is None else answer == NotFound(reason)
