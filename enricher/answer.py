@@ -70,6 +70,8 @@ class Query:
     """The name of the company whose site states that number; `None` for one that the lead states."""
     sought: str | None = None
     """The company's name, where its domain is to be found by it; see `Provider.finds_domain`."""
+    linkedin: str | None = None
+    """A LinkedIn profile, as the lead states it."""
     why_not_sought: str = "domains are not looked for by name"
     """Why it is not, as a short phrase."""
     is_role: bool = False

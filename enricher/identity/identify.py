@@ -494,6 +494,7 @@ class Identity:
             company=self.company,
             cnpj=self.cnpj,
             sought=self.sought,
+            linkedin=self.linkedin,
             why_not_sought=self.why_not_sought,
             is_role=self.is_role,
             is_free_mail=self.is_free_mail,

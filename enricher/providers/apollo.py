@@ -36,7 +36,6 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.catalogue import APOLLO_FINDER, PROVIDERS, VENDORS, Window
-from enricher.identity.names import name_key
 from enricher.providers import finding, reading, transport
 from enricher.providers.base import Access, Request
 from enricher.providers.http import (
@@ -184,10 +183,12 @@ class ApolloFinder(ApolloCompany, listing=APOLLO_FINDER):
         return finding.unfit(query)
 
     def request(self, query: Query) -> Request:
-        return Request(self.path, {"name": query.sought or ""})
+        profile = finding.profile_of(query)
+        linked = {"linkedin_url": f"https://www.{profile}"} if profile else {}
+        return Request(self.path, {"name": query.sought or "", **linked})
 
     def question(self, query: Query) -> str | None:
-        return f"{self.path}?name={name_key(query.sought or '')}"
+        return finding.question_of(self.path, query)
 
     def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
         name = reading.text(reading.parse_object(reply.body), "organization", "name")

@@ -14,12 +14,21 @@ A vendor's own likelihood can only lower it.
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import urlencode
 
 from enricher.answer import Answer, Found, Kind, NotFound, Query
 from enricher.identity.common_names import is_generic
 from enricher.identity.domains import DomainKind, classify
 from enricher.identity.identify import stated_host
-from enricher.identity.names import agree, is_same_name, is_spelt_in, label_of, telling_words
+from enricher.identity.names import (
+    agree,
+    is_same_name,
+    is_spelt_in,
+    label_of,
+    name_key,
+    telling_words,
+)
+from enricher.values.types import handle_of
 
 SURE = 0.9
 """Such a find needs no second opinion."""
@@ -32,6 +41,18 @@ NO_DOMAIN = "no domain of the company's own"
 def unfit(query: Query) -> str | None:
     """Return why no domain is to be found for this query."""
     return None if query.sought and not query.company_domain else query.why_not_sought
+
+
+def profile_of(query: Query) -> str | None:
+    """Return the company's LinkedIn profile, which makes a name much surer; a person's is not sent along."""
+    handle = handle_of("linkedin", query.linkedin)
+    return f"linkedin.com/{handle}" if handle and handle.startswith("company/") else None
+
+
+def question_of(path: str, query: Query) -> str:
+    """Return what is asked, the same for every spelling of the name."""
+    about = {"name": name_key(query.sought or ""), "profile": profile_of(query)}
+    return f"{path}?{urlencode({key: text for key, text in about.items() if text})}"
 
 
 def agreed(found: Found, query: Query, name: str | None, likelihood: float = 1.0) -> Answer:

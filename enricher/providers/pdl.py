@@ -42,7 +42,6 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.catalogue import PDL_FINDER, PROVIDERS
-from enricher.identity.names import name_key
 from enricher.providers import finding, reading, transport
 from enricher.providers.base import Request, Tried
 from enricher.providers.http import (
@@ -213,10 +212,12 @@ class PdlFinder(PdlCompany, listing=PDL_FINDER):
 
     def request(self, query: Query) -> Request:
         how = {**_HOW, "min_likelihood": str(MIN_LIKELIHOOD_BY_NAME), "required": "website"}
-        return Request(self.path, {"name": query.sought or "", **how})
+        profile = finding.profile_of(query)
+        asked = {"name": query.sought or "", **({"profile": profile} if profile else {})}
+        return Request(self.path, {**asked, **how})
 
     def question(self, query: Query) -> str | None:
-        return f"{self.path}?name={name_key(query.sought or '')}"
+        return finding.question_of(self.path, query)
 
     def wider(self, query: Query) -> str | None:  # noqa: ARG002 - there is only one question
         return None

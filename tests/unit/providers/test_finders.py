@@ -155,3 +155,26 @@ def test_two_that_disagree_find_nothing() -> None:
         "two": NotFound(AMBIGUOUS),
         "three": NotFound(),
     }
+
+
+@pytest.mark.parametrize(
+    ("linkedin", "profile"),
+    [
+        ("https://www.linkedin.com/company/quokka/about/", "linkedin.com/company/quokka"),
+        ("company/quokka", "linkedin.com/company/quokka"),
+        ("https://linkedin.com/in/ada-lovelace", None),
+        ("https://example.com/company/quokka", None),
+        (None, None),
+    ],
+)
+def test_a_companys_own_profile_is_sent_along_and_a_persons_is_not(
+    linkedin: str | None, profile: str | None
+) -> None:
+    query = Query(sought=NAME, linkedin=linkedin)
+    assert PDL.request(query).params.get("profile") == profile
+    assert APOLLO.request(query).params.get("linkedin_url") == (
+        profile and f"https://www.{profile}"
+    )
+    for finder in (PDL, APOLLO):
+        assert (finder.question(query) == finder.question(QUERY)) is (profile is None)
+    assert HUNTER.question(query) == HUNTER.question(QUERY)
