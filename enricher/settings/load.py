@@ -431,7 +431,7 @@ class CnpjSettings(Section):
         "ENRICHER_CNPJ",
         False,
         "Ask the public register of Brazilian companies about the number that a lead carries (its mapped"
-        " input `cnpj`); this needs no key and costs nothing.",
+        " input `cnpj`), or else its company's own web site; this needs no key and costs nothing.",
     )
     base_url: Url = setting(
         "CNPJ_BASE_URL",
