@@ -60,6 +60,7 @@ from enricher.process.systemd import supervised
 from enricher.providers.base import Provider, Registered
 from enricher.queue import backlog, inputs, unmoved
 from enricher.queue.conditions import leads_of, queue_of, require
+from enricher.queue.copying import Copying
 from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
@@ -458,6 +459,7 @@ class Wiring:
                 mapped=leads.mapped,
                 beside=leads.beside,
                 keyring=leads.keyring,
+                copying=Copying.of(source),
             ),
             enrichment.work_on,
             partial(report, self.activity, collection=named),

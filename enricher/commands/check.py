@@ -36,7 +36,7 @@ from enricher.mongo.outage import describe, reading
 from enricher.mongo.secret import keyring_if_made
 from enricher.providers.base import Provider
 from enricher.providers.http import broken
-from enricher.queue import apart, unmoved
+from enricher.queue import apart, copying, unmoved
 from enricher.queue.conditions import leads_of, queue_of, require
 from enricher.queue.indexes import Indexes
 from enricher.queue.inputs import mapping_of, read_inputs
@@ -159,6 +159,8 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
         await lines.say_of_each("sample", partial(_sample, settings, client))
         if any(source.only or source.person_only for source in settings.sources):
             await lines.say_of_each("conditions", partial(_conditions, settings, client))
+        if any(source.copy for source in settings.sources):
+            await lines.say_of_each("copies", partial(_copies, settings, client))
         await lines.say_of_each("stream", partial(_stream, settings, client))
         if found.replica_set == server.ROUTER:
             for finding in await _shard_keys(client, database, lines.collections):
@@ -322,6 +324,26 @@ def _sampled(source: Source, read: Sequence[Identity]) -> Finding:
 def _is_empty(read: Identity) -> bool:
     stated = (read.email, read.company, read.company_domain, read.full_name)
     return not any(stated) and read.is_valid
+
+
+async def _copies(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
+    """Say what is copied, and on how many of the newest documents something stands in its way now."""
+    source, database = settings.source_of(name), client[settings.mongo.database]
+    if not source.copy:
+        return Result.OK, "nothing is copied"
+    view = {each.to: copying.is_in_no_object(each.names) for each in source.copy}
+    flat = {f"c{number}": each for number, each in enumerate(view.values())}
+    with reading(f"{database.name}.{name}"):
+        found = await database[name].find({}, flat).sort("$natural", -1).limit(_SAMPLED).to_list()
+    hindered = {
+        to: sum(document[key] for document in found) for to, key in zip(view, flat, strict=True)
+    }
+    told = (
+        f"{each.value} to {each.to} ({each.policy})"
+        + (f", in no object on {hindered[each.to]} of {len(found)}" if hindered[each.to] else "")
+        for each in source.copy
+    )
+    return Result.OK, "; ".join(told)
 
 
 async def _stream(settings: Settings, client: AsyncMongoClient[Document], leads: str) -> Finding:

@@ -218,6 +218,30 @@ class Subject(BaseModel):
     """Of the company's domain."""
 
 
+class Copied(BaseModel):
+    """A value that was copied."""
+
+    model_config = ConfigDict(extra="allow")
+
+    field: str | None = None
+    """Section and field of the value."""
+    to: str | None = None
+    """The field of your own."""
+
+
+class NotCopied(BaseModel):
+    """A value that was not copied."""
+
+    model_config = ConfigDict(extra="allow")
+
+    field: str | None = None
+    """Section and field of the value."""
+    to: str | None = None
+    """The field of your own."""
+    why: str | None = None
+    """Why it was not."""
+
+
 class EnrichmentMetadata(BaseModel):
     """How the data came about."""
 
@@ -247,6 +271,10 @@ class EnrichmentMetadata(BaseModel):
     """Section, field, provider, the value that lost."""
     confidence: dict[str, dict[str, int | float]] | None = None
     """Section, field, how sure its provider is, from 0 to 1."""
+    copied: list[Copied] | None = None
+    """Values that stand in fields of your own, too."""
+    not_copied: list[NotCopied] | None = None
+    """Values that do not, and why."""
 
 
 class EnrichedData(BaseModel):

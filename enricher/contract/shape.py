@@ -117,8 +117,9 @@ def records(of: Record) -> Iterator[Record]:
     """Yield each record once, and after every record that it contains."""
     seen: dict[str, Record] = {}
     for each in of.fields.values():
-        if isinstance(each.shape, Record):
-            seen |= {inner.name: inner for inner in records(each.shape)}
+        shape = each.shape.items if isinstance(each.shape, ListOf) else each.shape
+        if isinstance(shape, Record):
+            seen |= {inner.name: inner for inner in records(shape)}
     yield from (seen | {of.name: of}).values()
 
 
@@ -183,8 +184,25 @@ def _metadata() -> Record:
             "confidence": Property(
                 by_field(Basic.NUMBER), "section, field, how sure its provider is, from 0 to 1"
             ),
+            "copied": Property(ListOf(_copied()), "values that stand in fields of your own, too"),
+            "not_copied": Property(ListOf(_not_copied()), "values that do not, and why"),
         },
     )
+
+
+_OF_A_COPY = {
+    "field": Property(Basic.TEXT, "section and field of the value"),
+    "to": Property(Basic.TEXT, "the field of your own"),
+}
+
+
+def _copied() -> Record:
+    return Record("Copied", "A value that was copied.", _OF_A_COPY)
+
+
+def _not_copied() -> Record:
+    why = {"why": Property(Basic.TEXT, "why it was not")}
+    return Record("NotCopied", "A value that was not copied.", {**_OF_A_COPY, **why})
 
 
 def _subject() -> Record:

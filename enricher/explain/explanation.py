@@ -26,6 +26,7 @@ from enricher.intake.history import History
 from enricher.lead import Document, Inputs, LeadId, Reason, Status
 from enricher.queue import book
 from enricher.queue.beside import Beside
+from enricher.queue.copying import COPIED, NOT_COPIED
 from enricher.queue.inputs import CONTRACT, LeadMapping, read_inputs
 from enricher.queue.unmoved import new
 from enricher.values.merge import (
@@ -99,6 +100,27 @@ def _provider_name(value: object) -> str | None:
 
 def _number(value: object) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyNote:
+    """What the last settle says of one copy into a field of the user's."""
+
+    value: str
+    """Section and field of the data."""
+    to: str
+    why_not: str | None = None
+    """`None` for one that stands there."""
+
+
+def copy_notes(data: Mapping[str, Any]) -> Iterator[CopyNote]:
+    """Yield what was copied, and then what was not."""
+    known = mapping(data.get(METADATA))
+    for key in (COPIED, NOT_COPIED):
+        listed = known.get(key)
+        for each in map(mapping, listed if isinstance(listed, list) else []):
+            why = str(each.get("why")) if key == NOT_COPIED else None
+            yield CopyNote(str(each.get("field")), str(each.get("to")), why)
 
 
 USED, HELD, SKIPPED, NOT_ASKED = "used", "held", "skipped", "not asked"
@@ -228,6 +250,7 @@ class Explanation:
     who: Who
     providers: tuple[Decision, ...]
     fields: tuple[FieldOrigin, ...]
+    copies: tuple[CopyNote, ...]
     score: int
     missing: Mapping[str, int]
     """Lines of the score that gave no points -> the points they are worth."""
@@ -270,6 +293,7 @@ def explain(
         who=replace(who, is_of_data=is_of_data),
         providers=_decisions(lead, who, providers),
         fields=tuple(origins(mapping(lead.data), [provider.name for provider in providers])),
+        copies=tuple(copy_notes(mapping(lead.data))),
         score=score,
         missing={name: TABLE[name][1] for name in missing},
         next=Next(_UNTIL_IT_IS_A_LEAD)

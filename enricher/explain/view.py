@@ -17,6 +17,7 @@ from enricher.explain.explanation import (
     HELD,
     SKIPPED,
     USED,
+    CopyNote,
     Decision,
     Explanation,
     FieldOrigin,
@@ -49,6 +50,8 @@ def show(
         _table(console, "", [*_lead(each), *_who(each), *_outlook(each)])
         _table(console, "providers", [_provider(one) for one in each.providers], style_by=1)
         _table(console, "fields", [_field(one) for one in each.fields])
+        if each.copies:
+            _table(console, "copies", [_copy(one) for one in each.copies])
 
 
 # The rows
@@ -118,6 +121,11 @@ def _field(each: FieldOrigin) -> _Row:
         (each.provider or "nobody") + sure,
         "; ".join(filter(None, (each.why, lost))),
     )
+
+
+def _copy(each: CopyNote) -> _Row:
+    said = "copied" if each.why_not is None else f"not copied: {_shown(each.why_not, 300)}"
+    return _shown(each.value), _shown(each.to), said
 
 
 # Layout

@@ -6,6 +6,8 @@ stop all leads of its batch. So each operator is guarded by a test of the type t
 A path walks a list of values. A name goes into every object of it, and into the objects of every list in it; a number
 takes one element of every list; a pick keeps some elements. What is left counts where it is usable: a text that is not
 blank and not longer than any address (`text`, `texts`), or any value but null, blank and empty ones (`value`).
+
+What we copied into a lead's own field is no input (`Copied`): a path finds nothing while its field holds our copy.
 """
 
 from __future__ import annotations
@@ -27,10 +29,15 @@ from enricher.settings.paths import (
     Path,
     Pick,
     Template,
+    fields_of,
 )
 
 _Test: TypeAlias = Callable[[str], Expression]
 """Of the value that a path or a variable names."""
+
+Copied: TypeAlias = Callable[[Sequence[str]], Sequence[Expression]]
+"""Return the conditions of which one is true while what stands at these names is our copy; none where nothing of
+ours can stand."""
 
 LONGEST_TEXT_BYTES = 1024
 """An address has at most 254 characters, and no URL that we can use is longer than this either."""
@@ -38,14 +45,19 @@ MOST_TEXTS = MOST_CANDIDATES
 """Addresses that one lead may have."""
 
 
-def text(candidates: Candidates) -> Expression:
+def nothing_copied(_: Sequence[str]) -> Sequence[Expression]:
+    """Say of every field that nothing of ours can stand in it."""
+    return ()
+
+
+def text(candidates: Candidates, copied: Copied = nothing_copied) -> Expression:
     """Return the first usable text as it is stored, else null."""
-    return _first_of([_text(each) for each in candidates])
+    return _first_of([_text(each, copied) for each in candidates])
 
 
-def texts(candidates: Candidates) -> Expression:
+def texts(candidates: Candidates, copied: Copied = nothing_copied) -> Expression:
     """Return all usable texts, those of earlier candidates first."""
-    listed = [_texts(each) for each in candidates]
+    listed = [_texts(each, copied) for each in candidates]
     return {"$slice": [{"$concatArrays": listed}, MOST_TEXTS]}
 
 
@@ -61,26 +73,39 @@ def _first_of(found: Sequence[Expression]) -> Expression:
     return {"$ifNull": [first, None]}
 
 
-def _text(candidate: Candidate) -> Expression:
+def _text(candidate: Candidate, copied: Copied) -> Expression:
     match candidate:
         case Template():
-            return _filled(candidate)
+            return _filled(candidate, copied)
         case Field(path=path):
-            return {"$cond": [is_usable(f"${path}"), f"${path}", None]}
+            one = {"$cond": [is_usable(f"${path}"), f"${path}", None]}
+            return _unless_copied(candidate, copied, one, None)
         case Path():
-            return _first_usable(_Walk.along(candidate), is_usable)
+            first = _first_usable(_Walk.along(candidate), is_usable)
+            return _unless_copied(candidate, copied, first, None)
 
 
-def _texts(candidate: Candidate) -> Expression:
+def _unless_copied(
+    candidate: Candidate, copied: Copied, found: Expression, otherwise: Expression
+) -> Expression:
+    """Return what is found unless one of the fields that it is read from holds our copy."""
+    ours = [each for names in fields_of((candidate,)) for each in copied(names)]
+    return {"$cond": [{"$or": ours}, otherwise, found]} if ours else found
+
+
+def _texts(candidate: Candidate, copied: Copied) -> Expression:
     """Return the usable texts of one candidate, as a list."""
     if isinstance(candidate, Path):
-        walk = _Walk.along(candidate)
-        if walk.lone is None:
-            return _those(walk.flat(), is_usable)
-        one = {"$cond": [is_usable(walk.lone), [walk.lone], []]}
-        return {"$cond": [{"$isArray": [walk.lone]}, _those(walk.flat(), is_usable), one]}
-    found = _text(candidate)
+        return _unless_copied(candidate, copied, _usable_along(_Walk.along(candidate)), [])
+    found = _text(candidate, copied)
     return {"$let": {"vars": {"text": found}, "in": _listed("$$text")}}
+
+
+def _usable_along(walk: _Walk) -> Expression:
+    if walk.lone is None:
+        return _those(walk.flat(), is_usable)
+    one = {"$cond": [is_usable(walk.lone), [walk.lone], []]}
+    return {"$cond": [{"$isArray": [walk.lone]}, _those(walk.flat(), is_usable), one]}
 
 
 def _listed(found: Expression) -> Expression:
@@ -90,7 +115,7 @@ def _listed(found: Expression) -> Expression:
 def _value(candidate: Candidate) -> Expression:
     if isinstance(candidate, Path):
         return _first_usable(_Walk.along(candidate), _is_there)
-    return f"${candidate.path}" if isinstance(candidate, Field) else _text(candidate)
+    return f"${candidate.path}" if isinstance(candidate, Field) else _filled(candidate)
 
 
 def is_usable(found: Expression) -> Expression:
@@ -129,10 +154,10 @@ def _those(listed: Expression, is_wanted: _Test) -> Expression:
 # Templates
 
 
-def _filled(template: Template) -> Expression:
+def _filled(template: Template, copied: Copied = nothing_copied) -> Expression:
     """Return the parts that are found, each with the text before it unless it is the first of them."""
     names = [f"part{number}" for number in range(len(template.parts))]
-    parts = {name: _trimmed(part) for name, part in zip(names, template.parts, strict=True)}
+    parts = {name: _trimmed(part, copied) for name, part in zip(names, template.parts, strict=True)}
     filled = {
         "$concat": [
             _literally(template.prefix),
@@ -145,8 +170,8 @@ def _filled(template: Template) -> Expression:
     return {"$let": {"vars": parts, "in": {"$cond": [is_found, whole, None]}}}
 
 
-def _trimmed(part: Part) -> Expression:
-    found = text((part.path,))
+def _trimmed(part: Part, copied: Copied) -> Expression:
+    found = text((part.path,), copied)
     trimmed = {"$cond": [{"$eq": ["$$found", None]}, None, {"$trim": {"input": "$$found"}}]}
     return {"$let": {"vars": {"found": found}, "in": trimmed}}
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Any
 
 import pymongo
 from pymongo import ReturnDocument
@@ -40,14 +41,14 @@ from enricher.mongo.secret import Keyring
 from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers.base import Provider
 from enricher.providers.http import question_of
-from enricher.queue import book
+from enricher.queue import book, copying
 from enricher.queue.apart import Apart, Fatal, Step
 from enricher.queue.beside import Beside
 from enricher.queue.inputs import CONTRACT, LeadMapping, read_inputs, same_email, text_or_null
 from enricher.queue.lanes import Aside, erasable
 from enricher.queue.requests import SCAN_SECONDS
 from enricher.values.merge import BY_FIELD, FLAGS, METADATA, MISMATCH, SOCIAL, completeness
-from enricher.values.storable import within
+from enricher.values.storable import mapping, within
 
 # Erasing what is known about one person from the leads: `enricher forget`.
 #
@@ -55,6 +56,9 @@ from enricher.values.storable import within
 # on the address, the person's profiles, and where each of these came from. Data about the company
 # may stay. The lead becomes `skipped` and says why, and its fencing token rises: a worker that
 # has it in work at that moment can write nothing any more.
+#
+# What we copied into a field of the writer's about the person goes as well, while it is still what we wrote. What a
+# person changed there is that person's. Where the field must not be missing, it becomes null.
 #
 # A lead whose address was changed since may still hold what was found for the old one; that is
 # erased as well, and the lead is otherwise left as it is. One that nobody has worked on yet holds
@@ -213,6 +217,43 @@ class Erasure:
         return await self._rewrite(id_, pipeline, only)
 
     async def _rewrite(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
+        """Write, and once more where a settle copied something in between: only the first write fences it out."""
+        copied = await self._copied(id_)
+        erased = await self._rewrite_with(id_, pipeline, only, copied)
+        if erased is Erased.DONE:
+            late = await self._copied(id_)
+            if any(copying.is_of_person(each) for each in late):
+                await self._rewrite_with(id_, pipeline, only, late)
+        return erased
+
+    async def _copied(self, id_: LeadId) -> list[Mapping[str, Any]]:
+        """Return what we copied into fields of the writer's; nothing for results that stand beside the lead."""
+        if self._beside is not None:
+            return []
+        read = {"_id": 0, "copied": copying.records(self._names)}
+        found = await self._leads.find_one({"_id": {"$eq": id_}}, read)
+        listed = found.get("copied") if found else None
+        return [mapping(each) for each in listed] if isinstance(listed, list) else []
+
+    async def _rewrite_with(
+        self,
+        id_: LeadId,
+        pipeline: expressions.Pipeline,
+        only: Document,
+        copied: Sequence[Mapping[str, Any]],
+    ) -> Erased:
+        """Remove the copies; where the server refuses that, empty their fields."""
+        if not copied:
+            return await self._update(id_, pipeline, only)
+        for blank in ("$$REMOVE", None):
+            erasing = copying.erasing(self._names, copied, blank)
+            erased = await self._update(id_, [*pipeline, *erasing], only)
+            if erased is not Erased.REFUSED:
+                return erased
+        await self._update(id_, pipeline, only)  # all but the copies, which still must be told
+        return Erased.REFUSED
+
+    async def _update(self, id_: LeadId, pipeline: expressions.Pipeline, only: Document) -> Erased:
         try:
             erased = await self._leads.find_one_and_update(
                 {"_id": {"$eq": id_}, "$and": [only, erasable(self._names)]},
@@ -285,7 +326,8 @@ def _impersonal(names: Names) -> Document:
     flags = f"{known}.{FLAGS}"
     others = {"$setDifference": [flags, [MISMATCH]]}
     other_flags = {"$cond": [expressions.is_type(flags, "array"), others, flags]}
-    without_mismatch = {"$mergeObjects": [known, {FLAGS: other_flags}]}
+    others_only = {FLAGS: other_flags, **copying.impersonal(known)}
+    without_mismatch = {"$mergeObjects": [known, others_only]}
     of_company = {Kind.COMPANY.value: profiles, Kind.PERSON.value: {}}
     return {
         **dict.fromkeys(_PERSONAL),

@@ -24,6 +24,7 @@ Each takes the `Names` that our fields have in the collection. `enrichment`, the
     subject      dict    whom `answered` is about (`identity/identify.py`); a string where an older version wrote it
     inputs       dict    the lead's inputs as they stood at the claim; absent when nobody has it
     era          int     how often the source's rules had changed by then; absent where they never did
+    copied       list    what was copied into fields of the user's (`queue/copying.py`)
 
 Any writer can forge any of it. Whatever we did not write ourselves a moment before reading it must cost
 nobody anything beyond what the same writer could get by an honest insert or `pending`:
@@ -33,6 +34,7 @@ nobody anything beyond what the same writer could get by an honest insert or `pe
     claim_id     on a lead in work the same; else written at the claim
     holder, waited_ms, inputs     written at the claim; nothing else reads them
     era          after a gap, an address that came late is found or not; nothing else reads it
+    copied       a field of the lead's own that it names is written over or erased, or not read
     due_at       makes the lead work, as `pending` does, and its questions get the kept answers
     queued_at    its place among leads of equal priority, as though it had been inserted then
     priority     its place in the queue, not above `hot` once claimed: computed anew at admission and claim

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from enricher.fields import NAMES, Names
@@ -17,6 +18,7 @@ from enricher.identity.mapping import LONGEST_TEXT_BYTES
 from enricher.lead import Document, Inputs
 from enricher.mongo.expressions import Expression, is_type
 from enricher.queue import book
+from enricher.queue.copying import is_copied
 from enricher.settings.paths import Candidates, Field, fields_of
 from enricher.settings.sources import INPUTS, Source
 
@@ -65,19 +67,37 @@ class LeadMapping:
 
 
 def mapping_of(source: Source) -> LeadMapping:
-    """Return the expressions that read the leads of a source."""
+    """Return the expressions that read the leads of a source: what we copied there ourselves is no input."""
     return replace(_mapping_of(source), asks_by_name=source.finds_domain)
 
 
 def _mapping_of(source: Source) -> LeadMapping:
-    read = source.read
-    if all(name in INPUTS and paths == (Field(name),) for name, paths in read.items()):
+    read, copied = source.read, partial(_copied, source)
+    title = mapping.text(read["job_title"], copied) if "job_title" in read else None
+    if _reads_the_contract(source):
         there = {name: _usable(f"${name}") if name in read else None for name in INPUT_FIELDS}
-        return LeadMapping(there, text_or_null("$job_title"), set(INPUT_FIELDS) <= read.keys())
-    inputs = {name: mapping.text(read[name]) if name in read else None for name in MAPPED_FIELDS}
+        title = title if copied(("job_title",)) else text_or_null("$job_title")
+        return LeadMapping(there, title, set(INPUT_FIELDS) <= read.keys())
+    inputs = {
+        name: mapping.text(read[name], copied) if name in read else None for name in MAPPED_FIELDS
+    }
     if "email" in read:
-        inputs["email"] = mapping.texts(read["email"])
-    return LeadMapping(inputs, mapping.text(read["job_title"]) if "job_title" in read else None)
+        inputs["email"] = mapping.texts(read["email"], copied)
+    return LeadMapping(inputs, title)
+
+
+def _reads_the_contract(source: Source) -> bool:
+    """Return whether all stands in the contract's own fields, and none that vendors learn of may hold a copy."""
+    is_plain = all(
+        name in INPUTS and paths == (Field(name),) for name, paths in source.read.items()
+    )
+    return is_plain and not any(_copied(source, (name,)) for name in INPUT_FIELDS)
+
+
+def _copied(source: Source, names: Sequence[str]) -> list[Expression]:
+    """Return whether what stands there is our copy, or within one: a list that we copied is read by its elements."""
+    targets = [each.names for each in source.copy]
+    return [is_copied(source.names, to) for to in targets if tuple(names[: len(to)]) == to]
 
 
 def by_address(source: Source, spellings: Sequence[str]) -> Document:

@@ -57,6 +57,7 @@ from enricher.mongo.server import ServerClock
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.beside import Beside, Facts
+from enricher.queue.copying import Copying
 from enricher.queue.inputs import CONTRACT, LeadMapping, text_or_null
 from enricher.queue.lanes import once
 from enricher.queue.lease import (
@@ -83,6 +84,7 @@ _DUPLICATE = 11000
 _INDEX_NAME = re.compile(r" index: (.{1,128}?) dup key")
 _NAME = re.compile(r"[\w.$ -]{1,128}")
 _MOST_NAMES = 5
+_PROPERTIES = ("missingProperties", "additionalProperties")
 
 _Index = Mapping[str, Any]
 _KINDS: Mapping[int, tuple[str, Callable[[_Index], bool]]] = {
@@ -115,6 +117,15 @@ async def sentences(leads: AsyncCollection[Document], error: BulkWriteError) -> 
     said = {entry["index"]: entry for entry in error.details["writeErrors"]}
     indexes = await _indexes(leads) if any(each.code in _KINDS for each in found) else {}
     return {each.position: _of(each, said[each.position], indexes) for each in found}
+
+
+def _named(error: BulkWriteError) -> dict[int, list[str]]:
+    """Return position -> the fields that the server names in its refusal; never a value."""
+    entries = error.details["writeErrors"]
+    return {
+        each["index"]: [*each.get("keyPattern", {}), *_properties(each.get("errInfo"))]
+        for each in entries
+    }
 
 
 async def _indexes(leads: AsyncCollection[Document]) -> Mapping[str, _Index]:
@@ -150,7 +161,7 @@ def _properties(info: object) -> Iterator[str]:
         for name, value in info.items():
             if name == "propertyName" and isinstance(value, str):
                 yield value
-            elif name == "missingProperties" and isinstance(value, list):
+            elif name in _PROPERTIES and isinstance(value, list):
                 yield from (each for each in value if isinstance(each, str))
             elif name == "specifiedAs" and isinstance(value, Mapping):
                 is_query = str(info.get("operatorName")).startswith("$")
@@ -272,6 +283,8 @@ class Settler:
     keyring: Keyring | None = None
     """Proves that a recheck was planned by us; without one there are none."""
     clock: ServerClock = field(init=False)
+    copying: Copying | None = None
+    """What is copied into fields of the user's."""
     keeper: Keeper = field(init=False)
     """For what is found before the end."""
     late: int = field(init=False, default=0)
@@ -283,7 +296,7 @@ class Settler:
         self.keeper = Keeper(
             self.collection, self.apart, self.names, self.mapped, is_beside=self._is_beside
         )
-        settle = _settle_beside if self._is_beside else _settle
+        settle = _settle_beside if self._is_beside else partial(_settle, copying=self.copying)
         self._settling = _table(self.names, settle, self._unchanged)
         self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
         self.clock = ServerClock(self.collection.database.client)
@@ -457,7 +470,8 @@ class Settler:
             return _Written(result.matched_count)
         except BulkWriteError as error:
             refused = await sentences(self.collection, error)
-            return _Written(int(error.details["nMatched"]), refused)
+            written = _Written(int(error.details["nMatched"]), refused)
+            return await self._spare_copies(batch, rows, written, _named(error))
         except OperationFailure as error:
             if not is_unreadable(error):
                 raise
@@ -465,8 +479,32 @@ class Settler:
         except UNFIT:  # the driver cannot send the batch because of one of its updates
             why = _UNFIT
         if len(batch) == 1:
-            return _Written(0, {0: why})
+            return await self._spare_copies(batch, rows, _Written(0, {0: why}), {})
         return await self._one_by_one(batch, rows)
+
+    async def _spare_copies(
+        self,
+        batch: Sequence[Settlement],
+        rows: Sequence[TableRow],
+        written: _Written,
+        named: Mapping[int, Sequence[str]],
+    ) -> _Written:
+        """Write what was refused without the copies that may be to blame: they must not cost a result."""
+        copying = self.copying
+        if copying is None:
+            return written
+        less = {
+            each: copying.without(rows[each], named.get(each, ()), why)
+            for each, why in written.refused.items()
+        }
+        spared = {each: row for each, row in less.items() if row is not None}
+        if not spared:
+            return written
+        positions = list(spared)
+        again = await self._write_each([batch[each] for each in positions], [*spared.values()])
+        still = {each: why for each, why in written.refused.items() if each not in spared}
+        still |= {positions[number]: why for number, why in again.refused.items()}
+        return _Written(written.matched + again.matched, still)
 
     async def _one_by_one(self, batch: Sequence[Settlement], rows: Sequence[TableRow]) -> _Written:
         written = [
@@ -535,6 +573,8 @@ class Settler:
         """End the lead as failed: it must not come back again and again, and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
         row = self._row(Settlement(settlement.lease, failed, settlement.subject))
+        if self.copying is not None:
+            row = self.copying.without(row, (), why) or row
         still = {**_still(settlement.lease, self.names, self._unchanged), **_writable(self.names)}
         try:
             written = await self.collection.update_one(still, self._settling.alone(row))
@@ -635,9 +675,12 @@ def _standing(names: Names) -> Document:
     }
 
 
-def _settle(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
+def _settle(
+    names: Names, row: RowPath | LoneRow, copying: Copying | None = None
+) -> expressions.Pipeline:
     """The score is looked at inside the write, so that one that arrived a moment ago counts."""
-    return _stages(names, row, book.is_scored(names))
+    copied = copying.stages(row) if copying is not None else []
+    return [*_stages(names, row, book.is_scored(names)), *copied]
 
 
 def _settle_beside(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:

@@ -3,8 +3,6 @@
 The file that ENRICHER_CONFIG names has one `[[source]]` block for each collection. Without it there is one source,
 which follows from the environment. Every mistake in the file is one line that names block, key and what was
 expected, and all are found at once; no line quotes a value.
-
-A key that the daemon does not heed yet is refused (`NOT_YET`): passed over, it would do nothing and say nothing.
 """
 
 from __future__ import annotations
@@ -13,19 +11,15 @@ import difflib
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from enricher.answer import Kind
-from enricher.fields import FIELDS, NAMES, NEEDED, Names
+from enricher.fields import NAMES, NEEDED, TYPES, Names, ValueType
 from enricher.settings import filters
-from enricher.settings.paths import Candidates, Field, candidates, fields_of
+from enricher.settings.paths import MOST_HOPS, Candidates, Field, candidates, fields_of
 from enricher.settings.types import collection_name, either, field_path, first_line
-
-NOT_YET = frozenset({"copy"})
-"""What the file may not say, because the rest of the daemon does not heed it yet."""
 
 INPUTS = ("email", "name", "company", "company_domain", "website", "job_title")
 """The inputs that a lead has without a mapping, each in the field of that name."""
@@ -66,6 +60,12 @@ class CopyType(StrEnum):
     LIST = "list"
 
 
+Word: TypeAlias = str | int | float | bool
+"""What a found value may be called in a field of the user's."""
+_MOST_WORDS = 500
+"""In one map: it travels with each settle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """One found value that is copied into a field of the user's."""
@@ -74,8 +74,13 @@ class Copy:
     """Section and field of `enriched_data`: `person_data.job_title`."""
     to: str
     policy: Policy = Policy.TRACKED
-    type: CopyType | None = None
-    """`None` for the type of the found value."""
+    type: CopyType | Mapping[str, Word] | None = None
+    """`None` for the type of the found value; a map of found values, in lower case, to the user's own words."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the target, one below another."""
+        return tuple(self.to.split("."))
 
 
 def _contract() -> dict[str, Candidates]:
@@ -146,9 +151,7 @@ def from_environment(
     )
 
 
-def parse(
-    file: str, text: str, problems: list[str], not_yet: AbstractSet[str] = NOT_YET
-) -> tuple[Source, ...]:
+def parse(file: str, text: str, problems: list[str]) -> tuple[Source, ...]:
     """Read the sources. Appends one line for each mistake to `problems`, and begins it with `file`."""
     try:
         document = tomllib.loads(text)
@@ -159,7 +162,7 @@ def parse(
     blocks = document.get("source")
     sources = []
     for number, block in enumerate(_tables(blocks), 1):
-        reader = _Block(f"source {number}", block, not_yet)
+        reader = _Block(f"source {number}", block)
         sources.append(reader.source())
         found += reader.mistakes
     found += _shared(sources)
@@ -204,21 +207,17 @@ T = TypeVar("T")
 class _Block:
     """Reads one `[[source]]` block and notes its mistakes."""
 
-    def __init__(self, name: str, block: Mapping[str, Any], not_yet: AbstractSet[str]) -> None:
+    def __init__(self, name: str, block: Mapping[str, Any]) -> None:
         self.mistakes: list[str] = []
         self._name = name
         self._block = block
-        self._not_yet = not_yet
 
     def source(self) -> Source:
         """Return the source; a key with a mistake has its default, and a collection is then empty."""
         for key in self._block.keys() - _KEYS.keys():
             self._note(_unknown(key, tuple(_KEYS)))
-        for key in self._block.keys() & self._not_yet:
-            self._note(f"{key}: not supported yet")
-        heeded = self._block.keys() & _KEYS.keys() - self._not_yet
-        values = {key: self._read(key) for key in _KEYS if key in heeded}
-        if "collection" not in heeded:
+        values = {key: self._read(key) for key in _KEYS if key in self._block}
+        if "collection" not in self._block:
             self._note("collection: expected the name of the collection that holds the leads")
         given = {key: value for key, value in values.items() if value is not None}
         source = Source(**{"collection": "", **given})
@@ -304,10 +303,10 @@ def _write(value: object) -> Write:
     return _one_of(Write, value)
 
 
-Word = TypeVar("Word", bound=StrEnum)
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
-def _one_of(words: type[Word], value: object) -> Word:
+def _one_of(words: type[Choice], value: object) -> Choice:
     known = [word.value for word in words]
     if value not in known:
         raise ValueError(f"expected {either(known)}")
@@ -322,19 +321,19 @@ def _flag(value: object) -> bool:
 
 def _name(value: object) -> str:
     """Read where a field of ours stands; an empty text means nowhere."""
-    if not isinstance(value, str) or (value and _unwritable(value)):
+    if not isinstance(value, str) or (value and not is_target(value)):
         raise ValueError('expected the name of a field, a path like crm.status, or ""')
     return value
 
 
-def _unwritable(path: str) -> bool:
-    """Return whether no field of that path can be written."""
+def is_target(path: str) -> bool:
+    """Return whether a field of that path can be written."""
     try:
         field_path(path)
     except ValueError:
-        return True
+        return False
     names = path.split(".")
-    return names[0] == "_id" or any(name.isdigit() for name in names)
+    return names[0] != "_id" and len(names) <= MOST_HOPS and not any(map(str.isdigit, names))
 
 
 def _copy(value: object) -> Copy:
@@ -342,29 +341,66 @@ def _copy(value: object) -> Copy:
     if not isinstance(value, dict) or not value.keys() <= {"to", "policy", "type"}:
         raise ValueError('expected a table like { to = "position", policy = "tracked" }')
     to = value.get("to")
-    if not isinstance(to, str) or not to or _unwritable(to):
+    if not isinstance(to, str) or not is_target(to):
         raise ValueError("expected to = the name of a field of yours, or a path to it")
     try:
         policy = _one_of(Policy, value.get("policy", Policy.TRACKED.value))
     except ValueError as error:
         raise ValueError(f"policy: {error}") from error
     try:
-        type_ = _one_of(CopyType, value["type"]) if "type" in value else None
+        type_ = _copy_type(value["type"]) if "type" in value else None
     except ValueError as error:
         raise ValueError(f"type: {error}") from error
     return Copy("", to, policy, type_)
 
 
+def _copy_type(value: object) -> CopyType | Mapping[str, Word]:
+    if isinstance(value, dict):
+        return _words(value)
+    if not isinstance(value, str) or value not in list(CopyType):
+        raise ValueError(
+            'expected text, number, list, or a table of values like { "software" = "IT" }'
+        )
+    return CopyType(value)
+
+
+def _words(table: Mapping[str, Any]) -> Mapping[str, Word]:
+    words = {found.strip().lower(): word for found, word in table.items()}
+    if not 0 < len(words) == len(table) <= _MOST_WORDS or "" in words:
+        raise ValueError(
+            f"expected a table of 1 to {_MOST_WORDS} values, each once in whatever case"
+        )
+    if not all(isinstance(word, Word) and _is_storable(word) for word in words.values()):
+        raise ValueError("expected a table of values that are texts, numbers, true or false")
+    return words
+
+
+def _is_storable(word: Word) -> bool:
+    """Return whether the word says something, and MongoDB can hold it."""
+    if isinstance(word, str):
+        return bool(word.strip())
+    return -(2**63) <= word < 2**63
+
+
 def _copies(made: Mapping[str, Copy]) -> tuple[Copy, ...]:
-    return tuple(Copy(name, each.to, each.policy, each.type) for name, each in made.items())
+    return tuple(replace(each, value=name) for name, each in made.items())
 
 
-_COPIED = tuple(f"{kind.section}.{name}" for kind in Kind for name in FIELDS[kind])
+COPIED = (
+    *(f"{kind.section}.{name}" for kind in Kind for name in TYPES[kind]),
+    *(
+        f"social_profiles.{kind}.{name.removesuffix('_handle')}"
+        for kind in (Kind.COMPANY, Kind.PERSON)
+        for name, type_ in TYPES[kind].items()
+        if type_ is ValueType.HANDLE
+    ),
+)
+"""What may be found: the fields of the sections, and the addresses of profiles."""
 _NAMED = tuple(each.name for each in fields(Names))
 _TABLES: Mapping[str, tuple[tuple[str, ...], Callable[[Any], Any], Callable[[Any], Any]]] = {
     "read": (MAPPED_INPUTS, candidates, dict),
     "names": (_NAMED, _name, lambda made: Names(**made)),
-    "copy": (_COPIED, _copy, _copies),
+    "copy": (COPIED, _copy, _copies),
 }
 """Key -> the keys of its table, what reads one of them, and what is made of all."""
 _KEYS: Mapping[str, Callable[[Any], Any]] = {
@@ -392,6 +428,7 @@ def _clashes(source: Source) -> Iterator[str]:
     if source.write is Write.LEAD:
         yield from _read_from_ours(source)
         yield from _depends_on_work(source)
+        yield from _copied_onto(source)
     if source.write is Write.BESIDE and source.copy:
         yield f"copy: expected none with write = {Write.BESIDE.value}: nothing is written there"
 
@@ -403,7 +440,7 @@ def _written_twice(source: Source) -> Iterator[str]:
     listed = list(written.items())
     for number, (key, path) in enumerate(listed):
         for other, taken in listed[:number]:
-            if _is_either_within(path, taken):
+            if is_either_within(path, taken):
                 yield f"{key}: expected another field than that of {other}, and none below it"
 
 
@@ -414,10 +451,10 @@ def _read_from_ours(source: Source) -> Iterator[str]:
     read |= {key: getattr(source, key) for key in ("account", "plan", "priority")}
     for key, paths in read.items():
         names = [".".join(each) for each in fields_of(paths)]
-        if any(_is_either_within(name, path) for name in names for path in ours):
+        if any(is_either_within(name, path) for name in names for path in ours):
             yield f"{key}: expected a field of your own: the daemon writes that one"
     score = source.names.qualification_score
-    if score and any(_is_either_within(score, path) for path in ours):
+    if score and any(is_either_within(score, path) for path in ours):
         yield "names.qualification_score: expected a field of your own: the daemon writes that one"
 
 
@@ -430,5 +467,19 @@ def _depends_on_work(source: Source) -> Iterator[str]:
             yield f"{key}: expected fields of your own: the daemon writes that one"
 
 
-def _is_either_within(path: str, other: str) -> bool:
+def _copied_onto(source: Source) -> Iterator[str]:
+    """Yield a line for each copy onto what decides about the lead: found values would, instead of its writer."""
+    decides = {key: filters.paths(getattr(source, key)) for key in ("only", "person_only")}
+    for key in ("account", "plan"):
+        decides[key] = frozenset(".".join(each) for each in fields_of(getattr(source, key)))
+    score = source.names.qualification_score
+    decides["names.qualification_score"] = frozenset({score} if score else ())
+    for copy in source.copy:
+        for key, paths in decides.items():
+            if paths is None or any(is_either_within(copy.to, path) for path in paths):
+                yield f"copy.{copy.value}: expected a field that {key} does not read"
+
+
+def is_either_within(path: str, other: str) -> bool:
+    """Return whether one of two dotted paths is the other, or below it."""
     return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.")

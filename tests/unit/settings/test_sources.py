@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from pathlib import Path as File
 
 import pytest
@@ -15,7 +14,6 @@ from enricher.settings import sources
 from enricher.settings.load import MongoSettings, Settings, load
 from enricher.settings.paths import Field, Hop, Part, Path, Template
 from enricher.settings.sources import (
-    NOT_YET,
     Copy,
     CopyType,
     Policy,
@@ -49,21 +47,19 @@ enriched_data = "crm.found"
 """
 
 
-def parsed(
-    text: str, not_yet: AbstractSet[str] = frozenset()
-) -> tuple[tuple[Source, ...], list[str]]:
-    """Read the file as when the whole daemon heeds every key, unless some are named."""
+def parsed(text: str) -> tuple[tuple[Source, ...], list[str]]:
+    """Read the file, and what is wrong with it."""
     problems: list[str] = []
-    return sources.parse("crm.toml", text, problems, not_yet), problems
+    return sources.parse("crm.toml", text, problems), problems
 
 
 def block(*lines: str) -> str:
     return "\n".join(("[[source]]", 'collection = "customers"', *lines))
 
 
-def told(*lines: str, not_yet: AbstractSet[str] = frozenset()) -> list[str]:
+def told(*lines: str) -> list[str]:
     """Return what is said of a block with these lines, without the file's name."""
-    _, problems = parsed(block(*lines), not_yet)
+    _, problems = parsed(block(*lines))
     return sorted(line.removeprefix("crm.toml: ") for line in problems)
 
 
@@ -149,11 +145,6 @@ def test_dates_and_ids_of_a_condition_are_those_of_extended_json() -> None:
 
 
 # Mistakes
-
-
-@pytest.mark.parametrize("key", sorted(NOT_YET))
-def test_what_is_not_heeded_yet_is_refused(key: str) -> None:
-    assert f"source 1, {key}: not supported yet" in told(f'{key} = "x"', not_yet=NOT_YET)
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: File) -> None:
@@ -305,7 +296,65 @@ def test_what_is_no_file_of_sources_says_so(text: str, line: str) -> None:
         ),
         (
             """copy."person_data.job_title" = { to = "a", type = "date" }""",
-            "copy.person_data.job_title: type: expected text, number or list",
+            (
+                "copy.person_data.job_title: type: expected text, number, list, or a table of values "
+                'like { "software" = "IT" }'
+            ),
+        ),
+        (
+            """copy."person_data.job_title" = { to = "a", type = { x = "A", X = "B" } }""",
+            (
+                "copy.person_data.job_title: type: expected a table of 1 to 500 values, each once in "
+                "whatever case"
+            ),
+        ),
+        *(
+            (
+                f"""copy."person_data.job_title" = {{ to = "a", type = {{ x = {word} }} }}""",
+                (
+                    "copy.person_data.job_title: type: expected a table of values that are texts, "
+                    "numbers, true or false"
+                ),
+            )
+            for word in ('" "', "[1]", "nan", "inf", "99999999999999999999", "2026-01-01")
+        ),
+        *(
+            (
+                f"""copy."person_data.job_title" = {{ to = {to} }}""",
+                (
+                    "copy.person_data.job_title: expected to = the name of a field of yours, or a "
+                    "path to it"
+                ),
+            )
+            for to in (
+                *('"_id"', '"_id.a"', '""', '"a..b"', '"$a"', '"a.$b"', '"a.0.b"', "5", '["a"]'),
+                '"' + ".".join("abcdefghijklm") + '"',
+            )
+        ),
+        *(
+            (
+                f"""{rule}\ncopy."person_data.job_title" = {{ to = "{to}" }}""",
+                f"copy.person_data.job_title: expected a field that {key} does not read",
+            )
+            for key, rule, to in (
+                ("only", """only = '{"crm.state": 1}'""", "crm.state"),
+                ("only", """only = '{"crm.state": 1}'""", "crm"),
+                ("only", """only = '{"$or": [{"crm": 1}]}'""", "crm.state"),
+                ("only", """only = '{"$jsonSchema": {}}'""", "a"),
+                ("person_only", """person_only = '{"consent": 1}'""", "consent"),
+                ("account", 'account = "team"', "team"),
+                ("names.qualification_score", 'names.updated_at = ""', "qualification_score"),
+            )
+        ),
+        (
+            (
+                'copy."person_data.job_title" = { to = "a.b" }\n'
+                'copy."person_data.role" = { to = "a" }'
+            ),
+            (
+                "copy.person_data.role: expected another field than that of "
+                "copy.person_data.job_title, and none below it"
+            ),
         ),
         (
             """write = "beside"\ncopy."person_data.job_title" = { to = "a" }""",
@@ -344,6 +393,20 @@ def test_all_mistakes_of_all_blocks_are_told_at_once() -> None:
         "crm.toml: source 2, collection: expected another one than source 1 has",
         "crm.toml: source 2, write: expected lead or beside",
     ]
+
+
+def test_a_copy_may_say_what_found_values_are_called() -> None:
+    [source], problems = parsed(
+        block(
+            'copy."social_profiles.person.linkedin" = { to = "links.linkedIn" }',
+            'copy."company_data.industry" = { to = "sector", type = { "Software " = "IT", x = 5 } }',
+        )
+    )
+    assert problems == []
+    assert source.copy == (
+        Copy("social_profiles.person.linkedin", "links.linkedIn"),
+        Copy("company_data.industry", "sector", type={"software": "IT", "x": 5}),
+    )
 
 
 def test_results_that_stand_beside_may_have_names_that_are_read() -> None:
