@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from enricher.process.beginning import BEGAN
+from enricher.process import beginning
 
 # isort: split
 
+import functools
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -48,7 +49,7 @@ def main() -> NoReturn:
     signals.end_at_once()
     log.configure(LogSettings(), "enricher", __version__)
     try:
-        cli(standalone_mode=True)
+        command()(standalone_mode=True)
     except EnricherError as error:
         print(many_lines(str(error)), file=sys.stderr)  # noqa: T201 - the one clear line
         sys.exit(error.exit_code)
@@ -56,6 +57,12 @@ def main() -> NoReturn:
         logger.exception("command.failed")
         sys.exit(ExitCode.UNEXPECTED)
     sys.exit(ExitCode.OK)
+
+
+@functools.cache
+def command() -> Callable[..., object]:
+    """Return what `cli` describes; built once, for that takes 15 ms."""
+    return typer.main.get_command(cli)
 
 
 def _version(value: bool) -> None:
@@ -85,7 +92,7 @@ async def _daemon(settings: Settings) -> None:
 
     async with AsyncExitStack() as stack:
         uri = settings.mongo.uri and settings.mongo.uri.get_secret_value()
-        await app.run(settings, uri or await _embedded(stack), BEGAN)
+        await app.run(settings, uri or await _embedded(stack), beginning.BEGAN)
 
 
 async def _embedded(stack: AsyncExitStack) -> str:

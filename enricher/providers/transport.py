@@ -496,14 +496,18 @@ async def open_client(user_agent: str = "enricher") -> AsyncIterator[Client]:
 
 def trusted() -> ssl.SSLContext:
     """Trust the operator's own authorities if the usual variables name them, else the well-known ones."""
-    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     try:
-        if file or not directory:
-            return ssl.create_default_context(cafile=file or certifi.where())
-        return ssl.create_default_context(capath=directory)
+        return _trusting(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     except OSError as error:  # an SSLError is one
         why = error.strerror or type(error).__name__
         raise SettingsError([f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {why}"]) from None
+
+
+@cache  # to read a hundred certificates takes 30 ms, and several clients of a process trust them
+def _trusting(file: str | None, directory: str | None) -> ssl.SSLContext:
+    if file or not directory:
+        return ssl.create_default_context(cafile=file or certifi.where())
+    return ssl.create_default_context(capath=directory)
 
 
 # -- a reply ---------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """`python -m enricher` without its imports: a process that has made them all, and forks for each start.
 
 To import everything takes most of a start, a second of CPU each time, and the suite starts hundreds of
-processes. Here a test's process imports nothing but the command line itself, and finds the tables read that are
-part of the installation. It is one of its own all the same, with the environment, directory and arguments that it is
+processes. Here a test's process imports nothing, and finds the tables read that are part of the
+installation. It is one of its own all the same, with the environment, directory and arguments that it is
 given, and runs `enricher/__main__.py` from its first line to the last handler of its exit. Left to a real start is what
 a fork cannot have: an interpreter that is told something (`PYTHON...`, a locale), signals that it finds ignored,
 words before the command, and an end that takes the interpreter apart.
@@ -40,10 +40,11 @@ ROOT = Path(__file__).parent.parent.parent
 LONGEST_LINE = 2**24
 IS_POSSIBLE = sys.platform == "linux" and hasattr(os, "pidfd_open")
 _LONGEST_REQUEST = 2**18
-_DONE_AT_A_START = ("__main__", "cli", "beginning")
-"""Modules that each process loads for itself: they look at the clock, or are what is started."""
+_DONE_AT_A_START = ("__main__", "beginning")
+"""Modules that each process loads for itself: what is started, and what looks at the clock."""
 _ASKED_FOR_LATE = ("typer", "uvloop", "concurrent.futures.thread")
 """What our modules import when they come to it, and each run does."""
+_PASSED_ON = ("PATH", "HOME", "SSL_CERT_FILE")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -93,7 +94,7 @@ def _forker(before: tuple[str, ...]) -> socket.socket:
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LONGEST_REQUEST)
     with its:
         command = (*before, sys.executable, "-m", __name__, str(its.fileno()))
-        env = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+        env = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
         nowhere = subprocess.DEVNULL
         process = subprocess.Popen(
             command, cwd=ROOT, env=env, pass_fds=[its.fileno()], stdin=nowhere, stdout=nowhere
@@ -130,14 +131,17 @@ def _everything() -> Iterator[str]:
 
 
 def _read_tables() -> None:
-    """What is the same in every process and takes each one 0.1 s of CPU, most of it for the list of suffixes."""
+    """What is the same in every process and takes each one 0.15 s of CPU, most of it for the list of suffixes."""
+    from enricher import cli
     from enricher.identity.domains import classify
-    from enricher.providers import registry
+    from enricher.providers import registry, transport
     from enricher.values.types import country_name_of
 
     classify("example.com")
     country_name_of("us")
     registry.installed()
+    cli.command()
+    transport.trusted()
 
 
 def _serve(requests: socket.socket) -> _Start | None:
@@ -202,6 +206,9 @@ def _become(start: _Start) -> None:
     time.tzset()
     sys.path[0] = start.directory
     sys.argv = ["enricher", *start.arguments]
+    importlib.reload(
+        sys.modules["enricher.process.beginning"]
+    )  # it began now, not when it was imported
 
 
 def _run() -> None:
