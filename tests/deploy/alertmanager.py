@@ -25,6 +25,7 @@ import httpx
 import yaml
 
 from tests.deploy.promql import DEPLOY
+from tests.support.plain_http import plain_client
 from tests.support.processes import bound_to_us, free_port
 from tests.support.waiting import eventually
 
@@ -143,7 +144,7 @@ async def running(program: str, directory: Path, config: Path) -> AsyncIterator[
         stderr=sys.stderr,
     )
     try:
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+        async with plain_client(url, seconds=30) as http:
             manager = Alertmanager(url, http)
             await eventually(manager.is_ready, within=60)
             yield manager

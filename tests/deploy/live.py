@@ -27,6 +27,7 @@ from enricher.demo.leads import sample_leads
 from enricher.lead import Document
 from enricher.simulator.server import Simulator
 from tests.deploy.promql import RULES
+from tests.support.plain_http import plain_client
 from tests.support.processes import Daemon, bound_to_us, free_port
 from tests.support.rig import Rig, open_rig
 from tests.support.waiting import eventually
@@ -183,9 +184,7 @@ async def _prometheus(
         stderr=sys.stderr,
     )
     try:
-        async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30
-        ) as http:
+        async with plain_client(f"http://127.0.0.1:{port}", seconds=30) as http:
             yield Prometheus(http)
     finally:
         process.terminate()

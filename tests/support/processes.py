@@ -18,8 +18,10 @@ from typing import Any, Self
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.support import forks
+from tests.support.plain_http import plain_client
 from tests.support.waiting import patience
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
@@ -206,7 +208,7 @@ class Daemon:
 
     async def get(self, path: str) -> httpx.Response:
         """One GET on its HTTP server: `/metrics`, `/livez`, `/readyz`."""
-        async with httpx.AsyncClient(base_url=await self.http_url(), trust_env=False) as client:
+        async with plain_client(await self.http_url()) as client:
             return await client.get(path)
 
     async def metric(self, name: str, **labels: str) -> float:
@@ -215,10 +217,9 @@ class Daemon:
         `name` is the sample's: with `_total`, `_count`, `_sum` or `_bucket`. An unknown one
         fails, or a misspelling would pass for a zero.
         """
-        families = text_string_to_metric_families((await self.get("/metrics")).text)
-        samples = [sample for family in families for sample in family.samples]
-        values = [sample for sample in samples if sample.name == name]
-        assert values, f"no metric {name}; there are {sorted({s.name for s in samples})}"
+        page = (await self.get("/metrics")).text
+        values = _samples("\n".join(line for line in page.splitlines() if _name_of(line) == name))
+        assert values, f"no metric {name}; there are {sorted({s.name for s in _samples(page)})}"
         return sum(sample.value for sample in values if labels.items() <= sample.labels.items())
 
     async def _read_stderr(self) -> None:
@@ -243,6 +244,16 @@ class Daemon:
         """To where pytest captures it, which it prints for a failing test only."""
         title = f"--- enricher {' '.join(self._arguments)} (pid {self.pid}, exit {self.process.returncode})"
         sys.stderr.write(f"{title}\n{self.stdout}{self._tail(len(self.lines))}\n")
+
+
+def _name_of(line: str) -> str:
+    """The sample's, on a page of metrics. To take the whole page apart for one takes its time."""
+    return line.partition(" ")[0].partition("{")[0]
+
+
+def _samples(page: str) -> list[Sample]:
+    families = text_string_to_metric_families(page + "\n")
+    return [sample for family in families for sample in family.samples]
 
 
 def _parse(text: str) -> Line:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 
 from enricher.simulator.server import Simulator
+from tests.support.plain_http import plain_client
 
 FIND = "/clearbit/v2/companies/find"
 VERIFY = "/hunter/v2/email-verifier"
 ACCOUNT = "/hunter/v2/account"
-
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Loading the certificates for nothing takes 40 ms a client."""
 
 
 class Client:
@@ -37,5 +34,5 @@ class Client:
 @asynccontextmanager
 async def client_of(simulator: Simulator) -> AsyncIterator[Client]:
     """Start the simulator, and stop it afterwards."""
-    async with simulator, httpx.AsyncClient(verify=_NO_TLS) as http:
+    async with simulator, plain_client() as http:
         yield Client(simulator, http)

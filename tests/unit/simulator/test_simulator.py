@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from enricher.simulator.server import Simulator
+from tests.support.plain_http import plain_client
 from tests.support.vendor_client import ACCOUNT, FIND, VERIFY, Client, client_of
 
 
@@ -43,7 +44,7 @@ async def test_a_company_has_the_full_key_set(ask: Client) -> None:
 
 async def test_the_same_seed_and_domain_give_the_same_company(ask: Client) -> None:
     first = await ask.get(FIND, domain="brisk-lemur.com")
-    async with Simulator(seed=1) as other, httpx.AsyncClient() as http:
+    async with Simulator(seed=1) as other, plain_client() as http:
         second = await Client(other, http).get(FIND, domain="BRISK-lemur.com")
     assert first.content == second.content
 

@@ -13,6 +13,7 @@ from enricher.catalogue import Window
 from enricher.simulator.journal import Journal
 from enricher.simulator.server import Simulator
 from enricher.simulator.vendor import SlidingLog
+from tests.support.plain_http import plain_client
 from tests.support.vendor_client import ACCOUNT, FIND, VERIFY, Client, client_of
 
 
@@ -119,7 +120,7 @@ async def test_the_journal_forgets_the_oldest_calls_and_says_so() -> None:
 
 
 async def test_a_stopped_simulator_starts_again_on_its_port_with_its_journal() -> None:
-    async with httpx.AsyncClient() as http:
+    async with plain_client() as http:
         simulator = Simulator()
         await simulator.start()
         url, port = simulator.url, int(simulator.url.rpartition(":")[2])
