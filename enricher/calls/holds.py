@@ -65,12 +65,15 @@ class Holds:
     def look(self, *, is_paid: bool = False) -> Held | None:
         """Return the hold and show it, whichever daemon learnt of it.
 
-        A question that is already paid for is kept from its answer by the vendor alone.
+        A question that is already paid for is kept from its answer by the vendor and an operator alone.
         """
         held = self.now()
         if held or self._is_shown:
             self._show(held)
-        return self.limiter.held if is_paid else held
+        if not is_paid:
+            return held
+        stopped = self.limiter.stopped(self._name)
+        return stopped if stopped and stopped.reason == PAUSED else self.limiter.held
 
     # -- what the vendor, the budget and our own judgement say --------------------------------
 

@@ -1,12 +1,14 @@
 """`enricher pause` and `enricher resume`: the switch by which an operator stops the calls to a vendor, for the fleet.
 
 A pause is a stop in the document of each provider's limit, which every daemon reads with its next slot: so
-it holds at once, without a restart, and also for daemons that start meanwhile. Leads that need the provider
-wait for it, as for any hold; the others go on.
+it holds without a restart, and also for daemons that start meanwhile. The command waits until no slot from
+before can be used any more: once it has returned, no daemon begins a call. Leads that need the provider wait
+for it, as for any hold; the others go on.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,7 +19,7 @@ from enricher import wiring
 from enricher.calls.holds import PAUSED
 from enricher.commands.database import opened, patiently
 from enricher.errors import SettingsError
-from enricher.limits.bucket import LONGEST_HOLD, Bucket
+from enricher.limits.bucket import LAST_CALL_SECONDS, LONGEST_HOLD, Bucket
 from enricher.providers.base import Provider
 from enricher.settings.load import Settings
 from enricher.settings.types import DAY, either, in_words, seconds_of
@@ -44,6 +46,7 @@ async def pause(settings: Settings, name: str, seconds: float) -> None:
         for provider, bucket in chosen:
             stopping = partial(bucket.stop, provider.name, PAUSED, seconds, by_hand=True)
             await patiently("pausing", stopping)
+    await asyncio.sleep(min(seconds, LAST_CALL_SECONDS))
     until = f"until `enricher resume {name}`, {_DAYS} days at most"
     if seconds < LONGEST_HOLD:
         until = f"for {in_words(seconds)}"

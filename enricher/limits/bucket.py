@@ -164,6 +164,8 @@ _DRIFT = 1.001
 _LONGEST_LEAD = 1.0
 _QUICK = 0.1
 """Seconds. On slower connections slots lie ahead by a round trip, or they would be void on arrival."""
+LAST_CALL_SECONDS = HORIZON + _LONGEST_LEAD + 2 * LIFE
+"""From any moment until the last call with a slot that was given out before it, wherever that is."""
 _LARGEST_ERROR = LIFE / 4
 """Seconds. A larger error cuts into the slack for the way to the vendor; otherwise no call would ever be made."""
 LONGEST_PAUSE = 86_400.0

@@ -126,19 +126,22 @@ class Stops(ABC):
         return any(self.stopped(provider) for provider in self._stopped)
 
     def learn(self, reserved: Reserved, asked_at: float) -> None:
-        """Adopt what the bucket says, except where this process has news that it has not written yet."""
+        """Adopt what the bucket says, except where this process has news that it has not written yet. A stop counts
+        in any case: the slots that came with it must not be used."""
+        now = time.monotonic()
+        stops = {name: (held, now + held.seconds) for name, held in reserved.stopped.items()}
         if reserved.paused_until > time.monotonic():
             self._pause_until(reserved.paused_until)
         if self._untold or asked_at <= self._told_at:
+            ours = self._stopped.items()
+            longer = {name: stop for name, stop in ours if stop[1] > stops.get(name, stop)[1]}
+            self._stopped |= stops | longer
             return
         self._shorten(reserved.paused_until)
         self._hold = None
         if reserved.held:
             self._hold_for(reserved.held)
-        now = time.monotonic()
-        self._stopped = {
-            name: (held, now + held.seconds) for name, held in reserved.stopped.items()
-        }
+        self._stopped = stops
 
     def _shorten(self, until: float) -> None:
         """Adopt a shorter pause: the start of a daemon ends a long one, for the whole fleet."""

@@ -10,14 +10,9 @@ import pytest
 from enricher.errors import ExitCode
 from enricher.lead import LeadId
 from tests.support.fleets import is_watching
+from tests.support.pauses import called_after_pause, said_by
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, domain
-
-
-async def said_by(rig: Rig, *arguments: str) -> str:
-    async with Daemon(*arguments, env=rig.environment("clearbit")) as command:
-        assert await command.wait(60) == ExitCode.OK, command.stdout
-    return command.stdout
 
 
 async def inserted(rig: Rig, id_: LeadId) -> str:
@@ -47,6 +42,14 @@ async def test_a_paused_vendor_is_not_asked_until_it_is_resumed_whatever_starts(
         await rig.witness.all_ended([1, 2], within=60)
     assert rig.asked_twice() == {}
     assert len(rig.simulator.journal.calls(vendor="clearbit")) == 3
+
+
+@pytest.mark.timeout(180)
+async def test_no_daemon_begins_a_call_once_the_command_has_returned(rig: Rig) -> None:
+    after, leads = await called_after_pause(rig, kills=2)
+    assert after == 0
+    done = {"enrichment_status": "completed"}
+    assert await rig.leads.count_documents(done) == len(leads)
 
 
 async def test_a_pause_for_a_time_ends_by_itself(rig: Rig) -> None:

@@ -121,11 +121,13 @@ class Fleet:
     flights: list[str] = field(default_factory=list)
     """The questions that the killed had in hand, as keys."""
     _alive: list[Daemon] = field(default_factory=list)
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """From the first daemons to the orderly end of all."""
         async with AsyncExitStack() as stack:
+            self._stack = stack
             await asyncio.gather(*(self._grow(stack) for _ in range(self.size)))
             yield
             await self.stop()
@@ -149,6 +151,12 @@ class Fleet:
             if not killer.cancelled():
                 killer.result()
             await self.stop()
+
+    async def replace(self, times: int) -> None:
+        """Kill the longest-lived, and wait until another is at work in its place; so many times."""
+        for _ in range(times):
+            await self.kill(self._alive.pop(0))
+            await self._grow(self._stack)
 
     async def stop(self) -> None:
         """What each has seen the end of is in the ledger then."""

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from enricher.answer import Found, Held, Kind, Objected, Query, Reply, Unavailable
 from enricher.calls.answers import COLLECTION as ANSWERS
 from enricher.calls.breaker import Objecting
+from enricher.calls.holds import PAUSED
 from enricher.calls.ledger import Budget, Usage
 from enricher.calls.question import Asking, Question
 from enricher.limits.limiter import Limiter, Slot
@@ -283,3 +284,21 @@ async def test_who_joins_a_call_and_leaves_first_knows_that_it_was_under_way(
     assert isinstance(await ask(gate, seconds=0.1), Unavailable)
     door.opened.set()
     assert isinstance(await first, Found)
+
+
+async def test_an_operator_s_pause_stops_the_polls_for_what_is_paid_for(database: Database) -> None:
+    asked, sent = asyncio.Event(), list[httpx.Request]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        asked.set()
+        return httpx.Response(202, headers={"Retry-After": "0"})
+
+    gate = gate_to(ClearbitCompany(mock_client(answer), ACCESS), await books_of(database))
+    paid_for = asyncio.create_task(ask(gate))
+    await asked.wait()
+    gate.limiter.stop("clearbit", Held(PAUSED, 3600))
+    assert isinstance(await paid_for, Held)
+    polls = len(sent)
+    assert isinstance(await ask(gate), Held)
+    assert len(sent) == polls
