@@ -164,8 +164,13 @@ class Unwanted:
     """Not asked: by the time of the call, every lead that wanted to know had left its source's condition."""
 
 
+@dataclass(frozen=True, slots=True)
+class Capped:
+    """Not asked: the call might have taken every lead that wanted to know beyond the most that it may cost."""
+
+
 Answer: TypeAlias = (
-    Found | NotFound | Preparing | Throttled | Unavailable | Held | Objected | Unwanted
+    Found | NotFound | Preparing | Throttled | Unavailable | Held | Objected | Unwanted | Capped
 )
 
 

@@ -436,6 +436,7 @@ class Wiring:
             gauges=gauges,
             names=source.names,
             mapped=inputs.mapping_of(source),
+            counts_costs=wiring.ceiling(self.settings) is not None,
         )
 
     def _worker(

@@ -142,6 +142,8 @@ class Lead:
     """Set while this claim is a recheck, and not a run of its own."""
     rechecks: int = 0
     """Rechecks made since somebody last asked for the lead."""
+    spent: int = 0
+    """What this enrichment may have cost so far, in millionths; counted only where there is a ceiling."""
 
 
 @dataclass(slots=True, eq=False)
@@ -174,6 +176,8 @@ class Completed:
     rechecks: int = 0
     """Rechecks made so far, this one included where it is one."""
     next_recheck: NextRecheck | None = None
+    spent: int | None = None
+    """What the enrichment cost, in millionths; `None` where it is not counted. So for every outcome."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -190,6 +194,7 @@ class Rechecked:
     data: Document = field(default_factory=dict, init=False)
     """Always empty."""
     error: str | None = field(default=None, init=False)
+    spent: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -208,6 +213,7 @@ class Retrying:
     """The providers that were not asked because they may not be asked for now."""
     begins_anew: bool = False
     """The attempts before this one were about another question, and do not count."""
+    spent: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -216,6 +222,7 @@ class Failed:
 
     data: Document
     error: str
+    spent: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -224,6 +231,7 @@ class Skipped:
 
     data: Document
     reason: Reason
+    spent: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -21,6 +21,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
 from enricher.calls.breaker import Objecting
+from enricher.calls.ceiling import Ceiling
 from enricher.calls.flights import Cache
 from enricher.calls.ledger import RECHECKS, Budget, Usage
 from enricher.calls.question import Books, Gate
@@ -118,6 +119,18 @@ def open_usage(settings: Settings, database: AsyncDatabase[Document]) -> Usage:
     if settings.rechecks.after:
         budgets[RECHECKS] = Budget(daily=settings.rechecks.per_day)
     return Usage(database, budgets, settings.quota.plans)
+
+
+def ceiling(settings: Settings) -> Ceiling | None:
+    """Return the most that a lead may cost; `None` where there is no such limit."""
+    if settings.cost.most_per_lead is None:
+        return None
+    prices = {
+        name: vendor.credit_price
+        for name, vendor in settings.vendors.items()
+        if vendor.key is not None and vendor.credit_price is not None
+    }
+    return Ceiling(settings.cost.most_per_lead, prices)
 
 
 async def open_books(settings: Settings, database: AsyncDatabase[Document], holder: str) -> Books:
@@ -219,6 +232,7 @@ class Workshop:
             permission=Permission(self.books, self.suppressed, forget),
             scope=_scope(source, self.database),
             rechecks=self.rechecks,
+            ceiling=ceiling(self.settings),
         )
 
 
@@ -232,7 +246,7 @@ def open_workshop(
         settings,
         database,
         books,
-        Waterfall(_gates(providers, database, books), registered.without_key),
+        Waterfall(_gates(settings, providers, database, books), registered.without_key),
         suppressed,
         Forgetting(suppressed, erasures, books.cache, books.keyring, providers, words),
         words,
@@ -248,8 +262,12 @@ def _scope(source: Source, database: AsyncDatabase[Document]) -> Scope:
 
 
 def _gates(
-    providers: Sequence[Provider], database: AsyncDatabase[Document], books: Books
+    settings: Settings,
+    providers: Sequence[Provider],
+    database: AsyncDatabase[Document],
+    books: Books,
 ) -> list[Gate]:
+    most = ceiling(settings)
     limiters: dict[str, Limiter] = {}
     outage = Outage("limits")
     gates = []
@@ -262,7 +280,8 @@ def _gates(
         if name not in limiters:
             bucket = Bucket(database, name, provider.windows)
             limiters[name] = Limiter(provider.windows, bucket, outage)
-        gates.append(Gate(provider, shared_limiter=limiters[name], books=books))
+        cost = 0 if most is None else most.cost_of(provider)
+        gates.append(Gate(provider, shared_limiter=limiters[name], books=books, cost=cost))
     return gates
 
 

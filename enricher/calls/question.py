@@ -4,13 +4,14 @@
 
     share     the same question at the same time, in this process: one task for all who ask
     recall    answered in the last days, by any daemon: the kept reply is read again
+    afford    the call might take every lead that waits beyond its ceiling: not asked
     admit     the provider is held, or its circuit is open: not asked; else wait for a slot of the limit
     claim     under way at another daemon: wait for its answer, and give the slot back; else it is ours
-    permit    no lead may ask any more, the person objected, or the budget is used up: no call
+    permit    no lead may ask any more, the person objected, none can pay, or the budget is used up: no call
     send      the call
     keep      a reply is kept before anything else is done with it
     book      the ledger learns whether it was charged
-    retry     no answer, but there may soon be one: again from admit, after a wait
+    retry     no answer, but there may soon be one: again from afford, after a wait
 
 A daemon claims a question for the fleet (a flight) after the slot and right before the call, so a flight
 means "a call may be on its way", and no waiter hoards flights and budget. Suppression is read once the
@@ -43,6 +44,7 @@ from loguru import logger
 
 from enricher.answer import (
     Answer,
+    Capped,
     Found,
     Held,
     Kind,
@@ -65,6 +67,7 @@ from enricher.calls.breaker import (
     UselessRow,
     is_too_many,
 )
+from enricher.calls.ceiling import Payer
 from enricher.calls.flights import Cache, Flight
 from enricher.calls.holds import Holds, cause_of
 from enricher.calls.ledger import RECHECKS, Begun, Usage
@@ -113,6 +116,8 @@ class Question:
     """Whether the lead still may have this asked about it; `None` where nothing can forbid it."""
     is_recheck: bool = False
     """Its calls count among those that rechecks may make in a day."""
+    payer: Payer | None = None
+    """What the lead may still cost; `None` where there is no ceiling."""
 
 
 @dataclass(slots=True)
@@ -125,6 +130,8 @@ class Hand:
     """It counts as under way in the provider's row."""
     flight: Flight | None = None
     """The question is ours, for the whole fleet."""
+    payer: Payer | None = None
+    """The lead that the call counts for, where there is a ceiling."""
     begun: Begun | None = None
     """A call of the budget."""
     allowed: Begun | None = None
@@ -162,6 +169,10 @@ class Asking:
     """For each lead that waits and may be forbidden to ask: whether it still may."""
     is_sure: bool = False
     """A lead waits that nothing forbids to ask."""
+    payers: list[Payer] = field(default_factory=list)
+    """Of the leads that wait, where there is a ceiling. One of them pays for the call."""
+    is_elsewhere: bool = False
+    """Another daemon had the question in hand when it was looked up."""
     task: asyncio.Task[Answer] = field(init=False)
 
     @property
@@ -170,6 +181,12 @@ class Asking:
         if self.hand.tried is not None:
             return _CUT_SHORT.answer
         return self.said[-1] if self.said else _NO_TIME
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the answer may yet come at no further cost: it is paid for, or the call is under way."""
+        first = self.follows or self
+        return first.is_paid or (first.hand.tried is not None and not first.task.done())
 
     @property
     def outside_seconds(self) -> float:
@@ -181,10 +198,18 @@ class Asking:
         """Count one more lead that waits."""
         self.waiting += 1
         self.deadline = max(self.deadline, question.deadline)
+        if question.payer is not None:
+            self.payers.append(question.payer)
         if question.may_ask is None:
             self.is_sure = True
         else:
             self.doubts.append(question.may_ask)
+
+    def leave(self, question: Question) -> None:
+        """Count one lead less that waits."""
+        self.waiting -= 1
+        if question.payer is not None:
+            self.payers.remove(question.payer)
 
     async def is_wanted(self) -> bool:
         """Return whether any lead that wanted to know still may ask."""
@@ -289,6 +314,8 @@ class Gate:
     """Set where several providers share a limiter; otherwise one is made from the provider's own windows."""
     books: Books | None = None
     """`None` for rules that need no network."""
+    cost: int = 0
+    """What a call counts at most against a lead's ceiling, in millionths."""
     name: str = field(init=False)
     limiter: Limiter = field(init=False)
     _holds: Holds = field(init=False)
@@ -323,7 +350,7 @@ class Gate:
         try:
             has_ended = await first.ended_by(asking.question.deadline)
         finally:
-            self._leave(same, first)
+            self._leave(same, first, asking.question)
         if not has_ended:
             return first.standing
         answer = first.task.result()
@@ -339,7 +366,8 @@ class Gate:
             with one_answer(ROOM):
                 try:
                     answer = (
-                        await self._admit(asking)
+                        await self._afford(asking)
+                        or await self._admit(asking)
                         or await self._claim(asking)
                         or await self._permit(asking)
                         or await self._send(asking)
@@ -378,9 +406,9 @@ class Gate:
         first.join(asking.question)
         return first
 
-    def _leave(self, same: Hashable, first: Asking) -> None:
+    def _leave(self, same: Hashable, first: Asking, question: Question) -> None:
         """Stop waiting. The last one takes along what has not been sent, and the next begins afresh."""
-        first.waiting -= 1
+        first.leave(question)
         if not first.waiting and first.hand.tried is None and not first.task.done():
             self._forget(same, first)
             first.task.cancel()
@@ -412,6 +440,7 @@ class Gate:
             return None
         standing = await books.surely(partial(books.cache.standing, asking.key))
         asking.is_paid = standing.is_paid(question.newer_than)
+        asking.is_elsewhere = standing.beat is not None
         if standing.was_useless:  # even if another lead or a process since dead learnt it
             asking.useless = max(asking.useless, MOST_USELESS - 1)
         reply = standing.answer(question.newer_than) or await self._recall_wider(books, question)
@@ -431,6 +460,31 @@ class Gate:
         key = books.keyring.key(self.name, text)
         standing = await books.surely(partial(books.cache.standing, key))
         return standing.answer(question.newer_than)
+
+    # -- afford ------------------------------------------------------------------------------
+
+    async def _afford(self, asking: Asking) -> Answer | None:
+        """Return why not, if no lead that waits can pay for the call: then nothing that may end is waited for.
+
+        An answer that another daemon has on its way costs nothing, and may even be paid for by this very lead.
+        """
+        if self._can_be_paid(asking):
+            return None
+        books, is_elsewhere, asking.is_elsewhere = self.books, asking.is_elsewhere, False
+        if books is not None and is_elsewhere:
+            reply = await self._reply_of_another(books, asking)
+            if reply and (answer := await self._reread(books, reply, asking)):
+                return answer
+        return Capped()
+
+    def _can_be_paid(self, asking: Asking) -> bool:
+        is_counted = self._is_counted(asking)
+        return not is_counted or any(each.can_afford(self.cost) for each in asking.payers)
+
+    def _is_counted(self, asking: Asking) -> bool:
+        """Return whether the call costs the lead anything that a ceiling counts."""
+        is_free = asking.is_paid or self.provider.is_free or self.books is None
+        return asking.question.payer is not None and not is_free
 
     # -- admit -------------------------------------------------------------------------------
 
@@ -522,7 +576,11 @@ class Gate:
             return Objected()
         if asking.is_paid or self.provider.is_free:
             return None
-        return await self._allow(books, asking) or await self._spend(books, asking)
+        return (
+            await self._allow(books, asking)
+            or await self._charge(books, asking)
+            or await self._spend(books, asking)
+        )
 
     async def _allow(self, books: Books, asking: Asking) -> Held | None:
         """Take a call of those that rechecks may make. It is no hold of the provider: others may ask it."""
@@ -533,6 +591,16 @@ class Gate:
             return replace(allowed, reason=RECHECKED_ENOUGH)
         asking.hand.allowed = allowed
         return None
+
+    async def _charge(self, books: Books, asking: Asking) -> Capped | None:
+        """Let the first lead that can pay for the call, before it is made."""
+        if not self._is_counted(asking):
+            return None
+        for payer in tuple(asking.payers):
+            if await books.surely(partial(payer.take, self.cost)):
+                asking.hand.payer = payer
+                return None
+        return Capped()
 
     async def _spend(self, books: Books, asking: Asking) -> Held | None:
         begin = partial(books.usage.begin, self.name, self.provider.vendor)
@@ -652,6 +720,8 @@ class Gate:
         if hand.tried is not None:
             return
         self._give_back_slot(hand)
+        if hand.payer is not None:
+            hand.payer.spending.give_back(self.cost)
         for begun in (hand.begun, hand.allowed):
             if self.books is not None and begun is not None:
                 self.books.usage.give_back(begun)
@@ -679,7 +749,10 @@ class Gate:
         return timedelta(seconds=min(lasts, self.provider.longest_miss_seconds))
 
     def _book(self, hand: Hand) -> None:
-        """Record a call that was sent in the ledger. A process that dies before leaves it as ambiguous."""
+        """Record a call that was sent, for the lead and in the ledger. A process that dies before leaves it as
+        ambiguous."""
+        if hand.payer is not None and hand.tried is not None:
+            hand.payer.spending.end(self.cost, charged=hand.tried.is_charged)
         if self.books is not None and hand.allowed is not None and hand.tried is not None:
             self.books.usage.end(hand.allowed, charged=True)  # what counts is that it was made
         if self.books is None or hand.begun is None or hand.tried is None:

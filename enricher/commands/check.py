@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.text import Text
 
 from enricher import privileges, wiring
+from enricher.calls.ceiling import MILLION, Ceiling
 from enricher.enrichment.rechecks import rules_of
 from enricher.errors import CheckFailed, DatabaseError, EnricherError, SettingsError
 from enricher.identity.identify import Identity, identify
@@ -399,6 +400,8 @@ async def _providers(settings: Settings, lines: Lines) -> None:
         seconds = settings.work.provider_timeout_seconds
         probes = (_probe(provider, seconds) for provider in registered.providers)
         verdicts = await asyncio.gather(*probes)
+    if most := wiring.ceiling(settings):
+        lines.say("ceiling", ceiling(most, registered.providers))
     for provider, verdict in zip(registered.providers, verdicts, strict=True):
         lines.say(provider.name, verdict)
     for name, why in registered.without_key.items():
@@ -420,6 +423,21 @@ def say_whom_rechecks_ask(settings: Settings, providers: Sequence[Provider]) -> 
     others = "; ".join(f"{name} only with {price}" for name, price in left_out.items())
     found = f"after {times}, ask {asked or 'nobody'}" + (f"; {others}" if others else "")
     return (Result.OK if asked else Result.SKIPPED), found
+
+
+def ceiling(most: Ceiling, providers: Sequence[Provider]) -> Finding:
+    """PURE Say which providers a lead can never be asked of, for what a call may cost."""
+    costs = {each.name: most.cost_of(each) for each in providers if not each.is_free}
+    unit = "in your currency" if most.is_money else "credits of any vendor"
+    said = f"a lead may cost {most.amount:g} ({unit})"
+    if not costs:
+        return Result.OK, f"{said}; no provider costs anything"
+    cheapest = min(costs.values())
+    if cheapest > most.most:
+        price = f"{cheapest / MILLION:g}"
+        return Result.FAILED, f"{said}, and the cheapest call may cost {price}: none is ever made"
+    never = [name for name, cost in costs.items() if cost > most.most]
+    return Result.OK, said + (f"; never asked: {', '.join(never)}" if never else "")
 
 
 async def _probe(provider: Provider, seconds: float) -> Finding:

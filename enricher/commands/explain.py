@@ -146,6 +146,7 @@ class Explainer:
             rechecks=rules_of(
                 self.settings.rechecks, self.settings.vendors, self.registered.providers
             ),
+            ceiling=wiring.ceiling(self.settings),
         )
 
     async def _excluded_by(self, lead: LeadId) -> list[str]:

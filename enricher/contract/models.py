@@ -263,6 +263,8 @@ class EnrichmentMetadata(BaseModel):
     """What gave no points."""
     flags: list[str] | None = None
     """What was odd about the lead."""
+    capped: list[str] | None = None
+    """Providers not asked because of the most that a lead may cost; absent if none."""
     subject: Subject | None = None
     """Keyed hashes of whom the data is about."""
     provenance: dict[str, dict[str, str]] | None = None

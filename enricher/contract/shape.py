@@ -176,6 +176,10 @@ def _metadata() -> Record:
             "completeness_score": Property(Basic.WHOLE, "points for what is known", 0, 100),
             "completeness_missing": Property(TEXTS, "what gave no points"),
             "flags": Property(TEXTS, "what was odd about the lead"),
+            "capped": Property(
+                TEXTS,
+                "providers not asked because of the most that a lead may cost; absent if none",
+            ),
             SUBJECT: Property(_subject(), "keyed hashes of whom the data is about"),
             "provenance": Property(by_field(Basic.TEXT), "section, field, provider of the value"),
             "alternatives": Property(

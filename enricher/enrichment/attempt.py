@@ -5,6 +5,10 @@ next provider of a kind is asked only while fields that it can fill are still mi
 answered in an earlier attempt of the same run is not asked again. Once the person has objected, no
 further provider of any kind is asked. Every gate respects the lead's deadline, so whatever has been
 answered by then is kept.
+
+Where a lead may cost only so much, a call that might take it beyond that is not made; the next provider may be
+cheaper, and a kept answer costs nothing. A provider that would have to be asked again, but never could be for what
+the others cost, is not waited for.
 """
 
 from __future__ import annotations
@@ -21,7 +25,21 @@ from typing import Any
 
 from loguru import logger
 
-from enricher.answer import Answer, Found, Kind, NotFound, Objected, Query, Throttled, Unwanted
+from enricher.answer import (
+    Answer,
+    Capped,
+    Found,
+    Held,
+    Kind,
+    NotFound,
+    Objected,
+    Preparing,
+    Query,
+    Throttled,
+    Unavailable,
+    Unwanted,
+)
+from enricher.calls.ceiling import MILLION, Ceiling, Payer, Spending
 from enricher.calls.question import Asking, Gate, Question
 from enricher.catalogue import CNPJ, WEBSITE
 from enricher.enrichment.conclude import (
@@ -104,6 +122,8 @@ _OBJECTED = "the person objected"
 _NOT_OPEN = "the lead may not be asked about as a person"
 _NOT_AGAIN = "not asked again by a recheck"
 _NOT_OF_KINDS = "not of the kinds that are asked for"
+_CAPPED = "capped: a call might cost more than ENRICHER_MAX_CREDITS_PER_LEAD allows"
+_LOST = Throttled(reason="the lead is in other hands")
 _TRIES_OF_SHARED = 4
 
 
@@ -150,6 +170,10 @@ class Findings:
     """What each kind is asking now, or asked last."""
     useless: set[str] = field(default_factory=set)
     """Providers whose paid answers could not be read."""
+    capped: set[str] = field(default_factory=set)
+    """Providers that were not asked for what a call may cost."""
+    to_come: set[str] = field(default_factory=set)
+    """Providers whose answer may yet come at no further cost: it is paid for, or a call is under way."""
     is_withdrawn: bool = False
     """The lead has left its source's condition: nothing more is asked, and nothing is written."""
 
@@ -161,6 +185,12 @@ class Findings:
     def answered(self) -> set[str]:
         """Providers that need not be asked again in this run."""
         return {name for name, a in self.answers.items() if isinstance(a, Found | NotFound)}
+
+    def cap(self, provider: str) -> None:
+        """Note that a provider is not asked for what a call may cost."""
+        self.capped.add(provider)
+        self.skipped[provider] = _CAPPED
+        self.answers.pop(provider, None)
 
     @property
     def objection(self) -> bool:
@@ -216,22 +246,36 @@ class Waterfall:
         seconds: float,
         keep: Callable[[Findings], Awaitable[None]],
         scope: Scope = EVERYTHING,
+        spending: Spending | None = None,
     ) -> Findings:
-        """Ask every kind at once, for at most `seconds`, as far as it is in scope.
+        """Ask every kind at once, for at most `seconds`, as far as it is in scope, and as far as `spending` allows.
 
         `keep` receives what was found so far, once, when one kind is done and another is still busy.
         """
         findings = Findings(skipped=self._out_of(scope))
         deadline = shortage.awake() + seconds
+        asked = [gates for gates in self._by_kind if gates[0].provider.kind in scope.kinds]
+        if spending is not None:
+            _note_wanted(asked, lead, query, scope, spending)
         async with asyncio.TaskGroup() as group:
             falls = [
-                group.create_task(self._fall(gates, lead, query, deadline, findings, scope))
-                for gates in self._by_kind
-                if gates[0].provider.kind in scope.kinds
+                group.create_task(self._fall(gates, lead, query, deadline, findings, scope, payer))
+                for place, gates in enumerate(asked)
+                for payer in (spending if spending is None else Payer(spending, place),)
             ]
             if await _takes_long(falls, findings) and self._is_worth_keeping(findings):
                 await keep(findings)
+        if spending is not None and not spending.is_lost:
+            self._cap_excluded(findings, spending)
         return findings
+
+    def _cap_excluded(self, findings: Findings, spending: Spending) -> None:
+        """Wait for no provider that could never be asked, for what the others have cost meanwhile."""
+        for gate in self.paid:
+            is_to_come = gate.name in findings.to_come
+            is_waited_for = _may_be_retried(findings.answers.get(gate.name))
+            if is_waited_for and not is_to_come and not spending.may_yet_afford(gate.cost):
+                findings.cap(gate.name)
 
     def _is_worth_keeping(self, findings: Findings) -> bool:
         """Return whether a paid provider answered ("not found" may be charged like any answer). Data about
@@ -269,10 +313,11 @@ class Waterfall:
         deadline: float,
         findings: Findings,
         scope: Scope,
+        payer: Payer | None,
     ) -> None:
         finders = [gate for gate in gates if gate.provider.finds_domain]
         if finders:
-            query = await self._find_domain(finders, lead, query, deadline, findings, scope)
+            query = await self._find_domain(finders, lead, query, deadline, findings, scope, payer)
         known = _known_fields(lead, gates[0].provider.kind) | _found_fields(finders, findings)
         spared = _spared(finders, lead, findings)
         for gate in gates:
@@ -288,7 +333,9 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            question = _question(lead, _wanting(query, gate, known), deadline, gate, scope)
+            wanting = _wanting(query, gate, known)
+            pays = _wants_to_pay(payer, gate)
+            question = _question(lead, wanting, deadline, gate, scope, pays)
             answer = await _answer(gate, question, lead, findings, scope)
             if answer is None:
                 continue
@@ -301,6 +348,8 @@ class Waterfall:
                 known |= {name for name, value in said.items() if value != UNKNOWN}
                 if answer.cnpj and query.cnpj is None:
                     query = replace(query, cnpj=answer.cnpj, cnpj_of=str(said.get("name") or ""))
+        if payer is not None:
+            payer.spending.want(payer.place, 0)
 
     def _is_wanted_again(self, gate: Gate, lead: Lead, query: Query) -> bool:
         """Return whether its answer, kept since an earlier attempt, may hold the number that the register is still to
@@ -317,6 +366,7 @@ class Waterfall:
         deadline: float,
         findings: Findings,
         scope: Scope,
+        payer: Payer | None,
     ) -> Query:
         """Return the query with the company's domain, if it can be told by the name; see `finding.py`."""
         domain = found_domain(lead.enriched_data, self._found_in(lead))
@@ -331,7 +381,7 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            question = _question(lead, query, deadline, gate, scope)
+            question = _question(lead, query, deadline, gate, scope, _wants_to_pay(payer, gate))
             answer = await _answer(gate, question, lead, findings, scope)
             if answer is not None:
                 answers[gate.name] = answer
@@ -340,6 +390,34 @@ class Waterfall:
     def _found_in(self, lead: Lead) -> frozenset[str]:
         """Return the finders that found something in earlier attempts of the same run."""
         return frozenset(name for name in self.finders if lead.answered.get(name) == FOUND)
+
+
+def _wants_to_pay(payer: Payer | None, gate: Gate) -> Payer | None:
+    """Return who pays for the next call, and note that it is wanted; `None` where nobody has to."""
+    if payer is None or gate.provider.is_free:
+        return None
+    payer.spending.want(payer.place, gate.cost)
+    return payer
+
+
+def _note_wanted(
+    asked: Sequence[Sequence[Gate]],
+    lead: Lead,
+    query: Query,
+    scope: Scope,
+    spending: Spending,
+) -> None:
+    """Note what the first call of each kind costs, before any is made."""
+    for place, gates in enumerate(asked):
+        known = _known_fields(lead, gates[0].provider.kind)
+        first = (
+            gate.cost
+            for gate in gates
+            if not gate.provider.is_free
+            and lead.answered.get(gate.name, USELESS) == USELESS
+            and _why_not(gate, query, known, scope) is None
+        )
+        spending.want(place, next(first, 0))
 
 
 def _heed(answers: Mapping[str, Answer], findings: Findings, query: Query) -> Query:
@@ -374,24 +452,53 @@ def _spared(finders: Sequence[Gate], lead: Lead, findings: Findings) -> set[str]
 async def _answer(
     gate: Gate, question: Question, lead: Lead, findings: Findings, scope: Scope
 ) -> Answer | None:
-    """Ask; return `None` if the lead may not have this asked about it. A question is shared, so it may have
-    ended for the sake of another lead that left meanwhile: then ask again."""
+    """Ask; return `None` if the lead may not have this asked about it, or cannot pay for it. A question is shared,
+    so it may have ended for the sake of another lead that left meanwhile: then ask again."""
     is_about_person = scope.minds_persons and gate.provider.kind is Kind.PERSON
     if is_about_person and not await _may_ask(gate, lead, findings, scope):
         return None
     for _ in range(_TRIES_OF_SHARED):
         if findings.is_withdrawn:
             return None
-        asking = Asking(question, useless=int(gate.name in lead.answered))
-        findings.under_way[asyncio.current_task()] = asking
-        answer = await gate.ask(asking)
+        asking, answer = await _ask_while_affordable(gate, question, lead, findings)
+        if isinstance(answer, Capped):
+            findings.cap(gate.name)
+            return None
         if not isinstance(answer, Unwanted):
             if asking.useless:
                 findings.useless.add(gate.name)
+            if question.payer is not None and asking.is_open:
+                findings.to_come.add(gate.name)
             return answer
         if not await _may_ask(gate, lead, findings, scope):
             return None
     return Throttled(reason="its lead comes and goes")
+
+
+async def _ask_while_affordable(
+    gate: Gate, question: Question, lead: Lead, findings: Findings
+) -> tuple[Asking, Answer]:
+    """Ask; where what other kinds have under way leaves too little, once more when that has ended."""
+    payer = question.payer
+    while True:
+        asking = Asking(question, useless=int(gate.name in lead.answered))
+        findings.under_way[asyncio.current_task()] = asking
+        answer = await gate.ask(asking)
+        if not isinstance(answer, Capped) or payer is None:
+            return asking, answer
+        if payer.spending.is_lost:
+            return asking, _LOST
+        if not payer.spending.may_yet_afford(gate.cost):
+            return asking, answer
+        if not payer.can_afford(gate.cost):
+            await payer.spending.wait(question.deadline - shortage.awake())
+
+
+def _may_be_retried(answer: Answer | None) -> bool:
+    """Return whether the lead would wait for this provider and ask again."""
+    if isinstance(answer, Unavailable):
+        return not answer.is_final
+    return isinstance(answer, Preparing | Throttled | Held)
 
 
 async def _may_ask(gate: Gate, lead: Lead, findings: Findings, scope: Scope) -> bool:
@@ -415,12 +522,18 @@ def _wanting(query: Query, gate: Gate, known: set[str]) -> Query:
 
 
 def _question(
-    lead: Lead, query: Query, deadline: float, gate: Gate, scope: Scope = EVERYTHING
+    lead: Lead,
+    query: Query,
+    deadline: float,
+    gate: Gate,
+    scope: Scope = EVERYTHING,
+    payer: Payer | None = None,
 ) -> Question:
     urgency = -math.inf if math.isnan(lead.priority) else lead.priority
     doubt = scope.doubt(lead.id, gate.provider.kind)
     is_recheck = scope.only is not None
-    return Question(query, deadline, label(lead.id), urgency, lead.newer_than, doubt, is_recheck)
+    newer_than = lead.newer_than
+    return Question(query, deadline, label(lead.id), urgency, newer_than, doubt, is_recheck, payer)
 
 
 async def _takes_long(falls: Sequence[asyncio.Task[None]], findings: Findings) -> bool:
@@ -674,20 +787,26 @@ class Enrichment:
     """Asked before anything is paid for; `None` permits everything."""
     scope: Scope = EVERYTHING
     rechecks: Rechecks = NEVER
+    ceiling: Ceiling | None = None
+    """The most that a lead may cost; `None` where it may cost anything."""
     random: Random = field(default_factory=Random)
 
     async def work_on(
-        self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
+        self,
+        lead: Lead,
+        keep: Callable[[Progress], Awaitable[None]],
+        note_cost: Callable[[int], Awaitable[bool]] | None = None,
     ) -> tuple[End, Subject | None]:
         """Return the outcome of this attempt, and its subject.
 
-        `keep` receives what one provider found while another is still busy. A bug that one lead triggers
+        `keep` receives what one provider found while another is still busy, and `note_cost` what the lead may
+        have cost by the next call, in millionths; without it no ceiling can be held. A bug that one lead triggers
         becomes that lead's outcome, and does not stop the others.
         """
         if lead.is_doubled:
             return Failed({}, _DOUBLED), None  # so the settle leaves the data alone
         try:
-            return await self._attempt(lead, keep)
+            return await self._attempt(lead, keep, note_cost)
         except Exception as error:  # noqa: BLE001 - see above
             outcome = _broken(lead, error)
             if lead.recheck is not None:
@@ -714,12 +833,37 @@ class Enrichment:
             return None
 
     async def _attempt(
-        self, lead: Lead, keep: Callable[[Progress], Awaitable[None]]
+        self,
+        lead: Lead,
+        keep: Callable[[Progress], Awaitable[None]],
+        note_cost: Callable[[int], Awaitable[bool]] | None,
     ) -> tuple[End, Subject | None]:
         case = self._case(lead)
-        identity = case.identity
+        spending = self._spending(case, note_cost)
+        end, subject = await self._work(case, keep, spending)
+        if spending is None or isinstance(end, Withdrawn):
+            return end, subject
+        return replace(end, spent=spending.total), subject
+
+    def _spending(
+        self, case: _Case, note_cost: Callable[[int], Awaitable[bool]] | None
+    ) -> Spending | None:
+        """Return what the lead may still cost. What was asked about somebody else does not count."""
+        if self.ceiling is None or note_cost is None:
+            return None
+        spent = case.lead.spent
+        so_far = 0 if case.begins_anew else spent
+        return Spending(self.ceiling.most, note_cost, so_far, durable=spent)
+
+    async def _work(
+        self,
+        case: _Case,
+        keep: Callable[[Progress], Awaitable[None]],
+        spending: Spending | None,
+    ) -> tuple[End, Subject | None]:
+        lead, identity = case.lead, case.identity
         if lead.recheck is not None:
-            return await self._recheck(case, lead.recheck)
+            return await self._recheck(case, lead.recheck, spending)
         if case.lead.attempt > self.policy.retries + 1:
             outcome: Outcome = conclude_unfinished(self._round(case, Findings()))
             note_found(identity.query, outcome)
@@ -733,18 +877,29 @@ class Enrichment:
             return self._objected(case, Findings())
         if refusal is not None:
             return await self._unasked(case, refusal), case.subject
+        return await self._ask(case, keep, spending)
+
+    async def _ask(
+        self,
+        case: _Case,
+        keep: Callable[[Progress], Awaitable[None]],
+        spending: Spending | None,
+    ) -> tuple[End, Subject | None]:
+        identity = case.identity
 
         async def keep_findings(findings: Findings) -> None:
             await keep(progress(self._round(case, findings)))
 
         findings = await self.waterfall.ask(
-            case.lead, identity.query, self.seconds_for_a_lead, keep_findings, self.scope
+            *(case.lead, identity.query, self.seconds_for_a_lead, keep_findings),
+            *(self.scope, spending),
         )
         if (end := await self._end_of(case, findings)) is not None:
             return end
         outcome = conclude(self._round(case, findings), self.random)
         note_found(identity.query, outcome)
-        return self._with_recheck(lead, outcome), case.subject
+        _note_capped(case.lead, findings, outcome, spending)
+        return self._with_recheck(case.lead, outcome), case.subject
 
     async def _end_of(self, case: _Case, findings: Findings) -> tuple[End, Subject | None] | None:
         """Return the end of a lead whose person objected meanwhile, or that is no lead any more."""
@@ -762,7 +917,9 @@ class Enrichment:
         coming = self.rechecks.plan(*said, lead.rechecks, self.random)
         return replace(outcome, rechecks=lead.rechecks, next_recheck=coming)
 
-    async def _recheck(self, case: _Case, recheck: Recheck) -> tuple[End, Subject | None]:
+    async def _recheck(
+        self, case: _Case, recheck: Recheck, spending: Spending | None
+    ) -> tuple[End, Subject | None]:
         """Ask those again whose answer can have changed. What may not be asked now waits; what must not be asked
         about the lead any more is left to its refresh."""
         lead, rules = case.lead, self.rechecks
@@ -775,16 +932,22 @@ class Enrichment:
             return self._objected(case, Findings())
         if seconds := rules.enough.seconds_left():
             return self._put_off(lead, recheck, seconds), None
-        findings = await self._ask_again(lead, case.identity.query, again, recheck)
+        findings = await self._ask_again(lead, case.identity.query, again, recheck, spending)
         rules.enough.note(findings.answers.values())
         if (end := await self._end_of(case, findings)) is not None:
             return end
         this = self._round(case, findings)
         outcome = conclude_recheck(this, recheck, rules, self.waterfall.kinds, self.random)
+        _note_capped(lead, findings, outcome, spending)
         return outcome, case.subject
 
     async def _ask_again(
-        self, lead: Lead, query: Query, again: frozenset[str], recheck: Recheck
+        self,
+        lead: Lead,
+        query: Query,
+        again: frozenset[str],
+        recheck: Recheck,
+        spending: Spending | None,
     ) -> Findings:
         others = {name: said for name, said in lead.answered.items() if name not in again}
         asking = replace(lead, answered=others, newer_than=recheck.since)
@@ -793,7 +956,8 @@ class Enrichment:
         async def keep_nothing(_: Findings) -> None:
             """What is found is kept with the answers, and written when the recheck ends."""
 
-        return await self.waterfall.ask(asking, query, self.seconds_for_a_lead, keep_nothing, scope)
+        seconds = self.seconds_for_a_lead
+        return await self.waterfall.ask(asking, query, seconds, keep_nothing, scope, spending)
 
     def about(self, lead: Lead) -> Subject:
         """Return the subject of the lead."""
@@ -848,6 +1012,7 @@ class Enrichment:
             begins_anew=case.begins_anew,
             useless=frozenset(findings.useless),
             finders=self.waterfall.finders,
+            capped=frozenset(findings.capped),
         )
 
 
@@ -886,6 +1051,20 @@ def note_found(query: Query, outcome: Outcome) -> None:
     if query.email is not None:
         metrics.WITH_ADDRESS.inc()
         metrics.VERDICTS_GIVEN.inc(_has(outcome.data, Kind.EMAIL, "status"))
+
+
+def _note_capped(
+    lead: Lead, findings: Findings, outcome: Outcome, spending: Spending | None
+) -> None:
+    """Tell which providers were not asked for what they cost, once nothing more is to come."""
+    if spending is None or not findings.capped or isinstance(outcome, Retrying):
+        return
+    for name in findings.capped:
+        metrics.CALLS_CAPPED.labels(name).inc()
+    fields = {"spent": spending.total / MILLION, "ceiling": spending.most / MILLION}
+    logger.bind(lead=label(lead.id), providers=", ".join(sorted(findings.capped)), **fields).info(
+        "lead.capped"
+    )
 
 
 def note_ended(lead: Lead, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
     something temporary is left     -> Retrying    (an attempt is spent only if a provider failed)
     all answered, or given up       -> Completed   if any paid provider answered, or none was asked
                                     -> Failed      if every paid provider that was asked failed
+    a provider was too expensive    -> Completed   with what there is: the lead has had its share
     the person objected             -> Skipped     and data about the person is dropped
     the input gives nothing to ask  -> Skipped, or Failed when the input is invalid
 
@@ -105,6 +106,8 @@ class Round:
     """Providers whose paid answers could not be read."""
     finders: frozenset[str] = frozenset()
     """Those that find a company's domain by its name."""
+    capped: frozenset[str] = frozenset()
+    """Providers that were not asked for what a call may cost."""
 
     @cached_property
     def found(self) -> dict[str, Found]:
@@ -179,7 +182,7 @@ def conclude(this: Round, random: Random) -> Outcome:
         return _retrying(this, failing, random)
     data = enriched(this)
     asked = {name: said for name, said in this.answered.items() if name not in this.free}
-    if asked and all(said == FAILED for said in asked.values()):
+    if asked and all(said == FAILED for said in asked.values()) and not this.capped:
         return Failed(_unless_empty(data, this), _gave_up(this))
     return Completed(data, this.answered)
 
@@ -253,6 +256,7 @@ def _with_metadata(data: Document, this: Round) -> Document:
         failed=[*given_up, *unanswered],
         not_found=[name for name in said if said[name] == NOT_FOUND],
         skipped={name: why for name, why in this.unasked.items() if name not in said},
+        capped=[name for name in this.capped if name not in said],
         completeness=completeness(data),
         subject=this.subject,
     )

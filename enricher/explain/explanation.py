@@ -16,6 +16,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.answer import Kind
 from enricher.calls import answers
+from enricher.calls.ceiling import MILLION, Ceiling
 from enricher.catalogue import FINDERS
 from enricher.enrichment.conclude import FAILED, FOUND, NOT_FOUND
 from enricher.enrichment.finding import found_domain
@@ -30,6 +31,7 @@ from enricher.queue.copying import COPIED, NOT_COPIED
 from enricher.queue.inputs import CONTRACT, LeadMapping, read_inputs
 from enricher.queue.unmoved import new
 from enricher.values.merge import (
+    CAPPED,
     LEAST_CONFIDENCE,
     METADATA,
     MISMATCH,
@@ -259,6 +261,14 @@ class Explanation:
     """The collection that the lead is in."""
     excluded_by: tuple[str, ...] = ()
     """The parts of the source's `only` that the document does not meet, as extended JSON."""
+    capped: tuple[str, ...] = ()
+    """Providers that were not asked because of the most that a lead may cost."""
+    spent: float | None = None
+    """What its latest enrichment may have cost; `None` where that is not counted."""
+    ceiling: float | None = None
+    """The most that an enrichment of it may cost."""
+    unit: str = ""
+    """Of both: credits, or money in the operator's currency."""
 
 
 def explain(
@@ -270,6 +280,7 @@ def explain(
     is_of_data: bool = True,
     excluded_by: Sequence[str] = (),
     rechecks: Rechecks = NEVER,
+    ceiling: Ceiling | None = None,
 ) -> Explanation:
     """Return the explanation. Never raises, whatever writers put into the lead. `providers`: best first.
 
@@ -301,7 +312,17 @@ def explain(
         else _written_off(lead) or _recheck(lead, providers, rechecks) or _next(lead),
         collection=lead.collection,
         excluded_by=tuple(excluded_by),
+        capped=tuple(_names(mapping(mapping(lead.data).get(METADATA)).get(CAPPED))),
+        **_costs(lead, ceiling),
     )
+
+
+def _costs(lead: Standing, ceiling: Ceiling | None) -> dict[str, Any]:
+    if ceiling is None:
+        return {}
+    unit = "money" if ceiling.is_money else "credits"
+    spent = _count(lead.book.get("spent")) / MILLION
+    return {"spent": spent, "ceiling": ceiling.amount, "unit": unit}
 
 
 # The lead

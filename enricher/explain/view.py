@@ -68,6 +68,10 @@ def _lead(each: Explanation) -> Iterator[_Row]:
         yield "error", _shown(each.error, 1000)
     if each.status in _OPEN and not each.excluded_by:
         yield from _run(each)
+    if each.ceiling is not None:
+        yield "cost", f"{each.spent:g} of at most {each.ceiling:g} ({each.unit})"
+    if each.capped:
+        yield "capped", f"{', '.join(map(_shown, each.capped))}: a call might cost too much"
 
 
 def _run(each: Explanation) -> Iterator[_Row]:

@@ -25,6 +25,7 @@ Each takes the `Names` that our fields have in the collection. `enrichment`, the
     inputs       dict    the lead's inputs as they stood at the claim; absent when nobody has it
     era          int     how often the source's rules had changed by then; absent where they never did
     copied       list    what was copied into fields of the user's (`queue/copying.py`)
+    spent        int     what this enrichment may have cost at most, in millionths; only where there is a ceiling
 
 Any writer can forge any of it. Whatever we did not write ourselves a moment before reading it must cost
 nobody anything beyond what the same writer could get by an honest insert or `pending`:
@@ -35,6 +36,7 @@ nobody anything beyond what the same writer could get by an honest insert or `pe
     holder, waited_ms, inputs     written at the claim; nothing else reads them
     era          after a gap, an address that came late is found or not; nothing else reads it
     copied       a field of the lead's own that it names is written over or erased, or not read
+    spent        more: the lead is capped sooner. Less: it may cost more, as after `pending`
     due_at       makes the lead work, as `pending` does, and its questions get the kept answers
     queued_at    its place among leads of equal priority, as though it had been inserted then
     priority     its place in the queue, not above `hot` once claimed: computed anew at admission and claim
@@ -130,6 +132,11 @@ def token(names: Names) -> Expression:
 def attempts(names: Names) -> Expression:
     """Return the attempts counted so far."""
     return {"$ifNull": [count(noted(names, "attempts")), 0]}
+
+
+def spent(names: Names) -> Expression:
+    """Return what the enrichment may have cost so far."""
+    return {"$ifNull": [count(noted(names, "spent")), 0]}
 
 
 def interruptions(names: Names) -> Expression:
@@ -377,13 +384,16 @@ def claiming(
     rank: Expression,
     inputs: Expression,
     era: int = 0,
+    *,
+    counts_costs: bool = False,
 ) -> Pipeline:
     """Return the atomic transition to `processing`.
 
     A refresh comes behind everything else, here and when it waits for a limit or is retried.
 
     A `pending` that a user set begins a new run: attempts and answers start afresh. One that a
-    draining daemon left (`released`), and every lead that fell due, continues where it was.
+    draining daemon left (`released`), and every lead that fell due, continues where it was. What it cost
+    is counted on as well, but for a refresh.
     """
     status, answered = f"${names.enrichment_status}", noted(names, "answered")
     is_pending = {"$eq": [status, Status.PENDING]}
@@ -413,6 +423,10 @@ def claiming(
         **({"era": era} if era else {}),
     }
     is_refresh = {"$eq": [status, Status.COMPLETED]}
+    if counts_costs:
+        is_recheck = {"$gt": [recheck_since(names), None]}
+        is_new = {"$or": [fresh_run, {"$and": [is_refresh, {"$not": [is_recheck]}]}]}
+        claimed["spent"] = {"$cond": [is_new, 0, spent(names)]}
     is_behind = {"$or": [is_refresh, {"$lte": [priority_noted(names), BEHIND]}]}
     # Any value that a writer put in place of our priority is ignored.
     claimed["priority"] = {"$cond": [is_behind, behind(rank), rank]}

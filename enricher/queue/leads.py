@@ -161,6 +161,8 @@ class Leads:
     """The leads, where the collection holds their results alone. `rank` is then that of the results."""
     is_sharded: bool = False
     """True when sharded by a key other than the id: a lone lead is then claimed the way a batch is."""
+    counts_costs: bool = False
+    """Leads have a ceiling, so what their enrichment cost is read and counted on."""
     doubles: Doubles = field(init=False)
     fatal: Fatal = field(init=False)
     _next_look_for_too_long: float = -math.inf
@@ -338,7 +340,10 @@ class Leads:
     def _claiming(self, claim_id: str) -> expressions.Pipeline:
         names, holder, lease = self.names, self.holder, self.lease
         inputs = self.mapped.inputs if self.beside is None else {}
-        return book.claiming(names, claim_id, holder, lease, self.rank, inputs, self.era)
+        return book.claiming(
+            *(names, claim_id, holder, lease, self.rank, inputs, self.era),
+            counts_costs=self.counts_costs,
+        )
 
     async def _take_one(
         self, id_: LeadId, only: Document, how: expressions.Pipeline, claim_id: str, sent: float
@@ -401,7 +406,8 @@ class Leads:
 
     @property
     def _of_a_lease(self) -> Document:
-        return {**claimed(self.names, self.mapped), "account": self.account, "plan": self.plan}
+        lead = claimed(self.names, self.mapped, counts_costs=self.counts_costs)
+        return {**lead, "account": self.account, "plan": self.plan}
 
     async def _leased(
         self, documents: Sequence[Document], claim_id: str, sent: float

@@ -24,15 +24,18 @@ from enricher.queue.inputs import (
     read_inputs,
     text_or_null,
 )
-from enricher.queue.lanes import is_doubled, rank_of
+from enricher.queue.lanes import is_doubled, once, rank_of
 from enricher.queue.requests import planned_since, wished
 from enricher.telemetry.log import label
 from enricher.values.storable import mapping
 
 
-def claimed(names: Names, mapped: LeadMapping = CONTRACT) -> Document:
+def claimed(
+    names: Names, mapped: LeadMapping = CONTRACT, *, counts_costs: bool = False
+) -> Document:
     """Return the projection of a claimed lead, besides `account` and `plan`."""
     return {
+        **({"spent": book.spent(names)} if counts_costs else {}),
         "token": book.noted(names, "token"),
         "claim_id": book.noted(names, "claim_id"),
         "attempts": book.noted(names, "attempts"),
@@ -92,6 +95,7 @@ def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring 
         newer_than=since and wished(keyring, document["_id"], since, mark),
         recheck=_recheck(document, keyring),
         rechecks=int(document["rechecks"]),
+        spent=int(document.get("spent", 0)),
     )
     return Lease(lead, int(document["token"]), claim_id, deadline)
 
@@ -116,6 +120,11 @@ def fence(lease: Lease, names: Names) -> Document:
         names.of_book("claim_id"): lease.claim_id,
         names.enrichment_status: Status.PROCESSING,
     }
+
+
+def writable(names: Names) -> Document:
+    """Match leads that may be written: since the claim, one may have been replaced by one that must not."""
+    return {"$and": [once(names), {names.enrichment: {"$not": {"$type": "array"}}}]}
 
 
 def unchanged(lease: Lease, names: Names, mapped: LeadMapping = CONTRACT) -> Document:

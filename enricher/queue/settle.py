@@ -58,8 +58,8 @@ from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.beside import Beside, Facts
 from enricher.queue.copying import Copying
+from enricher.queue.costs import Costs
 from enricher.queue.inputs import CONTRACT, LeadMapping, text_or_null
-from enricher.queue.lanes import once
 from enricher.queue.lease import (
     beside_row,
     beside_table,
@@ -67,6 +67,7 @@ from enricher.queue.lease import (
     unchanged,
     unchanged_row,
     unchanged_table,
+    writable,
 )
 from enricher.queue.requests import planned
 from enricher.telemetry.log import label
@@ -287,6 +288,8 @@ class Settler:
     """What is copied into fields of the user's."""
     keeper: Keeper = field(init=False)
     """For what is found before the end."""
+    costs: Costs = field(init=False)
+    """For what the lead may cost, before it does."""
     late: int = field(init=False, default=0)
     """Settles that wait for a writer's transaction to end."""
     _settling: Table = field(init=False)
@@ -297,6 +300,7 @@ class Settler:
             self.collection, self.apart, self.names, self.mapped, is_beside=self._is_beside
         )
         settle = _settle_beside if self._is_beside else partial(_settle, copying=self.copying)
+        self.costs = Costs(self.collection, self.apart, self.names)
         self._settling = _table(self.names, settle, self._unchanged)
         self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
         self.clock = ServerClock(self.collection.database.client)
@@ -562,7 +566,7 @@ class Settler:
     ) -> Settled:
         requeueing = book.requeueing(self.names, released=False)
         of_status = {self.names.enrichment_status: status}
-        ours = {**fence(settlement.lease, self.names), **of_status, **_writable(self.names)}
+        ours = {**fence(settlement.lease, self.names), **of_status, **writable(self.names)}
         try:
             written = await self.collection.update_one(ours, requeueing)
         except WriteError as error:
@@ -575,7 +579,7 @@ class Settler:
         row = self._row(Settlement(settlement.lease, failed, settlement.subject))
         if self.copying is not None:
             row = self.copying.without(row, (), why) or row
-        still = {**_still(settlement.lease, self.names, self._unchanged), **_writable(self.names)}
+        still = {**_still(settlement.lease, self.names, self._unchanged), **writable(self.names)}
         try:
             written = await self.collection.update_one(still, self._settling.alone(row))
         except WriteError as error:
@@ -623,19 +627,14 @@ class _Written:
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
-def _writable(names: Names) -> Document:
-    """Match leads that may be written: since the claim, one may have been replaced by one that must not."""
-    return {"$and": [once(names), {names.enrichment: {"$not": {"$type": "array"}}}]}
-
-
 def _table(
     names: Names,
     stages: Callable[[Names, RowPath | LoneRow], expressions.Pipeline],
     mapped: LeadMapping | None,
 ) -> Table:
     if mapped is None:
-        return beside_table(names, partial(stages, names), _writable(names))
-    return unchanged_table(names, partial(stages, names), _writable(names), mapped)
+        return beside_table(names, partial(stages, names), writable(names))
+    return unchanged_table(names, partial(stages, names), writable(names), mapped)
 
 
 def _row(lease: Lease, values: Document, mapped: LeadMapping | None) -> TableRow:
@@ -658,9 +657,9 @@ def _each_alone(
     rows: Iterable[TableRow],
     mapped: LeadMapping | None,
 ) -> list[UpdateOne]:
-    writable = _writable(names)
+    only = writable(names)
     return [
-        UpdateOne({**_still(lease, names, mapped), **writable}, table.alone(row))
+        UpdateOne({**_still(lease, names, mapped), **only}, table.alone(row))
         for lease, row in zip(leases, rows, strict=True)
     ]
 
@@ -739,6 +738,7 @@ def _bookkeeping(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.
         "recheck_since": row.value("recheck_since"),
         "recheck_mark": row.value("recheck_mark"),
         "rechecks": row.value("rechecks"),
+        "spent": row.value("spent"),
         "due_at": row.if_has("due_ms", due_at, "$$REMOVE"),
         SUBJECT: row.value(SUBJECT),
     }
@@ -775,6 +775,8 @@ def _values(outcome: Outcome, subject: Subject | None, course: Course) -> Docume
         "answered": {},
         **_attempts(outcome),
     }
+    if outcome.spent is not None:
+        values["spent"] = outcome.spent
     if course.due_in is not None:
         values["due_ms"] = round(course.due_in.total_seconds() * 1000)
     if isinstance(outcome, Completed | Rechecked):

@@ -221,7 +221,9 @@ _RELEASE_SECONDS = 5.0
 
 Keep: TypeAlias = Callable[[Progress], Awaitable[None]]
 """Writes what one provider found while another is still busy."""
-Work: TypeAlias = Callable[[Lead, Keep], Awaitable[tuple[End, Subject | None]]]
+NoteCost: TypeAlias = Callable[[int], Awaitable[bool]]
+"""Notes what the lead may have cost, before a call; False when the lease is lost. Raises DatabaseTrouble."""
+Work: TypeAlias = Callable[[Lead, Keep, NoteCost], Awaitable[tuple[End, Subject | None]]]
 """From a lead to its outcome, and the outcome's subject. Raises nothing: a bug is an outcome too."""
 Tell: TypeAlias = Callable[[Lease, End, Settled, float], None]
 """Called for each claim that ended, with the seconds it took."""
@@ -502,7 +504,9 @@ class Worker:
 
     async def _work(self, lease: Lease) -> None:
         began = time.monotonic()
-        outcome, subject = await self.work(lease.lead, partial(self.settler.keeper.keep, lease))
+        keep = partial(self.settler.keeper.keep, lease)
+        note_cost = partial(self.settler.costs.note, lease)
+        outcome, subject = await self.work(lease.lead, keep, note_cost)
         self.heartbeat.let_go(lease)
         await _surely(self._settle(lease, outcome, subject, began))
 

@@ -404,6 +404,18 @@ class QuotaSettings(Section):
     )
 
 
+class CostSettings(Section):
+    most_per_lead: float | None = setting(
+        "ENRICHER_MAX_CREDITS_PER_LEAD",
+        None,
+        "The most that one enrichment of a lead may cost, all vendors and attempts together: in credits, or in"
+        " your currency once `<VENDOR>_CREDIT_PRICE` is set; without it a lead may cost anything.",
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+    )
+
+
 class WebsiteSettings(Section):
     is_on: bool = setting(
         "ENRICHER_WEBSITE",
@@ -487,6 +499,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "cache": CacheSettings,
     "rechecks": RecheckSettings,
     "quota": QuotaSettings,
+    "cost": CostSettings,
     "providers": ProviderSettings,
     "website": WebsiteSettings,
     "cnpj": CnpjSettings,
@@ -512,6 +525,7 @@ class Settings:
     cache: CacheSettings = field(default_factory=CacheSettings)
     rechecks: RecheckSettings = field(default_factory=RecheckSettings)
     quota: QuotaSettings = field(default_factory=QuotaSettings)
+    cost: CostSettings = field(default_factory=CostSettings)
     providers: ProviderSettings = field(default_factory=ProviderSettings)
     website: WebsiteSettings = field(default_factory=WebsiteSettings)
     cnpj: CnpjSettings = field(default_factory=CnpjSettings)
@@ -569,6 +583,7 @@ def load(
     sections = {name: _section(kind, variables, problems) for name, kind in section_kinds.items()}
     vendors = {name: _section(kind, variables, problems) for name, kind in vendor_kinds.items()}
     problems += _stray_loopback(sections["website"], vendors)
+    problems += _missing_prices(sections["cost"], vendors)
     if problems:
         raise SettingsError(problems)
     return Settings(**sections, vendors=vendors, sources=sources)  # type: ignore[arg-type]  # kinds follow SECTIONS
@@ -610,6 +625,20 @@ def _stray_loopback(website: Any, vendors: Mapping[str, Any]) -> Iterator[str]:
                 "ENRICHER_WEBSITE_LOOPBACK: is for development only, "
                 f"and {name.upper()}_BASE_URL is not on this machine"
             )
+
+
+def _missing_prices(cost: Any, vendors: Mapping[str, Any]) -> Iterator[str]:
+    """Complain of a ceiling that would have to add money to credits, which are not the same thing."""
+    if cost is None or cost.most_per_lead is None:
+        return
+    asked = {name: vendor for name, vendor in vendors.items() if vendor and vendor.key}
+    unpriced = [name for name, vendor in asked.items() if vendor.credit_price is None]
+    if 0 < len(unpriced) < len(asked):
+        prices = ", ".join(f"{name.upper()}_CREDIT_PRICE" for name in unpriced)
+        yield (
+            "ENRICHER_MAX_CREDITS_PER_LEAD: counts money, because some credits have a price; "
+            f"expected one for each vendor with a key, and there is no {prices}"
+        )
 
 
 def is_exposed(env_file: str | Path = ".env", others: ThirdParties = _NO_OTHERS) -> bool:

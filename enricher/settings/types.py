@@ -364,7 +364,7 @@ def expected(detail: Mapping[str, Any], info: FieldInfo) -> str:
     if info.annotation is bool:
         return "expected true or false"
     is_whole = info.annotation in (int, int | None)
-    if not is_whole and info.annotation is not float:
+    if not is_whole and info.annotation not in (float, float | None):
         return "expected text in UTF-8"
     limits = (("gt", "more than"), ("ge", "at least"), ("le", "at most"))
     words = [

@@ -53,8 +53,12 @@ def _vendor_budget(vendor: str, title: str, period: str) -> Any:
 
 
 def _vendor_price(vendor: str, title: str) -> Any:
-    sentence = f"Price of one {title} credit in your currency, for `enricher report`; where knowing nothing is charged, rechecks need it."
-    return setting(f"{vendor.upper()}_CREDIT_PRICE", None, sentence, ge=0, le=1_000_000)
+    sentence = (
+        f"Price of one {title} credit in your currency, for `enricher report` and"
+        " `ENRICHER_MAX_CREDITS_PER_LEAD`; where knowing nothing is charged, rechecks need it."
+    )
+    limits = {"ge": 0, "le": 1_000_000, "allow_inf_nan": False}
+    return setting(f"{vendor.upper()}_CREDIT_PRICE", None, sentence, **limits)
 
 
 def vendor_settings(

@@ -379,6 +379,7 @@ EVENTS: Mapping[str, str] = {
     "command.failed": "A bug ended the command, with exit code 1.",
     "lead.settled": "A claim has ended: outcome, attempt, seconds, and its score, reason or error.",
     "lead.rechecked": "A thin lead was looked at again, for the `number`-th time; `result` as in `enricher_rechecks_total`.",
+    "lead.capped": "`providers` were not asked: a call might have taken the lead beyond `ceiling`, and it has cost `spent`. It is completed with what it has.",
     "lead.not_written": "A result was dropped; `why` as in `enricher_results_dropped_total`. A user's `pending` causes `lease_lost`.",
     "lead.unwritable": "MongoDB refuses any write to this lead, or there is no place for our fields in it, as `why` says. Mend the document or the validator.",
     "lead.blocked": "A writer's transaction that has not ended holds so many `leads`, `lead` among them; they are written when it ends, and delay no others. Often: keep transactions short.",

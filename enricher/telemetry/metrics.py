@@ -396,6 +396,12 @@ CALLS_SAVED = counter(
     "by",
 )
 
+CALLS_CAPPED = counter(
+    "enricher_calls_capped_total",
+    "Providers that leads were not asked about, because a call might have cost more than a lead may.",
+    "provider",
+)
+
 CACHE = counter(
     "enricher_cache_requests_total",
     "Looks for a kept answer, by what was there.",
@@ -446,7 +452,7 @@ DATABASE_ERRORS = counter(
 
 _OF_PROVIDERS = (
     REQUEST_SECONDS, RETRIES, LIMIT_WAIT, WAITING, HELD, PAUSED, CIRCUIT, LAST_SUCCESS, SCHEMA_DRIFT,
-    CALLS_CHARGED, CREDITS_CHARGED, CALLS_AMBIGUOUS,
+    CALLS_CHARGED, CREDITS_CHARGED, CALLS_AMBIGUOUS, CALLS_CAPPED,
 )  # fmt: skip
 
 # -- the process itself, whatever it works on -------------------------------------------------

@@ -145,6 +145,8 @@ BY_FIELD = ("provenance", "alternatives", "confidence")
 """Keys of the metadata that hold an entry for each section and field."""
 FLAGS = "flags"
 """Key of the metadata that lists what was odd about the lead; see `conclude`."""
+CAPPED = "capped"
+"""Key of the metadata that lists the providers not asked because of the most that a lead may cost."""
 
 OF_THE_VERDICT = frozenset({"status", "result", "score", "smtp_check", "accept_all"})
 """Fields of an e-mail check that say nothing beside the status `unknown`."""
@@ -234,6 +236,7 @@ def metadata(
     failed: Iterable[str] = (),
     not_found: Iterable[str] = (),
     skipped: Mapping[str, str] | None = None,
+    capped: Iterable[str] = (),
     completeness: tuple[int, list[str]],
     subject: Subject | None = None,
 ) -> dict[str, Any]:
@@ -251,6 +254,7 @@ def metadata(
         "completeness_score": score,
         "completeness_missing": missing,
         FLAGS: flags_of(enriched),
+        **({CAPPED: too_dear} if (too_dear := _in_order(capped, order)) else {}),
         **({SUBJECT: subject.document} if subject else {}),
         **{key: each for key, each in by_field.items() if each or key == "provenance"},
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from enricher.calls.ceiling import Ceiling
 from enricher.enrichment.rechecks import Rechecks
 from enricher.explain.explanation import (
     Decision,
@@ -277,3 +278,24 @@ def test_an_excluded_lead_has_no_next_step_and_no_call_that_costs_anything() -> 
         assert providers["hunter"].why == "`only` excludes the lead"
         assert providers["pdl_company"].why == "no key"
         assert providers["clearbit"].decision == "used"
+
+
+# -- what it cost ----------------------------------------------------------------------------
+
+
+def test_what_a_lead_cost_is_told_beside_its_ceiling() -> None:
+    lead = _lead(
+        status="completed", book={"spent": 1_500_000}, data=_metadata(capped=["pdl_company", 1])
+    )
+    told = explain(lead, SOURCES, ceiling=Ceiling(2))
+    assert (told.spent, told.ceiling, told.unit) == (1.5, 2, "credits")
+    assert told.capped == ("pdl_company",)
+    assert explain(lead, SOURCES, ceiling=Ceiling(2, {"hunter": 0.1})).unit == "money"
+    assert explain(lead, SOURCES).spent is None
+
+
+@pytest.mark.parametrize("garbage", [None, "much", [], {"spent": 1}, True])
+def test_what_writers_put_in_its_place_is_no_cost(garbage: object) -> None:
+    lead = _lead(book={"spent": garbage}, data=_metadata(capped=garbage))
+    told = explain(lead, SOURCES, ceiling=Ceiling(2))
+    assert (told.spent, told.capped) == (0, ())

@@ -491,3 +491,39 @@ def test_clearbits_persons_are_off_until_somebody_turns_them_on() -> None:
 def test_what_no_provider_could_mean_is_one_clear_line(name: str, value: str, words: str) -> None:
     [line] = problems({name: value})
     assert line.startswith(f"{name}: {words}")
+
+
+# The most that a lead may cost
+
+_LIMITS = "expected a number, more than 0, at most 1000000"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        *((value, f"got {value}") for value in ("0", "-1", "nan", "inf", "1e309", "1000001")),
+        ("abc", "value not shown"),
+    ],
+)
+def test_a_ceiling_that_is_none_is_one_clear_line(value: str, said: str) -> None:
+    (line,) = problems({"ENRICHER_MAX_CREDITS_PER_LEAD": value})
+    assert line.startswith(f"ENRICHER_MAX_CREDITS_PER_LEAD: {_LIMITS}")
+    assert said in line
+
+
+@pytest.mark.parametrize("value", ["abc", "nan", "-0.5"])
+def test_a_price_that_is_none_is_one_clear_line(value: str) -> None:
+    (line,) = problems({"HUNTER_CREDIT_PRICE": value})
+    assert line.startswith("HUNTER_CREDIT_PRICE: expected a number, at least 0")
+
+
+def test_a_ceiling_adds_no_money_to_credits() -> None:
+    keys = {"CLEARBIT_API_KEY": "a-key", "HUNTER_API_KEY": "a-key"}
+    ceiling = keys | {"ENRICHER_MAX_CREDITS_PER_LEAD": "2"}
+    (line,) = problems(ceiling | {"CLEARBIT_CREDIT_PRICE": "0.2", "PDL_CREDIT_PRICE": "1"})
+    assert line.startswith("ENRICHER_MAX_CREDITS_PER_LEAD: counts money")
+    assert line.endswith("there is no HUNTER_CREDIT_PRICE")
+    alone = load(keys | {"CLEARBIT_CREDIT_PRICE": "0.2"}, None)
+    assert alone.vendors["clearbit"].credit_price == 0.2, "a report counts each alone"
+    for prices in ({}, {"CLEARBIT_CREDIT_PRICE": "0.2", "HUNTER_CREDIT_PRICE": "0"}):
+        assert load(ceiling | prices, None).cost.most_per_lead == 2

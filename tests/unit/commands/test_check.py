@@ -1,0 +1,34 @@
+"""What `enricher check` says of the settings beside one another."""
+
+from __future__ import annotations
+
+import pytest
+
+from enricher.answer import NotFound
+from enricher.calls.ceiling import Ceiling
+from enricher.commands.check import Result, ceiling
+from tests.support.scripted import provider
+
+ACME, OWN = provider("acme", NotFound()), provider("own", NotFound(), is_free=True)
+DEAR = provider("dear", NotFound())
+
+
+@pytest.mark.parametrize(
+    ("most", "expected", "words"),
+    [
+        (Ceiling(0.5), Result.FAILED, "the cheapest call may cost 1: none is ever made"),
+        (Ceiling(1), Result.OK, "a lead may cost 1 (credits of any vendor)"),
+        (Ceiling(1, {"acme": 0.5, "dear": 2}), Result.OK, "never asked: dear"),
+        (Ceiling(0.1, {"acme": 0.5, "dear": 2}), Result.FAILED, "(in your currency)"),
+        (Ceiling(0.1, {"acme": 0, "dear": 2}), Result.OK, "never asked: dear"),
+    ],
+)
+def test_a_ceiling_below_the_cheapest_call_is_told(
+    most: Ceiling, expected: Result, words: str
+) -> None:
+    result, said = ceiling(most, [OWN, ACME, DEAR])
+    assert (result, words in said) == (expected, True), said
+
+
+def test_a_ceiling_harms_nobody_where_nothing_costs_anything() -> None:
+    assert ceiling(Ceiling(0.1), [OWN])[0] is Result.OK
