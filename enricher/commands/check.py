@@ -38,6 +38,7 @@ from enricher.mongo.secret import keyring_if_made
 from enricher.providers.base import Provider
 from enricher.providers.http import broken
 from enricher.queue import apart, copying, unmoved
+from enricher.queue.beside import reads_all
 from enricher.queue.conditions import leads_of, queue_of, require
 from enricher.queue.indexes import Indexes
 from enricher.queue.inputs import mapping_of, read_inputs
@@ -240,9 +241,18 @@ async def _indexes(settings: Settings, client: AsyncMongoClient[Document], leads
     if missing is None:
         where = f"{settings.mongo.database}.{settings.source_of(leads).results}"
         return Result.FAILED, f"unknown: the user lacks listIndexes on {where}"
+    source = settings.source_of(leads)
+    if source.is_beside and await reads_all(client[settings.mongo.database][leads]):
+        return Result.FAILED, _NO_INDEX_FOR_TEXTS.format(leads=leads)
     if missing:
         return Result.OK, f"made at the start of `enricher run`: {', '.join(missing)}"
     return Result.OK, "present"
+
+
+_NO_INDEX_FOR_TEXTS = (
+    "{leads} has a collation of its own, so all of it is read to find one lead by a text _id: "
+    'db.{leads}.createIndex({{_id: 1, email: 1}}, {{collation: {{locale: "simple"}}}})'
+)
 
 
 _UNMOVED = {

@@ -301,10 +301,7 @@ class HistoryBeside(History):
                 self._names.updated_at: "$$NOW",
             }
         )
-        into = {"into": self._beside.results.name, "whenMatched": "keepExisting"}
-        lead: Document = {"$match": {"_id": {"$eq": id_}}}
-        stages: list[Document] = [lead, {"$project": skipped}, {"$merge": into}]
-        await (await self._leads.aggregate(stages)).to_list()
+        await self._beside.make([id_], skipped)
         await self._strike_off(id_)
 
     async def newest(self) -> AsyncGenerator[list[LeadId], None]:

@@ -74,6 +74,8 @@ class Late:
     there before names were something to go by."""
     since: datetime | None = None
     """Since when late inputs are noticed at all; `None` before that is known."""
+    most: int = _MOST
+    """How many leads one search after a gap finds."""
 
     async def look(self, ids: Collection[LeadId]) -> Touched:
         """Read touched leads, and make those work that have changed. Raises DatabaseTrouble."""
@@ -144,19 +146,25 @@ class Late:
             {"$match": skipped},
             {"$project": self._reading},
             {"$match": _MAY_HAVE_SOMETHING if beside is None else _MAY_BE_BACK},
-            {"$limit": _MOST},
         ]
+        left = self.most
         with pymongo.timeout(SCAN_SECONDS):  # not across a yield: it would bind the caller too
             cursor = await self.leads.collection.aggregate(stages, batchSize=_BATCH)
             batch = await cursor.to_list(_BATCH)
         async with cursor:
-            while batch:
-                found = batch if beside is None else await self._with_inputs(beside, batch)
-                yield [
-                    each for each in found if not self.is_named_only(read_inputs(each["inputs"]))
-                ]
+            while batch and left > 0:
+                if beside is not None:
+                    known = await self._with_inputs(beside, batch)
+                    batch = [each for each in known if _may_be_work(each)]
+                found = [each for each in batch if not self._is_named_only(each)][:left]
+                if found:
+                    yield found
+                left -= len(found)
                 with pymongo.timeout(SCAN_SECONDS):
                     batch = await cursor.to_list(_BATCH)
+
+    def _is_named_only(self, found: Document) -> bool:
+        return self.is_named_only(read_inputs(found["inputs"]))
 
     @property
     def _of_today(self) -> Document | None:
@@ -193,6 +201,14 @@ _MAY_HAVE_SOMETHING: Document = {
     "$or": [{f"inputs.{name}": {"$type": "string"}} for name in _ASKED],
 }
 _MAY_BE_BACK: Document = {"$or": [_FOR_WANT, {"has_left": True}]}
+
+
+def _may_be_work(found: Document) -> bool:
+    """Say the same of a result, for the lead is read by itself: many wait for something to go by, and few get it."""
+    if found["has_left"]:
+        return True
+    given = (found["inputs"].get(name) for name in (*_ASKED, "cnpj"))
+    return any(isinstance(each, str) or (isinstance(each, list) and each) for each in given)
 
 
 def _others(ids: Iterable[LeadId], found: Iterable[Document]) -> list[LeadId]:

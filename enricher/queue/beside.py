@@ -29,15 +29,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import OperationFailure
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from enricher.fields import NAMES, Names, named
 from enricher.lead import Document, Inputs, LeadId, Status
-from enricher.mongo.expressions import Expression, Pipeline, id_key, is_type, whole
+from enricher.mongo.expressions import SIMPLE, Expression, Pipeline, id_key, is_type, whole
 from enricher.queue import book
 from enricher.queue.inputs import CONTRACT, LeadMapping, read_inputs
 
-_ASKED_ABOUT = ("email", "other_emails", "company_domain", "website", "cnpj", "malformed")
+_ASKED_ABOUT = ("email", "other_emails", "company_domain", "website", "cnpj")
 _DUPLICATE = 11000
 _TRIES = 3
 _NOTHING: Document = {"$literal": None}
@@ -59,6 +59,15 @@ def without_result(results: str) -> list[Document]:
     """Return the stages that keep the leads without a result."""
     lookup = {"from": results, "localField": "_id", "foreignField": "_id", "as": "result"}
     return [{"$project": {"_id": 1}}, {"$lookup": lookup}, {"$match": {"result": []}}]
+
+
+async def reads_all(leads: AsyncCollection[Document]) -> bool:
+    """Return whether the server reads every lead to find one by a text `_id`. Where the collection has a collation of
+    its own, so has the index on `_id`, which then is of no use to a command that compares byte by byte. Another index
+    is for the collection's owner to make: we only read there."""
+    find = {"find": leads.name, "filter": {"_id": {"$in": ["a", "b"]}}, "collation": SIMPLE}
+    found = await leads.database.command("explain", find, verbosity="queryPlanner")
+    return "COLLSCAN" in str(found["queryPlanner"]["winningPlan"])
 
 
 def has_left(names: Names) -> Expression:
@@ -94,7 +103,25 @@ class Facts:
         """Return whether vendors would be asked about the same as with these inputs."""
         now = read_inputs(self.inputs)
         asked = (*_ASKED_ABOUT, "company") if self.asks_by_name else _ASKED_ABOUT
-        return all(getattr(now, name) == getattr(inputs, name) for name in asked)
+        return all(_asked(now, name) == _asked(inputs, name) for name in asked)
+
+
+def _asked(inputs: Inputs, name: str) -> tuple[object, str | None]:
+    """Return an input, and why it is unusable. What is wrong with a name is no reason to ask again."""
+    return getattr(inputs, name), inputs.malformed.get(name)
+
+
+def _made_of(values: Document) -> Document:
+    """Return the stage that makes results of leads. Not a projection: a path into what stands on the lead would go into
+    each element of an array there."""
+    made: Document = {"_id": "$_id"}
+    for path, value in values.items():
+        *parents, name = path.split(".")
+        inner = made
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[name] = value
+    return {"$replaceWith": made}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +141,22 @@ class Beside:
 
     async def enter(self, ids: Collection[LeadId]) -> None:
         """Make a result for each of these leads that has none, and note how urgent each is."""
-        ranked = {self.names.of_book(RANK): self.rank}
-        noted = f"$$new.{self.names.of_book(RANK)}"
+        rank = self.names.of_book(RANK)
+        await self.make(ids, {rank: self.rank}, noting=rank)
+
+    async def make(
+        self, ids: Collection[LeadId], of_leads: Document, noting: str | None = None
+    ) -> None:
+        """Make a result for each of these leads that has none, of path -> expression; where there is one, it gets this
+        one path of it, if any."""
         merge = {
             "into": self.results.name,
             "on": "_id",
-            "whenMatched": [{"$set": {self.names.of_book(RANK): noted}}],
+            "whenMatched": [{"$set": {noting: f"$$new.{noting}"}}] if noting else "keepExisting",
             "whenNotMatched": "insert",
         }
-        these: Document = {"$match": {"_id": {"$in": list(ids)}}}
-        stages: list[Document] = [these, {"$project": ranked}, {"$merge": merge}]
+        these: Document = {"$match": {"_id": {"$in": [each for each in ids if each is not None]}}}
+        stages: list[Document] = [these, _made_of(of_leads), {"$merge": merge}]
         for tries in range(_TRIES):
             try:
                 await (await self.leads.aggregate(stages)).to_list()
@@ -131,7 +164,25 @@ class Beside:
                 if error.code != _DUPLICATE or tries == _TRIES - 1:
                     raise
             else:
-                return
+                break
+        if any(each is None for each in ids):
+            await self._make_null(of_leads, noting)
+
+    async def _make_null(self, of_leads: Document, noting: str | None) -> None:
+        """Do the same for the lead whose `_id` is null: `$merge` takes that for none, and refuses all others with it."""
+        noted = {"noted": f"${noting}"} if noting else {}
+        stages: list[Document] = [
+            {"$match": {"_id": {"$eq": None}}},
+            _made_of(of_leads),
+            {"$project": {"_id": 0, "result": "$$ROOT", **noted}},
+        ]
+        for each in await (await self.leads.aggregate(stages)).to_list():
+            try:
+                await self.results.insert_one(each["result"])
+            except DuplicateKeyError:
+                if noting:
+                    note = {"$set": {noting: each["noted"]}}
+                    await self.results.update_one({"_id": {"$eq": None}}, note)
 
     async def facts(self, ids: Iterable[LeadId]) -> dict[bytes, Facts]:
         """Return what is known of the leads that are still there, by the keys of their ids."""

@@ -281,13 +281,16 @@ class Building:
     outage: Outage = field(default_factory=lambda: Outage("indexes"))
     waits_for_collection: bool = False
     """The collection was dropped, and we do not create it."""
+    look_every_seconds: float = 30.0
+    """Where results stand beside the leads: no stream tells that somebody dropped them, and their indexes with them."""
     _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _since: float | None = None
+    _were_made: bool = False
 
     async def begin(self) -> None:
         """Create what work needs: all indexes where that is quick, else the rest later. Raises DatabaseTrouble."""
         if await self.indexes.are_soon_made():
-            await self.indexes.ensure()
+            self._were_made = await self.indexes.ensure()
         else:
             await self.indexes.ensure_by_id()
             await self.indexes.look()
@@ -308,9 +311,9 @@ class Building:
     async def run(self, stop: asyncio.Event) -> None:
         """Build on demand until told to stop, or cancelled: the server finishes a build that it began."""
         while not stop.is_set():
-            await self._until_wanted()
-            self._is_wanted.clear()
             try:
+                await self._until_wanted()
+                self._is_wanted.clear()
                 await self._build()
             except DatabaseTrouble as error:
                 self._is_wanted.set()
@@ -322,8 +325,15 @@ class Building:
         """Wait for a request. Look for a missing collection too: its return may pass unnoticed."""
         if self.waits_for_collection:
             await pause(self._is_wanted, _LOOK_EVERY_SECONDS)
+        elif self.leads.beside is not None and self._were_made:
+            await self._until_lost()
         else:
             await self._is_wanted.wait()
+
+    async def _until_lost(self) -> None:
+        while not self._is_wanted.is_set() and not self.indexes.are_coming:
+            await pause(self._is_wanted, self.look_every_seconds)
+            await self.indexes.look()
 
     async def _build(self) -> None:
         if not await self.indexes.collection_exists():
@@ -341,6 +351,7 @@ class Building:
             telling.cancel()
             await asyncio.wait([telling])
             self._show(0)
+        self._were_made = are_there
         self._end(are_there=are_there)
 
     async def _tell(self) -> None:

@@ -30,6 +30,7 @@ from tests.benchmarks.scale_out import ScaleOut
 from tests.benchmarks.start import Starts
 from tests.benchmarks.steady import Steady
 from tests.benchmarks.steps import Steps
+from tests.benchmarks.ways import Ways
 
 FIGURES: Mapping[str, Callable[[argparse.Namespace], Figure]] = {
     "drain": lambda given: Drains(given.rounds, given.leads, frozenset(given.of)),
@@ -40,6 +41,7 @@ FIGURES: Mapping[str, Callable[[argparse.Namespace], Figure]] = {
     "start": lambda given: Starts(given.rounds),
     "million": lambda given: Million(given.million),
     "passes": lambda _: Passes(),
+    "ways": lambda given: Ways(4 * given.leads),
     "calls": lambda given: Calls(given.leads),
     "cpu": lambda given: CpuSplit(min(given.rounds, 3), given.leads),
 }

@@ -33,11 +33,13 @@ from enricher.mongo.expressions import SimpleClient, within
 from enricher.privacy.forgetting import Erased, Erasure
 from enricher.queue import book
 from enricher.queue.beside import NO_LEAD, Beside, noted_rank
-from enricher.queue.indexes import Indexes
+from enricher.queue.indexes import Building, Indexes
 from enricher.queue.leads import Leads
 from enricher.queue.requests import Requests
 from enricher.queue.settle import Settled, Settler
+from enricher.queue.worker import Bell
 from tests.support.queueing import LEASE, Commands, claim_one, insert, patient, read
+from tests.support.waiting import eventually
 
 Collection = AsyncCollection[Document]
 DATA: Document = {"company_data": {"name": "Quokka Freight"}, "enrichment_metadata": {}}
@@ -359,3 +361,72 @@ async def test_the_stream_tells_of_changed_replaced_and_deleted_leads_whatever_o
         Change(3, is_replace=False, is_delete=True),
     ]
     await changes.close()
+
+
+async def test_a_lead_whose_id_is_null_is_entered_with_the_others(beside: Beside) -> None:
+    """To the stage that enters the others, it has no id."""
+    await insert(beside.leads, None, temperature="cold")
+    await insert(beside.leads, 1, temperature="hot")
+    leads = queue(beside)
+    assert await leads.admit([None, 1]) == 2
+    won = (await leads.claim(2)).leases
+    assert {lease.lead_id for lease in won} == {1, None}
+    await beside.leads.update_one({"_id": None}, {"$set": {"temperature": "hot"}})
+    await leads.admit([None])
+    result = await read(beside.results, None)
+    assert result["enrichment"]["rank"] == 3
+    outcomes = [await settler(beside).settle(lease, COMPLETED, ABOUT) for lease in won]
+    assert outcomes == [Settled.WRITTEN] * 2
+    assert await beside.drop([None]) == 1
+    await HistoryBeside(beside).strike(None)
+    assert (await read(beside.results, None))["enrichment_status"] == "skipped"
+
+
+async def test_a_search_after_a_gap_is_bounded_by_what_it_finds_and_not_by_what_still_waits(
+    beside: Beside,
+) -> None:
+    for id_ in (1, 2, 3):
+        lease = await claimed(beside, id_, email=None)
+        nothing = Skipped({}, Reason.NOTHING_TO_GO_BY)
+        assert await settler(beside).settle(lease, nothing) is Settled.WRITTEN
+    await beside.leads.update_many({"_id": {"$gt": 1}}, {"$set": {"email": "ada@lemur.com"}})
+    late = Late(queue(beside), lambda _: ABOUT, since=LONG_AGO, most=1)
+    assert [each["_id"] async for batch in late.missed() for each in batch] == [2]
+
+
+async def test_results_that_were_dropped_while_the_daemon_runs_get_their_indexes_again(
+    beside: Beside,
+) -> None:
+    leads, stop = queue(beside), asyncio.Event()
+    building = Building(Indexes(beside.results), leads, Bell(), look_every_seconds=0.05)
+    await building.begin()
+    running = asyncio.create_task(building.run(stop))
+    try:
+        await beside.results.drop()
+        await insert(beside.leads)
+        await leads.admit([1])
+
+        async def are_there() -> bool:
+            return await Indexes(beside.results).missing() == []
+
+        async def is_claimed() -> bool:
+            return bool((await leads.claim(1)).leases)
+
+        await eventually(are_there)
+        await eventually(is_claimed)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+@pytest.mark.parametrize("theirs", [["x", {"token": 3}], {"token": 3}, "text", None])
+async def test_what_a_lead_has_under_a_name_of_ours_does_not_reach_its_result(
+    beside: Beside, theirs: object
+) -> None:
+    await insert(beside.leads, enrichment=theirs, enrichment_status="completed", temperature="hot")
+    assert await queue(beside).admit([1]) == 1
+    result = await read(beside.results)
+    assert (result["enrichment_status"], result["enrichment"].keys()) == (
+        *("pending", {"rank", "priority", "queued_at"}),
+    )
+    assert result["enrichment"]["priority"] == 3

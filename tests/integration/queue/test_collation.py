@@ -16,9 +16,10 @@ from enricher.fields import NAMES
 from enricher.intake.history import History
 from enricher.lead import Completed, Document
 from enricher.mongo import server
-from enricher.mongo.expressions import within
+from enricher.mongo.expressions import SIMPLE, within
 from enricher.queue import backlog
 from enricher.queue.backlog import Lane
+from enricher.queue.beside import reads_all
 from enricher.queue.indexes import Indexes
 from enricher.queue.lanes import claimable
 from enricher.queue.requests import Requests
@@ -187,3 +188,16 @@ async def test_who_is_asked_for_is_a_lead_byte_by_byte_whatever_the_query_compar
     assert [each["_id"] for each in await Backfills(leads, query).page(None, 1)] == ["b"]
     others = within(alike, {"state": {"$ne": "CUSTOMER"}})
     assert [each["_id"] for each in await Backfills(others, {}).page(None, 5)] == ["b", "c"]
+
+
+async def test_leads_that_are_only_read_are_found_by_text_ids_once_their_owner_makes_an_index(
+    alike: Leads,
+) -> None:
+    collation = {"locale": "en", "strength": 1}
+    leads = alike.database[f"{alike.name}_of_theirs"]
+    await alike.database.create_collection(leads.name, collation=collation)
+    await leads.insert_many([{"_id": uuid.uuid4().hex} for _ in range(MANY)])
+    assert await reads_all(leads)
+    await leads.create_index([("_id", 1), ("email", 1)], collation=SIMPLE)
+    assert not await reads_all(leads)
+    await leads.drop()
