@@ -26,7 +26,6 @@ async def test_no_lead_costs_more_than_its_ceiling_and_none_is_capped_for_nothin
 ) -> None:
     async with open_rig(mongodb_uri) as rig:
         rig.simulator.latency = 0.2
-        rig.simulator.inject("error", vendor="hunter", share=0.2)
         leads = leads_apart(LEADS)
         fleet = Fleet(rig, 3, SETTINGS | {"ENRICHER_MAX_CREDITS_PER_LEAD": ceiling})
         async with fleet.running_and_dying(KILL_EVERY):
