@@ -64,6 +64,7 @@ from enricher.queue.copying import Copying
 from enricher.queue.holds import bring_back
 from enricher.queue.indexes import Indexes
 from enricher.queue.leads import Leads
+from enricher.queue.outbox import Outbox
 from enricher.queue.settle import Settler
 from enricher.queue.worker import Bell, Heartbeat, Slots, Worker
 from enricher.settings.load import Settings
@@ -74,6 +75,7 @@ from enricher.status.overview import Overview, Shared
 from enricher.status.throughput import Activity, report
 from enricher.telemetry import log, metrics
 from enricher.telemetry.metrics import SourceGauges, share_gauges
+from enricher.webhook.sending import Webhook
 
 T = TypeVar("T")
 
@@ -99,6 +101,8 @@ class Loops:
     heartbeat: Heartbeat
     releases: Releases
     sweep: Sweep
+    outbox: Outbox | None
+    """`None` where events are off."""
     is_alone: bool
     """The daemon has no other source, so no line of the log need say which it is about."""
 
@@ -107,6 +111,8 @@ class Loops:
         with self._named():
             await self.watcher.begin(began, found)
             await self.worker.leads.look_for_fatal()
+            if self.outbox is not None:
+                await self.outbox.ensure()
 
     def keep(self, group: asyncio.TaskGroup, drained: asyncio.Event) -> None:
         """Start what goes on until the last call has ended."""
@@ -120,6 +126,8 @@ class Loops:
             group.create_task(self.worker.run(stop), name="worker")
             group.create_task(self.releases.run(stop), name="releases")
             group.create_task(self.sweep.run(stop), name="sweep")
+            if self.outbox is not None:
+                group.create_task(self.outbox.run(stop), name="outbox")
 
     def _named(self) -> AbstractContextManager[None]:
         """Return a context whose tasks name the collection in what they log."""
@@ -172,6 +180,7 @@ class Daemon:
     plans: Plans
     teller: Teller
     overview: Overview
+    webhook: Webhook | None = None
     introduction: Mapping[str, str] = field(default_factory=dict)
     """What it runs on, for the log line of the start."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -188,6 +197,8 @@ class Daemon:
             await source.prepare(found, began)
         await self.books.cache.ensure()
         await self.books.usage.ensure()
+        if self.webhook is not None:
+            await self.webhook.deliveries.ensure()
         reopened = await reopening.run(providers)
         for source in self.sources:
             source.releases.call_back(reopened)
@@ -207,6 +218,8 @@ class Daemon:
                         source.work(working, self.stop)
                     working.create_task(self.census.run(self.stop), name="census")
                     working.create_task(self.plans.run(self.stop), name="plans")
+                    if self.webhook is not None:
+                        working.create_task(self.webhook.run(self.stop), name="webhook")
                     await self._until_stopped()
                 await self.waterfall.close(self.sources[0].worker.last_calls_seconds)
             finally:
@@ -304,7 +317,8 @@ async def build(
         log.label_with(books.keyring.key)
         workshop = wiring.open_workshop(settings, database, books, providers)
         overview = Overview(settings, database, providers)
-        daemon = _wire(overview, streaming, workshop, holder, found.after)
+        webhook = await stack.enter_async_context(wiring.webhook(settings, database))
+        daemon = _wire(overview, streaming, workshop, holder, found.after, webhook)
         reopening = wiring.Reopening(database, books.usage)
         preparing = partial(daemon.prepare, reopening, providers.providers, found, began)
         await fail_over.outlast(_PREPARING, preparing)
@@ -322,7 +336,12 @@ async def _usable(
         of = client, settings.mongo.database, source.collection
         inspecting = partial(server.inspect, *of)
         found.append(await fail_over.outlast("looking at the server", inspecting))
-        requiring = partial(privileges.require, *of, is_beside=source.is_beside)
+        requiring = partial(
+            privileges.require,
+            *of,
+            is_beside=source.is_beside,
+            has_events=settings.events.are_on,
+        )
         await fail_over.outlast("asking for the privileges", requiring)
     return found[0]
 
@@ -333,12 +352,21 @@ def _wire(
     workshop: wiring.Workshop,
     holder: str,
     origin: Timestamp | None,
+    webhook: Webhook | None,
 ) -> Daemon:
     settings, database, books = overview.settings, overview.database, workshop.books
     daemons = Daemons(database, *(source.collection for source in settings.sources))
     activity = Activity(daemons.clock.now)
     sources = Wiring(
-        settings, workshop, database, streaming[database.name], holder, origin, activity
+        settings,
+        workshop,
+        database,
+        streaming[database.name],
+        holder,
+        origin,
+        activity,
+        webhook,
+        daemons.clock,
     ).wire()
     paid = workshop.waterfall.paid
     teller = Teller(
@@ -357,6 +385,7 @@ def _wire(
         Plans([gate.provider for gate in paid]),
         teller,
         overview,
+        webhook,
     )
 
 
@@ -394,6 +423,8 @@ class Wiring:
     origin: Timestamp | None
     """Where the oplog ended when the process connected."""
     activity: Activity
+    webhook: Webhook | None
+    clock: server.ServerClock
 
     def wire(self) -> list[Loops]:
         """Return the loops of each source."""
@@ -406,13 +437,15 @@ class Wiring:
         enrichment = self.workshop.enrichment(source)
         late = Late(leads, enrichment.whose, source.rerun_on_change, enrichment.is_named_only)
         heartbeat, watcher = Heartbeat(leads), self._watcher(source, leads, bell, late)
+        worker = self._worker(source, leads, enrichment, heartbeat, bell, slots)
         return Loops(
             source.collection,
             watcher,
-            self._worker(source, leads, enrichment, heartbeat, bell, slots),
+            worker,
             heartbeat,
             self._releases(leads, watcher.indexes),
             Sweep.beside(watcher, self.settings.work),
+            worker.settler.outbox,
             is_alone=self._is_alone,
         )
 
@@ -461,6 +494,9 @@ class Wiring:
                 beside=leads.beside,
                 keyring=leads.keyring,
                 copying=Copying.of(source),
+                outbox=wiring.outbox(
+                    self.settings, self.database, source, self.clock, self.webhook
+                ),
             ),
             enrichment.work_on,
             partial(report, self.activity, collection=named),

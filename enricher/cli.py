@@ -347,6 +347,8 @@ def _configured(environ: Mapping[str, str] | None = None) -> Settings:
     settings = load(environ, others=others)
     log.register_secret(settings.mongo.uri)
     log.register_secret(settings.privacy.hash_key)
+    for secret in settings.events.never_shown:
+        log.register_secret(secret)
     for vendor in settings.vendors.values():
         log.register_secret(vendor.key)
     log.configure(settings.log, "enricher", __version__)

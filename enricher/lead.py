@@ -245,6 +245,15 @@ class Progress:
 
 Outcome: TypeAlias = Completed | Rechecked | Retrying | Failed | Skipped
 
+STATUS_OF: Mapping[type[Outcome], Status] = {
+    Completed: Status.COMPLETED,
+    Rechecked: Status.COMPLETED,
+    Retrying: Status.RETRYING,
+    Failed: Status.FAILED,
+    Skipped: Status.SKIPPED,
+}
+"""The status that a settle writes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:

@@ -19,17 +19,20 @@ from enricher.lead import Document
 from enricher.limits import bucket
 from enricher.mongo import secret
 from enricher.privacy import suppression
-from enricher.queue import apart
+from enricher.queue import apart, outbox
 from enricher.settings.sources import RESULTS
 from enricher.status import daemons
 
 _SIDE_COLLECTION = ("find", "insert", "update")
 
 
-def required(leads: str, *, is_beside: bool = False) -> dict[str, Sequence[str]]:
+def required(
+    leads: str, *, is_beside: bool = False, has_events: bool = False
+) -> dict[str, Sequence[str]]:
     """PURE Return collection -> actions without which no lead can be enriched. Where results stand beside the leads,
     these are only read."""
     results = {f"{RESULTS}{leads}": (*_SIDE_COLLECTION, "remove")} if is_beside else {}
+    events = (outbox.COLLECTION, outbox.DRAFTS) if has_events else ()
     return {
         leads: ("find",) if is_beside else ("find", "update"),
         **results,
@@ -40,10 +43,13 @@ def required(leads: str, *, is_beside: bool = False) -> dict[str, Sequence[str]]
         bucket.COLLECTION: _SIDE_COLLECTION,
         ledger.COLLECTION: _SIDE_COLLECTION,
         suppression.COLLECTION: (*_SIDE_COLLECTION, "remove"),
+        **dict.fromkeys(events, (*_SIDE_COLLECTION, "remove")),
     }
 
 
-def desired(leads: str, *, is_beside: bool = False) -> dict[str, Sequence[str]]:
+def desired(
+    leads: str, *, is_beside: bool = False, has_events: bool = False
+) -> dict[str, Sequence[str]]:
     """PURE Return collection -> actions without which the work goes on, but slowly, untidily, or unseen."""
     indexing = ("createIndex", "listIndexes")
     return {
@@ -54,14 +60,21 @@ def desired(leads: str, *, is_beside: bool = False) -> dict[str, Sequence[str]]:
         ledger.COLLECTION: ("createIndex",),
         daemons.COLLECTION: (*_SIDE_COLLECTION, "createIndex"),
         apart.COLLECTION: (*_SIDE_COLLECTION, "remove"),
+        **({outbox.COLLECTION: ("createIndex",)} if has_events else {}),
     }
 
 
 async def require(
-    client: AsyncMongoClient[Document], database: str, leads: str, *, is_beside: bool = False
+    client: AsyncMongoClient[Document],
+    database: str,
+    leads: str,
+    *,
+    is_beside: bool = False,
+    has_events: bool = False,
 ) -> None:
     """Raise DatabaseRefused when a required privilege is not granted."""
-    if lacking := await missing(client, database, required(leads, is_beside=is_beside)):
+    wanted = required(leads, is_beside=is_beside, has_events=has_events)
+    if lacking := await missing(client, database, wanted):
         raise DatabaseRefused(
             f"MongoDB refuses a privilege (deploy/mongodb/role.js grants it): {', '.join(lacking)}"
         )

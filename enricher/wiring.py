@@ -37,6 +37,7 @@ from enricher.limits.limiter import Limiter
 from enricher.mongo.expressions import Expression
 from enricher.mongo.outage import Outage
 from enricher.mongo.secret import keyring
+from enricher.mongo.server import ServerClock
 from enricher.privacy.forgetting import Erasure, Forgetting
 from enricher.privacy.suppression import Objections, Permission, Suppressed, key_of
 from enricher.providers import registry, transport
@@ -44,11 +45,14 @@ from enricher.providers.base import Access, Provider, Registered
 from enricher.providers.cnpj import Cnpj
 from enricher.queue import inputs
 from enricher.queue.beside import Beside, noted_rank
-from enricher.queue.conditions import Look, leads_of
+from enricher.queue.conditions import Look, leads_of, queue_of
+from enricher.queue.outbox import Outbox, forget
 from enricher.queue.requests import Requests
 from enricher.settings.load import Settings, WebsiteSettings
 from enricher.settings.sources import Source
 from enricher.telemetry import metrics
+from enricher.webhook.deliveries import Deliveries
+from enricher.webhook.sending import Webhook, open_receiver
 
 _OWN_NAME = f"enricher/{__version__}"
 """How we introduce ourselves."""
@@ -194,6 +198,41 @@ def erasure(settings: Settings, leads: AsyncCollection[Document], source: Source
     return Erasure(queue, names=source.names, mapped=mapped, beside=apart)
 
 
+@asynccontextmanager
+async def webhook(
+    settings: Settings, database: AsyncDatabase[Document]
+) -> AsyncIterator[Webhook | None]:
+    """Yield what delivers events to the operator's address; `None` without one."""
+    events = settings.events
+    if events.url is None:
+        yield None
+        return
+    async with open_receiver(events.url.get_secret_value(), events.keys, _OWN_NAME) as receiver:
+        grace = settings.work.shutdown_grace_seconds
+        yield Webhook(receiver, Deliveries(database), grace_seconds=grace)
+
+
+def outbox(
+    settings: Settings,
+    database: AsyncDatabase[Document],
+    source: Source,
+    clock: ServerClock,
+    receiver: Webhook | None,
+) -> Outbox | None:
+    """Return where the events of a source are published; `None` where they are off."""
+    if not settings.events.are_on:
+        return None
+    return Outbox(
+        database,
+        source.collection,
+        queue_of(database, source),
+        clock.now,
+        timedelta(days=settings.events.days),
+        source.names,
+        receiver.ring if receiver else None,
+    )
+
+
 def words_of(settings: Settings) -> OwnWords:
     """Return the operator's own words about names, for all code that identifies leads."""
     own = settings.identity
@@ -242,13 +281,14 @@ def open_workshop(
     """Build what all sources share. Who objects at a vendor is forgotten in each of them."""
     providers, suppressed, words = registered.providers, Suppressed(database), words_of(settings)
     erasures = [erasure(settings, database[each.collection], each) for each in settings.sources]
+    strike = partial(forget, database) if settings.events.are_on else None
     return Workshop(
         settings,
         database,
         books,
         Waterfall(_gates(settings, providers, database, books), registered.without_key),
         suppressed,
-        Forgetting(suppressed, erasures, books.cache, books.keyring, providers, words),
+        Forgetting(suppressed, erasures, books.cache, books.keyring, providers, words, strike),
         words,
         rules_of(settings.rechecks, settings.vendors, providers),
     )

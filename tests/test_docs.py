@@ -77,7 +77,7 @@ def test_no_setting_is_invented(page: str) -> None:
 @pages
 def test_no_series_is_invented(page: str) -> None:
     collections = {
-        *required("leads", is_beside=True),
+        *required("leads", is_beside=True, has_events=True),
         *desired("leads"),
         "enricher_history_",
         "enricher_results_",

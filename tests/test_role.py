@@ -23,7 +23,8 @@ def by_collection(privileges: list[Document]) -> dict[str, set[str]]:
 
 
 def asked_for(leads: str = "leads", *, beside: bool = False) -> dict[str, set[str]]:
-    needed, wished = required(leads, is_beside=beside), desired(leads, is_beside=beside)
+    needed = required(leads, is_beside=beside, has_events=True)
+    wished = desired(leads, is_beside=beside, has_events=True)
     return {name: {*needed.get(name, ()), *wished.get(name, ())} for name in {*needed, *wished}}
 
 

@@ -522,6 +522,22 @@ GROUND = Row(
             ],
         ),
         Panel(
+            "Events and the webhook",
+            "Events of settles as they are published, tries of the webhook by how they ended and how long they took; "
+            "events that it is yet to get, and the age of the oldest. Disabled: a daemon was answered 410 Gone.",
+            "short",
+            [
+                Query(rate("enricher_events_published_total", by="by"), "published: {{by}}"),
+                Query(rate("enricher_webhook_deliveries_total", by="outcome"), "{{outcome}}"),
+                Query(
+                    quantiles("enricher_webhook_request_seconds", 0.95)[0].expr, "a try, s (p95)"
+                ),
+                Query(f"max({series('enricher_webhook_waiting')})", "waiting"),
+                Query(f"max({series('enricher_webhook_oldest_age_seconds')})", "oldest, s"),
+                Query(f"sum({series('enricher_webhook_disabled')})", "disabled"),
+            ],
+        ),
+        Panel(
             "Memory",
             "Resident memory by daemon.",
             "bytes",

@@ -47,6 +47,10 @@ const ours = [
     actions: ["find", "insert", "update", "createIndex"] },
   { resource: { db: crm, collection: "enricher_fatal" },
     actions: ["find", "insert", "update", "remove"] },
+  { resource: { db: crm, collection: "enricher_events" },
+    actions: ["find", "insert", "update", "remove", "createIndex"] },
+  { resource: { db: crm, collection: "enricher_event_drafts" },
+    actions: ["find", "insert", "update", "remove"] },
   { resource: { db: crm, collection: "" }, actions: ["listCollections"] },
 ]
 

@@ -205,8 +205,8 @@ async def _privileges(
     """Check the privileges. An index that exists already needs no privilege to create it."""
     database = settings.mongo.database
     source = settings.source_of(leads)
-    required = privileges.required(leads, is_beside=source.is_beside)
-    desired = privileges.desired(leads, is_beside=source.is_beside)
+    what = {"is_beside": source.is_beside, "has_events": settings.events.are_on}
+    required, desired = privileges.required(leads, **what), privileges.desired(leads, **what)
     wanted = {
         collection: [*required.get(collection, ()), *desired.get(collection, ())]
         for collection in required | desired
@@ -381,7 +381,7 @@ async def _shard_keys(
     ours = dict.fromkeys(
         name
         for leads in collections
-        for name in privileges.required(leads) | privileges.desired(leads)
+        for name in privileges.required(leads, has_events=True) | privileges.desired(leads)
     )
     try:
         keys = await sharding.read(client, [f"{database}.{name}" for name in ours])

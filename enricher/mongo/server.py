@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pymongo
 from bson import Timestamp
@@ -278,8 +279,15 @@ _CONFLICTS = (67, 85, 86)
 
 async def let_expire(collection: AsyncCollection[Document], name: str) -> None:
     """Create the index that deletes expired documents; log a missing privilege or a conflicting index and go on."""
+    await make_index(collection, name, "expires_at", expireAfterSeconds=0)
+
+
+async def make_index(
+    collection: AsyncCollection[Document], name: str, *fields: str, **options: Any
+) -> None:
+    """Create an index that the work can do without, as `let_expire` does."""
     try:
-        await collection.create_index([("expires_at", ASCENDING)], name=name, expireAfterSeconds=0)
+        await collection.create_index([(each, ASCENDING) for each in fields], name=name, **options)
     except OperationFailure as error:
         if error.code != outage.UNAUTHORIZED and error.code not in _CONFLICTS:
             raise

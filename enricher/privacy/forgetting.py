@@ -13,7 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -400,6 +407,8 @@ class Forgetting:
     keyring: Keyring
     providers: Sequence[Provider]
     words: OwnWords = NO_WORDS
+    strike: Callable[[str, Sequence[LeadId]], Awaitable[None]] | None = None
+    """Deletes the events of leads of a collection; `None` where there are none."""
 
     async def run(
         self,
@@ -429,6 +438,8 @@ class Forgetting:
                 erasure, person, mailbox, spared if is_there else b"", done, queries, self.words
             )
             await forgetter.run(reads_all=reads_all)
+            if self.strike is not None and forgetter.erased:
+                await self.strike(erasure.collection, forgetter.erased)
         about = {
             key for query in queries for key in personal_keys(self.keyring, self.providers, query)
         }
@@ -450,6 +461,8 @@ class _OfOneCollection:
     words: OwnWords
     seen: set[bytes] = field(default_factory=set)
     """Keys of leads that are done: a lead in work may also hold data of an older version."""
+    erased: list[LeadId] = field(default_factory=list)
+    """Leads about the person, whatever became of them."""
 
     async def run(self, *, reads_all: bool) -> None:
         async for lead in self._in_work(reads_all=reads_all):
@@ -487,12 +500,14 @@ class _OfOneCollection:
         if key == self.spared or key in self.seen:
             return True
         self.seen.add(key)
+        self.erased.append(lead["_id"])
         erased = await self.erasure.erase(lead["_id"], inputs)
         self.done.leads += erased is Erased.DONE
         self._count_unwritable(lead, erased)
         return erased is not Erased.CHANGED
 
     def _count_changed(self, lead: Document, erased: Erased) -> None:
+        self.erased.append(lead["_id"])
         self.done.changed += erased is Erased.DONE
         self._count_unwritable(lead, erased)
 

@@ -32,6 +32,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, Write
 from enricher.answer import Kind
 from enricher.fields import NAMES, Names, named
 from enricher.lead import (
+    STATUS_OF,
     SUBJECT,
     Completed,
     Document,
@@ -69,6 +70,7 @@ from enricher.queue.lease import (
     unchanged_table,
     writable,
 )
+from enricher.queue.outbox import NOTE, Outbox, note
 from enricher.queue.requests import planned
 from enricher.telemetry.log import label
 from enricher.values.merge import METADATA, SOCIAL, completeness, metadata
@@ -265,6 +267,8 @@ class Settlement:
     facts: Facts | None = None
     """What the lead says, where its result stands beside it."""
     course: Course = field(default_factory=Course)
+    event: Document | None = None
+    """What readers are told of it."""
 
 
 @dataclass(slots=True)
@@ -286,6 +290,8 @@ class Settler:
     clock: ServerClock = field(init=False)
     copying: Copying | None = None
     """What is copied into fields of the user's."""
+    outbox: Outbox | None = None
+    """Where events are published, if they are."""
     keeper: Keeper = field(init=False)
     """For what is found before the end."""
     costs: Costs = field(init=False)
@@ -309,7 +315,8 @@ class Settler:
         """Write the outcome, unless the lease was lost. Raises no database error."""
         if isinstance(outcome, Withdrawn):
             return await self._withdraw(lease)
-        settlement = Settlement(lease, outcome, subject, course=await self._course(lease, outcome))
+        course, event = await self._course(lease, outcome), self._event(lease, outcome)
+        settlement = Settlement(lease, outcome, subject, course=course, event=event)
         settled = await self._coalescer.submit(settlement)
         return await self._settle_late(settlement) if settled is None else settled
 
@@ -389,6 +396,20 @@ class Settler:
                 return [settled.get(id(settlement)) for settlement in batch]
 
     async def _write(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        if self.outbox is None:
+            return await self._write_results(batch)
+        events = [each.event for each in batch if each.event is not None]
+        draft = await self.outbox.draft([each.lease for each in batch], events)
+        settled = await self._write_results(batch)
+        pairs = zip(batch, settled, strict=True)
+        written = [each.event for each, what in pairs if what is Settled.WRITTEN and each.event]
+        await self.outbox.publish(draft, written)
+        return settled
+
+    def _event(self, lease: Lease, outcome: Outcome) -> Document | None:
+        return None if self.outbox is None else self.outbox.event(lease, outcome)
+
+    async def _write_results(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
         if self.beside is None:
             return await self._write_all(batch)
         return await self._write_beside(self.beside, batch)
@@ -576,9 +597,11 @@ class Settler:
     async def _give_up(self, settlement: Settlement, why: str) -> Settled:
         """End the lead as failed: it must not come back again and again, and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
-        row = self._row(Settlement(settlement.lease, failed, settlement.subject))
+        event = self._event(settlement.lease, failed)
+        row = self._row(Settlement(settlement.lease, failed, settlement.subject, event=event))
         if self.copying is not None:
             row = self.copying.without(row, (), why) or row
+        draft = event and self.outbox and await self.outbox.draft([], [event])
         still = {**_still(settlement.lease, self.names, self._unchanged), **writable(self.names)}
         try:
             written = await self.collection.update_one(still, self._settling.alone(row))
@@ -587,6 +610,8 @@ class Settler:
         if not written.matched_count:
             # A result that the driver cannot encode was not compared with the inputs until now.
             return await self._requeue(settlement)
+        if self.outbox is not None and event is not None:
+            await self.outbox.publish(draft, [event])
         logger.bind(lead=label(settlement.lease.lead_id), why=why).error("settle.refused")
         return Settled.REFUSED
 
@@ -607,6 +632,8 @@ class Settler:
             values["rechecks"] = settlement.lease.lead.rechecks
         if settlement.facts is not None and settlement.facts.is_scored:
             values["is_scored"] = True
+        if settlement.event is not None:
+            values[NOTE] = note(settlement.event)
         return _row(settlement.lease, values, self._unchanged)
 
     @property
@@ -739,6 +766,7 @@ def _bookkeeping(names: Names, row: RowPath | LoneRow) -> dict[str, expressions.
         "recheck_mark": row.value("recheck_mark"),
         "rechecks": row.value("rechecks"),
         "spent": row.value("spent"),
+        NOTE: row.value(NOTE),
         "due_at": row.if_has("due_ms", due_at, "$$REMOVE"),
         SUBJECT: row.value(SUBJECT),
     }
@@ -758,17 +786,8 @@ def _requalified(
     }
 
 
-_STATUSES: Mapping[type[Outcome], Status] = {
-    Completed: Status.COMPLETED,
-    Rechecked: Status.COMPLETED,
-    Retrying: Status.RETRYING,
-    Failed: Status.FAILED,
-    Skipped: Status.SKIPPED,
-}
-
-
 def _values(outcome: Outcome, subject: Subject | None, course: Course) -> Document:
-    status = _STATUSES[type(outcome)]
+    status = STATUS_OF[type(outcome)]
     values: Document = {
         "status": status,
         "error": _error(outcome),
@@ -789,7 +808,7 @@ def _result(outcome: Outcome, subject: Subject | None) -> Document:
     values: Document = {}
     if isinstance(outcome, Completed):
         values["is_completed"] = True
-    if outcome.data or _STATUSES[type(outcome)].is_settled:
+    if outcome.data or STATUS_OF[type(outcome)].is_settled:
         values["is_news"] = True
     if subject is not None:
         values[SUBJECT] = subject.document

@@ -41,6 +41,7 @@ from enricher.settings import sources as described
 from enricher.settings.sources import Source, from_environment
 from enricher.settings.types import (
     MOST_CALLS,
+    MOST_DAYS,
     Domains,
     HashKey,
     Level,
@@ -52,6 +53,8 @@ from enricher.settings.types import (
     Strings,
     Url,
     UserAgent,
+    WebhookSecrets,
+    WebhookUrl,
     collection_name,
     database_name,
     expected,
@@ -65,6 +68,7 @@ from enricher.settings.types import (
     setting,
     shown,
     upper,
+    webhook_keys,
 )
 from enricher.settings.vendors import (
     VENDORS,
@@ -459,6 +463,47 @@ class CnpjSettings(Section):
     )
 
 
+class EventSettings(Section):
+    is_wanted: bool = setting(
+        "ENRICHER_EVENTS",
+        False,
+        "Publish an event for each settle, in the collection `enricher_events`; a webhook turns this on by itself.",
+    )
+    days: int = setting(
+        "ENRICHER_EVENTS_DAYS",
+        7,
+        "How long an event is kept, delivered or not.",
+        ge=1,
+        le=MOST_DAYS,
+    )
+    url: WebhookUrl = setting(
+        "ENRICHER_WEBHOOK_URL",
+        None,
+        "Where each event is posted, signed; `https://`, or `http://` within your own network.",
+    )
+    secrets: WebhookSecrets = setting(
+        "ENRICHER_WEBHOOK_SECRET",
+        None,
+        "What the posts are signed with: `whsec_` and the base64 of 24 to 64 random bytes. While you change it, both,"
+        " with a blank between them.",
+    )
+
+    @property
+    def are_on(self) -> bool:
+        return self.is_wanted or self.url is not None
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys of the signatures."""
+        return webhook_keys(self.secrets)
+
+    @property
+    def never_shown(self) -> list[SecretStr]:
+        """The address and each secret."""
+        words = self.secrets.get_secret_value().split() if self.secrets else []
+        return [*map(SecretStr, words), *([self.url] if self.url else [])]
+
+
 class HttpSettings(Section):
     host: str = setting(
         "ENRICHER_HTTP_HOST",
@@ -503,6 +548,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "providers": ProviderSettings,
     "website": WebsiteSettings,
     "cnpj": CnpjSettings,
+    "events": EventSettings,
     "http": HttpSettings,
     "log": LogSettings,
 }
@@ -529,6 +575,7 @@ class Settings:
     providers: ProviderSettings = field(default_factory=ProviderSettings)
     website: WebsiteSettings = field(default_factory=WebsiteSettings)
     cnpj: CnpjSettings = field(default_factory=CnpjSettings)
+    events: EventSettings = field(default_factory=EventSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     log: LogSettings = field(default_factory=LogSettings)
     sources: tuple[Source, ...] = ()
@@ -584,6 +631,7 @@ def load(
     vendors = {name: _section(kind, variables, problems) for name, kind in vendor_kinds.items()}
     problems += _stray_loopback(sections["website"], vendors)
     problems += _missing_prices(sections["cost"], vendors)
+    problems += _half_a_webhook(sections["events"])
     if problems:
         raise SettingsError(problems)
     return Settings(**sections, vendors=vendors, sources=sources)  # type: ignore[arg-type]  # kinds follow SECTIONS
@@ -639,6 +687,15 @@ def _missing_prices(cost: Any, vendors: Mapping[str, Any]) -> Iterator[str]:
             "ENRICHER_MAX_CREDITS_PER_LEAD: counts money, because some credits have a price; "
             f"expected one for each vendor with a key, and there is no {prices}"
         )
+
+
+def _half_a_webhook(events: Any) -> Iterator[str]:
+    """Complain of an address without a secret, and of a secret that signs nothing."""
+    if events is not None and (events.url is None) != (events.secrets is None):
+        given, other = "ENRICHER_WEBHOOK_URL", "ENRICHER_WEBHOOK_SECRET"
+        if events.url is None:
+            given, other = other, given
+        yield f"{other}: expected beside {given}"
 
 
 def is_exposed(env_file: str | Path = ".env", others: ThirdParties = _NO_OTHERS) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import warnings
@@ -87,6 +88,7 @@ MAX_COLLECTION_BYTES = 190
 _LONGEST_NUMBER = 12
 """Characters. Longer text is not a setting's number, and may be a secret made of digits."""
 _LONGEST_USER_AGENT = 200
+_WEBHOOK_PREFIX = "whsec_"
 _HOSTS_AND_OPTIONS = "check its hosts, ports and options"
 _ENCODE = "percent-encode the user name and the password"
 
@@ -172,6 +174,45 @@ def _base_url(url: str) -> str:
             "http:// is for this machine and private networks"
         )
     return url.rstrip("/")
+
+
+def _webhook_url(url: SecretStr | None) -> SecretStr | None:
+    """Check the address; it is a secret, since whoever knows some of them may post there."""
+    if url is None:
+        return None
+    text = url.get_secret_value()
+    parts = urlsplit(text)
+    is_web = parts.scheme in ("http", "https") and parts.hostname
+    if not is_web or re.search(r"[^!-~]|#", text) or "@" in parts.netloc:
+        raise ValueError("expected https:// and a host, without credentials, blanks or #")
+    _ = parts.port  # raises for an invalid port
+    if parts.scheme == "http" and not is_private(parts.hostname or ""):
+        raise ValueError("expected https://; http:// is for this machine and private networks")
+    return url
+
+
+def webhook_keys(secrets: SecretStr | None) -> tuple[bytes, ...]:
+    """PURE Return the keys of secrets like `whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw`, separated by blanks. Raises
+    ValueError."""
+    words = secrets.get_secret_value().split() if secrets else []
+    return tuple(map(_webhook_key, words))
+
+
+def _webhook_key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.removeprefix(_WEBHOOK_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith(_WEBHOOK_PREFIX) or not 24 <= len(key) <= 64:  # noqa: PLR2004 - the specification's
+        raise ValueError(
+            "expected whsec_ and the base64 of 24 to 64 random bytes, or several of these with blanks between them"
+        )
+    return key
+
+
+def _webhook_secrets(secrets: SecretStr | None) -> SecretStr | None:
+    webhook_keys(secrets)
+    return secrets
 
 
 def _json_list(value: object) -> object:
@@ -293,6 +334,8 @@ def lower(value: object) -> object:
 
 Url: TypeAlias = Annotated[str, AfterValidator(_base_url)]
 Key: TypeAlias = Annotated[SecretStr | None, BeforeValidator(_key)]
+WebhookUrl: TypeAlias = Annotated[SecretStr | None, AfterValidator(_webhook_url)]
+WebhookSecrets: TypeAlias = Annotated[SecretStr | None, AfterValidator(_webhook_secrets)]
 HashKey: TypeAlias = Annotated[Key, AfterValidator(_long_enough)]
 Strings: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_json_list)]
 Domains: TypeAlias = Annotated[Strings, AfterValidator(_domains)]

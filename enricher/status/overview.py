@@ -46,12 +46,14 @@ from enricher.status.picture import (
     RecheckStatus,
     SourceStatus,
     Stream,
+    WebhookStatus,
     as_json,
     join_backlogs,
     minute_status,
 )
 from enricher.status.throughput import hour, latest
 from enricher.telemetry.log import redact
+from enricher.webhook.deliveries import Deliveries
 
 Result = TypeVar("Result")
 Number = TypeVar("Number", int, float)
@@ -107,8 +109,17 @@ class Overview:
             last=latest(each.last for each in seen),
             sources=sources,
             rechecks=await self._rechecks(parts),
+            webhook=await self._webhook(parts),
             unknown=parts.unknown,
         )
+
+    async def _webhook(self, parts: _Parts) -> WebhookStatus | None:
+        if self.settings.events.url is None:
+            return None
+        found = await parts.read("webhook", Deliveries(self.database).waiting(), None)
+        if found is None:
+            return None
+        return WebhookStatus(found.events, found.oldest_seconds, found.given_up, found.error)
 
     @property
     def _collections(self) -> list[str]:

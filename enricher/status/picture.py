@@ -232,6 +232,19 @@ class RecheckStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookStatus:
+    """What the webhook is yet to get."""
+
+    waiting: int
+    """Events; at most 10,000."""
+    oldest_seconds: float | None
+    given_up: int
+    """Events that it never got, as far as they are kept."""
+    error: str | None
+    """Why the one that is next was not delivered so far."""
+
+
+@dataclass(frozen=True, slots=True)
 class MinuteStatus:
     """What ended in one minute, at all daemons together."""
 
@@ -268,6 +281,8 @@ class FleetStatus:
     """Each collection by itself; what stands above is about all of them together."""
     rechecks: RecheckStatus | None = None
     """`None` where thin leads are not looked at again."""
+    webhook: WebhookStatus | None = None
+    """`None` where there is none."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     """Part -> why it could not be read."""
 

@@ -23,6 +23,7 @@ from enricher.status.picture import (
     SourceStatus,
     State,
     Stream,
+    WebhookStatus,
     duration,
 )
 from enricher.status.throughput import Ended
@@ -101,6 +102,8 @@ def _named(status: FleetStatus) -> Iterator[tuple[str, str]]:
             yield "moved by nobody", ", ".join(f"{why} {n:,}" for why, n in backlog.unmoved.items())
     yield "change stream", _stream(status)
     yield from _preparing(status.stream)
+    if status.webhook is not None:
+        yield "webhook", _webhook(status.webhook)
     yield from _hour(status.hour)
 
 
@@ -125,6 +128,16 @@ def _stream(status: FleetStatus) -> str:
         return "closed: leads are found by polling"
     lag = duration(status.stream.lag_seconds)
     return f"open at {status.stream.open} of {len(status.alive)}, lag {lag}"
+
+
+def _webhook(webhook: WebhookStatus) -> str:
+    if not webhook.waiting:
+        said = "has every event"
+    else:
+        said = f"{webhook.waiting:,} events wait, the oldest for {duration(webhook.oldest_seconds)}"
+    if webhook.given_up:
+        said += f"; {webhook.given_up:,} given up"
+    return f"{said}; {_cut(webhook.error)}" if webhook.error else said
 
 
 def _preparing(stream: Stream) -> Iterator[tuple[str, str]]:

@@ -54,7 +54,7 @@ COLLECTION = "collection"
 """The field that names a line's collection, where a daemon works on several."""
 _OF_A_SOURCE = (
     *("claim.", "drain.", "history.", "indexes.", "lead.", "leads.", "lease.", "progress."),
-    *("search.", "settle.", "stream.", "sweep."),
+    *("outbox.", "search.", "settle.", "stream.", "sweep."),
 )
 _DATABASE = "database."
 
@@ -391,6 +391,12 @@ EVENTS: Mapping[str, str] = {
     "claim.unknown": "MongoDB did not answer a claim; what it won is read back. Nothing to do.",
     "progress.not_kept": "What one provider found was not stored early; the settle writes it again.",
     "settle.refused": "MongoDB will never take this result; the lead becomes `failed` and says why.",
+    "outbox.recovered": "So many `events` were published that a daemon left behind when it died, or whose lead was claimed again before MongoDB took them.",
+    "webhook.unavailable": "Five tries in a row failed, the last with `error`; events wait, and one at a time is tried. See the receiver.",
+    "webhook.available": "It takes events again, after `seconds`.",
+    "webhook.given_up": "An event was not delivered in three days, the last time because of `error`; `id` is its `_id` in `enricher_events`. The receiver should read the lead.",
+    "webhook.gone": "The receiver answered `410 Gone`: this daemon delivers nothing more. Take `ENRICHER_WEBHOOK_URL` away, or restart the daemons when the receiver is back.",
+    "webhook.broken": "A bug while an event was delivered; it is tried again in a minute.",
     "provider.retry": "A try is repeated within the attempt.",
     "provider.held": "Key refused, quota or budget used up, answers unreadable, too many objections; not asked for `seconds`. Mend it, then restart a daemon. A warning for an operator's pause, which `enricher resume` ends.",
     "provider.paused": "The vendor asked to wait for `asked_seconds`; it is believed for `seconds`. Many: see its limits.",

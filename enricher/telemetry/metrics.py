@@ -93,9 +93,11 @@ ANSWERS = (
 )  # fmt: skip
 LOOPS = (
     "watcher", "admission", "search", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
-    "limits", "holds", "census", "presence", "sweep", "indexes", "start",
+    "limits", "holds", "census", "presence", "sweep", "indexes", "start", "outbox", "webhook",
 )  # fmt: skip
-SHARED_LOOPS = ("calls", "cache", "flights", "ledger", "limits", "census", "presence", "start")
+SHARED_LOOPS = (
+    *("calls", "cache", "flights", "ledger", "limits", "census", "presence", "start", "webhook"),
+)
 """Loops that are there once, however many sources of leads a daemon has."""
 PREPARATIONS = ("indexes", "history", "search")
 HTTP_REFUSALS = ("host", "malformed", "room")
@@ -266,6 +268,31 @@ COMPLETENESS = histogram(
 RETRIED = counter(
     "enricher_leads_retried_total",
     "Leads that ended as completed or failed and took more than one attempt.",
+)
+EVENTS_PUBLISHED = counter(
+    "enricher_events_published_total",
+    "Events of settles that were published, by who did: the settle's own daemon, or whoever found them left behind.",
+    by=("settle", "sweep"),
+)
+DELIVERIES = counter(
+    "enricher_webhook_deliveries_total",
+    "Tries to deliver an event to the webhook, by how they ended.",
+    outcome=("delivered", "failed", "given_up", "gone"),
+)
+DELIVERY_SECONDS = histogram(
+    "enricher_webhook_request_seconds", "Duration of one try of the webhook.", buckets=_FAST
+)
+UNDELIVERED = gauge(
+    "enricher_webhook_waiting",
+    "Events in the database that the webhook is yet to get, counted up to 10,000.",
+)
+OLDEST_UNDELIVERED = gauge(
+    "enricher_webhook_oldest_age_seconds",
+    "How old the oldest of these is; 0 while there is none.",
+)
+WEBHOOK_GONE = gauge(
+    "enricher_webhook_disabled",
+    "1 while this daemon delivers nothing because the webhook answered 410 Gone.",
 )
 LAST_SETTLED = gauge("enricher_last_settled_timestamp_seconds", "When a lead was last settled.")
 

@@ -24,13 +24,15 @@ ENDS: Mapping[str, str] = {
     "enricher_daemons": "TTL: an hour after the last sign of life",
     "enricher_checkpoints": "one for each leads collection, one for each query of a backfill",
     "enricher_history_leads": "the leads that stood there before the first start",
+    "enricher_events": "TTL: an event is kept for days",
+    "enricher_event_drafts": "one for each batch that is being settled",
     "enricher_fatal": "none, unless a lead ends the server",
     "enricher_limits": "one for each provider's limits, stop and objections",
     "enricher_usage": "one for each vendor and month; TTL: an account's count of leads, a month after its own",
     "enricher_secrets": "one",
     "enricher_suppressed": "one for each person who is to be forgotten",
 }
-WITH_TTL = ("enricher_answers", "enricher_daemons", "enricher_usage")
+WITH_TTL = ("enricher_answers", "enricher_daemons", "enricher_events", "enricher_usage")
 
 
 @dataclass(frozen=True, slots=True)

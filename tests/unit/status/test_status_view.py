@@ -26,6 +26,7 @@ from enricher.status.picture import (
     RecheckStatus,
     State,
     Stream,
+    WebhookStatus,
 )
 from enricher.status.throughput import Ended
 from enricher.status.view import shown
@@ -181,3 +182,19 @@ def test_what_a_large_collection_makes_long_is_printed_with_how_far_it_is() -> N
     assert "being built for 2 min" in text
     assert "1,234,000 leads written down so far" in text
     assert "written down" not in _printed()
+
+
+@pytest.mark.parametrize(
+    ("webhook", "said"),
+    [
+        (WebhookStatus(0, None, 0, None), "has every event"),
+        (
+            WebhookStatus(7, 7_200.0, 2, "HTTP 500"),
+            "7 events wait, the oldest for 2 h; 2 given up; HTTP 500",
+        ),
+    ],
+)
+def test_a_webhook_is_shown_with_what_it_is_yet_to_get(webhook: WebhookStatus, said: str) -> None:
+    [line] = [each for each in _printed(webhook=webhook).splitlines() if "webhook" in each]
+    assert line.split("webhook")[1].strip() == said
+    assert "webhook" not in _printed()
