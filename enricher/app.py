@@ -71,6 +71,7 @@ from enricher.settings.load import Settings
 from enricher.settings.sources import Source
 from enricher.status.census import Census
 from enricher.status.daemons import Daemons, SourceState, Teller
+from enricher.status.ordering import Following
 from enricher.status.overview import Overview, Shared
 from enricher.status.throughput import Activity, report
 from enricher.telemetry import log, metrics
@@ -181,6 +182,7 @@ class Daemon:
     teller: Teller
     overview: Overview
     webhook: Webhook | None = None
+    following: Following | None = None
     introduction: Mapping[str, str] = field(default_factory=dict)
     """What it runs on, for the log line of the start."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -199,6 +201,8 @@ class Daemon:
         await self.books.usage.ensure()
         if self.webhook is not None:
             await self.webhook.deliveries.ensure()
+        if self.following is not None:
+            await self.following.read()
         reopened = await reopening.run(providers)
         for source in self.sources:
             source.releases.call_back(reopened)
@@ -220,6 +224,8 @@ class Daemon:
                     working.create_task(self.plans.run(self.stop), name="plans")
                     if self.webhook is not None:
                         working.create_task(self.webhook.run(self.stop), name="webhook")
+                    if self.following is not None:
+                        working.create_task(self.following.run(self.stop), name="order")
                     await self._until_stopped()
                 await self.waterfall.close(self.sources[0].worker.last_calls_seconds)
             finally:
@@ -386,6 +392,7 @@ def _wire(
         teller,
         overview,
         webhook,
+        workshop.following,
     )
 
 

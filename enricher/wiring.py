@@ -24,6 +24,7 @@ from enricher.calls.breaker import Objecting
 from enricher.calls.ceiling import Ceiling
 from enricher.calls.flights import Cache
 from enricher.calls.ledger import RECHECKS, Budget, Usage
+from enricher.calls.order import FleetOrder, Orders
 from enricher.calls.question import Books, Gate
 from enricher.calls.releases import pace
 from enricher.enrichment.attempt import Enrichment, Scope, Waterfall
@@ -36,7 +37,7 @@ from enricher.limits.bucket import ORDINARY_PAUSE, Bucket
 from enricher.limits.limiter import Limiter
 from enricher.mongo.expressions import Expression
 from enricher.mongo.outage import Outage
-from enricher.mongo.secret import keyring
+from enricher.mongo.secret import Keyring, keyring
 from enricher.mongo.server import ServerClock
 from enricher.privacy.forgetting import Erasure, Forgetting
 from enricher.privacy.suppression import Objections, Permission, Suppressed, key_of
@@ -50,6 +51,8 @@ from enricher.queue.outbox import Outbox, forget
 from enricher.queue.requests import Requests
 from enricher.settings.load import Settings, WebsiteSettings
 from enricher.settings.sources import Source
+from enricher.status.ordering import Following, Price, Proposing
+from enricher.status.samples import Sampled, Sampler
 from enricher.telemetry import metrics
 from enricher.webhook.deliveries import Deliveries
 from enricher.webhook.sending import Webhook, open_receiver
@@ -257,6 +260,8 @@ class Workshop:
     forgetting: Forgetting
     words: OwnWords
     rechecks: Rechecks = NEVER
+    following: Following | None = None
+    """Follows the proposed order; `None` where the operator sets it."""
 
     def enrichment(self, source: Source) -> Enrichment:
         """Return everything that the work on one lead of this source needs."""
@@ -282,16 +287,48 @@ def open_workshop(
     providers, suppressed, words = registered.providers, Suppressed(database), words_of(settings)
     erasures = [erasure(settings, database[each.collection], each) for each in settings.sources]
     strike = partial(forget, database) if settings.events.are_on else None
+    following = _following(settings, database, registered, books.keyring)
+    standing = following.standing if following else None
     return Workshop(
         settings,
         database,
         books,
-        Waterfall(_gates(settings, providers, database, books), registered.without_key),
+        Waterfall(_gates(settings, providers, database, books), registered.without_key, standing),
         suppressed,
         Forgetting(suppressed, erasures, books.cache, books.keyring, providers, words, strike),
         words,
         rules_of(settings.rechecks, settings.vendors, providers),
+        following,
     )
+
+
+def proposing(
+    settings: Settings,
+    database: AsyncDatabase[Document],
+    registered: Registered,
+    ring: Keyring | None,
+) -> Proposing:
+    """Return what proposes an order, from what is known of all sources' leads."""
+    sampled = [
+        Sampled(each.results, each.collection, each.names, inputs.mapping_of(each), each.kinds)
+        for each in settings.sources
+    ]
+    prices = {
+        name: Price(vendor.credit_price, vendor.daily_budget, vendor.monthly_budget)
+        for name, vendor in settings.vendors.items()
+    }
+    words = words_of(settings)
+    return Proposing(Sampler(database, sampled, registered.providers, words, ring), prices)
+
+
+def _following(
+    settings: Settings, database: AsyncDatabase[Document], registered: Registered, ring: Keyring
+) -> Following | None:
+    if not settings.providers.is_auto:
+        return None
+    every = timedelta(hours=settings.providers.order_hours)
+    made = proposing(settings, database, registered, ring)
+    return Following(Orders(database), made, FleetOrder(), every)
 
 
 def _scope(source: Source, database: AsyncDatabase[Document]) -> Scope:

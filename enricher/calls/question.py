@@ -814,6 +814,12 @@ class Gate:
         metrics.PAUSED.labels(self.name).set(paused is not None)
         return self._holds.look() or paused
 
+    @property
+    def is_at_leisure(self) -> bool:
+        """Whether a question would be asked at once: nothing holds it, and nobody waits for a slot."""
+        is_free_to_ask = self._breaker.is_closed and self._holds.now() is None
+        return is_free_to_ask and not self.limiter.waiting and self.limiter.pause_left <= 0
+
     def waits_for(self) -> str:
         """Return a label for what keeps it from asking.
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from enricher import wiring
 from enricher.answer import NotFound, Query
 from enricher.calls import answers
+from enricher.calls.order import Order, Orders
 from enricher.catalogue import FINDERS, PROVIDERS
 from enricher.commands import database
 from enricher.commands.database import chosen, explained, opened
@@ -133,8 +134,8 @@ class Explainer:
         identity = identify(standing.inputs, words)
         by_name = found_domain(mapping(standing.data), FINDERS) if identity.sought else None
         query = knowing(identity.query, by_name)
-        known, is_suppressed = await asyncio.gather(
-            self._known(leads, identity.query, query), self._has_objected(identity)
+        known, is_suppressed, order = await asyncio.gather(
+            self._known(leads, identity.query, query), self._has_objected(identity), self._order()
         )
         return explain_lead(
             standing,
@@ -147,11 +148,16 @@ class Explainer:
                 self.settings.rechecks, self.settings.vendors, self.registered.providers
             ),
             ceiling=wiring.ceiling(self.settings),
+            order=order,
         )
 
     async def _excluded_by(self, lead: LeadId) -> list[str]:
         leads, only = self.database[self.source.collection], dict(self.source.only)
         return [json_util.dumps(each) for each in await unmet(leads, only, lead)]
+
+    async def _order(self) -> Order | None:
+        """Return the order that the fleet has found by itself."""
+        return await Orders(self.database).read() if self.settings.providers.is_auto else None
 
     def _is_of_data(self, standing: Standing, identity: Identity) -> bool:
         if self.keyring is None:

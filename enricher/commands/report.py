@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -12,16 +13,32 @@ from rich.text import Text
 
 from enricher import wiring
 from enricher.calls.ledger import Usage
+from enricher.calls.order import Order, Orders
 from enricher.commands.database import explained, opened
 from enricher.commands.status import wide_console
 from enricher.lead import Document
+from enricher.mongo.secret import keyring_if_made
 from enricher.providers.base import Registered
 from enricher.settings.load import Settings
 from enricher.status import worth
-from enricher.status.view import table
+from enricher.status.ordering import written
+from enricher.status.view import ORDERS, money, orders, table
 from enricher.status.worth import Brought, Hits, Worth, WorthReport
 
 _MOST_GROUPS = 8
+_WORTH = (
+    *("provider", ">calls", ">charged", ">saved", ">cost", ">found", ">fields", ">agreed"),
+    *(">differed", ">per field"),
+)
+_MEANINGS = (
+    "found: share of answers with data. fields: values of its own that stand on leads. agreed, differed: fields in"
+    " which another's value stands. per field: cost of one. Set <VENDOR>_CREDIT_PRICE for costs."
+)
+_ASSUMED = (
+    "Both orders replayed from the kept answers and origins of {leads} leads, without a call. What was never asked is"
+    " guessed from the provider's other answers, and where these are few from those of its kind: `guessed` is that"
+    " share. perhaps: too little is known, or gained, to follow."
+)
 
 
 async def report(settings: Settings, days: int, *, as_json: bool) -> None:
@@ -51,12 +68,24 @@ async def read(
         for provider, its in found.items():
             brought[provider].add(its)
     ledger = await Usage(database, {}, {}).days(days)
+    order = await Orders(database).read() if settings.providers.is_auto else Order()
+    ring = await keyring_if_made(database, settings.privacy.hash_key)
+    proposing = wiring.proposing(settings, database, registered, ring)
+    proposals = await proposing.propose(order, at, days)
+    for provider, agreed in proposals.samples.agreed.items():
+        brought[provider].agreed = round(agreed * proposals.samples.factor)
     prices = {
         name: vendor.credit_price
         for name, vendor in settings.vendors.items()
         if vendor.credit_price is not None
     }
-    return worth.report(at, days, registered.providers, prices, ledger, brought, leads)
+    made = worth.report(at, days, registered.providers, prices, ledger, brought, leads)
+    return replace(
+        made,
+        orders=[written(each, proposals.unit) for each in proposals.kinds],
+        sampled=proposals.samples.leads,
+        changes=[each.sentence for each in order.changes],
+    )
 
 
 # As people read it
@@ -71,16 +100,13 @@ def _parts(made: WorthReport) -> Iterator[RenderableType]:
     yield Text(f"{made.leads:,} leads enriched in {made.days} days (UTC), today included")
     yield table(
         "what was paid and what it brought",
-        ("provider", ">calls", ">charged", ">saved", ">cost", ">found", ">fields", ">per field"),
+        _WORTH,
         (_row(each) for each in made.providers),
     )
-    yield Text(
-        "found: share of answers with data. fields: values of its own that stand on leads. "
-        "per field: cost of one. Set <VENDOR>_CREDIT_PRICE for costs.",
-        style="dim",
-    )
+    yield Text(_MEANINGS, style="dim")
     for title, by in (("country", "by_country"), ("size of the company", "by_size")):
         yield from _groups(made, title, by)
+    yield from _orders(made)
 
 
 def _row(each: Worth) -> Sequence[str]:
@@ -89,10 +115,12 @@ def _row(each: Worth) -> Sequence[str]:
         f"{each.calls:,}",
         f"{each.charged:,}" + (f" +{each.ambiguous:,}?" if each.ambiguous else ""),
         f"{each.saved:,}",
-        _money(each.cost),
+        money(each.cost),
         _rate(each.brought.hits),
         f"{each.brought.filled:,}",
-        _money(each.cost_per_field),
+        f"{each.brought.agreed:,}",
+        f"{each.brought.differed:,}",
+        money(each.cost_per_field),
     ]
 
 
@@ -113,8 +141,16 @@ def _groups(made: WorthReport, title: str, by: str) -> Iterator[RenderableType]:
     yield table(f"found, by {title}", ("provider", *(f">{name}" for name in names)), rows)
 
 
-def _money(amount: float | None) -> str:
-    return "-" if amount is None else f"{amount:,.4g}" if amount < 1 else f"{amount:,.2f}"
+def _orders(made: WorthReport) -> Iterator[RenderableType]:
+    """Yield today's order and the proposed one of each kind, with what each costs and fills."""
+    if not made.orders:
+        return
+    yield table("in another order", ORDERS, orders(made.orders))
+    limited = sorted({name for each in made.orders for name in each["limited"]})
+    if limited:
+        yield Text(f"Not moved up, since limits or budgets would not do: {', '.join(limited)}")
+    yield from map(Text, made.changes)
+    yield Text(_ASSUMED.format(leads=f"{made.sampled:,}"), style="dim")
 
 
 def _rate(hits: Hits) -> str:

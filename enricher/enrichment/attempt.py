@@ -17,6 +17,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -40,6 +41,7 @@ from enricher.answer import (
     Unwanted,
 )
 from enricher.calls.ceiling import MILLION, Ceiling, Payer, Spending
+from enricher.calls.order import FleetOrder
 from enricher.calls.question import Asking, Gate, Question
 from enricher.catalogue import CNPJ, WEBSITE
 from enricher.enrichment.conclude import (
@@ -124,6 +126,8 @@ _NOT_AGAIN = "not asked again by a recheck"
 _NOT_OF_KINDS = "not of the kinds that are asked for"
 _CAPPED = "capped: a call might cost more than ENRICHER_MAX_CREDITS_PER_LEAD allows"
 _LOST = Throttled(reason="the lead is in other hands")
+NOT_ALLOWED = frozenset({_OBJECTED, _NOT_OPEN, _NOT_OF_KINDS})
+"""Why no provider of a kind may be asked about a lead."""
 _TRIES_OF_SHARED = 4
 
 
@@ -201,9 +205,16 @@ class Findings:
 class Waterfall:
     """The providers of one daemon, in the order of preference within each kind."""
 
-    def __init__(self, gates: Sequence[Gate], without_key: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        gates: Sequence[Gate],
+        without_key: Mapping[str, str],
+        standing: FleetOrder | None = None,
+    ) -> None:
+        """`standing` is the fleet's own order of asking (`calls/order.py`), where it has one."""
         self._gates = gates
         self._without_key = without_key
+        self._standing = standing or FleetOrder()
         by_kind = ([gate for gate in gates if gate.provider.kind is kind] for kind in Kind)
         self._by_kind = [gates for gates in by_kind if gates]
         free = [gate for gate in gates if gate.provider.is_free]
@@ -320,7 +331,7 @@ class Waterfall:
             query = await self._find_domain(finders, lead, query, deadline, findings, scope, payer)
         known = _known_fields(lead, gates[0].provider.kind) | _found_fields(finders, findings)
         spared = _spared(finders, lead, findings)
-        for gate in gates:
+        for gate in self._arranged(gates, query):
             is_done = lead.answered.get(gate.name, USELESS) != USELESS
             if gate.provider.finds_domain or (
                 is_done and not self._is_wanted_again(gate, lead, query)
@@ -357,6 +368,21 @@ class Waterfall:
         if gate.name != WEBSITE.name or query.cnpj is not None or CNPJ.name in lead.answered:
             return False
         return CNPJ.name in self.free
+
+    def _arranged(self, gates: Sequence[Gate], query: Query) -> Sequence[Gate]:
+        """Return the gates of one kind in the order of asking about this lead. Who wins is another order."""
+        order = self._standing.order
+        if not order.places:
+            return gates
+        by_name = {gate.name: gate for gate in gates}
+        names = order.arrange([gate.name for gate in gates])
+        able = [gate.name for gate in gates if not gate.provider.is_free and gate.is_at_leisure]
+        first = order.explore(able, explored_by(gates[0].provider.kind, query))
+        if first is not None and unfit(by_name[first].provider, query) is None:
+            place = next(n for n, name in enumerate(names) if name not in self.free)
+            names.remove(first)
+            names.insert(place, first)
+        return [by_name[name] for name in names]
 
     async def _find_domain(
         self,
@@ -449,6 +475,11 @@ def _spared(finders: Sequence[Gate], lead: Lead, findings: Findings) -> set[str]
     }
 
 
+def explored_by(kind: Kind, query: Query) -> str | None:
+    """Return by what it is decided who is asked first about a lead, the same for all with the same question."""
+    return query.company_domain if kind is Kind.COMPANY else query.email_key
+
+
 async def _answer(
     gate: Gate, question: Question, lead: Lead, findings: Findings, scope: Scope
 ) -> Answer | None:
@@ -517,7 +548,7 @@ async def _may_ask(gate: Gate, lead: Lead, findings: Findings, scope: Scope) -> 
 
 def _wanting(query: Query, gate: Gate, known: set[str]) -> Query:
     """Note the fields wanted from this provider: some vendors can be told, and charge for nothing else."""
-    wanted = frozenset(gate.provider.required - _with_implied(known))
+    wanted = frozenset(gate.provider.required - with_implied(known))
     return replace(query, wanted=wanted) if wanted and not gate.provider.is_free else query
 
 
@@ -557,7 +588,7 @@ def _why_not(gate: Gate, query: Query, known: set[str], scope: Scope) -> str | N
     provider = gate.provider
     if (why := scope.why_not(gate.name) or unfit(provider, query)) is not None:
         return why
-    if provider.required and provider.required <= _with_implied(known):
+    if provider.required and provider.required <= with_implied(known):
         return _NOT_NEEDED
     return None
 
@@ -575,7 +606,7 @@ def _known_fields(lead: Lead, kind: Kind) -> set[str]:
     return {name for name in filled if origins.get(name) in asked}
 
 
-def _with_implied(known: set[str]) -> set[str]:
+def with_implied(known: AbstractSet[str]) -> AbstractSet[str]:
     """Add what is implied: a head count says more than its range, so no provider is asked for the range alone."""
     return known | {"employee_range"} if "employee_count" in known else known
 

@@ -14,10 +14,12 @@ from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
 
-from enricher.answer import Kind
+from enricher.answer import Kind, Query
 from enricher.calls import answers
 from enricher.calls.ceiling import MILLION, Ceiling
+from enricher.calls.order import Order
 from enricher.catalogue import FINDERS
+from enricher.enrichment.attempt import explored_by
 from enricher.enrichment.conclude import FAILED, FOUND, NOT_FOUND
 from enricher.enrichment.finding import found_domain
 from enricher.enrichment.rechecks import NEVER, Rechecks, why_thin
@@ -269,6 +271,8 @@ class Explanation:
     """The most that an enrichment of it may cost."""
     unit: str = ""
     """Of both: credits, or money in the operator's currency."""
+    order: tuple[str, ...] = ()
+    """In which order each kind is asked about it, and why, where the fleet finds the order by itself."""
 
 
 def explain(
@@ -281,10 +285,12 @@ def explain(
     excluded_by: Sequence[str] = (),
     rechecks: Rechecks = NEVER,
     ceiling: Ceiling | None = None,
+    order: Order | None = None,
 ) -> Explanation:
     """Return the explanation. Never raises, whatever writers put into the lead. `providers`: best first.
 
-    `is_suppressed`: the person asked not to be processed; `is_of_data`: as in `Who`; `excluded_by`: as in `Explanation`.
+    `is_suppressed`: the person asked not to be processed; `is_of_data`: as in `Who`; `excluded_by`: as in `Explanation`;
+    `order`: the fleet's own, `None` where the operator sets it.
     """
     if excluded_by:
         providers = [replace(each, off=each.off or _EXCLUDED, credits=0.0) for each in providers]
@@ -314,6 +320,7 @@ def explain(
         excluded_by=tuple(excluded_by),
         capped=tuple(_names(mapping(mapping(lead.data).get(METADATA)).get(CAPPED))),
         **_costs(lead, ceiling),
+        order=tuple(_order(order, providers, identity.query)) if order else (),
     )
 
 
@@ -323,6 +330,23 @@ def _costs(lead: Standing, ceiling: Ceiling | None) -> dict[str, Any]:
     unit = "money" if ceiling.is_money else "credits"
     spent = _count(lead.book.get("spent")) / MILLION
     return {"spent": spent, "ceiling": ceiling.amount, "unit": unit}
+
+
+def _order(order: Order, providers: Sequence[KnownProvider], query: Query) -> Iterator[str]:
+    for kind in Kind:
+        of_kind = [each for each in providers if each.kind == kind and each.name not in FINDERS]
+        known = [each for each in of_kind if each.credits and not each.off]
+        names = order.arrange([each.name for each in known])
+        if len(names) > 1:
+            yield f"{kind.value}: {', '.join(names)}{_first(order, known, kind, query)}"
+            own = (each for each in order.changes if each.ahead in names)
+            yield from (f"{kind.value}: {each.sentence}" for each in own)
+
+
+def _first(order: Order, known: Sequence[KnownProvider], kind: Kind, query: Query) -> str:
+    able = [each.name for each in known if each.unfit is None]
+    first = order.explore(able, explored_by(kind, query))
+    return f"; about this one {first} first, to learn what it knows" if first else ""
 
 
 # The lead

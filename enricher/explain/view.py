@@ -100,6 +100,8 @@ def _who(each: Explanation) -> Iterator[_Row]:
 def _outlook(each: Explanation) -> Iterator[_Row]:
     missing = ", ".join(f"{name} ({points})" for name, points in each.missing.items())
     yield "score", f"{each.score} of 100" + (f"; missing: {missing}" if missing else "")
+    for line in each.order:
+        yield "order", _shown(line, 1000)
     yield "next", each.next.what + (f", {_at(each.next.due_at)}" if each.next.due_at else "")
 
 

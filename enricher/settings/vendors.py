@@ -96,6 +96,8 @@ PROVIDERS = tuple(catalogue.PROVIDERS)
 _FREE = (catalogue.WEBSITE.name, catalogue.CNPJ.name)
 """Those that have a switch of their own, and a place in the order."""
 _OFF = tuple(each.name for each in catalogue.PROVIDERS.values() if not each.is_on)
+AUTO = "auto"
+"""In place of an order: the fleet finds it by itself."""
 _EXAMPLE = '{"company": ["name", "industry"]}'
 
 
@@ -152,8 +154,18 @@ def _fields(kind: str, fields: object) -> frozenset[str]:
     return frozenset(fields)
 
 
+def _auto(value: object) -> object:
+    return (AUTO,) if isinstance(value, str) and value.strip().lower() == AUTO else value
+
+
+def _order(known: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    return names if names == (AUTO,) else _names(known, names)
+
+
 Providers: TypeAlias = Annotated[Strings, AfterValidator(partial(_names, PROVIDERS))]
-Ordered: TypeAlias = Annotated[Strings, AfterValidator(partial(_names, (*PROVIDERS, *_FREE)))]
+Ordered: TypeAlias = Annotated[
+    Strings, AfterValidator(partial(_order, (*PROVIDERS, *_FREE))), BeforeValidator(_auto)
+]
 Required: TypeAlias = Annotated[
     Mapping[str, frozenset[str]], NoDecode, BeforeValidator(_json_fields)
 ]
@@ -163,7 +175,14 @@ class ProviderSettings(Section):
     order: Ordered = setting(
         "ENRICHER_PROVIDER_ORDER",
         (),
-        "Providers, best first, of each kind; those left out follow in their usual order.",
+        "Providers, best first, of each kind; those left out follow in their usual order. `auto`: as their answers and prices propose.",
+    )
+    order_hours: float = setting(
+        "ENRICHER_PROVIDER_ORDER_HOURS",
+        24,
+        "With `ENRICHER_PROVIDER_ORDER=auto`, the order changes by one step in this time at most.",
+        ge=0.001,
+        le=8760,
     )
     off: Providers = setting(
         "ENRICHER_PROVIDERS_OFF",
@@ -176,19 +195,30 @@ class ProviderSettings(Section):
         "Fields, by kind, that make the next provider worth asking while they are missing.",
     )
 
+    @property
+    def is_auto(self) -> bool:
+        """The fleet finds the order by itself."""
+        return self.order == (AUTO,)
+
 
 def provider_settings(others: tuple[str, ...]) -> type[ProviderSettings]:
     """Return the section with the names of other packages' providers allowed as well."""
     if not others:
         return ProviderSettings
-    known = {"order": (*PROVIDERS, *others, *_FREE), "off": (*PROVIDERS, *others)}
-    fields = {name: ProviderSettings.model_fields[name] for name in known}
+    known = (*PROVIDERS, *others)
+    types = {
+        "order": Annotated[
+            Strings, AfterValidator(partial(_order, (*known, *_FREE))), BeforeValidator(_auto)
+        ],
+        "off": Annotated[Strings, AfterValidator(partial(_names, known))],
+    }
+    fields = {name: ProviderSettings.model_fields[name] for name in types}
     return create_model(  # type: ignore[call-overload,no-any-return]  # the fields are a mapping
         "ProviderSettings",
         __base__=ProviderSettings,
         **{
             name: (
-                Annotated[Strings, AfterValidator(partial(_names, known[name]))],
+                types[name],
                 setting(str(info.validation_alias), info.default, str(info.description)),
             )
             for name, info in fields.items()

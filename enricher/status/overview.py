@@ -18,6 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.calls.breaker import Circuit
 from enricher.calls.ledger import DayOfProvider, Usage
+from enricher.calls.order import Order, Orders
 from enricher.enrichment.rechecks import Rechecks, rules_of
 from enricher.intake.checkpoints import saved_at
 from enricher.lead import Document
@@ -41,6 +42,7 @@ from enricher.status.picture import (
     Hold,
     LaneStatus,
     Limit,
+    OrderStatus,
     ProviderStatus,
     RecheckCost,
     RecheckStatus,
@@ -90,10 +92,11 @@ class Overview:
         seen = await parts.read("daemons", Daemons(self.database, *self._collections).seen(), [])
         daemons = [_daemon(each, now) for each in seen]
         alive = [each for each, shown in zip(seen, daemons, strict=True) if _is_alive(shown)]
-        sources, stops, days = await asyncio.gather(
+        sources, stops, days, order = await asyncio.gather(
             asyncio.gather(*(self._source(parts, each, alive) for each in self.settings.sources)),
             parts.read("holds", stopped(self.database, buckets, now), {}),
             parts.read("calls", Usage(self.database, {}, {}).days(_DAYS), []),
+            self._order(parts),
         )
         this_month = [day for day in days if (day.day.year, day.day.month) == (now.year, now.month)]
         return FleetStatus(
@@ -107,6 +110,7 @@ class Overview:
             budgets=_budgets(self.settings.vendors, this_month, now),
             hour=[minute_status(at, minute) for at, minute in hour((d.minutes for d in seen), now)],
             last=latest(each.last for each in seen),
+            order=order,
             sources=sources,
             rechecks=await self._rechecks(parts),
             webhook=await self._webhook(parts),
@@ -120,6 +124,18 @@ class Overview:
         if found is None:
             return None
         return WebhookStatus(found.events, found.oldest_seconds, found.given_up, found.error)
+
+    async def _order(self, parts: _Parts) -> OrderStatus | None:
+        if not self.settings.providers.is_auto:
+            return None
+        order = await parts.read("order", Orders(self.database).read(), Order())
+        return OrderStatus(
+            kinds=order.proposals,
+            explored=order.explored,
+            changes=[each.sentence for each in order.changes],
+            looked_at=order.looked_at,
+            next_at=order.next_at,
+        )
 
     @property
     def _collections(self) -> list[str]:

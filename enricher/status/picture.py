@@ -245,6 +245,20 @@ class WebhookStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderStatus:
+    """The order that the fleet follows by itself (`ENRICHER_PROVIDER_ORDER=auto`)."""
+
+    kinds: Sequence[Mapping[str, Any]]
+    """Of each kind with a choice, as `ordering.written` has it: the order, and what another would cost and fill."""
+    explored: Sequence[str]
+    """Providers of which too little is known: a small share of the leads asks them first."""
+    changes: Sequence[str]
+    """When and why the order changed, latest first."""
+    looked_at: datetime | None
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class MinuteStatus:
     """What ended in one minute, at all daemons together."""
 
@@ -277,6 +291,8 @@ class FleetStatus:
     budgets: Sequence[BudgetStatus]
     hour: Sequence[MinuteStatus]
     last: Sequence[Ended]
+    order: OrderStatus | None = None
+    """`None` where the operator sets the order."""
     sources: Sequence[SourceStatus] = ()
     """Each collection by itself; what stands above is about all of them together."""
     rechecks: RecheckStatus | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
@@ -58,6 +59,7 @@ def _parts(status: FleetStatus, last: int) -> Iterator[RenderableType]:
     if status.without_key:
         off = ", ".join(f"{name} ({why})" for name, why in status.without_key.items())
         yield Text(f"Not asked: {off}", style="dim")
+    yield from _order(status)
     yield table("budgets", _BUDGETS, _budgets(status))
     yield table("daemons", _DAEMONS, (_daemon(each, status.at) for each in status.daemons))
     yield table("last settled", _LAST, (_ended(each) for each in status.last[:last]))
@@ -185,6 +187,8 @@ _PROVIDERS = (
     ">saved",
     ">this month",
 )
+ORDERS = ("kind", "", "order", ">cost", ">fields", ">per field", ">guessed")
+_CHANGES = 5
 _BUDGETS = ("vendor", "period", ">used", ">left")
 _SOURCES = (
     "collection",
@@ -273,6 +277,40 @@ def _standing(each: ProviderStatus, now: datetime) -> Text:
         left = duration((each.paused_until - now).total_seconds())
         return Text(f"asked to wait {left}", style="yellow")
     return Text("asked", style="green")
+
+
+def _order(status: FleetStatus) -> Iterator[RenderableType]:
+    """Yield what each kind's order costs and fills, and its changes, where the fleet finds it by itself."""
+    if status.order is None:
+        return
+    yield table("order of asking", ORDERS, orders(status.order.kinds))
+    if status.order.explored:
+        yield Text(f"Explored, a few leads first: {', '.join(status.order.explored)}", style="dim")
+    yield from (Text(change) for change in status.order.changes[:_CHANGES])
+    if status.order.next_at is not None:
+        yield Text(f"The next change is possible at {status.order.next_at:%Y-%m-%d %H:%M} UTC.")
+
+
+def orders(kinds: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Cell]]:
+    """Yield both sides of each kind: its order, and the proposed one."""
+    for each in kinds:
+        today, proposed, unit = each["today"], each["proposed"], each["unit"]
+        yield [each["kind"], "today", *_side(today, each["before"], unit)]
+        if proposed == today:
+            yield ["", "proposed", "the same", "", "", "", ""]
+        else:
+            word = "proposed" if each["is_clear"] else "perhaps"
+            yield ["", word, *_side(proposed, each["after"], unit)]
+
+
+def _side(order: Sequence[str], bill: Mapping[str, Any], unit: str) -> Sequence[str]:
+    cost = money(bill["cost"]) + (" credits" if unit == "credits" else "")
+    figures = f"{bill['filled']:,.0f}", money(bill["per_field"]), f"{bill['guessed']:.0%}"
+    return [", ".join(order), cost, *figures]
+
+
+def money(amount: float | None) -> str:
+    return "-" if amount is None else f"{amount:,.4g}" if amount < 1 else f"{amount:,.2f}"
 
 
 def _budgets(status: FleetStatus) -> Iterator[Sequence[Cell]]:

@@ -63,6 +63,8 @@ class Brought:
     """Fields in which its value stands."""
     differed: int = 0
     """Fields in which another's stands and it said something else."""
+    agreed: int = 0
+    """Fields in which another's stands and it said the same, as far as its answers are still kept."""
     by_country: dict[str, Hits] = field(default_factory=lambda: defaultdict(Hits))
     by_size: dict[str, Hits] = field(default_factory=lambda: defaultdict(Hits))
 
@@ -72,6 +74,7 @@ class Brought:
         self.failed += other.failed
         self.filled += other.filled
         self.differed += other.differed
+        self.agreed += other.agreed
         for ours, theirs in (
             (self.by_country, other.by_country),
             (self.by_size, other.by_size),
@@ -115,6 +118,12 @@ class WorthReport:
     leads: int
     """Leads that were enriched in these days."""
     providers: Sequence[Worth]
+    orders: Sequence[Document] = ()
+    """Of each kind with a choice: today's order and the proposed one, as `ordering.written` has them."""
+    sampled: int = 0
+    """Leads from which that is known."""
+    changes: Sequence[str] = ()
+    """Changes of the order with `ENRICHER_PROVIDER_ORDER=auto`, latest first."""
 
 
 def report(
@@ -157,6 +166,9 @@ def as_json(made: WorthReport) -> str:
         "days": made.days,
         "leads": made.leads,
         "providers": providers,
+        "orders": list(made.orders),
+        "sampled": made.sampled,
+        "order_changes": list(made.changes),
     }
     return json.dumps(document)
 
@@ -169,6 +181,7 @@ def _row(each: Worth) -> Document:
         **_hits(brought.hits),
         "failed": brought.failed,
         "filled": brought.filled,
+        "agreed": brought.agreed,
         "differed": brought.differed,
         "cost_per_field": each.cost_per_field,
         "by_country": _rates(brought.by_country),

@@ -93,10 +93,11 @@ ANSWERS = (
 )  # fmt: skip
 LOOPS = (
     "watcher", "admission", "search", "worker", "heartbeat", "settle", "calls", "cache", "flights", "ledger",
-    "limits", "holds", "census", "presence", "sweep", "indexes", "start", "outbox", "webhook",
+    "limits", "holds", "census", "presence", "sweep", "indexes", "start", "outbox", "webhook", "order",
 )  # fmt: skip
 SHARED_LOOPS = (
     *("calls", "cache", "flights", "ledger", "limits", "census", "presence", "start", "webhook"),
+    "order",
 )
 """Loops that are there once, however many sources of leads a daemon has."""
 PREPARATIONS = ("indexes", "history", "search")
@@ -411,6 +412,11 @@ CREDITS_CHARGED = counter(
     "What those calls cost in the vendor's own unit: half a credit for some, one for most.",
     "provider",
 )
+PLACE = gauge(
+    "enricher_provider_place",
+    "Place in the order of asking of its kind with `ENRICHER_PROVIDER_ORDER=auto`, from 1; else 0.",
+    "provider",
+)
 CALLS_AMBIGUOUS = counter(
     "enricher_calls_ambiguous_total",
     "Calls without an answer that the vendor may have done, and charged, all the same.",
@@ -479,7 +485,7 @@ DATABASE_ERRORS = counter(
 
 _OF_PROVIDERS = (
     REQUEST_SECONDS, RETRIES, LIMIT_WAIT, WAITING, HELD, PAUSED, CIRCUIT, LAST_SUCCESS, SCHEMA_DRIFT,
-    CALLS_CHARGED, CREDITS_CHARGED, CALLS_AMBIGUOUS, CALLS_CAPPED,
+    CALLS_CHARGED, CREDITS_CHARGED, CALLS_AMBIGUOUS, CALLS_CAPPED, PLACE,
 )  # fmt: skip
 
 # -- the process itself, whatever it works on -------------------------------------------------

@@ -193,6 +193,24 @@ function budgets(status) {
     [["vendor"], ["period", "wide"], ["used", "limit"], ["left", "n"]], rows, "No vendor has a budget: its charged calls are not limited."));
 }
 
+const money = (amount) => amount === null ? "–" : amount < 1 ? String(Number(amount.toPrecision(4))) : number(Number(amount.toFixed(2)));
+
+function order(status) {
+  const box = byId("order"), found = status.order;
+  if (!found) return box.replaceChildren(el("p", {class: "none"}, "enricher report tells it; with ENRICHER_PROVIDER_ORDER=auto it is shown here."));
+  const side = (each, word, names, bill) => el("tr", {"data-kind": each.kind, "data-side": word}, rowHead(each.kind), cell("soft", word),
+    cell("", names.join(", ")), cell("n", `${money(bill.cost)}${each.unit === "credits" ? " credits" : ""}`),
+    cell("n wide", number(Math.round(bill.filled))), cell("n", money(bill.per_field)), cell("n wide", `${Math.round(100 * bill.guessed)} %`));
+  const rows = found.kinds.flatMap((each) => [side(each, "today", each.today, each.before),
+    ...(each.today.join() === each.proposed.join() ? [] : [side(each, each.is_clear ? "proposed" : "perhaps", each.proposed, each.after)])]);
+  box.replaceChildren(
+    table("What the order of asking costs and fills, and what the proposed one would: the last 30 days, without a call",
+      [["kind"], [""], ["order"], ["cost", "n"], ["fields", "n wide"], ["per field", "n"], ["guessed", "n wide"]], rows, "Too little is known yet."),
+    ...found.changes.slice(0, 5).map((each) => el("p", {class: "none"}, each)),
+    found.explored.length ? el("p", {class: "none"}, `Explored, a few leads first: ${found.explored.join(", ")}`) : "",
+    found.next_at ? el("p", {class: "none"}, `The next change is possible at ${found.next_at.slice(0, 16).replace("T", " ")} UTC.`) : "");
+}
+
 const PRESENCES = {working: ["▶", "good"], stopping: ["◐", "warn"], stopped: ["–", "soft"], silent: ["✕", "bad"]};
 
 function daemons(status) {
@@ -315,8 +333,8 @@ function waitingChart(status) {
 
 // -- the loop
 
-const PARTS = [verdict, notes, figures, settledChart, waitingChart, providers, backlog, budgets, daemons, last];
-const BOXES = {providers, backlog, budgets, daemons, last};
+const PARTS = [verdict, notes, figures, settledChart, waitingChart, providers, order, backlog, budgets, daemons, last];
+const BOXES = {providers, order, backlog, budgets, daemons, last};
 let shown = null, answeredAt = null, failingFor = "", timer = 0;
 
 function isSelected(part) {

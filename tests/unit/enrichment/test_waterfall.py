@@ -20,6 +20,7 @@ from enricher.answer import (
     Query,
     Unavailable,
 )
+from enricher.calls.order import FleetOrder, Order, is_exploring
 from enricher.calls.question import Gate, Retries
 from enricher.enrichment.attempt import _PATIENCE_SECONDS, Findings, Waterfall
 from enricher.lead import Inputs, Lead
@@ -447,3 +448,51 @@ async def test_rules_that_cost_nothing_may_look_at_any_lead() -> None:
     query = Query(email="info@acme.example", is_role=True)
     await waterfall(rules).ask(a_lead(), query, 30, keep_nothing)
     assert rules.asked == [query]
+
+
+# -- the fleet's own order of asking
+
+
+def in_order(*providers: Scripted, order: Order) -> Waterfall:
+    gates = [Gate(each, ONE_TRY, Random(1)) for each in providers]
+    return Waterfall(gates, {}, FleetOrder(order))
+
+
+EXPLORING = next(f"{n}.example" for n in range(1_000) if is_exploring(f"{n}.example"))
+
+
+async def test_the_fleets_order_says_who_is_asked_first_and_not_whose_value_wins() -> None:
+    full = company(name="Acme", industry="Tools")
+    first, second = (provider(name, full, required=NEEDED) for name in ("first", "second"))
+    made = in_order(first, second, order=Order(places=("second", "first")))
+    findings = await made.ask(a_lead(), QUERY, 30, keep_nothing)
+    assert (len(first.asked), len(second.asked)) == (0, 1)
+    assert findings.skipped == {"first": "nothing was missing"}
+    assert made.order == ["first", "second"]
+
+
+async def test_an_explored_provider_is_asked_first_about_few_leads_and_what_is_free_before() -> (
+    None
+):
+    full = company(name="Acme", industry="Tools")
+    free = provider("site", NotFound(), is_free=True)
+    first, second = (provider(name, full, required=NEEDED) for name in ("first", "second"))
+    order = Order(places=("first", "second"), explored=("second",))
+    made = in_order(free, first, second, order=order)
+    for domain in (EXPLORING, "acme.example"):
+        query = Query(company_domain=domain)
+        await made.ask(a_lead(), query, 30, keep_nothing)
+    assert [query.company_domain for query in second.asked] == [EXPLORING]
+    assert [query.company_domain for query in first.asked] == ["acme.example"]
+    assert len(free.asked) == 2
+
+
+async def test_nobody_is_explored_who_is_held() -> None:
+    full = company(name="Acme", industry="Tools")
+    first, second = (provider(name, full, required=NEEDED) for name in ("first", "second"))
+    gates = [Gate(each, ONE_TRY, Random(1)) for each in (first, second)]
+    gates[1].limiter.hold(Held("the quota is used up", 60))
+    order = Order(places=("first", "second"), explored=("second",))
+    made = Waterfall(gates, {}, FleetOrder(order))
+    await made.ask(a_lead(), Query(company_domain=EXPLORING), 30, keep_nothing)
+    assert (len(first.asked), len(second.asked)) == (1, 0)

@@ -1,0 +1,295 @@
+"""What providers said about the leads of some days, from kept answers and from what stands on the leads.
+
+A kept answer (`enricher_answers`) says all that a provider knew. Where it is no longer kept, the lead tells: the
+fields that a provider won, and those in which it said something else. What agreed with the winner's is then unknown.
+
+At most `MOST_LEADS` leads of each collection are read, chosen by chance where there are more. Their data stays in
+this process: what leaves it is names of providers and of fields, and counts. Nothing is asked of anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from enricher.answer import Found, Kind, NotFound, Query, Reply
+from enricher.calls import answers
+from enricher.enrichment.attempt import NOT_ALLOWED, explored_by
+from enricher.fields import Names
+from enricher.identity.identify import OwnWords, identify
+from enricher.lead import Document, LeadId
+from enricher.mongo.expressions import Expression, id_key
+from enricher.mongo.secret import Keyring
+from enricher.providers.base import Provider
+from enricher.providers.http import HttpProvider, question_of, unfit
+from enricher.queue.inputs import LeadMapping, read_inputs
+from enricher.status.replay import PastQuestion, Said
+from enricher.values.merge import METADATA, usable
+from enricher.values.storable import mapping, safe_name
+from enricher.values.types import UNKNOWN, is_same
+
+MOST_LEADS = 3_000
+_AT_ONCE = 50
+"""Leads whose kept answers are read in one round trip."""
+_MISS = 404
+
+_Kept: TypeAlias = Mapping[str, Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A collection of leads, as it is read here."""
+
+    results: str
+    leads: str
+    names: Names
+    mapped: LeadMapping
+    kinds: frozenset[Kind] = frozenset(Kind)
+
+
+@dataclass(slots=True)
+class Samples:
+    """What is known of the providers' answers."""
+
+    questions: dict[Kind, dict[str, PastQuestion]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    agreed: Counter[str] = field(default_factory=Counter)
+    """Provider -> fields in which it said the same as the provider whose value stands there."""
+    leads: int = 0
+    """Leads that were read."""
+    of: int = 0
+    """Leads that there are."""
+    since: datetime | None = None
+    """When the earliest of them was enriched."""
+
+    @property
+    def factor(self) -> float:
+        """How many leads one of these stands for."""
+        return self.of / self.leads if self.leads else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Reads samples; only reads."""
+
+    database: AsyncDatabase[Document]
+    sources: Sequence[Sampled]
+    providers: Sequence[Provider]
+    words: OwnWords
+    keyring: Keyring | None
+    """`None` while no answer was ever kept."""
+
+    @property
+    def ordered(self) -> list[Provider]:
+        """The paid ones, in the order of the settings; those that find a domain by a name are asked before any."""
+        return [each for each in self.providers if not (each.is_free or each.finds_domain)]
+
+    async def read(self, since: datetime, most: int = MOST_LEADS) -> Samples:
+        """Read what was said about leads enriched since then. Raises DatabaseTrouble."""
+        samples = Samples()
+        for source in self.sources:
+            await self._add(samples, source, since, most)
+        return samples
+
+    async def _add(self, samples: Samples, source: Sampled, since: datetime, most: int) -> None:
+        collection = self.database[source.results]
+        match = {
+            f"{source.names.enriched_data}.{METADATA}.enriched_at": {
+                "$gte": f"{since:%Y-%m-%dT%H:%M:%S}"
+            }
+        }
+        of = await collection.count_documents(match)
+        chosen: list[Document] = [{"$match": match}, {"$project": _view(source)}]
+        if of > most:
+            chosen.insert(1, {"$sample": {"size": most}})
+        batch: list[Document] = []
+        async for document in await collection.aggregate(chosen, allowDiskUse=True):
+            batch.append(document)
+            if len(batch) == _AT_ONCE:
+                await self._note(samples, source, batch)
+                batch = []
+        await self._note(samples, source, batch)
+        samples.of += of
+
+    async def _note(self, samples: Samples, source: Sampled, batch: Sequence[Document]) -> None:
+        if source.leads != source.results:
+            batch = await self._with_inputs(source, batch)
+        cases = [case for each in batch if (case := self._case(each, source.kinds)) is not None]
+        kept = await self._kept([key for case in cases for key in case.keys.values()])
+        for case in cases:
+            case.note(samples, kept)
+            await asyncio.sleep(0)  # a daemon does this beside its work
+        samples.leads += len(batch)
+
+    async def _with_inputs(self, source: Sampled, batch: Sequence[Document]) -> list[Document]:
+        ids: list[LeadId] = [each["_id"] for each in batch]
+        stages: list[Document] = [
+            {"$match": {"_id": {"$in": ids}}},
+            {"$project": {"inputs": source.mapped.inputs}},
+        ]
+        found = {
+            id_key(each["_id"]): each["inputs"]
+            async for each in await self.database[source.leads].aggregate(stages)
+        }
+        return [
+            {**each, "inputs": found[key]}
+            for each in batch
+            if (key := id_key(each["_id"])) in found
+        ]
+
+    def _case(self, document: Document, kinds: frozenset[Kind]) -> _PastLead | None:
+        identity = identify(read_inputs(document["inputs"]), self.words)
+        if identity.reason is not None:
+            return None
+        query = identity.query
+        able = [
+            each for each in self.providers if each.kind in kinds and unfit(each, query) is None
+        ]
+        keys = {each.name: key for each in able if (key := self._key(each, query)) is not None}
+        return _PastLead(query, mapping(document.get("data")), able, keys)
+
+    def _key(self, provider: Provider, query: Query) -> str | None:
+        text = question_of(provider, query)
+        return self.keyring.key(provider.name, text) if self.keyring and text else None
+
+    async def _kept(self, keys: Sequence[str]) -> _Kept:
+        stored = await answers.read(self.database[answers.COLLECTION], keys) if keys else {}
+        return {key: each.reply for key, each in stored.items() if each.reply is not None}
+
+
+def _view(source: Sampled) -> Expression:
+    inputs = {"inputs": source.mapped.inputs} if source.leads == source.results else {}
+    return {"data": f"${source.names.enriched_data}", **inputs}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _PastLead:
+    """One lead, and the providers that can be asked about it."""
+
+    query: Query
+    data: Mapping[str, Any]
+    able: Sequence[Provider]
+    keys: Mapping[str, str]
+    """Provider -> key of its question."""
+
+    def note(self, samples: Samples, kept: _Kept) -> None:
+        """Add what is known of this lead."""
+        _note_age(samples, self._metadata.get("enriched_at"))
+        for kind in Kind:
+            of_kind = [each for each in self.able if each.kind is kind]
+            text = explored_by(kind, self.query)
+            if of_kind and text is not None:
+                self._note_kind(samples, kind, text, of_kind, kept)
+
+    def _note_kind(
+        self,
+        samples: Samples,
+        kind: Kind,
+        text: str,
+        of_kind: Sequence[Provider],
+        kept: _Kept,
+    ) -> None:
+        question = PastQuestion(text, frozenset(self._fit(of_kind)))
+        for each in of_kind:
+            found = self._found(each, kept)
+            samples.agreed[each.name] += self._agreed(each, found)
+            said = self._said(each, found, kept)
+            if said is None:
+                continue
+            if each.is_free:
+                question.given |= said.fields
+            else:
+                question.said[each.name] = said
+        if question.said:
+            first = samples.questions[kind].setdefault(text, question)
+            if first is not question:
+                first.add(question)
+
+    def _fit(self, of_kind: Sequence[Provider]) -> Iterator[str]:
+        skipped = mapping(self._metadata.get("sources_skipped"))
+        return (
+            each.name
+            for each in of_kind
+            if not each.is_free and skipped.get(each.name) not in NOT_ALLOWED
+        )
+
+    # What a provider said
+
+    def _found(self, provider: Provider, kept: _Kept) -> Found | NotFound | None:
+        """Return its kept answer."""
+        reply = kept.get(self.keys.get(provider.name, ""))
+        answer = reply and provider.recall(reply, self.query)
+        return answer if isinstance(answer, Found | NotFound) else None
+
+    def _said(
+        self, provider: Provider, answer: Found | NotFound | None, kept: _Kept
+    ) -> Said | None:
+        if answer is None:
+            return self._as_it_stands(provider)
+        reply = kept[self.keys[provider.name]]
+        is_charged = isinstance(provider, HttpProvider) and provider.is_charged(reply)
+        if isinstance(answer, NotFound):
+            return Said(is_charged=is_charged)
+        values = usable(answer, provider.kind.section)
+        return Said(frozenset(name for name in values if values[name] != UNKNOWN), is_charged)
+
+    def _as_it_stands(self, provider: Provider) -> Said | None:
+        """Return what the lead tells of an answer that is no longer kept."""
+        if provider.name in _list(self._metadata.get("sources_used")):
+            return Said(frozenset(self._told(provider)), not provider.is_free)
+        if provider.name in _list(self._metadata.get("sources_not_found")):
+            return Said(is_charged=charges_misses(provider))
+        return None
+
+    def _told(self, provider: Provider) -> Iterator[str]:
+        section = provider.kind.section
+        values = mapping(self.data.get(section))
+        for name, winner in self._winners(section).items():
+            if winner == provider.name and values.get(name) != UNKNOWN:
+                yield name
+        alternatives = mapping(mapping(self._metadata.get("alternatives")).get(section))
+        for name, others in alternatives.items():
+            if safe_name(provider.name) in mapping(others):
+                yield name
+
+    def _agreed(self, provider: Provider, answer: Found | NotFound | None) -> int:
+        if not isinstance(answer, Found):
+            return 0
+        section = provider.kind.section
+        values, winners = mapping(self.data.get(section)), self._winners(section)
+        return sum(
+            winners.get(name) not in (None, provider.name)
+            and is_same(section, name, value, values.get(name))
+            for name, value in usable(answer, section).items()
+        )
+
+    def _winners(self, section: str) -> Mapping[str, Any]:
+        return mapping(mapping(self._metadata.get("provenance")).get(section))
+
+    @property
+    def _metadata(self) -> Mapping[str, Any]:
+        return mapping(self.data.get(METADATA))
+
+
+def charges_misses(provider: Provider) -> bool:
+    """Return whether the vendor charges for knowing nothing."""
+    return isinstance(provider, HttpProvider) and _MISS in provider.charges
+
+
+def _note_age(samples: Samples, text: object) -> None:
+    try:
+        at = datetime.fromisoformat(str(text)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return
+    samples.since = min(at, samples.since or at)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
