@@ -266,6 +266,8 @@ class Webhook:
             self._is_gone = True
             metrics.WEBHOOK_GONE.set(1)
             logger.error("webhook.gone")
+        if self._is_down and len(self._sending) > 1:
+            return  # it was begun before; the pauses grow by tries that nothing else is beside
         self._failures += 1
         if self._failures == 1:
             self._failing_since = time.monotonic()
