@@ -152,6 +152,8 @@ CREDITS = "usage_stats/credit_usage_stats"
 CREDITS_WITHOUT_QUOTA = 1_000_000
 OK = 200
 NOBODY = (b"", b"{}", b'{"person":null}')
+_STUB = "unknown_record:stub"
+"""Of a person alone."""
 SHAPES = ("missing", "null", "nothing")
 """How the vendor says that it knows nothing."""
 WINDOWS = (
@@ -170,7 +172,9 @@ class Apollo(Vendor):
     def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
         super().__init__(terms, journal, faults)
         self.routes = {
-            **asked_by("apollo_company", self._company, "domain", instead="name"),
+            **asked_by(
+                "apollo_company", self._company, "domain", instead="name", spares=frozenset({_STUB})
+            ),
             **asked_by("apollo_person", self._person, "email", "POST"),
             f"/v1/{HEALTH}": Route(HEALTH, self._health),
             f"/api/v1/{CREDITS}": Route(CREDITS, self._credits, methods=("POST",)),
@@ -182,7 +186,7 @@ class Apollo(Vendor):
             "forbidden": _forbidden,
             "unknown_record": self._nothing,
             **{f"unknown_record:{shape}": partial(_nothing, shape) for shape in SHAPES},
-            "unknown_record:stub": _stub,
+            _STUB: _stub,
             "unknown_route": self.unknown_route,
             "wrong_params": _wrong_params,
         }
@@ -248,8 +252,6 @@ class Apollo(Vendor):
 
 def _stub(call: Call) -> Reply:
     """Return what a person whom the vendor does not know may look like. It is free."""
-    if call.entry.route != PERSON:
-        return _nothing("missing", call)
     employer = facts.company(0, call.entry.question.rpartition("@")[2])
     person = {"id": "5f00", "name": "", "match_confidence": "none", "city": "Austin"}
     return _say(call, 200, {"person": {**person, **organization(employer)}})

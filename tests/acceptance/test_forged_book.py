@@ -34,6 +34,9 @@ FORGED: dict[str, Any] = {
     "backfilled_by": ["forged", True],
     "refresh_since": [NOW, NOW - HOUR, LONG_AGO, NEVER, "today", [NOW]],
     "refresh_mark": ["0" * 40, True, {"$ne": None}],
+    "recheck_since": [NOW, NOW - HOUR, LONG_AGO, NEVER, "today", [NOW]],
+    "recheck_mark": ["0" * 40, True, {"$ne": None}],
+    "rechecks": [HUGE, -HUGE, 0, 1e308, "3", None],
     "held_by": [PROVIDERS, ["nobody"] * 1000, "hunter", [None, 7]],
     "attempts": [HUGE, -HUGE, 0, 1e308, "3", 4],
     "interruptions": [HUGE, -1, 3, 1e308, "many", 100],
@@ -48,6 +51,14 @@ FORGED: dict[str, Any] = {
     "waited_ms": [1e308, -1e308, "long"],
     "subject": ["forged", 7, None, ["forged"], REFERENCE],
     "era": [HUGE, -1, 2**62, "late", NOW],
+    "spent": [HUGE, -HUGE, 2**62, 1e308, float("nan"), "all", None],
+    "copied": [
+        [{"to": "email", "value": "forged", "of": "company_data.name", "about": "company"}],
+        [{"to": "enrichment", "value": {}}, {"to": "$x.y"}, {"to": 7}, 7, None],
+        {"to": "email"},
+        "email",
+        REFERENCE,
+    ],
     "inputs": [{"email": ADA}, "none", {"email": {"malformed": "so"}}, REFERENCE],
 }
 """Field of `enrichment` -> what a writer might put there."""

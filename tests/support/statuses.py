@@ -320,6 +320,8 @@ def _of_apollo(name: str) -> Iterator[Case]:
     for shape in ("missing", "null", "nothing"):
         fault = {"kind": "unknown_record", "dialect": shape}
         yield _refused(name, f"200-{shape}", charged=costs, **fault)
+    if name == "apollo_person":
+        yield _refused(name, "200-stub", kind="unknown_record", dialect="stub")
     yield _refused(name, "422", kind="wrong_params")
     yield Case(name, "404-route", {"kind": "unknown_route"}, failed(name, "404"), TRIES)
     yield _throttled_once(name, "429-retry-after")
