@@ -134,6 +134,8 @@ class Lead:
     """Kept answers older than this do not count."""
     data_bytes: int = 0
     """The size of `enriched_data` in the database."""
+    is_untold: bool = False
+    """Part of `enriched_data` was stored before a settle, and no event names it yet."""
     is_doubled: bool = False
     """`enriched_data` holds a field twice: writing over it would kill the server."""
     job_title: str | None = None

@@ -431,6 +431,25 @@ COST = Row(
                 Query(rate("enricher_cache_requests_total", by="result"), "look: {{result}}"),
             ],
         ),
+        Panel(
+            "Credits per field filled",
+            "What a vendor charged for a value of its own on a lead, of the last day. `enricher report` has money, and "
+            "what another order would cost.",
+            "short",
+            [
+                Query(
+                    f"{increase('enricher_credits_charged_total', by='provider', window='[1d]')}"
+                    f" / ({increase('enricher_fields_filled_total', by='provider', window='[1d]')} > 0)",
+                    "{{provider}}",
+                )
+            ],
+        ),
+        Panel(
+            "Place in the order of asking",
+            "From 1, within a kind, with ENRICHER_PROVIDER_ORDER=auto; nothing is shown where the operator sets the order.",
+            "short",
+            [Query(f"max by (provider) ({series('enricher_provider_place')} > 0)", "{{provider}}")],
+        ),
     ],
 )
 

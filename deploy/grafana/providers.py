@@ -273,7 +273,7 @@ MONEY = Row(
         ),
         Panel(
             "Calls saved per hour",
-            "Answers that needed no call: kept from earlier, or shared by several leads.",
+            "Answers that needed no call: kept from earlier, or shared by several leads; and those that a lead could not afford.",
             "short",
             [
                 Query(
@@ -281,7 +281,13 @@ MONEY = Row(
                         "enricher_calls_saved_total", by="provider", window="[1h]", ours=CHOSEN
                     ),
                     "{{provider}}",
-                )
+                ),
+                Query(
+                    increase(
+                        "enricher_calls_capped_total", by="provider", window="[1h]", ours=CHOSEN
+                    ),
+                    "{{provider}}, not asked for its price",
+                ),
             ],
         ),
         Panel(

@@ -391,8 +391,11 @@ class Gate:
             return asking
         asking.key = books.keyring.key(self.name, text)
         # Urgency is part of it, or an urgent lead would inherit a slower lead's place in the queue.
-        wish = question.newer_than, question.query.wanted, question.is_recheck
-        return asking.key, question.urgency, *wish
+        query = question.query
+        wish = question.newer_than, query.wanted, question.is_recheck
+        # A number that was read off a site is checked against that site: the same reply may be another answer.
+        of_site = (query.cnpj_of, query.company_domain) if query.cnpj_of is not None else None
+        return asking.key, question.urgency, *wish, of_site
 
     def _share(self, same: Hashable, asking: Asking) -> Asking:
         """Return the asking to wait for: another lead's that is under way, or this one, which begins."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 from pydantic import SecretStr
@@ -29,6 +30,7 @@ from enricher.privacy.suppression import Suppressed, SuppressionEntry, key_of
 from enricher.providers import registry
 from enricher.providers.base import Access, Provider
 from enricher.providers.transport import NOBODY
+from enricher.queue import outbox
 from enricher.settings.load import Settings
 from enricher.settings.sources import RESULTS, Source, Write
 from enricher.status import daemons
@@ -183,6 +185,7 @@ async def _forgetting(
         await keyring(database, settings.privacy.hash_key),
         _providers(settings),
         words_of(settings),
+        partial(outbox.forget, database) if settings.events.are_on else None,
     )
 
 

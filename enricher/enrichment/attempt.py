@@ -367,7 +367,7 @@ class Waterfall:
         be asked about."""
         if gate.name != WEBSITE.name or query.cnpj is not None or CNPJ.name in lead.answered:
             return False
-        return CNPJ.name in self.free
+        return CNPJ.name in self.free and lead.answered.get(WEBSITE.name) == FOUND
 
     def _arranged(self, gates: Sequence[Gate], query: Query) -> Sequence[Gate]:
         """Return the gates of one kind in the order of asking about this lead. Who wins is another order."""

@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from enricher.answer import Answer, Found, Held, Kind, NotFound, Throttled
+from enricher.answer import Answer, Found, Held, Kind, NotFound, Preparing, Throttled
 from enricher.calls.question import RECHECKED_ENOUGH
 from enricher.enrichment.conclude import FOUND, Round, enriched, seconds_of
 from enricher.lead import Completed, Lead, NextRecheck, Recheck, Rechecked
@@ -37,6 +37,8 @@ from enricher.values.merge import METADATA, SOCIAL, completeness
 from enricher.values.storable import is_blank, mapping
 from enricher.values.types import UNKNOWN
 
+_WHILE_ANSWERS_ARE_KEPT = timedelta(hours=12)
+"""How long a recheck waits for some providers once others have told: what gave nothing is kept for a day."""
 _TELLS: Mapping[Kind, tuple[str, ...]] = {
     Kind.COMPANY: ("name",),
     Kind.PERSON: ("full_name", "first_name", "last_name", "job_title"),
@@ -171,8 +173,13 @@ def conclude_recheck(
 ) -> Completed | Rechecked:
     """Return the outcome of a recheck in which providers were asked. One that has to wait for some of them comes
     back for these; one that fails has had its turn."""
-    lead, wait = this.lead, _wait(this.answers.values(), random)
     told = {name: said for name, said in this.answers.items() if isinstance(said, Found | NotFound)}
+    lead, wait = this.lead, _wait(this.answers.values(), random)
+    is_promised = any(isinstance(each, Preparing) for each in this.answers.values())
+    if told and wait is not None and recheck.since is not None:
+        planned_at = recheck.since + rules.after[min(lead.rechecks, len(rules.after) - 1)]
+        if this.now + timedelta(seconds=wait) - planned_at > _WHILE_ANSWERS_ARE_KEPT:
+            wait = None  # this was the look: coming back later, it would pay those who told something again
     this = replace(this, answers=told)
     data = enriched(this)
     is_news = bool(this.found) and _is_other(data, lead.enriched_data)
@@ -182,6 +189,8 @@ def conclude_recheck(
         coming: NextRecheck | None = rules.put_off(wait, recheck, made, this.now)
     else:
         coming = rules.plan(after, this.answered, kinds, made, random)
+        if coming is not None and is_promised:  # what was charged for is still to be fetched
+            coming = replace(coming, since=recheck.since)
     if is_news:
         return Completed(data, this.answered, rechecks=made, next_recheck=coming)
     why = "put_off" if wait is not None else "nothing" if told else "failed"

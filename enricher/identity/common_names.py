@@ -96,6 +96,8 @@ _PLACES = frozenset(
 )
 _POPULAR = frozenset(
     """
+    amarela amigos bela belo big bem boa bom branca branco doce dois familia hot irmao irmaos mulher nascente nossa
+    pao preco preta preto rainha rei sabor santa santo seguro senhor senhora tres vermelha
     absolute access ace acme action active adler advance advanced advantage aegis agil agile alfa alianca alliance allianz
     alpha alpine alternativa amigo anchor angel apex apollo aqua arc arcadia archer ares argos aria ark arrow ascend ascent
     aspen aspire asset astra astro athena atlantis atlas aura aurora avalon avante avenue aztec azul azure balance beacon
@@ -203,6 +205,11 @@ def why_not_sought(company: str | None, person: str | None) -> str | None:
     if _is_persons(words, telling_words(person or "")):
         return PERSONS_NAME
     return COMMON_NAME if all(map(_is_common, words)) else None
+
+
+def own_words(name: str) -> str:
+    """Return what of a company's name tells it from others of its trade and place; empty if nothing does."""
+    return " ".join(word for word in telling_words(name) if not is_generic(word))
 
 
 def is_generic(word: str) -> bool:

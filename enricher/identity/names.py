@@ -61,6 +61,11 @@ def agree(name: str, label: str) -> bool:
     return any(_agree(each, _joined(label)) for each in spellings)
 
 
+def are_initials(name: str, label: str) -> bool:
+    """Tell whether a domain's label begins with the initials of a name of three words or more."""
+    return _are_initials(telling_words(name), _joined(label))
+
+
 @lru_cache(1024)
 def _agree(words: tuple[str, ...], label: str) -> bool:
     joined = "".join(words)

@@ -32,7 +32,8 @@ from dataclasses import replace
 from enricher.answer import Answer, Found, Kind, NotFound, Query, Reply, Throttled, Unavailable
 from enricher.catalogue import CNPJ
 from enricher.identity.cnpj import read_cnpj
-from enricher.identity.names import agree, is_same_name, label_of
+from enricher.identity.common_names import own_words
+from enricher.identity.names import agree, is_same_name, is_spelt_in, label_of
 from enricher.providers import reading
 from enricher.providers.base import Request, Tried
 from enricher.providers.http import REFUSED_QUESTION, HttpProvider, complaint, message_of
@@ -177,8 +178,13 @@ def _agreed(found: Found, record: Record, query: Query) -> Answer:
         return NotFound(NAMELESS)
     label, site = label_of(query.company_domain or ""), query.cnpj_of or ""
     names = (reading.text(record, key) for key in ("nome_fantasia", "razao_social"))
-    is_its = any(name and (agree(name, label) or is_same_name(name, site)) for name in names)
+    is_its = any(name and _is_of(name, label, site) for name in names)
     return found if is_its else NotFound(OTHER_FIRM)
+
+
+def _is_of(name: str, label: str, site: str) -> bool:
+    """Tell whether a firm's name is that of the site's domain, by more than its trade, or that of its title."""
+    return is_spelt_in(name, label) or agree(own_words(name), label) or is_same_name(name, site)
 
 
 def _number(record: Record | None) -> str | None:

@@ -17,16 +17,16 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 from enricher.answer import Answer, Found, Kind, NotFound, Query
-from enricher.identity.common_names import is_generic
+from enricher.identity.common_names import own_words
 from enricher.identity.domains import DomainKind, classify
 from enricher.identity.identify import stated_host
 from enricher.identity.names import (
     agree,
+    are_initials,
     is_same_name,
     is_spelt_in,
     label_of,
     name_key,
-    telling_words,
 )
 from enricher.values.types import handle_of
 
@@ -81,5 +81,5 @@ def owned(named: object) -> str | None:
 def _fit(name: str, label: str) -> float | None:
     if is_spelt_in(name, label):
         return SURE
-    telling = [word for word in telling_words(name) if not is_generic(word)]
-    return LIKELY if agree(" ".join(telling), label) or agree(name, label) else None
+    is_likely = agree(own_words(name), label) or are_initials(name, label)
+    return LIKELY if is_likely else None

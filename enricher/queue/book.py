@@ -25,6 +25,7 @@ Each takes the `Names` that our fields have in the collection. `enrichment`, the
     inputs       dict    the lead's inputs as they stood at the claim; absent when nobody has it
     era          int     how often the source's rules had changed by then; absent where they never did
     copied       list    what was copied into fields of the user's (`queue/copying.py`)
+    untold       bool    part of the data was stored before a settle, and no event names it yet (`queue/outbox.py`)
     spent        int     what this enrichment may have cost at most, in millionths; only where there is a ceiling
 
 Any writer can forge any of it. Whatever we did not write ourselves a moment before reading it must cost
@@ -35,6 +36,7 @@ nobody anything beyond what the same writer could get by an honest insert or `pe
     claim_id     on a lead in work the same; else written at the claim
     holder, waited_ms, inputs     written at the claim; nothing else reads them
     era          after a gap, an address that came late is found or not; nothing else reads it
+    untold       the event of the next settle names more fields
     copied       a field of the lead's own that it names is written over or erased, or not read
     spent        more: the lead is capped sooner. Less: it may cost more, as after `pending`
     due_at       makes the lead work, as `pending` does, and its questions get the kept answers
@@ -329,7 +331,10 @@ def rechecks(names: Names) -> Expression:
 
 def _unless(ended: Expression, path: Expression) -> Expression:
     """Keep a field of a series of rechecks, if there is one, until somebody asks for the lead anew."""
-    return {"$cond": [{"$and": [ended, {"$gt": [path, None]}]}, None, path]}
+    until_then = {"$cond": [{"$and": [ended, {"$gt": [path, None]}]}, None, path]}
+    return {
+        "$cond": [{"$isArray": [path]}, "$$REMOVE", until_then]
+    }  # what no book-keeping of ours reads as
 
 
 def _lower(word: str) -> str:

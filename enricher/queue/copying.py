@@ -50,13 +50,15 @@ from enricher.values.merge import METADATA, SOCIAL
 COPIED, NOT_COPIED = "copied", "not_copied"
 """Keys of the metadata; the first also of the book-keeping."""
 _REFUSED = "refused"
-"""Value of a row: target -> why MongoDB refuses it."""
+"""Value of a row: target -> why MongoDB refuses it, and which of `_BLANKINGS` is next."""
 _JUDGED = "copying"
 """Field of the book-keeping, during the settle only."""
 _MOST_RECORDS = 100
 """More than there can be copies; a writer may forge any number."""
 
-_WRITTEN, _HELD, _GONE, _NOTHING = "written", "held", "gone", ""
+_WRITTEN, _HELD, _GONE, _EMPTIED, _NOTHING = "written", "held", "gone", "emptied", ""
+_BLANKINGS = (_GONE, _EMPTIED)
+"""What is tried, one after the other, where MongoDB refuses what takes the place of a value about somebody else."""
 _THEIRS = "it holds a value of its own"
 _REMOVED = "its value was removed"
 _ASKED = "it holds what vendors are asked about"
@@ -83,8 +85,8 @@ class Copying:
 
     @classmethod
     def of(cls, source: Source) -> Copying | None:
-        """Return what is copied on the leads of a source; `None` for nothing."""
-        copies = tuple(each for each in source.copy if each.policy is not Policy.NEVER)
+        """Return what is copied on the leads of a source, or was (`never`); `None` for nothing."""
+        copies = source.copy
         inputs = (*_ASKED_ABOUT, "company") if source.finds_domain else _ASKED_ABOUT
         read = (fields_of(source.read.get(name, ())) for name in inputs)
         asked = frozenset(".".join(each) for paths in read for each in paths)
@@ -98,7 +100,7 @@ class Copying:
             return []
         refused = row.values.get(_REFUSED, {}) if isinstance(row, LoneRow) else {}
         judged = {
-            _key(number): _literal({"word": f"MongoDB refuses it: {refused[copy.to]}"})
+            _key(number): self._judge_refused(copy, *refused[copy.to])
             if copy.to in refused
             else self._judge(copy)
             for number, copy in enumerate(self.copies)
@@ -114,13 +116,16 @@ class Copying:
         """Return the row without the copies whose fields MongoDB names (without any, where it names none of theirs);
         `None` where nothing would have been copied."""
         values = dict(row.values)
-        refused: dict[str, str] = dict(values.get(_REFUSED, {}))
-        left = [each.to for each in self.copies if each.to not in refused]
+        refused: dict[str, list[Any]] = dict(values.get(_REFUSED, {}))
+        tries = {
+            each.to: refused[each.to][1] + 1 if each.to in refused else 0 for each in self.copies
+        }
+        left = [to for to, number in tries.items() if number <= len(_BLANKINGS)]
         if not left or values.keys().isdisjoint(("data", "emptied")):
             return None
         named = list(blamed or ())
         to_blame = [to for to in left if any(_may_mean(each, to) for each in named)] or left
-        values[_REFUSED] = refused | dict.fromkeys(to_blame, why)
+        values[_REFUSED] = refused | {to: [why, tries[to]] for to in to_blame}
         return replace(row, values=encode(values))
 
     # -- what is judged
@@ -134,10 +139,12 @@ class Copying:
 
     def _judge(self, copy: Copy) -> Expression:
         """Return `{word, value}`. Nothing of the field is read before it is known to stand there once."""
+        is_off = copy.policy is Policy.NEVER
+        has_none: Expression = {"$literal": True} if is_off else _is_none("$$found")
         word = _first(
-            ({"$and": [_is_none("$$found"), {"$not": [self._was_written(copy)]}]}, _NOTHING),
-            (is_in_no_object(copy.names), _NO_OBJECT),
+            ({"$and": [has_none, {"$not": [self._was_written(copy)]}]}, _NOTHING),
             (_is_twice(copy.names), _TWICE),
+            (is_in_no_object(copy.names), _NO_OBJECT),
             otherwise=self._judge_field(copy),
         )
         found = f"${self.names.enriched_data}.{copy.value}"
@@ -145,10 +152,27 @@ class Copying:
         judged = {"$let": {"vars": {"value": _converted(copy)}, "in": both}}
         return {"$let": {"vars": {"found": _said(found)}, "in": judged}}
 
+    def _judge_refused(self, copy: Copy, why: str, tries: int) -> Expression:
+        """What we wrote goes all the same when it is about nobody, or somebody else."""
+        told = _literal(f"MongoDB refuses it: {why}")
+        if tries >= len(_BLANKINGS):
+            return {"word": told}
+        has_none = {"$eq": [_said(f"${self.names.enriched_data}.{copy.value}"), None]}
+        must_go = {"$or": [has_none, {"$not": [self._is_about_them(copy)]}]}
+        word = _first(
+            ({"$or": [_is_twice(copy.names), is_in_no_object(copy.names)]}, told),
+            ({"$and": [is_copied(self.names, copy.names), must_go]}, _literal(_BLANKINGS[tries])),
+            otherwise=told,
+        )
+        return {"word": word}
+
     def _judge_field(self, copy: Copy) -> Expression:
         path = f"${copy.to}"
         is_ours = is_copied(self.names, copy.names)
         has_none = {"$eq": ["$$value", None]}
+        if copy.policy is Policy.NEVER:
+            must_go = {"$or": [has_none, {"$not": [self._is_about_them(copy)]}]}
+            return _first(({"$and": [is_ours, must_go]}, _GONE), otherwise=_NOTHING)
         takes_next = copy.policy is not Policy.FILL or {"$not": [self._is_about_them(copy)]}
         of_their_own = _first((_is_alike(path), _WRITTEN), otherwise=_OTHER_TYPE)
         if copy.policy is not Policy.ALWAYS:
@@ -189,6 +213,7 @@ class Copying:
         return _first(
             ({"$eq": [word, _WRITTEN]}, placed(copy.names, value)),
             ({"$eq": [word, _GONE]}, placed(copy.names, "$$REMOVE")),
+            ({"$eq": [word, _EMPTIED]}, placed(copy.names, None)),
             otherwise="$$ROOT",
         )
 
@@ -199,7 +224,7 @@ class Copying:
             for number in range(len(self.copies))
         ]
         changed = [
-            _only_if(self._is(number, _WRITTEN, _GONE), _literal(copy.to))
+            _only_if(self._is(number, _WRITTEN, *_BLANKINGS), _literal(copy.to))
             for number, copy in enumerate(self.copies)
         ]
         kept = {"$not": [{"$in": ["$$one.to", changed]}]}
@@ -227,7 +252,7 @@ class Copying:
         ]
         not_copied = [
             _only_if(
-                {"$not": [self._is(n, _WRITTEN, _HELD, _GONE, _NOTHING)]},
+                {"$not": [self._is(n, _WRITTEN, _HELD, *_BLANKINGS, _NOTHING)]},
                 {"field": _literal(each.value), "to": _literal(each.to), "why": self._word(n)},
             )
             for n, each in numbered
@@ -321,8 +346,8 @@ def _is_of(names: Names, path: str) -> bool:
 
 def _erased(names: Names, to: Sequence[str], blank: Expression) -> Expression:
     return _first(
-        (is_in_no_object(to), "$$ROOT"),
         (_is_twice(to), "$$ROOT"),
+        (is_in_no_object(to), "$$ROOT"),
         (is_copied(names, to), placed(to, blank)),
         otherwise="$$ROOT",
     )
@@ -358,7 +383,9 @@ def _is_twice(to: Sequence[str]) -> Expression:
 
 def _stands_twice(of: str, name: str) -> Expression:
     named = {"$eq": ["$$one.k", _literal(name)]}
-    is_twice = {"$gt": [{"$size": _filtered({"$objectToArray": of}, named)}, 1]}
+    # Of a copy: of two fields of a name that were read, the server writes the first in place of both.
+    copied = {"$setField": {"field": _literal(_JUDGED), "input": of, "value": None}}
+    is_twice = {"$gt": [{"$size": _filtered({"$objectToArray": copied}, named)}, 1]}
     return {"$cond": [is_type(of, "object"), is_twice, False]}
 
 

@@ -13,11 +13,13 @@ from functools import partial
 from itertools import count
 
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import BulkWriteError
 
 from enricher.fields import NAMES, Names
 from enricher.lead import Document, Lease, Status
 from enricher.mongo.batch import Coalescer, LoneRow, RowPath, Table, TableRow
 from enricher.mongo.expressions import Pipeline, UpdateOne, id_key
+from enricher.mongo.outage import refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.inputs import text_or_null
@@ -91,7 +93,11 @@ class Costs:
             UpdateOne({**fence(each.lease, self._names), **only}, self._table.alone(row))
             for each, row in pairs
         ]
-        return (await self._collection.bulk_write(updates, ordered=False)).matched_count
+        try:
+            return (await self._collection.bulk_write(updates, ordered=False)).matched_count
+        except BulkWriteError as error:
+            refusals(error)  # raises it where the database is to blame: a lead's refusal is its own
+            return int(error.details["nMatched"])
 
     async def _read_back(self, batch: Sequence[_Cost]) -> Sequence[bool]:
         """Tell whose lead is still ours, and says so much."""

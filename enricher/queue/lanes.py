@@ -207,7 +207,7 @@ _AT_ONCE = 1000
 
 def _within(names: Names) -> list[str]:
     """Return the paths of the objects that our pipelines write in."""
-    of_book = map(names.of_book, ("answered", "inputs", "subject"))
+    of_book = map(names.of_book, ("answered", "event", "inputs", "subject"))
     return [*names.parents, names.enrichment, *of_book]
 
 

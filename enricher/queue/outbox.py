@@ -26,6 +26,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -36,7 +37,7 @@ from bson import ObjectId
 from loguru import logger
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from enricher.answer import Kind
 from enricher.fields import NAMES, Names
@@ -125,8 +126,9 @@ class Outbox:
     def event(self, lease: Lease, outcome: Outcome) -> Document | None:
         """PURE Return the event of this settle; `None` for one that changes nothing for readers: a lead that goes on
         waiting or was looked at again, and for which nothing was found since."""
-        # A claim that ended without a report may have written some of it already.
-        before = {} if lease.lead.interruptions else lease.lead.enriched_data
+        # A claim that ended without a settle may have stored some of it already.
+        is_untold = lease.lead.interruptions or lease.lead.is_untold
+        before = {} if is_untold else lease.lead.enriched_data
         fields = changed(before, outcome.data) if outcome.data else []
         if isinstance(outcome, Retrying | Rechecked) and not fields:
             return None
@@ -151,17 +153,23 @@ class Outbox:
         await self._judge_earlier([each.lead_id for each in leases if each.token > 1])
         if not events:
             return None
-        id_ = ObjectId()
-        await self.drafts.insert_one({"_id": id_, "collection": self.leads, "events": events})
+        # A lead that a transaction holds is tried again and again: all tries have one draft.
+        id_ = events[0]["_id"] if len(events) == 1 else ObjectId()
+        with suppress(DuplicateKeyError):
+            await self.drafts.insert_one({"_id": id_, "collection": self.leads, "events": events})
         return id_
 
-    async def publish(self, draft: Any, events: Sequence[Document]) -> None:
-        """Publish the events of what was written. Raises no database error: a draft that stays is found again."""
+    async def publish(
+        self, draft: Any, events: Sequence[Document], *, is_whole: bool = True
+    ) -> None:
+        """Publish the events of what was written; what else the draft holds is judged by its leads, soon. Raises no
+        database error: a draft that stays is found again."""
         if draft is None:
             return
         try:
             await self._publish(events, "settle")
-            await self.drafts.delete_one({"_id": draft})
+            if is_whole:
+                await self.drafts.delete_one({"_id": draft})
         except PyMongoError as error:
             self.outage.failed(error)
         else:

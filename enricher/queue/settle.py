@@ -303,7 +303,12 @@ class Settler:
 
     def __post_init__(self) -> None:
         self.keeper = Keeper(
-            self.collection, self.apart, self.names, self.mapped, is_beside=self._is_beside
+            self.collection,
+            self.apart,
+            self.names,
+            self.mapped,
+            is_beside=self._is_beside,
+            is_told=self.outbox is not None,
         )
         settle = _settle_beside if self._is_beside else partial(_settle, copying=self.copying)
         self.costs = Costs(self.collection, self.apart, self.names)
@@ -401,9 +406,12 @@ class Settler:
         events = [each.event for each in batch if each.event is not None]
         draft = await self.outbox.draft([each.lease for each in batch], events)
         settled = await self._write_results(batch)
-        pairs = zip(batch, settled, strict=True)
+        pairs = list(zip(batch, settled, strict=True))
         written = [each.event for each, what in pairs if what is Settled.WRITTEN and each.event]
-        await self.outbox.publish(draft, written)
+        # One that was written and is no longer ours (`pending`, begun anew) is told by its note.
+        told = (Settled.WRITTEN, Settled.REFUSED)
+        is_whole = all(what in told for each, what in pairs if each.event is not None)
+        await self.outbox.publish(draft, written, is_whole=is_whole)
         return settled
 
     def _event(self, lease: Lease, outcome: Outcome) -> Document | None:
@@ -602,18 +610,31 @@ class Settler:
         if self.copying is not None:
             row = self.copying.without(row, (), why) or row
         draft = event and self.outbox and await self.outbox.draft([], [event])
-        still = {**_still(settlement.lease, self.names, self._unchanged), **writable(self.names)}
         try:
-            written = await self.collection.update_one(still, self._settling.alone(row))
+            is_written = await self._write_failure(settlement.lease, row, why)
         except WriteError as error:
             return self._refused_again(settlement, error)
-        if not written.matched_count:
+        if not is_written:
             # A result that the driver cannot encode was not compared with the inputs until now.
             return await self._requeue(settlement)
         if self.outbox is not None and event is not None:
             await self.outbox.publish(draft, [event])
         logger.bind(lead=label(settlement.lease.lead_id), why=why).error("settle.refused")
         return Settled.REFUSED
+
+    async def _write_failure(self, lease: Lease, row: TableRow, why: str) -> bool:
+        """Tell whether the lead was still ours. Raises WriteError for one that can be written in no way."""
+        still = {**_still(lease, self.names, self._unchanged), **writable(self.names)}
+        while True:
+            try:
+                written = await self.collection.update_one(still, self._settling.alone(row))
+            except WriteError as error:
+                less = self.copying and is_refusal(error) and self.copying.without(row, (), why)
+                if not less:
+                    raise
+                row = less
+            else:
+                return bool(written.matched_count)
 
     def _refused_again(self, settlement: Settlement, error: WriteError) -> Settled:
         """Log a lead that cannot be written at all: it must not hold up the settles of all others."""
@@ -733,6 +754,7 @@ def _stages(
         names.of_book(name): row.if_has(value, book.noted(names, name), "$$REMOVE")
         for name, value in _KEPT_WITH.items()
     }
+    kept[names.of_book("untold")] = row.if_has(NOTE, "$$REMOVE", book.noted(names, "untold"))
     return [
         {"$set": named(lead)},
         {"$set": kept},
@@ -863,7 +885,10 @@ class Keeper:
         mapped: LeadMapping = CONTRACT,
         *,
         is_beside: bool = False,
+        is_told: bool = False,
     ) -> None:
+        """With `is_told`, the lead notes that no event names yet what is kept."""
+        self._is_told = is_told
         self._collection = collection
         self._names = names
         self._unchanged = None if is_beside else mapped
@@ -888,7 +913,10 @@ class Keeper:
         rows: list[TableRow] = []
         for lease, progress in batch:
             try:
-                rows.append(_row(lease, _progress(progress), self._unchanged))
+                values = _progress(progress)
+                if self._is_told and "data" in values:
+                    values["untold"] = True
+                rows.append(_row(lease, values, self._unchanged))
                 leases.append(lease)
             except UNFIT as error:
                 self._tell_not_kept(1, error)
@@ -907,7 +935,7 @@ def _lead_of(kept: _Kept) -> LeadId:
 
 
 def _keep(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
-    found = {"answered": row.value("answered"), SUBJECT: row.value(SUBJECT)}
+    found = {name: row.value(name) for name in ("answered", SUBJECT, "untold")}
     lead = {
         names.enrichment: book.book_with(names, found),
         names.enriched_data: row.if_has("data", row.value("data"), f"${names.enriched_data}"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from publicsuffixlist import PublicSuffixList
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -163,11 +163,18 @@ def _long_enough(key: SecretStr | None) -> SecretStr | None:
     return key
 
 
+def _has_a_port(parts: SplitResult) -> None:
+    try:
+        _ = parts.port
+    except ValueError:  # whose text quotes what may be a password
+        raise ValueError("expected a port from 1 to 65535") from None
+
+
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s@?#]", url):
         raise ValueError("expected http:// or https:// and a host, without credentials or query")
-    _ = parts.port  # raises for an invalid port
+    _has_a_port(parts)
     if parts.scheme == "http" and not is_private(parts.hostname):
         raise ValueError(
             "expected https://, or the key would travel in clear; "
@@ -185,7 +192,7 @@ def _webhook_url(url: SecretStr | None) -> SecretStr | None:
     is_web = parts.scheme in ("http", "https") and parts.hostname
     if not is_web or re.search(r"[^!-~]|#", text) or "@" in parts.netloc:
         raise ValueError("expected https:// and a host, without credentials, blanks or #")
-    _ = parts.port  # raises for an invalid port
+    _has_a_port(parts)
     if parts.scheme == "http" and not is_private(parts.hostname or ""):
         raise ValueError("expected https://; http:// is for this machine and private networks")
     return url

@@ -153,7 +153,13 @@ class Following:
 
     async def _take(self, turn: Turn) -> None:
         order = await self.orders.read()
-        made = await self.proposing.propose(order, turn.at)
+        try:
+            made = await self.proposing.propose(order, turn.at)
+        except DatabaseTrouble:
+            raise
+        except Exception as error:  # noqa: BLE001 - what leads hold is anybody's, and no reason to end the daemon
+            logger.opt(exception=error).error("order.broken")
+            return
         places = list(order.places) or [each.name for each in self.proposing.sampler.ordered]
         change = _change(made, turn.at)
         if change is not None:

@@ -217,7 +217,7 @@ class _PastLead:
         return (
             each.name
             for each in of_kind
-            if not each.is_free and skipped.get(each.name) not in NOT_ALLOWED
+            if not each.is_free and str(skipped.get(each.name)) not in NOT_ALLOWED
         )
 
     # What a provider said
@@ -266,7 +266,7 @@ class _PastLead:
         values, winners = mapping(self.data.get(section)), self._winners(section)
         return sum(
             winners.get(name) not in (None, provider.name)
-            and is_same(section, name, value, values.get(name))
+            and _is_alike(section, name, value, values.get(name))
             for name, value in usable(answer, section).items()
         )
 
@@ -276,6 +276,14 @@ class _PastLead:
     @property
     def _metadata(self) -> Mapping[str, Any]:
         return mapping(self.data.get(METADATA))
+
+
+def _is_alike(section: str, name: str, said: Any, stands: Any) -> bool:
+    """Compare with what stands on the lead, where any writer may have put anything."""
+    try:
+        return stands is not None and is_same(section, name, said, stands)
+    except (TypeError, AttributeError, ValueError, OverflowError):
+        return False
 
 
 def charges_misses(provider: Provider) -> bool:

@@ -397,6 +397,7 @@ EVENTS: Mapping[str, str] = {
     "webhook.given_up": "An event was not delivered in three days, the last time because of `error`; `id` is its `_id` in `enricher_events`. The receiver should read the lead.",
     "webhook.gone": "The receiver answered `410 Gone`: this daemon delivers nothing more. Take `ENRICHER_WEBHOOK_URL` away, or restart the daemons when the receiver is back.",
     "webhook.broken": "A bug while an event was delivered; it is tried again in a minute.",
+    "order.broken": "A bug while the order of providers was weighed; it stays as it is, and is looked at again.",
     "order.changed": "With `ENRICHER_PROVIDER_ORDER=auto`: `ahead` is asked before `behind` from now on, for `why`. `enricher report` shows both sides.",
     "provider.retry": "A try is repeated within the attempt.",
     "provider.held": "Key refused, quota or budget used up, answers unreadable, too many objections; not asked for `seconds`. Mend it, then restart a daemon. A warning for an operator's pause, which `enricher resume` ends.",

@@ -51,6 +51,7 @@ FORGED: dict[str, Any] = {
     "waited_ms": [1e308, -1e308, "long"],
     "subject": ["forged", 7, None, ["forged"], REFERENCE],
     "era": [HUGE, -1, 2**62, "late", NOW],
+    "untold": [True, "yes", [True]],
     "spent": [HUGE, -HUGE, 2**62, 1e308, float("nan"), "all", None],
     "copied": [
         [{"to": "email", "value": "forged", "of": "company_data.name", "about": "company"}],

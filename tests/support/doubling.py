@@ -41,6 +41,7 @@ NEW: dict[str, list[tuple[str, Any]]] = {
     "in the book: claim_id": _in_book(("claim_id", "a"), ("claim_id", "b")),
     "in the book: a foreign field": _in_book(("x", 1), ("x", 2)),
     "in the book: inputs": _in_book(("inputs", doubled(("email", "a"), ("email", "b")))),
+    "in the book: event": _in_book(("event", doubled(("id", "a"), ("id", "b")))),
     "in the book: answered": _in_book(("answered", doubled(("hunter", "a"), ("hunter", "b")))),
 }
 """Without a status: what would end the server at the admission, the claim or the settle."""

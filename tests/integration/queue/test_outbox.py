@@ -135,6 +135,7 @@ async def test_a_settle_that_is_fenced_out_tells_nothing(
     lease = await claim_new(ours)
     await ours.update_one({"_id": 1}, {"$set": {"enrichment_status": "pending"}})
     assert await settler(ours).settle(lease, COMPLETED) is Settled.LEASE_LOST
+    await swept(ours)
     assert (await events.count_documents({}), await drafts(ours)) == (0, 0)
 
 
