@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -25,6 +26,7 @@ from enricher.mongo import server
 from enricher.mongo.secret import keyring
 from enricher.providers.base import Access, Provider
 from enricher.providers.clearbit import ClearbitCompany
+from enricher.providers.cnpj import Cnpj
 from tests.support.faults import Faults
 from tests.support.mock_client import mock_client
 from tests.support.observing import counted
@@ -409,3 +411,33 @@ async def test_what_a_charged_call_costs_is_counted_in_credits(database: Databas
     await ask(gate_to(asked, books))
     assert counted("enricher_credits_charged_total", provider="acme_by_halves") == 0.5
     assert counted("enricher_calls_charged_total", provider="acme_by_halves") == 1
+
+
+async def test_leads_that_read_a_number_off_different_sites_share_the_call_and_not_the_answer(
+    database: Database,
+) -> None:
+    """The register's record is held against the site, and is another answer for each."""
+    number, calls = "19131243000197", 0
+
+    async def say(_: httpx.Request) -> httpx.Response:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0)
+        record = {
+            "cnpj": number,
+            "razao_social": "ACME PAES LTDA",
+            "codigo_natureza_juridica": 2062,
+        }
+        return httpx.Response(200, json=record)
+
+    access = Access(SecretStr(""), "https://register.example")
+    gate = gate_to(Cnpj(mock_client(say), access), await books_of(database))
+    own = Query(cnpj=number, company_domain="quokka.com.br")
+    read = replace(own, cnpj_of="Quokka")
+    for pair in ((own, read), (read, own)):
+        answers = dict(
+            zip(pair, await asyncio.gather(*(ask(gate, each) for each in pair)), strict=True)
+        )
+        assert isinstance(answers[own], Found)
+        assert isinstance(answers[read], NotFound)
+    assert calls == 1

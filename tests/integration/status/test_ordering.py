@@ -161,3 +161,19 @@ async def test_whatever_stands_in_the_document_the_work_goes_on(
     order = await Orders(database).read()
     assert order.arrange(BOTH) == list(BOTH)
     assert order.explore(BOTH, "quokka.com") is None
+
+
+async def test_whatever_stands_on_a_lead_the_others_are_weighed(
+    known: AsyncDatabase[Document],
+) -> None:
+    odd: list[object] = [None, 7, [[]], {"$x": 1}, "x", float("nan")]
+    for number, value in enumerate(odd):
+        made = lead(1_000 + number)
+        made["enriched_data"]["company_data"] = dict.fromkeys(KNOWN, value)
+        made["enriched_data"]["enrichment_metadata"]["sources_skipped"] = {"clearbit": value}
+        await known["leads"].insert_one(made)
+    one = following(known)
+    with logged() as lines:
+        await look(one)
+    assert events(lines, "order.broken") == []
+    assert one.standing.order.arrange(BOTH) == ["pdl_company", "clearbit"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from enricher.webhook.signature import body_of, headers_of
 from tests.packages.readers.odms import EXAMPLES, example
 from tests.support.processes import bound_to_us
 from tests.support.rig import Rig, address
@@ -103,3 +107,24 @@ async def test_the_api_describes_what_it_answers(environment: dict[str, str]) ->
     async with _api() as api:
         described = (await api.get("/openapi.json")).json()["components"]["schemas"]
     assert {"StoredLead", "EnrichedData", "CompanyData"} <= described.keys()
+
+
+async def test_the_receiver_takes_what_is_signed_once_and_refuses_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = b"twenty-four bytes of key"
+    monkeypatch.setenv("ENRICHER_WEBHOOK_SECRET", f"whsec_{base64.b64encode(key).decode()}")
+    told = {"collection": "leads", "lead": 7, "status": "completed", "changed": [], "attempt": 1}
+    body = body_of({**told, "at": datetime.now(UTC)})
+    headers = headers_of([key], "evt_1", int(time.time()), body)
+    forged = headers | {
+        "webhook-signature": headers_of([b"another"], "evt_1", 0, body)["webhook-signature"]
+    }
+    transport = httpx.ASGITransport(example("webhook_receiver").app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://crm") as client:
+        answers = [
+            (await client.post("/hooks/enricher", content=body, headers=each)).status_code
+            for each in (headers, headers, forged)
+        ]
+    assert answers == [204, 204, 401]
+    assert capsys.readouterr().out == "evt_1 7 completed\n"
