@@ -38,7 +38,8 @@ from enricher.values.storable import is_blank, mapping
 from enricher.values.types import UNKNOWN
 
 _WHILE_ANSWERS_ARE_KEPT = timedelta(hours=12)
-"""How long a recheck waits for some providers once others have told: what gave nothing is kept for a day."""
+"""How long a recheck waits for some providers once others have told: what gave nothing is kept for a day, unless
+`ENRICHER_NEGATIVE_CACHE_DAYS` says otherwise."""
 _TELLS: Mapping[Kind, tuple[str, ...]] = {
     Kind.COMPANY: ("name",),
     Kind.PERSON: ("full_name", "first_name", "last_name", "job_title"),
