@@ -45,6 +45,7 @@ Record: TypeAlias = Mapping[str, Any]
 """A parsed JSON object, of any content."""
 
 _INT64 = 2**63
+_MOST_DIGITS = len(str(-_INT64))
 _CLEAN_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _CLEAN_NUMBER = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,19})?", re.ASCII)
 
@@ -68,16 +69,18 @@ def parse_object(body: bytes) -> Record | None:
 
 def short_integer(digits: str) -> int | None:
     """Return the number; `None` for one of more than 20 digits."""
-    return int(digits) if len(digits) <= len("-9223372036854775808") else None
+    return int(digits) if len(digits) <= _MOST_DIGITS else None
 
 
 def at(record: object, *path: str) -> Any:
     """Return the value at `path`; `None` as soon as a parent is missing or not an object."""
-    for key in path:
-        if not isinstance(record, (dict, Mapping)):
-            return None
-        record = record.get(key)
-    return record
+    value: Any = record
+    try:
+        for key in path:
+            value = value[key]
+    except (LookupError, TypeError):
+        return None
+    return value
 
 
 def text(record: object, *path: str) -> str | None:
@@ -139,29 +142,38 @@ def handle(record: object, *path: str, network: str) -> str | None:
 def flag(record: object, *path: str) -> bool | None:
     """Read a JSON true or false; 0, 1 and "true" are not flags."""
     value = at(record, *path)
-    return value if isinstance(value, bool) else None
+    return value if value is True or value is False else None
 
 
 def whole_number(record: object, *path: str, least: int = 0, most: int = _INT64 - 1) -> int | None:
     """Read an integer from `least` to `most`. Pass `least=1` where vendors write 0 for "unknown"."""
-    value = at(record, *path)
-    if isinstance(value, str) and _CLEAN_INTEGER.fullmatch(value.strip()):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_whole and max(least, -_INT64) <= value <= min(most, _INT64 - 1) else None
+    match at(record, *path):
+        case bool():
+            return None
+        case int(value):
+            whole = value
+        case str(value) if _CLEAN_INTEGER.fullmatch(value.strip()):
+            whole = int(value)
+        case float(value) if value.is_integer():
+            whole = int(value)
+        case _:
+            return None
+    return whole if least <= whole <= most and -_INT64 <= whole < _INT64 else None
 
 
 def number(
     record: object, *path: str, least: float = -math.inf, most: float = math.inf
 ) -> float | None:
     """Read a finite number from `least` to `most`."""
-    value = at(record, *path)
-    if isinstance(value, str) and _CLEAN_NUMBER.fullmatch(value.strip()):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
+    match at(record, *path):
+        case bool():
+            return None
+        case int(value) | float(value):
+            pass
+        case str(text) if _CLEAN_NUMBER.fullmatch(text.strip()):
+            value = float(text)
+        case _:
+            return None
     is_finite = abs(value) <= sys.float_info.max  # math.isfinite raises for the longest integers
     return float(value) if is_finite and least <= value <= most else None
 
@@ -208,15 +220,16 @@ def _keys(path: str) -> list[str]:
 def _state(record: object, path: list[str], kind: type) -> str:
     """Judge one path. A null or an empty object on the way is fine, whatever should stand below it. As for
     the readers, a number may be text; a flag is never a number."""
-    value = record
-    for key in path:
-        if value is None or value == {}:
-            return _FINE
-        if not isinstance(value, (dict, Mapping)):
-            return _WRONG
-        if key not in value:
-            return _MISSING
-        value = value[key]
+    value: Any = record
+    try:
+        for key in path:
+            if value is None or value == {}:
+                return _FINE
+            value = value[key]
+    except KeyError:
+        return _MISSING
+    except (LookupError, TypeError):
+        return _WRONG
     is_right = number(value) is not None if kind is int else isinstance(value, kind)
     return _FINE if value is None or is_right else _WRONG
 

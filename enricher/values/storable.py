@@ -37,7 +37,7 @@ _GAP = re.compile(f"[ \t]*[\t{_BREAKS}][ \t{_BREAKS}]*")
 
 def one_line(text: str) -> str:
     """Clean a name, title or place: line breaks become spaces."""
-    if text.isascii() and text.isprintable():  # nearly every text is as it should be
+    if text.isprintable():  # nearly every text is as it should be
         return text.strip()
     return _GAP.sub(" ", readable(text)).strip()
 
@@ -48,8 +48,8 @@ def many_lines(text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """Remove unreadable characters; breaks and spaces stay as they are."""
-    if text.isascii() and text.isprintable():
+    """Remove unreadable characters, none of which is printable; breaks and spaces stay as they are."""
+    if text.isprintable():
         return text
     return _STRAY_JOINER.sub("", _UNREADABLE.sub("", text))
 
@@ -59,7 +59,8 @@ PLACEHOLDERS = frozenset(
 ) | {"n/a", "n.a.", "#n/a", "not available", "not applicable", "not provided"}
 """What vendors write for "we do not know", in any case. Not "na": that is Namibia."""
 
-_LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS))
+_TOO_LONG = max(map(len, PLACEHOLDERS)) + 1
+"""So many characters are no placeholder, and in lower case they are no fewer."""
 
 MAX_DEPTH = 20
 """Nesting of a stored value; MongoDB refuses a document beyond 100 levels."""
@@ -71,20 +72,21 @@ LONGEST_NAME = 128
 
 _LARGEST_FLOAT = 10**300
 _MANY = (list, tuple, set, frozenset)
-_SIZED = (dict, *_MANY, Mapping)
-"""The usual types first: checking for a `Mapping` takes ten times as long."""
+_MAPPINGS = (dict, Mapping)
+"""The usual type first: checking for a `Mapping` takes ten times as long."""
+_SIZED = (*_MAPPINGS, *_MANY)
 
 
 def is_blank(value: object) -> bool:
     """Tell whether the value says nothing in any field."""
-    if isinstance(value, str):
-        text = value.strip()
-        return len(text) <= _LONGEST_PLACEHOLDER and text.casefold() in PLACEHOLDERS
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if value is None or isinstance(value, int):
-        return value is None
-    return isinstance(value, _SIZED) and not value
+    match value:
+        case str():
+            return value.strip()[:_TOO_LONG].casefold() in PLACEHOLDERS
+        case float():
+            return not math.isfinite(value)
+        case int():
+            return False
+    return value is None or (not value and isinstance(value, _SIZED))
 
 
 def line_of(value: object) -> str | None:
@@ -92,13 +94,12 @@ def line_of(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     line = one_line(value)
-    says_nothing = len(line) <= _LONGEST_PLACEHOLDER and line.casefold() in PLACEHOLDERS
-    return None if says_nothing else line
+    return None if line[:_TOO_LONG].casefold() in PLACEHOLDERS else line
 
 
 def mapping(value: object) -> dict[str, Any]:
     """Return what is stored there if it is a mapping, else {}: others may have written a string or a list."""
-    return dict(value) if isinstance(value, (dict, Mapping)) else {}
+    return dict(value) if value and isinstance(value, _MAPPINGS) else {}
 
 
 def within(document: Mapping[str, Any], path: str) -> Any:

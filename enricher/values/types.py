@@ -322,18 +322,28 @@ _DASHES = str.maketrans("\u2010\u2011\u2012\u2013\u2014\u2212", "------")
 
 def interval(value: object) -> Interval | None:
     """Read an interval from "51-250", 120 or "$10M+"; `None` if no amount is named."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str):
-        return _read(value)
+    match value:
+        case str():
+            return _read(value)
+        case bool():
+            return None
+        case int() | float():
+            return _point(value)
+    return None
+
+
+def _point(value: float) -> Interval | None:
     is_usable = abs(value) < 10**18 and value >= 0  # false for NaN as well
     return (float(value), float(value)) if is_usable else None
 
 
 def exact(value: object) -> int | None:
     """Return the amount if exactly one whole number is named: 1200, "1,200", "$10M"; never a range."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value) if 0 <= value < 2**63 else None
+    match value:
+        case bool():
+            return None
+        case int():
+            return int(value) if 0 <= value < 2**63 else None
     ends = interval(value)
     return int(ends[0]) if ends and ends[0] == ends[1] and ends[0].is_integer() else None
 
@@ -392,6 +402,8 @@ class FieldType:
 
     read: Callable[[object], Any]
     same: Callable[[Any], Hashable] = lambda value: value
+    may_say_nothing: bool = False
+    """What it reads may be a placeholder still: a host or a handle of that name, a word, a value of any type."""
 
 
 # Readers: each returns the value of the right type, or None. None of them raises.
@@ -450,7 +462,7 @@ def _estimate(value: object) -> str | None:
 
 
 def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
+    return value if value is True or value is False else None
 
 
 def _score(value: object) -> int | float | None:
@@ -522,13 +534,13 @@ def _nation(value: str) -> str:
     return country_code_of(value) or _folded(value)
 
 
-ANYTHING = FieldType(storable, repr)
+ANYTHING = FieldType(storable, repr, may_say_nothing=True)
 
 _TYPES: Mapping[ValueType, FieldType] = {
     ValueType.TEXT: FieldType(_text, _folded),
     ValueType.PROSE: FieldType(_prose, _folded),
     ValueType.TEXTS: FieldType(_texts, _members),
-    ValueType.WORD: FieldType(_word),
+    ValueType.WORD: FieldType(_word, may_say_nothing=True),
     ValueType.COUNT: FieldType(_count),
     ValueType.YEAR: FieldType(_year),
     ValueType.RANGE: FieldType(_range, _ends),
@@ -537,7 +549,7 @@ _TYPES: Mapping[ValueType, FieldType] = {
     ValueType.SCORE: FieldType(_score),
     ValueType.URL: FieldType(_url, _place),
     ValueType.LOGO: FieldType(_logo, _place),
-    ValueType.DOMAIN: FieldType(_domain),
+    ValueType.DOMAIN: FieldType(_domain, may_say_nothing=True),
     ValueType.PHONE: FieldType(_text, _digits),
     ValueType.COUNTRY: FieldType(_country, _nation),
     ValueType.COUNTRY_CODE: FieldType(_country_code),
@@ -548,7 +560,11 @@ def _field(kind: Kind, name: str, each: ValueType) -> FieldType:
     if each is not ValueType.HANDLE:
         return _TYPES[each]
     network = name.removesuffix("_handle")
-    return FieldType(partial(handle_of, network), partial(same_profile, kind.value, network))
+    return FieldType(
+        partial(handle_of, network),
+        partial(same_profile, kind.value, network),
+        may_say_nothing=True,
+    )
 
 
 TYPES: Mapping[str, Mapping[str, FieldType]] = {
@@ -583,13 +599,13 @@ def typed(section: str, values: object) -> dict[str, Any]:
         return {}
     if section == COMPANY:
         _put_where_it_belongs(given)
-    read = {name: known.get(name, ANYTHING).read(value) for name, value in given.items()}
+    types = {name: known.get(name, ANYTHING) for name in given}
+    read = {name: types[name].read(value) for name, value in given.items()}
+    for name, each in types.items():
+        if each.may_say_nothing and not says(section, name, read[name]):
+            del read[name]
     _complete_country(read)
-    return {
-        name: value
-        for name, value in read.items()
-        if value is not None and says(section, name, value)
-    }
+    return {name: value for name, value in read.items() if value is not None}
 
 
 def says(section: str, name: str, value: object) -> bool:
@@ -629,6 +645,10 @@ def _complete_country(read: dict[str, Any]) -> None:
 
 def confidence_of(value: object) -> float | None:
     """Return a confidence from 0 to 1; `None` if there is none or it is not a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or is_blank(value):
-        return None
-    return float(min(1, max(0, value)))  # in this order: the largest integers do not fit a float
+    match value:
+        case None | bool():
+            return None
+        case int() | float() if not is_blank(value):
+            # in this order: the largest integers do not fit a float
+            return float(min(1, max(0, value)))
+    return None
