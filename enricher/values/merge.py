@@ -87,8 +87,10 @@ def alternatives(
 
     `winners` are the providers of the values; a winner has no alternative to itself.
     """
-    ranks = {safe_name(name): rank for rank, name in enumerate(order)}
     left, before = MOST_BYTES, mapping(stored)
+    if not before and not any(said.values()):
+        return {}
+    ranks = {safe_name(name): rank for rank, name in enumerate(order)}
     kept: dict[str, dict[str, dict[str, Any]]] = {}
     for section in TYPES:
         values, known = mapping(merged.get(section)), mapping(before.get(section))
@@ -201,10 +203,10 @@ def merge(
     """
     before = mapping(previous)
     known = mapping(before.get(METADATA))
-    said = {
-        section: {name: _values(section, answer) for name, answer in answers.items()}
-        for section in SECTIONS
-    }
+    said: dict[str, dict[str, _Said]] = {section: {} for section in SECTIONS}
+    for name, answer in answers.items():
+        for section in said.keys() & {*mapping(answer.sections), *mapping(answer.unsure)}:
+            said[section][name] = _values(section, answer)
     merged: dict[str, Any] = dict(before)
     winners: dict[str, _Fields] = {}
     others: dict[str, dict[str, dict[str, Any]]] = {}
@@ -332,7 +334,7 @@ def _as_stands(
 ) -> _Candidate:
     """Return what a stored value counts for today."""
     now = said.get(stored.provider or "")
-    is_outdated = now is not None and _is_without_verdict(section, name, now.values)
+    is_outdated = now is not None and name in _without_verdict(section, now.values)
     typed_one = _as_typed(section, name, stored)
     return typed_one._replace(rank=_NOBODYS_RANK) if is_outdated else typed_one
 
@@ -353,16 +355,17 @@ def _stored(
     origins, sure = (
         mapping(mapping(known.get(key)).get(section)) for key in ("provenance", "confidence")
     )
-    fields = {}
+    fields, void = {}, _without_verdict(section, present)
     for name, value in present.items():
         provider = origins.get(name)
         provider = provider if isinstance(provider, str) else None
         if says(section, name, value) or not is_blank(value):
             strength = _strength(section, name, value)
-            if origins.get("status") == provider and _is_without_verdict(section, name, present):
+            if origins.get("status") == provider and name in void:
                 strength = min(strength, _Strength.POOR)
             confidence = confidence_of(sure.get(name))
-            rank = _rank(provider, order, name)
+            is_best = provider is not None and name in KNOWS_BEST.get(provider, ())
+            rank = _FIRST if is_best else _rank(provider, order)
             fields[name] = _Candidate(value, provider, strength, rank, confidence)
     return fields
 
@@ -372,12 +375,15 @@ def _best(section: str, said: Mapping[str, _Said], order: Sequence[str]) -> _Fie
     fields: _Fields = {}
     for provider in reversed(_in_order(said, order)):
         each = said[provider]
-        for name, value in each.values.items() if each.is_sure else ():
+        if not each.is_sure:
+            continue
+        rank, knows_best = _rank(provider, order), KNOWS_BEST.get(provider, ())
+        void = _without_verdict(section, each.values)
+        for name, value in each.values.items():
             is_unknown = value == UNKNOWN and (section, name) in VERDICTS
-            is_poor = is_unknown or _is_without_verdict(section, name, each.values)
-            strength = _Strength.POOR if is_poor else _Strength.FULL
-            rank = _rank(provider, order, name)
-            candidate = _Candidate(value, provider, strength, rank, each.confidence)
+            strength = _Strength.POOR if is_unknown or name in void else _Strength.FULL
+            place = _FIRST if name in knows_best else rank
+            candidate = _Candidate(value, provider, strength, place, each.confidence)
             if name not in fields or candidate.beats(fields[name]):
                 fields[name] = candidate
     return fields
@@ -389,20 +395,21 @@ def _strength(section: str, name: str, value: object) -> _Strength:
     return _Strength.FULL if says(section, name, value) else _Strength.NOTHING
 
 
-def _is_without_verdict(section: str, name: str, values: Mapping[str, Any]) -> bool:
-    """Tell whether the field belongs to an e-mail check that came to no verdict."""
-    return section == _CHECK and name in OF_THE_VERDICT and values.get("status") == UNKNOWN
+def _without_verdict(section: str, values: Mapping[str, Any]) -> frozenset[str]:
+    """Return the fields that say nothing, as they belong to an e-mail check that came to no verdict."""
+    is_void = section == _CHECK and values.get("status") == UNKNOWN
+    return OF_THE_VERDICT if is_void else frozenset()
 
 
 _CHECK = Kind.EMAIL.section
+_FIRST = -1
+"""The rank of a provider for a field that it knows best."""
 _NOBODYS_RANK = sys.maxsize
 """Behind every provider and every value of unknown origin."""
 
 
-def _rank(provider: str | None, order: Sequence[str], field_name: str) -> int:
-    """Return its place in the order, 0 the best; before that for a field that it knows best."""
-    if provider is not None and field_name in KNOWS_BEST.get(provider, ()):
-        return -1
+def _rank(provider: str | None, order: Sequence[str]) -> int:
+    """Return its place in the order, 0 the best."""
     if provider is None or provider not in order:
         return len(order) + (provider is None)
     return order.index(provider)
@@ -411,6 +418,8 @@ def _rank(provider: str | None, order: Sequence[str], field_name: str) -> int:
 def _in_order(providers: Iterable[str], order: Sequence[str]) -> list[str]:
     """List each provider once, the best first; those without a place in `order` come last, by name."""
     found = set(providers)
+    if not found:
+        return []
     return [name for name in order if name in found] + sorted(found.difference(order))
 
 
