@@ -34,6 +34,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 from urllib.parse import quote, quote_plus, unquote
 from uuid import UUID
@@ -86,7 +87,7 @@ _RULES = (
     ),
     (re.compile(r"(dup key|full error): [^\n]*"), r"\1: [omitted]"),
 )
-_SUSPECT = re.compile(r"(?i)[@/=:\\%\s]|u0040")
+_SUSPECT = r"(?i:[@/=:\\%\s]|u0040)"
 """Every match of a rule contains one of these."""
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "1;31", "INFO": "32", "SUCCESS": "32"}
 
@@ -94,6 +95,8 @@ _encode = json.JSONEncoder(allow_nan=False).encode
 """Made once: `json.dumps` makes an encoder on each call with non-default options."""
 
 _secrets: list[str] = []
+_unclean = [re.compile(_SUSPECT)]
+"""What a text without any rule's match or secret contains nothing of."""
 _service: dict[str, str] = {}
 """The fields at the end of every line of this process."""
 
@@ -106,6 +109,8 @@ def register_secret(secret: SecretStr | None) -> None:
         if len(text) >= MIN_SECRET and text not in _secrets:
             _secrets.append(text)
     _secrets.sort(key=len, reverse=True)  # or part of a longer one would be left
+    _unclean[:] = [re.compile("|".join([_SUSPECT, *map(re.escape, _secrets)]))]
+    _name.cache_clear()
 
 
 def _spellings(secret: str) -> Iterator[str]:
@@ -120,10 +125,10 @@ def _spellings(secret: str) -> Iterator[str]:
 
 def redact(text: str) -> str:
     """Return `text` without addresses, secrets, credentials and quoted documents."""
+    if not _unclean[0].search(text):
+        return text
     for secret in _secrets:
         text = text.replace(secret, "[secret]")
-    if not _SUSPECT.search(text):
-        return text
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return _ADDRESS.sub("[e-mail]", text)
@@ -221,9 +226,15 @@ def _flat(values: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Scalar]]
     for name, value in values.items():
         if isinstance(value, Mapping) and depth:
             inner = _flat(value, depth - 1)
-            yield from ((f"{_text(name)}.{below}", scalar) for below, scalar in inner)
+            yield from ((f"{_name(name)}.{below}", scalar) for below, scalar in inner)
         else:
-            yield _text(name), _scalar(value)
+            yield _name(name), _scalar(value)
+
+
+@lru_cache(1024, typed=True)
+def _name(name: object) -> str:
+    """Return the clean name of a field: there are few, and each comes with every line of its event."""
+    return _text(name)
 
 
 def _scalar(value: object) -> Scalar:
@@ -249,7 +260,8 @@ def _text(value: object) -> str:
         text = str(value)
     except Exception:  # noqa: BLE001 - __str__ may be third-party code
         text = f"<{type(value).__name__}>"
-    text = redact(text[: 4 * MAX_TEXT].encode("utf-8", "replace").decode())
+    text = text[: 4 * MAX_TEXT]
+    text = redact(text if text.isascii() else text.encode("utf-8", "replace").decode())
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT // 2]}...{text[-MAX_TEXT // 2 :]}"
 
 
