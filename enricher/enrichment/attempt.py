@@ -643,6 +643,8 @@ def carry_over(
 ) -> tuple[Lead, bool]:
     """Return the lead with only what counts, and whether any of its data was dropped. `about` is the subject
     of the lead now (`identity`), `kinds` are the providers' kinds by name."""
+    if not lead.answered and not lead.enriched_data:
+        return lead, False
     proofs = _proofs(lead.enriched_data, lead.subject, identity, about)
     answered = {
         name: said
@@ -946,6 +948,8 @@ class Enrichment:
             return outcome
         said = outcome.data, outcome.answered, self.waterfall.kinds
         coming = self.rechecks.plan(*said, lead.rechecks, self.random)
+        if coming is None and not lead.rechecks:
+            return outcome
         return replace(outcome, rechecks=lead.rechecks, next_recheck=coming)
 
     async def _recheck(

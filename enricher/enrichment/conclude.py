@@ -230,7 +230,8 @@ def _merged(this: Round) -> Document:
         own = this.own_domains
         stored = without_disowned_job(stored, found, own)
         found = {name: without_job_elsewhere(answer, own) for name, answer in found.items()}
-    stated = {Kind.PERSON.section: {"job_title": this.lead.job_title}}
+    title = this.lead.job_title
+    stated = None if title is None else {Kind.PERSON.section: {"job_title": title}}
     data = merge(stored, found, this.order, stated)
     data[METADATA][FLAGS] = sorted(this.flags)
     return data
