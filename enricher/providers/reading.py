@@ -61,7 +61,7 @@ def parse_object(body: bytes) -> Record | None:
     Several callers read the same body in turn, so the last one is cached.
     """
     try:
-        parsed = json.loads(body, parse_int=short_integer, parse_constant=lambda _: None)
+        parsed = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
@@ -70,6 +70,10 @@ def parse_object(body: bytes) -> Record | None:
 def short_integer(digits: str) -> int | None:
     """Return the number; `None` for one of more than 20 digits."""
     return int(digits) if len(digits) <= _MOST_DIGITS else None
+
+
+_DECODER = json.JSONDecoder(parse_int=short_integer, parse_constant=lambda _: None)
+"""Made once: `json.loads` makes a decoder on each call with non-default options."""
 
 
 def at(record: object, *path: str) -> Any:

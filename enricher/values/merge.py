@@ -205,8 +205,8 @@ def merge(
     known = mapping(before.get(METADATA))
     said: dict[str, dict[str, _Said]] = {section: {} for section in SECTIONS}
     for name, answer in answers.items():
-        for section in said.keys() & {*mapping(answer.sections), *mapping(answer.unsure)}:
-            said[section][name] = _values(section, answer)
+        for section, each in _said(answer).items():
+            said[section][name] = each
     merged: dict[str, Any] = dict(before)
     winners: dict[str, _Fields] = {}
     others: dict[str, dict[str, dict[str, Any]]] = {}
@@ -225,8 +225,8 @@ def merge(
 
 def usable(answer: Found, section: str) -> Mapping[str, Any]:
     """Return the values of an answer that can become a lead's; the others do not save asking the next provider."""
-    said = _values(section, answer)
-    return said.values if said.is_sure else {}
+    said = _said(answer).get(section)
+    return said.values if said and said.is_sure else {}
 
 
 def metadata(
@@ -291,12 +291,26 @@ class _Said(NamedTuple):
         return self.confidence is None or self.confidence >= LEAST_CONFIDENCE
 
 
-def _values(section: str, answer: Found) -> _Said:
+def _said(answer: Found) -> dict[str, _Said]:
+    """Return what an answer says, by section."""
+    sure, unsure = mapping(answer.sections), mapping(answer.unsure)
+    confidence = confidence_of(answer.confidence)
+    return {
+        section: _Said(
+            _read(answer, section, sure),
+            confidence,
+            typed(section, unsure[section]) if section in unsure else {},
+        )
+        for section in SECTIONS
+        if section in sure or section in unsure
+    }
+
+
+def _read(answer: Found, section: str, values: Mapping[str, object]) -> FieldValues:
+    """Return the section's values, which several ask for, each of its field's type."""
     if section not in answer.read:
-        values = mapping(answer.sections).get(section)
-        answer.read[section] = typed(section, values) if values else {}
-    unsure = typed(section, mapping(answer.unsure).get(section)) if answer.unsure else {}
-    return _Said(answer.read[section], confidence_of(answer.confidence), unsure)
+        answer.read[section] = typed(section, values.get(section))
+    return answer.read[section]
 
 
 def _losers(

@@ -80,6 +80,7 @@ LONGEST_COUNTRY = 64
 """Characters of the longest name that is looked up."""
 
 
+@lru_cache(1024)
 def country_code_of(text: str) -> str | None:
     """Return the two-letter code of a country, given its name or any of its codes."""
     if len(text) > LONGEST_COUNTRY or not (name := _letters(text)):
@@ -281,14 +282,12 @@ def social_profiles(before: object, merged: Mapping[str, Any]) -> dict[str, Any]
     """Return the addresses for all handles in `merged`, beside what others put there. Empty, and never null,
     when nothing is known: readers look inside."""
     profiles = mapping(before)
-    for kind in (Kind.COMPANY, Kind.PERSON):
-        values = mapping(merged[kind.section])
+    for kind, section in (("company", COMPANY), ("person", PERSON)):
+        values = mapping(merged[section])
         handles = {network: values.get(f"{network}_handle") for network in NETWORKS}
-        urls = {
-            each: url_of(kind.value, each, handle) for each, handle in handles.items() if handle
-        }
+        urls = {each: url_of(kind, each, handle) for each, handle in handles.items() if handle}
         found = {network: url for network, url in urls.items() if url}
-        profiles[kind.value] = mapping(profiles.get(kind.value)) | found
+        profiles[kind] = mapping(profiles.get(kind)) | found
     return profiles if any(profiles.values()) else {}
 
 
