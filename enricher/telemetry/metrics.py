@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import product
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -58,20 +58,14 @@ def gauge(name: str, meaning: str, *labels: str, **known: Sequence[str]) -> Gaug
     return made
 
 
-_CHILDREN: dict[tuple[object, ...], Any] = {}
-
-
+@cache
 def child(metric: Metric, *labels: str) -> Metric:
     """Return the series with these label values, cached.
 
     `labels` converts them to text and takes a lock each time, which on every call would cost more than
     counting.
     """
-    key = (metric, *labels)
-    found: Metric | None = _CHILDREN.get(key)
-    if found is None:
-        found = _CHILDREN[key] = metric.labels(*labels)
-    return found
+    return metric.labels(*labels)
 
 
 def _begin(
