@@ -326,11 +326,11 @@ class Waterfall:
         scope: Scope,
         payer: Payer | None,
     ) -> None:
-        finders = [gate for gate in gates if gate.provider.finds_domain]
-        if finders:
+        known, spared = _known_fields(lead, gates[0].provider.kind), set[str]()
+        if finders := [gate for gate in gates if gate.name in self.finders]:
             query = await self._find_domain(finders, lead, query, deadline, findings, scope, payer)
-        known = _known_fields(lead, gates[0].provider.kind) | _found_fields(finders, findings)
-        spared = _spared(finders, lead, findings)
+            known |= _found_fields(finders, findings)
+            spared = _spared(finders, lead, findings)
         for gate in self._arranged(gates, query):
             is_done = lead.answered.get(gate.name, USELESS) != USELESS
             if gate.provider.finds_domain or (
