@@ -168,7 +168,7 @@ class Round:
     def answered(self) -> dict[str, str]:
         """Each provider's result in this run so far, including those given up on."""
         said = dict(self.lead.answered)
-        said |= dict.fromkeys(_of_types(self.answers, (Found,)), FOUND)
+        said |= dict.fromkeys(self.found, FOUND)
         said |= dict.fromkeys(_of_types(self.answers, (NotFound,)), NOT_FOUND)
         said |= dict.fromkeys(self.useless & (self.failing.keys() | self.waiting.keys()), USELESS)
         return said | dict.fromkeys(self.given_up, FAILED)

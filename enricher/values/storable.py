@@ -123,7 +123,7 @@ def _made_safe(text: str) -> str:
 
 def plain(text: str) -> str:
     """Replace what UTF-8 cannot hold: JSON may have lone surrogates."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def storable(value: object) -> Any:

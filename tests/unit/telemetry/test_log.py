@@ -281,6 +281,23 @@ def test_a_registered_secret_is_replaced_everywhere_in_every_spelling(out: io.St
     assert the_line(out)["message"] == "a.b [secret]"
 
 
+def test_a_secret_in_the_name_of_a_field_is_replaced_from_when_it_is_known(
+    out: io.StringIO,
+) -> None:
+    logger.bind(**{"n4me-of-a-field": 1}).info("a.b")
+    assert "n4me-of-a-field" in out.getvalue()
+    log.register_secret(SecretStr("n4me-of-a-field"))
+    logger.bind(**{"n4me-of-a-field": 2}).info("a.b")
+    assert lines(out)[-1]["[secret]"] == 2
+
+
+def test_secrets_that_overlap_leave_no_part_of_the_longer_one(out: io.StringIO) -> None:
+    log.register_secret(SecretStr("abcd1"))
+    log.register_secret(SecretStr("cd1efgh"))
+    logger.bind(text="abcd1efgh").info("a.b")
+    assert the_line(out)["text"] == "ab[secret]"
+
+
 def test_the_password_of_a_registered_uri_is_replaced_on_its_own(out: io.StringIO) -> None:
     log.register_secret(SecretStr("mongodb://ann:tr%40de@db/?x=1"))
     logger.bind(one="tr@de", two="tr%40de").info("a.b")

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enricher.values import types
+from enricher.values.storable import PLACEHOLDERS
 from enricher.values.types import (
     LONGEST_PROSE,
     MOST_FIELDS,
@@ -356,3 +357,30 @@ def test_a_section_of_any_shape_can_be_stored(values: object) -> None:
     for section in TYPES:
         assert bson.encode(typed(section, values))
         assert bson.encode(typed(section, {"name": values, "odd": values}))
+
+
+SAYS_NOTHING: tuple[object, ...] = (
+    None,
+    "",
+    " - ",
+    "N/A",
+    "unknown",
+    "none",
+    0,
+    0.0,
+    math.nan,
+    math.inf,
+    [],
+    [""],
+    {},
+)
+WHERE_A_NAME_IS = ("{}", "https://{}", "https://www.linkedin.com/company/{}", "@{}", "[{}]", "0{}")
+
+
+@pytest.mark.parametrize("section", [COMPANY, PERSON, EMAIL])
+@pytest.mark.parametrize("text", [*sorted(PLACEHOLDERS), "0", "nobody"])
+def test_what_is_typed_says_something_whatever_it_was(section: str, text: str) -> None:
+    written = [form.format(text) for form in WHERE_A_NAME_IS]
+    for value in (*SAYS_NOTHING, *written, written):
+        for name, kept in typed(section, dict.fromkeys([*TYPES[section], "beside"], value)).items():
+            assert types.says(section, name, kept), (name, value, kept)

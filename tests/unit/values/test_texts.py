@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enricher.values import storable as rules
 from enricher.values.storable import many_lines, one_line, storable
 from enricher.values.types import typed
 
@@ -72,6 +74,13 @@ def test_so_is_what_we_have_no_type_for_at_any_depth() -> None:
     value = {"slo\u202egan": ["To\x9b2Jday\nand\u2066 ever"]}
     assert storable(value)["slogan"] == ["To2Jday\nand ever"]
     assert typed("company_data", {"slogan": "To\u202eday"}) == {"slogan": "Today"}
+
+
+def test_no_printable_character_is_removed_or_counts_as_a_break() -> None:
+    """So a text of nothing else is clean, and is not searched."""
+    printable = "".join(filter(str.isprintable, map(chr, range(sys.maxunicode + 1))))
+    for pattern in (rules._UNREADABLE, rules._STRAY_JOINER, rules._LINE_BREAK, rules._GAP):
+        assert not pattern.search(printable)
 
 
 @given(st.text(max_size=60))
