@@ -182,6 +182,8 @@ _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e"
 """Allowed between two addresses; elsewhere they may be part of an address that was torn apart."""
 _LEFT_OVER = frozenset("'`*{}=/#!?~^|%&")
 """Legal at the ends of a local part, yet no real name begins or ends so: it is the rest of a wrapping."""
+LOST = "\ufffd"
+"""Stands where a letter was that some program could not read: no mailbox and no company has one in its name."""
 _GUEST = "#ext#"
 """How Microsoft's directories name an outside mailbox under a domain of their own."""
 
@@ -278,7 +280,7 @@ def _local_part(local: str) -> str | None:
     """
     if _ORDINARY_LOCAL.fullmatch(local) and len(local) <= _MOST_LOCAL_BYTES:
         return local  # true of nearly all; the library takes as long as the rest of `identify`
-    if local[:1] in _LEFT_OVER or local[-1:] in _LEFT_OVER:
+    if local[:1] in _LEFT_OVER or local[-1:] in _LEFT_OVER or LOST in local:
         return None
     try:
         validate_email(f"{local}@a.com", check_deliverability=False, strict=True)
@@ -654,7 +656,7 @@ _SYSTEM = re.compile(
             | nie[-._]?odpowiada(?:c|j|my)
             | niet[-._]?(?:be)?antwoorden | geen[-._]?antwoord | niet[-._]?reageren
             | (?:mailer|mail)[-._]?daemon | postmaster | bounces?
-            | auto[-._]?(?:reply|responder) | nobody | null | devnull )
+            | auto[-._]?(?:reply|responder|confirm|mailer) | nobody | null | undefined | devnull )
         (?: [-._=0-9] .* )? \Z""",
     re.VERBOSE | re.DOTALL,
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 
+from enricher.identity.address import LOST
 from enricher.identity.names import COMMON, name_key, telling_words
 
 NO_NAME = "no company name"
@@ -220,7 +221,13 @@ def is_generic(word: str) -> bool:
 def _is_no_name(company: str) -> bool:
     key = name_key(company)
     is_long = len(company) > _LONGEST or len(key.split()) > _MOST_WORDS
-    return not key or is_long or key in _NO_NAMES or _ADDRESS.search(company) is not None
+    return (
+        not key
+        or is_long
+        or LOST in company
+        or key in _NO_NAMES
+        or _ADDRESS.search(company) is not None
+    )
 
 
 def _is_persons(words: tuple[str, ...], person: tuple[str, ...]) -> bool:

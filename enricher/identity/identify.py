@@ -57,7 +57,13 @@ from enricher.identity.domains import (
     parents,
 )
 from enricher.identity.names import name_key
-from enricher.identity.wordlists import PLATFORMS, PROFILE_BRANDS, PROFILE_HOSTS, SHORT_LINKS
+from enricher.identity.wordlists import (
+    PLATFORMS,
+    PROFILE_BRANDS,
+    PROFILE_HOSTS,
+    RESERVED_TLDS,
+    SHORT_LINKS,
+)
 from enricher.lead import Inputs, Key, Reason, Subject
 
 # Where a link leads that wraps another link.
@@ -671,9 +677,14 @@ def _stated(inputs: Inputs, words: OwnWords) -> _Stated:
         elif domain.kind is DomainKind.BUSINESS:
             if not is_tenants_name(domain, inputs.company):
                 return _Stated(domain)
-        elif domain.kind is DomainKind.RESERVED:
+        elif domain.kind is DomainKind.RESERVED and not _is_just_a_word(host):
             reason = reason or Reason.RESERVED_DOMAIN
     return _Stated(reason=reason)
+
+
+def _is_just_a_word(host: str) -> bool:
+    """Recognise what is left of "Acme", "coming soon" or "https://": nobody meant a domain by it."""
+    return "." not in host and host not in RESERVED_TLDS
 
 
 def _clean(value: str | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from enricher.identity.common_names import (
@@ -38,6 +40,7 @@ def test_a_name_of_its_own_may_be_looked_for(name: str) -> None:
         ("Autônomo", NO_NAME),
         ("www.acme.com", NO_NAME),
         ("ada@acme.com", NO_NAME),
+        ("Caf\ufffd Quokka", NO_NAME),
         ("word " * 30, NO_NAME),
         ("Ltda", TOO_SHORT),
         ("ABC", TOO_SHORT),
@@ -119,7 +122,15 @@ def test_nothing_is_looked_for_beside_a_domain_or_by_a_lead_that_is_not_worth_it
     assert identify(named, FINDS).company_key == identify(inputs, FINDS).company_key
 
 
-def test_a_private_mailbox_and_a_page_on_a_platform_leave_the_name_to_go_by() -> None:
-    for stated in (Inputs(email="ada@gmail.com"), Inputs(website="facebook.com/quokka")):
-        named = Inputs(email=stated.email, website=stated.website, company="Quokka Freight")
-        assert identify(named, FINDS).sought == "Quokka Freight"
+@pytest.mark.parametrize(
+    "stated",
+    [
+        Inputs(email="ada@gmail.com"),
+        Inputs(website="facebook.com/quokka"),
+        Inputs(website="coming soon"),
+        Inputs(company_domain="Quokka"),
+    ],
+)
+def test_what_names_no_domain_of_the_companys_leaves_its_name_to_go_by(stated: Inputs) -> None:
+    named = replace(stated, company="Quokka Freight")
+    assert identify(named, FINDS).sought == "Quokka Freight"

@@ -197,6 +197,7 @@ MALFORMED = [
     "ja\x00ne@acme.com",
     "jane@ac me.com",
     "jane\ud800@acme.com",
+    "jos\ufffd@acme.com",
     "jane@\ud800.com",
     "jane@10.0.0.1",
     "x" * 1000,
@@ -501,6 +502,13 @@ def test_e23_reserved_domains_are_skipped(domain: str) -> None:
 def test_e23_a_stated_reserved_domain_alone_is_the_reason() -> None:
     assert of(None, website="http://intra.acme.local/").reason is Reason.RESERVED_DOMAIN
     assert of("jane@acme.com", website="http://intra.acme.local/").company_domain == "acme.com"
+
+
+@pytest.mark.parametrize("word", ["Acme", "coming soon", "https://", "http://www.", "TBD", "www"])
+@pytest.mark.parametrize("field", ["company_domain", "website"])
+def test_a_word_in_a_domain_field_is_as_good_as_nothing(field: str, word: str) -> None:
+    assert of(None, **{field: word}).reason is Reason.NOTHING_TO_GO_BY
+    assert of("jane@acme.com", **{field: word}).company_domain == "acme.com"
 
 
 @pytest.mark.parametrize("email", ["jane@our.com", "jane@mail.our.com", "JANE@OUR.COM"])

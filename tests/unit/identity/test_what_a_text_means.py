@@ -148,7 +148,8 @@ def test_a_persons_name_is_no_desk(local: str) -> None:
 @pytest.mark.parametrize(
     "local",
     """naoresponda nao-responda no-responder ne-pas-repondre não-responda nicht-antworten
-    non-rispondere nie-odpowiadac acme-noreply billing.no-reply NaoResponda""".split(),
+    non-rispondere nie-odpowiadac acme-noreply billing.no-reply NaoResponda auto-confirm
+    undefined""".split(),
 )
 def test_a_machines_address_is_skipped(local: str) -> None:
     assert of(f"{local}@acme.com").reason is Reason.SYSTEM_ADDRESS
