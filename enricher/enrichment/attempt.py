@@ -669,8 +669,10 @@ def begins_anew(lead: Lead, identity: Identity, about: Subject) -> bool:
 
 def is_of_data(data: object, noted: object, identity: Identity, about: Subject) -> bool:
     """Return False when some of it is known to be about another mailbox or company. `noted` is
-    `enrichment.subject`."""
-    return _Proof.OTHER not in _proofs(mapping(data), noted, identity, about).values()
+    `enrichment.subject`. A section that was erased, as a person's is who objected, is about nobody."""
+    found = mapping(data)
+    proofs = _proofs(found, noted, identity, about)
+    return not any(proofs[kind] is _Proof.OTHER and found.get(kind.section) for kind in Kind)
 
 
 # Who answered

@@ -18,7 +18,7 @@ from enricher.answer import Kind, Query
 from enricher.calls import answers
 from enricher.calls.ceiling import MILLION, Ceiling
 from enricher.calls.order import Order
-from enricher.catalogue import FINDERS
+from enricher.catalogue import FINDERS, KNOWS_BEST
 from enricher.enrichment.attempt import explored_by
 from enricher.enrichment.conclude import FAILED, FOUND, NOT_FOUND
 from enricher.enrichment.finding import found_domain
@@ -76,26 +76,37 @@ def origins(data: Mapping[str, Any], order: Sequence[str]) -> Iterator[FieldOrig
             winner, others = _provider_name(winners.get(name)), mapping(lost.get(name))
             value = values.get(name)
             is_held = is_about_a_job and value is None and name in OF_THE_JOB
-            why = _ELSEWHERE if is_held else _why(value, winner, others, order)
+            why = _ELSEWHERE if is_held else _why(name, value, winner, others, order)
             yield FieldOrigin(section, name, value, winner, _number(sure.get(name)), why, others)
 
 
-def _why(value: object, winner: str | None, lost: Mapping[str, Any], order: Sequence[str]) -> str:
+def _why(
+    name: str, value: object, winner: str | None, lost: Mapping[str, Any], order: Sequence[str]
+) -> str:
     if value is None:
         return f"nobody was sure enough (below {LEAST_CONFIDENCE:g})"
     if winner is None:
         return "of unknown origin: the next answer replaces it"
-    rivals = [name for name in lost if name in order]
+    rivals = [each for each in lost if each in order]
     if not rivals:
         return "no other provider said anything else"
-    better = [name for name in rivals if _rank(name, order) < _rank(winner, order)]
+    better = [each for each in rivals if _rank(each, order, name) < _rank(winner, order, name)]
     if better:
         return f"{', '.join(better)} would come first, but was too unsure or said less"
+    if _knows_best(winner, name):
+        return f"knows this field better than {', '.join(rivals)}"
     return f"comes before {', '.join(rivals)} in the order"
 
 
-def _rank(name: str, order: Sequence[str]) -> int:
-    return order.index(name) if name in order else len(order)
+def _rank(provider: str, order: Sequence[str], field_name: str) -> int:
+    """Return its place, as `merge` sees it."""
+    if _knows_best(provider, field_name):
+        return -1
+    return order.index(provider) if provider in order else len(order)
+
+
+def _knows_best(provider: str, field_name: str) -> bool:
+    return field_name in KNOWS_BEST.get(provider, ())
 
 
 def _provider_name(value: object) -> str | None:

@@ -319,6 +319,11 @@ def test_whatever_others_wrote_nothing_raises_and_what_is_kept_is_kept_again(
 # -- what `explain` says -----------------------------------------------------------------------
 
 
+def without_person(found: dict[str, Any]) -> dict[str, Any]:
+    """As it stands on the lead of somebody who objected."""
+    return found | {"person_data": None, "email_verification": None}
+
+
 @pytest.mark.parametrize(
     ("found", "noted", "is_same"),
     [
@@ -329,6 +334,8 @@ def test_whatever_others_wrote_nothing_raises_and_what_is_kept_is_kept_again(
         (data(None), None, True),
         (None, [], True),
         ("x", subject("bob@huntco-one.com").document, True),
+        (without_person(data(subject(None, "huntco-one.com"))), None, True),
+        (without_person(data(subject(None, "acme.com"))), None, False),
     ],
 )
 def test_whether_data_is_about_the_lead_as_it_stands(

@@ -45,6 +45,17 @@ def test_one_that_was_too_unsure_lost_although_it_comes_first() -> None:
     assert told["industry"].why == "nobody was sure enough (below 0.5)"
 
 
+def test_who_knows_a_field_best_won_it_for_that_reason_and_not_for_the_others_doubts() -> None:
+    order = ["clearbit", "website"]
+    answers = {
+        name: Found({"company_data": {"phone": phone, "linkedin_handle": f"company/{name}"}})
+        for name, phone in (("clearbit", "+1 415 555 0188"), ("website", "+1 415 555 0199"))
+    }
+    told = {each.name: each for each in origins(merge({}, answers, order), order)}
+    assert {told[name].provider for name in ("phone", "linkedin_handle")} == {"website"}
+    assert told["phone"].why == "knows this field better than clearbit"
+
+
 def test_a_job_elsewhere_is_held_for_that_reason() -> None:
     held = Found({"person_data": {"full_name": "Ada"}}, unsure={"person_data": {"role": "sales"}})
     data = merge({}, {"clearbit": held}, ORDER)
