@@ -20,6 +20,7 @@ from functools import partial
 from typing import TypeAlias
 
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Console
 from rich.text import Text
 
@@ -42,10 +43,14 @@ from enricher.queue.beside import reads_all
 from enricher.queue.conditions import leads_of, queue_of, require
 from enricher.queue.indexes import Indexes
 from enricher.queue.inputs import mapping_of, read_inputs
-from enricher.settings.load import Settings
+from enricher.settings.load import EventSettings, Settings
 from enricher.settings.sources import Source
 from enricher.settings.types import in_words
+from enricher.status.overview import webhook_status
+from enricher.status.view import webhook
 from enricher.values.storable import one_line
+from enricher.webhook.deliveries import Deliveries
+from enricher.webhook.sending import reach
 
 _CONNECTIONS = 2
 _SUBJECT_WIDTH = 16
@@ -109,6 +114,7 @@ async def report(settings: Settings) -> None:
         trouble = _embedded(lines)
     else:
         trouble = await _database(settings, settings.mongo.uri.get_secret_value(), lines)
+    lines.say("webhook", await _webhook(settings.events))
     await _providers(settings, lines)
     if trouble is not None:
         raise trouble
@@ -157,13 +163,20 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
         await lines.say_of_each("privileges", partial(_privileges, settings, client))
         lines.say("hash key", await _tried(_hash_key(settings, client)))
         await lines.say_of_each("indexes", partial(_indexes, settings, client))
-        await lines.say_of_each("leads", partial(_leads, settings, client))
-        await lines.say_of_each("sample", partial(_sample, settings, client))
+        conditions = await _judge_conditions(settings, client)
+        await lines.say_of_each(
+            "leads", conditions.unless_refused(partial(_leads, settings, client))
+        )
+        await lines.say_of_each(
+            "sample", conditions.unless_refused(partial(_sample, settings, client))
+        )
         if any(source.only or source.person_only for source in settings.sources):
-            await lines.say_of_each("conditions", partial(_conditions, settings, client))
+            await lines.say_of_each("conditions", conditions.of)
         if any(source.copy for source in settings.sources):
             await lines.say_of_each("copies", partial(_copies, settings, client))
         await lines.say_of_each("stream", partial(_stream, settings, client))
+        if settings.events.url is not None:
+            lines.say("deliveries", await _tried(_deliveries(client[database])))
         if found.replica_set == server.ROUTER:
             for finding in await _shard_keys(client, database, lines.collections):
                 lines.say("shard key", finding)
@@ -263,7 +276,34 @@ _UNMOVED = {
 }
 
 
-async def _conditions(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What the server says of each source's conditions. One that it refuses is one mistake, and one line."""
+
+    findings: Mapping[str, Finding]
+
+    async def of(self, name: str) -> Finding:
+        return self.findings[name]
+
+    def unless_refused(
+        self, check: Callable[[str], Awaitable[Finding]]
+    ) -> Callable[[str], Awaitable[Finding]]:
+        """Return the check, for collections whose condition can be asked with."""
+
+        async def checked(name: str) -> Finding:
+            if self.findings[name][0] is Result.FAILED:
+                return Result.SKIPPED, "needs the condition, which fails below"
+            return await check(name)
+
+        return checked
+
+
+async def _judge_conditions(settings: Settings, client: AsyncMongoClient[Document]) -> Conditions:
+    names = [source.collection for source in settings.sources]
+    return Conditions({name: await _tried(_condition(settings, client, name)) for name in names})
+
+
+async def _condition(settings: Settings, client: AsyncMongoClient[Document], name: str) -> Finding:
     """Try the source's conditions, by an update of no lead and by reading one."""
     source = settings.source_of(name)
     try:
@@ -400,6 +440,28 @@ def about_shard_keys(keys: Mapping[str, sharding.ShardKey] | None) -> list[Findi
     if not keys:
         return [(Result.OK, "no collection of ours is sharded")]
     return [(Result.OK, sharding.describe(name, key)) for name, key in keys.items()]
+
+
+# -- the webhook ---------------------------------------------------------------------------
+
+
+async def _webhook(events: EventSettings) -> Finding:
+    """Connect to the receiver, and post nothing. Of the address only the host is shown."""
+    if events.url is None:
+        published = "published in enricher_events alone" if events.are_on else "off"
+        return Result.OK, f"ENRICHER_WEBHOOK_URL is not set; events are {published}"
+    problem = await reach(events.url.get_secret_value())
+    if problem is not None:
+        return Result.FAILED, f"{events.shown_url} cannot be reached: {problem}"
+    signed = "two secrets" if len(events.keys) > 1 else "one secret"
+    return Result.OK, f"{events.shown_url} takes connections; posts are signed with {signed}"
+
+
+async def _deliveries(database: AsyncDatabase[Document]) -> Finding:
+    """Say what the receiver is yet to get. Fails while it takes nothing."""
+    found = await Deliveries(database).waiting()
+    said = webhook(webhook_status(found, None), datetime.now(UTC))
+    return (Result.OK if found.failing_since is None else Result.FAILED), said
 
 
 # -- providers -----------------------------------------------------------------------------

@@ -493,6 +493,14 @@ class EventSettings(Section):
         return self.is_wanted or self.url is not None
 
     @property
+    def shown_url(self) -> str | None:
+        """The webhook's host. What follows it may be a secret, and is cut."""
+        if self.url is None:
+            return None
+        parts = urlsplit(self.url.get_secret_value())
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
     def keys(self) -> tuple[bytes, ...]:
         """The keys of the signatures."""
         return webhook_keys(self.secrets)

@@ -55,7 +55,7 @@ from enricher.status.picture import (
 )
 from enricher.status.throughput import hour, latest
 from enricher.telemetry.log import redact
-from enricher.webhook.deliveries import Deliveries
+from enricher.webhook.deliveries import Deliveries, Waiting
 
 Result = TypeVar("Result")
 Number = TypeVar("Number", int, float)
@@ -121,9 +121,7 @@ class Overview:
         if self.settings.events.url is None:
             return None
         found = await parts.read("webhook", Deliveries(self.database).waiting(), None)
-        if found is None:
-            return None
-        return WebhookStatus(found.events, found.oldest_seconds, found.given_up, found.error)
+        return None if found is None else webhook_status(found, self.settings.events.shown_url)
 
     async def _order(self, parts: _Parts) -> OrderStatus | None:
         if not self.settings.providers.is_auto:
@@ -340,6 +338,18 @@ def _daemon(daemon: DaemonRecord, now: datetime) -> DaemonStatus:
         concurrency=report.concurrency,
         is_stream_open=report.is_stream_open,
         stream_lag_seconds=report.stream_lag_seconds,
+    )
+
+
+def webhook_status(found: Waiting, to: str | None) -> WebhookStatus:
+    return WebhookStatus(
+        waiting=found.events,
+        oldest_seconds=found.oldest_seconds,
+        given_up=found.given_up,
+        error=found.error,
+        to=to,
+        delivered_at=found.delivered_at,
+        failing_since=found.failing_since,
     )
 
 

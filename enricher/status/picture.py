@@ -241,7 +241,13 @@ class WebhookStatus:
     given_up: int
     """Events that it never got, as far as they are kept."""
     error: str | None
-    """Why the one that is next was not delivered so far."""
+    """Why nothing is delivered, or else why the one that is next was not so far."""
+    to: str | None = None
+    """Scheme and host alone: the rest of the address may be a secret."""
+    delivered_at: datetime | None = None
+    """The last success, as far as events are kept."""
+    failing_since: datetime | None = None
+    """The first failure since then; `None` while all goes well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ def _named(status: FleetStatus) -> Iterator[tuple[str, str]]:
     yield "change stream", _stream(status)
     yield from _preparing(status.stream)
     if status.webhook is not None:
-        yield "webhook", _webhook(status.webhook)
+        yield "webhook", webhook(status.webhook, status.at)
     yield from _hour(status.hour)
 
 
@@ -132,14 +132,29 @@ def _stream(status: FleetStatus) -> str:
     return f"open at {status.stream.open} of {len(status.alive)}, lag {lag}"
 
 
-def _webhook(webhook: WebhookStatus) -> str:
+def webhook(webhook: WebhookStatus, now: datetime) -> str:
+    """Say how the webhook stands, in a line."""
+    said = f"{webhook.to}: " if webhook.to else ""
     if not webhook.waiting:
-        said = "has every event"
+        said += "has every event"
     else:
-        said = f"{webhook.waiting:,} events wait, the oldest for {duration(webhook.oldest_seconds)}"
+        oldest = duration(webhook.oldest_seconds)
+        said += f"{webhook.waiting:,} events wait, the oldest for {oldest}"
     if webhook.given_up:
         said += f"; {webhook.given_up:,} given up"
-    return f"{said}; {_cut(webhook.error)}" if webhook.error else said
+    if webhook.delivered_at is not None:
+        said += f"; last success {_since(webhook.delivered_at, now)} ago"
+    if webhook.failing_since is not None:
+        said += f"; failing for {_since(webhook.failing_since, now)}"
+    return f"{said}; {_cut(_explained(webhook.error))}" if webhook.error else said
+
+
+def _explained(error: str) -> str:
+    return f"{error}: it wants no more" if error == "HTTP 410" else error
+
+
+def _since(moment: datetime, now: datetime) -> str:
+    return duration(max(0.0, (now - moment).total_seconds()))
 
 
 def _preparing(stream: Stream) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@
     webhook.attempts      tries begun
     webhook.claim         who tries it now: then `due_at` is when that claim runs out
     webhook.delivered_at, webhook.given_up_at, webhook.error
+    webhook.failed_at     when it first failed; absent once it is delivered
 
 A claim raises the due time in one fenced update, as with leads, so one daemon of the fleet at a time delivers an
 event; one that dies loses it to the next. **Order:** of a lead's events that are still to be delivered, only the
@@ -16,9 +17,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from pymongo import ASCENDING
+from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.lead import Document
@@ -38,6 +39,7 @@ _WAITING: Document = {"webhook.due_at": {"$gt": EPOCH}}
 _DUE: Document = {**_WAITING, "$expr": {"$lte": ["$webhook.due_at", "$$NOW"]}}
 _SEEN = {"collection": 1, "lead": 1, "token": 1, "webhook": 1}
 _OVER: Document = {"$unset": ["webhook.due_at", "webhook.claim"]}
+_SINCE = {"$ifNull": ["$webhook.failed_at", "$$NOW"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,11 @@ class Waiting:
     given_up: int = 0
     """Of those that are kept; at most `MOST_COUNTED`."""
     error: str | None = None
-    """Why the one that is next was not delivered so far."""
+    """Why nothing is delivered, or else why the one that is next was not so far."""
+    delivered_at: datetime | None = None
+    """When the receiver last took one, as far as events are kept."""
+    failing_since: datetime | None = None
+    """When the first event failed since then; `None` while none did."""
 
 
 class Deliveries:
@@ -63,6 +69,8 @@ class Deliveries:
         """Create the indexes."""
         await make_index(self._events, "webhook", "webhook.due_at", sparse=True)
         await make_index(self._events, "given_up", "webhook.given_up_at", sparse=True)
+        await make_index(self._events, "delivered", "webhook.delivered_at", sparse=True)
+        await make_index(self._events, "failed", "webhook.failed_at", sparse=True)
 
     async def take(self, most: int) -> list[Document]:
         """Claim events that are due, at most so many, and no two of one lead."""
@@ -103,22 +111,25 @@ class Deliveries:
         done: list[Document] = [
             {"$set": {"webhook.delivered_at": "$$NOW"}},
             _OVER,
-            {"$unset": ["webhook.error"]},
+            {"$unset": ["webhook.error", "webhook.failed_at"]},
         ]
         await self._end(event, done)
 
     async def failed(self, event: Document, error: str, again_in: timedelta | None) -> None:
         """Note that it was not delivered, and when it is tried again; `None` for never."""
-        why = {"webhook.error": {"$literal": error}}
+        why = {"webhook.error": {"$literal": error}, "webhook.failed_at": _SINCE}
         if again_in is None:
             await self._end(event, [{"$set": {**why, "webhook.given_up_at": "$$NOW"}}, _OVER])
             return
         later = {**why, "webhook.due_at": in_milliseconds(again_in)}
         await self._end(event, [{"$set": later}, {"$unset": ["webhook.claim"]}])
 
-    async def give_back(self, event: Document, error: str, again_in: timedelta) -> None:
-        """Give it back untried."""
+    async def give_back(
+        self, event: Document, error: str, again_in: timedelta, *, is_failure: bool = False
+    ) -> None:
+        """Give it back, and count no try; a failure is one of the receiver's."""
         back = {
+            **({"webhook.failed_at": _SINCE} if is_failure else {}),
             "webhook.error": {"$literal": error},
             "webhook.due_at": in_milliseconds(again_in),
             "webhook.attempts": {"$subtract": ["$webhook.attempts", 1]},
@@ -141,15 +152,28 @@ class Deliveries:
         given_up = await self._events.count_documents(
             {"webhook.given_up_at": {"$gt": EPOCH}}, limit=MOST_COUNTED
         )
-        next_one = await self._events.find_one(
-            _WAITING, {"webhook.error": 1}, sort=[("webhook.due_at", ASCENDING)]
-        )
+        delivered = await self._one("delivered_at", DESCENDING)
+        delivered_at = delivered.get("delivered_at")
+        failing = await self._one("failed_at", ASCENDING, after=delivered_at)
+        latest = await self._one("failed_at", DESCENDING) if failing else {}
+        next_one = latest or await self._one("due_at", ASCENDING)
         return Waiting(
             events=int(found.get("events", 0)),
             oldest_seconds=max(0.0, found["milliseconds"] / 1000) if found else None,
             given_up=given_up,
-            error=next_one["webhook"].get("error") if next_one else None,
+            error=next_one.get("error"),
+            delivered_at=delivered_at,
+            failing_since=failing.get("failed_at"),
         )
+
+    async def _one(self, name: str, order: int, after: datetime | None = None) -> Document:
+        """Return what is noted of the first or last delivery by a time that has an index; empty if there is none."""
+        key = f"webhook.{name}"
+        found = await self._events.find_one(
+            {key: {"$gt": after or EPOCH}}, {"webhook": 1}, sort=[(key, order)]
+        )
+        noted: Document = found["webhook"] if found else {}
+        return noted
 
 
 def _lead_of(event: Document) -> tuple[str, bytes]:

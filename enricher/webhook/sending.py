@@ -121,6 +121,21 @@ async def open_receiver(
         yield Receiver(session, URL(url, encoded=True), keys)
 
 
+async def reach(url: str) -> str | None:
+    """Connect to the receiver as a try would, and send nothing. Return what went wrong."""
+    to = URL(url, encoded=True)
+    context = transport.trusted() if to.scheme == "https" else None
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(to.host, to.port, ssl=context)
+    except TimeoutError:
+        return "the connection failed (timeout)"
+    except (OSError, ValueError) as error:
+        return transport.failure(error)
+    writer.transport.abort()  # a farewell may take the receiver half a minute
+    return None
+
+
 @dataclass(slots=True)
 class Webhook:
     """The loop of one daemon."""
@@ -233,7 +248,7 @@ class Webhook:
             await self.deliveries.delivered(event)
         elif answer.status == _GONE:
             metrics.DELIVERIES.labels("gone").inc()
-            await self.deliveries.give_back(event, answer.why, _AGAIN)
+            await self.deliveries.give_back(event, answer.why, _AGAIN, is_failure=True)
         elif answer.is_our_own:
             await self.deliveries.give_back(event, answer.why, _AGAIN)
         else:

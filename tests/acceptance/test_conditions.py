@@ -207,6 +207,14 @@ async def test_a_condition_that_the_server_refuses_ends_the_start_with_one_line(
         assert await refused.wait() == ExitCode.SETTINGS
         told = [line for line in map(str, refused.lines) if "MongoDB refuses this filter" in line]
         assert len(told) == 1
+    env = rig.environment() | {"ENRICHER_CONFIG": str(config)}
+    async with Daemon("check", env=env) as check:
+        assert await check.wait(60) == ExitCode.CHECK_FAILED
+    [failed] = [line for line in check.stdout.splitlines() if "FAILED" in line]
+    assert failed.split(maxsplit=2)[::2] == [
+        "conditions",
+        "leads, only: MongoDB refuses this filter (code 2)",
+    ]
 
 
 async def test_explain_says_by_which_condition_a_document_is_no_lead(

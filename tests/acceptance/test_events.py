@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -16,10 +17,11 @@ import pytest
 from pymongo.asynchronous.uri_parser import parse_uri
 from standardwebhooks.webhooks import Webhook as Verifier
 
+from enricher.errors import ExitCode
 from enricher.lead import Document
 from enricher.queue.outbox import COLLECTION, DRAFTS
 from tests.support.cable import Cable, serving
-from tests.support.processes import bound_to_us
+from tests.support.processes import Daemon, bound_to_us
 from tests.support.receiver import open_inbox
 from tests.support.rig import SETTLED, Rig, domain, key_of
 from tests.support.waiting import eventually, patience
@@ -27,6 +29,7 @@ from tests.support.wire import Request, command_of
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "events_consumer.py"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+TIME = {"$type": "date"}
 ON = {"ENRICHER_EVENTS": "true", "ENRICHER_LEASE_SECONDS": 2, "ENRICHER_POLL_SECONDS": 0.5}
 
 
@@ -146,14 +149,58 @@ async def test_the_webhook_hears_of_every_lead_and_stops_in_time(
             inbox.always(500)
             await rig.leads.insert_one({"_id": "late", "company_domain": domain()})
             await eventually(lambda: len(inbox.posts) > 20)
+            await eventually(lambda: rig.database[COLLECTION].find_one({"webhook.failed_at": TIME}))
+            env = {**rig.environment("clearbit"), **given, "ENRICHER_CONFIG": str(config)}
+            checked, code = await told_by(env, "check")
+            shown, _ = await told_by(env, "status")
+            found = json.loads((await told_by(env, "status", "--json"))[0])["webhook"]
+            page = (await daemon.get("/status.json")).text
             daemon.terminate()
             assert await daemon.wait() == 0
-            written = str(daemon.lines) + daemon.stdout
+            written = str(daemon.lines) + daemon.stdout + checked + shown + str(found) + page
+    [address, deliveries] = (line_of(checked, name) for name in ("webhook", "deliveries"))
+    to = f"http://127.0.0.1:{inbox.port}"
+    assert address == f"ok       {to} takes connections; posts are signed with one secret"
+    assert deliveries.startswith("FAILED   1 events wait, the oldest for ")
+    assert deliveries.endswith("; HTTP 500")
+    assert code == ExitCode.CHECK_FAILED
+    assert (found["to"], found["waiting"], found["error"]) == (to, 1, "HTTP 500")
+    assert found["delivered_at"] < found["failing_since"]
+    assert json.loads(page)["webhook"].keys() == found.keys()
+    assert f"{to}: 1 events wait" in shown
     for post in inbox.posts:
         Verifier(SECRET).verify(post.body, dict(post.headers))
     assert {post.data["lead"] for post in inbox.posts} == {*range(20), "late"}
     assert SECRET not in written
     assert "a-secret-of-the-path" not in written
+
+
+async def told_by(env: dict[str, str], *command: str) -> tuple[str, int | None]:
+    async with Daemon(*command, env=env) as run:
+        code = await run.wait(60)
+        return run.stdout, code
+
+
+def line_of(printed: str, subject: str) -> str:
+    [line] = [each for each in printed.splitlines() if each.split()[:1] == [subject]]
+    return line.removeprefix(subject).strip()
+
+
+async def test_check_says_whether_there_is_a_webhook_and_whether_it_can_be_reached(
+    rig: Rig,
+) -> None:
+    env = rig.environment("clearbit")
+    checked, code = await told_by(env, "check")
+    assert "ENRICHER_WEBHOOK_URL is not set; events are off" in line_of(checked, "webhook")
+    assert code == ExitCode.OK
+    async with open_inbox() as inbox:
+        port = inbox.port
+    given = {"ENRICHER_WEBHOOK_URL": inbox.url, "ENRICHER_WEBHOOK_SECRET": SECRET}
+    checked, code = await told_by({**env, **given}, "check")
+    told = f"http://127.0.0.1:{port} cannot be reached: the connection failed (refused)"
+    assert line_of(checked, "webhook") == f"FAILED   {told}"
+    assert code == ExitCode.CHECK_FAILED
+    assert "a-secret-of-the-path" not in checked
 
 
 async def test_the_example_of_a_consumer_goes_on_where_it_ended(rig: Rig) -> None:

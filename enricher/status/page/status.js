@@ -167,7 +167,18 @@ function backlog(status) {
     table("Leads that are work now, by lane", [["due now"], ["leads", "n"], ["oldest", "n"]], lanes, ""),
     table("Leads by status", [["status"], ["leads", "n"]], statuses, "")),
     parked ? el("p", {class: "none"}, `Retrying leads that wait for a provider: ${parked}`) : "",
-    unmoved ? el("p", {class: "none"}, `Leads that nothing moves: ${unmoved}`) : "");
+    unmoved ? el("p", {class: "none"}, `Leads that nothing moves: ${unmoved}`) : "",
+    el("p", {class: "none", id: "webhook"}, webhook(status)));
+}
+
+function webhook(status) {
+  const found = status.webhook;
+  if (!found) return "webhook" in status.unknown ? "Webhook: unknown" : "Webhook: none is set";
+  const since = (moment) => duration(Math.max(0, between(moment, status.at)));
+  const waiting = found.waiting ? `${number(found.waiting)} events wait, the oldest for ${duration(found.oldest_seconds)}` : "it has every event";
+  return [`Webhook at ${found.to}: ${waiting}`, found.given_up && `${number(found.given_up)} given up`,
+    found.delivered_at && `last success ${since(found.delivered_at)} ago`,
+    found.failing_since && `failing for ${since(found.failing_since)}`, found.error].filter(Boolean).join("; ");
 }
 
 function sources(status) {

@@ -146,6 +146,50 @@ async def test_what_fails_is_tried_again_and_given_up_in_the_end(
     assert (waiting.events, waiting.given_up) == (0, 1)
 
 
+async def test_it_is_known_when_the_receiver_last_took_one_and_since_when_it_takes_none(
+    ours: AsyncDatabase[Document], inbox: Inbox, receiver: Receiver
+) -> None:
+    deliveries = Deliveries(ours)
+    await publish(ours, 1)
+    async with delivering(ours, receiver):
+        await eventually(lambda: are_over(ours))
+    well = await deliveries.waiting()
+    assert (well.failing_since, well.error) == (None, None)
+    assert well.delivered_at is not None
+
+    inbox.always(503)
+    await publish(ours, 2, 3)
+    async with delivering(ours, receiver):
+        await eventually(lambda: len(inbox.posts) == 3)
+    failing = await deliveries.waiting()
+    assert (failing.delivered_at, failing.error) == (well.delivered_at, "HTTP 503")
+    assert failing.failing_since is not None
+    assert failing.failing_since > well.delivered_at
+
+    inbox.answer = None
+    await ours[COLLECTION].update_many(
+        {"webhook.due_at": {"$exists": True}}, {"$currentDate": {"webhook.due_at": True}}
+    )
+    async with delivering(ours, receiver):
+        await eventually(lambda: are_over(ours))
+    again = await deliveries.waiting()
+    assert (again.failing_since, again.error) == (None, None)
+    assert again.delivered_at is not None
+    assert again.delivered_at > failing.failing_since
+
+
+async def test_what_the_receiver_wants_no_more_counts_as_failing(
+    ours: AsyncDatabase[Document], inbox: Inbox, receiver: Receiver
+) -> None:
+    inbox.always(410)
+    await publish(ours, 1)
+    async with delivering(ours, receiver):
+        await eventually(lambda: len(inbox.posts) == 1)
+    found = await Deliveries(ours).waiting()
+    assert (found.events, found.error) == (1, "HTTP 410")
+    assert found.failing_since is not None
+
+
 async def test_a_connection_that_breaks_is_a_failure(
     ours: AsyncDatabase[Document], inbox: Inbox, receiver: Receiver
 ) -> None:
@@ -181,7 +225,7 @@ async def test_a_receiver_that_is_down_is_tried_with_one_event_at_a_time(
         assert len(webhook._sending) <= 1
     assert len(inbox.posts) <= 20
     waiting = await Deliveries(ours).waiting()
-    assert (waiting.events, waiting.error) == (100, None)
+    assert (waiting.events, waiting.error) == (100, "HTTP 500")
 
 
 async def test_gone_ends_the_deliveries_and_costs_no_try(

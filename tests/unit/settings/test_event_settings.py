@@ -45,6 +45,14 @@ def test_an_address_is_public_over_tls_or_ones_own(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "shown"),
+    [(URL, "https://hooks.example.com"), ("http://[::1]:8080?key=1", "http://[::1]:8080")],
+)
+def test_of_an_address_only_the_host_is_shown(url: str, shown: str) -> None:
+    assert loaded(**webhook(url)).events.shown_url == shown
+
+
+@pytest.mark.parametrize(
     "url",
     [
         *(

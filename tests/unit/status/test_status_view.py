@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -191,6 +192,21 @@ def test_what_a_large_collection_makes_long_is_printed_with_how_far_it_is() -> N
         (
             WebhookStatus(7, 7_200.0, 2, "HTTP 500"),
             "7 events wait, the oldest for 2 h; 2 given up; HTTP 500",
+        ),
+        (
+            WebhookStatus(
+                1,
+                5.0,
+                0,
+                "HTTP 410",
+                "https://a.example:8443",
+                NOW - timedelta(hours=2),
+                NOW - timedelta(hours=1),
+            ),
+            (
+                "https://a.example:8443: 1 events wait, the oldest for 5.0 s; last success 2 h ago; "
+                "failing for 60 min; HTTP 410: it wants no more"
+            ),
         ),
     ],
 )
