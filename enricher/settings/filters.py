@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from enricher.settings.types import first_line
+from enricher.settings.types import either, first_line
 
 BANNED = frozenset({"$where", "$function", "$accumulator", "$near", "$nearSphere", "$text"})
 """Code, and operators that order their own results: the leads are read in the order of their ids, and each
@@ -24,7 +25,7 @@ def parse(text: str, banned: Collection[str] = BANNED) -> dict[str, Any]:
         if isinstance(parsed, dict):
             bson.encode(parsed)
     except (BSONError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError(f"not extended JSON: {first_line(error)}") from error
+        raise ValueError(f"not extended JSON: {_why(text, error)}") from error
     if not isinstance(parsed, dict):
         raise ValueError(  # noqa: TRY004 - the text is wrong, not the call
             'a MongoDB filter is an object, as in \'{"source": "web"}\''
@@ -32,6 +33,18 @@ def parse(text: str, banned: Collection[str] = BANNED) -> dict[str, Any]:
     if found := sorted(set(banned) & set(_names(parsed))):
         raise ValueError(f"{', '.join(found)} cannot be used here")
     return parsed
+
+
+def _why(text: str, error: Exception) -> str:
+    """Say what is wrong without the values: only what JSON's own reader says quotes none."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as refused:
+        return first_line(refused)
+    typed = sorted({name for name in _names(raw) if name.startswith("$") and name not in _LOGICAL})
+    if isinstance(error, RecursionError) or not typed:
+        return f"it cannot be stored ({type(error).__name__})"
+    return f"the value of {either(typed)} is not what that takes"
 
 
 _LOGICAL = frozenset({"$and", "$or", "$nor"})

@@ -154,7 +154,7 @@ def from_environment(
 def parse(file: str, text: str, problems: list[str]) -> tuple[Source, ...]:
     """Read the sources. Appends one line for each mistake to `problems`, and begins it with `file`."""
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
         problems.append(f"{file}: expected TOML ({first_line(error)})")
         return ()
@@ -171,10 +171,21 @@ def parse(file: str, text: str, problems: list[str]) -> tuple[Source, ...]:
 
 
 def _mistakes(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the file as a whole."""
-    yield from (_unknown(name, ("source",)) for name in document if name != "source")
-    if not _tables(document.get("source")):
+    """Yield what is wrong with the file as a whole: a block that is only spelt wrongly is one mistake."""
+    strangers = [name for name in document if name != "source"]
+    yield from map(_stranger, strangers)
+    is_misspelt = any(name in _KEYS or _closest(name, ("source",)) for name in strangers)
+    if not _tables(document.get("source")) and not is_misspelt:
         yield "source: expected at least one block that begins with [[source]]"
+
+
+def _stranger(name: str) -> str:
+    """Complain of a key outside of all blocks."""
+    if name in _TABLES:
+        return f"{name}: expected within a block, as [source.{name}]"
+    if name in _KEYS:
+        return f"{name}: expected within a block that begins with [[source]]"
+    return _unknown(name, ("source",), "blocks that begin with [[source]]")
 
 
 def _tables(value: object) -> list[Mapping[str, Any]]:
@@ -196,9 +207,28 @@ def _shared(sources: list[Source]) -> Iterator[str]:
         first.setdefault(source.collection, number)
 
 
-def _unknown(name: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f"{name}: there is no such key" + (f"; did you mean {close[0]}?" if close else "")
+def _unknown(name: str, known: tuple[str, ...], expected: str = "") -> str:
+    close = _closest(name, known)
+    hint = f"did you mean {close}?" if close else f"expected {expected or either(known)}"
+    return f"{_shown(name)}: there is no such key; {hint}"
+
+
+def _closest(name: str, known: tuple[str, ...]) -> str | None:
+    """Return the key that was meant, or of which only a part was written."""
+    word = name.lower()
+    close = difflib.get_close_matches(word, known, 1)
+    parts = [each for each in known if len(word) >= _SHORTEST_PART and word in each]
+    return next(iter([*close, *parts]), None)
+
+
+_SHORTEST_PART = 4
+_LONGEST_KEY = 60
+
+
+def _shown(key: str) -> str:
+    """Return a key of the file as a line can hold it."""
+    text = key if key.isprintable() else json.dumps(key)
+    return text if len(text) <= _LONGEST_KEY else f"{text[:_LONGEST_KEY]}..."
 
 
 T = TypeVar("T")
@@ -214,10 +244,12 @@ class _Block:
 
     def source(self) -> Source:
         """Return the source; a key with a mistake has its default, and a collection is then empty."""
-        for key in self._block.keys() - _KEYS.keys():
+        strangers = [key for key in self._block if key not in _KEYS]
+        for key in strangers:
             self._note(_unknown(key, tuple(_KEYS)))
         values = {key: self._read(key) for key in _KEYS if key in self._block}
-        if "collection" not in self._block:
+        is_misspelt = any(_closest(key, tuple(_KEYS)) == "collection" for key in strangers)
+        if "collection" not in self._block and not is_misspelt:
             self._note("collection: expected the name of the collection that holds the leads")
         given = {key: value for key, value in values.items() if value is not None}
         source = Source(**{"collection": "", **given})
@@ -237,8 +269,11 @@ class _Block:
             self._note(f"{key}: expected a table, [source.{key}]")
             return None
         known, read, build = _TABLES[key]
-        for name in value.keys() - set(known):
-            self._note(f"{key}.{_unknown(name, known)}")
+        if key == "read" and not value:
+            self._note(f"read: expected at least one of {either(known)}")
+        for name in value:
+            if name not in known:
+                self._note(f"{key}.{_stranger_in(key, name, known)}")
         listed = [name for name in value if name in known]
         made = {name: self._tried(f"{key}.{name}", read, value[name]) for name in listed}
         return build({name: each for name, each in made.items() if each is not None})
@@ -252,6 +287,18 @@ class _Block:
 
     def _note(self, mistake: str) -> None:
         self.mistakes.append(f"{self._name}, {mistake}")
+
+
+def _stranger_in(table: str, name: str, known: tuple[str, ...]) -> str:
+    """Complain of a key that a table does not have."""
+    if table != "copy":
+        return _unknown(name, known)
+    if any(each.startswith(f"{name}.") for each in known):
+        return f"{_shown(name)}: expected section and field in quotes, as {_A_COPY}"
+    return _unknown(name, known, f"section and field of what was found, as {_A_COPY}")
+
+
+_A_COPY = '"person_data.job_title" = { to = "position" }'
 
 
 # What a value of the file means. Each raises ValueError, whose text says what was expected: also for a type, since
@@ -321,9 +368,17 @@ def _flag(value: object) -> bool:
 
 def _name(value: object) -> str:
     """Read where a field of ours stands; an empty text means nowhere."""
-    if not isinstance(value, str) or (value and not is_target(value)):
+    if not isinstance(value, str) or (value and not _is_plain_target(value)):
         raise ValueError('expected the name of a field, a path like crm.status, or ""')
     return value
+
+
+_SIGNS_OF_READING = frozenset("[]{}`")
+
+
+def _is_plain_target(path: str) -> bool:
+    """Return whether it names a field to write, and is not written like what is read: `emails[0]` would be its name."""
+    return is_target(path) and _SIGNS_OF_READING.isdisjoint(path)
 
 
 def is_target(path: str) -> bool:
@@ -338,10 +393,13 @@ def is_target(path: str) -> bool:
 
 def _copy(value: object) -> Copy:
     """Read all of a copy but which value it is, which the table adds."""
-    if not isinstance(value, dict) or not value.keys() <= {"to", "policy", "type"}:
-        raise ValueError('expected a table like { to = "position", policy = "tracked" }')
+    if not isinstance(value, dict):
+        raise ValueError('expected a table like { to = "position", policy = "tracked" }')  # noqa: TRY004 - of the file
+    for key in value:
+        if key not in _KEYS_OF_COPY:
+            raise ValueError(_unknown(key, _KEYS_OF_COPY))
     to = value.get("to")
-    if not isinstance(to, str) or not is_target(to):
+    if not isinstance(to, str) or not _is_plain_target(to):
         raise ValueError("expected to = the name of a field of yours, or a path to it")
     try:
         policy = _one_of(Policy, value.get("policy", Policy.TRACKED.value))
@@ -352,6 +410,9 @@ def _copy(value: object) -> Copy:
     except ValueError as error:
         raise ValueError(f"type: {error}") from error
     return Copy("", to, policy, type_)
+
+
+_KEYS_OF_COPY = ("to", "policy", "type")
 
 
 def _copy_type(value: object) -> CopyType | Mapping[str, Word]:

@@ -239,7 +239,61 @@ def test_what_is_no_file_of_sources_says_so(text: str, line: str) -> None:
         ),
         (
             'names.status = "a"',
-            "names.status: there is no such key",
+            "names.status: there is no such key; did you mean enrichment_status?",
+        ),
+        (
+            'read.phone = "a"',
+            (
+                "read.phone: there is no such key; expected email, name, company, company_domain, "
+                "website, job_title, linkedin or cnpj"
+            ),
+        ),
+        (
+            "[source.read]",
+            (
+                "read: expected at least one of email, name, company, company_domain, website, "
+                "job_title, linkedin or cnpj"
+            ),
+        ),
+        ('Only = "{}"', "Only: there is no such key; did you mean only?"),
+        (
+            '"a\\nb" = 1',
+            (
+                '"a\\nb": there is no such key; expected collection, only, kinds, person_only, write, '
+                "account, plan, priority, rerun_on_change, read, names or copy"
+            ),
+        ),
+        *(
+            (
+                f"""only = '{{"a": {{"${name}": "a-value-of-theirs"}}}}'""",
+                (
+                    "only: expected a MongoDB filter in extended JSON: not extended JSON: the value of "
+                    f"${name} is not what that takes"
+                ),
+            )
+            for name in ("oid", "date", "numberLong")
+        ),
+        (
+            """copy.person_data.job_title = { to = "a" }""",
+            (
+                "copy.person_data: expected section and field in quotes, as "
+                '"person_data.job_title" = { to = "position" }'
+            ),
+        ),
+        (
+            """copy.position = { to = "a" }""",
+            (
+                "copy.position: there is no such key; expected section and field of what was found, "
+                'as "person_data.job_title" = { to = "position" }'
+            ),
+        ),
+        (
+            """copy."person_data.job_title" = { to = "a", typ = "text" }""",
+            "copy.person_data.job_title: typ: there is no such key; did you mean type?",
+        ),
+        (
+            'names.enriched_at = "emails[0]"',
+            'names.enriched_at: expected the name of a field, a path like crm.status, or ""',
         ),
         (
             'names.enriched_at = "$a"',
@@ -327,7 +381,19 @@ def test_what_is_no_file_of_sources_says_so(text: str, line: str) -> None:
                 ),
             )
             for to in (
-                *('"_id"', '"_id.a"', '""', '"a..b"', '"$a"', '"a.$b"', '"a.0.b"', "5", '["a"]'),
+                *(
+                    '"a[0].b"',
+                    '"`a`"',
+                    '"_id"',
+                    '"_id.a"',
+                    '""',
+                    '"a..b"',
+                    '"$a"',
+                    '"a.$b"',
+                    '"a.0.b"',
+                    "5",
+                    '["a"]',
+                ),
                 '"' + ".".join("abcdefghijklm") + '"',
             )
         ),
@@ -383,6 +449,33 @@ def test_a_mistake_is_one_line_with_block_key_and_what_was_expected(
 def test_a_collection_is_one_of_the_users_own(name: str, mistake: str) -> None:
     _, problems = parsed(f"[[source]]\ncollection = {name}")
     assert problems == [f"crm.toml: source 1, collection: {mistake}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        (block() + '\n[read]\nemail = "a"', "read: expected within a block, as [source.read]"),
+        (
+            'collection = "customers"',
+            "collection: expected within a block that begins with [[source]]",
+        ),
+        ("[[Source]]", "Source: there is no such key; did you mean source?"),
+        (
+            '[[source]]\ncolection = "a"',
+            "source 1, colection: there is no such key; did you mean collection?",
+        ),
+        (
+            block() + "\n[sink]",
+            "sink: there is no such key; expected blocks that begin with [[source]]",
+        ),
+    ],
+)
+def test_a_block_or_a_key_that_is_only_misplaced_is_one_mistake(text: str, mistake: str) -> None:
+    assert parsed(text)[1] == [f"crm.toml: {mistake}"]
+
+
+def test_a_byte_order_mark_does_no_harm() -> None:
+    assert parsed("\ufeff" + block()) == ((Source("customers"),), [])
 
 
 def test_all_mistakes_of_all_blocks_are_told_at_once() -> None:
