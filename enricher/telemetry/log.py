@@ -470,11 +470,14 @@ def label_with(key: Key) -> None:
 
 def label(id_: LeadId) -> str:
     """Return the id itself, or its keyed hash."""
-    if (uuid := uuid_in(id_)) is not None:
-        return uuid
+    match id_:
+        case bool():
+            return _hidden(id_)
+        case int():
+            return str(id_)
+        case UUID() | bytes() if (uuid := uuid_in(id_)) is not None:
+            return uuid
     text = str(id_)
-    if isinstance(id_, int) and not isinstance(id_, bool):
-        return text
     # ObjectId is not imported here; its text is its digits.
     is_text = isinstance(id_, str) or type(id_).__name__ == "ObjectId"
     return text if is_text and _tells_nothing(text) else _hidden(id_)
@@ -482,11 +485,13 @@ def label(id_: LeadId) -> str:
 
 def uuid_in(value: object) -> str | None:
     """Return a UUID in text form, if `value` is one."""
-    if isinstance(value, UUID):
-        return str(value)
-    if not isinstance(value, bytes) or len(value) != _UUID_BYTES:
-        return None
-    return str(UUID(bytes=bytes(value))) if getattr(value, "subtype", 0) in _UUID_SUBTYPES else None
+    match value:
+        case UUID():
+            return str(value)
+        case bytes() if len(value) == _UUID_BYTES:
+            is_uuid = getattr(value, "subtype", 0) in _UUID_SUBTYPES
+            return str(UUID(bytes=bytes(value))) if is_uuid else None
+    return None
 
 
 def _tells_nothing(text: str) -> bool:
