@@ -180,6 +180,8 @@ class Findings:
     """Providers whose answer may yet come at no further cost: it is paid for, or a call is under way."""
     is_withdrawn: bool = False
     """The lead has left its source's condition: nothing more is asked, and nothing is written."""
+    objection: bool = False
+    """A vendor reported that the person objected to being processed."""
 
     @property
     def found(self) -> dict[str, Found]:
@@ -190,16 +192,17 @@ class Findings:
         """Providers that need not be asked again in this run."""
         return {name for name, a in self.answers.items() if isinstance(a, Found | NotFound)}
 
+    def note(self, provider: str, answer: Answer) -> None:
+        """Note what a provider answered."""
+        self.answers[provider] = answer
+        if isinstance(answer, Objected):
+            self.objection = True
+
     def cap(self, provider: str) -> None:
         """Note that a provider is not asked for what a call may cost."""
         self.capped.add(provider)
         self.skipped[provider] = _CAPPED
         self.answers.pop(provider, None)
-
-    @property
-    def objection(self) -> bool:
-        """True when a vendor reports that the person objected to being processed."""
-        return any(isinstance(answer, Objected) for answer in self.answers.values())
 
 
 class Waterfall:
@@ -313,7 +316,7 @@ class Waterfall:
                 findings.skipped[gate.name] = reason
                 continue
             question = _question(lead, query, deadline, gate)
-            findings.answers[gate.name] = await gate.ask(Asking(question))
+            findings.note(gate.name, await gate.ask(Asking(question)))
         return findings
 
     async def _fall(
@@ -350,7 +353,7 @@ class Waterfall:
             answer = await _answer(gate, question, lead, findings, scope)
             if answer is None:
                 continue
-            findings.answers[gate.name] = answer
+            findings.note(gate.name, answer)
             if isinstance(answer, Found):
                 if answer.employers:
                     answer = without_job_elsewhere(answer, owners(query.domains))
@@ -454,7 +457,7 @@ def _heed(answers: Mapping[str, Answer], findings: Findings, query: Query) -> Qu
         if finds and not isinstance(answer, Found | NotFound):
             findings.skipped[name] = NOT_NEEDED
         else:
-            findings.answers[name] = answer
+            findings.note(name, answer)
     return knowing(query, domain_of(finds[0])) if finds else query
 
 
