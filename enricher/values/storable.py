@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -89,9 +90,10 @@ def is_blank(value: object) -> bool:
     return value is None or (not value and isinstance(value, _SIZED))
 
 
-def line_of(value: object) -> str | None:
-    """Return the text on one clean line; `None` for what is no text, or says nothing."""
-    if not isinstance(value, str):
+def line_of(value: object, longest: int = sys.maxsize) -> str | None:
+    """Return the text on one clean line; `None` for what is no text, says nothing, or has more than the `longest`
+    characters."""
+    if not isinstance(value, str) or len(value) > longest:
         return None
     line = one_line(value)
     return None if line[:_TOO_LONG].casefold() in PLACEHOLDERS else line

@@ -408,10 +408,7 @@ class FieldType:
 # Readers: each returns the value of the right type, or None. None of them raises.
 
 
-def _text(value: object, longest: int = LONGEST_TEXT) -> str | None:
-    if not isinstance(value, str) or len(value) > longest:
-        return None
-    return line_of(value)
+_text = partial(line_of, longest=LONGEST_TEXT)
 
 
 def _prose(value: object) -> str | None:
@@ -425,7 +422,7 @@ def _texts(value: object) -> list[str] | None:
         value = sorted(value, key=repr)
     if not isinstance(value, list | tuple):
         return None
-    items = [_text(item, LONGEST_ITEM) for item in value[: MOST_ITEMS * 10]]
+    items = [line_of(item, LONGEST_ITEM) for item in value[: MOST_ITEMS * 10]]
     return list(dict.fromkeys([item for item in items if item]))[:MOST_ITEMS] or None
 
 
@@ -451,13 +448,13 @@ def _year(value: object) -> int | None:
 
 def _range(value: object) -> str | None:
     """Read a range as the vendor wrote it; a single number is not a range."""
-    text = _text(value, LONGEST)
+    text = line_of(value, LONGEST)
     return None if text is None or exact(text) is not None else text
 
 
 def _estimate(value: object) -> str | None:
     count = _count(value) if not isinstance(value, str) else None
-    return str(count) if count else _text(value, LONGEST)
+    return str(count) if count else line_of(value, LONGEST)
 
 
 def _flag(value: object) -> bool | None:
@@ -492,17 +489,17 @@ def _host(url: str) -> str | None:
 
 
 def _domain(value: object) -> str | None:
-    return stated_host(_text(value, LONGEST_TEXT))
+    return stated_host(_text(value))
 
 
 def _country(value: object) -> str | None:
-    text = _text(value, LONGEST_ITEM)
+    text = line_of(value, LONGEST_ITEM)
     return country_name_of(text) if text else None
 
 
 def _country_code(value: object) -> str | None:
     """Read a code. A name is not a code, even if it leads to one."""
-    text = _text(value, len("U.S.A."))
+    text = line_of(value, len("U.S.A."))
     return country_code_of(text) if text and len(re.sub(r"\W", "", text)) <= len("USA") else None
 
 
