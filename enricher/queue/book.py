@@ -381,18 +381,16 @@ def admission(names: Names, rank: Expression, *, is_behind: Expression | None = 
     return [{"$set": {**status, names.enrichment: book_with(names, ranked)}}]
 
 
-def claiming(
+def claimed(
     names: Names,
-    claim_id: str,
     holder: str,
     lease: timedelta,
     rank: Expression,
     inputs: Expression,
-    era: int = 0,
     *,
     counts_costs: bool = False,
-) -> Pipeline:
-    """Return the atomic transition to `processing`.
+) -> dict[str, Expression]:
+    """Return what every claim writes to the book-keeping, besides its id.
 
     A refresh comes behind everything else, here and when it waits for a limit or is retried.
 
@@ -408,7 +406,6 @@ def claiming(
     waited = {"$cond": [_is_believable(since), passed, None]}
     claimed = {
         "token": {"$add": [{"$ifNull": [token(names), 0]}, 1]},
-        "claim_id": claim_id,
         "holder": holder,
         "due_at": in_milliseconds(lease),
         "waited_ms": waited,
@@ -425,7 +422,6 @@ def claiming(
         "recheck_since": _unless(fresh_run, noted(names, "recheck_since")),
         "rechecks": _unless(fresh_run, noted(names, "rechecks")),
         "inputs": inputs,
-        **({"era": era} if era else {}),
     }
     is_refresh = {"$eq": [status, Status.COMPLETED]}
     if counts_costs:
@@ -435,14 +431,14 @@ def claiming(
     is_behind = {"$or": [is_refresh, {"$lte": [priority_noted(names), BEHIND]}]}
     # Any value that a writer put in place of our priority is ignored.
     claimed["priority"] = {"$cond": [is_behind, behind(rank), rank]}
-    return [
-        {
-            "$set": {
-                names.enrichment_status: Status.PROCESSING,
-                names.enrichment: book_with(names, claimed),
-            }
-        }
-    ]
+    return claimed
+
+
+def claiming(names: Names, claimed: dict[str, Expression], claim_id: str, era: int = 0) -> Pipeline:
+    """Return the atomic transition to `processing`."""
+    by_whom = {"claim_id": claim_id, **({"era": era} if era else {})}
+    booked = book_with(names, claimed | by_whom)
+    return [{"$set": {names.enrichment_status: Status.PROCESSING, names.enrichment: booked}}]
 
 
 def renewal(names: Names, lease: timedelta) -> Pipeline:

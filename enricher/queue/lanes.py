@@ -29,7 +29,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from typing import Any, Protocol
@@ -43,7 +43,7 @@ from pymongo.errors import PyMongoError
 from enricher.fields import NAMES, Names, named
 from enricher.lead import Document, LeadId, Status
 from enricher.mongo import expressions
-from enricher.mongo.expressions import Expression, id_key, is_type
+from enricher.mongo.expressions import Expression, Pipeline, id_key, is_type
 from enricher.queue import book
 from enricher.queue.unmoved import unadmitted
 from enricher.telemetry import metrics
@@ -335,7 +335,8 @@ class Doubles:
         """Return the candidates that may be written."""
         await self.look()
         bad = [each for each in candidates if "names" in each]
-        await self._set_aside(bad, "claim")
+        if bad:
+            await self._set_aside(bad, "claim")
         return [each for each in candidates if "names" not in each]
 
     async def _set_aside(self, found: Sequence[Document], step: str) -> None:
@@ -499,20 +500,47 @@ def admitted(names: Names) -> Document:
     }
 
 
-def _by_priority(names: Names) -> Document:
-    return {names.of_book("priority"): -1, names.of_book("queued_at"): 1}
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """Which leads stand in it, in what order, and what is read of each."""
+
+    match: Document
+    sort: Document
+    read: Document
+
+    def first(self, window: int) -> Pipeline:
+        """Return the stages that read its head."""
+        order = [{"$match": self.match}, {"$sort": self.sort}]
+        return [*order, {"$limit": window}, {"$project": self.read}]
 
 
-def _by_age(names: Names) -> Document:
-    return {names.of_book("queued_at"): 1}
+def _lane(names: Names, name: str, match: Document, sort: Document) -> _Lane:
+    since = f"${next(reversed(sort))}"
+    read = {
+        **book.ID_OR_WHY_NOT,
+        "since": {"$convert": {"input": since, "to": "long", "onError": 0, "onNull": 0}},
+        "token": book.token(names),
+        "status": f"${names.enrichment_status}",
+        "priority": book.priority_noted(names),
+        "interruptions": book.interruptions(names),
+        "lane": {"$literal": name},
+        **why_unwritable(names),
+        "bytes": book.data_bytes(names),
+    }
+    return _Lane(match, sort, read)
 
 
-def _by_time(names: Names) -> Document:
-    return {names.of_book("due_at"): 1}
+class _EachLane:
+    """The lanes of a collection."""
 
-
-_Lane = list[Document]
-"""The stages that read one lane."""
+    def __init__(self, names: Names) -> None:
+        due_at, queued_at = names.of_book("due_at"), names.of_book("queued_at")
+        by_priority = {names.of_book("priority"): -1, queued_at: 1}
+        self.pending = _lane(names, "pending", _pending(names), by_priority)
+        self.due = _lane(names, "due", _due(names), {due_at: 1})
+        self.refresh = _lane(names, "refresh", _refresh(names), {due_at: 1})
+        self.oldest = _lane(names, OLDEST, _fresh(names), {queued_at: 1})
+        self.oldest_due = _lane(names, OLDEST, _due(names), {due_at: 1})
 
 
 class SetAside(Container[bytes], Sized, Protocol):
@@ -543,6 +571,10 @@ class Lanes:
     must_be_admitted: bool = False
     """Whether `pending` alone makes no lead work: where there is, or was, a condition for being a lead."""
     names: Names = NAMES
+    _each: _EachLane = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._each = _EachLane(self.names)
 
     @property
     def claimable(self) -> Document:
@@ -565,8 +597,8 @@ class Lanes:
             return self._in_order(self._few_suspects(found, suspects))[:slots]
         if above is None:
             self.claims += 1
-            found = self._few_suspects(await self._read(self._all(window), aside), suspects)
-            return self._pick(found, slots)
+            read = await self._read([each.first(window) for each in self._ordinary], aside)
+            return self._pick(self._few_suspects(read, suspects), slots)
         turns = min(self.ahead // (_OLDEST_FIRST_EVERY - 1), 1 + slots // _OLDEST_FIRST_EVERY)
         oldest = self._oldest(turns + len(aside)) if turns else []
         lanes = self._urgent(above, window) + oldest
@@ -594,7 +626,7 @@ class Lanes:
         if self.undisturbed >= _NARROW_AFTER:
             self.width, self.undisturbed = max(1, self.width // 2), 0
 
-    async def _read(self, lanes: list[_Lane], aside: SetAside) -> list[Document]:
+    async def _read(self, lanes: list[Pipeline], aside: SetAside) -> list[Document]:
         if self.must_be_admitted:
             lanes = [[{"$match": admitted(self.names)}, *lane] for lane in lanes]
         first, *others = lanes
@@ -613,8 +645,8 @@ class Lanes:
         for ids in heard.glances():
             these: Document = {"_id": {"$in": ids}}
             work = {**these, **claimable(self.names)}
-            lane = self._lane("pending", work, _by_priority(self.names), window)
-            read = await self._read([lane], aside)
+            lane = replace(self._each.pending, match=work)
+            read = await self._read([lane.first(window)], aside)
             found += [each for each in read if above is None or rank_of(each) > above]
             if len(found) >= window:
                 break
@@ -630,16 +662,10 @@ class Lanes:
     def _is_for_the_oldest(self) -> bool:
         return self.claims % _OLDEST_FIRST_EVERY == 0
 
-    def _all(self, window: int) -> list[_Lane]:
-        names = self.names
-        lanes = [
-            self._lane("pending", _pending(names), _by_priority(names), window),
-            self._lane("due", _due(names), _by_time(names), window),
-            self._lane("refresh", _refresh(names), _by_time(names), window),
-        ]
-        if self._is_for_the_oldest:
-            lanes.insert(0, self._lane(OLDEST, _fresh(names), _by_age(names), window))
-        return lanes
+    @property
+    def _ordinary(self) -> list[_Lane]:
+        lanes = [self._each.pending, self._each.due, self._each.refresh]
+        return [self._each.oldest, *lanes] if self._is_for_the_oldest else lanes
 
     def _pick(self, found: list[Document], slots: int) -> list[Document]:
         """Pick interrupted and retried work for up to half of the slots, then pending work, then the rest."""
@@ -679,35 +705,17 @@ class Lanes:
         self.ahead += sum(c["lane"] != OLDEST for c in picked)
         return picked
 
-    def _urgent(self, above: float, window: int) -> list[_Lane]:
-        names = self.names
-        pending = {**_pending(names), names.of_book("priority"): {"$gt": above}}
-        due = self._lane("due", _due(names), _by_time(names), max(window, _DUE_AT_A_GLANCE))
+    def _urgent(self, above: float, window: int) -> list[Pipeline]:
+        more_urgent, pending = {"$gt": above}, self._each.pending
+        among = {**pending.match, self.names.of_book("priority"): more_urgent}
+        due = self._each.due.first(max(window, _DUE_AT_A_GLANCE))
         return [
-            self._lane("pending", pending, _by_priority(names), window),
-            [*due, {"$match": {"priority": {"$gt": above}}}],
+            replace(pending, match=among).first(window),
+            [*due, {"$match": {"priority": more_urgent}}],
         ]
 
-    def _oldest(self, window: int) -> list[_Lane]:
-        return [
-            self._lane(OLDEST, _due(self.names), _by_time(self.names), window),
-            self._lane(OLDEST, _fresh(self.names), _by_age(self.names), window),
-        ]
-
-    def _lane(self, name: str, match: Document, sort: Document, window: int) -> _Lane:
-        since = f"${next(reversed(sort))}"
-        project = {
-            **book.ID_OR_WHY_NOT,
-            "since": {"$convert": {"input": since, "to": "long", "onError": 0, "onNull": 0}},
-            "token": book.token(self.names),
-            "status": f"${self.names.enrichment_status}",
-            "priority": book.priority_noted(self.names),
-            "interruptions": book.interruptions(self.names),
-            "lane": {"$literal": name},
-            **why_unwritable(self.names),
-            "bytes": book.data_bytes(self.names),
-        }
-        return [{"$match": match}, {"$sort": sort}, {"$limit": window}, {"$project": project}]
+    def _oldest(self, window: int) -> list[Pipeline]:
+        return [self._each.oldest_due.first(window), self._each.oldest.first(window)]
 
 
 def rank_of(read: Document) -> float:

@@ -165,13 +165,27 @@ class Leads:
     """Leads have a ceiling, so what their enrichment cost is read and counted on."""
     doubles: Doubles = field(init=False)
     fatal: Fatal = field(init=False)
-    _next_look_for_too_long: float = -math.inf
+    _admission: expressions.Pipeline = field(init=False)
+    _lone: Document = field(init=False)
+    _claimed: dict[str, expressions.Expression] = field(init=False)
+    """What each claim writes to the book-keeping."""
+    _leased: Document = field(init=False)
+    """What is read of a claimed lead."""
+    _next_look_for_too_long: float = field(init=False, default=-math.inf)
 
     def __post_init__(self) -> None:
         self.aside = Aside(self.gauges.unwritable)
         self.doubles = Doubles(self.collection, self.aside, self.names)
         self.fatal = self.apart.fatal = Fatal(self.collection, self.aside)
         self.lanes = Lanes(self.collection, self.random, self.suspect_after, names=self.names)
+        names, counts_costs = self.names, self.counts_costs
+        self._admission, self._lone = book.admission(names, self.rank), _lone(names)
+        inputs = self.mapped.inputs if self.beside is None else {}
+        self._claimed = book.claimed(
+            names, self.holder, self.lease, self.rank, inputs, counts_costs=counts_costs
+        )
+        lead = claimed(names, self.mapped, counts_costs=counts_costs)
+        self._leased = {**lead, "account": self.account, "plan": self.plan}
 
     def is_suspect(self, lead: Lead) -> bool:
         """Return whether the lead's process died each time it was in work: the lead may be the cause."""
@@ -209,8 +223,10 @@ class Leads:
         if self.beside is not None:
             await self.beside.enter(ids)
         only = {"$and": [unadmitted(self.names), once(self.names)]}
-        late = book.found_late(self.names) if is_behind else None
-        how = book.admission(self.names, self.rank, is_behind=late)
+        how = self._admission
+        if is_behind:
+            late = book.found_late(self.names)
+            how = book.admission(self.names, self.rank, is_behind=late)
         parted = await self._write(list(ids), only, how, "admit")
         blocked = [id_ for id_ in parted.blocked if not self.fatal.is_written_off(id_)]
         self.unadmitted |= {expressions.id_key(id_): id_ for id_ in blocked}
@@ -249,9 +265,9 @@ class Leads:
         self, ids: Collection[LeadId], only: Document, how: expressions.Pipeline | None = None
     ) -> int:
         """Make unmoved leads that still match `only` work again, or update them by `how` if it is given."""
-        how = how or book.admission(self.names, self.rank)
         if not ids:
             return 0
+        how = how or self._admission
         only = {"$and": [only, once(self.names)]}
         return _total(await self._write(list(ids), only, how, "sweep")).changed
 
@@ -261,8 +277,8 @@ class Leads:
         if self.beside is not None:
             await self.beside.enter([id_])
         claim_id, sent = uuid.uuid4().hex, time.monotonic()
-        how = [*book.admission(self.names, self.rank), *self._claiming(claim_id)]
-        taken = await self._take_one(id_, _lone(self.names), how, claim_id, sent)
+        how = [*self._admission, *self._claiming(claim_id)]
+        taken = await self._take_one(id_, self._lone, how, claim_id, sent)
         leases = _in_time(taken[1]) if taken else []
         if not leases:
             return None
@@ -338,12 +354,7 @@ class Leads:
         return isinstance(error, OperationFailure) and is_refusal(error)
 
     def _claiming(self, claim_id: str) -> expressions.Pipeline:
-        names, holder, lease = self.names, self.holder, self.lease
-        inputs = self.mapped.inputs if self.beside is None else {}
-        return book.claiming(
-            *(names, claim_id, holder, lease, self.rank, inputs, self.era),
-            counts_costs=self.counts_costs,
-        )
+        return book.claiming(self.names, self._claimed, claim_id, self.era)
 
     async def _take_one(
         self, id_: LeadId, only: Document, how: expressions.Pipeline, claim_id: str, sent: float
@@ -358,7 +369,7 @@ class Leads:
             return await self.collection.find_one_and_update(
                 {"_id": id_, **only},
                 how,
-                self._of_a_lease,
+                self._leased,
                 hint=self.by_id,
                 return_document=ReturnDocument.AFTER,
             )
@@ -381,7 +392,7 @@ class Leads:
             # An earlier try whose answer came too late may have claimed the lead. And to a command that the
             # driver sent twice, the server answers with the lead as it stands, not as the projection asks.
             return True, await self._read_back([id_], claim_id, sent)
-        return True, await self._leased([document], claim_id, sent)
+        return True, await self._leases([document], claim_id, sent)
 
     async def _compare_and_set(self, ids: Sequence[LeadId], claiming: expressions.Pipeline) -> bool:
         """Return True when the server answered for each lead, False when the outcome is unknown."""
@@ -401,15 +412,10 @@ class Leads:
             self.names.of_book("claim_id"): claim_id,
             self.names.enrichment_status: Status.PROCESSING,
         }
-        found = await self.collection.find(ours, self._of_a_lease).to_list()
-        return await self._leased(found, claim_id, sent)
+        found = await self.collection.find(ours, self._leased).to_list()
+        return await self._leases(found, claim_id, sent)
 
-    @property
-    def _of_a_lease(self) -> Document:
-        lead = claimed(self.names, self.mapped, counts_costs=self.counts_costs)
-        return {**lead, "account": self.account, "plan": self.plan}
-
-    async def _leased(
+    async def _leases(
         self, documents: Sequence[Document], claim_id: str, sent: float
     ) -> list[Lease]:
         if self.beside is not None:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 from bson.errors import BSONError
 from loguru import logger
@@ -271,6 +271,9 @@ class Settlement:
     """What readers are told of it."""
 
 
+_Write: TypeAlias = Callable[[Sequence[Settlement]], Awaitable[Sequence[Settled]]]
+
+
 @dataclass(slots=True)
 class Settler:
     """Batches concurrent settles, and retries for as long as an outage lasts."""
@@ -298,29 +301,45 @@ class Settler:
     """For what the lead may cost, before it does."""
     late: int = field(init=False, default=0)
     """Settles that wait for a writer's transaction to end."""
+    _unchanged: LeadMapping | None = field(init=False)
+    """What a write compares on the lead; `None` where that stands in another document."""
     _settling: Table = field(init=False)
+    _step: Step[Settlement, Sequence[Settled]] = field(init=False)
     _coalescer: Coalescer[Settlement, Settled | None] = field(init=False)
 
     def __post_init__(self) -> None:
+        is_beside = self.beside is not None
         self.keeper = Keeper(
             self.collection,
             self.apart,
             self.names,
             self.mapped,
-            is_beside=self._is_beside,
+            is_beside=is_beside,
             is_told=self.outbox is not None,
         )
-        settle = _settle_beside if self._is_beside else partial(_settle, copying=self.copying)
         self.costs = Costs(self.collection, self.apart, self.names)
+        self._unchanged = None if is_beside else self.mapped
+        settle = _settle_beside if is_beside else partial(_settle, copying=self.copying)
         self._settling = _table(self.names, settle, self._unchanged)
+        self._step = Step("settle", self.collection, self._way_to_write(), _id_of, is_table=True)
         self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
         self.clock = ServerClock(self.collection.database.client)
+
+    def _way_to_write(self) -> _Write:
+        """Return how a batch is written: beside the leads or on them, and with events or without."""
+        write: _Write = self._write_all
+        if self.beside is not None:
+            write = partial(self._write_beside, self.beside)
+        if self.outbox is not None:
+            write = partial(self._write_and_publish, self.outbox, write)
+        return write
 
     async def settle(self, lease: Lease, outcome: End, subject: Subject | None = None) -> Settled:
         """Write the outcome, unless the lease was lost. Raises no database error."""
         if isinstance(outcome, Withdrawn):
             return await self._withdraw(lease)
-        course, event = await self._course(lease, outcome), self._event(lease, outcome)
+        course = await self._course(lease, outcome)
+        event = self.outbox.event(lease, outcome) if self.outbox else None
         settlement = Settlement(lease, outcome, subject, course=course, event=event)
         settled = await self._coalescer.submit(settlement)
         return await self._settle_late(settlement) if settled is None else settled
@@ -378,12 +397,6 @@ class Settler:
             self.late -= 1
         raise AssertionError  # pragma: no cover - `count` does not end
 
-    @property
-    def _step(self) -> Step[Settlement, Sequence[Settled]]:
-        return Step(
-            "settle", self.collection, self._write, lambda it: it.lease.lead_id, is_table=True
-        )
-
     async def _flush(self, batch: Sequence[Settlement]) -> Sequence[Settled | None]:
         """Return one result per settlement, `None` for each that is blocked."""
         while True:
@@ -400,27 +413,19 @@ class Settler:
                 }
                 return [settled.get(id(settlement)) for settlement in batch]
 
-    async def _write(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
-        if self.outbox is None:
-            return await self._write_results(batch)
+    async def _write_and_publish(
+        self, outbox: Outbox, write: _Write, batch: Sequence[Settlement]
+    ) -> Sequence[Settled]:
         events = [each.event for each in batch if each.event is not None]
-        draft = await self.outbox.draft([each.lease for each in batch], events)
-        settled = await self._write_results(batch)
+        draft = await outbox.draft([each.lease for each in batch], events)
+        settled = await write(batch)
         pairs = list(zip(batch, settled, strict=True))
         written = [each.event for each, what in pairs if what is Settled.WRITTEN and each.event]
         # One that was written and is no longer ours (`pending`, begun anew) is told by its note.
         told = (Settled.WRITTEN, Settled.REFUSED)
         is_whole = all(what in told for each, what in pairs if each.event is not None)
-        await self.outbox.publish(draft, written, is_whole=is_whole)
+        await outbox.publish(draft, written, is_whole=is_whole)
         return settled
-
-    def _event(self, lease: Lease, outcome: Outcome) -> Document | None:
-        return None if self.outbox is None else self.outbox.event(lease, outcome)
-
-    async def _write_results(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
-        if self.beside is None:
-            return await self._write_all(batch)
-        return await self._write_beside(self.beside, batch)
 
     async def _write_beside(self, beside: Beside, batch: Sequence[Settlement]) -> Sequence[Settled]:
         """Write what is about leads that are as they were at the claim, before and after the write."""
@@ -605,7 +610,7 @@ class Settler:
     async def _give_up(self, settlement: Settlement, why: str) -> Settled:
         """End the lead as failed: it must not come back again and again, and be paid for each time."""
         failed = Failed({}, UNWRITABLE.format(why=why))
-        event = self._event(settlement.lease, failed)
+        event = self.outbox.event(settlement.lease, failed) if self.outbox else None
         row = self._row(Settlement(settlement.lease, failed, settlement.subject, event=event))
         if self.copying is not None:
             row = self.copying.without(row, (), why) or row
@@ -657,14 +662,9 @@ class Settler:
             values[NOTE] = note(settlement.event)
         return _row(settlement.lease, values, self._unchanged)
 
-    @property
-    def _is_beside(self) -> bool:
-        return self.beside is not None
 
-    @property
-    def _unchanged(self) -> LeadMapping | None:
-        """What a write compares on the lead; `None` where that stands in another document."""
-        return None if self._is_beside else self.mapped
+def _id_of(settlement: Settlement) -> LeadId:
+    return settlement.lease.lead_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -810,23 +810,23 @@ def _requalified(
 
 def _values(outcome: Outcome, subject: Subject | None, course: Course) -> Document:
     status = STATUS_OF[type(outcome)]
-    values: Document = {
-        "status": status,
-        "error": _error(outcome),
-        "answered": {},
-        **_attempts(outcome),
-    }
+    error = outcome.reason.sentence if isinstance(outcome, Skipped) else outcome.error
+    values: Document = {"status": status, "error": error, "answered": {}}
     if outcome.spent is not None:
         values["spent"] = outcome.spent
     if course.due_in is not None:
         values["due_ms"] = round(course.due_in.total_seconds() * 1000)
-    if isinstance(outcome, Completed | Rechecked):
+    if isinstance(outcome, Retrying):
+        values |= _to_go_on(outcome)
+    else:
+        values["attempts"] = 0
+    if isinstance(outcome, Completed | Rechecked) and (outcome.rechecks or course.planned):
         values |= _series(outcome, course)
     return values if isinstance(outcome, Rechecked) else values | _result(outcome, subject)
 
 
 def _result(outcome: Outcome, subject: Subject | None) -> Document:
-    """Return what readers see of it, and what the next attempt goes by."""
+    """Return what readers see of it, and whom it is about."""
     values: Document = {}
     if isinstance(outcome, Completed):
         values["is_completed"] = True
@@ -834,10 +834,6 @@ def _result(outcome: Outcome, subject: Subject | None) -> Document:
         values["is_news"] = True
     if subject is not None:
         values[SUBJECT] = subject.document
-    if isinstance(outcome, Retrying):
-        values |= {"answered": dict(outcome.answered), "goes_on": True}
-        if outcome.held_by:
-            values["held_by"] = list(outcome.held_by)
     if outcome.data:
         values["data"] = outcome.data
     elif subject is not None:
@@ -853,15 +849,12 @@ def _series(outcome: Completed | Rechecked, course: Course) -> Document:
     return {**made, **course.planned, "answered": dict(outcome.answered)}
 
 
-def _attempts(outcome: Outcome) -> Document:
-    if not isinstance(outcome, Retrying):
-        return {"attempts": 0}
+def _to_go_on(outcome: Retrying) -> Document:
+    """Return what the next attempt goes by."""
     spent = int(outcome.attempt_spent)
-    return {"attempts": spent} if outcome.begins_anew else {"given_back": 1 - spent}
-
-
-def _error(outcome: Outcome) -> str | None:
-    return outcome.reason.sentence if isinstance(outcome, Skipped) else outcome.error
+    values: Document = {"attempts": spent} if outcome.begins_anew else {"given_back": 1 - spent}
+    values |= {"answered": dict(outcome.answered), "goes_on": True}
+    return {**values, "held_by": list(outcome.held_by)} if outcome.held_by else values
 
 
 # Keeps what one provider found while another is still busy.

@@ -45,10 +45,12 @@ def queue(
     order: tuple[str, ...] = ("hot", "warm", "cold"),
     holder: str = "a-process",
     seed: int = 7,
+    **how: Any,
 ) -> Leads:
-    """The queue of one process, which takes no lead for one that is held because the machine is busy."""
-    priority = book.priority(field, list(order))
-    return Leads(collection, holder, lease, priority, Random(seed), apart=patient())
+    """The queue of one process, which takes no lead for one that is held because the machine is busy. `how`
+    its leads are read."""
+    read = {"rank": book.priority(field, list(order)), **how}
+    return Leads(collection, holder, lease, random=Random(seed), apart=patient(), **read)
 
 
 def patient() -> Apart:

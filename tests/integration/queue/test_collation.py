@@ -135,7 +135,7 @@ async def test_claims_use_the_indexes(alike: Leads, make_id: Any) -> None:
     }
     command = {"update": alike.name, "updates": [update]}
     assert await _examined(alike, command) <= 2
-    for lane in leads.lanes._all(10):
+    for lane in (each.first(10) for each in leads.lanes._ordinary):
         pipeline = {"pipeline": lane, "cursor": {}, "collation": {"locale": "simple"}}
         assert await _examined(alike, {"aggregate": alike.name, **pipeline}) <= 3
     find = {"find": alike.name, "filter": {"_id": id_}, "collation": {"locale": "simple"}}

@@ -77,8 +77,7 @@ def to_position(policy: Policy = Policy.TRACKED) -> Source:
 
 
 async def claim(ours: Leads, source: Source) -> list[Lease]:
-    leads = queue(ours)
-    leads.mapped = inputs.mapping_of(source)
+    leads = queue(ours, mapped=inputs.mapping_of(source))
     await ours.update_many({}, {"$set": {"enrichment_status": "pending"}})
     return (await leads.claim(100)).leases
 

@@ -20,9 +20,7 @@ Collection = AsyncCollection[Document]
 
 
 def counting(leads: Collection) -> Leads:
-    ours = queue(leads)
-    ours.counts_costs = True
-    return ours
+    return queue(leads, counts_costs=True)
 
 
 async def claimed(leads: Collection, id_: int = 1) -> Lease:

@@ -53,11 +53,13 @@ def _progress() -> Progress:
 
 
 def mapped(ours: Collection) -> Leads:
-    leads = queue(ours)
-    leads.mapped = inputs.mapping_of(SOURCE)
-    leads.account, leads.plan = inputs.account(SOURCE), inputs.plan(SOURCE)
-    leads.rank = inputs.rank(SOURCE, ("hot", "warm"))
-    return leads
+    return queue(
+        ours,
+        mapped=inputs.mapping_of(SOURCE),
+        account=inputs.account(SOURCE),
+        plan=inputs.plan(SOURCE),
+        rank=inputs.rank(SOURCE, ("hot", "warm")),
+    )
 
 
 async def test_a_lease_tells_what_the_mapping_reads(ours: Collection) -> None:

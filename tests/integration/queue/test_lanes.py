@@ -194,8 +194,7 @@ async def test_a_refresh_that_is_tried_again_still_waits_for_fresh_leads(ours: C
 
 async def test_a_lease_tells_whose_lead_it_is(ours: Collection) -> None:
     await insert(ours, enrichment_status="pending", account={"id": 7}, billing={"plan": "free"})
-    leads = queue(ours)
-    leads.account, leads.plan = book.account("account.id"), book.plan("billing.plan")
+    leads = queue(ours, account=book.account("account.id"), plan=book.plan("billing.plan"))
     lead = await claimed_lead(leads)
     assert (lead.account, lead.plan) == (7, "free")
 
@@ -214,8 +213,7 @@ async def test_an_account_may_be_anything_and_a_plan_is_text(
     ours: Collection, fields: Document, account: object, plan: str | None
 ) -> None:
     await insert(ours, enrichment_status="pending", **fields)
-    leads = queue(ours)
-    leads.account, leads.plan = book.account("account"), book.plan("plan")
+    leads = queue(ours, account=book.account("account"), plan=book.plan("plan"))
     lead = await claimed_lead(leads)
     assert (lead.account, lead.plan) == (account, plan)
 
