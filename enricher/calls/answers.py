@@ -169,7 +169,12 @@ def pack(reply: Reply) -> Document:
     is_shorter = len(squeezed) < len(reply.body)
     return {
         "status": reply.status,
-        "headers": {name: _text(reply.headers[name]) for name in _HEADERS if name in reply.headers},
+        # HTTP clients use lone surrogates for stray bytes, and the database rejects them.
+        "headers": {
+            name: reply.headers[name].encode("utf-8", "replace").decode()
+            for name in _HEADERS
+            if name in reply.headers
+        },
         "body": squeezed if is_shorter else reply.body,
         "packed": is_shorter,
     }
@@ -195,13 +200,3 @@ def _unpack(stored: Mapping[str, Any]) -> Reply | None:
 def _discarding(key: str, stored: Mapping[str, Any]) -> UpdateOne:
     """Discard only the body that was seen: a valid answer may have replaced it."""
     return UpdateOne({"_id": key, "reply.body": stored["body"]}, {"$unset": {"reply": 1}})
-
-
-def _text(header: str) -> str:
-    """Replace lone surrogates: HTTP clients use them for stray bytes, and the database rejects them."""
-    return header.encode("utf-8", "replace").decode()
-
-
-def is_storable(packed: Document) -> bool:
-    """Return False for a reply that no document can hold."""
-    return len(packed["body"]) <= LARGEST_STORED

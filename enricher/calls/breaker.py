@@ -258,7 +258,9 @@ class UselessRow:
     @property
     def has_room(self) -> bool:
         """True while one more question may be under way."""
-        return self._under_way < self._most()
+        if self.is_proven and not self.length:
+            return True
+        return self._under_way < max(1, STOPS_AFTER - self.length)
 
     async def room(self) -> None:
         """Wait until there is room."""
@@ -272,11 +274,6 @@ class UselessRow:
     def end(self) -> None:
         self._under_way -= 1
         self._news.set()
-
-    def _most(self) -> float:
-        if self.is_proven and not self.length:
-            return float("inf")
-        return max(1, STOPS_AFTER - self.length)
 
     def useful(self, *, charged: bool, is_answer: bool) -> None:
         """Note an answer that is not useless: it could be read, or was free.

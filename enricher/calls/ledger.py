@@ -63,7 +63,7 @@ from pymongo.errors import DuplicateKeyError
 
 from enricher.answer import Held
 from enricher.calls.quotas import Quotas
-from enricher.lead import Document, LeadId, Subject
+from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble, server
 from enricher.mongo.batch import Coalescer
 from enricher.mongo.outage import Outage, pause, reading
@@ -596,6 +596,8 @@ class Usage:
         self._collection: AsyncCollection[Document] = database[COLLECTION]
         self._budgets = budgets
         self._quotas = Quotas(self._collection, quotas)
+        self.has_quotas = bool(quotas)
+        self.admit = self._quotas.admit
         self._clock = ServerClock(database.client)
         self._writer = uuid.uuid4().hex[:16]
         self._accounts: dict[str, _Account] = {}
@@ -657,21 +659,6 @@ class Usage:
             asks = Coalescer(f"ledger-{vendor}", ledger.grant, _LARGEST_BATCH)
             self._accounts[vendor] = _Account(ledger, asks)
         return self._accounts[vendor]
-
-    # Leads
-
-    async def admit(
-        self,
-        account: object,
-        plan: str | None,
-        lead_id: LeadId,
-        subject: Subject = Subject(),  # noqa: B008 - frozen
-    ) -> bool:
-        """Count a lead and its subject for its account and this calendar month; False when the quota is used up.
-
-        All leads without an account share the account `None`. See `calls/quotas.py`.
-        """
-        return await self._quotas.admit(account, plan, lead_id, subject)
 
     async def ensure(self) -> None:
         """Create the index that deletes the counts of past months."""

@@ -359,17 +359,21 @@ class Gate:
         return answer
 
     async def _find_answer(self, asking: Asking) -> Answer:
-        """Go the way of a question. The first step that has an answer ends the try."""
-        if (answer := await self._recall(asking)) is not None:
+        """Go the way of a question. The first step that has an answer ends the try.
+
+        There is a ceiling where the question has a payer, and its answer is kept where it has a key.
+        """
+        books, payer = self.books, asking.question.payer
+        if books and asking.key and (answer := await self._recall(books, asking)):
             return answer
         while True:
             with one_answer(ROOM):
                 try:
                     answer = (
-                        await self._afford(asking)
+                        (await self._afford(asking) if payer else None)
                         or await self._admit(asking)
-                        or await self._claim(asking)
-                        or await self._permit(asking)
+                        or (await self._claim(books, asking) if books and asking.key else None)
+                        or (await self._permit(books, asking) if books else None)
                         or await self._send(asking)
                     )
                 finally:
@@ -378,7 +382,9 @@ class Gate:
                         await self._keep(asking)
                     finally:
                         self._book(asking.hand)
-            if not await self._retry(asking, answer):
+            asking.said.append(answer)
+            asking.hand = Hand()
+            if not _is_passing(answer) or not await self._retry(asking, answer):
                 return answer
 
     # -- share -------------------------------------------------------------------------------
@@ -436,17 +442,17 @@ class Gate:
 
     # -- recall ------------------------------------------------------------------------------
 
-    async def _recall(self, asking: Asking) -> Answer | None:
+    async def _recall(self, books: Books, asking: Asking) -> Answer | None:
         """Return what the kept reply means, whichever daemon asked; note what else is known of the question."""
-        books, question = self.books, asking.question
-        if books is None or not asking.key:
-            return None
+        question = asking.question
         standing = await books.surely(partial(books.cache.standing, asking.key))
         asking.is_paid = standing.is_paid(question.newer_than)
         asking.is_elsewhere = standing.beat is not None
         if standing.was_useless:  # even if another lead or a process since dead learnt it
             asking.useless = max(asking.useless, MOST_USELESS - 1)
-        reply = standing.answer(question.newer_than) or await self._recall_wider(books, question)
+        reply = standing.answer(question.newer_than)
+        if reply is None and (wider := self.provider.wider(question.query)) is not None:
+            reply = await self._recall_wider(books, wider, question.newer_than)
         answer = reply and self.provider.recall(reply, question.query)
         if not answer:
             _CACHE["stale" if reply else "miss"].inc()
@@ -455,14 +461,13 @@ class Gate:
         self._saved(books, "cache")
         return answer
 
-    async def _recall_wider(self, books: Books, question: Question) -> Reply | None:
+    async def _recall_wider(
+        self, books: Books, text: str, newer_than: datetime | None
+    ) -> Reply | None:
         """Return the kept reply of a question that asked for more."""
-        text = self.provider.wider(question.query)
-        if text is None:
-            return None
         key = books.keyring.key(self.name, text)
         standing = await books.surely(partial(books.cache.standing, key))
-        return standing.answer(question.newer_than)
+        return standing.answer(newer_than)
 
     # -- afford ------------------------------------------------------------------------------
 
@@ -471,7 +476,8 @@ class Gate:
 
         An answer that another daemon has on its way costs nothing, and may even be paid for by this very lead.
         """
-        if self._can_be_paid(asking):
+        is_free = asking.is_paid or self.provider.is_free or self.books is None
+        if is_free or any(each.can_afford(self.cost) for each in asking.payers):
             return None
         books, is_elsewhere, asking.is_elsewhere = self.books, asking.is_elsewhere, False
         if books is not None and is_elsewhere:
@@ -479,15 +485,6 @@ class Gate:
             if reply and (answer := await self._reread(books, reply, asking)):
                 return answer
         return Capped()
-
-    def _can_be_paid(self, asking: Asking) -> bool:
-        is_counted = self._is_counted(asking)
-        return not is_counted or any(each.can_afford(self.cost) for each in asking.payers)
-
-    def _is_counted(self, asking: Asking) -> bool:
-        """Return whether the call costs the lead anything that a ceiling counts."""
-        is_free = asking.is_paid or self.provider.is_free or self.books is None
-        return asking.question.payer is not None and not is_free
 
     # -- admit -------------------------------------------------------------------------------
 
@@ -533,11 +530,9 @@ class Gate:
 
     # -- claim -------------------------------------------------------------------------------
 
-    async def _claim(self, asking: Asking) -> Answer | None:
+    async def _claim(self, books: Books, asking: Asking) -> Answer | None:
         """Take the question for the fleet. While another daemon has it in hand, wait for its answer instead."""
-        books, hand, newer_than = self.books, asking.hand, asking.question.newer_than
-        if books is None or not asking.key:
-            return None
+        hand, newer_than = asking.hand, asking.question.newer_than
         take = partial(books.cache.take, asking.key, self.name, newer_than)
         while not isinstance(taken := await books.surely(take), Flight):
             self._give_back_slot(hand)
@@ -568,27 +563,25 @@ class Gate:
 
     # -- permit ------------------------------------------------------------------------------
 
-    async def _permit(self, asking: Asking) -> Answer | None:
+    async def _permit(self, books: Books, asking: Asking) -> Answer | None:
         """Take a call of the budget, unless nobody may ask or the person objected; return why there is none."""
-        books = self.books
-        if books is None:
-            return None
         if not await asking.is_wanted():
             return Unwanted()
-        if await self._has_objected(books, asking.question.query):
-            return Objected()
+        mailbox, is_suppressed = self._mailbox_of(asking.question.query), books.is_suppressed
+        if mailbox and is_suppressed:
+            has_objected = partial(is_suppressed, mailbox)
+            if await books.surely(has_objected):
+                return Objected()
         if asking.is_paid or self.provider.is_free:
             return None
         return (
-            await self._allow(books, asking)
-            or await self._charge(books, asking)
+            (await self._allow(books, asking) if asking.question.is_recheck else None)
+            or (await self._charge(books, asking) if asking.question.payer else None)
             or await self._spend(books, asking)
         )
 
     async def _allow(self, books: Books, asking: Asking) -> Held | None:
         """Take a call of those that rechecks may make. It is no hold of the provider: others may ask it."""
-        if not asking.question.is_recheck:
-            return None
         allowed = await books.surely(partial(books.usage.begin, self.name, RECHECKS))
         if isinstance(allowed, Held):
             return replace(allowed, reason=RECHECKED_ENOUGH)
@@ -597,8 +590,6 @@ class Gate:
 
     async def _charge(self, books: Books, asking: Asking) -> Capped | None:
         """Let the first lead that can pay for the call, before it is made."""
-        if not self._is_counted(asking):
-            return None
         for payer in tuple(asking.payers):
             if await books.surely(partial(payer.take, self.cost)):
                 asking.hand.payer = payer
@@ -614,12 +605,6 @@ class Gate:
         asking.hand.begun = begun
         return None
 
-    async def _has_objected(self, books: Books, query: Query) -> bool:
-        mailbox, is_suppressed = self._mailbox_of(query), books.is_suppressed
-        if mailbox is None or is_suppressed is None:
-            return False
-        return await books.surely(partial(is_suppressed, mailbox))
-
     def _mailbox_of(self, query: Query) -> str | None:
         """Return whose objection would count; `None` when no person is asked about."""
         return None if self.provider.kind is Kind.COMPANY else query.email_key
@@ -629,7 +614,8 @@ class Gate:
     async def _send(self, asking: Asking) -> Answer:
         """Make the call. From here on the question is seen through, whoever still waits for it."""
         hand = asking.hand
-        if refusal := await self._renew_slot(asking):
+        has_lapsed = hand.slot is not None and hand.slot.has_lapsed
+        if has_lapsed and (refusal := await self._renew_slot(asking)):
             return refusal
         hand.tried = _CUT_SHORT
         asking.outside_since = shortage.awake()
@@ -777,8 +763,6 @@ class Gate:
 
     async def _retry(self, asking: Asking, answer: Answer) -> bool:
         """Wait until it is time for another try; False when this answer stands."""
-        asking.said.append(answer)
-        asking.hand = Hand()
         wait = self.retries.wait_after(asking.said, self.random)
         if wait is None or not asking.waiting or shortage.awake() + wait >= asking.deadline:
             return False

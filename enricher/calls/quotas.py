@@ -63,7 +63,11 @@ class Quotas:
         self._coalescer = Coalescer("quotas", self._admit, _LARGEST_BATCH)
 
     async def admit(
-        self, account: object, plan: str | None, lead_id: LeadId, subject: Subject
+        self,
+        account: object,
+        plan: str | None,
+        lead_id: LeadId,
+        subject: Subject = Subject(),  # noqa: B008 - frozen
     ) -> bool:
         """Count this lead and subject; False when others have used up the account's quota for this month.
 

@@ -207,6 +207,8 @@ class Permission:
         """Return why nothing may be paid for this lead; `None` when it may."""
         if await self.has_objected(identity):
             return Reason.SUPPRESSED
+        if not self.books.usage.has_quotas:
+            return None
         count = partial(self.books.usage.admit, lead.account, lead.plan, lead.id, about)
         if not await self.books.surely(count):
             return Reason.OVER_QUOTA

@@ -160,7 +160,8 @@ class Fatal:
         """Return the items that must be written alone, or not at all, the most suspicious last."""
         if self._unanswered:
             await self._suspect_unanswered()
-        if not any(self.is_suspect(id_of(item)) for item in items):
+        is_any_known = self._suspects or self._condemned
+        if not is_any_known or not any(self.is_suspect(id_of(item)) for item in items):
             return []
         await self._acquit()
         order = {key: number for number, key in enumerate(self._suspects)}

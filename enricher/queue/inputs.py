@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from enricher.fields import NAMES, Names
@@ -53,7 +53,7 @@ def text_or_null(path: str) -> Expression:
     return {"$cond": [is_type(path, "string"), {"$cond": [fits, path, None]}, None]}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class LeadMapping:
     """How the leads of one source are read, as expressions."""
 
@@ -64,6 +64,18 @@ class LeadMapping:
     """The inputs stand in the contract's own fields, so that a filter can compare with them."""
     asks_by_name: bool = False
     """Vendors are asked by the company's name, too: another name is another question."""
+
+    @cached_property
+    def asked(self) -> tuple[str, ...]:
+        """What the leads are asked about: some by a company's number or name, too."""
+        by_number = () if self.inputs.get(_CNPJ) is None else (_CNPJ,)
+        by_name = (_COMPANY,) if self.asks_by_name else ()
+        return (*ASKED_ABOUT, *by_number, *by_name)
+
+    @cached_property
+    def holds_one(self) -> bool:
+        """Whether it reads one address, and not a list of them."""
+        return self.inputs["email"] is None or self.inputs["email"] == CONTRACT.inputs["email"]
 
 
 def mapping_of(source: Source) -> LeadMapping:
@@ -139,17 +151,10 @@ not cost a result that was paid for."""
 _CNPJ, _COMPANY = "cnpj", "company"
 
 
-def _asked(mapped: LeadMapping) -> tuple[str, ...]:
-    """Return what the leads of a source are asked about: some by a company's number or name, too."""
-    by_number = () if mapped.inputs.get(_CNPJ) is None else (_CNPJ,)
-    by_name = (_COMPANY,) if mapped.asks_by_name else ()
-    return (*ASKED_ABOUT, *by_number, *by_name)
-
-
 def _noted_unchanged(mapped: LeadMapping, names: Names) -> Document:
     """Compare in the server: a text that is not valid UTF-8 reaches us altered, and would always look changed."""
-    noted = {name: book.noted(names, f"inputs.{name}") for name in _asked(mapped)}
-    return {"$expr": {"$eq": [noted, {name: mapped.inputs[name] for name in _asked(mapped)}]}}
+    noted = {name: book.noted(names, f"inputs.{name}") for name in mapped.asked}
+    return {"$expr": {"$eq": [noted, {name: mapped.inputs[name] for name in mapped.asked}]}}
 
 
 _NO_VALUE: Document = {
@@ -177,13 +182,13 @@ def inputs_unchanged(
     """
     if not mapped.is_contract or not is_copy_exact(inputs, mapped):
         return _noted_unchanged(mapped, names)
-    asked = {name: getattr(inputs, name) for name in _asked(mapped)}
+    asked = {name: getattr(inputs, name) for name in mapped.asked}
     return {name: _NO_VALUE if text is None else _only(text) for name, text in asked.items()}
 
 
 def is_copy_exact(inputs: Inputs, mapped: LeadMapping = CONTRACT) -> bool:
     """Return whether our copy of what is asked about equals what is stored."""
-    asked = _asked(mapped)
+    asked = mapped.asked
     texts = (*(getattr(inputs, name) or "" for name in asked), *inputs.other_emails)
     is_text = inputs.malformed.keys().isdisjoint(asked)
     return is_text and not any(_BROKEN in text for text in texts)
@@ -192,19 +197,14 @@ def is_copy_exact(inputs: Inputs, mapped: LeadMapping = CONTRACT) -> bool:
 def asked_about(mapped: LeadMapping) -> Expression:
     """Return what a vendor is asked about, as it stands on a lead whose copy is exact."""
     if mapped.is_contract:
-        return {name: {"$ifNull": [f"${name}", None]} for name in _asked(mapped)}
-    return {name: mapped.inputs[name] for name in _asked(mapped)}
+        return {name: {"$ifNull": [f"${name}", None]} for name in mapped.asked}
+    return {name: mapped.inputs[name] for name in mapped.asked}
 
 
 def asked_in(inputs: Inputs, mapped: LeadMapping) -> Document:
     """Return our copy of the same."""
-    asked = {name: getattr(inputs, name) for name in _asked(mapped)}
-    return asked if _holds_one(mapped) else {**asked, "email": _addresses(inputs)}
-
-
-def _holds_one(mapped: LeadMapping) -> bool:
-    """Return whether the mapping reads one address, and not a list of them."""
-    return mapped.inputs["email"] is None or mapped.inputs["email"] == CONTRACT.inputs["email"]
+    asked = {name: getattr(inputs, name) for name in mapped.asked}
+    return asked if mapped.holds_one else {**asked, "email": _addresses(inputs)}
 
 
 def _addresses(inputs: Inputs) -> list[str]:
@@ -222,7 +222,7 @@ def same_email(inputs: Inputs, mapped: LeadMapping = CONTRACT) -> Document:
     addresses = _addresses(inputs)
     if any(_BROKEN in each for each in addresses):
         return {}
-    if not _holds_one(mapped):
+    if not mapped.holds_one:
         return {"$expr": {"$eq": [mapped.inputs["email"], {"$literal": addresses}]}}
     return {"email": _only(addresses[0])} if addresses else {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
 
 from bson import DBRef
 from loguru import logger
@@ -77,13 +77,15 @@ def lease_of(
 def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring | None) -> Lease:
     since, mark = document["newer_than"], document.get("refresh_mark")
     data, data_bytes = document["enriched_data"], int(document["data_bytes"])
+    # The driver turns an object with `$ref` into a `DBRef`, which is no mapping.
+    whole = mapping(data.as_doc() if isinstance(data, DBRef) else data)
     waited = document.get("waited_ms")
     lead = Lead(
         id=document["_id"],
         inputs=read_inputs(document["inputs"]),
         enriched_data=mapping(data),
         data_bytes=data_bytes,
-        is_doubled=is_doubled(_whole(data), data_bytes),
+        is_doubled=is_doubled(whole, data_bytes),
         answered=mapping(document["answered"]),
         job_title=document["job_title"],
         subject=document.get("subject"),
@@ -95,23 +97,16 @@ def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring 
         account=document.get("account"),
         plan=document.get("plan"),
         newer_than=since and wished(keyring, document["_id"], since, mark),
-        recheck=_recheck(document, keyring),
+        recheck=_recheck(document, keyring) if document["recheck_since"] else None,
         rechecks=int(document["rechecks"]),
         spent=int(document.get("spent", 0)),
     )
     return Lease(lead, int(document["token"]), claim_id, deadline)
 
 
-def _recheck(document: Document, keyring: Keyring | None) -> Recheck | None:
+def _recheck(document: Document, keyring: Keyring | None) -> Recheck:
     since, mark = document["recheck_since"], document.get("recheck_mark")
-    if since is None:
-        return None
     return Recheck(planned_since(keyring, document["_id"], since, mark))
-
-
-def _whole(value: object) -> dict[str, Any]:
-    """Return the whole value: the driver turns an object with `$ref` into a `DBRef`, which is no mapping."""
-    return mapping(value.as_doc() if isinstance(value, DBRef) else value)
 
 
 def fence(lease: Lease, names: Names) -> Document:
@@ -124,6 +119,7 @@ def fence(lease: Lease, names: Names) -> Document:
     }
 
 
+@cache
 def writable(names: Names) -> Document:
     """Match leads that may be written: since the claim, one may have been replaced by one that must not."""
     return {"$and": [once(names), {names.enrichment: {"$not": {"$type": "array"}}}]}

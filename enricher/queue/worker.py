@@ -152,12 +152,12 @@ class Heartbeat:
     def hold(self, lease: Lease, work: asyncio.Task[None]) -> None:
         """Renew this lease until `let_go`; cancel `work` when it is lost."""
         self._held[lease] = work
-        self.leads.gauges.in_work(self.in_work)
+        self.leads.gauges.in_work(len(self._held))
 
     def let_go(self, lease: Lease) -> None:
         """Stop renewing: the work is over, or only its settle is left, which is safe without a lease."""
         self._held.pop(lease, None)
-        self.leads.gauges.in_work(self.in_work)
+        self.leads.gauges.in_work(len(self._held))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Beat until told to stop, which happens after the last lead was let go."""
@@ -399,15 +399,6 @@ class Worker:
             return max(0, min(self._free, served_soon))
         return max(0, self._free)
 
-    def _begin(self, claimed: Claimed) -> None:
-        metrics.CLAIMED.inc(len(claimed.leases))
-        metrics.CLAIMS_LOST.inc(claimed.lost)
-        for lease in claimed.leases:
-            task = asyncio.create_task(self._work(lease), name=f"lead-{lease.token}")
-            self._tasks[task] = lease
-            self.heartbeat.hold(lease, task)
-            task.add_done_callback(self._free_slot)
-
     def _free_slot(self, task: asyncio.Task[None]) -> None:
         lease = self._tasks.pop(task)
         self.heartbeat.let_go(lease)
@@ -459,8 +450,14 @@ class Worker:
         """Begin the leads. Those of a claim that was under way at the stop are given back instead."""
         if claimed.leases and stop.is_set():
             await self._release(claimed.leases)
-        else:
-            self._begin(claimed)
+            return
+        metrics.CLAIMED.inc(len(claimed.leases))
+        metrics.CLAIMS_LOST.inc(claimed.lost)
+        for lease in claimed.leases:
+            task = asyncio.create_task(self._work(lease), name=f"lead-{lease.token}")
+            self._tasks[task] = lease
+            self.heartbeat.hold(lease, task)
+            task.add_done_callback(self._free_slot)
 
     async def _admit_and_claim(self, id_: LeadId) -> Claimed:
         lease = await self.leads.admit_and_claim(id_)
