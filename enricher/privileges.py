@@ -12,7 +12,7 @@ from typing import Any
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
-from enricher.calls import answers, ledger
+from enricher.calls import flights, ledger
 from enricher.errors import DatabaseRefused
 from enricher.intake import checkpoints, history
 from enricher.lead import Document
@@ -38,7 +38,7 @@ def required(
         **results,
         checkpoints.COLLECTION: _SIDE_COLLECTION,
         history.collection_name(leads): _SIDE_COLLECTION,
-        answers.COLLECTION: (*_SIDE_COLLECTION, "remove"),
+        flights.COLLECTION: (*_SIDE_COLLECTION, "remove"),
         secret.COLLECTION: _SIDE_COLLECTION,
         bucket.COLLECTION: _SIDE_COLLECTION,
         ledger.COLLECTION: _SIDE_COLLECTION,
@@ -56,7 +56,7 @@ def desired(
         leads: ("changeStream",) if is_beside else ("changeStream", *indexing),
         **({f"{RESULTS}{leads}": indexing} if is_beside else {}),
         history.collection_name(leads): ("remove",),
-        answers.COLLECTION: ("createIndex",),
+        flights.COLLECTION: ("createIndex",),
         ledger.COLLECTION: ("createIndex",),
         daemons.COLLECTION: (*_SIDE_COLLECTION, "createIndex"),
         apart.COLLECTION: (*_SIDE_COLLECTION, "remove"),

@@ -62,14 +62,15 @@ from enricher.calls.breaker import (
     OBJECTIONS_SECONDS,
     Breaker,
     Circuit,
+    Holds,
     Lately,
     Objecting,
     UselessRow,
+    cause_of,
     is_too_many,
 )
 from enricher.calls.ceiling import Payer
 from enricher.calls.flights import Cache, Flight
-from enricher.calls.holds import Holds, cause_of
 from enricher.calls.ledger import RECHECKS, Begun, Usage
 from enricher.limits.limiter import Limiter, Slot
 from enricher.mongo import DatabaseTrouble

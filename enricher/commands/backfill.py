@@ -41,7 +41,7 @@ from rich.table import Table
 
 from enricher import wiring
 from enricher.answer import Query
-from enricher.calls import answers
+from enricher.calls import flights
 from enricher.calls.ledger import Usage
 from enricher.commands.database import (
     Meter,
@@ -183,8 +183,8 @@ class Backfills:
 
     async def answered(self, questions: Collection[str]) -> set[str]:
         """Return those of the questions whose answers are stored, so that no vendor will be asked."""
-        stored = {"_id": {"$in": list(questions)}, "$expr": answers.ANSWERED}
-        found = await self._leads.database[answers.COLLECTION].find(stored, {"_id": 1}).to_list()
+        stored = {"_id": {"$in": list(questions)}, "$expr": flights.ANSWERED}
+        found = await self._leads.database[flights.COLLECTION].find(stored, {"_id": 1}).to_list()
         return {answer["_id"] for answer in found}
 
     # -- its leads -------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from enricher import wiring
 from enricher.answer import NotFound, Query
-from enricher.calls import answers
+from enricher.calls import flights
 from enricher.calls.order import Order, Orders
 from enricher.catalogue import FINDERS, PROVIDERS
 from enricher.commands import database
@@ -190,7 +190,7 @@ class Explainer:
         stored = await leads.kept([key for key in keys.values() if key])
         known = [
             _known_provider(
-                each, asked[each.name], stored.get(keys[each.name] or "", answers.QuestionState())
+                each, asked[each.name], stored.get(keys[each.name] or "", flights.QuestionState())
             )
             for each in providers
         ]
@@ -209,7 +209,7 @@ class Explainer:
 
 
 def _known_provider(
-    provider: Provider, query: Query, stored: answers.QuestionState
+    provider: Provider, query: Query, stored: flights.QuestionState
 ) -> KnownProvider:
     return KnownProvider(
         name=provider.name,
@@ -221,7 +221,7 @@ def _known_provider(
     )
 
 
-def _kept(provider: Provider, query: Query, stored: answers.QuestionState) -> Kept | None:
+def _kept(provider: Provider, query: Query, stored: flights.QuestionState) -> Kept | None:
     if stored.reply is None or stored.at is None:
         return None
     is_charged = not isinstance(provider, HttpProvider) or provider.is_charged(stored.reply)

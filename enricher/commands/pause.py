@@ -16,7 +16,7 @@ from functools import partial
 from rich.console import Console
 
 from enricher import wiring
-from enricher.calls.holds import PAUSED
+from enricher.calls.breaker import PAUSED
 from enricher.commands.database import opened, patiently
 from enricher.errors import SettingsError
 from enricher.limits.bucket import LAST_CALL_SECONDS, LONGEST_HOLD, Bucket

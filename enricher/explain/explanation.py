@@ -15,7 +15,7 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.answer import Kind, Query
-from enricher.calls import answers
+from enricher.calls import flights
 from enricher.calls.ceiling import MILLION, Ceiling
 from enricher.calls.order import Order
 from enricher.catalogue import FINDERS, KNOWS_BEST
@@ -634,7 +634,7 @@ class StandingReader:
         found = await self._leads.find_one(still_new, {"_id": 1})
         return found is None or not await self._history.without([lead])
 
-    async def kept(self, keys: Sequence[str]) -> Mapping[str, answers.QuestionState]:
+    async def kept(self, keys: Sequence[str]) -> Mapping[str, flights.QuestionState]:
         """Return the cache's standing of these questions; those that were never asked are missing."""
-        kept = self._leads.database[answers.COLLECTION]
-        return await answers.read(kept, keys) if keys else {}
+        kept = self._leads.database[flights.COLLECTION]
+        return await flights.read(kept, keys) if keys else {}

@@ -23,7 +23,7 @@ from enricher.mongo.outage import refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.inputs import text_or_null
-from enricher.queue.lease import beside_row, beside_table, fence, writable
+from enricher.queue.leads import beside_row, beside_table, fence, writable
 
 _LARGEST_BATCH = 200
 _LATE_PAUSE_SECONDS = 0.5

@@ -61,7 +61,7 @@ from enricher.queue.beside import Beside, Facts
 from enricher.queue.copying import Copying
 from enricher.queue.costs import Costs
 from enricher.queue.inputs import CONTRACT, LeadMapping, text_or_null
-from enricher.queue.lease import (
+from enricher.queue.leads import (
     beside_row,
     beside_table,
     fence,

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Found, Kind, NotFound, Query, Reply
-from enricher.calls import answers
+from enricher.calls import flights
 from enricher.enrichment.attempt import NOT_ALLOWED, explored_by
 from enricher.fields import Names
 from enricher.identity.identify import OwnWords, identify
@@ -160,7 +160,7 @@ class Sampler:
         return self.keyring.key(provider.name, text) if self.keyring and text else None
 
     async def _kept(self, keys: Sequence[str]) -> _Kept:
-        stored = await answers.read(self.database[answers.COLLECTION], keys) if keys else {}
+        stored = await flights.read(self.database[flights.COLLECTION], keys) if keys else {}
         return {key: each.reply for key, each in stored.items() if each.reply is not None}
 
 

@@ -18,7 +18,7 @@ from bson import ObjectId, json_util
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Query, Reply
-from enricher.calls import answers
+from enricher.calls import flights
 from enricher.calls.flights import Cache, Flight
 from enricher.errors import ExitCode
 from enricher.lead import Document, Reason
@@ -384,7 +384,7 @@ async def test_stored_answers_about_the_person_go_and_those_about_the_company_st
 ) -> None:
     await _store_answer(rig, ADA)
     await _store_answer(rig, "bob@quokka-freight.com")
-    stored = rig.database[answers.COLLECTION]
+    stored = rig.database[flights.COLLECTION]
     assert await stored.count_documents({}) == 2
     async with _ended(rig, "forget", ADA) as command:
         assert "stored answers removed: 1" in command.stdout

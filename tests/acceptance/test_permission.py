@@ -6,7 +6,7 @@ from collections import Counter
 
 import bson
 
-from enricher.calls.answers import COLLECTION as ANSWERS
+from enricher.calls.flights import COLLECTION as ANSWERS
 from enricher.lead import Document, Reason
 from enricher.mongo.secret import FINGERPRINT
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from enricher.calls.answers import COLLECTION
+from enricher.calls.flights import COLLECTION
 from enricher.catalogue import PROVIDERS
 from enricher.simulator.server import Simulator
 from tests.benchmarks import rig

@@ -19,7 +19,7 @@ from urllib.parse import quote_plus
 
 import pytest
 
-from enricher.calls.answers import COLLECTION as ANSWERS
+from enricher.calls.flights import COLLECTION as ANSWERS
 from enricher.calls.ledger import Usage
 from enricher.identity.identify import identify
 from enricher.lead import Document, Inputs

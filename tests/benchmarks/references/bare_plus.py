@@ -25,7 +25,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from yarl import URL
 
 from enricher.answer import Reply
-from enricher.calls.answers import COLLECTION, pack
+from enricher.calls.flights import COLLECTION, pack
 from enricher.calls.ledger import COLLECTION as LEDGER
 from enricher.calls.ledger import Ask, Begun, Budget, Ledger, Usage
 from enricher.fields import NAMES
@@ -38,8 +38,7 @@ from enricher.providers.transport import Client, open_client
 from enricher.queue import book
 from enricher.queue.indexes import Indexes
 from enricher.queue.lanes import once
-from enricher.queue.leads import Leads
-from enricher.queue.lease import unchanged, unchanged_row, unchanged_table
+from enricher.queue.leads import Leads, unchanged, unchanged_row, unchanged_table
 from tests.benchmarks.references.record import (
     HEADERS,
     Document,

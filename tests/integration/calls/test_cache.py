@@ -16,8 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from enricher.answer import Reply
-from enricher.calls.answers import COLLECTION
-from enricher.calls.flights import INDEX, Cache, Flight
+from enricher.calls.flights import COLLECTION, INDEX, Cache, Flight
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.secret import keyring

@@ -15,8 +15,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Reply
-from enricher.calls.answers import COLLECTION, Beat
-from enricher.calls.flights import Cache, Flight, Vigil
+from enricher.calls.flights import COLLECTION, Beat, Cache, Flight, Vigil
 from enricher.lead import Document
 from enricher.mongo import DatabaseTrouble, server
 from tests.integration.calls.test_cache import DAY, INTERRUPTED, KEY, OTHER, REPLY, stored, taken

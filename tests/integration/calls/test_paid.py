@@ -16,7 +16,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Answer, Found, Held, Kind, NotFound, Preparing, Query, Unavailable
-from enricher.calls.answers import COLLECTION as ANSWERS
+from enricher.calls.flights import COLLECTION as ANSWERS
 from enricher.calls.flights import Cache
 from enricher.calls.ledger import Budget, DayOfProvider, Usage
 from enricher.calls.question import Asking, Books, Gate, Question, Retries

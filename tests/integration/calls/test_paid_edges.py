@@ -11,9 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from enricher.answer import Found, Held, Kind, Objected, Query, Reply, Unavailable
-from enricher.calls.answers import COLLECTION as ANSWERS
-from enricher.calls.breaker import Objecting
-from enricher.calls.holds import PAUSED
+from enricher.calls.breaker import PAUSED, Objecting
+from enricher.calls.flights import COLLECTION as ANSWERS
 from enricher.calls.ledger import Budget, Usage
 from enricher.calls.question import Asking, Question
 from enricher.limits.limiter import Limiter, Slot

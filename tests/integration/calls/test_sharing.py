@@ -11,7 +11,7 @@ import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.answer import Answer, Found, Kind, Query, Reply, Unavailable
-from enricher.calls.answers import COLLECTION as ANSWERS
+from enricher.calls.flights import COLLECTION as ANSWERS
 from enricher.calls.flights import Flight
 from enricher.calls.question import Gate
 from enricher.lead import Document

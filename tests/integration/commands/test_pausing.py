@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from enricher.calls.holds import PAUSED
+from enricher.calls.breaker import PAUSED
 from enricher.commands.pause import pause
 from enricher.lead import Document
 from enricher.limits.bucket import Bucket
