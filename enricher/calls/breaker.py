@@ -97,22 +97,22 @@ class Breaker:
 
     provider: str
     clock: Callable[[], float] = shortage.awake
-    _failed: set[object] = field(default_factory=set)
+    _failed: set[object] = field(init=False, default_factory=set)
     """Questions without an answer since the last answer to any question."""
-    _failures: int = 0
-    _began: float = 0.0
-    _said: float = -math.inf
-    _is_told: bool = False
-    _bad: dict[object, _Bad] = field(default_factory=dict)
-    _answers: int = 0
+    _failures: int = field(init=False, default=0)
+    _began: float = field(init=False, default=0.0)
+    _said: float = field(init=False, default=-math.inf)
+    _is_told: bool = field(init=False, default=False)
+    _bad: dict[object, _Bad] = field(init=False, default_factory=dict)
+    _answers: int = field(init=False, default=0)
     """Answers to any question."""
-    _probes_left: int = 0
-    _has_better_failed: bool = False
+    _probes_left: int = field(init=False, default=0)
+    _has_better_failed: bool = field(init=False, default=False)
     """A probe without an earlier failure has failed since the circuit became half-open."""
-    _pause: float = 0.0
+    _pause: float = field(init=False, default=0.0)
     """Seconds; 0 while the circuit is closed."""
-    _open_until: float = 0.0
-    _probing_until: float = 0.0
+    _open_until: float = field(init=False, default=0.0)
+    _probing_until: float = field(init=False, default=0.0)
 
     @property
     def is_closed(self) -> bool:
@@ -251,9 +251,9 @@ class UselessRow:
     is_proven: bool = False
     """It has given a readable answer since the start."""
     length: int = 0
-    _under_way: int = 0
-    _pause: float = 0.0
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _under_way: int = field(init=False, default=0)
+    _pause: float = field(init=False, default=0.0)
+    _news: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     @property
     def is_full(self) -> bool:
@@ -344,7 +344,7 @@ class Lately:
     """How many answers one provider gave within the last ten minutes."""
 
     clock: Callable[[], float] = time.monotonic
-    _at: deque[tuple[int, int]] = field(default_factory=deque)
+    _at: deque[tuple[int, int]] = field(init=False, default_factory=deque)
     """(second, answers), in order."""
 
     def note(self) -> None:
@@ -396,10 +396,10 @@ class Holds:
     limiter: Limiter
     row: UselessRow
     """Learns of a stop that another daemon began."""
-    _budget: Held | None = None
-    _budget_until: float = 0.0
-    _is_shown: bool = False
-    _cause: str = ""
+    _budget: Held | None = field(init=False, default=None)
+    _budget_until: float = field(init=False, default=0.0)
+    _is_shown: bool = field(init=False, default=False)
+    _cause: str = field(init=False, default="")
     """The label of the hold that is shown."""
     _name: str = field(init=False)
 

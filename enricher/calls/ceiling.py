@@ -70,9 +70,9 @@ class Spending:
     """What the calls under way may cost."""
     is_lost: bool = False
     """The lead is no longer ours: nothing more may be spent on it."""
-    _wanted: dict[int, int] = field(default_factory=dict)
+    _wanted: dict[int, int] = field(init=False, default_factory=dict)
     """Place -> cost of the call that it is about to make."""
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _news: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     @property
     def total(self) -> int:

@@ -125,19 +125,19 @@ class Question:
 class Hand:
     """What one try has in hand. Each begins with nothing, so what the last one did does not count for it."""
 
-    slot: Slot | None = None
+    slot: Slot | None = field(init=False, default=None)
     """The moment for its call."""
-    has_turn: bool = False
+    has_turn: bool = field(init=False, default=False)
     """It counts as under way in the provider's row."""
-    flight: Flight | None = None
+    flight: Flight | None = field(init=False, default=None)
     """The question is ours, for the whole fleet."""
-    payer: Payer | None = None
+    payer: Payer | None = field(init=False, default=None)
     """The lead that the call counts for, where there is a ceiling."""
-    begun: Begun | None = None
+    begun: Begun | None = field(init=False, default=None)
     """A call of the budget."""
-    allowed: Begun | None = None
+    allowed: Begun | None = field(init=False, default=None)
     """A call of those that rechecks may make."""
-    tried: Tried | None = None
+    tried: Tried | None = field(init=False, default=None)
     """What came of the call; `None` until it is sent."""
 
 
@@ -148,31 +148,31 @@ class Asking:
     question: Question
     useless: int = 0
     """Charged answers that told us nothing, in this run of the lead."""
-    said: list[Answer] = field(default_factory=list)
+    said: list[Answer] = field(init=False, default_factory=list)
     """What the tries before this one came to."""
-    hand: Hand = field(default_factory=Hand)
-    is_paid: bool = False
+    hand: Hand = field(init=False, default_factory=Hand)
+    is_paid: bool = field(init=False, default=False)
     """The vendor has already charged for this question and is preparing the answer."""
-    outside_since: float | None = None
+    outside_since: float | None = field(init=False, default=None)
     """`shortage.awake()` since when it has waited for a vendor's answer, or a limit's room.
 
     `None` while only our own steps are left, or nothing is known yet.
     """
-    key: str = ""
+    key: str = field(init=False, default="")
     """Identifies the question among all ever asked; empty when its answer is not kept."""
-    follows: Asking | None = None
+    follows: Asking | None = field(init=False, default=None)
     """The asking, of another lead, whose call it shares."""
-    waiting: int = 0
+    waiting: int = field(init=False, default=0)
     """Leads that wait for the answer."""
-    deadline: float = 0.0
+    deadline: float = field(init=False, default=0.0)
     """The latest of theirs."""
-    doubts: list[Callable[[], Awaitable[bool]]] = field(default_factory=list)
+    doubts: list[Callable[[], Awaitable[bool]]] = field(init=False, default_factory=list)
     """For each lead that waits and may be forbidden to ask: whether it still may."""
-    is_sure: bool = False
+    is_sure: bool = field(init=False, default=False)
     """A lead waits that nothing forbids to ask."""
-    payers: list[Payer] = field(default_factory=list)
+    payers: list[Payer] = field(init=False, default_factory=list)
     """Of the leads that wait, where there is a ceiling. One of them pays for the call."""
-    is_elsewhere: bool = False
+    is_elsewhere: bool = field(init=False, default=False)
     """Another daemon had the question in hand when it was looked up."""
     task: asyncio.Task[Answer] = field(init=False)
 
@@ -322,10 +322,10 @@ class Gate:
     _holds: Holds = field(init=False)
     _breaker: Breaker = field(init=False)
     _row: UselessRow = field(init=False)
-    _lately: Lately = field(default_factory=Lately)
-    _shared: dict[Hashable, Asking] = field(default_factory=dict)
+    _lately: Lately = field(init=False, default_factory=Lately)
+    _shared: dict[Hashable, Asking] = field(init=False, default_factory=dict)
     """The first to ask each question that another lead may still share."""
-    _tasks: set[asyncio.Task[Answer]] = field(default_factory=set)
+    _tasks: set[asyncio.Task[Answer]] = field(init=False, default_factory=set)
     """All questions under way. The event loop alone would not keep one alive that nobody waits for."""
 
     def __post_init__(self) -> None:

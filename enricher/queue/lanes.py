@@ -555,20 +555,20 @@ class Lanes:
     random: random.Random
     suspect_after: int = 3
     """Consecutive process deaths after which a lead is worked on alone."""
-    claims: int = 0
-    width: int = 1
+    claims: int = field(init=False, default=0)
+    width: int = field(init=False, default=1)
     """Factor of the slots: how far to read when other daemons take the head of the queue."""
-    undisturbed: int = 0
+    undisturbed: int = field(init=False, default=0)
     """Consecutive claims that lost (nearly) nothing."""
-    waiting_suspects: int = 0
+    waiting_suspects: int = field(init=False, default=0)
     """Suspects that the last read saw and left out; the next one reads past them."""
-    too_long: int = 0
+    too_long: int = field(init=False, default=0)
     """Leads with too long an `_id` that the last read saw; the next one reads past them."""
-    ahead: int = 0
+    ahead: int = field(init=False, default=0)
     """Leads taken under pressure since the oldest last had a turn."""
-    heard: Heard | None = None
+    heard: Heard | None = field(init=False, default=None)
     """Replaces the indexes while they are being built."""
-    must_be_admitted: bool = False
+    must_be_admitted: bool = field(init=False, default=False)
     """Whether `pending` alone makes no lead work: where there is, or was, a condition for being a lead."""
     names: Names = NAMES
     _each: _EachLane = field(init=False)

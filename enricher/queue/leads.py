@@ -323,14 +323,14 @@ class Leads:
     retries, so that this is the lead's last attempt."""
     gauges: SourceGauges = field(default_factory=SourceGauges)
     """Where it is shown how the collection stands."""
-    era: int = 0
+    era: int = field(init=False, default=0)
     """How often the rules of the source have changed: by which documents are leads, and how they are read."""
     lanes: Lanes = field(init=False)
     aside: Aside = field(init=False)
     apart: Apart = field(default_factory=Apart)
-    unadmitted: dict[bytes, LeadId] = field(default_factory=dict)
+    unadmitted: dict[bytes, LeadId] = field(init=False, default_factory=dict)
     """Key -> new leads whose admission is blocked by a writer's open transaction."""
-    by_id: str = BY_ID
+    by_id: str = field(init=False, default=BY_ID)
     """Name of the index that finds a lead by id, from `Indexes`."""
     names: Names = NAMES
     """The names of our fields in the collection."""
@@ -338,7 +338,7 @@ class Leads:
     """How its leads are read."""
     beside: Beside | None = None
     """The leads, where the collection holds their results alone. `rank` is then that of the results."""
-    is_sharded: bool = False
+    is_sharded: bool = field(init=False, default=False)
     """True when sharded by a key other than the id: a lone lead is then claimed the way a batch is."""
     counts_costs: bool = False
     """Leads have a ceiling, so what their enrichment cost is read and counted on."""

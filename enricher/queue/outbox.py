@@ -105,7 +105,7 @@ class Outbox:
     outage: Outage = field(default_factory=lambda: Outage("outbox"))
     every_seconds: float = _EVERY_SECONDS
     random: Random = field(default_factory=Random)
-    _seen: dict[Any, float] = field(default_factory=dict)
+    _seen: dict[Any, float] = field(init=False, default_factory=dict)
     """Drafts that the last look found, with the time at which each was first seen."""
 
     @property
