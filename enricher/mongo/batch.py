@@ -186,6 +186,10 @@ class RowPath:
         """Return one expression for rows that have this value, and another for those that have not."""
         return {"$cond": [{"$eq": [{"$type": self.value(name)}, "missing"]}, otherwise, then]}
 
+    def may_have(self, name: str) -> bool:  # noqa: ARG002 - another row may
+        """Return whether any row that these stages write has this value."""
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class LoneRow:
@@ -200,6 +204,10 @@ class LoneRow:
     def if_has(self, name: str, then: Expression, otherwise: Expression) -> Expression:
         """Return the expression that holds for this row."""
         return then if name in self.values else otherwise
+
+    def may_have(self, name: str) -> bool:
+        """Return whether the row has this value."""
+        return name in self.values
 
 
 Stages: TypeAlias = Callable[[RowPath | LoneRow], Pipeline]

@@ -459,7 +459,9 @@ class Apart:
     async def _together(
         self, step: Step[Item, Result], items: Sequence[Item]
     ) -> Parted[Item, Result]:
-        longest, began = _longest(step.leads), time.monotonic()
+        # Any operation of this client may take as long.
+        longest = step.leads.database.client.options.timeout or _LONGEST_SECONDS
+        began = time.monotonic()
         limit = min(self.limit_seconds + len(items) * _SECONDS_EACH, longest)
         try:
             with pymongo.timeout(limit):
@@ -576,8 +578,3 @@ class Apart:
 def _is_without_server(error: PyMongoError) -> bool:
     """Return whether there was no connection to send the write over, or it was lost."""
     return isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout)
-
-
-def _longest(leads: AsyncCollection[Document]) -> float:
-    """Return the seconds that any operation of this client may take."""
-    return leads.database.client.options.timeout or _LONGEST_SECONDS

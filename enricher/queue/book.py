@@ -61,6 +61,7 @@ one fail, because a failing expression would take the whole round trip down with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -261,6 +262,12 @@ def priority_noted(names: Names) -> Expression:
     return {"$convert": {"input": of, "to": "double", "onError": 0, "onNull": 0}}
 
 
+def rank_of(read: Document) -> float:
+    """Return the priority of a lead that was read with `priority_noted`, ordered as the index orders it."""
+    rank: float = read["priority"]
+    return -math.inf if math.isnan(rank) else rank
+
+
 BEHIND = -1e14
 """Every priority up to this one belongs to work that nobody waits for; fresh leads' are above it."""
 
@@ -381,7 +388,7 @@ def admission(names: Names, rank: Expression, *, is_behind: Expression | None = 
     return [{"$set": {**status, names.enrichment: book_with(names, ranked)}}]
 
 
-def claimed(
+def claim(
     names: Names,
     holder: str,
     lease: timedelta,
@@ -432,13 +439,6 @@ def claimed(
     # Any value that a writer put in place of our priority is ignored.
     claimed["priority"] = {"$cond": [is_behind, behind(rank), rank]}
     return claimed
-
-
-def claiming(names: Names, claimed: dict[str, Expression], claim_id: str, era: int = 0) -> Pipeline:
-    """Return the atomic transition to `processing`."""
-    by_whom = {"claim_id": claim_id, **({"era": era} if era else {})}
-    booked = book_with(names, claimed | by_whom)
-    return [{"$set": {names.enrichment_status: Status.PROCESSING, names.enrichment: booked}}]
 
 
 def renewal(names: Names, lease: timedelta) -> Pipeline:

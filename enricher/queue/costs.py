@@ -17,13 +17,13 @@ from pymongo.errors import BulkWriteError
 
 from enricher.fields import NAMES, Names
 from enricher.lead import Document, Lease, Status
-from enricher.mongo.batch import Coalescer, LoneRow, RowPath, Table, TableRow
+from enricher.mongo.batch import Coalescer, LoneRow, RowPath, TableRow
 from enricher.mongo.expressions import Pipeline, UpdateOne, id_key
 from enricher.mongo.outage import refusals
 from enricher.queue import book
 from enricher.queue.apart import Apart, Step
 from enricher.queue.inputs import text_or_null
-from enricher.queue.leads import beside_row, beside_table, fence, writable
+from enricher.queue.leads import fence, unchanged_row, unchanged_table, writable
 
 _LARGEST_BATCH = 200
 _LATE_PAUSE_SECONDS = 0.5
@@ -48,7 +48,7 @@ class Costs:
         self._collection = collection
         self._names = names
         self._apart = apart or Apart()
-        self._table: Table = beside_table(names, partial(_raise, names), writable(names))
+        self._table = unchanged_table(names, partial(_raise, names), writable(names), None)
         self._step = Step("cost", collection, self._write, _lead_of, is_table=True)
         self._coalescer = Coalescer("cost", self._flush, _LARGEST_BATCH)
 
@@ -81,7 +81,7 @@ class Costs:
         return [noted.get(_key(each)) for each in batch]
 
     async def _write(self, batch: Sequence[_Cost]) -> Sequence[bool]:
-        rows = [beside_row(each.lease, {"spent": each.spent}) for each in batch]
+        rows = [unchanged_row(each.lease, {"spent": each.spent}, None) for each in batch]
         matched, rest = await self._table.write(self._collection, rows)
         if rest:
             matched += await self._write_each([(batch[each], rows[each]) for each in rest])

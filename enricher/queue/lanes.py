@@ -28,14 +28,12 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from typing import Any, Protocol
 
-import bson
-from bson.errors import BSONError
 from loguru import logger
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
@@ -370,16 +368,6 @@ def _why(unwritable: Document) -> str | None:
     return WHY_NO_PARENT.format(name=parent) if parent else None
 
 
-def is_doubled(data: Mapping[str, Any], size: int) -> bool:
-    """PURE Return whether a field occurs twice in the data at any depth: reading keeps only one of them."""
-    if not data:
-        return False
-    try:
-        return len(bson.encode(data)) < size
-    except (BSONError, ValueError, OverflowError, RecursionError):
-        return False
-
-
 # Leads that this process has heard of, while no index tells which leads are work.
 #
 # To build the indexes of a large collection takes minutes, and whoever looked for work meanwhile would read
@@ -647,13 +635,13 @@ class Lanes:
             work = {**these, **claimable(self.names)}
             lane = replace(self._each.pending, match=work)
             read = await self._read([lane.first(window)], aside)
-            found += [each for each in read if above is None or rank_of(each) > above]
+            found += [each for each in read if above is None or book.rank_of(each) > above]
             if len(found) >= window:
                 break
             to_come = {**these, **_to_come(self.names)}
             open_ = await self.collection.find(to_come, {"_id": 1}).to_list()
             heard.keep(ids, {expressions.id_key(each["_id"]) for each in [*read, *open_]})
-        found.sort(key=rank_of, reverse=True)
+        found.sort(key=book.rank_of, reverse=True)
         return found[:window]
 
     # -- in ordinary times -----------------------------------------------------------------
@@ -673,13 +661,13 @@ class Lanes:
             self._in_order([c for c in found if c["lane"] == name])
             for name in (OLDEST, "pending", "due", "refresh")
         )
-        waited_for = [c for c in due if rank_of(c) > book.BEHIND]
-        behind = [c for c in due if rank_of(c) <= book.BEHIND]
+        waited_for = [c for c in due if book.rank_of(c) > book.BEHIND]
+        behind = [c for c in due if book.rank_of(c) <= book.BEHIND]
         # An odd slot goes to each side in turn, or a lone slot would never go to pending leads.
         promised = (slots + self.claims % 2) // 2
         first, later = waited_for[:promised], waited_for[promised:]
-        queue = oldest + [c for c in pending if rank_of(c) > book.BEHIND]
-        backfilled = [c for c in pending if rank_of(c) <= book.BEHIND]
+        queue = oldest + [c for c in pending if book.rank_of(c) > book.BEHIND]
+        backfilled = [c for c in pending if book.rank_of(c) <= book.BEHIND]
         # Half of them to those begun before, here as well: a gap may have put a million leads behind.
         begun, others = behind[:promised], behind[promised:]
         return _each_once(first + queue + later + begun + backfilled + others + refresh)[:slots]
@@ -690,16 +678,16 @@ class Lanes:
         if self.width > 1:
             self.random.shuffle(candidates)
             if not self._is_for_the_oldest:
-                candidates.sort(key=rank_of, reverse=True)
+                candidates.sort(key=book.rank_of, reverse=True)
         return candidates
 
     # -- under pressure --------------------------------------------------------------------
 
     def _pick_urgent(self, found: list[Document], slots: int, turns: int) -> list[Document]:
         by_age = sorted((c for c in found if c["lane"] == OLDEST), key=_since)
-        oldest = [c for c in by_age if rank_of(c) > book.BEHIND][:turns]
+        oldest = [c for c in by_age if book.rank_of(c) > book.BEHIND][:turns]
         urgent = self._in_order([c for c in found if c["lane"] != OLDEST])
-        urgent.sort(key=rank_of, reverse=True)
+        urgent.sort(key=book.rank_of, reverse=True)
         picked = _each_once(urgent[: slots - len(oldest)] + oldest)
         self.ahead = 0 if turns else self.ahead
         self.ahead += sum(c["lane"] != OLDEST for c in picked)
@@ -716,12 +704,6 @@ class Lanes:
 
     def _oldest(self, window: int) -> list[Pipeline]:
         return [self._each.oldest_due.first(window), self._each.oldest.first(window)]
-
-
-def rank_of(read: Document) -> float:
-    """Return the priority of a lead that was read with `book.priority_noted`, ordered as the index orders it."""
-    rank: float = read["priority"]
-    return -math.inf if math.isnan(rank) else rank
 
 
 def _since(candidate: Document) -> int:

@@ -41,13 +41,17 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, partial
 from random import Random
+from typing import Any
 
+import bson
 from bson import DBRef
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from loguru import logger
 from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
@@ -88,7 +92,7 @@ from enricher.queue.inputs import (
     read_inputs,
     text_or_null,
 )
-from enricher.queue.lanes import OLDEST, Aside, Doubles, Heard, Lanes, is_doubled, once, rank_of
+from enricher.queue.lanes import OLDEST, Aside, Doubles, Heard, Lanes, once
 from enricher.queue.requests import planned_since, wished
 from enricher.queue.unmoved import new, unadmitted
 from enricher.telemetry.log import label
@@ -153,7 +157,7 @@ def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring 
         inputs=read_inputs(document["inputs"]),
         enriched_data=mapping(data),
         data_bytes=data_bytes,
-        is_doubled=is_doubled(whole, data_bytes),
+        is_doubled=_is_doubled(whole, data_bytes),
         answered=mapping(document["answered"]),
         job_title=document["job_title"],
         subject=document.get("subject"),
@@ -161,7 +165,7 @@ def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring 
         interruptions=int(document["interruptions"]),
         is_untold=bool(document["is_untold"]),
         waited_seconds=None if waited is None else max(0.0, waited / 1000),
-        priority=rank_of(document),
+        priority=book.rank_of(document),
         account=document.get("account"),
         plan=document.get("plan"),
         newer_than=since and wished(keyring, document["_id"], since, mark),
@@ -170,6 +174,16 @@ def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring 
         spent=int(document.get("spent", 0)),
     )
     return Lease(lead, int(document["token"]), claim_id, deadline)
+
+
+def _is_doubled(data: Mapping[str, Any], size: int) -> bool:
+    """Return whether a field occurs twice in the data at any depth: reading keeps only one of them."""
+    if not data:
+        return False
+    try:
+        return len(bson.encode(data)) < size
+    except (BSONError, ValueError, OverflowError, RecursionError):
+        return False
 
 
 def _recheck(document: Document, keyring: Keyring | None) -> Recheck:
@@ -193,9 +207,11 @@ def writable(names: Names) -> Document:
     return {"$and": [once(names), {names.enrichment: {"$not": {"$type": "array"}}}]}
 
 
-def unchanged(lease: Lease, names: Names, mapped: LeadMapping = CONTRACT) -> Document:
-    """Return the fence that also requires the inputs to be as they were at the claim."""
-    return {**fence(lease, names), **inputs_unchanged(lease.lead.inputs, names, mapped)}
+def unchanged(lease: Lease, names: Names, mapped: LeadMapping | None = CONTRACT) -> Document:
+    """Return the fence that also requires the inputs to be as they were at the claim. `mapped` says how these are
+    read; `None` where they stand in another document."""
+    inputs = {} if mapped is None else inputs_unchanged(lease.lead.inputs, names, mapped)
+    return {**fence(lease, names), **inputs}
 
 
 # The same two fences where many leads are written by one update (`mongo/batch.py`).
@@ -216,11 +232,11 @@ def fenced_table(names: Names, update: Pipeline, only: Document) -> Table:
 
 
 def unchanged_table(
-    names: Names, stages: Stages, only: Document, mapped: LeadMapping = CONTRACT
+    names: Names, stages: Stages, only: Document, mapped: LeadMapping | None = CONTRACT
 ) -> Table:
     """Return the table whose rows `unchanged_row` makes. The row stands in the book-keeping meanwhile, which holds
     no field twice where a lead may be written (`lanes.once`)."""
-    fence = {**_fenced(names), **asked_about(mapped)}
+    fence = {**_fenced(names), **({} if mapped is None else asked_about(mapped))}
     return Table(_fenced(names), fence, stages, only, names.enrichment)
 
 
@@ -230,25 +246,17 @@ def fenced_row(lease: Lease) -> TableRow:
     return TableRow(lease.lead_id, key, key)
 
 
-def unchanged_row(lease: Lease, values: Document, mapped: LeadMapping = CONTRACT) -> TableRow:
+def unchanged_row(
+    lease: Lease, values: Document, mapped: LeadMapping | None = CONTRACT
+) -> TableRow:
     """Return the row of a lead that gets these values while its inputs are as they were, too. Raises one of
     `table.UNFIT`."""
     key, inputs = _key(lease), lease.lead.inputs
-    is_exact = is_copy_exact(inputs, mapped)
-    fence = encode({**key, **asked_in(inputs, mapped)}) if is_exact else None
+    fence: RawBSONDocument | None = encode(key)
+    if mapped is not None:
+        is_exact = is_copy_exact(inputs, mapped)
+        fence = encode({**key, **asked_in(inputs, mapped)}) if is_exact else None
     return TableRow(lease.lead_id, encode(key), fence, encode(values))
-
-
-def beside_table(names: Names, stages: Stages, only: Document) -> Table:
-    """Return the table whose rows `beside_row` makes: for results that stand beside the leads."""
-    return Table(_fenced(names), _fenced(names), stages, only, names.enrichment)
-
-
-def beside_row(lease: Lease, values: Document) -> TableRow:
-    """Return the row of a result that gets these values while the lease is the worker's own. Raises as
-    `unchanged_row` does."""
-    key = encode(_key(lease))
-    return TableRow(lease.lead_id, key, key, encode(values))
 
 
 def _key(lease: Lease) -> Document:
@@ -346,7 +354,7 @@ class Leads:
     fatal: Fatal = field(init=False)
     _admission: expressions.Pipeline = field(init=False)
     _lone: Document = field(init=False)
-    _claimed: dict[str, expressions.Expression] = field(init=False)
+    _claim: dict[str, expressions.Expression] = field(init=False)
     """What each claim writes to the book-keeping."""
     _leased: Document = field(init=False)
     """What is read of a claimed lead."""
@@ -360,7 +368,7 @@ class Leads:
         names, counts_costs = self.names, self.counts_costs
         self._admission, self._lone = book.admission(names, self.rank), _lone(names)
         inputs = self.mapped.inputs if self.beside is None else {}
-        self._claimed = book.claimed(
+        self._claim = book.claim(
             names, self.holder, self.lease, self.rank, inputs, counts_costs=counts_costs
         )
         lead = claimed(names, self.mapped, counts_costs=counts_costs)
@@ -458,7 +466,7 @@ class Leads:
         claim_id, sent = uuid.uuid4().hex, time.monotonic()
         how = [*self._admission, *self._claiming(claim_id)]
         taken = await self._take_one(id_, self._lone, how, claim_id, sent)
-        leases = _in_time(taken[1]) if taken else []
+        leases = taken[1] if taken else []
         if not leases:
             return None
         self.hear_of([id_])
@@ -489,7 +497,6 @@ class Leads:
         was_answered, leases = await self._take(ids, claim_id, sent)
         if slots == 1:  # others may stand behind it; one that is all there is keeps nobody waiting
             self.aside.put_off(self.apart.among(ids, expressions.id_key))
-        leases = _in_time(leases)
         won = {expressions.id_key(lease.lead_id): lease for lease in leases}
         lost = [c for c in candidates if expressions.id_key(c["_id"]) not in won]
         self.lanes.contended(len(lost), len(candidates))
@@ -533,7 +540,11 @@ class Leads:
         return isinstance(error, OperationFailure) and is_refusal(error)
 
     def _claiming(self, claim_id: str) -> expressions.Pipeline:
-        return book.claiming(self.names, self._claimed, claim_id, self.era)
+        """Return the atomic transition to `processing`."""
+        names, by_whom = self.names, {"claim_id": claim_id}
+        era = {"era": self.era} if self.era else {}
+        booked = book.book_with(names, self._claim | by_whom | era)
+        return [{"$set": {names.enrichment_status: Status.PROCESSING, names.enrichment: booked}}]
 
     async def _take_one(
         self, id_: LeadId, only: Document, how: expressions.Pipeline, claim_id: str, sent: float
@@ -600,6 +611,9 @@ class Leads:
         if self.beside is not None:
             documents = await self._with_facts(self.beside, documents, claim_id)
         deadline = sent + self.lease.total_seconds()
+        if deadline <= time.monotonic():
+            # A process that slept would pay for calls about leads that others hold by now.
+            return []
         leases = [lease_of(document, claim_id, deadline, self.keyring) for document in documents]
         return [lease for lease in leases if lease is not None]
 
@@ -762,12 +776,6 @@ def _given_back(names: Names) -> Document:
         "claim_id": text_or_null(book.noted(names, "claim_id")),
         "is_released": {"$eq": [book.noted(names, "released"), True]},
     }
-
-
-def _in_time(leases: Iterable[Lease]) -> list[Lease]:
-    """Drop expired leases: a process that slept would pay for calls about leads that others hold by now."""
-    now = time.monotonic()
-    return [lease for lease in leases if lease.deadline > now]
 
 
 def _same(id_: LeadId) -> LeadId:

@@ -50,7 +50,7 @@ from enricher.lead import (
     Withdrawn,
 )
 from enricher.mongo import DatabaseTrouble, expressions
-from enricher.mongo.batch import UNFIT, Coalescer, LoneRow, RowPath, Table, TableRow
+from enricher.mongo.batch import UNFIT, Coalescer, LoneRow, RowPath, Stages, Table, TableRow
 from enricher.mongo.expressions import UpdateOne
 from enricher.mongo.outage import Outage, Refusal, describe, is_refusal, is_unreadable, refusals
 from enricher.mongo.secret import Keyring
@@ -62,8 +62,6 @@ from enricher.queue.copying import Copying
 from enricher.queue.costs import Costs
 from enricher.queue.inputs import CONTRACT, LeadMapping, text_or_null
 from enricher.queue.leads import (
-    beside_row,
-    beside_table,
     fence,
     unchanged,
     unchanged_row,
@@ -319,8 +317,8 @@ class Settler:
         )
         self.costs = Costs(self.collection, self.apart, self.names)
         self._unchanged = None if is_beside else self.mapped
-        settle = _settle_beside if is_beside else partial(_settle, copying=self.copying)
-        self._settling = _table(self.names, settle, self._unchanged)
+        settle = _settling(self.names, self.copying, is_beside=is_beside)
+        self._settling = unchanged_table(self.names, settle, writable(self.names), self._unchanged)
         self._step = Step("settle", self.collection, self._way_to_write(), _id_of, is_table=True)
         self._coalescer = Coalescer("settle", self._flush, _LARGEST_BATCH)
         self.clock = ServerClock(self.collection.database.client)
@@ -629,7 +627,8 @@ class Settler:
 
     async def _write_failure(self, lease: Lease, row: TableRow, why: str) -> bool:
         """Tell whether the lead was still ours. Raises WriteError for one that can be written in no way."""
-        still = {**_still(lease, self.names, self._unchanged), **writable(self.names)}
+        ours = unchanged(lease, self.names, self._unchanged)
+        still = {**ours, **writable(self.names)}
         while True:
             try:
                 written = await self.collection.update_one(still, self._settling.alone(row))
@@ -660,7 +659,7 @@ class Settler:
             values["is_scored"] = True
         if settlement.event is not None:
             values[NOTE] = note(settlement.event)
-        return _row(settlement.lease, values, self._unchanged)
+        return unchanged_row(settlement.lease, values, self._unchanged)
 
 
 def _id_of(settlement: Settlement) -> LeadId:
@@ -675,27 +674,9 @@ class _Written:
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
-def _table(
-    names: Names,
-    stages: Callable[[Names, RowPath | LoneRow], expressions.Pipeline],
-    mapped: LeadMapping | None,
-) -> Table:
-    if mapped is None:
-        return beside_table(names, partial(stages, names), writable(names))
-    return unchanged_table(names, partial(stages, names), writable(names), mapped)
-
-
-def _row(lease: Lease, values: Document, mapped: LeadMapping | None) -> TableRow:
-    return beside_row(lease, values) if mapped is None else unchanged_row(lease, values, mapped)
-
-
 def _without_lead(settlement: Settlement, gone: AbstractSet[bytes]) -> Settled:
     is_gone = expressions.id_key(settlement.lease.lead_id) in gone
     return Settled.DELETED if is_gone else Settled.WITHDRAWN
-
-
-def _still(lease: Lease, names: Names, mapped: LeadMapping | None) -> Document:
-    return fence(lease, names) if mapped is None else unchanged(lease, names, mapped)
 
 
 def _each_alone(
@@ -707,7 +688,7 @@ def _each_alone(
 ) -> list[UpdateOne]:
     only = writable(names)
     return [
-        UpdateOne({**_still(lease, names, mapped), **only}, table.alone(row))
+        UpdateOne({**unchanged(lease, names, mapped), **only}, table.alone(row))
         for lease, row in zip(leases, rows, strict=True)
     ]
 
@@ -722,25 +703,28 @@ def _standing(names: Names) -> Document:
     }
 
 
-def _settle(
-    names: Names, row: RowPath | LoneRow, copying: Copying | None = None
-) -> expressions.Pipeline:
-    """The score is looked at inside the write, so that one that arrived a moment ago counts."""
-    copied = copying.stages(row) if copying is not None else []
-    return [*_stages(names, row, book.is_scored(names)), *copied]
+def _settling(names: Names, copying: Copying | None, *, is_beside: bool) -> Stages:
+    """Return the stages of a settle."""
+    if is_beside:
+        return partial(_settle_beside, names)
+    # The score is looked at inside the write, so that one that arrived a moment ago counts.
+    settle = partial(_settle, names, book.is_scored(names))
+    return settle if copying is None else lambda row: [*settle(row), *copying.stages(row)]
 
 
 def _settle_beside(names: Names, row: RowPath | LoneRow) -> expressions.Pipeline:
     """The score stands on the lead, and comes with the row."""
-    return _stages(names, row, row.if_has("is_scored", {"$literal": True}, {"$literal": False}))
+    is_scored = row.if_has("is_scored", {"$literal": True}, {"$literal": False})
+    return _settle(names, is_scored, row)
 
 
-def _stages(
-    names: Names, row: RowPath | LoneRow, is_scored: expressions.Expression
+def _settle(
+    names: Names, is_scored: expressions.Expression, row: RowPath | LoneRow
 ) -> expressions.Pipeline:
-    """Return the stages of a settle. What vendors said stands in no expression, or one that begins with `$`
-    would be executed."""
-    kept_data = row.if_has("emptied", _unless_about_others(names, row), f"${names.enriched_data}")
+    """What vendors said stands in no expression, or one that begins with `$` would be executed."""
+    kept_data: expressions.Expression = f"${names.enriched_data}"
+    if row.may_have("emptied"):
+        kept_data = row.if_has("emptied", _unless_about_others(names, row), kept_data)
     lead = {
         names.enrichment_status: row.value("status"),
         names.enrichment_error: row.value("error"),
@@ -885,7 +869,8 @@ class Keeper:
         self._collection = collection
         self._names = names
         self._unchanged = None if is_beside else mapped
-        self._keeping = _table(names, _keep, self._unchanged)
+        keep = partial(_keep, names)
+        self._keeping = unchanged_table(names, keep, writable(names), self._unchanged)
         self._apart = apart or Apart()
         self._step = Step("keep", collection, self._write, _lead_of, is_table=True)
         self._coalescer = Coalescer("keep", self._flush, _MOST_KEPT_AT_ONCE)
@@ -909,7 +894,7 @@ class Keeper:
                 values = _progress(progress)
                 if self._is_told and "data" in values:
                     values["untold"] = True
-                rows.append(_row(lease, values, self._unchanged))
+                rows.append(unchanged_row(lease, values, self._unchanged))
                 leases.append(lease)
             except UNFIT as error:
                 self._tell_not_kept(1, error)

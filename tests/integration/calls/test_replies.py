@@ -6,6 +6,7 @@ the document as it was stored then: whole, whatever was asked for.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -274,5 +275,5 @@ async def test_a_claim_that_somebody_wrote_into_is_left_to_its_lease(
     claim_id = "a claim"
     await faults.plain.update_many({}, leads._claiming(claim_id))
     await faults.plain.update_one({"_id": 1}, change)
-    leases = await leads._read_back([1, 2], claim_id, 0.0)
+    leases = await leads._read_back([1, 2], claim_id, time.monotonic())
     assert 2 in [lease.lead_id for lease in leases]
