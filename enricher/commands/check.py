@@ -28,6 +28,7 @@ from enricher import privileges, wiring
 from enricher.calls.ceiling import MILLION, Ceiling
 from enricher.enrichment.rechecks import rules_of
 from enricher.errors import CheckFailed, DatabaseError, EnricherError, SettingsError
+from enricher.fields import Names
 from enricher.identity.identify import Identity, identify
 from enricher.intake.changes import Changes, StreamUnavailable
 from enricher.intake.checkpoints import Checkpoint
@@ -256,7 +257,7 @@ async def _indexes(settings: Settings, client: AsyncMongoClient[Document], leads
         return Result.FAILED, f"unknown: the user lacks listIndexes on {where}"
     source = settings.source_of(leads)
     if source.is_beside and await reads_all(client[settings.mongo.database][leads]):
-        return Result.FAILED, _NO_INDEX_FOR_TEXTS.format(leads=leads)
+        return Result.FAILED, _NO_INDEX_FOR_TEXTS.format(leads=leads, of_shell=_in_the_shell(leads))
     if missing:
         return Result.OK, f"made at the start of `enricher run`: {', '.join(missing)}"
     return Result.OK, "present"
@@ -264,7 +265,7 @@ async def _indexes(settings: Settings, client: AsyncMongoClient[Document], leads
 
 _NO_INDEX_FOR_TEXTS = (
     "{leads} has a collation of its own, so all of it is read to find one lead by a text _id: "
-    'db.{leads}.createIndex({{_id: 1, email: 1}}, {{collation: {{locale: "simple"}}}})'
+    '{of_shell}.createIndex({{_id: 1, email: 1}}, {{collation: {{locale: "simple"}}}})'
 )
 
 
@@ -328,11 +329,25 @@ async def _leads(settings: Settings, client: AsyncMongoClient[Document], name: s
     parts = [f"{n:,} {_UNMOVED[why]}" for why, n in found.items() if n]
     if not parts:
         return Result.OK, "none is left lying"
+    return Result.OK, f"nothing moves {', '.join(parts)}{remedy(found, leads.name, names)}"
+
+
+def remedy(found: Mapping[str, int], leads: str, names: Names) -> str:
+    """PURE Say how to have such leads enriched; strays come back by themselves. Only a status of somebody else's tells
+    which leads are meant."""
+    if not any(n for why, n in found.items() if why != "stray"):
+        return ""
     status = names.enrichment_status
     status = f'"{status}"' if "." in status else status
-    hint = f'set it to "pending": db.{leads.name}.updateMany({{{status}: "new"}}, '
-    hint += f'{{$set: {{{status}: "pending"}}}})'
-    return Result.OK, f"nothing moves {', '.join(parts)}; for one to be enriched, {hint}"
+    which = f'updateMany({{{status}: "new"}}' if found.get("foreign") else "updateOne({_id: ID}"
+    command = f'{_in_the_shell(leads)}.{which}, {{$set: {{{status}: "pending"}}}})'
+    return f'; for one to be enriched, set it to "pending": {command}'
+
+
+def _in_the_shell(collection: str) -> str:
+    """Return what names the collection in `mongosh`: form-submissions alone would be a subtraction."""
+    is_word = collection.replace(".", "_").isidentifier()
+    return f"db.{collection}" if is_word else f'db.getCollection("{collection}")'
 
 
 _SAMPLED = 20

@@ -6,7 +6,8 @@ import pytest
 
 from enricher.answer import NotFound
 from enricher.calls.ceiling import Ceiling
-from enricher.commands.check import Result, ceiling
+from enricher.commands.check import Result, ceiling, remedy
+from enricher.fields import NAMES
 from tests.support.scripted import provider
 
 ACME, OWN = provider("acme", NotFound()), provider("own", NotFound(), is_free=True)
@@ -32,3 +33,21 @@ def test_a_ceiling_below_the_cheapest_call_is_told(
 
 def test_a_ceiling_harms_nobody_where_nothing_costs_anything() -> None:
     assert ceiling(Ceiling(0.1), [OWN])[0] is Result.OK
+
+
+@pytest.mark.parametrize(
+    ("found", "leads", "command"),
+    [
+        ({"foreign": 3, "unset": 1}, "leads", 'db.leads.updateMany({enrichment_status: "new"}, '),
+        ({"foreign": 0, "unset": 1}, "crm.leads", "db.crm.leads.updateOne({_id: ID}, "),
+        ({"no_text": 2}, "form-entries", 'db.getCollection("form-entries").updateOne({_id: ID}, '),
+    ],
+)
+def test_leads_that_nothing_moves_come_with_a_command_that_finds_them(
+    found: dict[str, int], leads: str, command: str
+) -> None:
+    assert command in remedy(found, leads, NAMES)
+
+
+def test_leads_left_in_work_need_no_command() -> None:
+    assert remedy({"foreign": 0, "stray": 4}, "leads", NAMES) == ""
