@@ -27,7 +27,7 @@ from enricher.fields import NAMES, SECTIONS, Names
 from enricher.identity.identify import NO_WORDS, NOT_SOUGHT, Identity, OwnWords, identify
 from enricher.intake.history import History
 from enricher.lead import Document, Inputs, LeadId, Reason, Status
-from enricher.queue import book
+from enricher.queue import book, lanes
 from enricher.queue.beside import Beside
 from enricher.queue.copying import COPIED, NOT_COPIED
 from enricher.queue.inputs import CONTRACT, LeadMapping, read_inputs
@@ -176,6 +176,8 @@ class Standing:
     """It is from before the first start."""
     written_off_at: datetime | None = None
     """Since when it is written no more, because each write killed the server."""
+    unwritable: str = ""
+    """Why the daemons cannot write this document; empty where they can."""
     collection: str = ""
 
 
@@ -426,7 +428,12 @@ def _lane(lead: Standing) -> str:
 
 
 def _written_off(lead: Standing) -> Next | None:
-    return Next(_WRITTEN_OFF.format(at=lead.written_off_at)) if lead.written_off_at else None
+    if lead.written_off_at:
+        return Next(_WRITTEN_OFF.format(at=lead.written_off_at))
+    is_work = lead.status in (None, Status.PENDING) and not lead.is_history
+    if lead.unwritable and is_work:
+        return Next(f"nothing, until it is mended. {lead.unwritable}")
+    return None
 
 
 def _recheck(lead: Standing, providers: Sequence[KnownProvider], rules: Rechecks) -> Next | None:
@@ -561,6 +568,7 @@ def _view(names: Names, mapped: LeadMapping) -> Document:
         "book": book.book(names),
         "priority": book.priority_noted(names),
         "is_behind": {"$lte": [book.priority_noted(names), book.BEHIND]},
+        "unwritable": lanes.refusal(names),
         "now": "$$NOW",
     }
 
@@ -612,6 +620,7 @@ class StandingReader:
             book=mapping(seen.get("book")),
             priority=seen["priority"],
             is_behind=seen["is_behind"],
+            unwritable=seen.get("unwritable", ""),
             is_history=is_new and await self._is_history(lead),
             collection=self._leads.name,
         )

@@ -197,6 +197,7 @@ async def _known(leads: AsyncCollection[Document], ids: Sequence[LeadId]) -> set
 # the lead that cannot be said: it is put aside, and the log says why.
 
 WHY_DOUBLED = "The document holds the field {name} more than once."
+_WHY_TWICE = "The document holds a field of ours more than once."
 WHY_NO_PARENT = "The field {name} is no object, so nothing of ours can stand in it."
 _LOOK_EVERY_SECONDS = 1.0
 _MOST_UNSURE = 10_000
@@ -251,6 +252,17 @@ def _unfit_parent(names: Names) -> Expression:
     """Return the path of the first of our parents that is no object; missing where none is."""
     cases = [{"case": _is_no_parent(each), "then": {"$literal": each}} for each in names.parents]
     return {"$switch": {"branches": cases, "default": "$$REMOVE"}}
+
+
+@cache
+def refusal(names: Names) -> Expression:
+    """Return in words why no pipeline may write a document; missing where one may."""
+    parents = [
+        {"case": _is_no_parent(each), "then": {"$literal": WHY_NO_PARENT.format(name=each)}}
+        for each in names.parents
+    ]
+    twice = {"case": doubled(names), "then": {"$literal": _WHY_TWICE}}
+    return {"$switch": {"branches": [*parents, twice], "default": "$$REMOVE"}}
 
 
 @cache

@@ -39,6 +39,7 @@ from enricher.queue.leads import Leads
 from enricher.queue.requests import Requests
 from enricher.queue.settle import Settled, Settler
 from enricher.values.storable import within
+from tests.support.doubling import doubled
 from tests.support.observing import events, logged
 from tests.support.queueing import LEASE, PAST, Commands, claim_one, insert, patient, read
 
@@ -265,6 +266,21 @@ async def test_what_is_named_empty_is_not_written(leads: Collection) -> None:
     }
 
 
+async def explained(leads: Collection, lead: object, names: Names = NAMES) -> str:
+    """Return why it cannot be written, as `enricher explain` has it."""
+    standing = await StandingReader(leads, History(leads, names=names), names).standing(lead)
+    assert standing is not None
+    return standing.unwritable
+
+
+async def test_explain_knows_a_document_with_a_field_of_ours_twice(leads: Collection) -> None:
+    twice = ("enrichment_status", "pending")
+    await leads.insert_one(doubled(("_id", 1), twice, twice))
+    await insert(leads, 2)
+    assert "more than once" in await explained(leads, 1)
+    assert await explained(leads, 2) == ""
+
+
 UNFIT: dict[str, Document] = {
     "a text": {"crm": "call back on Monday"},
     "a number": {"crm": 7},
@@ -294,6 +310,8 @@ async def test_a_lead_whose_parent_is_no_object_is_set_aside_as_it_is_and_holds_
     assert line.fields["why"] == (
         f"The field {where} is no object, so nothing of ours can stand in it."
     )
+    assert await explained(leads, "unfit", DOTTED) == line.fields["why"]
+    assert await explained(leads, "fit", DOTTED) == ""
     asked = await Requests(leads, queued.rank, DOTTED).ask(["unfit", "fit"])
     assert (asked.set, asked.refused) == (1, 1)
 
