@@ -29,7 +29,7 @@ from enricher.contract.formats import SchemaFormat, contract
 from enricher.fields import FIELDS, TYPES, ValueType
 from enricher.providers.base import Access
 from enricher.providers.http import HttpProvider
-from enricher.providers.registry import built_in
+from enricher.providers.registry import built_in, finders
 from enricher.providers.transport import NOBODY
 from enricher.settings.load import SECTIONS, documented
 from enricher.settings.vendors import VENDORS
@@ -134,7 +134,7 @@ _UNITS = {1: "s", 10: "10 s", 60: "min", 3600: "h", 86_400: "day"}
 
 def providers() -> str:
     """The catalogue, as the daemon asks when nothing is set."""
-    limits = {each.name: _limit(each) for each in built_in()}
+    limits = {each.name: _limit(each) for each in (*built_in(), *finders())}
     limits[CNPJ.name] = f"{CNPJ.windows[0].calls}/min"
     limits[WEBSITE.name] = "3 requests a site, a second apart"
     return _table(
@@ -173,7 +173,7 @@ def _limit(kind: type[HttpProvider]) -> str:
     others = [
         each.name
         for each in PROVIDERS.values()
-        if each.bucket == provider.bucket and each.name != kind.name
+        if (each.bucket or each.name) == provider.bucket and each.name != kind.name
     ]
     shared = f", with {_code(others)}" if others else ""
     return (f"{', '.join(most)} and {last}" if most else last) + shared
