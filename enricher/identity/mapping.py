@@ -57,20 +57,21 @@ def text(candidates: Candidates, copied: Copied = nothing_copied) -> Expression:
 
 def texts(candidates: Candidates, copied: Copied = nothing_copied) -> Expression:
     """Return all usable texts, those of earlier candidates first."""
-    listed = [_texts(each, copied) for each in candidates]
-    return {"$slice": [{"$concatArrays": listed}, MOST_TEXTS]}
+    listed = [_listed(each, copied) for each in candidates]
+    joined = listed[0] if len(listed) == 1 else {"$concatArrays": listed}
+    return {"$slice": [_those(joined, is_usable), MOST_TEXTS]}
 
 
 def value(candidates: Candidates) -> Expression:
     """Return the first value of any type that is not null, blank or an empty list, else null."""
-    return _first_of([_value(each) for each in candidates])
+    return _first_of([*(_value(each) for each in candidates), None])
 
 
 def _first_of(found: Sequence[Expression]) -> Expression:
     first = found[-1]
     for each in reversed(found[:-1]):
         first = {"$ifNull": [each, first]}
-    return {"$ifNull": [first, None]}
+    return first
 
 
 def _text(candidate: Candidate, copied: Copied) -> Expression:
@@ -81,7 +82,7 @@ def _text(candidate: Candidate, copied: Copied) -> Expression:
             one = {"$cond": [is_usable(f"${path}"), f"${path}", None]}
             return _unless_copied(candidate, copied, one, None)
         case Path():
-            first = _first_usable(_Walk.along(candidate), is_usable)
+            first = _first_text(_Walk.along(candidate), _is_fit, None)
             return _unless_copied(candidate, copied, first, None)
 
 
@@ -93,39 +94,34 @@ def _unless_copied(
     return {"$cond": [{"$or": ours}, otherwise, found]} if ours else found
 
 
-def _texts(candidate: Candidate, copied: Copied) -> Expression:
-    """Return the usable texts of one candidate, as a list."""
+def _listed(candidate: Candidate, copied: Copied) -> Expression:
+    """Return a list of what may be the texts of one candidate."""
     if isinstance(candidate, Path):
-        return _unless_copied(candidate, copied, _usable_along(_Walk.along(candidate)), [])
-    found = _text(candidate, copied)
-    return {"$let": {"vars": {"text": found}, "in": _listed("$$text")}}
-
-
-def _usable_along(walk: _Walk) -> Expression:
-    if walk.lone is None:
-        return _those(walk.flat(), is_usable)
-    one = {"$cond": [is_usable(walk.lone), [walk.lone], []]}
-    return {"$cond": [{"$isArray": [walk.lone]}, _those(walk.flat(), is_usable), one]}
-
-
-def _listed(found: Expression) -> Expression:
-    return {"$cond": [{"$eq": [found, None]}, [], [found]]}
+        return _unless_copied(candidate, copied, _Walk.along(candidate).flat(), [])
+    return [_text(candidate, copied)]
 
 
 def _value(candidate: Candidate) -> Expression:
     if isinstance(candidate, Path):
-        return _first_usable(_Walk.along(candidate), _is_there)
+        return _first_there(_Walk.along(candidate))
     return f"${candidate.path}" if isinstance(candidate, Field) else _filled(candidate)
 
 
 def is_usable(found: Expression) -> Expression:
     """Return whether the value is a text that is not blank, and no longer than any that we can use."""
-    fits = {"$lte": [{"$strLenBytes": found}, LONGEST_TEXT_BYTES]}
-    return {"$cond": [is_type(found, "string"), {"$and": [fits, _is_written(found)]}, False]}
+    return {"$cond": [is_type(found, "string"), _is_fit(found), False]}
 
 
-def _is_written(found: Expression) -> Expression:
-    return {"$ne": [{"$trim": {"input": found}}, ""]}
+def _is_fit(text: Expression) -> Expression:
+    return {"$and": [_fits(text), {"$ne": [_trimmed(text), ""]}]}
+
+
+def _fits(text: Expression, most: int = LONGEST_TEXT_BYTES) -> Expression:
+    return {"$lte": [{"$strLenBytes": text}, most]}
+
+
+def _trimmed(text: Expression) -> Expression:
+    return {"$trim": {"input": text}}
 
 
 def _is_there(found: Expression) -> Expression:
@@ -139,12 +135,26 @@ def _is_there(found: Expression) -> Expression:
     return {"$switch": {"branches": branches, "default": True}}
 
 
-def _first_usable(walk: _Walk, is_wanted: _Test) -> Expression:
-    first = {"$arrayElemAt": [_those(walk.flat(), is_wanted), 0]}
+def _first_text(walk: _Walk, is_wanted: _Test, otherwise: Expression) -> Expression:
+    """Return the first usable text. A lone one is only asked what `is_wanted` asks, and before all else: on most leads
+    it is what a path leads to."""
     if walk.lone is None:
-        return first
-    one = {"$cond": [is_wanted(walk.lone), walk.lone, None]}
-    return {"$cond": [{"$isArray": [walk.lone]}, first, one]}
+        return {"$ifNull": [_first(walk.flat(), is_usable), otherwise]}
+    first = {"$ifNull": [_first(walk.flat_list(), is_usable), otherwise]}
+    among = {"$cond": [{"$isArray": [walk.lone]}, first, otherwise]}
+    one = {"$cond": [is_wanted(walk.lone), walk.lone, otherwise]}
+    return {"$cond": [is_type(walk.lone, "string"), one, among]}
+
+
+def _first_there(walk: _Walk) -> Expression:
+    if walk.lone is None:
+        return _first(walk.flat(), _is_there)
+    one = {"$cond": [_is_there(walk.lone), walk.lone, None]}
+    return {"$cond": [{"$isArray": [walk.lone]}, _first(walk.flat_list(), _is_there), one]}
+
+
+def _first(listed: Expression, is_wanted: _Test) -> Expression:
+    return {"$arrayElemAt": [_those(listed, is_wanted), 0]}
 
 
 def _those(listed: Expression, is_wanted: _Test) -> Expression:
@@ -155,36 +165,38 @@ def _those(listed: Expression, is_wanted: _Test) -> Expression:
 
 
 def _filled(template: Template, copied: Copied = nothing_copied) -> Expression:
-    """Return the parts that are found, each with the text before it unless it is the first of them."""
+    """Return the parts that are found, each with the text before it unless it is the first of them.
+
+    A part that is missing is the empty text, and so are all of them together if none is found.
+    """
     names = [f"part{number}" for number in range(len(template.parts))]
-    parts = {name: _trimmed(part, copied) for name, part in zip(names, template.parts, strict=True)}
-    filled = {
-        "$concat": [
-            _literally(template.prefix),
-            *(_placed(names[: number + 1], part) for number, part in enumerate(template.parts)),
-            _literally(template.suffix),
-        ]
-    }
-    is_found = {"$or": [{"$ne": [f"$${name}", None]} for name in names]}
-    whole = {"$let": {"vars": {"whole": filled}, "in": _if_usable("$$whole")}}
-    return {"$let": {"vars": parts, "in": {"$cond": [is_found, whole, None]}}}
+    parts = {name: _part(each, copied) for name, each in zip(names, template.parts, strict=True)}
+    placed = [_placed(names[: number + 1], part) for number, part in enumerate(template.parts)]
+    around = len((template.prefix + template.suffix).encode())
+    is_found = {"$and": [{"$ne": ["$$found", ""]}, _fits("$$found", LONGEST_TEXT_BYTES - around)]}
+    whole = {"$cond": [is_found, _between(template, "$$found"), None]}
+    joined = {"$let": {"vars": {"found": {"$concat": placed}}, "in": whole}}
+    return {"$let": {"vars": parts, "in": joined}}
 
 
-def _trimmed(part: Part, copied: Copied) -> Expression:
-    found = text((part.path,), copied)
-    trimmed = {"$cond": [{"$eq": ["$$found", None]}, None, {"$trim": {"input": "$$found"}}]}
-    return {"$let": {"vars": {"found": found}, "in": trimmed}}
+def _part(part: Part, copied: Copied) -> Expression:
+    found = _first_text(_Walk.along(part.path), _fits, "")
+    return _trimmed(_unless_copied(part.path, copied, found, ""))
 
 
 def _placed(names: Sequence[str], part: Part) -> Expression:
     *earlier, name = (f"$${each}" for each in names)
-    is_later = {"$or": [{"$ne": [each, None]} for each in earlier]}
-    before = {"$cond": [is_later, _literally(part.before), ""]}
-    return {"$cond": [{"$eq": [name, None]}, "", {"$concat": [before, name]}]}
+    if not (earlier and part.before):
+        return name
+    is_later = {"$or": [{"$ne": [each, ""]} for each in earlier]}
+    is_placed = {"$and": [{"$ne": [name, ""]}, is_later]}
+    return {"$cond": [is_placed, {"$concat": [_literally(part.before), name]}, name]}
 
 
-def _if_usable(found: Expression) -> Expression:
-    return {"$cond": [is_usable(found), found, None]}
+def _between(template: Template, found: Expression) -> Expression:
+    if not (template.prefix or template.suffix):
+        return found
+    return {"$concat": [_literally(template.prefix), found, _literally(template.suffix)]}
 
 
 def _literally(constant: object) -> Expression:
@@ -226,7 +238,11 @@ class _Walk:
         """Return the values, with the elements of lists in the place of the lists."""
         if self.lone is None:
             return _without_lists(self._listed)
-        flat = _elements(self.lone)
+        return {"$cond": [{"$isArray": [self.lone]}, self.flat_list(), [self.lone]]}
+
+    def flat_list(self) -> Expression:
+        """Return the same where the lone value is known to be a list."""
+        flat = self.lone
         for _ in range(self._depth - 1):
             flat = _without_lists(flat)
         return flat

@@ -35,11 +35,16 @@ from pymongo.collection import Collection
 from enricher.identity import mapping
 from enricher.lead import Document
 from enricher.settings.paths import candidates
+from tests.support.crms import CRMS, Crm
 
 SHAPES = json.loads(
     (File(__file__).parents[2] / "support" / "shapes.json").read_text("utf-8"),
     object_hook=json_util.object_hook,
 )
+
+
+_OF_THE_LEAD = ("email", "company_domain", "website")
+"""What vendors are asked about: `test_crms.py` sees to that."""
 
 
 def _reading(read: Document) -> Document:
@@ -65,6 +70,17 @@ async def test_a_shape_is_read_as_its_people_would_read_it(
     assert emails == expected.pop("emails", emails)
     assert emails[:1] == [each for each in (found["email"],) if each is not None]
     assert found == {**dict.fromkeys(case["read"]), **expected}
+
+
+@pytest.mark.parametrize("crm", CRMS, ids=[crm.name for crm in CRMS])
+async def test_a_contact_of_a_crm_is_read_as_its_settings_say(
+    leads: AsyncCollection[Document], crm: Crm
+) -> None:
+    await leads.insert_one(crm.contact)
+    read = {name: mapping.text(candidates(paths)) for name, paths in crm.read.items()}
+    [found] = await (await leads.aggregate([{"$project": {"_id": 0, **read}}])).to_list()
+    found = {name: each for name, each in found.items() if name not in _OF_THE_LEAD}
+    assert {name: each for name, each in found.items() if each} == crm.expected
 
 
 # Every type at every step

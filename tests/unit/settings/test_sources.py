@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path as File
 
 import pytest
@@ -20,6 +21,7 @@ from enricher.settings.sources import (
     Source,
     Write,
 )
+from tests.support.crms import CRMS
 
 WHOLE = """
 [[source]]
@@ -504,3 +506,11 @@ def test_a_copy_may_say_what_found_values_are_called() -> None:
 
 def test_results_that_stand_beside_may_have_names_that_are_read() -> None:
     assert told('write = "beside"', 'read.email = "enriched_data.email"') == []
+
+
+def test_the_page_for_well_known_crms_has_the_blocks_that_are_tried_out() -> None:
+    page = File(__file__).parents[3] / "docs" / "crms.md"
+    blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    shown, problems = parsed("\n".join(blocks))
+    assert problems == []
+    assert shown == parsed("\n".join(crm.source for crm in CRMS))[0]
