@@ -34,6 +34,10 @@ _MEANINGS = (
     "found: share of answers with data. fields: values of its own that stand on leads. agreed, differed: fields in"
     " which another's value stands. per field: cost of one. Set <VENDOR>_CREDIT_PRICE for costs."
 )
+_ESTIMATED = (
+    "There are many leads: found, fields, agreed and differed are estimated from some of them, chosen by chance."
+    " Calls, charges and costs are all counted."
+)
 _ASSUMED = (
     "Both orders replayed from the kept answers and origins of {leads} leads, without a call. What was never asked is"
     " guessed from the provider's other answers, and where these are few from those of its kind: `guessed` is that"
@@ -60,12 +64,12 @@ async def read(
     hello = await database.client.admin.command("hello")
     at = hello["localTime"].replace(tzinfo=UTC)
     since = worth.since(at, days)
-    leads, brought = 0, defaultdict[str, Brought](Brought)
+    leads, is_estimate, brought = 0, False, defaultdict[str, Brought](Brought)
     for source in settings.sources:
         data = source.names.enriched_data
-        enriched, found = await worth.read_brought(database[source.results], since, data)
-        leads += enriched
-        for provider, its in found.items():
+        found = await worth.read_brought(database[source.results], since, data)
+        leads, is_estimate = leads + found.leads, is_estimate or found.is_estimate
+        for provider, its in found.by.items():
             brought[provider].add(its)
     ledger = await Usage(database, {}, {}).days(days)
     order = await Orders(database).read() if settings.providers.is_auto else Order()
@@ -84,6 +88,7 @@ async def read(
         made,
         orders=[written(each, proposals.unit) for each in proposals.kinds],
         sampled=proposals.samples.leads,
+        is_estimate=is_estimate,
         changes=[each.sentence for each in order.changes],
     )
 
@@ -98,6 +103,8 @@ def shown(made: WorthReport) -> RenderableType:
 
 def _parts(made: WorthReport) -> Iterator[RenderableType]:
     yield Text(f"{made.leads:,} leads enriched in {made.days} days (UTC), today included")
+    if made.is_estimate:
+        yield Text(_ESTIMATED, style="dim")
     yield table(
         "what was paid and what it brought",
         _WORTH,

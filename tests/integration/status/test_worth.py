@@ -15,6 +15,7 @@ from enricher.providers.base import Access
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.hunter import HunterVerifier
 from enricher.status import worth
+from enricher.status.lately import enriched_since
 from enricher.status.worth import Brought, Hits
 from tests.support.mock_client import mock_client
 
@@ -32,9 +33,10 @@ def lead(
 
 async def brought(leads: AsyncCollection[Document], *documents: Document) -> dict[str, Brought]:
     await leads.insert_many(documents)
-    number, found = await worth.read_brought(leads, worth.since(NOW, 30), DATA)
-    assert number == len([each for each in documents if "crm" in each])
-    return found
+    found = await worth.read_brought(leads, worth.since(NOW, 30), DATA)
+    assert found.leads == len([each for each in documents if "crm" in each])
+    assert not found.is_estimate
+    return dict(found.by)
 
 
 async def test_found_filled_and_differing_values_are_counted_for_whom_they_belong_to(
@@ -65,8 +67,9 @@ async def test_found_filled_and_differing_values_are_counted_for_whom_they_belon
 
 async def test_leads_of_before_count_for_nothing(ours: AsyncCollection[Document]) -> None:
     await ours.insert_one(lead(at="2026-10-31T23:59:59+00:00", sources_used=["clearbit"]))
-    assert await worth.read_brought(ours, worth.since(NOW, 30), DATA) == (0, {})
-    assert (await worth.read_brought(ours, worth.since(NOW, 31), DATA))[0] == 1
+    found = await worth.read_brought(ours, worth.since(NOW, 30), DATA)
+    assert (found.leads, found.by) == (0, {})
+    assert (await worth.read_brought(ours, worth.since(NOW, 31), DATA)).leads == 1
 
 
 @pytest.mark.parametrize("garbage", [None, 1, "text", [], ["clearbit", 1, {}], {"a": 1}, {"a": {}}])
@@ -101,3 +104,27 @@ def test_costs_are_of_what_was_charged_and_of_what_it_filled() -> None:
     told = json.loads(worth.as_json(made))["providers"][0]
     assert told["name"] == "clearbit"
     assert (told["hit_rate"], told["filled"], told["cost_per_field"]) == (0.8, 40, 0.125)
+
+
+async def test_many_leads_are_estimated_from_some_of_them_chosen_by_chance(
+    ours: AsyncCollection[Document],
+) -> None:
+    provenance = {"company_data": {"name": "clearbit"}}
+    await ours.insert_many(lead(provenance=provenance) for _ in range(300))
+    found = await worth.read_brought(ours, worth.since(NOW, 30), DATA, most=100)
+    assert (found.leads, found.by["clearbit"].filled, found.is_estimate) == (300, 300, True)
+    exact = await worth.read_brought(ours, worth.since(NOW, 30), DATA, most=300)
+    assert (exact.leads, exact.by["clearbit"].filled, exact.is_estimate) == (300, 300, False)
+
+
+async def test_of_a_large_collection_only_a_part_chosen_by_chance_is_read(
+    ours: AsyncCollection[Document],
+) -> None:
+    old, new = "2026-01-01T08:00:00+00:00", "2026-11-29T08:00:00+00:00"
+    await ours.insert_many(lead(at=new if number % 2 else old) for number in range(21_000))
+    since = worth.since(NOW, 30)
+    lately = await enriched_since(ours, since, DATA, 5_000, most_read=20_999)
+    assert lately.leads == pytest.approx(10_500, rel=0.2)
+    assert lately.taken == pytest.approx(500, rel=0.2)
+    small = await enriched_since(ours, since, DATA, 5_000, most_read=21_000)
+    assert (small.leads, small.taken) == (10_500, 5_000)
