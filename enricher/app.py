@@ -42,6 +42,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__, privileges, wiring
 from enricher.answer import Kind
+from enricher.calls.ceiling import ceiling_of
 from enricher.calls.question import Books
 from enricher.calls.releases import Plans, Releases
 from enricher.enrichment.attempt import Enrichment, Waterfall
@@ -476,7 +477,7 @@ class Wiring:
             gauges=gauges,
             names=source.names,
             mapped=inputs.mapping_of(source),
-            counts_costs=wiring.ceiling(self.settings) is not None,
+            counts_costs=ceiling_of(self.settings) is not None,
         )
 
     def _worker(

@@ -21,7 +21,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher import __version__
 from enricher.calls.breaker import Objecting
-from enricher.calls.ceiling import Ceiling
+from enricher.calls.ceiling import ceiling_of
 from enricher.calls.flights import Cache
 from enricher.calls.ledger import RECHECKS, Budget, Usage
 from enricher.calls.order import FleetOrder, Orders
@@ -126,18 +126,6 @@ def open_usage(settings: Settings, database: AsyncDatabase[Document]) -> Usage:
     if settings.rechecks.after:
         budgets[RECHECKS] = Budget(daily=settings.rechecks.per_day)
     return Usage(database, budgets, settings.quota.plans)
-
-
-def ceiling(settings: Settings) -> Ceiling | None:
-    """Return the most that a lead may cost; `None` where there is no such limit."""
-    if settings.cost.most_per_lead is None:
-        return None
-    prices = {
-        name: vendor.credit_price
-        for name, vendor in settings.vendors.items()
-        if vendor.key is not None and vendor.credit_price is not None
-    }
-    return Ceiling(settings.cost.most_per_lead, prices)
 
 
 async def open_books(settings: Settings, database: AsyncDatabase[Document], holder: str) -> Books:
@@ -276,7 +264,7 @@ class Workshop:
             permission=Permission(self.books, self.suppressed, forget),
             scope=_scope(source, self.database),
             rechecks=self.rechecks,
-            ceiling=ceiling(self.settings),
+            ceiling=ceiling_of(self.settings),
         )
 
 
@@ -344,7 +332,7 @@ def _gates(
     database: AsyncDatabase[Document],
     books: Books,
 ) -> list[Gate]:
-    most = ceiling(settings)
+    most = ceiling_of(settings)
     limiters: dict[str, Limiter] = {}
     outage = Outage("limits")
     gates = []

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from enricher.providers.base import Provider
+from enricher.settings.load import Settings
 
 MILLION = 1_000_000
 
@@ -48,6 +49,30 @@ class Ceiling:
             return 0
         price = self.prices.get(provider.vendor, 1.0) if self.is_money else 1.0
         return int(_millionths(price, ROUND_CEILING, Decimal(str(provider.credits))))
+
+    def affords(self, provider: Provider) -> bool:
+        """Return whether a lead that has cost nothing yet can pay for a call."""
+        return self.cost_of(provider) <= self.most
+
+
+def ceiling_of(settings: Settings) -> Ceiling | None:
+    """PURE Return the most that a lead may cost; `None` where there is no such limit."""
+    if settings.cost.most_per_lead is None:
+        return None
+    prices = {
+        name: vendor.credit_price
+        for name, vendor in settings.vendors.items()
+        if vendor.key is not None and vendor.credit_price is not None
+    }
+    return Ceiling(settings.cost.most_per_lead, prices)
+
+
+def promise(ceiling: Ceiling, leads: int) -> str:
+    """PURE Say what so many leads cost together at most."""
+    total = leads * ceiling.most / MILLION
+    unit = "in your currency" if ceiling.is_money else "credits"
+    each = f"no lead may cost more than {ceiling.amount:g} (ENRICHER_MAX_CREDITS_PER_LEAD)"
+    return f"At most {total:,.10g} {unit} in all: {each}, rechecks included."
 
 
 def _millionths(amount: float, rounding: str, times: Decimal = Decimal(1)) -> Decimal:

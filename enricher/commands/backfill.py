@@ -42,6 +42,7 @@ from rich.table import Table
 from enricher import wiring
 from enricher.answer import Query
 from enricher.calls import flights
+from enricher.calls.ceiling import Ceiling, ceiling_of, promise
 from enricher.calls.ledger import Usage
 from enricher.commands.database import (
     Meter,
@@ -381,6 +382,11 @@ class Estimate:
     """Why no paid call is worth making or allowed -> number of leads."""
     providers: dict[str, ProviderEstimate] = field(default_factory=dict)
 
+    @property
+    def with_calls(self) -> int:
+        """Leads about which something may be asked."""
+        return self.leads - self.without_call.total()
+
 
 class Estimator:
     """Counts questions page by page."""
@@ -519,6 +525,10 @@ class Plan:
     """The interrupted run that this one continues."""
     is_by_status: bool = False
     """The query itself says which states it wants."""
+    ceiling: Ceiling | None = None
+    """The most that a lead may cost."""
+    beyond: Sequence[str] = ()
+    """Providers of which one call may cost more than that: they are never asked."""
 
     @property
     def is_empty(self) -> bool:
@@ -553,7 +563,10 @@ async def plan(settings: Settings, query: Document, collection: str | None = Non
         beside = wiring.beside(settings, leads, source)
         backfills = Backfills(leads, query, source.names, mapping_of(source), beside)
         words, key = wiring.words_of(settings), settings.privacy.hash_key
-        providers = [each for each in vendors.providers if each.kind in source.kinds]
+        of_kinds = [each for each in vendors.providers if each.kind in source.kinds]
+        most = ceiling_of(settings)
+        providers = [each for each in of_kinds if most is None or most.affords(each)]
+        beyond = [each.name for each in of_kinds if each not in providers]
         again = rules_of(settings.rechecks, settings.vendors, providers)
         estimator = Estimator(database, backfills, providers, words, key, again)
         with explained("counting the leads"), filtering():
@@ -561,7 +574,7 @@ async def plan(settings: Settings, query: Document, collection: str | None = Non
             with Meter(console, "Leads counted", None) as meter:
                 estimate = await estimator.count(run, meter)
     is_by_status = names_status(query, source.names)
-    made = Plan(source, query, estimate, run, is_by_status)
+    made = Plan(source, query, estimate, run, is_by_status, most, beyond)
     _print(console, made)
     return made
 
@@ -578,6 +591,10 @@ def _print(console: Console, made: Plan) -> None:
         console.print(_table(found) if found.providers else _NO_KEYS)
     if any(each.recheck_calls for each in found.providers.values()):
         console.print(_RECHECKS)
+    if made.beyond:
+        console.print(f"Never asked, since one call may cost more: {', '.join(made.beyond)}.")
+    if made.ceiling is not None and found.with_calls:
+        console.print(promise(made.ceiling, found.with_calls))
 
 
 _RECHECKS = (

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.text import Text
 
 from enricher import privileges, wiring
-from enricher.calls.ceiling import MILLION, Ceiling
+from enricher.calls.ceiling import MILLION, Ceiling, ceiling_of
 from enricher.enrichment.rechecks import rules_of
 from enricher.errors import CheckFailed, DatabaseError, EnricherError, SettingsError
 from enricher.fields import Names
@@ -487,7 +487,7 @@ async def _providers(settings: Settings, lines: Lines) -> None:
         seconds = settings.work.provider_timeout_seconds
         probes = (_probe(provider, seconds) for provider in registered.providers)
         verdicts = await asyncio.gather(*probes)
-    if most := wiring.ceiling(settings):
+    if most := ceiling_of(settings):
         lines.say("ceiling", ceiling(most, registered.providers))
     for provider, verdict in zip(registered.providers, verdicts, strict=True):
         lines.say(provider.name, verdict)
@@ -523,7 +523,7 @@ def ceiling(most: Ceiling, providers: Sequence[Provider]) -> Finding:
     if cheapest > most.most:
         price = f"{cheapest / MILLION:g}"
         return Result.FAILED, f"{said}, and the cheapest call may cost {price}: none is ever made"
-    never = [name for name, cost in costs.items() if cost > most.most]
+    never = [each.name for each in providers if not most.affords(each)]
     return Result.OK, said + (f"; never asked: {', '.join(never)}" if never else "")
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from enricher import wiring
 from enricher.answer import NotFound, Query
 from enricher.calls import flights
+from enricher.calls.ceiling import ceiling_of
 from enricher.calls.order import Order, Orders
 from enricher.catalogue import FINDERS, PROVIDERS
 from enricher.commands import database
@@ -147,7 +148,7 @@ class Explainer:
             rechecks=rules_of(
                 self.settings.rechecks, self.settings.vendors, self.registered.providers
             ),
-            ceiling=wiring.ceiling(self.settings),
+            ceiling=ceiling_of(self.settings),
             order=order,
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from enricher import wiring
+from enricher.calls.ceiling import Ceiling, ceiling_of, promise
 from enricher.commands import database
 from enricher.commands.database import Meter, explained, filtering, only_one, opened
 from enricher.errors import ExitCode, SettingsError
@@ -51,13 +52,14 @@ async def reenrich(
         with explained(_DOING):
             ring = await keyring(database, settings.privacy.hash_key) if refresh else None
             requests = wiring.requests(settings, leads_of(database, source), source)
+            most = ceiling_of(settings)
             if chosen.id is not None:
-                return await _by_id(console, requests, chosen.id, ring)
+                return await _by_id(console, requests, chosen.id, ring, most)
             asked = await _by_match(console, requests, match, ring, is_by_state=chosen.failed)
     if chosen.email is not None and asked == Asked():
         console.print(NO_ADDRESS)
         return ExitCode.UNEXPECTED
-    _report(console, asked)
+    _report(console, asked, most)
     return ExitCode.OK
 
 
@@ -70,7 +72,11 @@ def _match(chosen: Chosen, source: Source) -> Document:
 
 
 async def _by_id(
-    console: Console, requests: Requests, text: str, refresh: Keyring | None
+    console: Console,
+    requests: Requests,
+    text: str,
+    refresh: Keyring | None,
+    most: Ceiling | None,
 ) -> ExitCode:
     meanings = database.ids(text)
     found = await requests.named([id_ for _, id_ in meanings])
@@ -78,7 +84,7 @@ async def _by_id(
         tried = ", then ".join(kind for kind, _ in meanings)
         console.print(f"No lead has this _id; tried as {tried}.")
         return ExitCode.UNEXPECTED
-    _report(console, await requests.ask(found, refresh=refresh))
+    _report(console, await requests.ask(found, refresh=refresh), most)
     return ExitCode.OK
 
 
@@ -106,8 +112,10 @@ async def _batches(found: AsyncIterator[list[LeadId]]) -> AsyncIterator[Sequence
             yield ids
 
 
-def _report(console: Console, asked: Asked) -> None:
+def _report(console: Console, asked: Asked, most: Ceiling | None) -> None:
     leads = "lead is" if asked.set == 1 else "leads are"
     console.print(f"{asked.set:,} {leads} pending now." if asked.set else "No lead matched.")
+    if asked.set and most is not None:
+        console.print(promise(most, asked.set))
     if asked.refused:
         console.print(f"{asked.refused:,} could not be written: MongoDB refuses (validator, size).")

@@ -17,6 +17,7 @@ from typing import TypeVar
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.calls.breaker import Circuit
+from enricher.calls.ceiling import MILLION, ceiling_of
 from enricher.calls.ledger import DayOfProvider, Usage
 from enricher.calls.order import Order, Orders
 from enricher.enrichment.rechecks import Rechecks, rules_of
@@ -167,13 +168,16 @@ class Overview:
             parts.unknown.setdefault("rechecks", "counting them takes too long")
             return None
         rules = rules_of(self.settings.rechecks, self.settings.vendors, self._paid)
-        costs = {each.name: self._recheck_cost(each, rules, counted) for each in self._paid}
+        most = ceiling_of(self.settings)
+        asked = [each for each in self._paid if most is None or most.affords(each)]
+        costs = {each.name: self._recheck_cost(each, rules, counted) for each in asked}
         return RecheckStatus(
             counted.due,
             counted.coming,
             made,
             self.settings.rechecks.per_day,
             {name: cost for name, cost in costs.items() if cost.calls},
+            None if most is None else counted.due * most.most / MILLION,
         )
 
     async def _recheck_counts(self) -> backlog.RecheckCounts | None:

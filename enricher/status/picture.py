@@ -229,6 +229,9 @@ class RecheckStatus:
     calls_per_day: int
     at_most: Mapping[str, RecheckCost]
     """Provider -> what the ones that are due now cost."""
+    ceiling: float | None = None
+    """What they cost together at most, by the ceiling of each lead (credits, or money where prices are set); `None`
+    without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,8 @@ def _rechecks(these: RecheckStatus) -> str:
     costs = (f"{name} {_cost(cost)}" for name, cost in these.at_most.items())
     at_most = "; ".join(costs)
     asks = f"; those due ask at most {at_most}" if at_most else ""
+    if at_most and these.ceiling is not None:
+        asks += f"; by the ceiling of each lead together at most {these.ceiling:,.10g}"
     return f"{these.due:,} due, {these.coming:,} within a day; {calls}{asks}"
 
 

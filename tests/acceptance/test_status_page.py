@@ -14,7 +14,15 @@ from enricher.calls.breaker import Circuit
 from enricher.http import HttpServer
 from enricher.settings.load import HttpSettings
 from enricher.status.daemons import Daemons, GateState, Presence, Report
-from enricher.status.picture import BacklogStatus, FleetStatus, LaneStatus, MinuteStatus, as_json
+from enricher.status.picture import (
+    BacklogStatus,
+    FleetStatus,
+    LaneStatus,
+    MinuteStatus,
+    RecheckCost,
+    RecheckStatus,
+    as_json,
+)
 from enricher.status.throughput import Ended
 from tests.support.browser import Browser, Page, browsing, chromium
 from tests.support.fleet_status import NOW, full, minutes
@@ -147,6 +155,21 @@ async def test_everything_that_is_told_is_shown(browser: Browser) -> None:
             assert words in text, words
         bars = await page.value("document.querySelectorAll('#settled rect').length")
         assert bars > 100
+        assert page.complaints == []
+
+
+async def test_rechecks_have_their_row_where_there_are_any(browser: Browser) -> None:
+    costs = {"hunter": RecheckCost(4, 2.0, 0.5), "pdl_company": RecheckCost(1, 1.0, None)}
+    told = Told(full(rechecks=RecheckStatus(1_500, 20_000, 7, 1_000, costs, 3_000.0)))
+    async with _page(browser, told, scheme="light") as page:
+        await page.see_as("light", PHONE)
+        await page.until("#rechecks", lambda text: "1,500 due, 20,000 within a day" in text)
+        text = await page.text("#rechecks")
+        assert "7 of 1,000 calls made today; together they cost at most 3,000" in text
+        assert "hunter" in text
+        assert not await page.value(SCROLLS_SIDEWAYS)
+        told.status = full()
+        await page.until("#backlog", lambda text: "Rechecks" not in text)
         assert page.complaints == []
 
 

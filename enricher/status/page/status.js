@@ -168,7 +168,7 @@ function backlog(status) {
     table("Leads by status", [["status"], ["leads", "n"]], statuses, "")),
     parked ? el("p", {class: "none"}, `Retrying leads that wait for a provider: ${parked}`) : "",
     unmoved ? el("p", {class: "none"}, `Leads that nothing moves: ${unmoved}`) : "",
-    el("p", {class: "none", id: "webhook"}, webhook(status)));
+    el("p", {class: "none", id: "webhook"}, webhook(status)), rechecks(status));
 }
 
 function webhook(status) {
@@ -179,6 +179,18 @@ function webhook(status) {
   return [`Webhook at ${found.to}: ${waiting}`, found.given_up && `${number(found.given_up)} given up`,
     found.delivered_at && `last success ${since(found.delivered_at)} ago`,
     found.failing_since && `failing for ${since(found.failing_since)}`, found.error].filter(Boolean).join("; ");
+}
+
+function rechecks(status) {
+  const found = status.rechecks;
+  if (!found) return "";
+  const rows = Object.entries(found.at_most).map(([name, {calls, credits, cost}]) => el("tr", {}, rowHead(name),
+    cell("n", number(calls)), cell("n", number(credits)), cell("n wide", money(cost))));
+  const all = (found.ceiling ?? null) === null ? "" : `; together they cost at most ${money(found.ceiling)}, by the ceiling of each lead`;
+  return el("div", {id: "rechecks"},
+    el("p", {class: "none"}, `Rechecks of thin leads: ${number(found.due)} due, ${number(found.coming)} within a day; ` +
+      `${number(found.calls_today)} of ${number(found.calls_per_day)} calls made today${all}`),
+    rows.length ? table("What rechecks that are due cost at most", [["provider"], ["calls", "n"], ["credits", "n"], ["cost", "n wide"]], rows, "") : "");
 }
 
 function sources(status) {

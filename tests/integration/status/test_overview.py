@@ -106,6 +106,25 @@ async def test_rechecks_are_counted_with_what_those_that_are_due_cost_at_most(
         "hunter": RecheckCost(2, 1.0, 0.1),
     }
     assert json.loads(as_json(status))["rechecks"]["due"] == 2
+    assert status.rechecks.ceiling is None
+
+
+async def test_what_rechecks_cost_knows_the_ceiling_of_each_lead(
+    database: AsyncDatabase[Document],
+) -> None:
+    prices = {"HUNTER_CREDIT_PRICE": "0.1", "CLEARBIT_CREDIT_PRICE": "0.4"}
+    wanted = {"ENRICHER_RECHECKS": "true", "ENRICHER_MAX_CREDITS_PER_LEAD": "0.3", **prices}
+    answered = {"clearbit": "not_found", "hunter_company": "not_found"}
+    told = {"answered": answered, "recheck_since": NOW, "due_at": NOW - timedelta(hours=1)}
+    await database["leads"].insert_many(
+        {"enrichment_status": "completed", "enrichment": told} for _ in range(3)
+    )
+    settings = load({**KEYS, **wanted}, env_file=None)
+    async with wiring.vendors(settings) as registered:
+        status = await Overview(settings, database, registered).status()
+    assert status.rechecks is not None
+    assert list(status.rechecks.at_most) == ["hunter_company"], "a call of Clearbit's is beyond it"
+    assert status.rechecks.ceiling == pytest.approx(0.9)
 
 
 async def test_daemons_add_up(overview: Overview, database: AsyncDatabase[Document]) -> None:

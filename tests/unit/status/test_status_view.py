@@ -62,6 +62,9 @@ def test_rechecks_are_told_where_there_are_any() -> None:
     assert "1,500 due, 20,000 within a day; 7 of 1,000 calls made today" in text
     assert "hunter (calls 4, credits 2, cost 0.50); pdl_company (calls 1, credits 1)" in text
     assert "rechecks" not in _printed()
+    assert "by the ceiling" not in text
+    capped = _printed(width=300, rechecks=RecheckStatus(1_500, 20_000, 7, 1_000, costs, 3_000.0))
+    assert "by the ceiling of each lead together at most 3,000" in capped
 
 
 def test_a_chart_has_a_sign_for_each_minute_and_hides_none_in_which_something_ended() -> None:
