@@ -91,7 +91,15 @@ class Proposing:
                 of_kind = {name: terms[name] for name in names}
                 days = max(1.0, (now - (samples.since or now)) / _DAY)
                 made.append(
-                    propose(kind.value, questions, today, of_kind, factor=samples.factor, days=days)
+                    propose(
+                        kind.value,
+                        questions,
+                        today,
+                        of_kind,
+                        of_settings=names,
+                        factor=samples.factor,
+                        days=days,
+                    )
                 )
         return Proposals(made, is_money, samples)
 

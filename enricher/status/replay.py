@@ -8,13 +8,16 @@ answer or from what stands on the lead.
 **What was never asked is unknown.** It is guessed, once for each question and provider, so that all orders are
 judged by the same guesses: one of the provider's own answers is drawn. Answers that it gave as the first to be asked
 are preferred, where there are enough, because whoever is asked later sees only what others missed. Beside its own
-answers stand as many as `PRIOR` of its whole kind, without the fields it lacks: two lucky answers change nothing.
+answers stand as many as `PRIOR` of its whole kind: two lucky answers change nothing. Of an answer of others it is lent
+only fields that it was seen to give; one that was never seen to give any, only those that it is asked for. What a
+vendor has no word for it never fills, however much others know.
 
-**The proposal** fills the most fields for the money, and hardly fewer than today's order. It is found by being
-greedy (who fills most for its price comes first, given who was asked before), and then by swapping neighbours for as
-long as that is better; so is today's order. It is *clear* if it is better by `LEAST_GAIN` in each half of the
-questions, and enough answers are known of each provider that changes its place. No provider is moved up to where its
-limits and budgets could not keep up.
+**The proposal** fills the most fields for the money, and hardly fewer than the order of the settings: what several
+changes lose is counted together. It is found by being greedy (who fills most for its price comes first, given who was
+asked before), and then by swapping neighbours for as long as that is better; so is today's order, and that of the
+settings. It is *clear* if it is better by `LEAST_GAIN` in each half of the questions, or fills enough again where
+today's order no longer does, and enough answers are known of each provider that changes its place. No provider is
+moved up to where its limits and budgets could not keep up, and no step on the way may fill too little.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
 from random import Random
 
@@ -34,7 +37,7 @@ ENOUGH = 30
 """Answers of a provider without which it is not moved, and as many it gets a chance to give as the first."""
 LEAST_GAIN = 0.05
 _LEAST_FILLED = 0.98
-"""Share of the fields of today's order that a proposal must fill."""
+"""Share of the fields of the settings' order that a proposal must fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ class AskingTerms:
     lacks: frozenset[str] = frozenset()
     most_a_day: float = math.inf
     """Calls that its limits and budgets allow."""
+
+    @property
+    def asked_for(self) -> frozenset[str]:
+        """The fields for whose sake it is asked, as far as it may know them."""
+        return self.required - self.lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,10 @@ class Proposal:
     def why(self) -> str:
         """The gain, for people."""
         before, after = self.before.per_field or 0.0, self.after.per_field or 0.0
+        if after > before:
+            return (
+                f"{self.after.filled:,.0f} fields are filled in place of {self.before.filled:,.0f}"
+            )
         return f"a filled field costs {after:.4g} in place of {before:.4g}"
 
 
@@ -152,13 +164,15 @@ def propose(
     today: Sequence[str],
     terms: Mapping[str, AskingTerms],
     *,
+    of_settings: Sequence[str] | None = None,
     factor: float = 1.0,
     days: float = 1.0,
 ) -> Proposal:
-    """Return the order that is worth most. `questions` are one of `factor` over `days` days; `today`: paid providers."""
+    """Return the order that is worth most. `questions` are one of `factor` over `days` days; `today`: paid providers,
+    and `of_settings` the same as they would stand if nothing had ever changed."""
     guesses = Guesses(questions, today, terms)
     rows = [guesses.complete(each) for each in questions]
-    search = _Search(rows, tuple(today), terms, factor / days)
+    search = _Search(rows, tuple(today), tuple(of_settings or today), terms, factor / days)
     proposed = search.best()
     return Proposal(
         kind,
@@ -166,7 +180,7 @@ def propose(
         proposed,
         replay(rows, today, terms).times(factor),
         replay(rows, proposed, terms).times(factor),
-        _is_clear(rows, today, proposed, terms, guesses),
+        _is_clear(search, proposed, guesses),
         len(questions),
         {name: len(guesses.own[name]) for name in today},
         {name: len(guesses.firsts[name]) for name in today},
@@ -234,6 +248,11 @@ class Guesses:
             for name in terms
         }
         self._pool = [said for name in today for said in self._drawn_from[name]]
+        self._may_give = {name: self._seen(name) or its.asked_for for name, its in terms.items()}
+
+    def _seen(self, name: str) -> frozenset[str]:
+        """Return the fields that a provider was seen to give."""
+        return frozenset[str]().union(*(said.fields for said in self.own[name]))
 
     def complete(self, question: PastQuestion) -> CompleteAnswers:
         """Return the question with an answer of every provider that fits it."""
@@ -246,7 +265,8 @@ class Guesses:
         dice, its, own = Random(f"{name}/{text}"), self._terms[name], self._drawn_from[name]
         if own and dice.random() * (len(own) + PRIOR) < len(own):
             return dice.choice(own)
-        fields = dice.choice(self._pool).fields - its.lacks if self._pool else frozenset()
+        lent = dice.choice(self._pool).fields if self._pool else frozenset[str]()
+        fields = lent & self._may_give[name]
         return Said(fields, is_charged=bool(fields) or its.charges_misses)
 
 
@@ -267,6 +287,7 @@ def _first_of(question: PastQuestion, today: Sequence[str]) -> str | None:
 class _Search:
     rows: Sequence[CompleteAnswers]
     today: tuple[str, ...]
+    of_settings: tuple[str, ...]
     terms: Mapping[str, AskingTerms]
     a_day: float
     """Questions of a day for each of these."""
@@ -275,18 +296,33 @@ class _Search:
 
     def best(self) -> tuple[str, ...]:
         """Return the order that is worth most; today's if none is worth more."""
-        found = [self._climb(self.today), self._climb(self._greedy())]
+        found = map(self._climb, (self.today, self._greedy(), self.of_settings))
         return max((self.today, *found), key=self._worth)
 
     def step_to(self, proposed: tuple[str, ...]) -> tuple[str, str] | None:
-        """Return the best swap of neighbours on the way."""
+        """Return the best swap of neighbours on the way, of those that fill enough."""
         ranks = {name: rank for rank, name in enumerate(proposed)}
         steps = {
-            (behind, ahead): _swapped(self.today, place)
+            (behind, ahead): order
             for place, (ahead, behind) in enumerate(pairwise(self.today))
-            if ranks[behind] < ranks[ahead]
+            if ranks[behind] < ranks[ahead] and self._may_be(order := _swapped(self.today, place))
         }
         return max(steps, key=lambda step: self._bill(steps[step]).worth, default=None)
+
+    def on(self, rows: Sequence[CompleteAnswers]) -> _Search:
+        """Return the same search on some of the questions."""
+        return replace(self, rows=rows, limited=set(), _bills={})
+
+    def is_better(self, proposed: tuple[str, ...]) -> bool:
+        """Return whether an order is clearly better than today's: cheaper for a field, or full enough again."""
+        today, then = self._bill(self.today), self._bill(proposed)
+        is_cheaper = then.worth > (1 + LEAST_GAIN) * today.worth
+        return is_cheaper or today.filled < self.least <= then.filled
+
+    def _may_be(self, order: tuple[str, ...]) -> bool:
+        """Return whether the fleet may have this order for an interval."""
+        bill, today = self._bill(order), self._bill(self.today)
+        return bill.filled >= min(self.least, today.filled) and not self._slow(bill)
 
     def _climb(self, order: tuple[str, ...]) -> tuple[str, ...]:
         while True:
@@ -311,15 +347,25 @@ class _Search:
 
         return gain
 
+    @property
+    def least(self) -> float:
+        """The fields that an order must fill."""
+        return _LEAST_FILLED * self._bill(self.of_settings).filled
+
     def _worth(self, order: tuple[str, ...]) -> float:
         """Return what an order is worth; nothing if it fills less, or if somebody could not keep up."""
         bill, today = self._bill(order), self._bill(self.today)
-        if bill.filled < _LEAST_FILLED * today.filled:
+        if bill.filled < self.least:
             return -math.inf
-        slow = {name for name in self.today if self._is_too_much(name, bill, today)}
+        slow = self._slow(bill)
         if slow and bill.worth > today.worth:
             self.limited |= slow
         return -math.inf if slow else bill.worth
+
+    def _slow(self, bill: OrderBill) -> set[str]:
+        """Return the providers that could not keep up."""
+        today = self._bill(self.today)
+        return {name for name in self.today if self._is_too_much(name, bill, today)}
 
     def _is_too_much(self, name: str, bill: OrderBill, today: OrderBill) -> bool:
         calls, before = bill.asked.get(name, 0), today.asked.get(name, 0)
@@ -335,20 +381,12 @@ def _swapped(order: tuple[str, ...], place: int) -> tuple[str, ...]:
     return (*order[:place], order[place + 1], order[place], *order[place + 2 :])
 
 
-def _is_clear(
-    rows: Sequence[CompleteAnswers],
-    today: Sequence[str],
-    proposed: Sequence[str],
-    terms: Mapping[str, AskingTerms],
-    guesses: Guesses,
-) -> bool:
-    moved = {name for pair in _inverted(today, proposed) for name in pair}
+def _is_clear(search: _Search, proposed: tuple[str, ...], guesses: Guesses) -> bool:
+    moved = {name for pair in _inverted(search.today, proposed) for name in pair}
     if not moved or any(len(guesses.own[name]) < ENOUGH for name in moved):
         return False
-    return all(
-        replay(half, proposed, terms).worth > (1 + LEAST_GAIN) * replay(half, today, terms).worth
-        for half in (rows[::2], rows[1::2])
-    )
+    halves = (search.rows[::2], search.rows[1::2])
+    return all(search.on(half).is_better(proposed) for half in halves)
 
 
 def _inverted(today: Sequence[str], proposed: Sequence[str]) -> Iterator[tuple[str, str]]:

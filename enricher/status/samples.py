@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain, combinations, islice
 from typing import Any, TypeAlias
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -29,6 +30,7 @@ from enricher.mongo.secret import Keyring
 from enricher.providers.base import Provider
 from enricher.providers.http import HttpProvider, question_of, unfit
 from enricher.queue.inputs import LeadMapping, read_inputs
+from enricher.status.lately import enriched_since
 from enricher.status.replay import PastQuestion, Said
 from enricher.values.merge import METADATA, usable
 from enricher.values.storable import mapping, safe_name
@@ -38,6 +40,8 @@ MOST_LEADS = 3_000
 _AT_ONCE = 50
 """Leads whose kept answers are read in one round trip."""
 _MISS = 404
+_MOST_PARTS = 63
+"""Of six required fields."""
 
 _Kept: TypeAlias = Mapping[str, Reply]
 
@@ -65,7 +69,7 @@ class Samples:
     leads: int = 0
     """Leads that were read."""
     of: int = 0
-    """Leads that there are."""
+    """Leads that there are; estimated in a large collection."""
     since: datetime | None = None
     """When the earliest of them was enriched."""
 
@@ -100,15 +104,8 @@ class Sampler:
 
     async def _add(self, samples: Samples, source: Sampled, since: datetime, most: int) -> None:
         collection = self.database[source.results]
-        match = {
-            f"{source.names.enriched_data}.{METADATA}.enriched_at": {
-                "$gte": f"{since:%Y-%m-%dT%H:%M:%S}"
-            }
-        }
-        of = await collection.count_documents(match)
-        chosen: list[Document] = [{"$match": match}, {"$project": _view(source)}]
-        if of > most:
-            chosen.insert(1, {"$sample": {"size": most}})
+        lately = await enriched_since(collection, since, source.names.enriched_data, most)
+        chosen = [*lately.stages, {"$project": _view(source)}]
         batch: list[Document] = []
         async for document in await collection.aggregate(chosen, allowDiskUse=True):
             batch.append(document)
@@ -116,13 +113,15 @@ class Sampler:
                 await self._note(samples, source, batch)
                 batch = []
         await self._note(samples, source, batch)
-        samples.of += of
+        samples.of += lately.leads
 
     async def _note(self, samples: Samples, source: Sampled, batch: Sequence[Document]) -> None:
         if source.leads != source.results:
             batch = await self._with_inputs(source, batch)
         cases = [case for each in batch if (case := self._case(each, source.kinds)) is not None]
-        kept = await self._kept([key for case in cases for key in case.keys.values()])
+        kept = await self._kept(
+            [key for case in cases for keys in case.keys.values() for key in keys]
+        )
         for case in cases:
             case.note(samples, kept)
             await asyncio.sleep(0)  # a daemon does this beside its work
@@ -152,12 +151,18 @@ class Sampler:
         able = [
             each for each in self.providers if each.kind in kinds and unfit(each, query) is None
         ]
-        keys = {each.name: key for each in able if (key := self._key(each, query)) is not None}
+        keys = {each.name: keys for each in able if (keys := self._keys(each, query))}
         return _PastLead(query, mapping(document.get("data")), able, keys)
 
-    def _key(self, provider: Provider, query: Query) -> str | None:
-        text = question_of(provider, query)
-        return self.keyring.key(provider.name, text) if self.keyring and text else None
+    def _keys(self, provider: Provider, query: Query) -> tuple[str, ...]:
+        """Return the keys under which its answer may be kept: of the whole question first, and then of each that it
+        was asked because only some fields were missing."""
+        if self.keyring is None:
+            return ()
+        narrow = (replace(query, wanted=wanted) for wanted in _parts(provider.required))
+        asked = (query, *(each for each in narrow if provider.wider(each) is not None))
+        texts = (question_of(provider, each) for each in asked)
+        return tuple(self.keyring.key(provider.name, text) for text in dict.fromkeys(texts) if text)
 
     async def _kept(self, keys: Sequence[str]) -> _Kept:
         stored = await flights.read(self.database[flights.COLLECTION], keys) if keys else {}
@@ -169,6 +174,22 @@ def _view(source: Sampled) -> Expression:
     return {"data": f"${source.names.enriched_data}", **inputs}
 
 
+def _parts(fields: frozenset[str]) -> Iterator[frozenset[str]]:
+    """Return each choice of some of the fields, the smallest first; not all of them where there are many."""
+    names = sorted(fields)
+    sizes = range(1, len(names) + 1)
+    choices = chain.from_iterable(combinations(names, size) for size in sizes)
+    return map(frozenset, islice(choices, _MOST_PARTS))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _KeptAnswer:
+    """What a provider said, and the reply that says it."""
+
+    answer: Found | NotFound
+    reply: Reply
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class _PastLead:
     """One lead, and the providers that can be asked about it."""
@@ -176,8 +197,8 @@ class _PastLead:
     query: Query
     data: Mapping[str, Any]
     able: Sequence[Provider]
-    keys: Mapping[str, str]
-    """Provider -> key of its question."""
+    keys: Mapping[str, tuple[str, ...]]
+    """Provider -> keys of its questions."""
 
     def note(self, samples: Samples, kept: _Kept) -> None:
         """Add what is known of this lead."""
@@ -199,8 +220,8 @@ class _PastLead:
         question = PastQuestion(text, frozenset(self._fit(of_kind)))
         for each in of_kind:
             found = self._found(each, kept)
-            samples.agreed[each.name] += self._agreed(each, found)
-            said = self._said(each, found, kept)
+            samples.agreed[each.name] += self._agreed(each, found.answer if found else None)
+            said = self._said(each, found)
             if said is None:
                 continue
             if each.is_free:
@@ -222,22 +243,26 @@ class _PastLead:
 
     # What a provider said
 
-    def _found(self, provider: Provider, kept: _Kept) -> Found | NotFound | None:
-        """Return its kept answer."""
-        reply = kept.get(self.keys.get(provider.name, ""))
-        answer = reply and provider.recall(reply, self.query)
-        return answer if isinstance(answer, Found | NotFound) else None
+    def _found(self, provider: Provider, kept: _Kept) -> _KeptAnswer | None:
+        """Return its kept answer: the one that knows something, if there are several."""
+        replies = (kept.get(key) for key in self.keys.get(provider.name, ()))
+        said = [
+            _KeptAnswer(answer, reply)
+            for reply in replies
+            if reply is not None
+            and isinstance(answer := provider.recall(reply, self.query), Found | NotFound)
+        ]
+        return next(
+            (each for each in said if isinstance(each.answer, Found)), next(iter(said), None)
+        )
 
-    def _said(
-        self, provider: Provider, answer: Found | NotFound | None, kept: _Kept
-    ) -> Said | None:
-        if answer is None:
+    def _said(self, provider: Provider, found: _KeptAnswer | None) -> Said | None:
+        if found is None:
             return self._as_it_stands(provider)
-        reply = kept[self.keys[provider.name]]
-        is_charged = isinstance(provider, HttpProvider) and provider.is_charged(reply)
-        if isinstance(answer, NotFound):
+        is_charged = isinstance(provider, HttpProvider) and provider.is_charged(found.reply)
+        if isinstance(found.answer, NotFound):
             return Said(is_charged=is_charged)
-        values = usable(answer, provider.kind.section)
+        values = usable(found.answer, provider.kind.section)
         return Said(frozenset(name for name in values if values[name] != UNKNOWN), is_charged)
 
     def _as_it_stands(self, provider: Provider) -> Said | None:

@@ -27,7 +27,7 @@ from enricher.status.lately import enriched_since
 from enricher.values.merge import METADATA
 
 MOST_LEADS = 20_000
-"""Of a collection; a tenth of a millisecond each."""
+"""Of a collection; they take a second."""
 UNKNOWN = "unknown"
 _SIZES = ((10, "1-10"), (50, "11-50"), (200, "51-200"), (1_000, "201-1,000"))
 _LARGEST = "more than 1,000"

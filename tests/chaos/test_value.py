@@ -1,6 +1,7 @@
 """Value per credit, by the vendors' journal: what the report says, what it proposes, and what follows the proposal.
 
-1,000 leads with all the stories of the simulator, asked of vendors with prices of which the dearest comes first.
+1,000 leads with all the stories of the simulator. Clearbit knows most and is cheap here, so it stays ahead; but Hunter
+is dear, and is asked before People Data Labs, which knows hardly less.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.support.waiting import eventually
 
 LEADS = 1_000
 AT_ONCE = 250
-PRICES = {"clearbit": 0.40, "hunter": 0.10, "pdl": 0.15, "zerobounce": 0.01}
+PRICES = {"clearbit": 0.05, "hunter": 0.40, "pdl": 0.15, "zerobounce": 0.01}
 """Of one credit, in some currency."""
 OURS = {**KEYS, "pdl": "pdl-key-of-the-tests", "zerobounce": "zerobounce-key-of-the-tests"}
 SETTINGS: dict[str, object] = {
@@ -34,6 +35,8 @@ SETTINGS: dict[str, object] = {
     **{f"{name.upper()}_CREDIT_PRICE": price for name, price in PRICES.items()},
     **{f"{name.upper()}_RATE_LIMIT": 400_000 for name in OURS},
 }
+CLOSE = 0.05
+"""How far what is predicted of an order may be from what it really costs and fills."""
 WAITING = ("vendor down", "objected")
 """One vendor is down for good; and so many objections at once stop a provider for a day."""
 OF_ROUTE = {(each.vendor, each.route): each for each in PROVIDERS.values()}
@@ -112,6 +115,13 @@ def cost(charged: Mapping[str, int], kind: str | None = None) -> float:
     )
 
 
+def filled(stands: Mapping[str, int], kind: str) -> int:
+    """How many values of paid providers of a kind stand on leads."""
+    return sum(
+        n for name, n in stands.items() if name in PROVIDERS and PROVIDERS[name].kind.value == kind
+    )
+
+
 async def standing(rig: Rig) -> Counter[str]:
     """Provider -> values of its own that stand on leads."""
     found: Counter[str] = Counter()
@@ -155,6 +165,15 @@ async def test_the_report_equals_the_journal_and_its_proposal_is_the_cheaper_ord
         f"in the journal: {cost(charged, 'company'):.2f} -> {cost(really, 'company'):.2f} for companies"
     )
     print(f"in the journal: {cost(charged):.2f} -> {cost(really):.2f} for all; fields {fields}")
+    for each, before in (
+        (company["before"], (charged, stands)),
+        (company["after"], (really, now_stands)),
+    ):
+        seen = (cost(before[0], "company"), filled(before[1], "company"))
+        print(
+            f"predicted {each['cost']:.2f} for {each['filled']:.0f} fields, in the journal {seen}"
+        )
+        assert (each["cost"], each["filled"]) == pytest.approx(seen, rel=CLOSE)
     assert cost(really) < cost(charged)
     assert cost(really, "company") < cost(charged, "company")
 
@@ -168,11 +187,11 @@ async def test_auto_converges_to_the_proposal_and_starves_nobody(mongodb_uri: st
         ):
             for daemon in (first, second):
                 await daemon.wait_for_event("stream.opened")
-            for seed in (11, 12, 13):
+            for seed in range(11, 15):
                 before, began = bought(rig), time.monotonic()
-                await insert(rig, leads_of(seed))
+                await insert(rig, leads_of(seed, LEADS // 4))
                 spent = cost(bought(rig) - before)
-                print(f"{LEADS} leads for {spent:.2f} in {time.monotonic() - began:.0f} s")
+                print(f"{LEADS // 4} leads for {spent:.2f} in {time.monotonic() - began:.0f} s")
             made = await eventually(lambda: settled(rig, settings), within=120)
             changed = [*first.events("order.changed"), *second.events("order.changed")]
             page = json.loads((await first.get("/status.json")).text)
@@ -185,7 +204,8 @@ async def test_auto_converges_to_the_proposal_and_starves_nobody(mongodb_uri: st
     assert len(changed) == len(again["order_changes"]) > 0
     assert page["order"]["changes"]
     company = next(each for each in again["orders"] if each["kind"] == "company")
-    assert company["today"][0] != "clearbit"
+    places = company["today"]
+    assert places.index("pdl_company") < places.index("hunter_company")
     for each in again["orders"]:
         assert all(each["firsts"][name] > 0 for name in each["today"]), each
 
