@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import re
@@ -34,6 +35,7 @@ Line = dict[str, Any]
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - within it a directory of our own
 _PLENTY = 6 * 2**30
+_OURS = "enricher-servers-"
 
 _CONSOLE = re.compile(r"[\d:.]{12} [A-Z]+ +(?P<event>[a-z]+\.[a-z_]+)(?P<fields>(?: .*)?)")
 _FIELD = re.compile(r" ([\w.]+)=([^\s\"]+)")
@@ -50,9 +52,39 @@ def bound_to_us() -> tuple[str, ...]:
 
 @contextmanager
 def server_directory() -> Iterator[Path]:
-    """For the data of a `mongod`: in memory where there is plenty, for a disk makes each write wait."""
-    with tempfile.TemporaryDirectory(prefix="enricher-mongod-", dir=_in_memory()) as directory:
-        yield Path(directory)
+    """For the data of a `mongod`: in memory where there is plenty, for a disk makes each write wait.
+
+    A test run that is killed leaves its directories behind, which are memory: the next one removes them. The kernel
+    tells which they are, for it drops the lock of an owner that died, however it died.
+    """
+    place = _in_memory() or Path(tempfile.gettempdir())
+    for directory in place.glob(f"{_OURS}*"):
+        _remove_if_left_behind(directory)
+    with tempfile.TemporaryDirectory(prefix=_OURS, dir=place) as name:
+        owned = _try_to_own(directory := Path(name))
+        assert owned is not None, "one with nothing in it is left alone"
+        try:
+            yield directory
+        finally:
+            os.close(owned)
+
+
+def _remove_if_left_behind(directory: Path) -> None:
+    """Not an empty one: its owner may be about to lock it."""
+    with suppress(OSError):  # somebody else's, or removed by somebody else
+        if any(directory.iterdir()) and (owned := _try_to_own(directory)) is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+            os.close(owned)
+
+
+def _try_to_own(directory: Path) -> int | None:
+    """The lock, held until it is closed; `None` while another process has it."""
+    handle = os.open(directory, os.O_RDONLY)
+    with suppress(BlockingIOError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle
+    os.close(handle)
+    return None
 
 
 def _in_memory() -> Path | None:
