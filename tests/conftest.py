@@ -27,6 +27,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from enricher.errors import EmbeddedServerError
 from enricher.lead import Document
 from enricher.mongo.embedded import EmbeddedServer, ensure_primary, find_mongod
+from tests.support import databases
 from tests.support.processes import bound_to_us, server_directory
 from tests.support.waiting import business
 
@@ -75,6 +76,12 @@ def _may_take(item: pytest.Item) -> float:
 @pytest.fixture(scope="session")
 def mongodb_uri(request: pytest.FixtureRequest) -> Iterator[str]:
     """A replica set with change streams, shared by the whole run."""
+    with _replica_set(request) as uri, databases.shared(uri):
+        yield uri
+
+
+@contextmanager
+def _replica_set(request: pytest.FixtureRequest) -> Iterator[str]:
     if uri := os.environ.get("MONGODB_URI"):
         yield uri
     elif _docker_answers():

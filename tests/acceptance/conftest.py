@@ -10,7 +10,8 @@ from tests.support.rig import Rig, open_rig
 
 
 @pytest.fixture
-async def rig(mongodb_uri: str) -> AsyncIterator[Rig]:
+async def rig(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIterator[Rig]:
     """Vendors, an empty database and a witness, with no daemon yet."""
-    async with open_rig(mongodb_uri) as opened:
+    is_new = request.node.get_closest_marker("new_database") is not None
+    async with open_rig(mongodb_uri, new=is_new) as opened:
         yield opened

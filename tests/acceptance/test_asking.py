@@ -29,7 +29,7 @@ from enricher.privacy.suppression import Suppressed, key_of
 from enricher.providers import registry, transport
 from enricher.providers.base import Access
 from tests.support.processes import Daemon, bound_to_us
-from tests.support.rig import Rig, address, open_rig
+from tests.support.rig import Rig, address
 from tests.support.waiting import eventually
 
 
@@ -48,12 +48,6 @@ async def _code(rig: Rig, *arguments: str) -> int | None:
 
 def _stderr(process: Daemon) -> list[str]:
     return [line["text"] for line in process.lines if set(line) == {"text"}]
-
-
-@pytest.fixture
-async def rig(mongodb_uri: str) -> AsyncIterator[Rig]:
-    async with open_rig(mongodb_uri) as made:
-        yield made
 
 
 async def _contents(database: AsyncDatabase[Document]) -> dict[str, list[Document]]:
@@ -136,6 +130,7 @@ async def test_a_query_and_failed_name_many_and_nothing_matched_is_no_error(rig:
     assert await rig.leads.count_documents(refreshed) == 50
 
 
+@pytest.mark.new_database
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -177,6 +172,7 @@ async def test_mongodb_that_cannot_be_reached_ends_with_3() -> None:
 # -- backfill ------------------------------------------------------------------------------
 
 
+@pytest.mark.new_database
 async def test_a_dry_run_counts_and_changes_nothing_at_all(rig: Rig) -> None:
     await rig.leads.insert_many(
         [

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.rig import Rig, address
 
+pytestmark = pytest.mark.new_database
+
 LIKE_PENDING = ("PENDING", "Pending", "pénding")
 
 

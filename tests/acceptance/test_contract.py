@@ -39,7 +39,7 @@ FROM_A_WRITER = {
 async def test_every_state_of_500_leads_meets_the_schema_and_loads_into_the_models(
     mongodb_uri: str,
 ) -> None:
-    async with open_rig(mongodb_uri, seed=1) as rig, _states(rig) as states:
+    async with open_rig(mongodb_uri, new=True, seed=1) as rig, _states(rig) as states:
         await rig.database.create_collection("leads", validator=_validator())
         async with rig.daemon(**VENDORS) as daemon:
             await daemon.wait_for_event("history.recorded")

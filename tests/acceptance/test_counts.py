@@ -46,7 +46,7 @@ def backlog(mongodb_uri: str) -> Counted:
 
 
 async def _counted(uri: str) -> Counted:
-    async with open_rig(uri) as rig, wire_to(uri) as wire:
+    async with open_rig(uri, new=True) as rig, wire_to(uri) as wire:
         await counting.profile(rig.database)
         await rig.leads.insert_many([_done() for _ in range(NOT_DUE)])
         await rig.leads.insert_many([_pending(number) for number in range(LEADS)])

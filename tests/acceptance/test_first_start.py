@@ -12,6 +12,8 @@ from enricher.lead import Document, LeadId
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, address, domain
 
+pytestmark = pytest.mark.new_database
+
 SETTLED_OR_IN_WORK = ("processing", "retrying", "failed", "skipped", "completed")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

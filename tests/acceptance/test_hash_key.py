@@ -182,6 +182,7 @@ async def test_the_list_says_when_and_why_and_names_nobody(rig: Rig) -> None:
     assert "quokka" not in command.stdout
 
 
+@pytest.mark.new_database
 @pytest.mark.parametrize(
     "arguments",
     [

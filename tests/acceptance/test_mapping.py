@@ -47,7 +47,7 @@ async def test_a_lead_of_another_shape_is_enriched_explained_and_sampled(
         ],
     }
     links = [{"label": "blog", "href": domain()}, {"label": "site", "href": f"https://{site}/"}]
-    async with open_rig(mongodb_uri) as rig:
+    async with open_rig(mongodb_uri, new=True) as rig:
         async with rig.daemon(ENRICHER_CONFIG=config) as daemon:
             await daemon.wait_for_event("history.recorded")
             await rig.leads.insert_one({"_id": 1, "contact": contact, "links": links})

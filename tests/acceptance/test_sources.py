@@ -18,6 +18,8 @@ from tests.support.processes import Daemon
 from tests.support.rig import Rig, Witness, address, domain, watched
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.new_database
+
 NAMES = ("customers", "companies")
 
 

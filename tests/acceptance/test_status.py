@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from enricher.errors import ExitCode
 from enricher.lead import Document
 from tests.support.processes import Daemon, bound_to_us
@@ -123,6 +125,7 @@ async def test_watch_into_a_pipe_goes_on_until_it_is_told_to_stop(rig: Rig) -> N
         assert command.lines == []
 
 
+@pytest.mark.new_database
 async def test_watch_on_a_terminal_shows_what_is_new_and_leaves_it_as_it_was(rig: Rig) -> None:
     """Begun before there is a collection, or a daemon."""
     async with _on_a_terminal(rig, "status", "--watch") as (terminal, command):

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.money, pytest.mark.timeout(300)]
 async def test_a_first_start_on_old_leads_asks_nobody_and_touches_none(
     mongodb_uri: str, daemons: int
 ) -> None:
-    async with open_rig(mongodb_uri) as rig:
+    async with open_rig(mongodb_uri, new=True) as rig:
         await insert(rig, [*people(OLD)])
         before = await fingerprint(rig)
         began = time.monotonic()

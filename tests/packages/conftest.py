@@ -38,5 +38,5 @@ def images() -> Iterator[Images]:
 
 @pytest_asyncio.fixture
 async def rig(mongodb_uri: str) -> AsyncIterator[Rig]:
-    async with open_rig(mongodb_uri) as opened:
+    async with open_rig(mongodb_uri, new=True) as opened:
         yield opened

@@ -15,7 +15,6 @@ import asyncio
 import os
 import tempfile
 import time
-import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -32,6 +31,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.lead import Document, LeadId
 from enricher.simulator.server import Simulator
+from tests.support.databases import BESIDE, empty_database
 from tests.support.processes import Daemon
 from tests.support.waiting import patience
 
@@ -48,7 +48,6 @@ ONE_OF_A_KIND = '["hunter_company", "hunter_person", "clearbit_person"]'
 """Turned off unless a test says otherwise: a company is Clearbit's and an e-mail is Hunter's, so that
 the figures of a test are those of its subject and not of the providers there happen to be."""
 _NO_LIMIT = "1000000"
-BESIDE = "enricher_results_leads"
 _STATUSES: list[Document] = [
     {"$match": {"operationType": {"$in": ["insert", "update", "replace", "delete"]}}},
     {
@@ -244,9 +243,17 @@ class Rig:
 
 @asynccontextmanager
 async def open_rig(
-    uri: str, witness: type[Witness] = Witness, write: Write = "lead", **simulator: Any
+    uri: str,
+    witness: type[Witness] = Witness,
+    write: Write = "lead",
+    *,
+    new: bool = False,
+    **simulator: Any,
 ) -> AsyncIterator[Rig]:
-    """Everything but a daemon; gone afterwards, the database included. The witness watches what daemons write."""
+    """Everything but a daemon; gone afterwards. The witness watches what daemons write.
+
+    The database may have served another test (`databases.py`), unless it is to be `new`.
+    """
     client: AsyncMongoClient[Document] = AsyncMongoClient(
         uri,
         tz_aware=True,
@@ -256,15 +263,14 @@ async def open_rig(
     simulator = {"windows": dict.fromkeys(KEYS, ()), "keys": KEYS, **simulator}
     with tempfile.TemporaryDirectory(prefix="enricher-test-") as directory:
         config = _config(Path(directory), write)
-        async with client, Simulator(**simulator) as vendors:
-            database = client[f"test_{uuid.uuid4().hex}"]
+        async with (
+            client,
+            Simulator(**simulator) as vendors,
+            empty_database(client, uri, new=new) as database,
+        ):
             watching = witness(database["leads" if config is None else BESIDE])
-            rig = Rig(uri, database, vendors, watching, config)
-            try:
-                async with watched(rig.witness):
-                    yield rig
-            finally:
-                await client.drop_database(database.name)
+            async with watched(watching):
+                yield Rig(uri, database, vendors, watching, config)
 
 
 def _config(directory: Path, write: Write) -> Path | None:

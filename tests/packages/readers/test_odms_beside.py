@@ -39,7 +39,7 @@ VALIDATOR: Document = {
 @pytest_asyncio.fixture
 async def rig(mongodb_uri: str) -> AsyncIterator[Rig]:
     """With leads as strict as it gets, and indexes that look at all that stands on them or beside them."""
-    async with open_rig(mongodb_uri, write="beside") as opened:
+    async with open_rig(mongodb_uri, write="beside", new=True) as opened:
         await opened.database.create_collection("leads", validator=VALIDATOR)
         await opened.leads.create_index("email", unique=True)
         for each in (opened.leads, opened.results):
