@@ -744,14 +744,24 @@ def _section(
 ) -> AnySection | None:
     """Build one section; `None` when a problem was noted. Only known names are offered to the source, which
     would otherwise also take `HOST` or `URI` for the fields of that name."""
-    source = EnvSettingsSource(kind, case_sensitive=True)
     fields = _fields([kind])
-    source.env_vars = {name: variables[name] for name in fields.keys() & variables.keys()}
+    given = {name: variables[name] for name in fields.keys() & variables.keys()}
     try:
-        return kind(**source())
+        return _read(kind, given) if given else _untouched(kind)
     except ValidationError as error:
         problems += [_problem(dict(detail), variables, fields) for detail in error.errors()]
         return None
+
+
+def _read(kind: type[AnySection], given: Mapping[str, str]) -> AnySection:
+    source = EnvSettingsSource(kind, case_sensitive=True)
+    source.env_vars = given
+    return kind(**source())
+
+
+@functools.cache  # most sections are as they come, and to build one takes 2 ms
+def _untouched(kind: type[AnySection]) -> AnySection:
+    return kind()
 
 
 def _problem(

@@ -29,9 +29,11 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -132,16 +134,27 @@ def _everything() -> Iterator[str]:
 
 def _read_tables() -> None:
     """What is the same in every process and takes each one 0.15 s of CPU, most of it for the list of suffixes."""
+    from loguru import logger
+
     from enricher import cli
+    from enricher.errors import SettingsError
     from enricher.identity.domains import classify
     from enricher.providers import registry, transport
+    from enricher.settings import load
     from enricher.values.types import country_name_of
 
     classify("example.com")
     country_name_of("us")
     registry.installed()
+    registry.built_in()
+    registry.finders()
     cli.command()
     transport.trusted()
+    with suppress(SettingsError):  # it lacks an address, but the sections are built
+        load.load({}, None)
+    # The log asks for each of these paths at every start.
+    sysconfig.get_path = functools.cache(sysconfig.get_path)  # type: ignore[assignment]
+    logger.remove(logger.add(lambda _: None))
 
 
 def _serve(requests: socket.socket) -> _Start | None:
