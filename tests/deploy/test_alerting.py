@@ -21,6 +21,8 @@ from tests.support.waiting import eventually
 HURRY = 300
 """A quarter of an hour is three seconds: some scrapes, so that `for` still means something."""
 PATIENCE = 240
+LOAD = 2.0
+"""Leads a second: enough for a circuit that opens within seconds. Each costs CPU, and this takes minutes."""
 PAGE, TICKET = ("/page", "EnricherDown"), ("/ticket", "ProviderCircuitOpen")
 NOTE = ("/note", "LeadsUnmoved")
 
@@ -32,7 +34,9 @@ async def test_a_page_a_ticket_and_a_note_reach_somebody_with_their_runbook_and_
     with listening() as post:
         async with running(alertmanager, tmp_path, filled(tmp_path, post)) as manager:
             alerting = Alerting(manager.url.removeprefix("http://"), HURRY)
-            async with watched_fleet(mongodb_uri, prometheus, tmp_path, alerting=alerting) as fleet:
+            async with watched_fleet(
+                mongodb_uri, prometheus, tmp_path, alerting=alerting, leads_a_second=LOAD
+            ) as fleet:
                 await _go_through(fleet, post)
     for path, name in (PAGE, TICKET, NOTE):
         assert post.paths_of(name) == {path}
