@@ -18,6 +18,9 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 POLL_SECONDS = 0.02
+_RAREST_SECONDS = 0.2
+_SHARE = 9
+"""So many times as long as a look took nobody looks: a page of metrics, say, costs both sides what it takes."""
 _GLANCE_SECONDS = 1.0
 
 
@@ -59,6 +62,7 @@ async def eventually(check: Callable[[], Any], within: float = 10.0) -> Any:
     try:
         async with patience(within):
             while True:
+                began = time.monotonic()
                 try:
                     result = check()
                     last = await result if inspect.isawaitable(result) else result
@@ -67,7 +71,8 @@ async def eventually(check: Callable[[], Any], within: float = 10.0) -> Any:
                 else:
                     if last:
                         return last
-                await asyncio.sleep(POLL_SECONDS)
+                took = time.monotonic() - began
+                await asyncio.sleep(min(max(POLL_SECONDS, _SHARE * took), _RAREST_SECONDS))
     except TimeoutError:
         message = f"not so within {within:g} s: {_source(check)}\nlast result: {last!r}"
         raise AssertionError(message) from None
