@@ -237,7 +237,7 @@ async def test_an_interrupted_backfill_goes_on_where_it_stopped(
     rig: Rig, number: signal.Signals
 ) -> None:
     """No daemon at first, so it stands still when a thousand leads are pending."""
-    await rig.leads.insert_many({"_id": n, "email": f"p{n}@{n % 5}.example"} for n in range(1500))
+    await rig.leads.insert_many({"_id": n, "email": f"p{n}@{n % 5}.example"} for n in range(1200))
     command = ("backfill", "--query", '{"_id": {"$gte": 100}}', "--yes")
     pending = {"enrichment_status": "pending"}
     async with Daemon(*command, env=rig.environment()) as first:
@@ -253,7 +253,7 @@ async def test_an_interrupted_backfill_goes_on_where_it_stopped(
         assert second.process.returncode == ExitCode.OK
         assert "Going on with a backfill that asked for" in second.stdout
     assert await rig.leads.count_documents({"enrichment_status": None}) == 100
-    assert await rig.leads.count_documents({"enrichment_status": "skipped"}) == 1400
+    assert await rig.leads.count_documents({"enrichment_status": "skipped"}) == 1100
     assert rig.witness.settled_more_than_once() == {}
 
 
