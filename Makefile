@@ -65,7 +65,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) $(BY_FILE) $(ARGS)
 
 # For whoever changes something: the pure rules and the store, without processes and pages, without what takes seconds, and
-# with a tenth of the examples that properties are tried on. It hardly waits, so each further worker only costs its start.
+# with a quarter of the examples that properties are tried on. It hardly waits, so each further worker only costs its start.
 quick: $(READY)
 	$(BIN)/python -m pytest -n $(FEWER) $(BY_FILE) -m "not slow" --hypothesis-profile=quick tests/unit tests/integration $(ARGS)
 
@@ -97,6 +97,7 @@ bench: $(BENCH) redis
 
 chaos: $(READY)
 	$(BIN)/python -m pytest $(SPREAD) -m chaos tests/chaos $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m pytest $(SPREAD) -m hypothesis --hypothesis-profile=thorough tests/unit tests/integration)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak -s tests/chaos $(ARGS)

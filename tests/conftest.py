@@ -37,9 +37,12 @@ _ROOM_FOR_LARGE = "--wiredTigerEngineConfigString=cache_size=1G"
 write waits for room: the longer, the slower the disk, and on a server just started until it is refused (388)."""
 
 if not os.environ.get("CI"):  # there hypothesis has a profile of its own, which does this and more
-    settings.register_profile("laptop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile(
+        "laptop", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
     settings.load_profile("laptop")
 settings.register_profile("quick", settings(), max_examples=10)
+settings.register_profile("thorough", settings(), max_examples=500)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

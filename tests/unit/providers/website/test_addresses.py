@@ -78,7 +78,7 @@ def test_a_url_is_asked_for_as_it_was_judged(url: str, admitted: str) -> None:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_whatever_is_admitted_has_a_public_name_and_a_usual_port(text: str) -> None:
     for each in (text, f"http://{text}", f"http://{text}/", f"http://acme.com{text}"):
         for base in (None, URL("https://www.acme.com/a")):
@@ -88,7 +88,7 @@ def test_whatever_is_admitted_has_a_public_name_and_a_usual_port(text: str) -> N
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 def test_no_number_is_a_name(number: int) -> None:
     dotted = ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
     spellings = [

@@ -312,7 +312,7 @@ def test_a_hostile_page_takes_no_more_than_linear_time(markup: str) -> None:
     st.binary(max_size=400),
     st.sampled_from([None, "text/html; charset=utf-16", "text/html; charset=x", "a;b"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 def test_any_bytes_are_a_page(body: bytes, content_type: str | None) -> None:
     found = read(ROOT.format(DOMAIN), decode(body, content_type))
     judging.misgiving(found)
@@ -329,7 +329,7 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(_PIECES, max_size=60).map("".join))
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 def test_any_markup_is_a_page(markup: str) -> None:
     found = read(ROOT.format(DOMAIN), markup)
     judging.misgiving(found)
