@@ -538,6 +538,7 @@ UNWRITABLE: dict[str, Document] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", UNWRITABLE)
 async def test_a_result_that_cannot_be_written_ends_as_failed_and_costs_no_other_lead_its_own(
     ours: AsyncCollection[Document], kind: str
