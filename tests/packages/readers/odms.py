@@ -138,22 +138,23 @@ class Mongoose:
         self._process = process
 
     async def insert(self, email: str) -> ObjectId:
-        return ObjectId(await self._ask("insert", email))
+        return ObjectId(await self.ask("insert", email))
 
     async def read(self, lead: ObjectId) -> Seen:
-        return Seen(*await self._ask("read", str(lead)))
+        return Seen(*await self.ask("read", str(lead)))
 
     async def save(self, lead: ObjectId, note: str) -> None:
-        await self._ask("save", str(lead), note)
+        await self.ask("save", str(lead), note)
 
     async def enrich_again(self, lead: ObjectId) -> None:
-        await self._ask("enrichAgain", str(lead))
+        await self.ask("enrichAgain", str(lead))
 
     async def set_undeclared(self, lead: ObjectId) -> None:
         """Set it to `pending` by a model that does not declare our fields."""
-        await self._ask("setUndeclared", str(lead))
+        await self.ask("setUndeclared", str(lead))
 
-    async def _ask(self, *words: str) -> Any:
+    async def ask(self, *words: str) -> Any:
+        """Say a line, and return the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(words).encode() + b"\n")
