@@ -246,6 +246,10 @@ class Settled(StrEnum):
     """Even the failure was refused: the lead comes back when its lease expires."""
 
 
+_ENDED = (Settled.WRITTEN, Settled.REFUSED)
+"""The claim has ended with this settle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """When the lead comes back, and for what. By default not at all."""
@@ -420,8 +424,7 @@ class Settler:
         pairs = list(zip(batch, settled, strict=True))
         written = [each.event for each, what in pairs if what is Settled.WRITTEN and each.event]
         # One that was written and is no longer ours (`pending`, begun anew) is told by its note.
-        told = (Settled.WRITTEN, Settled.REFUSED)
-        is_whole = all(what in told for each, what in pairs if each.event is not None)
+        is_whole = all(what in _ENDED for each, what in pairs if each.event is not None)
         await outbox.publish(draft, written, is_whole=is_whole)
         return settled
 
@@ -452,28 +455,28 @@ class Settler:
     ) -> Sequence[Settled]:
         """Begin anew with what changed while its result was written."""
         pairs = [*zip(batch, settled, strict=True)]
-        ids = [each.lease.lead_id for each, what in pairs if what is Settled.WRITTEN]
+        ids = [each.lease.lead_id for each, what in pairs if what in _ENDED]
         known = await beside.facts(ids) if ids else {}
         gone = await beside.drop_gone(
             [each for each in ids if expressions.id_key(each) not in known]
         )
         return [
             what
-            if what is not Settled.WRITTEN
+            if what not in _ENDED
             else Settled.DELETED
             if expressions.id_key(each.lease.lead_id) in gone
-            else await self._unless_changed(each, known)
+            else await self._unless_changed(each, what, known)
             for each, what in pairs
         ]
 
     async def _unless_changed(
-        self, settlement: Settlement, known: Mapping[bytes, Facts]
+        self, settlement: Settlement, settled: Settled, known: Mapping[bytes, Facts]
     ) -> Settled:
         lead = settlement.lease.lead
         now = known.get(expressions.id_key(lead.id))
         # What is no lead any more was one until the write.
         if now is None or now.are_as(lead.inputs):
-            return Settled.WRITTEN
+            return settled
         return await self._requeue(settlement, _UNLESS_ASKED_FOR)
 
     async def _write_all(self, batch: Sequence[Settlement]) -> Sequence[Settled]:

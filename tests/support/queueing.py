@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import bson
 import pymongo
@@ -21,7 +23,10 @@ from pymongo.monitoring import (
 from enricher.lead import Document, LeadId, Lease
 from enricher.queue import book
 from enricher.queue.apart import Apart
+from enricher.queue.beside import Beside, Facts
 from enricher.queue.leads import Leads
+
+Meanwhile: TypeAlias = Callable[[], Awaitable[None]]
 
 LEASE = timedelta(seconds=60)
 HOUR = timedelta(hours=1)
@@ -55,6 +60,35 @@ def queue(
 
 def patient() -> Apart:
     return Apart(PATIENT_SECONDS)
+
+
+@dataclass(frozen=True)
+class InterruptedBeside(Beside):
+    """Leads to which something can happen just before they are read for their results, or just after."""
+
+    before: list[Meanwhile] = field(default_factory=list)
+    after: list[Meanwhile] = field(default_factory=list)
+
+    async def facts(self, ids: Iterable[LeadId]) -> dict[bytes, Facts]:
+        await _have_happen(self.before)
+        known = await super().facts(ids)
+        await _have_happen(self.after)
+        return known
+
+
+async def _have_happen(events: list[Meanwhile]) -> None:
+    while events:
+        await events.pop()()
+
+
+@contextmanager
+def once(events: list[Meanwhile], event: Meanwhile) -> Iterator[None]:
+    """Have this happen at that moment, or not at all if nothing gets that far."""
+    events.append(event)
+    try:
+        yield
+    finally:
+        events.clear()
 
 
 async def insert(collection: AsyncCollection[Document], id_: LeadId = 1, **fields: Any) -> LeadId:

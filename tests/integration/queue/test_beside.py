@@ -38,7 +38,16 @@ from enricher.queue.leads import Leads
 from enricher.queue.requests import Requests
 from enricher.queue.settle import Settled, Settler
 from enricher.queue.worker import Bell
-from tests.support.queueing import LEASE, Commands, claim_one, insert, patient, read
+from tests.support.queueing import (
+    LEASE,
+    Commands,
+    InterruptedBeside,
+    claim_one,
+    insert,
+    once,
+    patient,
+    read,
+)
 from tests.support.waiting import eventually
 
 Collection = AsyncCollection[Document]
@@ -174,6 +183,22 @@ async def test_a_settle_that_is_repeated_begins_anew_with_an_address_that_change
     await beside.leads.update_one({"_id": 1}, {"$set": {"email": "bo@wombat.com"}})
     assert await settler(beside).settle(lease, COMPLETED, ABOUT) is Settled.INPUTS_CHANGED
     assert (await read(beside.results))["enrichment_status"] == "pending"
+
+
+@pytest.mark.parametrize("data", [DATA, {"too large a number": 2**64}], ids=["kept", "refused"])
+async def test_a_lead_that_changes_while_its_result_is_written_begins_anew(
+    beside: Beside, data: Document
+) -> None:
+    lease = await claimed(beside)
+
+    async def change() -> None:
+        await beside.leads.update_one({"_id": 1}, {"$set": {"email": "b@quokka-freight.com"}})
+
+    interrupted = InterruptedBeside(beside.leads, beside.results)
+    with once(interrupted.after, change):
+        settled = await settler(interrupted).settle(lease, Completed(data, {}), ABOUT)
+    assert settled is Settled.INPUTS_CHANGED
+    assert (await claim_one(queue(beside))).lead.inputs.email == "b@quokka-freight.com"
 
 
 async def test_a_scored_lead_is_to_be_qualified_again(beside: Beside) -> None:
