@@ -52,7 +52,7 @@ REFRESH = timedelta(days=90)
 
 _STATUSES = ("pending", "processing", "retrying", "completed", "failed", "skipped")
 _INPUTS = ("email", "company_domain", "website", "name", "company")
-_ASKED_ABOUT = ("email", "company_domain", "website")
+ASKED_ABOUT = ("email", "company_domain", "website")
 
 
 def _is_date(value: object) -> bool:
@@ -76,6 +76,11 @@ class ModelLead:
     _seen: Document = field(default_factory=dict)
 
     # -- what can be said of it ------------------------------------------------------------
+
+    @property
+    def of_writers(self) -> Document:
+        """The lead as its writers have it."""
+        return self.document
 
     @property
     def status(self) -> Any:
@@ -126,10 +131,9 @@ class ModelLead:
     def as_leased(self) -> Lead:
         """What the worker who claimed it is told, as far as the model knows."""
         book, data = self.book, self.document.get("enriched_data")
-        malformed = {
-            name: v["malformed"] for name, v in book["inputs"].items() if isinstance(v, dict)
-        }
-        texts: dict[str, Any] = {n: v for n, v in book["inputs"].items() if isinstance(v, str)}
+        inputs = self._inputs_at_claim
+        malformed = {name: v["malformed"] for name, v in inputs.items() if isinstance(v, dict)}
+        texts: dict[str, Any] = {n: v for n, v in inputs.items() if isinstance(v, str)}
         return Lead(
             id=self.document["_id"],
             inputs=Inputs(**texts, malformed=malformed),
@@ -171,8 +175,7 @@ class ModelLead:
         is_new = self.status is None and not self.was_ours
         if not (is_new or self.status == "pending" or self.is_stray):
             return False
-        before = dict(self.document)
-        place = rank(self.document.get("temperature"))
+        before, place = dict(self.document), self._place
         is_backfilled = self.book.get("backfill") is True
         self._queued(priority=behind(place) if is_backfilled else place)
         return self.document != before
@@ -181,7 +184,7 @@ class ModelLead:
         book = self.book
         is_pending = self.status == "pending"
         is_fresh = is_pending and book.get("released") is not True
-        place = rank(self.document.get("temperature"))
+        place = self._place
         is_behind = self.status == "completed" or number(book.get("priority")) <= BEHIND
         self._note(priority=behind(place) if is_behind else place)
         since = book.get("queued_at" if is_pending else "due_at")
@@ -196,7 +199,7 @@ class ModelLead:
             interruptions=self._interruptions + 1 if self.status == "processing" else 0,
             answered={} if is_fresh or not isinstance(answered, dict) else answered,
             released=False,
-            inputs=self._inputs,
+            inputs=self._noted,
         )
         self.document["enrichment_status"] = "processing"
         self.owner, self.ended_by = lease.claim_id, None
@@ -247,14 +250,29 @@ class ModelLead:
         return count(self.book.get("attempts")) or 0
 
     @property
+    def _place(self) -> Any:
+        """How urgent it is."""
+        return rank(self.of_writers.get("temperature"))
+
+    @property
     def _inputs(self) -> Document:
-        return {name: usable(self.document.get(name)) for name in _INPUTS}
+        return {name: usable(self.of_writers.get(name)) for name in _INPUTS}
+
+    @property
+    def _noted(self) -> Document:
+        """What a claim notes of its inputs."""
+        return self._inputs
+
+    @property
+    def _inputs_at_claim(self) -> Document:
+        inputs: Document = self.book["inputs"]
+        return inputs
 
     @property
     def _is_about_another(self) -> bool:
         """The question that was asked is no longer the one that the lead would ask."""
         asked, now = self.book["inputs"], self._inputs
-        return any(asked[name] != now[name] for name in _ASKED_ABOUT)
+        return any(asked[name] != now[name] for name in ASKED_ABOUT)
 
     def _note(self, **values: Any) -> None:
         self.document["enrichment"] = self.book | values
@@ -333,7 +351,7 @@ class ModelLead:
     def _refreshed_later(self) -> None:
         self.document["enriched_at"] = NOW
         self._note(due_at=FromNow(REFRESH))
-        if self.document.get("qualification_score") is not None:
+        if self.of_writers.get("qualification_score") is not None:
             asked = {"qualification_status": "pending", "qualification_requested_at": NOW}
             self.document |= asked
 
