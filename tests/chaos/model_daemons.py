@@ -26,8 +26,9 @@ from enricher.queue.settle import Keeper, Settler
 from tests.chaos.model import LEASE, REFRESH
 from tests.chaos.model_cases import REFUSED
 from tests.chaos.model_values import RANKS
+from tests.support.databases import BESIDE
 from tests.support.queueing import InterruptedBeside, Meanwhile, patient
-from tests.support.rig import BESIDE, Write
+from tests.support.rig import Write
 
 Result = TypeVar("Result")
 
