@@ -79,7 +79,9 @@ class ModelBeside(ModelLead):
             return self._found_gone(lease)
         if not _is_about_the_same(read, lease):
             return self._begun_anew(lease)
+        now, self.lead = self.lead, read  # what the write says of the lead was read before it
         settled = ModelLead.settled(self, lease, outcome, subject, refusal)
+        self.lead = now
         return self._looked_at_again(lease, settled) if self.document else Settled.DELETED
 
     def _looked_at_again(self, lease: Lease, settled: Settled) -> Settled:
