@@ -59,7 +59,7 @@ async def test_no_lead_costs_more_than_its_ceiling_when_daemons_die(rig: Rig) ->
         await ended(rig, leads)
     found = await costs(rig, leads)
     needless = [each for each in found if each.has_room(CEILING)]
-    print(  # noqa: T201
+    print(  # noqa: T201 - a figure for people
         f"{fleet.kills} kills, {len(fleet.flights)} calls in hand of the killed; a lead cost"
         f" {sum(each.credits for each in found) / len(found):.2f} of {CEILING},"
         f" {len(needless)} could have had another call"
@@ -102,7 +102,7 @@ async def test_the_ceiling_holds_with_finders_rechecks_and_verifiers_beside_the_
         for key, names in capped.items()
         if any(costs[key] + price_of(name) <= MONEY for name in names)
     ]
-    print(  # noqa: T201
+    print(  # noqa: T201 - a figure for people
         f"{fleet.kills} kills, {len(calls)} questions, {calls.total()} calls, {sum(map(bool, capped.values()))} capped;"
         f" a lead cost {sum(costs.values()) / len(costs):.3f}, at most {max(costs.values())} of {MONEY};"
         f" {len(needless)} could have had more, {len(fleet.flights)} calls in hand of the killed"

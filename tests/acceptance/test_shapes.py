@@ -8,16 +8,13 @@ from pathlib import Path
 
 import bson
 import pytest
-from bson import json_util
+from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document
 from tests.support.rig import WRITES, Rig, Write
+from tests.support.shapes import SHAPES
 from tests.support.waiting import eventually
 
-SHAPES: list[Document] = json.loads(
-    (Path(__file__).parents[1] / "support" / "shapes.json").read_text("utf-8"),
-    object_hook=json_util.object_hook,
-)
 _ONLY: Document = {"isArchived": {"$ne": True}}
 _LEAD, _LATE, _EXCLUDED = "lead", "late", "excluded"
 _FIRST_NAME = re.compile(r"`([^`]+)`|([^.\[]+)")
@@ -43,8 +40,9 @@ def _subject(case: Document) -> Document:
     for name in ("email", "website"):
         paths = case["read"].get(name, [])
         for path in [paths] if isinstance(paths, str) else paths:
-            quoted, plain = _FIRST_NAME.match(path).groups()  # type: ignore[union-attr]
-            roots.add(quoted or plain)
+            first = _FIRST_NAME.match(path)
+            assert first, path
+            roots.add(first[1] or first[2])
     return {name: value for name, value in case["document"].items() if name in roots}
 
 
@@ -56,13 +54,16 @@ def _questions(case: Document) -> set[tuple[str, str]]:
     return of_mailbox | ({("clearbit", site)} if site else set())
 
 
+def _results(rig: Rig, case: Document, write: Write) -> AsyncCollection[Document]:
+    name = case["shape"]
+    return rig.database[name if write == "lead" else f"enricher_results_{name}"]
+
+
 async def _all_are(rig: Rig, write: Write, name: str, status: str | None = None) -> bool:
     """Without a status, each is what its shape lets it be."""
     others = {}
     for case in SHAPES:
-        beside = f"enricher_results_{case['shape']}"
-        results = rig.database[case["shape"] if write == "lead" else beside]
-        found = await results.find_one({"_id": name}) or {}
+        found = await _results(rig, case, write).find_one({"_id": name}) or {}
         wanted = status or ("completed" if _questions(case) else "skipped")
         if found.get("enrichment_status") != wanted:
             others[case["shape"]] = found.get("enrichment_status"), wanted
@@ -107,3 +108,6 @@ async def test_every_shape_is_enriched_by_settings_alone_and_what_it_excludes_is
         await eventually(lambda: _all_are(rig, write, _LATE), within=60)
         assert rig.questions() == asked, "it is about somebody who is known by now"
         assert await _excluded(rig) == untouched
+        if write == "beside":
+            for case in SHAPES:
+                assert not await _results(rig, case, write).find_one({"_id": _EXCLUDED})

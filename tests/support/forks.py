@@ -153,7 +153,7 @@ def _read_tables() -> None:
     with suppress(SettingsError):  # it lacks an address, but the sections are built
         load.load({}, None)
     # The log asks for each of these paths at every start.
-    sysconfig.get_path = functools.cache(sysconfig.get_path)  # type: ignore[assignment]
+    sysconfig.get_path = functools.cache(sysconfig.get_path)  # type: ignore[assignment] # it answers alike
     logger.remove(logger.add(lambda _: None))
 
 

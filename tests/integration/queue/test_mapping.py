@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path as File
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,7 +20,6 @@ from bson import (
     ObjectId,
     Regex,
     Timestamp,
-    json_util,
 )
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
@@ -36,12 +33,7 @@ from enricher.identity import mapping
 from enricher.lead import Document
 from enricher.settings.paths import candidates
 from tests.support.crms import CRMS, Crm
-
-SHAPES = json.loads(
-    (File(__file__).parents[2] / "support" / "shapes.json").read_text("utf-8"),
-    object_hook=json_util.object_hook,
-)
-
+from tests.support.shapes import SHAPES
 
 _OF_THE_LEAD = ("email", "company_domain", "website")
 """What vendors are asked about: `test_crms.py` sees to that."""
