@@ -22,7 +22,8 @@ from tests.support.processes import Daemon, bound_to_us
 from tests.support.rig import KEYS, Rig, address, domain
 from tests.support.waiting import eventually
 
-SECRETS = ("ada", "lovelace", "quokka", *KEYS.values())
+SECRETS = ("ada.", "lovelace", "quokka", *KEYS.values())
+"""No ids in hexadecimal may look like one of them."""
 
 
 async def _told(rig: Rig) -> dict[str, Any]:
