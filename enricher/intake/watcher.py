@@ -109,6 +109,8 @@ class Admitter:
     _arrived: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _room: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _saved_at: float = field(init=False, default=float("-inf"))
+    _has_moved: bool = field(init=False, default=False)
+    """Changes were admitted since the position was saved."""
 
     async def run(self, ended: asyncio.Event) -> None:
         """Until nothing more is put in; then what is left."""
@@ -136,7 +138,8 @@ class Admitter:
         del self.inbox[: len(changes)]
         self.behind_since = taken_at if self.inbox else None
         self._room.set()
-        await self._save(token, bool(changes), final=final)
+        self._has_moved |= bool(changes)
+        await self._save(token, final=final)
 
     async def _admit(self, changes: list[Change]) -> None:
         await self.leads.forget_deleted([each.lead_id for each in changes if each.is_delete])
@@ -187,15 +190,15 @@ class Admitter:
                 metrics.ADMITTED.labels("stream").inc(await self.leads.admit_blocked())
                 self.bell.ring()
 
-    async def _save(self, token: dict[str, object] | None, moved: bool, *, final: bool) -> None:
-        every = _SAVE_EVERY_SECONDS if moved else _SAVE_IDLE_EVERY_SECONDS
+    async def _save(self, token: dict[str, object] | None, *, final: bool) -> None:
+        every = _SAVE_EVERY_SECONDS if self._has_moved else _SAVE_IDLE_EVERY_SECONDS
         now = time.monotonic()
         is_open = bool(self.replaced or self.leads.unadmitted)
         is_sure = self.known.is_gap_closed and not is_open
         if token is None or not is_sure or not (final or now - self._saved_at >= every):
             return
         await self.checkpoints.save(token)
-        self._saved_at = now
+        self._saved_at, self._has_moved = now, False
         self.leads.gauges.checkpoint(time.time())
 
     async def admit_replaced(self) -> None:
