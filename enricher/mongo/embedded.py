@@ -31,8 +31,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Self
 
@@ -41,6 +41,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from enricher.errors import EmbeddedServerError
 from enricher.lead import Document
+from enricher.mongo.server import close
 from enricher.process.signals import end_if_cancelled
 
 HOST = "127.0.0.1"
@@ -198,7 +199,7 @@ class EmbeddedServer:
         if not await self._adopt():
             await self._launch()
         if self._replica_set:
-            async with _connect(self.port) as client:
+            async with _connected(self.port) as client:
                 await ensure_primary(client, self._replica_set, f"{HOST}:{self.port}")
 
     async def _adopt(self) -> bool:
@@ -256,7 +257,7 @@ class EmbeddedServer:
         if not _is_listening(self.port):
             return False
         try:
-            async with _connect(self.port) as client:
+            async with _connected(self.port) as client:
                 options = (await client.admin.command("getCmdLineOpts"))["parsed"]
         except PyMongoError:
             return False
@@ -295,8 +296,15 @@ class EmbeddedServer:
         return EmbeddedServerError(f"The embedded MongoDB {what}: {(errors or lines)[-1]}")
 
 
-def _connect(port: int) -> AsyncMongoClient[Document]:
-    return AsyncMongoClient(HOST, port, directConnection=True, serverSelectionTimeoutMS=2000)
+@asynccontextmanager
+async def _connected(port: int) -> AsyncIterator[AsyncMongoClient[Document]]:
+    client: AsyncMongoClient[Document] = AsyncMongoClient(
+        HOST, port, directConnection=True, serverSelectionTimeoutMS=2000
+    )
+    try:
+        yield client
+    finally:
+        await close(client)
 
 
 def _is_listening(port: int) -> bool:

@@ -27,6 +27,7 @@ from enricher.lead import Document
 from enricher.mongo import outage
 from enricher.mongo.expressions import SimpleClient
 from enricher.mongo.outage import is_denied, is_refusal
+from enricher.process.signals import surely
 from enricher.telemetry.log import redact
 
 # What a MONGODB_URI may decide about our connections, and what it may not.
@@ -141,6 +142,7 @@ _INSPECT_SECONDS = 5.0
 """Needed in addition: with `timeoutMS` set, the driver ignores its selection time-out."""
 _OPERATION_MS = 10_000
 """Bounds every operation, its retries included: nothing waits indefinitely on a silent network."""
+_CLOSE_SECONDS = 2.0
 ROUTER = "mongos"
 _UNAUTHORIZED = 13
 _BAD_CREDENTIALS = {18, 8000}
@@ -170,7 +172,13 @@ async def connect(uri: str, pool: int) -> AsyncIterator[AsyncMongoClient[Documen
     try:
         yield client
     finally:
-        await client.close()
+        await close(client)
+
+
+async def close(client: AsyncMongoClient[Document]) -> None:
+    """Close it to the end, also when cancelled; a server that hangs is given a few seconds for its goodbye."""
+    with pymongo.timeout(_CLOSE_SECONDS):
+        await surely(client.close())
 
 
 def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:

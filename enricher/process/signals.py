@@ -19,8 +19,9 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
+_T = TypeVar("_T")
 Act: TypeAlias = Callable[[signal.Signals], object]
 
 _EXIT_OF_A_SHELL = 128
@@ -91,6 +92,21 @@ def end_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+async def surely(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Await to the end even when cancelled, and be cancelled then: `shield` alone would return at once."""
+    task = asyncio.create_task(coroutine)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    result = task.result()
+    if cancelled:
+        raise asyncio.CancelledError
+    return result
 
 
 async def _until_told(coroutine: Coroutine[Any, Any, Any], told: list[signal.Signals]) -> Any:

@@ -28,6 +28,7 @@ from loguru import logger
 from enricher.lead import SOON_SECONDS, End, Lead, LeadId, Lease, Pressure, Progress, Subject
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, lost_race_pause, pause
+from enricher.process.signals import surely
 from enricher.queue import book
 from enricher.queue.leads import Claimed, Leads
 from enricher.queue.settle import Settled, Settler
@@ -505,7 +506,7 @@ class Worker:
         note_cost = partial(self.settler.costs.note, lease)
         outcome, subject = await self.work(lease.lead, keep, note_cost)
         self.heartbeat.let_go(lease)
-        await _surely(self._settle(lease, outcome, subject, began))
+        await surely(self._settle(lease, outcome, subject, began))
 
     async def _settle(
         self, lease: Lease, outcome: End, subject: Subject | None, began: float
@@ -560,17 +561,3 @@ def _won(claim: asyncio.Task[Claimed]) -> list[Lease]:
         claim.cancel()
         return []
     return [] if claim.cancelled() or claim.exception() else claim.result().leases
-
-
-async def _surely(settling: Coroutine[Any, Any, None]) -> None:
-    """Await to the end even when cancelled: `shield` alone would return at once."""
-    task = asyncio.create_task(settling, name="settle")
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
+import itertools
 import os
 import signal
 import socket
@@ -210,6 +212,23 @@ async def test_a_start_that_is_cancelled_leaves_nothing_running(
     with pytest.raises(asyncio.CancelledError):
         await start
     assert not _is_running(data_dir)
+
+
+async def test_a_start_that_is_cancelled_at_any_step_closes_its_connections(
+    data_dir: Path, mongod: Path
+) -> None:
+    """A client that is not closed is an error of the test that is running when it is collected."""
+    async with EmbeddedServer(data_dir, standalone=True, binary=mongod):
+        for steps in itertools.count():
+            guest = EmbeddedServer(data_dir, standalone=True, binary=mongod)
+            start = asyncio.create_task(guest.start())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            start.cancel()
+            await asyncio.wait([start])
+            if not start.cancelled():
+                break
+        gc.collect()
 
 
 async def test_a_ctrl_c_on_the_terminal_does_not_reach_it(data_dir: Path, mongod: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pymongo.read_preferences import ReadPreference
 
 from enricher.errors import ExitCode, SettingsError
 from enricher.mongo import server
+from tests.support.cable import cable_to
 
 DECIDED = {
     "appname": "theirs",
@@ -152,3 +154,13 @@ async def test_a_claim_is_read_back_from_the_primary_whatever_the_address_prefer
     async with server.connect(uri, pool=2) as client:
         assert client["crm"]["leads"].read_preference == ReadPreference.PRIMARY
         assert (await server.inspect(client, "crm", "leads")).version
+
+
+async def test_a_server_that_hangs_is_not_waited_for_at_the_end(mongodb_uri: str) -> None:
+    async with cable_to(mongodb_uri) as cable:
+        async with server.connect(cable.uri, pool=2) as client:
+            assert (await server.inspect(client, "crm", "leads")).version
+            cable.freeze()
+            began = time.monotonic()
+        assert time.monotonic() - began < 20, "30 s were what the driver took"
+        cable.mend()
