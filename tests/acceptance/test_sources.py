@@ -135,7 +135,8 @@ async def test_one_budget_and_one_limit_hold_over_both(two: Two) -> None:
         await eventually(lambda: charged(two.rig, "hunter") >= 5, within=60)
         await eventually(lambda: _waits(daemon, "hunter"), within=30)
     assert charged(two.rig, "clearbit") == 9
-    assert two.rig.simulator.journal.busiest_window("hunter", 15) <= 3  # one in five seconds
+    # One in five seconds, and one that was late; with a limit each it would be six.
+    assert two.rig.simulator.journal.busiest_window("hunter", 15) <= 4
 
 
 async def _waits(daemon: Daemon, provider: str) -> bool:
