@@ -219,7 +219,10 @@ class Reading:
 
 def read(text: str) -> Reading:
     """Return the first valid address in the text."""
-    candidates = _candidates(visible(text))
+    text = visible(text)
+    if _ORDINARY.fullmatch(text):  # nothing around it and nothing beside it, as nearly all are
+        return Reading(parse(text))
+    candidates = _candidates(text)
     addresses = (address for one in candidates if (address := parse(one)) is not None)
     return Reading(next(addresses, None), is_ambiguous=len(set(candidates)) > 1)
 
@@ -227,19 +230,16 @@ def read(text: str) -> Reading:
 def parse(text: str) -> Address | None:
     """Parse one bare address; `None` when it cannot be a mailbox."""
     local, _, host = text.rpartition("@")
-    domain = _domain(host)
-    is_guest = "#" in local and _GUEST in local.lower()
-    name = _local_part(local) if domain and not is_guest else None
-    if domain is None or name is None:
+    if (domain := _domain(host)) is None:
         return None
-    if len(name.encode()) + 1 + len(domain.host) > _MAX_ADDRESS_BYTES:
+    is_ordinary = len(local) <= _MOST_LOCAL_BYTES and _ORDINARY_LOCAL.fullmatch(local)
+    name = local if is_ordinary else _unusual(local)
+    if name is None or len(name.encode()) + 1 + len(domain.host) > _MAX_ADDRESS_BYTES:
         return None
-    return Address(_without_tag(name), domain)
+    return Address(_without_tag(name) if "+" in name else name, domain)
 
 
 def _candidates(text: str) -> list[str]:
-    if _ORDINARY.fullmatch(text):
-        return [text]
     text = plain(text)
     parts = [part for one in links(text) or [text] for part in _SEPARATORS.split(one)]
     found = [one for part in parts for one in _in_part(part)]
@@ -273,13 +273,14 @@ def _domain(host: str) -> Domain | None:
     return None if domain is None or domain.kind is DomainKind.SUFFIX else domain
 
 
-def _local_part(local: str) -> str | None:
-    """Return the local part in NFC (RFC 6532, 3.1), or `None`. `domains` judges the real domain.
+def _unusual(local: str) -> str | None:
+    """Return a local part of unusual signs in NFC (RFC 6532, 3.1), or `None`. `domains` judges the real domain.
 
-    Quoted local parts are legal but refused: no vendor takes one.
+    Quoted local parts are legal but refused: no vendor takes one. The library takes as long as the rest of
+    `identify`.
     """
-    if _ORDINARY_LOCAL.fullmatch(local) and len(local) <= _MOST_LOCAL_BYTES:
-        return local  # true of nearly all; the library takes as long as the rest of `identify`
+    if "#" in local and _GUEST in local.lower():
+        return None
     if local[:1] in _LEFT_OVER or local[-1:] in _LEFT_OVER or LOST in local:
         return None
     try:
@@ -643,6 +644,7 @@ _ENDINGS = tuple(
 _AND = re.compile(r"\A(?:de|da|do|dos|das|del|di|des|du|al)")
 _DESK = "desk"
 """Stands in for initials that are a role."""
+_BETWEEN_WORDS = re.compile(r"[-._]")
 _DIGITS = "0123456789"
 _WRITTEN_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ł": "l", "ø": "o"})
 _BARE = str.maketrans({"ß": "ss", "ł": "l", "ø": "o"})
@@ -665,20 +667,23 @@ _NO_REPLY_AT_THE_END = re.compile(r".+[-._]no[-._]?reply\d*\Z", re.DOTALL)
 
 def is_system(local: str) -> bool:
     """Tell whether a machine writes from it and nobody reads it."""
-    return any(
-        _SYSTEM.match(each) or ("reply" in each and _NO_REPLY_AT_THE_END.match(each))
-        for each in _spellings(local)
-    )
+    for each in _spellings(local):
+        if _SYSTEM.match(each) or ("reply" in each and _NO_REPLY_AT_THE_END.match(each)):
+            return True
+    return False
 
 
 def is_desk(local: str, host: str, desks: Desks = DESKS) -> bool:
     """Tell whether it is a role address. `host` matters only for initials that are a role in some countries."""
-    return any(_is_desk(each, host, desks) for each in _spellings(local))
+    spellings = _spellings(local)
+    return _is_desk(spellings[0], host, desks) or (
+        len(spellings) > 1 and _is_desk(spellings[1], host, desks)
+    )
 
 
 def desk_key(local: str) -> str:
     """Normalise a name for comparison with the operator's own: no case, accents, signs or numbers."""
-    return _without_number("".join(_words_of(_spellings(local)[0])))
+    return _without_number("".join(_BETWEEN_WORDS.split(_spellings(local)[0])))
 
 
 def _spellings(local: str) -> list[str]:
@@ -699,17 +704,13 @@ def _is_desk(local: str, host: str, desks: Desks) -> bool:
     name = _without_number(local)
     if name in desks.whole:
         return True
-    words = _words_of(name)
+    words = _BETWEEN_WORDS.split(name)
     if len(words) > 1:
         words = [_without_number(word) for word in words if word]
         return _are_a_desks(
             [_DESK if _is_initials_of_a_desk(word, host, desks) else word for word in words], desks
         )
     return _is_initials_of_a_desk(name, host, desks) or _is_compound(name, desks)
-
-
-def _words_of(local: str) -> list[str]:
-    return local.replace("-", ".").replace("_", ".").split(".")
 
 
 def _without_number(word: str) -> str:

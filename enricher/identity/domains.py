@@ -159,6 +159,9 @@ def _registrable(host: str) -> str | None:
     if registrable is None:
         return None
     lineage = parents(host, registrable)
+    is_of_no_brand = wordlists.PLATFORM_BRANDS.isdisjoint(host.split("."))
+    if is_of_no_brand and wordlists.PLATFORMS.isdisjoint(lineage):
+        return registrable
     platform = next(filter(_is_platform, lineage), None)
     if platform is None:
         return registrable

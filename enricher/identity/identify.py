@@ -171,6 +171,10 @@ _LONGEST_URL = 2048
 _MOST_HOPS = 3
 """Links inside links; nobody wraps more than two mail filters around one."""
 
+_HOST_ALONE = re.compile(
+    r"(?!ww|.*xn--)(?=.{1,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+)
+"""A host as it is, with nothing to take off and nothing to undo: what vendors and most writers write."""
 _ORDINARY = re.compile(r"(?:https?://)?[A-Za-z0-9/._-]*[A-Za-z0-9/_-]")
 _HTTP = re.compile(r"\A(?:h*t{1,3}p{1,2}s?(?::[:/]*|\.//|/{2,}[:/]*))+", re.IGNORECASE)
 _ENCODED_HTTP = re.compile(r"https?(?:%3a|:)(?:%2f|%5c)", re.IGNORECASE)
@@ -250,13 +254,15 @@ def stated_host(value: str | None, platforms: Platforms = BY_THE_LISTS) -> str |
     Returns `None` for IP addresses, schemes other than http, pages on sites full of others', and texts
     longer than any URL: a vendor's record may hold megabytes, and recent inputs are cached.
     """
-    if value is not None and len(value) > _LONGEST_URL:
+    if value is None or len(value) > _LONGEST_URL:
         return None
     return _stated_host(value, platforms)
 
 
 @lru_cache(_KEPT_HOSTS)
-def _stated_host(value: str | None, platforms: Platforms) -> str | None:
+def _stated_host(value: str, platforms: Platforms) -> str | None:
+    if _HOST_ALONE.fullmatch(value):
+        return _owner_of_page(value, "", platforms, 0)
     return _owner(_unwrapped(said(value)), platforms, 0)
 
 
@@ -284,14 +290,19 @@ def _owner(text: str, platforms: Platforms, hops: int) -> str | None:
     if not is_url and _SCHEME.match(text):
         return None
     host, rest = _host_and_rest(text)
-    if host is None:
-        return None
-    is_others = _is_site_of_others(host, platforms)
+    return None if host is None else _owner_of_page(host, rest, platforms, hops)
+
+
+def _owner_of_page(host: str, rest: str, platforms: Platforms, hops: int) -> str | None:
+    """Return the host that a page stands for; `rest` is everything after the first slash."""
+    names = parents(host)
+    is_one_companys = not platforms.removed.isdisjoint(names)
+    is_others = not is_one_companys and _is_site_of_others(host, names)
     if hops < _MOST_HOPS and rest and (target := target_of(host, rest, is_wrapper=is_others)):
         return _owner(target, platforms, hops + 1)
-    if is_under(host, platforms.removed):
+    if is_one_companys:
         return host
-    is_page = _is_page_of_others(host, rest, hops, is_others)
+    is_page = (is_others or rest) and _is_page_of_others(host, rest, hops, is_others)
     return None if is_page or host in platforms.added else host
 
 
@@ -313,20 +324,18 @@ def _without_www(host: str) -> str | None:
     return host if short != host and classify(short).kind is DomainKind.SUFFIX else short
 
 
-def _is_site_of_others(host: str, platforms: Platforms) -> bool:
-    if is_under(host, platforms.removed):
+def _is_site_of_others(host: str, names: list[str]) -> bool:
+    if not PROFILE_HOSTS.isdisjoint(names):
+        return True
+    if PROFILE_BRANDS.isdisjoint(host.split(".")):
         return False
-    return is_under(host, PROFILE_HOSTS) or any(
-        is_brand_of(each, PROFILE_BRANDS) for each in parents(host)
-    )
+    return any(is_brand_of(each, PROFILE_BRANDS) for each in names)
 
 
 def _is_page_of_others(host: str, rest: str, hops: int, is_others: bool) -> bool:
     if is_others:
         is_home = not hops and _is_home(host, rest)
         return not (is_home and classify(host).registrable == host)
-    if not rest:
-        return False
     if host in PLATFORMS or host in SHORT_LINKS or _is_short_link(host, rest):
         return True
     return _is_entry_of_a_directory(host, rest)
@@ -522,11 +531,13 @@ def identify(inputs: Inputs, words: OwnWords = NO_WORDS) -> Identity:
     """Identify the lead. Never raises, whatever the strings hold."""
     internal = words.internal_domains
     readings = _readings(inputs, words)
-    reading = _best(readings, internal)
+    reading = readings[0] if len(readings) == 1 else _best(readings, internal)
     address = reading.address
     askable = None if address and address.domain.kind is DomainKind.IP_ADDRESS else address
     stated = _stated(inputs, words)
-    company = _company(address, stated.domain)
+    company = stated.domain
+    if company is None and address is not None and address.domain.kind is DomainKind.BUSINESS:
+        company = address.domain
     is_valid = address is not None or not (readings or "email" in inputs.malformed)
     number = read_cnpj(inputs.cnpj) if words.asks_register else None
     why_not = _why_not_sought(inputs, company, stated, words)
@@ -569,18 +580,20 @@ def _why_not_sought(
     return why_not_sought(_clean(inputs.company), _clean(inputs.name)) or ""
 
 
-def _read(text: str, words: OwnWords) -> Reading:
-    reading = read(text)
-    if reading.address is None or words.platforms is BY_THE_LISTS:
-        return reading
-    domain = words.platforms.judge(reading.address.domain)
-    return replace(reading, address=replace(reading.address, domain=domain))
-
-
 def _readings(inputs: Inputs, words: OwnWords) -> list[Reading]:
     """Read every address that the lead has, each once."""
-    texts = dict.fromkeys(said(text) for text in (inputs.email, *inputs.other_emails))
-    return [_read(text, words) for text in texts if text]
+    texts = dict.fromkeys([said(text) for text in (inputs.email, *inputs.other_emails)])
+    readings = [read(text) for text in texts if text]
+    if words.platforms is BY_THE_LISTS:
+        return readings
+    return [_judged(each, each.address, words.platforms) for each in readings]
+
+
+def _judged(reading: Reading, address: Address | None, platforms: Platforms) -> Reading:
+    """Return the reading with its domain as the operator sees it."""
+    if address is None:
+        return reading
+    return replace(reading, address=replace(address, domain=platforms.judge(address.domain)))
 
 
 def _best(readings: list[Reading], internal: frozenset[str]) -> Reading:
@@ -594,7 +607,7 @@ def _best(readings: list[Reading], internal: frozenset[str]) -> Reading:
             return 2
         return 0 if address.domain.kind is DomainKind.BUSINESS else 1
 
-    return readings[0] if len(readings) == 1 else min(readings, key=worth, default=Reading(None))
+    return min(readings, key=worth, default=Reading(None))
 
 
 def _other_keys(readings: list[Reading], asked: Reading) -> Iterator[str]:
@@ -626,14 +639,6 @@ def _nothing_left(
         return stated.reason or Reason.NOTHING_TO_GO_BY
     is_text = inputs.malformed.get("email", _TOO_LONG) == _TOO_LONG
     return Reason.INVALID_EMAIL if is_text else Reason.INVALID_INPUT
-
-
-def _company(address: Address | None, stated: Domain | None) -> Domain | None:
-    if stated is not None:
-        return stated
-    if address is not None and address.domain.kind is DomainKind.BUSINESS:
-        return address.domain
-    return None
 
 
 _NO_DOMAIN = "no company domain"
@@ -668,8 +673,7 @@ def _stated(inputs: Inputs, words: OwnWords) -> _Stated:
     """
     reason: Reason | None = None
     for text in (inputs.company_domain, inputs.website):
-        host = stated_host(text, words.platforms)
-        if host is None:
+        if text is None or (host := stated_host(text, words.platforms)) is None:
             continue
         domain = words.platforms.judge(classify(host))
         if is_under(host, words.internal_domains):
@@ -689,6 +693,8 @@ def _is_just_a_word(host: str) -> bool:
 
 def _clean(value: str | None) -> str | None:
     """Return a name as one line of valid Unicode, or `None`."""
+    if value is None:
+        return None
     text = said(value)
     if not text.isprintable():
         text = "".join(one if _is_writable(one) else " " for one in text)
