@@ -128,7 +128,7 @@ class Breaker:
 
     def admission(self, question: object) -> Held | None:
         """Return why the question is not asked now; `None` lets it through, as the probe if need be."""
-        if self.is_closed:
+        if not self._pause:
             return None
         now = self.clock()
         wait = BETTER_PROBE_SECONDS if question in self._bad else 0.0
@@ -207,6 +207,8 @@ class Breaker:
     def _succeeded(self, question: object) -> None:
         self._answers += 1
         self._bad.pop(question, None)
+        if not (self._failures or self._pause):
+            return
         if self._failures and (self._is_told or not self.is_closed):
             seconds = round(self.clock() - self._began, 1)
             logger.bind(provider=self.provider, failures=self._failures, seconds=seconds).info(

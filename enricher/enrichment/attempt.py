@@ -348,7 +348,7 @@ class Waterfall:
                 findings.skipped[gate.name] = reason
                 continue
             wanting = _wanting(query, gate, known)
-            pays = _wants_to_pay(payer, gate)
+            pays = payer and _wants_to_pay(payer, gate)
             question = _question(lead, wanting, deadline, gate, scope, pays)
             answer = await _answer(gate, question, lead, findings, scope)
             if answer is None:
@@ -410,7 +410,8 @@ class Waterfall:
             if reason is not None:
                 findings.skipped[gate.name] = reason
                 continue
-            question = _question(lead, query, deadline, gate, scope, _wants_to_pay(payer, gate))
+            pays = payer and _wants_to_pay(payer, gate)
+            question = _question(lead, query, deadline, gate, scope, pays)
             answer = await _answer(gate, question, lead, findings, scope)
             if answer is not None:
                 answers[gate.name] = answer
@@ -421,9 +422,9 @@ class Waterfall:
         return frozenset(name for name in self.finders if lead.answered.get(name) == FOUND)
 
 
-def _wants_to_pay(payer: Payer | None, gate: Gate) -> Payer | None:
+def _wants_to_pay(payer: Payer, gate: Gate) -> Payer | None:
     """Return who pays for the next call, and note that it is wanted; `None` where nobody has to."""
-    if payer is None or gate.provider.is_free:
+    if gate.provider.is_free:
         return None
     payer.spending.want(payer.place, gate.cost)
     return payer
@@ -551,8 +552,11 @@ async def _may_ask(gate: Gate, lead: Lead, findings: Findings, scope: Scope) -> 
 
 def _wanting(query: Query, gate: Gate, known: set[str]) -> Query:
     """Note the fields wanted from this provider: some vendors can be told, and charge for nothing else."""
-    wanted = frozenset(gate.provider.required - with_implied(known))
-    return replace(query, wanted=wanted) if wanted and not gate.provider.is_free else query
+    required = gate.provider.required
+    if not required or gate.provider.is_free:
+        return query
+    wanted = frozenset(required - with_implied(known))
+    return replace(query, wanted=wanted) if wanted else query
 
 
 def _question(
@@ -663,7 +667,7 @@ def carry_over(
 def begins_anew(lead: Lead, identity: Identity, about: Subject) -> bool:
     """Return True when the attempts so far were made on another question. False for a lead whose process
     died: only counted attempts bring a lead that kills its process to an end."""
-    if lead.interruptions:
+    if lead.interruptions or lead.subject is None:
         return False
     if isinstance(lead.subject, str):
         return lead.subject != _older(identity)
@@ -844,12 +848,17 @@ class Enrichment:
         if lead.is_doubled:
             return Failed({}, _DOUBLED), None  # so the settle leaves the data alone
         try:
-            return await self._attempt(lead, keep, note_cost)
+            case = self._case(lead)
+            spending = self._spending(case, note_cost)
+            end, subject = await self._work(case, keep, spending)
         except Exception as error:  # noqa: BLE001 - see above
             outcome = _broken(lead, error)
             if lead.recheck is not None:
                 return self._not_rechecked(lead, lead.recheck, outcome), None
             return outcome, self._whose(lead)
+        if spending is None or isinstance(end, Withdrawn):
+            return end, subject
+        return replace(end, spent=spending.total), subject
 
     def _not_rechecked(self, lead: Lead, recheck: Recheck, outcome: Outcome) -> Rechecked:
         """Return the outcome of a recheck that broke off: the lead stays as it stands."""
@@ -869,19 +878,6 @@ class Enrichment:
             return self.about(lead)
         except Exception:  # noqa: BLE001 - already logged
             return None
-
-    async def _attempt(
-        self,
-        lead: Lead,
-        keep: Callable[[Progress], Awaitable[None]],
-        note_cost: Callable[[int], Awaitable[bool]] | None,
-    ) -> tuple[End, Subject | None]:
-        case = self._case(lead)
-        spending = self._spending(case, note_cost)
-        end, subject = await self._work(case, keep, spending)
-        if spending is None or isinstance(end, Withdrawn):
-            return end, subject
-        return replace(end, spent=spending.total), subject
 
     def _spending(
         self, case: _Case, note_cost: Callable[[int], Awaitable[bool]] | None
@@ -923,20 +919,21 @@ class Enrichment:
         keep: Callable[[Progress], Awaitable[None]],
         spending: Spending | None,
     ) -> tuple[End, Subject | None]:
-        identity = case.identity
+        query = case.identity.query
 
         async def keep_findings(findings: Findings) -> None:
             await keep(progress(self._round(case, findings)))
 
         findings = await self.waterfall.ask(
-            *(case.lead, identity.query, self.seconds_for_a_lead, keep_findings),
+            *(case.lead, query, self.seconds_for_a_lead, keep_findings),
             *(self.scope, spending),
         )
         if (end := await self._end_of(case, findings)) is not None:
             return end
         outcome = conclude(self._round(case, findings), self.random)
-        note_found(identity.query, outcome)
-        _note_capped(case.lead, findings, outcome, spending)
+        note_found(query, outcome)
+        if spending is not None:
+            _note_capped(case.lead, findings, outcome, spending)
         return self._with_recheck(case.lead, outcome), case.subject
 
     async def _end_of(self, case: _Case, findings: Findings) -> tuple[End, Subject | None] | None:
@@ -949,7 +946,8 @@ class Enrichment:
 
     def _with_recheck(self, lead: Lead, outcome: Outcome) -> Outcome:
         """Plan the next recheck of a lead that completed thin."""
-        if not isinstance(outcome, Completed):
+        may_come_back = self.rechecks.after or lead.rechecks
+        if not may_come_back or not isinstance(outcome, Completed):
             return outcome
         said = outcome.data, outcome.answered, self.waterfall.kinds
         coming = self.rechecks.plan(*said, lead.rechecks, self.random)
@@ -978,7 +976,8 @@ class Enrichment:
             return end
         this = self._round(case, findings)
         outcome = conclude_recheck(this, recheck, rules, self.waterfall.kinds, self.random)
-        _note_capped(lead, findings, outcome, spending)
+        if spending is not None:
+            _note_capped(lead, findings, outcome, spending)
         return outcome, case.subject
 
     async def _ask_again(
@@ -1093,11 +1092,9 @@ def note_found(query: Query, outcome: Outcome) -> None:
         metrics.VERDICTS_GIVEN.inc(_has(outcome.data, Kind.EMAIL, "status"))
 
 
-def _note_capped(
-    lead: Lead, findings: Findings, outcome: Outcome, spending: Spending | None
-) -> None:
+def _note_capped(lead: Lead, findings: Findings, outcome: Outcome, spending: Spending) -> None:
     """Tell which providers were not asked for what they cost, once nothing more is to come."""
-    if spending is None or not findings.capped or isinstance(outcome, Retrying):
+    if not findings.capped or isinstance(outcome, Retrying):
         return
     for name in findings.capped:
         metrics.CALLS_CAPPED.labels(name).inc()

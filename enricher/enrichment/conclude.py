@@ -129,13 +129,12 @@ class Round:
         said = [works_elsewhere(each, own) for each in employed]
         was_elsewhere = MISMATCH in flags_of(self.lead.enriched_data)
         is_elsewhere = True in said or (was_elsewhere and False not in said)
-        by_name = {BY_NAME} if self._is_found_by_name else set()
+        is_by_name = self.identity.sought is not None and self._is_found_by_name
+        by_name = {BY_NAME} if is_by_name else set()
         return self.identity.flags | ({MISMATCH} if is_elsewhere else set()) | by_name
 
     @property
     def _is_found_by_name(self) -> bool:
-        if self.identity.sought is None:
-            return False
         is_now = not self.finders.isdisjoint(self.found)
         return is_now or found_domain(self.lead.enriched_data, self.finders) is not None
 

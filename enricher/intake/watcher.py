@@ -142,8 +142,9 @@ class Admitter:
         await self._save(token, final=final)
 
     async def _admit(self, changes: list[Change]) -> None:
-        await self.leads.forget_deleted([each.lead_id for each in changes if each.is_delete])
-        changes = [each for each in changes if not each.is_delete]
+        if deleted := [each.lead_id for each in changes if each.is_delete]:
+            await self.leads.forget_deleted(deleted)
+            changes = [each for each in changes if not each.is_delete]
         touched = [change.lead_id for change in changes if change.is_touch]
         told = [change for change in changes if not change.is_touch]
         doubtful = [change.lead_id for change in told if self._may_be_history(change)]

@@ -189,9 +189,9 @@ def inputs_unchanged(
 def is_copy_exact(inputs: Inputs, mapped: LeadMapping = CONTRACT) -> bool:
     """Return whether our copy of what is asked about equals what is stored."""
     asked = mapped.asked
-    texts = (*(getattr(inputs, name) or "" for name in asked), *inputs.other_emails)
+    texts = [*[getattr(inputs, name) or "" for name in asked], *inputs.other_emails]
     is_text = inputs.malformed.keys().isdisjoint(asked)
-    return is_text and not any(_BROKEN in text for text in texts)
+    return is_text and _BROKEN not in "".join(texts)
 
 
 def asked_about(mapped: LeadMapping) -> Expression:

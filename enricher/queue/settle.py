@@ -737,10 +737,8 @@ def _settle(
         names.enriched_at: row.if_has("is_completed", "$$NOW", f"${names.enriched_at}"),
         **_requalified(names, row, is_scored),
     }
-    kept = {
-        names.of_book(name): row.if_has(value, book.noted(names, name), "$$REMOVE")
-        for name, value in _KEPT_WITH.items()
-    }
+    paths = {names.of_book(name): value for name, value in _KEPT_WITH.items()}
+    kept = {path: row.if_has(value, f"${path}", "$$REMOVE") for path, value in paths.items()}
     kept[names.of_book("untold")] = row.if_has(NOTE, "$$REMOVE", book.noted(names, "untold"))
     return [
         {"$set": named(lead)},
