@@ -29,6 +29,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from enricher.lead import Document
+from enricher.mongo.server import close
 from tests.support.waiting import eventually
 
 HOST = "127.0.0.1"
@@ -115,8 +116,10 @@ class Node:
             timeoutMS=5000,
             **self.credentials,
         )
-        async with client:
+        try:
             yield client
+        finally:
+            await close(client)
 
     async def command(self, *command: Any, **fields: Any) -> Document:
         async with self.client() as client:

@@ -92,13 +92,15 @@ async def test_a_lead_that_kills_whoever_touches_it_fails_and_takes_no_other_wit
             await world.insert(BATCH)
             calls = 0
             while not await has_ended_without_a_call(world, deadly, calls):
-                victim = holder_of(world, deadly, fleet)
+                (victim,) = await eventually(lambda: holders_of(world, deadly, fleet), within=30)
                 held, killed_at = await world.kill(victim), time.monotonic()
                 calls = calls_about_deadly(world)
                 fleet[fleet.index(victim)] = await up(stack, world)
                 await world.taken_over(held - {key_of(deadly)}, killed_at)
         await world.all_ended()
-        assert world.faults == 1 + MAX_ATTEMPTS
+        # On a machine that is too busy a lease may run out by itself, which is an attempt as well.
+        lost = [claim for claim in world.observer.ledgers[key_of(deadly)].claims if claim.is_lost]
+        assert len(lost) == 1 + MAX_ATTEMPTS
         failed = await world.rig.results.find({"enrichment_status": {"$ne": "completed"}}).to_list()
         assert [(lead["_id"], lead["enrichment_status"]) for lead in failed] == [(deadly, "failed")]
         assert failed[0]["enrichment_error"].startswith("Gave up")
@@ -121,5 +123,7 @@ def calls_about_deadly(world: World) -> int:
     return sum("deadly" in question for _, question in world.rig.questions().elements())
 
 
-def holder_of(world: World, lead: LeadId, fleet: list[Daemon]) -> Daemon:
-    return next(each for each in fleet if key_of(lead) in world.observer.held_by(each.pid))
+def holders_of(world: World, lead: LeadId, fleet: list[Daemon]) -> list[Daemon]:
+    """The one that has it; none while the observer has not yet seen the claim."""
+    held_by = world.observer.held_by
+    return [each for each in fleet if key_of(lead) in held_by(each.pid)]
