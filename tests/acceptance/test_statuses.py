@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 import pytest
 import pytest_asyncio
@@ -21,7 +21,7 @@ from enricher.simulator.faults import KINDS, SPELLED
 from enricher.simulator.journal import Entry
 from tests.support.bodies import book_of, route_of
 from tests.support.rig import Rig
-from tests.support.statuses import PROVIDERS, Case, cases, question
+from tests.support.statuses import FOUND, PROVIDERS, Case, cases, question
 from tests.support.waiting import eventually
 from tests.support.within import open_world
 
@@ -30,6 +30,8 @@ pytestmark = pytest.mark.timeout(240)
 CASES = {case.id: case for case in cases()}
 AT_ONCE = 8
 """Daemons; more only wait for each other."""
+FEW = OPENS_AFTER - 1
+"""Questions without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,7 @@ def _groups(wanted: Iterable[Case]) -> list[list[Case]]:
     """The cases that can share a daemon."""
 
     def world(case: Case) -> str:
-        return repr(
-            (case.provider, case.settings, case.world, case.apart, case.stops and case.name)
-        )
+        return repr((case.provider, case.settings, case.world, case.stops and case.name))
 
     return [list(group) for _, group in groupby(sorted(wanted, key=world), world)]
 
@@ -87,20 +87,33 @@ async def _played(rig: Rig, group: list[Case]) -> AsyncIterator[tuple[str, Seen]
 
 
 def _rounds(group: list[Case]) -> Iterator[list[Case]]:
-    """All at once, but for those that let nobody call for a moment: they come one after another.
+    """All at once, but for those that let nobody call for a moment, which come one after another, and for those
+    whose calls fail.
 
-    What fails comes half before and half after them, too little at a time for the circuit to open: how long
-    failures last, and so whether it does, is up to the machine.
+    Of these there are too few at a time for the circuit to open, and after them somebody is answered: how long
+    failures last, and so whether it would open, is up to the machine.
     """
-    failing = [case for case in group if case.ends.place == "sources_failed"]
-    later = failing[OPENS_AFTER - 1 :]
     pausing = [case for case in group if case.pauses]
-    assert len(later) < OPENS_AFTER
-    yield [case for case in group if case not in later and case not in pausing]
+    failing = [case for case in group if case.calls > 1 and not case.pauses]
+    calm = [case for case in group if case.calls == 1 and not case.pauses]
+    few = [*_few_at_a_time(failing)]
+    answered = [case for case in calm if case.ends == FOUND][: len(few)]
+    assert len(few) <= len(answered) + 1
+    yield [case for case in calm if case not in answered]
+    for together, one in zip_longest(few, answered):
+        yield together
+        yield [] if one is None else [one]
     yield from ([case] for case in pausing)
-    if later:
-        assert pausing, "somebody is answered in between"
-        yield later
+
+
+def _few_at_a_time(failing: list[Case]) -> Iterator[list[Case]]:
+    for _, alike in groupby(sorted(failing, key=_apart), _apart):
+        these = [*alike]
+        yield from (these[first : first + FEW] for first in range(0, len(these), FEW))
+
+
+def _apart(case: Case) -> str:
+    return case.apart
 
 
 async def _inserted(rig: Rig, case: Case) -> str:

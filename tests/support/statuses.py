@@ -61,7 +61,7 @@ class Case:
     stops: bool = False
     """Nobody else is asked for a while, so it needs a daemon of its own."""
     apart: str = ""
-    """Those with the same word share a daemon that no others have."""
+    """Those with the same word come together, and not beside others."""
     pauses: bool = False
     """The same for a second or two: it has the daemon to itself for so long."""
     local_part: str = "ada.lovelace"
@@ -171,7 +171,7 @@ def _of_all(name: str) -> Iterator[Case]:
 
 def _of_no_answer(name: str) -> Iterator[Case]:
     """A 200 with something else than a record: paid for, and worth one more try. Ten in a row would be
-    too many, so they are shared out."""
+    too many, so somebody else is answered in between."""
     paid, no_record = _paid(name, USELESS), failed(name, _NO_RECORD[name])
     for kind in ("html", "empty_list", "truncated", "wrong_charset"):
         yield Case(name, f"200-{kind}", {"kind": kind}, no_record, USELESS, paid, apart="one")
