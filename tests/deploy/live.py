@@ -10,7 +10,6 @@ wrong: a key that is refused, a budget that is used up, a vendor that fails for 
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -26,7 +25,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from enricher.demo.leads import sample_leads
 from enricher.lead import Document
 from enricher.simulator.server import Simulator
-from tests.deploy.promql import RULES
+from tests.deploy.promql import RULES, seconds_of
 from tests.support.plain_http import plain_client
 from tests.support.processes import Daemon, bound_to_us, free_port
 from tests.support.rig import Rig, open_rig
@@ -227,13 +226,3 @@ def _quickened(path: Path, directory: Path, hurry: float) -> Path:
     copy = directory / path.name
     copy.write_text(yaml.safe_dump(rules), "utf-8")
     return copy
-
-
-def seconds_of(duration: str) -> int:
-    """Of Prometheus' notation: `15m`, `1h30m`."""
-    parts = re.findall(r"(\d+)([smhdw])", duration)
-    assert duration == "".join(number + unit for number, unit in parts), duration
-    return sum(int(number) * _SECONDS[unit] for number, unit in parts)
-
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -105,3 +105,13 @@ def without_variables(expr: str, window: str, shown: str = "") -> str:
     for name in ("$job", "$instance", "$provider"):
         expr = expr.replace(name, ".+")
     return expr
+
+
+def seconds_of(duration: str) -> int:
+    """Of Prometheus' notation: `15m`, `1h30m`."""
+    parts = re.findall(r"(\d+)([smhdw])", duration)
+    assert duration == "".join(number + unit for number, unit in parts), duration
+    return sum(int(number) * _SECONDS[unit] for number, unit in parts)
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

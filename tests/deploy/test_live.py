@@ -16,12 +16,16 @@ from tests.deploy.table import table
 from tests.support.waiting import eventually
 
 WINDOW = "15s"
+WANTED = os.environ.get("DASHBOARDS_OUTPUT")
+"""Where people want to see what was seen."""
+FEW = 12
+"""Panels that are drawn where nobody does: all of them take half of this test's CPU."""
 
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
-    """Where what was seen is written to, for people."""
-    directory = Path(os.environ.get("DASHBOARDS_OUTPUT") or tmp_path / "output")
+    """Where what was seen is written to."""
+    directory = Path(WANTED or tmp_path / "output")
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
@@ -44,7 +48,8 @@ async def test_every_panel_and_rule_has_something_to_say_of_a_fleet_at_work(
             for name, board in boards().items()
         }
     for name, board in boards().items():
-        (output / f"{name}.png").write_bytes(picture(board, data[name]))
+        drawn = board if WANTED else board | {"panels": board["panels"][:FEW]}
+        (output / f"{name}.png").write_bytes(picture(drawn, data[name]))
     assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
     assert len(rules) == len(recorded()) + len(alerts())
 
