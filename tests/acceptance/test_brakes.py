@@ -10,8 +10,9 @@ import pytest
 from enricher.lead import Document
 from enricher.limits.bucket import COLLECTION as LIMITS
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED
+from enricher.simulator.journal import Entry
 from tests.support.processes import Daemon
-from tests.support.rig import Rig, address
+from tests.support.rig import Rig, address, domain
 from tests.support.waiting import eventually
 
 QUICK: dict[str, object] = {"ENRICHER_RETRY_DELAY_SECONDS": 0.5}
@@ -46,15 +47,15 @@ def charged(rig: Rig, vendor: str) -> int:
 # -- objections ----------------------------------------------------------------------------
 
 
-async def test_two_hundred_objections_at_once_erase_five_and_stop_the_provider(rig: Rig) -> None:
+async def test_of_many_objections_at_once_five_are_heeded_and_the_provider_stops(rig: Rig) -> None:
     rig.simulator.inject("claimed_email", vendor="hunter")
     async with rig.daemon(ENRICHER_PROVIDERS_OFF='["hunter_company", "clearbit_person"]') as daemon:
         await daemon.wait_for_event("stream.opened")
-        leads = await insert(rig, 200)
+        leads = await insert(rig, 60)
         await settled(rig, leads)
         assert await rig.database[SUPPRESSED].count_documents({"at": {"$exists": True}}) == 5
         assert await rig.leads.count_documents({"enrichment_status": "skipped"}) == 5
-        assert await rig.leads.count_documents({"enrichment_status": "retrying"}) == 195
+        assert await rig.leads.count_documents({"enrichment_status": "retrying"}) == 55
         held = [line["provider"] for line in daemon.events("provider.held")]
         assert "hunter" in held
         assert len(held) == len(set(held))
@@ -63,8 +64,8 @@ async def test_two_hundred_objections_at_once_erase_five_and_stop_the_provider(r
         assert "objections" in await reason_in_status(rig, "hunter")
     rig.simulator.faults.clear()
     async with rig.daemon():
-        await rig.witness.until(lambda: len(rig.witness.ended(leads)) == 200, within=60)
-    assert await rig.leads.count_documents({"enrichment_status": "completed"}) == 195
+        await rig.witness.until(lambda: len(rig.witness.ended(leads)) == 60, within=60)
+    assert await rig.leads.count_documents({"enrichment_status": "completed"}) == 55
 
 
 async def test_two_daemons_count_objections_together(rig: Rig) -> None:
@@ -72,7 +73,7 @@ async def test_two_daemons_count_objections_together(rig: Rig) -> None:
     async with rig.daemon("hunter") as one, rig.daemon("hunter") as other:
         for daemon in (one, other):
             await daemon.wait_for_event("stream.opened")
-        leads = await insert(rig, 100)
+        leads = await insert(rig, 40)
         await settled(rig, leads)
     assert await rig.leads.count_documents({"enrichment_status": "skipped"}) == 5
 
@@ -89,13 +90,14 @@ async def test_a_few_objections_are_heeded(rig: Rig, objecting: int) -> None:
 
 
 async def test_a_small_share_of_objections_is_heeded_whatever_their_number(rig: Rig) -> None:
+    """More than five, and less than two in a hundred."""
     async with rig.daemon("hunter") as daemon:
         await daemon.wait_for_event("stream.opened")
-        await rig.witness.all_ended(await insert(rig, 500), within=120)
+        await rig.witness.all_ended(await insert(rig, 320), within=120)
         rig.simulator.inject("claimed_email", vendor="hunter")
-        await rig.witness.all_ended(await insert(rig, 8, first=500), within=30)
+        await rig.witness.all_ended(await insert(rig, 6, first=320), within=30)
         assert daemon.events("provider.held") == []
-    assert await rig.leads.count_documents({"enrichment_status": "skipped"}) == 8
+    assert await rig.leads.count_documents({"enrichment_status": "skipped"}) == 6
 
 
 # -- charged for nothing -------------------------------------------------------------------
@@ -117,37 +119,48 @@ UNREADABLE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", UNREADABLE)
+TOGETHER = [[*UNREADABLE][first::3] for first in range(3)]
+"""Ten such answers in a row would stop the vendor: two for each of four leads are less."""
+
+
+@pytest.mark.parametrize("names", TOGETHER, ids=", ".join)
 async def test_an_answer_that_cannot_be_read_is_bought_once_more_and_no_more(
-    rig: Rig, name: str
+    rig: Rig, names: list[str]
 ) -> None:
-    """Another vendor is down meanwhile, so that the lead has all its attempts."""
-    fault = {"headers": {}} | UNREADABLE[name]
-    kind = fault.pop("kind")
-    if not fault["headers"]:
-        del fault["headers"]
-    rig.simulator.inject(kind, vendor="clearbit", **fault)
+    """Another vendor is down meanwhile, so that the leads have all their attempts."""
+    companies = {name: domain() for name in names}
+    for name, company in companies.items():
+        rig.simulator.inject(**UNREADABLE[name], vendor="clearbit", question=company)
     rig.simulator.inject("server_error", vendor="hunter")
     settings = {"ENRICHER_LEAD_TIMEOUT_SECONDS": 3, "ENRICHER_MAX_ATTEMPTS": 2}
     async with rig.daemon(**QUICK, **settings) as daemon:
         await daemon.wait_for_event("stream.opened")
-        (lead,) = await insert(rig, 1)
-        assert await rig.witness.end_of(lead, within=40) == "failed"
-        assert len(rig.witness.settles(lead)) == 3
-        assert len(rig.simulator.journal.calls(vendor="clearbit")) == 2
+        leads = [{"_id": name, "email": f"ada@{company}"} for name, company in companies.items()]
+        await rig.leads.insert_many(leads)
+        await rig.witness.all_ended(names, within=40)
+        assert {rig.witness.statuses(name)[-1] for name in names} == {"failed"}
+        assert {name: len(rig.witness.settles(name)) for name in names} == dict.fromkeys(names, 3)
+        asked = {name: len(asked_about(rig, company)) for name, company in companies.items()}
+        assert asked == dict.fromkeys(names, 2)
         rig.simulator.faults.clear()
-        await rig.leads.update_one({"_id": lead}, {"$set": {"enrichment_status": "pending"}})
-        await rig.witness.until(lambda: rig.witness.statuses(lead)[-1] == "completed")
+        await rig.leads.update_many({}, {"$set": {"enrichment_status": "pending"}})
+        await rig.witness.until(
+            lambda: all(rig.witness.statuses(name)[-1] == "completed" for name in names)
+        )
+
+
+def asked_about(rig: Rig, company: str) -> list[Entry]:
+    return rig.simulator.journal.calls(vendor="clearbit", question=company)
 
 
 async def test_a_vendor_whose_every_answer_changed_is_stopped_after_ten_charges(rig: Rig) -> None:
     rig.simulator.inject("status", vendor="clearbit", status=200, body='{"firm": {"title": "X"}}')
     async with rig.daemon(**QUICK) as daemon:
         await daemon.wait_for_event("stream.opened")
-        leads = await insert(rig, 150)
+        leads = await insert(rig, 60)
         await settled(rig, leads)
         assert charged(rig, "clearbit") <= 12
-        assert charged(rig, "hunter") == 150
+        assert charged(rig, "hunter") == 60
         assert len(daemon.events("provider.held", provider="clearbit")) == 1
         reason = {"provider": "clearbit", "reason": "unreadable"}
         assert await daemon.metric("enricher_provider_hold", **reason) == 1
@@ -162,7 +175,7 @@ async def test_a_vendor_whose_every_answer_changed_is_stopped_after_ten_charges(
         await the_stop_is_over(rig, "clearbit")
         held = await rig.leads.distinct("_id", {"enrichment_status": {"$ne": "failed"}})
         await rig.witness.until(lambda: len(rig.witness.ended(held)) == len(held), within=60)
-    assert await rig.leads.count_documents({"enrichment_status": "completed"}) >= 140
+    assert await rig.leads.count_documents({"enrichment_status": "completed"}) >= 50
 
 
 async def stops(rig: Rig, provider: str) -> bool:
@@ -181,15 +194,10 @@ async def the_stop_is_over(rig: Rig, provider: str) -> None:
 # -- what asks for years -------------------------------------------------------------------
 
 
-EPOCH_MILLISECONDS = "1893456000000"
-YEARS = ["Fri, 31 Dec 9999 23:59:59 GMT", EPOCH_MILLISECONDS, "1893456000", "86400", "9" * 15]
-
-
-@pytest.mark.parametrize("hint", YEARS)
-async def test_a_hint_of_years_is_capped_told_and_ended_by_a_start(rig: Rig, hint: str) -> None:
-    rig.simulator.inject(
-        "status", vendor="hunter", status=429, body="{}", headers={"Retry-After": hint}, times=1
-    )
+async def test_a_hint_of_years_is_capped_told_and_ended_by_a_start(rig: Rig) -> None:
+    """In every spelling it is a day at most to us (`test_hints.py`), and here less."""
+    hint = {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}
+    rig.simulator.inject("status", vendor="hunter", status=429, body="{}", headers=hint, times=1)
     async with rig.daemon() as daemon:
         await daemon.wait_for_event("stream.opened")
         (lead,) = await insert(rig, 1)
@@ -225,18 +233,13 @@ async def test_a_start_ends_a_long_pause_for_all_daemons(rig: Rig) -> None:
             assert document["paused_until"] - document["now"] <= 60_000
 
 
-@pytest.mark.parametrize(
-    "values", [("2", "4"), ("4", "2"), ("4, 4",), ("1, 4",), ("x, 4",), ("4;q=1",), ("4", "soon")]
-)
-async def test_of_several_times_to_wait_the_longest_counts(
-    rig: Rig, values: tuple[str, ...]
-) -> None:
+async def test_of_several_times_to_wait_the_longest_counts(rig: Rig) -> None:
     rig.simulator.inject(
         "status",
         vendor="hunter",
         status=429,
         body="{}",
-        headers={"Retry-After": ", ".join(values)},
+        headers={"Retry-After": "4, 2"},
         times=1,
     )
     async with rig.daemon("hunter") as daemon:

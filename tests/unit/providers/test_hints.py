@@ -31,6 +31,12 @@ GARBAGE = [
 ]
 
 
+YEARS = ["Fri, 31 Dec 9999 23:59:59 GMT", "1893456000000", "1893456000", "86400", "9" * 15]
+"""By a date, by moments of an epoch in milliseconds and seconds, and by seconds."""
+SEVERAL = ["2, 4", "4, 2", "4, 4", "1, 4", "x, 4", "4;q=1", "4, soon"]
+"""The longest counts."""
+
+
 def test_the_vendors_own_clock_is_read_from_the_date_header() -> None:
     assert transport.answered_at({"date": "Wed, 07 Oct 2026 12:00:00 GMT"}) == NOW
     assert transport.answered_at({}) is None
@@ -48,6 +54,8 @@ def test_the_vendors_own_clock_is_read_from_the_date_header() -> None:
         ("0", None),
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), None),
         ("99999999", transport.LONGEST_DELAY_SECONDS),
+        *((years, transport.LONGEST_DELAY_SECONDS) for years in YEARS),
+        *((several, 4.0) for several in SEVERAL),
         *((value, None) for value in GARBAGE),
     ],
 )
