@@ -19,7 +19,7 @@ PAST = datetime(2020, 1, 1, tzinfo=UTC)
 SOON = 8.0
 """Far less than a transaction may live, and far more than anything takes on a slow machine."""
 SLOW_SECONDS = 3.0
-OTHERS = range(100, 130)
+OTHERS = range(100, 112)
 
 
 def lead(id_: LeadId, **more: Any) -> Document:
