@@ -32,7 +32,7 @@ from enricher.queue.indexes import Indexes
 from enricher.simulator.server import Simulator
 from tests.support.processes import Daemon, Line
 from tests.support.roles import documented
-from tests.support.waiting import business, eventually
+from tests.support.waiting import business, eventually, patience
 
 COMMANDS = (
     *("run", "check", "status", "reenrich", "backfill", "forget", "schema", "simulator", "demo"),
@@ -202,7 +202,7 @@ async def test_a_second_sigint_ends_run_at_once(
         async with Daemon("run", env={**_of(database, mongodb_uri), **vendor}) as daemon:
             await daemon.wait_for_event("history.recorded")
             await database["leads"].insert_one({"email": "ada@quokka-freight.com"})
-            async with asyncio.timeout(10):
+            async with patience(10):
                 await simulator.journal.until(lambda: len(simulator.journal) > 0)
             daemon.send(signal.SIGINT)
             await daemon.wait_for_event("daemon.stopping")
@@ -406,7 +406,7 @@ def _spawn_guarded(mongod: Path, directory: Path, port: int, key: Path) -> int:
 async def _uri(guarded: str, user: str, password: str = PASSWORD) -> str:
     """Once the server takes writes."""
     client: AsyncMongoClient[Document] = AsyncMongoClient(f"mongodb://{guarded}/?replicaSet=rs0")
-    async with client, asyncio.timeout(20):
+    async with client, patience(20):
         await client.admin.command("ping")
     return f"mongodb://{user}:{password}@{guarded}/?replicaSet=rs0&authSource=admin"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -11,6 +10,7 @@ import pytest
 from enricher.lead import Document
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, open_rig
+from tests.support.waiting import eventually
 
 ALL = ("hunter", "pdl", "apollo")
 SETTINGS = {
@@ -109,9 +109,7 @@ async def test_a_lead_whose_company_is_corrected_gets_nothing_of_the_one_before(
     async with rig.daemon("hunter", **SETTINGS) as daemon:
         await daemon.wait_for_event("stream.opened")
         await rig.leads.insert_one({"_id": 1, "company": "Quokka Freight Ltda"})
-        async with asyncio.timeout(15):
-            while not rig.simulator.journal.calls(vendor="pdl"):
-                await asyncio.sleep(0.01)
+        await eventually(lambda: rig.simulator.journal.calls(vendor="pdl"), within=15)
         await rig.leads.update_one({"_id": 1}, {"$set": {"company": "Wombat Railway Ltda"}})
         assert await rig.witness.end_of(1) == "completed"
     company = (await rig.lead(1))["enriched_data"]["company_data"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from itertools import pairwise
 
@@ -11,6 +10,7 @@ import pytest
 from enricher.limits.bucket import COLLECTION
 from tests.support.fleets import calls, fleet, insert, over_limit, people
 from tests.support.rig import KEYS, Rig, address, open_rig
+from tests.support.waiting import patience
 
 WINDOWS = {"clearbit": ((60, 60),), "hunter": ((10, 1), (120, 60))}
 """Tighter than the vendors' own, so that a test of seconds runs into them."""
@@ -41,7 +41,8 @@ async def test_three_daemons_share_one_limit(mongodb_uri: str) -> None:
         async with fleet(rig, 3, CLEARBIT_RATE_LIMIT=600, HUNTER_RATE_LIMIT=300) as daemons:
             await insert(rig, [*people(600)])
             enough = rig.simulator.journal.until(lambda: len(calls(rig, "hunter")) >= 60)
-            await asyncio.wait_for(enough, 60)  # at 300 a minute: 12 seconds
+            async with patience(60):  # at 300 a minute: 12 seconds
+                await enough
             claimed = [await daemon.metric("enricher_leads_claimed_total") for daemon in daemons]
         assert over_limit(rig) == 0
         assert min(claimed) > 0
@@ -57,7 +58,8 @@ async def test_no_window_is_exceeded_while_the_buckets_are_deleted_under_load(
             await insert(rig, [*people(300)])
             for enough in (10, 20, 30, 40):
                 there = rig.simulator.journal.until(partial(have_come, rig, enough))
-                await asyncio.wait_for(there, 60)
+                async with patience(60):
+                    await there
                 await rig.database[COLLECTION].delete_many({})
         assert over_limit(rig) == 0
 

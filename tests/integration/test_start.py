@@ -21,7 +21,7 @@ from enricher.settings.load import MongoSettings, Settings
 from tests.support.faults import Faults
 from tests.support.observing import events, logged
 from tests.support.rig import Rig, domain, open_rig
-from tests.support.waiting import eventually
+from tests.support.waiting import business, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +117,7 @@ async def test_a_start_that_is_cancelled_ends_at_whatever_it_is(
     await asyncio.wait({start}, timeout=moment)
     start.cancel()
     try:
-        await asyncio.wait({start}, timeout=10)
+        await asyncio.wait({start}, timeout=10 * business())
         assert start.cancelled()
     finally:
         start.cancel()

@@ -14,7 +14,7 @@ from enricher.http import MOST_CONNECTIONS, HttpServer
 from enricher.settings.load import HttpSettings, LogSettings
 from enricher.telemetry import log
 from tests.support.observing import counted
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, patience
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +71,7 @@ async def _said(port: int, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
-        async with asyncio.timeout(10):
+        async with patience(10):
             return await reader.readline()
     except ConnectionError:
         return b""

@@ -36,7 +36,7 @@ from tests.support.faults import Faults
 from tests.support.mock_client import mock_client
 from tests.support.observing import events, logged
 from tests.support.scripted import Door, Scripted, in_turn, provider, verdict
-from tests.support.waiting import eventually
+from tests.support.waiting import business, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ async def test_who_is_forgotten_while_the_question_waits_is_not_asked_about(
 async def test_who_joins_keeps_a_deadline_of_its_own(database: Database) -> None:
     door = Door(QUOKKA)
     gate = gate_to(provider("acme", door), await books_of(database))
-    first = asyncio.create_task(ask(gate, seconds=0.5))
+    first = asyncio.create_task(ask(gate, seconds=business()))
     await door.entered.wait()
     joined = asyncio.create_task(ask(gate, seconds=30))
     await first

@@ -27,7 +27,7 @@ from enricher.mongo.server import ServerOffset
 from tests.support.cable import cable_to
 from tests.support.callers import call, most_within, processes
 from tests.support.queueing import Commands
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, patience
 
 pytestmark = pytest.mark.slow
 
@@ -312,9 +312,9 @@ async def test_cancelled_all_at_once_the_waiters_do_not_stall_the_loop(
         await eventually(lambda: any(each.done() for each in waiting))
         for each in waiting:
             each.cancel()
-        began = time.monotonic()
+        began = time.process_time()
         await asyncio.gather(*waiting, return_exceptions=True)
-        assert time.monotonic() - began < 0.2
+        assert time.process_time() - began < 0.2
 
 
 async def test_a_lone_call_on_an_idle_system_costs_one_reservation(
@@ -368,7 +368,7 @@ async def test_the_most_urgent_caller_gets_the_next_slot_whoever_came_first(
 async def test_a_slot_that_is_given_back_goes_to_the_next(
     fleet: AsyncDatabase[Document], name: str
 ) -> None:
-    async with limiters(fleet, name, SLOW) as (limiter,), asyncio.timeout(10):
+    async with limiters(fleet, name, SLOW) as (limiter,), patience(10):
         slot = await acquired(limiter)
         slot.until += 60  # so that a busy machine is quick enough
         waiting = asyncio.create_task(limiter.acquire())
@@ -383,7 +383,7 @@ async def test_a_slot_that_is_given_back_goes_to_the_next(
 async def test_a_caller_cancelled_with_a_slot_just_given_to_it_passes_it_on(
     fleet: AsyncDatabase[Document], name: str
 ) -> None:
-    async with limiters(fleet, name, SLOW) as (limiter,), asyncio.timeout(10):
+    async with limiters(fleet, name, SLOW) as (limiter,), patience(10):
         await limiter.acquire()
         first, second = (asyncio.create_task(limiter.acquire()) for _ in range(2))
         await eventually(lambda: limiter.waiting == 2)
@@ -518,13 +518,15 @@ async def test_while_mongodb_is_away_nobody_calls_and_afterwards_they_do(
         _, pending = await asyncio.wait({waiting}, timeout=1)
         assert pending
         cable.mend()
-        await asyncio.wait_for(waiting, 30)
+        async with patience(30):
+            await waiting
 
 
 async def test_a_limiter_that_breaks_tells_those_who_wait(fleet: AsyncDatabase[Document]) -> None:
     broken = Limiter(QUICK, Bucket(fleet, "acme", QUICK, clock=lambda: 1 / 0))
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(broken.acquire(), 5)
+        async with patience(5):
+            await broken.acquire()
     await broken.close()
 
 
@@ -539,7 +541,7 @@ async def test_cancelled_callers_take_nothing_from_the_others(
         await limiter.acquire()
         number = next(served) + 1
 
-    async with limiters(fleet, name, (Window(200, 1),)) as (limiter,), asyncio.timeout(20):
+    async with limiters(fleet, name, (Window(200, 1),)) as (limiter,), patience(20):
         waiting = [asyncio.create_task(one(limiter)) for _ in range(300)]
         gone = random.sample(waiting, 200)
         for caller in gone:

@@ -33,7 +33,7 @@ from tests.support.queueing import (
     unhurried,
     with_invalid_utf8,
 )
-from tests.support.waiting import eventually
+from tests.support.waiting import business, eventually
 
 INTERRUPTED = 11601
 UNAUTHORIZED = 13
@@ -469,14 +469,20 @@ async def test_candidates_that_others_were_quicker_to_take_are_counted(faults: F
         await _pending(faults.plain, id_)
     slow, quick = queue(faults.leads, holder="slow"), queue(faults.plain, holder="quick")
 
-    async with faults.fail("update", times=1, blockConnection=True, blockTimeMS=500):
+    held_up = faults.fail("update", times=1, blockConnection=True, blockTimeMS=_long_enough())
+    async with held_up as has_come:
         losing = asyncio.create_task(slow.claim(6))
-        await asyncio.sleep(0.25)  # by now it has read its candidates, and its update is held up
+        await has_come()
         won = await quick.claim(4)
         lost = await losing
 
     assert len(won.leases) == 4
     assert (len(lost.leases), lost.lost, lost.is_full) == (2, 4, True)
+
+
+def _long_enough() -> int:
+    """Milliseconds in which somebody else is sure to have been quicker."""
+    return int(300 * business())
 
 
 async def test_a_daemon_that_loses_candidates_looks_further(
@@ -711,9 +717,12 @@ async def test_a_lead_that_others_were_quicker_to_take_twice_can_still_be_won(
     as_it_was = await read(faults.plain, 1)
     slow, quick = queue(faults.leads, holder="slow"), queue(faults.plain, holder="quick")
     for _ in range(3):
-        async with faults.fail("findAndModify", times=1, blockConnection=True, blockTimeMS=500):
+        held_up = faults.fail(
+            "findAndModify", times=1, blockConnection=True, blockTimeMS=_long_enough()
+        )
+        async with held_up as has_come:
             losing = asyncio.create_task(slow.claim(1))
-            await asyncio.sleep(0.25)  # by now it has read its candidate, and its claim is held up
+            await has_come()
             await claim_one(quick)
             assert (await losing).lost == 1
         await faults.plain.replace_one({"_id": 1}, as_it_was)

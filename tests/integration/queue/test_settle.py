@@ -40,7 +40,7 @@ from tests.support.queueing import (
     read,
     server_time,
 )
-from tests.support.waiting import eventually, patience
+from tests.support.waiting import business, eventually, patience
 
 INTERRUPTED, SHUTDOWN, HOST_UNREACHABLE = 11601, 91, 6
 LARGEST = 16 * 1024 * 1024
@@ -506,9 +506,10 @@ async def test_leads_that_are_gone_are_told_in_one_round_trip(
 async def test_a_settle_whose_caller_was_cancelled_is_written_all_the_same(faults: Faults) -> None:
     lease = await claim_new(faults.leads)
     settles = settler(faults.leads)
-    async with faults.fail("update", times=1, blockConnection=True, blockTimeMS=200):
+    late = {"blockConnection": True, "blockTimeMS": int(200 * business())}
+    async with faults.fail("update", times=1, **late) as has_come:
         settling = asyncio.create_task(settles.settle(lease, COMPLETED))
-        await asyncio.sleep(0.05)
+        await has_come()
         settling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await settling

@@ -26,7 +26,7 @@ from enricher.lead import Document
 from tests.support.cable import Cable, cable_to, client_over
 from tests.support.observing import counted, events, logged
 from tests.support.scripted import Door, company, provider
-from tests.support.waiting import eventually
+from tests.support.waiting import business, eventually
 from tests.support.working import queue, working
 
 pytestmark = pytest.mark.slow
@@ -238,7 +238,7 @@ async def test_a_drain_lets_finish_what_can_and_gives_back_the_rest_with_its_att
     doors = {"x1@acme-tools.com": Door(ACME), "x2@acme-tools.com": Door(ACME)}
     before = counted("enricher_leads_released_total")
     script = provider("acme", lambda query: doors[query.email or ""](query))
-    async with working(leads, script, shutdown_grace_seconds=0.3) as process:
+    async with working(leads, script, shutdown_grace_seconds=business()) as process:
         for door in doors.values():
             await door.entered.wait()
         draining = asyncio.create_task(process.drained())
@@ -334,7 +334,7 @@ async def cable(mongodb_uri: str) -> AsyncIterator[Cable]:
 @asynccontextmanager
 async def through(cable: Cable, leads: Collection) -> AsyncIterator[Collection]:
     """The same collection over the cable, with little patience."""
-    async with client_over(cable, 0.3) as client:
+    async with client_over(cable, 0.3 * business()) as client:
         yield client[leads.database.name][leads.name]
 
 

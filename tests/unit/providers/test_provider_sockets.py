@@ -126,9 +126,10 @@ async def test_a_broken_server_is_unavailable_within_the_time_limit(
     reason: str,
 ) -> None:
     base_url = await serve(handler)
+    limit = 0.4 if reason == "timed out" else 5.0 * business()
     started = time.monotonic()
     async with open_client() as http:
-        answer = await provider(http, Access(SecretStr(KEY), base_url, timeout=0.4)).ask(QUERY)
+        answer = await provider(http, Access(SecretStr(KEY), base_url, timeout=limit)).ask(QUERY)
     assert answer == Unavailable(reason)
     assert time.monotonic() - started < 5.0 * business()
 
@@ -136,7 +137,7 @@ async def test_a_broken_server_is_unavailable_within_the_time_limit(
 @each_provider
 async def test_a_port_where_nobody_listens_is_unavailable(provider: type[HttpProvider]) -> None:
     async with open_client() as http:
-        access = Access(SecretStr(KEY), "http://127.0.0.1:1", timeout=2.0)
+        access = Access(SecretStr(KEY), "http://127.0.0.1:1", timeout=30.0)
         assert await provider(http, access).ask(QUERY) == REFUSED
 
 
@@ -145,7 +146,7 @@ async def test_a_server_that_speaks_no_tls_is_told_from_one_that_is_gone(
 ) -> None:
     base_url = (await serve(reset)).replace("http://", "https://")
     async with open_client() as http:
-        access = Access(SecretStr(KEY), base_url, timeout=2.0)
+        access = Access(SecretStr(KEY), base_url, timeout=30.0)
         assert await ClearbitCompany(http, access).ask(QUERY) == TLS
 
 
@@ -210,7 +211,7 @@ async def test_a_connection_lost_between_two_questions_is_not_asked_over_silentl
 
     base_url = await serve(answer_once)
     async with open_client() as http:
-        provider = ClearbitCompany(http, Access(SecretStr(KEY), base_url, timeout=2.0))
+        provider = ClearbitCompany(http, Access(SecretStr(KEY), base_url, timeout=30.0))
         assert isinstance(await provider.ask(QUERY), Found)
         assert await provider.ask(QUERY) == RESET
     assert len(calls) == 2
@@ -227,7 +228,7 @@ async def test_a_cookie_does_not_travel_from_one_question_to_the_next(
 
     base_url = await serve(set_cookie)
     async with open_client() as http:
-        provider = ClearbitCompany(http, Access(SecretStr(KEY), base_url, timeout=2.0))
+        provider = ClearbitCompany(http, Access(SecretStr(KEY), base_url, timeout=30.0))
         for _ in range(2):
             await provider.ask(QUERY)
     assert cookies == [None, None]

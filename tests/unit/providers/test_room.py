@@ -23,6 +23,7 @@ from enricher.providers.transport import (
     one_answer,
     open_client,
 )
+from tests.support.waiting import business
 
 LARGE = 1_600_000
 
@@ -70,8 +71,9 @@ async def test_a_large_answer_waits_for_room_and_its_time_stands_still(packed: b
     body = gzip.compress(b"x" * LARGE) if packed else b"x" * LARGE
     headers = {"Content-Encoding": "gzip"} if packed else {}
     async with asking(body, room, **headers) as (client, url):
-        reading = asyncio.create_task(client.fetch("GET", url, {}, 0.3))
-        await asyncio.sleep(0.6)  # longer than the call may take
+        limit = 0.3 * business()
+        reading = asyncio.create_task(client.fetch("GET", url, {}, limit))
+        await asyncio.sleep(limit + 0.3)  # longer than the call may take
         assert not reading.done()
         room.give_back(BYTES)
         reply = await reading
