@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from enricher import app
+from enricher.errors import DatabaseUnreachable
 from enricher.lead import Document
 from enricher.providers.hunter import FIRST_REFUSAL_SECONDS
 from enricher.providers.registry import built_in
@@ -54,7 +55,7 @@ async def open_world(
             wished["ENRICHER_LEAD_TIMEOUT_SECONDS"]
         )
         environment = rig.environment() | {name: str(value) for name, value in wished.items()}
-        async with app.build(load.load(environment, None), uri) as daemon:
+        async with _built(environment, uri) as daemon:
             running = asyncio.create_task(daemon.run(), name="daemon")
             await eventually(lambda: running.done() or daemon.is_watching().ok, within=30)
             try:
@@ -62,6 +63,22 @@ async def open_world(
             finally:
                 daemon.stop.set()
                 await running
+
+
+@asynccontextmanager
+async def _built(environment: Mapping[str, str], uri: str) -> AsyncIterator[app.Daemon]:
+    """A start is given seconds by the clock. In a loop that serves many others, on a busy machine, one may be too
+    late, and is made again."""
+
+    async def build() -> app.Daemon | None:
+        with suppress(DatabaseUnreachable):
+            return await stack.enter_async_context(app.build(load.load(environment, None), uri))
+        return None
+
+    async with AsyncExitStack() as stack:
+        daemon = await eventually(build, within=60)
+        assert daemon is not None
+        yield daemon
 
 
 def _with_time(seconds: float) -> float:
