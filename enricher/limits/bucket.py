@@ -35,6 +35,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 from pymongo import ReturnDocument
@@ -200,7 +201,7 @@ class Reserved:
     next_at: float = 0.0
     """When the slot after these would be."""
     paused_until: float = 0.0
-    """No call is allowed before this; the slots lie after it."""
+    """No call is allowed before this; the slots lie after it. 0 where nobody asked for a pause."""
     held: Held | None = None
     """The standing hold: no slots are given out under it."""
     stopped: Mapping[str, Held] = field(default_factory=dict)
@@ -221,10 +222,12 @@ class Bucket:
         self.windows = windows
         self._collection: AsyncCollection[Document] = database[COLLECTION]
         self._cells = [_Cell(pace) for pace in paces(windows)]
+        self._usual = _stages(self._cells, _when_first_seen)
+        self._again = _stages(self._cells, _no_earlier_than_seen)
+        self._afresh = _stages(self._cells, _furthest)
         self._clock = clock
         self._server = ServerOffset()
         self._lead = 0.0
-        self._was_seen = False
         self._tats: Mapping[str, float] = {}
         """As of the last reply, by `_Cell.name`."""
 
@@ -263,16 +266,13 @@ class Bucket:
 
     async def _exchange(self, slots: int, *, afresh: bool) -> tuple[Document, bool]:
         """Make one reservation; also return whether the server's clock has jumped ahead."""
-        if afresh:
-            stages = self._stages(slots, _furthest)
-        elif self._was_seen:
-            stages = self._stages(slots, self._tat)
-        else:
-            stages = self._stages(slots, lambda cell: _tat(cell, _when_new(cell)))
+        wanted = min(max(0, slots), MOST_SLOTS)
+        asked = {"slots": wanted, "ahead": math.ceil(1000 * self._lead), "seen": self._tats}
+        begin = {"$set": {"now": _NOW, "asked": {"$literal": asked}}}
         sent = self._clock()
-        document = await self._apply(stages)
+        document = await self._apply([begin, *(self._afresh if afresh else self._usual)])
         received = self._clock()
-        self._was_seen = True
+        self._usual = self._again
         taken = received - sent
         self._lead = min(taken, _LONGEST_LEAD) if taken > _QUICK else 0.0
         with reading(COLLECTION):
@@ -280,64 +280,44 @@ class Bucket:
             self._tats = {cell.name: float(document["tats"][cell.name]) for cell in self._cells}
         return document, self._server.note(sent, received, now)
 
-    def _tat(self, cell: _Cell) -> Expression:
-        """Return the `tat` for a process that has seen the document before: never earlier than it last saw."""
-        return _tat(cell, _furthest(cell), at_least=self._tats.get(cell.name, 0.0))
-
     async def _update(self, fields: Mapping[str, Expression]) -> None:
         await self._apply([{"$set": {"now": _NOW}}, {"$set": fields}])
 
     async def _apply(self, stages: list[Document]) -> Document:
-        try:
-            return await self._find_and_update(stages)
-        except DuplicateKeyError:  # another daemon has just created it
-            return await self._find_and_update(stages)
-
-    async def _find_and_update(self, stages: list[Document]) -> Document:
-        document = await self._collection.find_one_and_update(
-            {"_id": self.name}, stages, upsert=True, return_document=ReturnDocument.AFTER
+        """Update the document, and return it as it is then."""
+        update = partial(
+            self._collection.find_one_and_update,
+            {"_id": self.name},
+            stages,
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
         )
-        return document or {}
-
-    def _stages(self, slots: int, tat: Callable[[_Cell], Expression]) -> list[Document]:
-        """Return the pipeline: clean what is there, give out slots, keep the outcome."""
-        earliest, near = _after(self._lead), _after(self._lead + HORIZON)
-        wanted = {"$cond": [{"$gt": [_HELD_UNTIL, "$now"]}, 0, min(max(0, slots), MOST_SLOTS)]}
-        tats = [{"$arrayElemAt": ["$given.tats", index]} for index in range(len(self._cells))]
-        kept = {cell.name: each for cell, each in zip(self._cells, tats, strict=True)}
-        return [
-            {"$set": {"now": _NOW}},
-            {"$set": {"paused_until": _PAUSED_UNTIL, "earliest": earliest}},
-            {"$set": {"earliest": {"$max": ["$earliest", "$paused_until"]}}},
-            {
-                "$set": {
-                    "given": _given(self._cells, wanted, [tat(cell) for cell in self._cells], near)
-                }
-            },
-            {
-                "$set": {
-                    "slots": "$given.slots",
-                    "next": _slot(self._cells, tats),
-                    "tats": {"$mergeObjects": [_OBJECT_OF_TATS, kept]},
-                }
-            },
-            {"$unset": ["given", "earliest"]},
-        ]
+        try:
+            return await update() or {}
+        except DuplicateKeyError:  # another daemon has just created it
+            return await update() or {}
 
     def _read(self, document: Document) -> Reserved:
         now, late = document["now"], min(self._server.error, _LARGEST_ERROR)
         with reading(COLLECTION):
+            shift = self._server.local(late)
             return Reserved(
-                slots=tuple(self._server.local(slot / 1000) + late for slot in document["slots"]),
+                slots=tuple([slot / 1000 + shift for slot in document["slots"]]),
                 life=LIFE - 2 * late,
                 next_at=self._server.local(document["next"] / 1000),
-                paused_until=self._server.local(document["paused_until"] / 1000),
+                paused_until=max(0.0, self._server.local(document["paused_until"] / 1000)),
                 held=_held(document.get("hold"), now),
                 stopped=standing(document, now),
             )
 
 
 # -- expressions -----------------------------------------------------------------------------
+#
+# They are made once. What changes from one reservation to the next stands in the document meanwhile:
+#
+#     asked.slots     how many at most
+#     asked.ahead     milliseconds by which the first of them lies ahead
+#     asked.seen      `tats` as this process last saw them
 
 _NOW: Expression = {"$toDouble": {"$toLong": "$$NOW"}}
 _OBJECT_OF_TATS: Expression = {"$cond": [{"$eq": [{"$type": "$tats"}, "object"]}, "$tats", {}]}
@@ -372,9 +352,37 @@ def _when_new(cell: _Cell) -> Expression:
     return {"$cond": [is_new, {"$add": ["$now", cell.tau]}, _furthest(cell)]}
 
 
-def _tat(cell: _Cell, otherwise: Expression, at_least: float = 0.0) -> Expression:
-    kept = _number(f"$tats.{cell.name}", _furthest(cell), otherwise)
-    return {"$min": [{"$max": [kept, at_least]}, _furthest(cell)]}
+def _when_first_seen(cell: _Cell) -> Expression:
+    """Return the `tat` for a process that has not seen the document before."""
+    return _number(f"$tats.{cell.name}", _furthest(cell), _when_new(cell))
+
+
+def _no_earlier_than_seen(cell: _Cell) -> Expression:
+    """Return the `tat` for a process that has: never earlier than it last saw."""
+    kept = _number(f"$tats.{cell.name}", _furthest(cell), _furthest(cell))
+    return {"$min": [{"$max": [kept, f"$asked.seen.{cell.name}"]}, _furthest(cell)]}
+
+
+def _stages(cells: Sequence[_Cell], tat: Callable[[_Cell], Expression]) -> list[Document]:
+    """Return the pipeline: clean what is there, give out slots, keep the outcome."""
+    earliest = {"$add": ["$now", "$asked.ahead"]}
+    latest = {"$add": ["$now", "$asked.ahead", 1000 * HORIZON]}
+    wanted = {"$cond": [{"$gt": [_HELD_UNTIL, "$now"]}, 0, "$asked.slots"]}
+    tats = [{"$arrayElemAt": ["$given.tats", index]} for index in range(len(cells))]
+    kept = {cell.name: each for cell, each in zip(cells, tats, strict=True)}
+    return [
+        {"$set": {"paused_until": _PAUSED_UNTIL, "earliest": earliest}},
+        {"$set": {"earliest": {"$max": ["$earliest", "$paused_until"]}}},
+        {"$set": {"given": _given(cells, wanted, [tat(cell) for cell in cells], latest)}},
+        {
+            "$set": {
+                "slots": "$given.slots",
+                "next": _slot(cells, tats),
+                "tats": {"$mergeObjects": [_OBJECT_OF_TATS, kept]},
+            }
+        },
+        {"$unset": ["asked", "given", "earliest"]},
+    ]
 
 
 def _slot(cells: Sequence[_Cell], tats: list[Expression]) -> Expression:
