@@ -24,10 +24,10 @@ import heapq
 import math
 import time
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
+from operator import attrgetter
 from random import Random
 from typing import Generic, TypeVar
 
@@ -85,8 +85,8 @@ class Stops(ABC):
 
     @property
     def pause_left(self) -> float:
-        """Seconds until the pause is over; 0 when there is none."""
-        return max(0.0, self.paused_until - time.monotonic())
+        """Seconds until the pause is over; 0 when there is none, which is nearly always."""
+        return max(0.0, self.paused_until - time.monotonic()) if self.paused_until else 0.0
 
     def hold(self, held: Held) -> None:
         """Stop the fleet's calls until the hold is over or released; of two holds the longer counts."""
@@ -101,8 +101,10 @@ class Stops(ABC):
     @property
     def held(self) -> Held | None:
         """The standing hold, with its time left."""
+        if self._hold is None:
+            return None
         left = self._held_until - time.monotonic()
-        return Held(self._hold.reason, left) if self._hold and left > 0 else None
+        return Held(self._hold.reason, left) if left > 0 else None
 
     def stop(self, provider: str, held: Held) -> None:
         """Stop this provider alone, for the whole fleet, until the stop is over or released."""
@@ -130,23 +132,19 @@ class Stops(ABC):
         in any case: the slots that came with it must not be used."""
         now = time.monotonic()
         stops = {name: (held, now + held.seconds) for name, held in reserved.stopped.items()}
-        if reserved.paused_until > time.monotonic():
+        if reserved.paused_until > now:
             self._pause_until(reserved.paused_until)
         if self._untold or asked_at <= self._told_at:
             ours = self._stopped.items()
             longer = {name: stop for name, stop in ours if stop[1] > stops.get(name, stop)[1]}
             self._stopped |= stops | longer
             return
-        self._shorten(reserved.paused_until)
+        if self.paused_until - reserved.paused_until > _CLOCKS_APART:
+            self.paused_until = reserved.paused_until  # the start of a daemon ends a long one
         self._hold = None
         if reserved.held:
             self._hold_for(reserved.held)
         self._stopped = stops
-
-    def _shorten(self, until: float) -> None:
-        """Adopt a shorter pause: the start of a daemon ends a long one, for the whole fleet."""
-        if self.paused_until - until > _CLOCKS_APART:
-            self.paused_until = until
 
     async def close(self) -> None:
         """Finish writing what the others must know, if that is quick."""
@@ -227,47 +225,43 @@ class Turns(Generic[Result]):
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, asyncio.Future[Result]]] = []
-        self._by_age: deque[asyncio.Future[Result]] = deque()
-        self._waiting: set[asyncio.Future[Result]] = set()
-        self._given = 0
-        self._number = count()
+        self._by_age: OrderedDict[asyncio.Future[Result], None] = OrderedDict()
+        """Those who wait, in the order in which they came. Whoever is only in the heap has left."""
+        self._joined = self._given = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._by_age)
 
     @property
     def urgency(self) -> float | None:
         """The highest urgency among the waiters; `None` without any."""
-        self._drop_those_who_left()
-        return -self._heap[0][0] if self._heap else None
+        return -self._heap[0][0] if self._most_urgent() else None
 
     def join(self, urgency: float) -> asyncio.Future[Result]:
         turn: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         rank = -urgency if urgency == urgency else float("inf")  # noqa: PLR0124 - NaN has no order
-        heapq.heappush(self._heap, (rank, next(self._number), turn))
-        self._by_age.append(turn)
-        self._waiting.add(turn)
+        self._joined += 1
+        heapq.heappush(self._heap, (rank, self._joined, turn))
+        self._by_age[turn] = None
         return turn
 
     def leave(self, turn: asyncio.Future[Result]) -> None:
         """Remove the turn. Safe to repeat, and after the turn has come."""
-        self._waiting.discard(turn)
-        # Without this, abandoned turns would pile up deep in the queue while more urgent ones come and go.
-        if len(self._heap) > 2 * len(self._waiting) + _FEW:
-            self._heap = [entry for entry in self._heap if self._waits(entry[2])]
+        self._by_age.pop(turn, None)
+        # Without this, abandoned turns would pile up deep in the heap while more urgent ones come and go.
+        if len(self._heap) > 2 * len(self._by_age) + _FEW:
+            self._heap = [entry for entry in self._heap if entry[2] in self._by_age]
             heapq.heapify(self._heap)
-        if len(self._by_age) > 2 * len(self._waiting) + _FEW:
-            self._by_age = deque(turn for turn in self._by_age if self._waits(turn))
 
     def give(self, result: Result) -> bool:
         """Give the result to the next in turn; False when no caller waits."""
-        self._drop_those_who_left()
-        if not self._heap:
+        turn = self._most_urgent()
+        if turn is None:
             return False
         self._given += 1
-        is_for_the_longest = self._given % _LONGEST_WAITER_EVERY == 0
-        turn = self._by_age[0] if is_for_the_longest else self._heap[0][2]
-        self._waiting.discard(turn)
+        if self._given % _LONGEST_WAITER_EVERY == 0:
+            turn = next(each for each in self._by_age if not each.done())
+        del self._by_age[turn]
         turn.set_result(result)
         return True
 
@@ -276,21 +270,20 @@ class Turns(Generic[Result]):
             pass
 
     def fail_all(self, error: Exception) -> None:
-        for turn in self._waiting:
+        for turn in self._by_age:
             if not turn.done():
                 turn.set_exception(error)
-        self._waiting.clear()
         self._heap.clear()
         self._by_age.clear()
 
-    def _waits(self, turn: asyncio.Future[Result]) -> bool:
-        return turn in self._waiting and not turn.done()
-
-    def _drop_those_who_left(self) -> None:
-        while self._heap and not self._waits(self._heap[0][2]):
+    def _most_urgent(self) -> asyncio.Future[Result] | None:
+        """Return the turn at the top of the heap, once those who left it are out of the way."""
+        while self._heap:
+            turn = self._heap[0][2]
+            if turn in self._by_age and not turn.done():
+                return turn
             heapq.heappop(self._heap)
-        while self._by_age and not self._waits(self._by_age[0]):
-            self._by_age.popleft()
+        return None
 
 
 # The slots that one process has in hand, and when it reserves more from the fleet's bucket.
@@ -342,6 +335,9 @@ class Slot:
         return cls(at, at + life, at + life + SEND_SECONDS)
 
 
+_BY_TIME = attrgetter("at")
+
+
 class Supply:
     """Reserves slots and keeps them until they are used.
 
@@ -386,8 +382,9 @@ class Supply:
             self.voided += 1
         return self._slots[0] if self._slots and self._slots[0].at <= now else None
 
-    def take(self, slot: Slot) -> None:
-        self._slots.remove(slot)
+    def take(self) -> None:
+        """Take the slot whose time has come."""
+        self._slots.popleft()
         self._taken += 1
 
     def take_back(self, slot: Slot) -> None:
@@ -476,7 +473,7 @@ class Supply:
         now = time.monotonic()
         self._measure(reserved, now)
         more = [Slot.reserved(at, reserved.life) for at in reserved.slots]
-        self._slots = deque(sorted([*self._slots, *more], key=lambda slot: slot.at))
+        self._slots = deque(sorted([*self._slots, *more], key=_BY_TIME))
         self._next_at, self._ask_at = reserved.next_at, now
         if len(reserved.slots) < missing:
             due_at = reserved.next_at - HORIZON * (0.5 + 0.125 * self._random.random())
@@ -533,8 +530,8 @@ class Limiter(Stops):
         """
         if self._is_closed:
             raise RuntimeError("the limiter is closed")
-        if self._is_free:
-            return Slot.of_now()
+        if at_once := self._slot_at_once():
+            return at_once
         turn = self._turns.join(urgency)
         self._start_pump()
         self._wake.set()
@@ -545,7 +542,7 @@ class Limiter(Stops):
             raise
         finally:
             self._turns.leave(turn)
-            if not self._turns and self._pump is not None:
+            if self._pump is not None and not self._turns:
                 self._pump.cancel()
 
     def give_back(self, slot: Slot) -> None:
@@ -555,11 +552,15 @@ class Limiter(Stops):
             self._supply.take_back(slot)
             self._wake.set()
 
-    @property
-    def _is_free(self) -> bool:
-        """True when nothing limits these calls."""
-        is_limited = self._pacers or self._supply is not None
-        return not (is_limited or self.held or self.pause_left)
+    def _slot_at_once(self) -> Slot | None:
+        """Return a slot that is in hand while nobody waits for one and nothing stops the calls."""
+        if self._turns or self.held or self.pause_left:
+            return None
+        if self._supply is None:
+            return None if self._pacers else Slot.of_now()
+        if slot := self._supply.slot_of_now():
+            self._supply.take()
+        return slot
 
     @property
     def waiting(self) -> int:
@@ -650,15 +651,17 @@ class Limiter(Stops):
             await self._serve(self._supply)
 
     async def _serve(self, supply: Supply) -> None:
-        slot = supply.slot_of_now()
-        supply.reserve_for(len(self._turns))
-        if slot is None:
-            seconds = supply.next_event(len(self._turns)) - time.monotonic()
+        """Give out the slots whose time has come, and wait until there may be more."""
+        while self._turns and (slot := supply.slot_of_now()):
+            if not self._turns.give(slot):
+                await asyncio.sleep(0)  # lets cancelled callers leave
+                return
+            supply.take()
+        waiting = len(self._turns)
+        supply.reserve_for(waiting)
+        if waiting:
+            seconds = supply.next_event(waiting) - time.monotonic()
             await pause(self._wake, min(seconds, LOOK_SECONDS))
-        elif self._turns.give(slot):
-            supply.take(slot)
-        else:
-            await asyncio.sleep(0)  # lets cancelled callers leave
 
     def _leave_in_its_moment(self, turn: asyncio.Future[Slot | Held]) -> None:
         """Return the slot of a caller that was cancelled right after getting it, so that the next may have it."""

@@ -57,3 +57,14 @@ async def test_those_who_left_are_forgotten() -> None:
     assert len(turns._by_age) < 100
     assert turns.give(7)
     assert first.result() == 7
+
+
+async def test_the_turn_of_the_longest_waiter_passes_over_one_that_is_about_to_leave() -> None:
+    turns: Turns[int] = Turns()
+    leaving, cold = turns.join(0), turns.join(0)
+    leaving.cancel()
+    for number in range(10):
+        turns.join(1)
+        assert turns.give(number)
+    assert cold.result() == 9
+    assert len(turns) == 2, "the cancelled one, which has yet to leave, and one that is more urgent"
