@@ -256,8 +256,9 @@ class Books:
                 else:
                     self.outage.succeeded(this)
                     return result
-        finally:
-            self.outage.forget(this)  # even when cancelled
+        except BaseException:  # cancelled, too
+            self.outage.forget(this)
+            raise
 
 
 # Quick retries within an attempt
@@ -323,6 +324,10 @@ class Gate:
     _breaker: Breaker = field(init=False)
     _row: UselessRow = field(init=False)
     _lately: Lately = field(init=False, default_factory=Lately)
+    _waiting: int = field(init=False, default=0)
+    """Leads that wait for a slot, or for the end of a pause that the vendor asked for."""
+    _answered_at: float = field(init=False, default=0.0)
+    """When the provider last answered, be it that it knows nothing."""
     _shared: dict[Hashable, Asking] = field(init=False, default_factory=dict)
     """The first to ask each question that another lead may still share."""
     _tasks: set[asyncio.Task[Answer]] = field(init=False, default_factory=set)
@@ -334,6 +339,8 @@ class Gate:
         self._row = UselessRow(is_proven=self.books is None or self.provider.is_free)
         self._holds = Holds(self.provider, self.limiter, self._row)
         self._breaker = Breaker(self.name)
+        metrics.WAITING.labels(self.name).set_function(lambda: self._waiting)
+        metrics.LAST_SUCCESS.labels(self.name).set_function(lambda: self._answered_at)
 
     async def ask(self, asking: Asking) -> Answer:
         """Return the answer by the question's deadline.
@@ -511,9 +518,8 @@ class Gate:
     async def _slot(self, asking: Asking) -> Slot | Held:
         """Wait for a slot of the limit and a turn in the row, keeping no slot from others in the meantime."""
         hand, began = asking.hand, time.monotonic()
-        waiting = child(metrics.WAITING, self.name)
         asking.outside_since = shortage.awake()
-        waiting.inc()
+        self._waiting += 1
         try:
             given = await self.limiter.acquire(asking.question.urgency)
             while isinstance(given, Slot) and not (hand.has_turn or self._row.has_room):
@@ -521,7 +527,7 @@ class Gate:
                 await self._row.room()
                 given = await self.limiter.acquire(asking.question.urgency)
         finally:
-            waiting.dec()
+            self._waiting -= 1
             child(metrics.LIMIT_WAIT, self.name).inc(time.monotonic() - began)
         asking.outside_since = None
         if isinstance(given, Slot) and not hand.has_turn:
@@ -667,12 +673,20 @@ class Gate:
 
     def _learn(self, asking: Asking, tried: Tried) -> Answer:
         """Return the answer as the lead should see it."""
-        _show(self.name, tried)
+        self._show(tried)
         answer = self._holds.heed(self._weigh(asking, tried), tried.pause)
         answer = self._breaker.note(asking.question.query, answer)
         if self.books is not None and isinstance(answer, Found | NotFound | Objected):
             self._lately.note()
         return answer
+
+    def _show(self, tried: Tried) -> None:
+        if isinstance(tried.answer, Found | NotFound):
+            self._answered_at = time.time()
+        for window, calls in tried.window_left.items():
+            child(metrics.WINDOW_LEFT, self.name, window).set(calls)
+        if tried.quota_left is not None:
+            child(metrics.QUOTA_LEFT, self.name).set(tried.quota_left)
 
     def _weigh(self, asking: Asking, tried: Tried) -> Answer:
         """Count useless charged answers: a lead buys one more at most, and ten in a row stop the provider."""
@@ -768,13 +782,12 @@ class Gate:
         if wait is None or not asking.waiting or shortage.awake() + wait >= asking.deadline:
             return False
         self._note_retry(asking, answer, wait)
-        waiting = child(metrics.WAITING, self.name)
         is_throttled = isinstance(answer, Throttled)
-        waiting.inc(is_throttled)
+        self._waiting += is_throttled
         try:
             await asyncio.sleep(wait)
         finally:
-            waiting.dec(is_throttled)
+            self._waiting -= is_throttled
         return True
 
     def _note_retry(self, asking: Asking, answer: Answer, wait: float) -> None:
@@ -829,15 +842,6 @@ def _is_still_paid(asking: Asking, tried: Tried) -> bool:
     if isinstance(tried.answer, Preparing):
         return asking.is_paid or tried.is_charged is True
     return asking.is_paid and tried.is_charged is not True
-
-
-def _show(provider: str, tried: Tried) -> None:
-    if isinstance(tried.answer, Found | NotFound):
-        child(metrics.LAST_SUCCESS, provider).set_to_current_time()
-    for window, calls in tried.window_left.items():
-        child(metrics.WINDOW_LEFT, provider, window).set(calls)
-    if tried.quota_left is not None:
-        child(metrics.QUOTA_LEFT, provider).set(tried.quota_left)
 
 
 def _checked(tried: Tried) -> Tried:

@@ -533,6 +533,8 @@ class SourceGauges:
 
 def share_gauges(sources: int) -> list[SourceGauges]:
     """Return one for each source of this process: what is shown says something of all of them."""
+    if sources == 1:
+        return [SourceGauges()]
     joints = {
         "in_work": _joint(IN_WORK, sum, sources),
         "unwritable": _joint(UNMOVED.labels("unwritable"), sum, sources),
