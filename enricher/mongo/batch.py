@@ -104,10 +104,10 @@ class Coalescer(Generic[Item, Result]):
 async def until_no_more_come(waiting: Callable[[], int], limit: int) -> None:
     """Wait until a turn of the loop adds nothing, there are `limit`, or 10 ms have passed."""
     ends = time.monotonic() + _LONGEST_GATHERING_SECONDS
-    seen = 0
-    while seen < waiting() < limit and time.monotonic() < ends:
-        seen = waiting()
+    before, now = 0, waiting()
+    while before < now < limit and time.monotonic() < ends:
         await asyncio.sleep(0)
+        before, now = now, waiting()
 
 
 def _tell(batch: Sequence[tuple[Item, asyncio.Future[Result]]], results: Sequence[Result]) -> None:

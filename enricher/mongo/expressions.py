@@ -115,7 +115,7 @@ class _Collection(AsyncCollection[Document]):
     # -- only those documents that meet a condition ----------------------------------------
 
     def _among(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (both(args[0], self._only), *args[1:])
+        return (both(args[0], self._only), *args[1:]) if self._only else args
 
     def _one_among(self, update: Any) -> Any:
         """Return a copy of one update of a bulk: its own filter stays for who made it."""

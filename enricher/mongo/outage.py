@@ -144,6 +144,8 @@ class Outage:
 
     def succeeded(self, who: Hashable = None) -> None:
         """Note that the database answered."""
+        if not self.failures and not self._is_told:
+            return  # nearly always
         self._failing.pop(who, None)
         if self._failing:
             return
