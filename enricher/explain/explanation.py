@@ -18,7 +18,7 @@ from enricher.answer import Kind, Query
 from enricher.calls import flights
 from enricher.calls.ceiling import MILLION, Ceiling
 from enricher.calls.order import Order
-from enricher.catalogue import FINDERS, KNOWS_BEST
+from enricher.catalogue import FINDERS
 from enricher.enrichment.attempt import explored_by
 from enricher.enrichment.conclude import FAILED, FOUND, NOT_FOUND
 from enricher.enrichment.finding import found_domain
@@ -41,6 +41,8 @@ from enricher.values.merge import (
     TABLE,
     completeness,
     flags_of,
+    knows_best,
+    rank_of,
 )
 from enricher.values.storable import mapping
 
@@ -90,23 +92,13 @@ def _why(
     rivals = [each for each in lost if each in order]
     if not rivals:
         return "no other provider said anything else"
-    better = [each for each in rivals if _rank(each, order, name) < _rank(winner, order, name)]
+    own = rank_of(winner, name, order)
+    better = [each for each in rivals if rank_of(each, name, order) < own]
     if better:
         return f"{', '.join(better)} would come first, but was too unsure or said less"
-    if _knows_best(winner, name):
+    if knows_best(winner, name):
         return f"knows this field better than {', '.join(rivals)}"
     return f"comes before {', '.join(rivals)} in the order"
-
-
-def _rank(provider: str, order: Sequence[str], field_name: str) -> int:
-    """Return its place, as `merge` sees it."""
-    if _knows_best(provider, field_name):
-        return -1
-    return order.index(provider) if provider in order else len(order)
-
-
-def _knows_best(provider: str, field_name: str) -> bool:
-    return field_name in KNOWS_BEST.get(provider, ())
 
 
 def _provider_name(value: object) -> str | None:

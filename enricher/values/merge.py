@@ -28,7 +28,6 @@ what the score and the next provider go by.
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -90,17 +89,18 @@ def alternatives(
     left, before = MOST_BYTES, mapping(stored)
     if not before and not any(said.values()):
         return {}
-    ranks = {safe_name(name): rank for rank, name in enumerate(order)}
     kept: dict[str, dict[str, dict[str, Any]]] = {}
     for section in TYPES:
-        values, known = mapping(merged.get(section)), mapping(before.get(section))
-        now, winner = said.get(section, {}), winners.get(section, {})
+        known, now = mapping(before.get(section)), said.get(section, {})
+        if not known and not now:
+            continue
+        values, winner = mapping(merged.get(section)), winners.get(section, {})
         fields: dict[str, dict[str, Any]] = {}
         for name in sorted(known.keys() | now.keys()):
             pool = _pool(section, name, known.get(name), now.get(name, {}))
             pool.pop(safe_name(winner.get(name, "")), None)
             others = _others(section, name, pool, values.get(name))
-            chosen, left = _bounded(others, ranks, left)
+            chosen, left = _bounded(others, order, left)
             fields |= {name: chosen} if chosen else {}
         kept |= {section: fields} if fields else {}
     return kept
@@ -130,9 +130,10 @@ def _others(section: str, name: str, pool: Mapping[str, Any], value: object) -> 
 
 
 def _bounded(
-    others: Mapping[str, Any], ranks: Mapping[str, int], left: int
+    others: Mapping[str, Any], order: Sequence[str], left: int
 ) -> tuple[dict[str, Any], int]:
     chosen: dict[str, Any] = {}
+    ranks = {safe_name(name): rank for rank, name in enumerate(order)} if others else {}
     for provider in sorted(others, key=lambda name: (ranks.get(name, len(ranks)), name)):
         size = weight(provider) + weight(others[provider])
         if provider and len(chosen) < MOST_PROVIDERS and size <= min(left, MOST_BYTES_EACH):
@@ -170,16 +171,18 @@ class _Candidate(NamedTuple):
     value: Any
     provider: str | None
     strength: _Strength
-    rank: int
     confidence: float | None = None
+    is_taken_back: bool = False
+    """Its own provider says by now that it does not know: it ranks behind all others, those of unknown origin too."""
 
-    def beats(self, other: _Candidate) -> bool:
-        """Tell whether this wins. At equal rank and confidence the challenger does: the later answer counts."""
+    def beats(self, other: _Candidate, name: str, order: Sequence[str]) -> bool:
+        """Tell whether this wins a field. At equal rank and confidence the challenger does: the later answer counts."""
         if self.strength is not other.strength:
             return self.strength > other.strength
-        if self.rank != other.rank:
-            return self.rank < other.rank
-        return self._is_as_sure_as(other)
+        if other.is_taken_back:
+            return True
+        own, its = rank_of(self.provider, name, order), rank_of(other.provider, name, order)
+        return own < its or (own == its and self._is_as_sure_as(other))
 
     def _is_as_sure_as(self, other: _Candidate) -> bool:
         if self.confidence is None or other.confidence is None:
@@ -211,7 +214,7 @@ def merge(
     winners: dict[str, _Fields] = {}
     others: dict[str, dict[str, dict[str, Any]]] = {}
     for section in SECTIONS:
-        stored = _stored(section, before.get(section), known, order)
+        stored = _stored(section, before.get(section), known)
         winners[section] = _winners(section, stored, said[section], order)
         others[section] = _losers(section, said[section], stored, winners[section])
         merged[section] = {name: each.value for name, each in winners[section].items()} or None
@@ -225,8 +228,7 @@ def merge(
 
 def usable(answer: Found, section: str) -> Mapping[str, Any]:
     """Return the values of an answer that can become a lead's; the others do not save asking the next provider."""
-    said = _said(answer).get(section)
-    return said.values if said and said.is_sure else {}
+    return _read(answer, section) if _is_sure(confidence_of(answer.confidence)) else {}
 
 
 def metadata(
@@ -286,10 +288,6 @@ class _Said(NamedTuple):
     confidence: float | None
     unsure: Mapping[str, Any]
 
-    @property
-    def is_sure(self) -> bool:
-        return self.confidence is None or self.confidence >= LEAST_CONFIDENCE
-
 
 def _said(answer: Found) -> dict[str, _Said]:
     """Return what an answer says, by section."""
@@ -297,7 +295,7 @@ def _said(answer: Found) -> dict[str, _Said]:
     confidence = confidence_of(answer.confidence)
     return {
         section: _Said(
-            _read(answer, section, sure),
+            _read(answer, section),
             confidence,
             typed(section, unsure[section]) if section in unsure else {},
         )
@@ -306,10 +304,14 @@ def _said(answer: Found) -> dict[str, _Said]:
     }
 
 
-def _read(answer: Found, section: str, values: Mapping[str, object]) -> FieldValues:
+def _is_sure(confidence: float | None) -> bool:
+    return confidence is None or confidence >= LEAST_CONFIDENCE
+
+
+def _read(answer: Found, section: str) -> FieldValues:
     """Return the section's values, which several ask for, each of its field's type."""
     if section not in answer.read:
-        answer.read[section] = typed(section, values.get(section))
+        answer.read[section] = typed(section, mapping(answer.sections).get(section))
     return answer.read[section]
 
 
@@ -338,7 +340,7 @@ def _winners(
     won = {
         name: challenger
         for name, challenger in _best(section, said, order).items()
-        if name not in old or challenger.beats(old[name])
+        if name not in old or challenger.beats(old[name], name, order)
     }
     return {**stored, **won}
 
@@ -350,7 +352,7 @@ def _as_stands(
     now = said.get(stored.provider or "")
     is_outdated = now is not None and name in _without_verdict(section, now.values)
     typed_one = _as_typed(section, name, stored)
-    return typed_one._replace(rank=_NOBODYS_RANK) if is_outdated else typed_one
+    return typed_one._replace(is_taken_back=True) if is_outdated else typed_one
 
 
 def _as_typed(section: str, name: str, stored: _Candidate) -> _Candidate:
@@ -360,9 +362,7 @@ def _as_typed(section: str, name: str, stored: _Candidate) -> _Candidate:
     return stored._replace(strength=min(stored.strength, _Strength.POOR))
 
 
-def _stored(
-    section: str, values: object, known: Mapping[str, Any], order: Sequence[str]
-) -> _Fields:
+def _stored(section: str, values: object, known: Mapping[str, Any]) -> _Fields:
     """Read the stored fields. A stored 0 stays until something better comes: the field may be somebody else's."""
     if not (present := mapping(values)):
         return {}
@@ -377,10 +377,7 @@ def _stored(
             strength = _strength(section, name, value)
             if origins.get("status") == provider and name in void:
                 strength = min(strength, _Strength.POOR)
-            confidence = confidence_of(sure.get(name))
-            is_best = provider is not None and name in KNOWS_BEST.get(provider, ())
-            rank = _FIRST if is_best else _rank(provider, order)
-            fields[name] = _Candidate(value, provider, strength, rank, confidence)
+            fields[name] = _Candidate(value, provider, strength, confidence_of(sure.get(name)))
     return fields
 
 
@@ -389,16 +386,14 @@ def _best(section: str, said: Mapping[str, _Said], order: Sequence[str]) -> _Fie
     fields: _Fields = {}
     for provider in reversed(_in_order(said, order)):
         each = said[provider]
-        if not each.is_sure:
+        if not _is_sure(each.confidence):
             continue
-        rank, knows_best = _rank(provider, order), KNOWS_BEST.get(provider, ())
         void = _without_verdict(section, each.values)
         for name, value in each.values.items():
             is_unknown = value == UNKNOWN and (section, name) in VERDICTS
             strength = _Strength.POOR if is_unknown or name in void else _Strength.FULL
-            place = _FIRST if name in knows_best else rank
-            candidate = _Candidate(value, provider, strength, place, each.confidence)
-            if name not in fields or candidate.beats(fields[name]):
+            candidate = _Candidate(value, provider, strength, each.confidence)
+            if name not in fields or candidate.beats(fields[name], name, order):
                 fields[name] = candidate
     return fields
 
@@ -416,17 +411,21 @@ def _without_verdict(section: str, values: Mapping[str, Any]) -> frozenset[str]:
 
 
 _CHECK = Kind.EMAIL.section
-_FIRST = -1
-"""The rank of a provider for a field that it knows best."""
-_NOBODYS_RANK = sys.maxsize
-"""Behind every provider and every value of unknown origin."""
 
 
-def _rank(provider: str | None, order: Sequence[str]) -> int:
-    """Return its place in the order, 0 the best."""
-    if provider is None or provider not in order:
-        return len(order) + (provider is None)
-    return order.index(provider)
+def knows_best(provider: str, name: str) -> bool:
+    """Tell whether the provider knows this field better than all others."""
+    return name in KNOWS_BEST.get(provider, ())
+
+
+def rank_of(provider: str | None, name: str, order: Sequence[str]) -> int:
+    """Return a provider's rank for a field, the lowest the best: before all others where it knows best, else by its
+    place in the order. Values of unknown origin come last."""
+    if provider is None:
+        return len(order) + 1
+    if knows_best(provider, name):
+        return -1
+    return order.index(provider) if provider in order else len(order)
 
 
 def _in_order(providers: Iterable[str], order: Sequence[str]) -> list[str]:
