@@ -106,7 +106,8 @@ class Found:
     cnpj: str | None = None
     """The company's number in the Brazilian register, for the provider that asks it."""
     read: dict[str, FieldValues] = field(default_factory=dict, init=False, compare=False)
-    """The merge's reading of each section, kept because both the waterfall and the outcome need it."""
+    """Each section with the values of their fields' types, once somebody has read it: the provider, where it knows its
+    vendor's records, or else the merge. A section is read once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,11 @@ _TEXTS = {
     "state": ("state",),
     "country": ("country",),
     "ticker": ("publicly_traded_symbol",),
+    "logo_url": ("logo_url",),
+    **{
+        f"{each}_handle": (f"{each}_url",)
+        for each in ("linkedin", "twitter", "facebook", "crunchbase")
+    },
 }
 _COUNTS = {
     "employee_count": "estimated_num_employees",
@@ -89,6 +94,9 @@ _PERSON_TEXTS = {
     "last_name": ("last_name",),
     "job_title": ("title",),
     "seniority": ("seniority",),
+    "bio": ("headline",),
+    "avatar_url": ("photo_url",),
+    **{f"{each}_handle": (f"{each}_url",) for each in ("linkedin", "twitter", "github")},
 }
 
 
@@ -167,10 +175,7 @@ class ApolloCompany(_Apollo, listing=PROVIDERS["apollo_company"]):
         record = _record(reply, "organization")
         if not isinstance(record, dict):
             return record
-        values = _company_values(record)
-        if not values.keys() - {"domain", "apollo_id"}:
-            return NotFound(reading.EMPTY)
-        return Found({Kind.COMPANY.section: values})
+        return reading.found(Kind.COMPANY, _company_values(record))
 
 
 class ApolloFinder(ApolloCompany, listing=APOLLO_FINDER):
@@ -217,7 +222,7 @@ class ApolloPerson(_Apollo, listing=PROVIDERS["apollo_person"]):
         if not isinstance(record, dict):
             return record
         sites = (reading.text(record, "organization", key) for key in _SITES)
-        return reading.of(_person_values(record), *sites)
+        return reading.found(Kind.PERSON, _person_values(record), sites)
 
     def vetted(self, found: Found, reply: Reply, query: Query) -> Answer:
         address = reading.text(reading.parse_object(reply.body), "person", "email") or ""
@@ -248,43 +253,29 @@ def _is_stub(record: object) -> bool:
 
 
 def _company_values(record: reading.Record) -> dict[str, object]:
-    values: dict[str, object] = {
-        **{name: reading.text(record, *path) for name, path in _TEXTS.items()},
+    return {
+        **reading.written(record, _TEXTS),
         **{name: reading.whole_number(record, key, least=1) for name, key in _COUNTS.items()},
-        **_handles(record, "linkedin", "twitter", "facebook", "crunchbase"),
         "domain": next((host for key in _SITES if (host := reading.domain(record, key))), None),
         "description": reading.prose(record, "short_description")
         or reading.prose(record, "seo_description"),
         "founded_year": reading.whole_number(record, "founded_year", least=500, most=2100),
         "industry": _capitalised(reading.text(record, "industry")),
         "country_code": country_code_of(reading.text(record, "country") or ""),
-        "logo_url": reading.web_address(record, "logo_url"),
         "phone": reading.text(record, "primary_phone", "sanitized_number")
         or reading.text(record, "sanitized_phone"),
-        "tags": reading.texts(record, "keywords"),
-        "tech_stack": reading.texts(record, "technology_names"),
+        "tags": record.get("keywords"),
+        "tech_stack": record.get("technology_names"),
     }
-    return reading.present(values)
 
 
 def _person_values(record: reading.Record) -> dict[str, object]:
     places = (reading.text(record, key) for key in ("city", "state", "country"))
     functions = reading.texts(record, "functions") or reading.texts(record, "departments")
-    values: dict[str, object] = {
-        **{name: reading.text(record, *path) for name, path in _PERSON_TEXTS.items()},
-        **_handles(record, "linkedin", "twitter", "github"),
+    return {
+        **reading.written(record, _PERSON_TEXTS),
         "role": functions[0] if functions else None,
         "location": ", ".join(place for place in places if place) or None,
-        "bio": reading.prose(record, "headline"),
-        "avatar_url": reading.web_address(record, "photo_url"),
-    }
-    return reading.present(values)
-
-
-def _handles(record: reading.Record, *networks: str) -> dict[str, object]:
-    return {
-        f"{network}_handle": reading.handle(record, f"{network}_url", network=network)
-        for network in networks
     }
 
 

@@ -26,6 +26,7 @@ from enricher.providers.verifier import (
     NO_VERIFICATION,
     RESULTS,
     UNKNOWN,
+    DomainWords,
     Verifier,
     Words,
     refusal,
@@ -81,14 +82,17 @@ def _verdict(reply: Reply) -> Answer:
     result = reading.choice(record, "status", among=RESULTS)
     if result in (None, UNKNOWN) and record.get("retryAfter") is not None:
         return Preparing(_put_off(reply, record))
-    return Words(
-        result=result,
-        reason=reading.text(record, "reason") or "",
-        score=reading.whole_number(record, "score", most=100),
+    domain = DomainWords(
         disposable=_flag(record, "disposable"),
         free=_flag(record, "free"),
         accept_all=_flag(record, "acceptAll"),
         has_mx=True if reading.text(record, "dns", "type") == "MX" else None,
+    )
+    return Words(
+        result=result,
+        reason=reading.text(record, "reason") or "",
+        score=reading.whole_number(record, "score", most=100),
+        domain=domain,
     ).answer()
 
 

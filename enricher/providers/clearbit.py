@@ -24,7 +24,6 @@ from typing import Any, ClassVar
 
 from enricher.answer import (
     Answer,
-    Found,
     Held,
     Kind,
     NotFound,
@@ -46,7 +45,6 @@ from enricher.providers.http import (
 )
 from enricher.providers.reading import RECORD_KEYS, SENDS, Sends, of_record, unfit_for_person
 from enricher.providers.transport import Client
-from enricher.values.types import DEAD_LOGO_HOSTS
 
 API_VERSION = "2019-12-19"
 """Clearbit's last dated version. Without it, the account's own pinned version would decide the shape."""
@@ -76,6 +74,8 @@ _TEXTS = {
     "facebook_handle": ("facebook", "handle"),
     "crunchbase_handle": ("crunchbase", "handle"),
     "estimated_annual_revenue": ("metrics", "estimatedAnnualRevenue"),
+    "description": ("description",),
+    "logo_url": ("logo",),
 }
 _COUNTS = {
     "twitter_followers": ("twitter", "followers"),
@@ -96,18 +96,15 @@ COMPANY_SENDS: Sends = {
 
 
 def company_values(record: reading.Record) -> dict[str, object]:
-    """PURE Read `company_data` from a record in Clearbit's shape, which other vendors have copied."""
-    values: dict[str, object] = {
-        **{name: reading.text(record, *path) for name, path in _TEXTS.items()},
+    """PURE Pick `company_data` from a record in Clearbit's shape, which other vendors have copied."""
+    return {
+        **reading.written(record, _TEXTS),
         **{name: reading.whole_number(record, *path, least=1) for name, path in _COUNTS.items()},
-        "description": reading.prose(record, "description"),
-        "logo_url": _logo(record),
         "founded_year": reading.whole_number(record, "foundedYear", least=500, most=2100),
-        "tags": reading.texts(record, "tags"),
-        "tech_stack": reading.texts(record, "tech"),
+        "tags": record.get("tags"),
+        "tech_stack": record.get("tech"),
         **_size(record),
     }
-    return reading.present(values)
 
 
 def _size(record: reading.Record) -> dict[str, object]:
@@ -126,11 +123,6 @@ def _count(key: str, *places: Any) -> int | None:
         if (count := reading.whole_number(place, key, least=1)) is not None:
             return count
     return None
-
-
-def _logo(record: reading.Record) -> str | None:
-    logo = reading.web_address(record, "logo")
-    return None if logo is None or reading.host_of(logo) in DEAD_LOGO_HOSTS else logo
 
 
 class ClearbitRoute(HttpProvider):
@@ -190,17 +182,10 @@ class ClearbitCompany(ClearbitRoute, listing=PROVIDERS["clearbit"]):
         return Request(self.path, {"domain": query.company_domain or ""})
 
     def read(self, reply: Reply) -> Answer:
-        return _company(reply)
-
-
-def _company(reply: Reply) -> Answer:
-    record = reading.parse_object(reply.body)
-    if record is None or not record.keys() & {"id", "name", "domain"}:
-        return Unavailable("the body is not a company record")
-    values = company_values(record)
-    if not values.keys() - {"domain", "clearbit_id"}:
-        return NotFound("the record is empty")
-    return Found({Kind.COMPANY.section: values})
+        record = reading.parse_object(reply.body)
+        if record is None or not record.keys() & {"id", "name", "domain"}:
+            return Unavailable("the body is not a company record")
+        return reading.found(Kind.COMPANY, company_values(record))
 
 
 def _missing(reply: Reply) -> Answer:

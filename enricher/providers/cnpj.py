@@ -196,10 +196,8 @@ def _company(reply: Reply) -> Answer:
     record = reading.parse_object(reply.body)
     if record is None or _number(record) is None:
         return Unavailable(NO_RECORD)
-    values = reading.present(
-        {**_of_all(record), **({} if is_a_person(record) else _of_a_company(record))}
-    )
-    return Found({Kind.COMPANY.section: values}) if values else NotFound(reading.EMPTY)
+    of_a_company = {} if is_a_person(record) else _of_a_company(record)
+    return reading.found(Kind.COMPANY, {**_of_all(record), **of_a_company})
 
 
 def _of_all(record: Record) -> Mapping[str, object]:

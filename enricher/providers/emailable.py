@@ -24,6 +24,7 @@ from enricher.providers.reading import Sends
 from enricher.providers.verifier import (
     NO_VERIFICATION,
     RESULTS,
+    DomainWords,
     Verifier,
     Words,
     refusal,
@@ -79,12 +80,15 @@ def _verdict(reply: Reply) -> Answer:
     record = reading.parse_object(reply.body)
     if record is None or not record.keys() & {"state", "reason", "score"}:
         return Unavailable(NO_VERIFICATION)
-    return Words(
-        result=reading.choice(record, "state", among=RESULTS),
-        reason=reading.text(record, "reason") or "",
-        score=reading.whole_number(record, "score", most=100),
+    domain = DomainWords(
         disposable=reading.flag(record, "disposable"),
         free=reading.flag(record, "free"),
         accept_all=reading.flag(record, "accept_all"),
         has_mx=True if reading.text(record, "mx_record") else None,
+    )
+    return Words(
+        result=reading.choice(record, "state", among=RESULTS),
+        reason=reading.text(record, "reason") or "",
+        score=reading.whole_number(record, "score", most=100),
+        domain=domain,
     ).answer()

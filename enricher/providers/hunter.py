@@ -50,6 +50,7 @@ from enricher.providers.http import (
 from enricher.providers.reading import (
     EMPTY,
     RECORD_KEYS,
+    SAY_NOTHING_ALONE,
     SENDS,
     of_record,
     unfit_for_person,
@@ -299,15 +300,13 @@ def _verdict(reply: Reply) -> Answer:
     data = reading.at(reading.parse_object(reply.body), "data")
     if not isinstance(data, dict) or not data.keys() & {"status", "result", "score"}:
         return Unavailable("the body is not a verification")
-    values = reading.present(
-        {
-            "status": reading.choice(data, "status", among=STATUSES),
-            "result": reading.choice(data, "result", among=RESULTS),
-            "score": reading.whole_number(data, "score", most=100),
-            **{name: reading.flag(data, key) for name, key in _FLAGS.items()},
-        }
-    )
-    return Found({Kind.EMAIL.section: values}) if values else NotFound("the record is empty")
+    values = {
+        "status": reading.choice(data, "status", among=STATUSES),
+        "result": reading.choice(data, "result", among=RESULTS),
+        "score": reading.whole_number(data, "score", most=100),
+        **{name: data.get(key) for name, key in _FLAGS.items()},
+    }
+    return reading.found(Kind.EMAIL, values)
 
 
 # Hunter: a company by its domain (`companies/find`), a person by their address (`people/find`).
@@ -400,8 +399,7 @@ class HunterCompany(_Enrichment, listing=PROVIDERS["hunter_company"]):
     def _read(self, record: reading.Record) -> Answer:
         values = company_values(record) | _employee_range(record)
         values.pop("clearbit_id", None)
-        is_empty = not values.keys() - {"domain", "logo_url"}
-        return NotFound(EMPTY) if is_empty else Found({self.kind.section: values})
+        return reading.found(self.kind, values, beside=SAY_NOTHING_ALONE | {"logo_url"})
 
 
 # Hunter: a company's domain by its name (`domain-search`).

@@ -30,6 +30,7 @@ from enricher.providers.verifier import (
     NO_VERIFICATION,
     RESULTS,
     UNKNOWN,
+    DomainWords,
     Verifier,
     Words,
     is_error,
@@ -94,13 +95,16 @@ def _verdict(reply: Reply) -> Answer:
     if not record.keys() & {"result", "reason", "sendex"}:
         return Unavailable(NO_VERIFICATION)
     sendex = reading.number(record, "sendex", least=0, most=1)
+    domain = DomainWords(
+        disposable=reading.flag(record, "disposable"),
+        free=reading.flag(record, "free"),
+        accept_all=reading.flag(record, "accept_all"),
+    )
     return Words(
         result=reading.choice(record, "result", among=RESULTS),
         reason=reading.text(record, "reason") or "",
         score=None if sendex is None else round(100 * sendex),
-        disposable=reading.flag(record, "disposable"),
-        free=reading.flag(record, "free"),
-        accept_all=reading.flag(record, "accept_all"),
+        domain=domain,
         if_low_quality="valid",
     ).answer()
 

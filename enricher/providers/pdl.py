@@ -77,6 +77,7 @@ _TEXTS = {
     "state": ("location", "region"),
     "country": ("location", "country"),
     "ticker": ("ticker",),
+    **{f"{each}_handle": (f"{each}_url",) for each in ("linkedin", "twitter", "facebook")},
 }
 _PERSON_TEXTS = {
     "pdl_id": ("id",),
@@ -85,6 +86,7 @@ _PERSON_TEXTS = {
     "last_name": ("last_name",),
     "job_title": ("job_title",),
     "location": ("location_name",),
+    **{f"{each}_handle": (f"{each}_url",) for each in ("linkedin", "twitter", "github")},
 }
 
 
@@ -276,19 +278,12 @@ def _company(reply: Reply) -> Answer:
         return Unavailable("the body is not a company record")
     if _is_uncertain(record):
         return NotFound(UNCERTAIN)
-    values = _company_values(record)
-    if not values.keys() - {"domain", "pdl_id"}:
-        return NotFound(reading.EMPTY)
-    return Found({Kind.COMPANY.section: values})
+    return reading.found(Kind.COMPANY, _company_values(record))
 
 
 def _company_values(record: reading.Record) -> dict[str, object]:
-    values: dict[str, object] = {
-        **{name: reading.text(record, *path) for name, path in _TEXTS.items()},
-        **{
-            f"{network}_handle": reading.handle(record, f"{network}_url", network=network)
-            for network in ("linkedin", "twitter", "facebook")
-        },
+    return {
+        **reading.written(record, _TEXTS),
         "name": reading.text(record, "display_name") or reading.text(record, "name"),
         "domain": reading.domain(record, "website"),
         "description": reading.prose(record, "summary") or reading.prose(record, "headline"),
@@ -299,9 +294,8 @@ def _company_values(record: reading.Record) -> dict[str, object]:
         "raised": reading.whole_number(record, "total_funding_raised", least=1),
         "country_code": country_code_of(reading.text(record, "location", "country") or ""),
         "company_type": reading.choice(record, "type", among=_COMPANY_TYPES),
-        "tags": reading.texts(record, "tags"),
+        "tags": record.get("tags"),
     }
-    return reading.present(values)
 
 
 def _range(record: object, key: str, pattern: re.Pattern[str]) -> str | None:
@@ -317,16 +311,12 @@ def _person(reply: Reply) -> Answer:
         return Unavailable("the body is not a person record")
     if _is_uncertain(body):
         return NotFound(UNCERTAIN)
-    values: dict[str, object] = {
-        **{name: reading.text(data, *path) for name, path in _PERSON_TEXTS.items()},
-        **{
-            f"{network}_handle": reading.handle(data, f"{network}_url", network=network)
-            for network in ("linkedin", "twitter", "github")
-        },
+    values = {
+        **reading.written(data, _PERSON_TEXTS),
         "role": _word(reading.text(data, "job_title_role")),
         "seniority": _word(next(iter(reading.texts(data, "job_title_levels") or ()), None)),
     }
-    return reading.of(reading.present(values), reading.text(data, "job_company_website"))
+    return reading.found(Kind.PERSON, values, [reading.text(data, "job_company_website")])
 
 
 def _word(text: str | None) -> str | None:

@@ -2,13 +2,17 @@
 
 A vendor's record is untrusted: parents may be null or a list, PDL sends `true` where a value would
 cost money, numbers arrive as text, and "unknown" comes in a dozen spellings. Every reader takes
-the record and a path into it, never raises, and returns only what BSON can hold and a CRM may
-show. So nothing that reaches a lead is deeper than a list of short texts, and a vendor's key never
-becomes a key of a lead (keys with `.` or `$` would break the document).
+the record and a path into it, and never raises. A vendor's key never becomes a key of a lead (keys with
+`.` or `$` would break the document).
 
     record = parse_object(reply.body)
-    city = text(record, "geo", "city")
     employees = whole_number(record, "metrics", "employees", least=1)
+    kind = text(record, "error", "type")
+
+Only what a decision depends on is cleaned here. What goes to a field is picked as the vendor wrote it, and `found`
+makes the answer: each value is read once, as its field's type (`values/types.py`), whichever provider it is from.
+
+    found(Kind.COMPANY, {**written(record, {"city": ("geo", "city")}), "employee_count": employees})
 
 Besides null and any wrong type, these count as no value: the placeholders of `values/storable.py`, an
 empty list, a number outside its range. A bool is never a number. Text counts as a number only when it is clean
@@ -29,21 +33,24 @@ import json
 import math
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from enricher.answer import Answer, Found, Kind, NotFound, Query
 from enricher.identity.address import read
 from enricher.identity.identify import stated_host
 from enricher.values.storable import is_blank, line_of, many_lines
-from enricher.values.types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS, handle_of
+from enricher.values.types import LONGEST_ITEM, LONGEST_PROSE, LONGEST_TEXT, MOST_ITEMS, typed
 
 Record: TypeAlias = Mapping[str, Any]
 """A parsed JSON object, of any content."""
 
+EMPTY = "the record is empty"
+SAY_NOTHING_ALONE = frozenset({"domain", "clearbit_id", "apollo_id", "pdl_id"})
+"""What was asked about, and the vendors' own numbers for it."""
 _INT64 = 2**63
 _MOST_DIGITS = len(str(-_INT64))
 _CLEAN_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
@@ -87,10 +94,15 @@ def at(record: object, *path: str) -> Any:
     return value
 
 
+def written(record: object, paths: Mapping[str, Sequence[str]]) -> dict[str, object]:
+    """Return field -> the text at its path, as the vendor wrote it; what is no text is left out."""
+    values = {name: at(record, *path) for name, path in paths.items()}
+    return {name: value for name, value in values.items() if isinstance(value, str)}
+
+
 def text(record: object, *path: str) -> str | None:
     """Read one line of text: a name, a handle, a place."""
-    line = line_of(at(record, *path))
-    return line if line and len(line) <= LONGEST_TEXT else None
+    return line_of(at(record, *path), LONGEST_TEXT)
 
 
 def prose(record: object, *path: str) -> str | None:
@@ -105,9 +117,8 @@ def texts(record: object, *path: str) -> list[str] | None:
     value = at(record, *path)
     if not isinstance(value, list):
         return None
-    lines = [line_of(item) for item in value]
-    distinct = dict.fromkeys([each for each in lines if each and len(each) <= LONGEST_ITEM])
-    return list(distinct)[:MOST_ITEMS] or None
+    lines = [line_of(item, LONGEST_ITEM) for item in value]
+    return list(dict.fromkeys([each for each in lines if each]))[:MOST_ITEMS] or None
 
 
 def choice(record: object, *path: str, among: Collection[str]) -> str | None:
@@ -117,30 +128,10 @@ def choice(record: object, *path: str, among: Collection[str]) -> str | None:
     return word if word in among else None
 
 
-def web_address(record: object, *path: str) -> str | None:
-    """Read an http(s) URL with a host: people click it, so `javascript:` and the like are refused."""
-    value = text(record, *path)
-    return value if value and host_of(value) else None
-
-
-def host_of(url: str) -> str | None:
-    """Return the lower-case host of an http(s) URL; `None` if it is not one."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return parts.hostname if parts.scheme in ("http", "https") else None
-
-
 def domain(record: object, *path: str) -> str | None:
     """Read the host of a web site without its "www", in A-labels."""
     host = stated_host(text(record, *path))
     return host if host and "." in host else None
-
-
-def handle(record: object, *path: str, network: str) -> str | None:
-    """Read a profile on that network from its address or its handle."""
-    return handle_of(network, text(record, *path))
 
 
 def flag(record: object, *path: str) -> bool | None:
@@ -182,9 +173,20 @@ def number(
     return float(value) if is_finite and least <= value <= most else None
 
 
-def present(values: Mapping[str, object]) -> dict[str, object]:
-    """Return `values` without the fields that are `None`."""
-    return {name: value for name, value in values.items() if value is not None}
+def found(
+    kind: Kind,
+    values: Mapping[str, object],
+    employers: Iterable[str | None] = (),
+    beside: AbstractSet[str] = SAY_NOTHING_ALONE,
+) -> Answer:
+    """Make the answer from what a record has for the fields of a kind, each read as its field's type; `NotFound` if
+    there is nothing besides the fields of `beside`."""
+    said = typed(kind.section, values)
+    if said.keys() <= beside:
+        return NotFound(EMPTY)
+    answer = Found({kind.section: said}, employers=tuple(filter(None, employers)))
+    answer.read[kind.section] = said
+    return answer
 
 
 Sends: TypeAlias = Mapping[str, type]
@@ -253,7 +255,6 @@ def _state(record: object, path: list[str], kind: type) -> str:
 # Hunter has copied Clearbit's shape of a person: its own additions (phone, activeAt) are not read.
 
 SOMEBODY_ELSE = "the record is about somebody else"
-EMPTY = "the record is empty"
 
 _TEXTS = {
     "first_name": ("name", "givenName"),
@@ -266,6 +267,8 @@ _TEXTS = {
     "linkedin_handle": ("linkedin", "handle"),
     "twitter_handle": ("twitter", "handle"),
     "github_handle": ("github", "handle"),
+    "bio": ("bio",),
+    "avatar_url": ("avatar",),
 }
 SENDS: Sends = dict.fromkeys(
     (
@@ -299,33 +302,16 @@ def vetted(found: Found, query: Query, addresses: Iterable[str]) -> Answer:
     return found if is_theirs else NotFound(SOMEBODY_ELSE)
 
 
-def of(values: dict[str, object], *employers: str | None) -> Answer:
-    """Make the answer from values of `person_data`. A vendor's id alone counts as empty."""
-    if all(name.endswith("_id") for name in values):
-        return NotFound(EMPTY)
-    named = tuple(each for each in employers if each)
-    return Found({Kind.PERSON.section: values}, employers=named)
-
-
 def of_record(record: Record) -> Answer:
-    """Make the answer from a record in Clearbit's shape."""
-    return of(person_values(record), text(record, "employment", "domain"))
+    """Make the answer from a person's record in Clearbit's shape."""
+    full = text(record, "name", "fullName") or _joined(record)
+    values = {"full_name": full, **written(record, _TEXTS)}
+    return found(Kind.PERSON, values, [text(record, "employment", "domain")])
 
 
-def person_values(record: Record) -> dict[str, object]:
-    """Read `person_data` from a record in Clearbit's shape; empty when it says nothing."""
-    values: dict[str, object] = {
-        **{name: text(record, *path) for name, path in _TEXTS.items()},
-        "bio": prose(record, "bio"),
-        "avatar_url": web_address(record, "avatar"),
-    }
-    full = text(record, "name", "fullName") or _joined(values)
-    return present({"full_name": full, **values})
-
-
-def _joined(values: dict[str, object]) -> str | None:
+def _joined(record: Record) -> str | None:
     """Join both names if both are known: half a name is not a full one."""
-    first, last = values["first_name"], values["last_name"]
+    first, last = text(record, "name", "givenName"), text(record, "name", "familyName")
     return f"{first} {last}" if first and last else None
 
 

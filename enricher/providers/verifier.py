@@ -125,44 +125,50 @@ class Verifier(HttpProvider):
 
 
 @dataclass(frozen=True, slots=True)
+class DomainWords:
+    """What a verification says of the address's domain."""
+
+    disposable: bool | None = None
+    free: bool | None = None
+    accept_all: bool | None = None
+    has_mx: bool | None = None
+    """Whether it has mail servers, where the vendor says so besides its reason."""
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     """A verification in the words that Kickbox, Bouncer and Emailable share."""
 
     result: str | None
     """deliverable, undeliverable, risky, unknown."""
     reason: str
-    score: int | None = None
-    disposable: bool | None = None
-    free: bool | None = None
-    accept_all: bool | None = None
-    has_mx: bool | None = None
-    """What the vendor says of the domain's mail servers, besides its reason."""
+    score: int | None
+    domain: DomainWords
     if_low_quality: str = UNKNOWN
     """The status of a risky address with no other fault than its kind."""
 
     def answer(self) -> Answer:
         """Return the verdict in the product's words."""
-        is_known = self.result not in (None, UNKNOWN)
-        return found(
-            {
-                "status": self._status(),
-                "result": self.result,
-                "score": self.score if is_known else None,
-                "is_disposable": self.disposable,
-                "is_webmail": self.free,
-                "mx_records": _mail_of(self.reason) if self.has_mx is None else self.has_mx,
-                "smtp_check": _ACCEPTS.get(self.reason) if is_known else None,
-                "accept_all": self.accept_all if is_known else None,
-            }
-        )
+        is_known, has_mx = self.result not in (None, UNKNOWN), self.domain.has_mx
+        values = {
+            "status": self._status(),
+            "result": self.result,
+            "score": self.score if is_known else None,
+            "is_disposable": self.domain.disposable,
+            "is_webmail": self.domain.free,
+            "mx_records": _mail_of(self.reason) if has_mx is None else has_mx,
+            "smtp_check": _ACCEPTS.get(self.reason) if is_known else None,
+            "accept_all": self.domain.accept_all if is_known else None,
+        }
+        return reading.found(Kind.EMAIL, values)
 
     def _status(self) -> str | None:
         match self.result:
             case "undeliverable":
                 return "invalid"
-            case "deliverable" | "risky" if self.disposable:
+            case "deliverable" | "risky" if self.domain.disposable:
                 return "disposable"
-            case "deliverable" | "risky" if self.accept_all:
+            case "deliverable" | "risky" if self.domain.accept_all:
                 return "accept_all"
             case "deliverable":
                 return "valid"
@@ -179,12 +185,6 @@ _TAKES_MAIL = frozenset({*_ACCEPTS, "low_deliverability", "low_quality"})
 def _mail_of(reason: str) -> bool | None:
     """Return whether the domain takes mail, as far as the reason tells."""
     return True if reason in _TAKES_MAIL else (False if reason == "invalid_domain" else None)
-
-
-def found(values: Mapping[str, object]) -> Answer:
-    """Return the answer with the values that are known; a record without any says nothing."""
-    known = reading.present(values)
-    return Found({Kind.EMAIL.section: known}) if known else NotFound(reading.EMPTY)
 
 
 def is_error(record: reading.Record) -> bool:

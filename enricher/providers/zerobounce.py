@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from enricher.answer import Answer, Held, NotFound, Query, Reply, Throttled, Unavailable
+from enricher.answer import Answer, Held, Kind, NotFound, Query, Reply, Throttled, Unavailable
 from enricher.catalogue import PROVIDERS
 from enricher.providers import reading
 from enricher.providers.base import Request, Tried
@@ -33,7 +33,6 @@ from enricher.providers.verifier import (
     NO_VERIFICATION,
     UNKNOWN,
     Verifier,
-    found,
     is_error,
     refusal,
 )
@@ -144,18 +143,17 @@ def _verdict(reply: Reply) -> Answer:
     kind = reading.text(record, "sub_status") or ""
     status = _status(word, kind)
     is_risk = word in _RISKS or (word == "do_not_mail" and kind in _RISKY_KINDS)
-    return found(
-        {
-            "status": status,
-            "result": _RESULTS[status] if status else None,
-            "is_disposable": _is_disposable(word, kind),
-            "is_webmail": reading.flag(record, "free_email"),
-            "mx_records": _flag(record, "mx_found"),
-            "smtp_check": _smtp_check(word, kind),
-            "accept_all": _accept_all(status, kind, _flag(record, "catchall_domain")),
-            "risk": (word if word in _RISKS else kind) if is_risk else None,
-        }
-    )
+    values = {
+        "status": status,
+        "result": _RESULTS[status] if status else None,
+        "is_disposable": _is_disposable(word, kind),
+        "is_webmail": record.get("free_email"),
+        "mx_records": _flag(record, "mx_found"),
+        "smtp_check": _smtp_check(word, kind),
+        "accept_all": _accept_all(status, kind, _flag(record, "catchall_domain")),
+        "risk": (word if word in _RISKS else kind) if is_risk else None,
+    }
+    return reading.found(Kind.EMAIL, values)
 
 
 def _status(word: str | None, kind: str) -> str | None:

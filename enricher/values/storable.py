@@ -91,12 +91,13 @@ def is_blank(value: object) -> bool:
 
 
 def line_of(value: object, longest: int = sys.maxsize) -> str | None:
-    """Return the text on one clean line; `None` for what is no text, says nothing, or has more than the `longest`
-    characters."""
-    if not isinstance(value, str) or len(value) > longest:
+    """Return the text on one clean line; `None` for what is no text, says nothing, or is longer than `longest`
+    characters when clean."""
+    if not isinstance(value, str):
         return None
     line = one_line(value)
-    return None if line[:_TOO_LONG].casefold() in PLACEHOLDERS else line
+    says_nothing = line[:_TOO_LONG].casefold() in PLACEHOLDERS
+    return None if says_nothing or len(line) > longest else line
 
 
 def mapping(value: object) -> dict[str, Any]:

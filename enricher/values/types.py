@@ -232,9 +232,8 @@ def handle_of(network: str, value: object) -> str | None:
 
     Returns `None` for an address on another host: it would become a link that only looks right.
     """
-    if not isinstance(value, str) or is_blank(value):
+    if (text := line_of(value)) is None:
         return None
-    text = value.strip()
     host, _, parts = _NETWORKS[network]
     found = host.match(text)
     text = text[found.end() :] if found else text
@@ -323,7 +322,7 @@ def interval(value: object) -> Interval | None:
     """Read an interval from "51-250", 120 or "$10M+"; `None` if no amount is named."""
     match value:
         case str():
-            return _read(value)
+            return _read(value) if len(value) <= LONGEST else None
         case bool():
             return None
         case int() | float():
@@ -353,9 +352,8 @@ def is_range(value: object) -> bool:
     return ends is not None and ends[0] != ends[1]
 
 
+@lru_cache(1024)
 def _read(text: str) -> Interval | None:
-    if len(text) > LONGEST:
-        return None
     bare = _NOISE.sub("", text.lower().translate(_DASHES))
     if found := _EXACT.fullmatch(bare):
         return _amount(found.groups()), _amount(found.groups())
@@ -472,15 +470,16 @@ def _score(value: object) -> int | float | None:
 def _url(value: object) -> str | None:
     """Read an http(s) URL with a host: people click it, so `javascript:` and the like are refused."""
     text = _text(value)
-    return text if text and _host(text) else None
+    return text if text and host_of(text) else None
 
 
 def _logo(value: object) -> str | None:
     url = _url(value)
-    return None if url is None or _host(url) in DEAD_LOGO_HOSTS else url
+    return None if url is None or host_of(url) in DEAD_LOGO_HOSTS else url
 
 
-def _host(url: str) -> str | None:
+def host_of(url: str) -> str | None:
+    """Return the lower-case host of an http(s) URL; `None` if it is not one."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -595,13 +594,14 @@ def typed(section: str, values: object) -> dict[str, Any]:
         return {}
     if section == COMPANY:
         _put_where_it_belongs(given)
-    types = {name: known.get(name, ANYTHING) for name in given}
-    read = {name: types[name].read(value) for name, value in given.items()}
-    for name, each in types.items():
-        if each.may_say_nothing and not says(section, name, read[name]):
-            del read[name]
+    read: dict[str, Any] = {}
+    for name, value in given.items():
+        each = known.get(name, ANYTHING)
+        good = each.read(value)
+        if good is not None and (not each.may_say_nothing or says(section, name, good)):
+            read[name] = good
     _complete_country(read)
-    return {name: value for name, value in read.items() if value is not None}
+    return read
 
 
 def says(section: str, name: str, value: object) -> bool:

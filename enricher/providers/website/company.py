@@ -23,14 +23,12 @@ from urllib.parse import unquote, urlsplit
 from enricher.answer import FieldValues
 from enricher.identity.domains import classify, is_suffix
 from enricher.identity.names import agree, folded, label_of
-from enricher.providers import reading
-from enricher.providers.reading import host_of
 from enricher.providers.website.organization import Organization, organizations
 from enricher.providers.website.page import Page, absolute
 from enricher.providers.website.technology import tech_stack
 from enricher.providers.website.trades import industry_of_types, industry_of_words
 from enricher.values.storable import line_of, many_lines
-from enricher.values.types import exact, handle_of, is_range
+from enricher.values.types import exact, handle_of, host_of, is_range
 
 _LONGEST_NAME = 120
 _LONGEST_NAME_WORDS = 10
@@ -90,7 +88,7 @@ def read_company(site: Site) -> FieldValues:
     name = _name(site, own)
     if name is None:
         return {}
-    values: dict[str, object] = {
+    values = {
         "name": name,
         "domain": site.domain,
         "description": _description(site, own),
@@ -101,7 +99,7 @@ def read_company(site: Site) -> FieldValues:
         **_profiles(site, own, name),
         **(_of_organization(own) if own else {}),
     }
-    return reading.present(values)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def lacks_identity(values: FieldValues) -> bool:

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from enricher.providers.reading import Record, host_of, short_integer
+from enricher.providers.reading import Record, short_integer
+from enricher.values.types import host_of
 
 _MOST_NODES = 2_000
 _DEEPEST = 12

@@ -62,7 +62,7 @@ PLACE = {
 }
 OF_A_PERSON = {
     "industry": "Padaria e confeitaria",
-    "founded_year": "2013",
+    "founded_year": 2013,
     "legal_status": "active",
     **PLACE,
 }

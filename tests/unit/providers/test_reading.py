@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import bson
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enricher.answer import Found, Kind, NotFound
 from enricher.providers import reading
-from enricher.values.types import LONGEST_PROSE, MOST_ITEMS
+from enricher.values.merge import usable
+from enricher.values.types import LONGEST_PROSE, MOST_ITEMS, TYPES
 
 SCALARS = (
     st.none()
@@ -31,7 +34,6 @@ READERS: dict[str, tuple[Callable[..., Any], type]] = {
     "text": (reading.text, str),
     "prose": (reading.prose, str),
     "texts": (reading.texts, list),
-    "web_address": (reading.web_address, str),
     "flag": (reading.flag, bool),
     "whole_number": (reading.whole_number, int),
     "number": (reading.number, float),
@@ -204,11 +206,48 @@ def test_a_choice_is_a_word_of_its_vocabulary_also_when_that_is_unknown() -> Non
     ],
 )
 def test_only_an_http_url_is_a_web_address(value: str, is_address: bool) -> None:
-    assert reading.web_address({"logo": value}, "logo") == (value if is_address else None)
+    answer = reading.found(Kind.COMPANY, {"logo_url": value})
+    expected = Found({"company_data": {"logo_url": value}})
+    assert answer == (expected if is_address else NotFound(reading.EMPTY))
 
 
-def test_fields_without_a_value_are_left_out_and_false_is_a_value() -> None:
-    assert reading.present({"a": None, "b": False, "c": 0}) == {"b": False, "c": 0}
+def test_fields_without_a_value_are_left_out_and_false_and_0_are_verdicts() -> None:
+    answer = reading.found(Kind.EMAIL, {"status": None, "mx_records": False, "score": 0})
+    assert answer == Found({"email_verification": {"mx_records": False, "score": 0}})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"domain": "acme.example", "pdl_id": "7"},
+        {"name": "N/A", "domain": "acme.example"},
+        {"employee_count": 0, "tags": [None], "linkedin_handle": "https://evil.example/acme"},
+    ],
+)
+def test_who_knows_no_more_than_whom_it_was_asked_about_knows_nothing(
+    values: dict[str, object],
+) -> None:
+    assert reading.found(Kind.COMPANY, values) == NotFound(reading.EMPTY)
+
+
+def test_only_text_is_picked_and_it_stays_as_it_is_written() -> None:
+    record = {"name": " Acme\n", "geo": {"city": 7}, "site": None}
+    paths = {"name": ("name",), "city": ("geo", "city"), "domain": ("site",), "state": ("x", "y")}
+    assert reading.written(record, paths) == {"name": " Acme\n"}
+
+
+@given(kind=st.sampled_from(Kind), data=st.data())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_what_its_provider_has_read_is_what_the_merge_would_read(
+    kind: Kind, data: st.DataObject
+) -> None:
+    values = data.draw(st.dictionaries(st.sampled_from(sorted(TYPES[kind.section])), ANYTHING))
+    answer = reading.found(kind, values)
+    if isinstance(answer, Found):
+        assert usable(answer, kind.section) == usable(Found({kind.section: values}), kind.section)
+        assert usable(answer, kind.section) == usable(replace(answer), kind.section)
+        bson.encode(dict(answer.sections))
 
 
 @given(value=ANYTHING, name=st.sampled_from(sorted(READERS)))
