@@ -79,7 +79,7 @@ from enricher.mongo.secret import Keyring
 from enricher.process import shortage
 from enricher.providers.base import NO_MEMORY, Provider, Tried
 from enricher.providers.http import broken
-from enricher.providers.transport import ROOM, one_answer
+from enricher.providers.transport import ROOM, Share
 from enricher.telemetry import metrics
 from enricher.telemetry.metrics import child
 
@@ -375,7 +375,7 @@ class Gate:
         if books and asking.key and (answer := await self._recall(books, asking)):
             return answer
         while True:
-            with one_answer(ROOM):
+            with Share(ROOM):
                 try:
                     answer = (
                         (await self._afford(asking) if payer else None)

@@ -30,9 +30,9 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from typing import ClassVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus
 
 import aiohttp
 from loguru import logger
@@ -151,8 +151,9 @@ class HttpProvider(Provider):
         """Return the request as text, made for the mailbox rather than for one spelling of its address."""
         mailbox = query.email_key or query.email
         request = self.request(query if mailbox == query.email else replace(query, email=mailbox))
-        asked = (each for each in request.params.items() if each[0] not in self.incidental)
-        return f"{request.path}?{urlencode(sorted(asked))}"
+        asked = [each for each in request.params.items() if each[0] not in self.incidental]
+        pairs = [f"{_escaped(name)}={_escaped(text)}" for name, text in sorted(asked)]
+        return f"{request.path}?{'&'.join(pairs)}"
 
     async def ask(self, query: Query) -> Answer:
         return (await self.exchange(query)).answer
@@ -191,14 +192,15 @@ class HttpProvider(Provider):
         if reply.status == _OK and self.sends and not isinstance(answer, Held | Throttled):
             self._compare(reply)
         keep = isinstance(answer, Found | NotFound) or answer in (_UNREADABLE, NO_MEMORY)
-        pause = transport.spent(reply.headers, transport.answered_at(reply.headers), self.left)
+        pause, window_left = transport.read_rates(reply.headers, self.left)
+        quota_left = reply.headers.get(self.quota_header)
         return Tried(
             answer,
             reply if keep else None,
             reply.status in self.charges if reply.flaw else self.is_charged(reply),
             pause,
-            transport.calls_left(reply.headers, self.left),
-            transport.number(reply.headers.get(self.quota_header, "")),
+            window_left,
+            None if quota_left is None else transport.number(quota_left),
         )
 
     def _judge(self, reply: Reply, query: Query | None = None) -> Answer:
@@ -222,9 +224,9 @@ class HttpProvider(Provider):
     async def _fetch(self, request: Request) -> Reply | Unavailable:
         stood_before, seconds = shortage.stood_still(), self._access.timeout
         try:
-            if parameters := self.credentials():
-                request = replace(request, params={**request.params, **parameters})
-            url = _url(self._access.base_url, request)
+            route = _route(self._access.base_url, request.path)
+            params = {**request.params, **self.credentials()}
+            url = route.extend_query({name: str(text) for name, text in params.items()})
             return await self._http.fetch(request.method, url, self.headers(), seconds)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # a time-out is an OSError
             if is_our_own(error):
@@ -263,22 +265,23 @@ def preparing(reply: Reply) -> Preparing:
     return Preparing() if delay is None else Preparing(delay)
 
 
-def _url(base_url: str, request: Request) -> URL:
-    """Build an escaped URL (mind the plus in an address) that is sent as it is: nothing parses it again."""
-    url = _base(base_url) + quote(request.path, safe=_SAFE_IN_A_PATH)
-    if request.params:
-        url += "&" if "?" in request.path else "?"
-        url += urlencode(request.params, quote_via=quote)
-    return URL(url, encoded=True)
+_ESCAPES = {code: quote_plus(chr(code)) for code in range(128)}
 
 
-@cache
-def _base(base_url: str) -> str:
-    """Normalise a base URL. The cache has an entry for each vendor."""
+def _escaped(value: object) -> str:
+    """Return the text as `quote_plus` does, but not letter by letter: nearly all are ASCII."""
+    text = str(value)
+    return text.translate(_ESCAPES) if text.isascii() else quote_plus(text)
+
+
+@lru_cache(64)  # more than there are routes; only a free register's path names what is asked about
+def _route(base_url: str, path: str) -> URL:
+    """Return the escaped URL of a route; its path may bring parameters of its own."""
     try:
-        return str(URL(base_url.rstrip("/")))
+        base = str(URL(base_url.rstrip("/")))
     except ValueError:
         raise aiohttp.InvalidURL(base_url) from None
+    return URL(base + quote(path, safe=_SAFE_IN_A_PATH), encoded=True)
 
 
 def _windows_for(windows: tuple[Window, ...], per_minute: int) -> tuple[Window, ...]:

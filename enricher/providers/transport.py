@@ -18,7 +18,7 @@ for connecting is a little shorter, so that we know when a vendor was never reac
 **Room** is a limit of the process, in bytes rather than a count, on the memory that vendors' answers take at
 once. Each body has its own limit, but a worker has 64 leads and more, and each asks several vendors. So
 reading a body longer than `SMALL` first waits until there is room for the longest it can still become. The
-caller keeps that room until the answer is stored (`one_answer`). A call that has room needs no more to finish,
+caller keeps that room until the answer is stored (`Share`). A call that has room needs no more to finish,
 so calls cannot deadlock. While a call waits, its connection is not read and the rest of the body stays with
 the vendor. The call's clock stands still meanwhile, because the delay is not the vendor's.
 """
@@ -35,13 +35,18 @@ import ssl
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import cache, lru_cache, partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, Self
 
 import aiohttp
 import certifi
@@ -97,10 +102,21 @@ class Room:
 
 @dataclass(slots=True)
 class Share:
-    """The room that one answer takes."""
+    """The room that one answer takes: all that is read within this context keeps its room until the context ends."""
 
     room: Room
     size: int = 0
+    _token: Token[Share | None] = field(init=False)
+
+    def __enter__(self) -> Self:
+        self._token = _share.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give everything back: the answer is stored, or no longer wanted."""
+        _share.reset(self._token)
+        self.room.give_back(self.size)
+        self.size = 0
 
     @property
     def may_grow(self) -> bool:
@@ -119,38 +135,14 @@ class Share:
         self.size -= spare
         self.room.give_back(spare)
 
-    def give_back(self) -> None:
-        """Give everything back: the answer is stored, or no longer wanted."""
-        self.room.give_back(self.size)
-        self.size = 0
-
 
 _share: ContextVar[Share | None] = ContextVar("share", default=None)
 
 
-@contextmanager
-def one_answer(room: Room) -> Iterator[None]:
-    """Keep the room of everything read within this context until it ends."""
-    share = Share(room)
-    token = _share.set(share)
-    try:
-        yield
-    finally:
-        _share.reset(token)
-        share.give_back()
-
-
-@contextmanager
-def share_of(room: Room) -> Iterator[Share]:
-    """Yield the caller's share, or a new one that ends with this context."""
-    if share := _share.get():
-        yield share
-        return
-    share = Share(room)
-    try:
-        yield share
-    finally:
-        share.give_back()
+def share_of(room: Room) -> AbstractContextManager[Share]:
+    """Return the caller's share, or a new one that ends with the context."""
+    share = _share.get()
+    return Share(room) if share is None else nullcontext(share)
 
 
 ROOM = Room()
@@ -247,7 +239,7 @@ def bound(connector: aiohttp.TCPConnector) -> aiohttp.TCPConnector:
 LONGEST_DELAY_SECONDS = 86_400.0
 """Cap on any hint: a garbled one must not park a provider for a year."""
 
-_REMAINING = "x-ratelimit-remaining"
+_REMAINING, _REMAINING_OF = "x-ratelimit-remaining", "x-ratelimit-remaining."
 _PER_MINUTE, _MINUTE_SECONDS = "minute", 60.0
 _WINDOW_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 """Used without a reset header: a window that was just used up ends after its own length at the latest.
@@ -311,17 +303,28 @@ def spent(
     the key may make the vendor's count lower than ours. `left` maps headers of the vendor's own naming
     to windows.
     """
-    used_up = [window for window, count in _left(headers, left or {}) if count <= 0]
+    return _until_open(_left(headers, left or {}), headers, now)
+
+
+def read_rates(
+    headers: Mapping[str, str], left: Mapping[str, str]
+) -> tuple[float | None, dict[str, float]]:
+    """Return what `spent` does, by the vendor's clock, and window -> calls left, for the windows that we know."""
+    told = _left(headers, left)
+    if not told:
+        return None, {}
+    named = {window: calls for window, calls in told.items() if window in _WINDOW_SECONDS}
+    return _until_open(told, headers, answered_at(headers)), named
+
+
+def _until_open(
+    left: Mapping[str, float], headers: Mapping[str, str], now: datetime | None
+) -> float | None:
+    used_up = [window for window, calls in left.items() if calls <= 0]
     if not used_up:
         return None
     until_reset = reset_after(headers, now)
     return until_reset or max(_WINDOW_SECONDS.get(window, _MINUTE_SECONDS) for window in used_up)
-
-
-def calls_left(headers: Mapping[str, str], left: Mapping[str, str]) -> dict[str, float]:
-    """Return window -> calls left, for the windows that we have a name for; the lowest of several counts."""
-    told = sorted(_left(headers, left), key=lambda each: -each[1])
-    return {name: calls for name, calls in told if name in _WINDOW_SECONDS}
 
 
 def number(value: str) -> float | None:
@@ -329,24 +332,32 @@ def number(value: str) -> float | None:
     return min(_number(value), default=None)
 
 
-def _left(headers: Mapping[str, str], own_names: Mapping[str, str]) -> Iterator[tuple[str, float]]:
-    """Yield (window, calls left) from the headers; values that say nothing (empty: no limit) are skipped.
+def _left(headers: Mapping[str, str], own_names: Mapping[str, str]) -> dict[str, float]:
+    """Return window -> calls left, the lowest of several counts; values that say nothing (empty: no limit) are
+    skipped.
 
     Vendors write one number, an object of windows, or a header for each; or headers of their own naming.
     """
+    left: dict[str, float] = {}
     for name, value in headers.items():
-        if name == _REMAINING:
-            yield from _of_object(value) or (
-                (_PER_MINUTE, value_left) for value_left in _number(value)
-            )
-        elif name.startswith(f"{_REMAINING}."):
-            yield from ((name.partition(".")[2], left) for left in _number(value))
-        elif name in own_names:
-            yield from ((own_names[name], left) for left in _number(value))
+        if name in own_names or name == _REMAINING or name.startswith(_REMAINING_OF):
+            for window, calls in _counts(name, value, own_names):
+                left[window] = min(calls, left.get(window, calls))
+    return left
+
+
+def _counts(name: str, value: str, own_names: Mapping[str, str]) -> list[tuple[str, float]]:
+    """Return (window, calls left) from one header."""
+    if name == _REMAINING and (windows := _of_object(value)):
+        return windows
+    window = _PER_MINUTE if name == _REMAINING else name.removeprefix(_REMAINING_OF)
+    return [(own_names.get(name, window), calls) for calls in _number(value)]
 
 
 def _of_object(value: str) -> list[tuple[str, float]]:
     """Read one object, or several when the header came several times."""
+    if "{" not in value:
+        return []
     try:
         objects = [each for each in json.loads(f"[{value}]") if isinstance(each, dict)]
     except (ValueError, RecursionError):

@@ -92,7 +92,7 @@ async def test_persons_have_a_host_of_their_own_unless_another_is_named(
         return httpx.Response(200, json=PERSON)
 
     assert isinstance(await provider(answer, base_url).ask(QUERY), Found)
-    assert str(seen[0].url) == f"{asked}?email=pat%40acme.example"
+    assert str(seen[0].url) == f"{asked}?email=pat@acme.example"
     assert seen[0].headers["authorization"] == "Bearer sk_secret"
 
 

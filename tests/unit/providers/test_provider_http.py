@@ -7,9 +7,12 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from loguru import logger
 from pydantic import SecretStr
 
@@ -168,6 +171,39 @@ async def test_a_path_may_bring_parameters_of_its_own() -> None:
 
     await ask(WithMore, answer)
     assert urls == ["https://vendor.example/v2/find%20me?type=a&domain=acme.example"]
+
+
+def asking_with(params: dict[str, str]) -> type[HttpProvider]:
+    class Odd(ClearbitCompany):
+        def request(self, query: Query) -> Request:  # noqa: ARG002 - it always asks the same
+            return Request(self.path, params)
+
+    return Odd
+
+
+@pytest.mark.parametrize(
+    "text", ["", ADDRESS, "Müller & Söhne", "a=b;c/d?e#f%41 %2B+", "\r\n\0\u2028"]
+)
+async def test_a_parameter_arrives_as_it_is(text: str) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(404)
+
+    await ask(asking_with({"a b": text, "last": "1"}), answer)
+    assert dict(seen[0].url.params) == {"a b": text, "last": "1"}
+
+
+@given(params=st.dictionaries(st.text(), st.text()))
+@example(params={"email": ADDRESS, "company": "Müller & Söhne"})
+@settings(deadline=None)
+def test_a_question_is_the_text_under_which_its_answers_have_been_kept(
+    params: dict[str, str],
+) -> None:
+    provider = asking_with(params)(mock_client(), Access(SecretStr(KEY), "https://vendor.example"))
+    expected = urlencode(sorted(params.items()))
+    assert provider.question(QUERY) == f"{ClearbitCompany.path}?{expected}"
 
 
 @each_provider

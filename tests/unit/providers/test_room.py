@@ -20,7 +20,7 @@ from enricher.providers.transport import (
     SMALL,
     Client,
     Room,
-    one_answer,
+    Share,
     open_client,
 )
 from tests.support.waiting import business
@@ -94,7 +94,7 @@ async def test_a_small_answer_never_waits(body: bytes) -> None:
 async def test_the_room_is_kept_until_the_answer_is_stored() -> None:
     room = Room()
     async with asking(b"x" * LARGE, room) as (client, url):
-        with one_answer(room):
+        with Share(room):
             await client.fetch("GET", url, {})
             assert room.free <= BYTES - LARGE
         assert room.free == BYTES
@@ -109,7 +109,7 @@ async def test_what_is_larger_than_any_answer_takes_none(body: bytes) -> None:
     room = Room()
     headers = {} if body.startswith(b"x") else {"Content-Encoding": "gzip"}
     async with asking(body, room, **headers) as (client, url):
-        with one_answer(room):
+        with Share(room):
             assert (await client.fetch("GET", url, {})).flaw == "the body is too large"
             assert room.free == BYTES
 
