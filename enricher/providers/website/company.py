@@ -159,7 +159,7 @@ def own_organization(site: Site) -> Organization | None:
 
 def _organizations(site: Site) -> Iterator[Organization]:
     for page in site.pages:
-        yield from organizations(page.scripts)
+        yield from organizations(page.head.scripts)
 
 
 def _proof(each: Organization, site: Site) -> int | None:
@@ -194,12 +194,12 @@ def _said_names(site: Site) -> Iterator[str]:
     """Yield what the site may call itself: its OpenGraph name, and the parts of its titles."""
     for page in site.pages:
         named = (
-            page.meta.get(key)
+            page.head.meta.get(key)
             for key in ("og:site_name", "application-name", "apple-mobile-web-app-title")
         )
         titles = (
             part
-            for text in (page.title, page.meta.get("og:title", ""))
+            for text in (page.head.title, page.head.meta.get("og:title", ""))
             for part in _BARS.split(text)
         )
         for each in (*named, *titles):
@@ -223,7 +223,7 @@ def _is_word_in(name: str, text: str) -> bool:
 
 def _is_of_another(site: Site) -> bool:
     """Tell whether the root gives another domain as its own: it is served here, and made for somebody else."""
-    owner = classify(host_of(site.pages[0].canonical) or "").registrable
+    owner = classify(host_of(site.pages[0].head.canonical) or "").registrable
     return owner not in (None, site.domain) and label_of(owner or "") != site.label
 
 
@@ -252,7 +252,7 @@ def _usable(name: object) -> str | None:
 def _description(site: Site, own: Organization | None) -> str | None:
     named = [own.text("description")] if own else []
     for page in site.pages:
-        named += [page.meta.get("og:description"), page.meta.get("description")]
+        named += [page.head.meta.get("og:description"), page.head.meta.get("description")]
     clean = (_prose(each) for each in named)
     return next((each for each in clean if each and len(each) >= _LEAST_DESCRIPTION), None)
 
@@ -268,7 +268,7 @@ def _prose(value: str | None) -> str | None:
 def _logo(site: Site, own: Organization | None) -> str | None:
     page = site.pages[0]
     named = [_image(own, key) for key in ("logo", "image")] if own else []
-    named += [*page.icons[:1], page.meta.get("og:image")]
+    named += [*page.head.icons[:1], page.head.meta.get("og:image")]
     addresses = (absolute(page.url, each) for each in named if each)
     return next((each for each in addresses if each and _is_public_name(each)), None)
 
@@ -309,13 +309,13 @@ def _industry(site: Site, own: Organization | None) -> str | None:
     said = [
         text
         for page in site.pages
-        for text in (page.title, page.heading, page.meta.get("description", ""))
+        for text in (page.head.title, page.heading, page.head.meta.get("description", ""))
     ]
     return (
         industry_of_words(*said)
         or industry_of_words(
             _description(site, own) or "",
-            root.meta.get("keywords", ""),
+            root.head.meta.get("keywords", ""),
             own.text("name") or "" if own else "",
         )
         or industry_of_words(root.text[:3_000])

@@ -106,21 +106,21 @@ def _is_html(headers: Mapping[str, str]) -> bool:
 def misgiving(page: Page) -> str | None:
     """Return why the page is not the company's own, by what it says; `None` if nothing speaks against it."""
     is_short, beginning = len(page.text) <= _SHORT, page.raw[:50_000]
-    named = f"{page.title}\n{page.heading}"
+    named = f"{page.head.title}\n{page.heading}"
     says = f"{named}\n{page.text if is_short else ''}"
-    if is_short and (_CHALLENGES.search(page.title) or _CHALLENGE_MARKS.search(beginning)):
+    if is_short and (_CHALLENGES.search(page.head.title) or _CHALLENGE_MARKS.search(beginning)):
         return CHALLENGED
     if _PARKING.search(says) or _FOR_SALE.search(says) or (is_short and _PARKING.search(beginning)):
         return PARKED
     if _NO_SUCH_TENANT.search(says):
         return UNCONNECTED
-    if _DEFAULTS.search(page.title) or _DEFAULTS.search(page.heading):
+    if _DEFAULTS.search(page.head.title) or _DEFAULTS.search(page.heading):
         return COMING_SOON
     if is_short and _UNFINISHED.search(named):
         return COMING_SOON
     if len(page.text) <= _VERY_SHORT and _UNFINISHED.search(page.text):
         return COMING_SOON
-    if _ERRORS.search(page.title) or (is_short and _ERRORS.search(page.heading)):
+    if _ERRORS.search(page.head.title) or (is_short and _ERRORS.search(page.heading)):
         return NOTHING_THERE
     return None
 
@@ -129,7 +129,7 @@ def leads_to(page: Page) -> str | None:
     """Return the address to which the page itself sends its readers at once."""
     found = re.match(
         r"\s*[0-5](?:\.\d*)?\s*[;,]\s*url\s*=\s*['\"]?([^'\"\s]+)",
-        page.meta.get("refresh", ""),
+        page.head.meta.get("refresh", ""),
         re.IGNORECASE,
     )
     return found[1] if found else None

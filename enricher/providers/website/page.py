@@ -65,23 +65,30 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Head:
+    """What a page says of itself."""
+
+    title: str = ""
+    meta: Mapping[str, str] = field(default_factory=dict)
+    """Name, property or http-equiv, in lower case -> content; the first that says something."""
+    icons: tuple[str, ...] = ()
+    """Addresses of its icons, the likeliest logo first."""
+    canonical: str = ""
+    """The address that it gives as its own, in its head or by OpenGraph."""
+    language: str = ""
+    scripts: tuple[str, ...] = ()
+    """The texts of its JSON-LD."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Page:
     """What is kept of a page. All addresses are absolute."""
 
     url: str
-    title: str = ""
-    meta: Mapping[str, str] = field(default_factory=dict)
-    """Name, property or http-equiv, in lower case -> content; the first that says something."""
-    links: tuple[Link, ...] = ()
-    icons: tuple[str, ...] = ()
-    """Addresses of its icons, the likeliest logo first."""
-    frames: tuple[str, ...] = ()
-    canonical: str = ""
-    """The address that it gives as its own, in its head or by OpenGraph."""
+    head: Head
     heading: str = ""
-    language: str = ""
-    scripts: tuple[str, ...] = ()
-    """The texts of its JSON-LD."""
+    links: tuple[Link, ...] = ()
+    frames: tuple[str, ...] = ()
     text: str = ""
     raw: str = ""
     """The page as it came, for marks of what it was made with."""
@@ -113,17 +120,20 @@ def read(url: str, markup: str) -> Page:
     tree = LexborHTMLParser(flat.markup)
     base, meta = _base(tree, url), _meta(tree)
     stated = next(_addresses(tree, "link[rel=canonical i]", "href", base), None)
-    return Page(
-        url=url,
+    head = Head(
         title=_text_of(tree, "title"),
         meta=meta,
-        links=tuple(_links(tree, base)),
         icons=tuple(_icons(tree, base)),
-        frames=tuple(_addresses(tree, "embed[src]", "src", base)),
         canonical=stated or absolute(base, meta.get("og:url", "")) or "",
-        heading=_text_of(tree, "h1"),
         language=flat.language,
         scripts=tuple(flat.scripts),
+    )
+    return Page(
+        url=url,
+        head=head,
+        heading=_text_of(tree, "h1"),
+        links=tuple(_links(tree, base)),
+        frames=tuple(_addresses(tree, "embed[src]", "src", base)),
         text=flat.text,
         raw=markup,
     )

@@ -119,7 +119,7 @@ _HEADERS = {
 
 def tech_stack(page: Page, headers: Mapping[str, str]) -> list[str]:
     """Return what the site is made with, in a fixed order."""
-    raw, generator = page.raw.lower(), page.meta.get("generator", "").lower()
+    raw, generator = page.raw.lower(), page.head.meta.get("generator", "").lower()
     server, powered = headers.get("server", "").lower(), headers.get("x-powered-by", "").lower()
     found = [
         *(name for mark, name in _GENERATORS.items() if generator.startswith(mark)),

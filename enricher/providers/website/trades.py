@@ -1,7 +1,7 @@
 """PURE What a small company does, by the words that it introduces itself with.
 
 A web site rarely names its industry, and nearly always its trade: "Zahnarztpraxis", "escritório de advocacia",
-"plumbing and heating". The table goes from stems of such words, in the languages of `page.language`, to an
+"plumbing and heating". The table goes from stems of such words, in the languages of `page.head.language`, to an
 industry in the vendors' usual wording. One industry must have more hits than any other, or nothing is said. A
 type of schema.org says it directly.
 

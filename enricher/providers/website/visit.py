@@ -168,12 +168,12 @@ class _Visit:
     browser: Browser
     domain: str
     clock: shortage.Clock
-    requests: int = 0
-    redirects: int = 0
-    to_host: Counter[str] = field(default_factory=Counter)
-    rules: dict[str, Rules] = field(default_factory=dict)
+    requests: int = field(init=False, default=0)
+    redirects: int = field(init=False, default=0)
+    to_host: Counter[str] = field(init=False, default_factory=Counter)
+    rules: dict[str, Rules] = field(init=False, default_factory=dict)
     """Host without `www.` -> its rules."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(init=False, default_factory=dict)
 
     async def company(self) -> Visited:
         origin = await self._origin()
