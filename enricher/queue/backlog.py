@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import pymongo
 from pymongo.asynchronous.collection import AsyncCollection
@@ -229,6 +229,18 @@ async def _count_each(
     return {name: _leads(found, name) for name in matches}
 
 
+class Answered(NamedTuple):
+    """What leads have in common that a provider may be asked about again."""
+
+    provider: str
+    said: str
+    """Its last answer."""
+    is_unknown: bool
+    """Whether the e-mail verdict is unknown."""
+    spent: int = 0
+    """What their enrichment may have cost so far, in millionths."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecheckCounts:
     """The thin leads that come back to be looked at again."""
@@ -236,8 +248,10 @@ class RecheckCounts:
     due: int = 0
     coming: int = 0
     """Those due within a day, the ones that are due now included."""
-    answers: Mapping[tuple[str, str, bool], int] = field(default_factory=dict)
-    """Of those due: (provider, what it said last, whether the e-mail verdict is unknown) -> leads."""
+    answers: Mapping[Answered, int] = field(default_factory=dict)
+    """Of those due, for each provider."""
+    spent: Mapping[int, int] = field(default_factory=dict)
+    """Of those due: what their enrichment may have cost so far, in millionths -> leads."""
     most: int = 0
     """So many leads that come back at all were looked at: where there are more, all counts are too low."""
 
@@ -258,19 +272,22 @@ async def rechecks(leads: AsyncCollection[Document], names: Names = NAMES) -> Re
         if error.timeout:
             return None
         raise
-    due = [each for each in found if each["_id"]["is_due"]]
-    return RecheckCounts(
-        sum(each["leads"] for each in due if each["_id"]["provider"] is None),
-        sum(each["leads"] for each in found if each["_id"]["provider"] is None),
-        {
-            (each["_id"]["provider"], str(each["_id"]["said"]), each["_id"]["is_unknown"]): each[
-                "leads"
-            ]
-            for each in due
-            if each["_id"]["provider"] is not None
-        },
-        MOST_RECHECKS,
-    )
+    return _recheck_counts(found)
+
+
+def _recheck_counts(found: Sequence[Document]) -> RecheckCounts:
+    answers: Counter[Answered] = Counter()
+    spent: Counter[int] = Counter()
+    coming = 0
+    for each in found:
+        alike, leads = each["_id"], each["leads"]
+        if alike["provider"] is None:
+            coming += leads
+            spent[int(alike["spent"])] += leads if alike["is_due"] else 0
+        elif alike["is_due"]:
+            said = str(alike["said"]), alike["is_unknown"], int(alike["spent"])
+            answers[Answered(alike["provider"], *said)] += leads
+    return RecheckCounts(spent.total(), coming, answers, +spent, MOST_RECHECKS)
 
 
 def join_rechecks(several: Sequence[RecheckCounts | None]) -> RecheckCounts | None:
@@ -278,15 +295,18 @@ def join_rechecks(several: Sequence[RecheckCounts | None]) -> RecheckCounts | No
     known = [each for each in several if each is not None]
     if len(known) < len(several):
         return None
-    together: Counter[tuple[str, str, bool]] = Counter()
+    answers: Counter[Answered] = Counter()
+    spent: Counter[int] = Counter()
     for each in known:
-        together.update(each.answers)
+        answers.update(each.answers)
+        spent.update(each.spent)
     due, coming = sum(each.due for each in known), sum(each.coming for each in known)
-    return RecheckCounts(due, coming, together, MOST_RECHECKS)
+    return RecheckCounts(due, coming, answers, spent, MOST_RECHECKS)
 
 
 def _rechecks(names: Names, now: datetime) -> list[Document]:
-    """Count each lead once for itself, and once for each provider that was asked about it."""
+    """Count each lead once for itself, and once for each provider that was asked about it. What leads have cost is the
+    sum of a few prices, so there are few groups."""
     due_at, answered = names.of_book("due_at"), book.noted(names, "answered")
     verdict = f"${names.enriched_data}.email_verification.status"
     told = {
@@ -301,6 +321,7 @@ def _rechecks(names: Names, now: datetime) -> list[Document]:
         "provider": "$told.k",
         "said": "$told.v",
         "is_unknown": {"$eq": [{"$ifNull": [verdict, "unknown"]}, "unknown"]},
+        "spent": book.spent(names),
     }
     whole = {**alike, "provider": None, "said": None, "is_unknown": False}
     is_whole = {"$eq": ["$told.k", None]}

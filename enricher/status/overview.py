@@ -17,7 +17,7 @@ from typing import TypeVar
 from pymongo.asynchronous.database import AsyncDatabase
 
 from enricher.calls.breaker import Circuit
-from enricher.calls.ceiling import MILLION, ceiling_of
+from enricher.calls.ceiling import MILLION, Ceiling, ceiling_of
 from enricher.calls.ledger import DayOfProvider, Usage
 from enricher.calls.order import Order, Orders
 from enricher.enrichment.rechecks import Rechecks, rules_of
@@ -169,15 +169,14 @@ class Overview:
             return None
         rules = rules_of(self.settings.rechecks, self.settings.vendors, self._paid)
         most = ceiling_of(self.settings)
-        asked = [each for each in self._paid if most is None or most.affords(each)]
-        costs = {each.name: self._recheck_cost(each, rules, counted) for each in asked}
+        costs = {each.name: self._recheck_cost(each, rules, counted, most) for each in self._paid}
         return RecheckStatus(
             counted.due,
             counted.coming,
             made,
             self.settings.rechecks.per_day,
             {name: cost for name, cost in costs.items() if cost.calls},
-            None if most is None else counted.due * most.most / MILLION,
+            None if most is None else _left_below(most, counted.spent),
         )
 
     async def _recheck_counts(self) -> backlog.RecheckCounts | None:
@@ -190,13 +189,18 @@ class Overview:
         return self._rechecks_counted
 
     def _recheck_cost(
-        self, provider: Provider, rules: Rechecks, counted: backlog.RecheckCounts
+        self,
+        provider: Provider,
+        rules: Rechecks,
+        counted: backlog.RecheckCounts,
+        most: Ceiling | None,
     ) -> RecheckCost:
         calls = sum(
             leads
-            for (name, said, is_unknown), leads in counted.answers.items()
+            for (name, said, is_unknown, spent), leads in counted.answers.items()
             if name == provider.name
             and rules.may_ask(name, provider.kind, said, is_unknown_verdict=is_unknown)
+            and (most is None or spent + most.cost_of(provider) <= most.most)
         )
         vendor = self.settings.vendors.get(provider.vendor)
         price = vendor.credit_price if vendor else None
@@ -288,6 +292,12 @@ class _Parts:
 
 
 # What is made of each part
+
+
+def _left_below(most: Ceiling, spent: Mapping[int, int]) -> float:
+    """Return what leads may cost yet together. `spent`: what one has cost so far -> leads."""
+    left = (leads * max(0, most.most - cost) for cost, leads in spent.items())
+    return sum(left) / MILLION
 
 
 def _with_set_aside(

@@ -230,8 +230,8 @@ class RecheckStatus:
     at_most: Mapping[str, RecheckCost]
     """Provider -> what the ones that are due now cost."""
     ceiling: float | None = None
-    """What they cost together at most, by the ceiling of each lead (credits, or money where prices are set); `None`
-    without one."""
+    """What they cost together at most, by what each lead has left of its ceiling (credits, or money where prices are
+    set); `None` without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from enricher.lead import (
     Subject,
 )
 from enricher.queue import backlog
+from enricher.queue.backlog import Answered
 from enricher.queue.leads import Leads
 from enricher.queue.settle import Settled, Settler
 from tests.support.queueing import HOUR, PAST, claim_new, claim_one, queue, read, server_time
@@ -212,9 +213,10 @@ async def test_those_that_are_due_are_counted_with_whom_they_ask(
     assert counted is not None
     assert (counted.due, counted.coming) == (1, 1)
     assert counted.answers == {
-        ("hunter_company", "not_found", True): 1,
-        ("local", "found", True): 1,
+        ("hunter_company", "not_found", True, 0): 1,
+        ("local", "found", True, 0): 1,
     }
+    assert counted.spent == {0: 1}
     again = backlog.join_rechecks([counted, counted])
     assert again is not None
-    assert (again.due, again.answers["local", "found", True]) == (2, 2)
+    assert (again.due, again.answers[Answered("local", "found", True)]) == (2, 2)

@@ -127,6 +127,29 @@ async def test_what_rechecks_cost_knows_the_ceiling_of_each_lead(
     assert status.rechecks.ceiling == pytest.approx(0.9)
 
 
+async def test_what_rechecks_cost_knows_what_each_lead_has_left_of_its_ceiling(
+    database: AsyncDatabase[Document],
+) -> None:
+    wanted = {"ENRICHER_RECHECKS": "true", "ENRICHER_MAX_CREDITS_PER_LEAD": "2"}
+    prices = {"HUNTER_CREDIT_PRICE": "1", "CLEARBIT_CREDIT_PRICE": "1"}
+    answered = {"clearbit": "not_found", "hunter": "found"}
+    told = {"answered": answered, "recheck_since": NOW, "due_at": NOW - timedelta(hours=1)}
+    spent = (0, 500_000, 1_000_000, 1_250_000, 1_500_000, 2_000_000, 9_000_000, float("nan"), "x")
+    await database["leads"].insert_many(
+        {"enrichment_status": "completed", "enrichment": {**told, "spent": each}} for each in spent
+    )
+    settings = load({**KEYS, **wanted, **prices}, env_file=None)
+    async with wiring.vendors(settings) as registered:
+        status = await Overview(settings, database, registered).status()
+    assert status.rechecks is not None
+    assert status.rechecks.at_most == {
+        "clearbit": RecheckCost(5, 5.0, 5.0),  # a credit: whoever has cost 1 or less
+        "hunter": RecheckCost(7, 3.5, 3.5),
+    }
+    assert status.rechecks.ceiling == pytest.approx(2 + 1.5 + 1 + 0.75 + 0.5 + 0 + 0 + 2 + 2)
+    assert status.rechecks.due == len(spent)
+
+
 async def test_daemons_add_up(overview: Overview, database: AsyncDatabase[Document]) -> None:
     daemons, number = Daemons(database, "leads"), number_of(datetime.now(UTC))
     for holder, lag, circuit in (("a", 0.25, Circuit.CLOSED), ("b", 2.0, Circuit.OPEN)):
