@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.nasty_sites import serve_nasty
 from tests.support.rig import Rig, domain, open_rig
+from tests.support.site_server import site_server
+from tests.support.sites import ORDINARY, prepared
 
 
 @pytest.fixture
@@ -69,3 +73,43 @@ async def test_unless_it_is_turned_on_no_lead_tells_of_it_and_a_start_without_ke
     assert metadata["sources_used"] == ["local"]
     assert "website" not in str(metadata)
     assert list(rig.simulator.journal.calls(vendor="website")) == []
+
+
+async def test_of_two_hundred_sites_and_nasty_ones_a_daemon_learns_what_they_are_and_goes_nowhere_else(
+    mongodb_uri: str,
+) -> None:
+    async with open_rig(mongodb_uri) as rig, site_server() as sites:
+        all_of_them = [*prepared(), *serve_nasty(sites, drip=True)]
+        for site in all_of_them:
+            sites.serve(site)
+        keys = {f"{name.upper()}_API_KEY": "" for name in rig.simulator.base_urls}
+        website = {"ENRICHER_WEBSITE": "true", "ENRICHER_WEBSITE_LOOPBACK": str(sites.port)}
+        async with rig.daemon(**keys, **website) as daemon:
+            await daemon.wait_for_event("stream.opened")
+            await rig.leads.insert_many(
+                [{"_id": site.domain, "email": f"ada@{site.domain}"} for site in all_of_them]
+            )
+            await rig.witness.all_ended([site.domain for site in all_of_them], within=120)
+        found = {lead["_id"]: lead["enriched_data"] or {} async for lead in rig.leads.find()}
+        asked = Counter(each.host.removeprefix("www.") for each in sites.asked)
+    named = {key: (data.get("company_data") or {}).get("name") for key, data in found.items()}
+    wrong = {
+        site.domain: named[site.domain] for site in all_of_them if named[site.domain] != site.name
+    }
+    scores = [
+        found[site.domain]["enrichment_metadata"]["completeness_score"]
+        for site in all_of_them
+        if site.kind in ORDINARY
+    ]
+    print(  # noqa: T201 - figures for people
+        f"{len(all_of_them)} sites, {len(scores)} of them ordinary: completeness {sum(scores) / len(scores):.1f},"
+        f" at least {min(scores)}; {len(wrong)} wrong; {asked.total()} requests, at most {max(asked.values())} to a"
+        f" site; {sites.trespassers} to a forbidden address, {len(sites.hosts() - named.keys())} to another name"
+    )  # fmt: skip
+    assert len(scores) >= 100
+    assert sum(scores) / len(scores) >= 45
+    assert wrong == {}
+    assert max(asked.values()) <= 3
+    assert sites.trespassers == 0
+    assert sites.hosts() <= named.keys()
+    assert list(rig.simulator.journal) == []

@@ -57,6 +57,10 @@ class SiteServer:
         host, _, path = url.partition("/")
         self.served[host, f"/{path}"] = answer
 
+    def hosts(self) -> set[str]:
+        """The sites that were asked for anything, whether with `www.` or without."""
+        return {each.host.removeprefix("www.") for each in self.asked}
+
     def paths(self, host: str) -> list[str]:
         return [each.path for each in self.asked if each.host == host]
 

@@ -31,6 +31,7 @@ from enricher.providers.website.provider import Website
 from enricher.providers.website.robots import read_rules
 from enricher.providers.website.visit import Manners, Visitor
 from enricher.values.merge import completeness, merge
+from tests.support.nasty_sites import ADDRESSES, TRAPS, serve_nasty
 from tests.support.site_server import (
     FORBIDDEN,
     HERE,
@@ -85,7 +86,7 @@ def redirect(to: str, status: int = 302) -> Served:
 async def test_of_two_hundred_sites_the_ordinary_are_read_and_no_other_is_taken_for_a_company(
     sites: SiteServer,
 ) -> None:
-    all_of_them = prepared()
+    all_of_them = [*prepared(), *serve_nasty(sites, ADDRESSES)]
     for site in all_of_them:
         sites.serve(site)
     website = Website(visitor(sites))
@@ -106,6 +107,7 @@ async def test_of_two_hundred_sites_the_ordinary_are_read_and_no_other_is_taken_
     assert len(scores) > 100
     assert sum(scores) / len(scores) >= 45
     assert max(Counter(each.host.removeprefix("www.") for each in sites.asked).values()) <= 3
+    assert sites.hosts() <= {site.domain for site in all_of_them}
     assert sites.most_connections <= visit.MOST_VISITS
 
 
@@ -251,15 +253,6 @@ async def test_a_redirect_to_another_owner_ends_the_visit(sites: SiteServer, to:
     assert {each.host for each in sites.asked} == {"acme.com"}
 
 
-TRAPS = """
-http://127.0.0.2/ http://127.0.0.1/ http://127.0.0.2:{port}/ http://[::1]/ http://[::ffff:127.0.0.2]/ http://[::ffff:7f00:2]/
-http://2130706434/ http://0x7f.2/ http://127.2/ http://0177.0.0.2/ http://127.0.0.2./ http://localhost/ http://localhost:{port}/
-http://user:pw@acme.com/x http://acme.com:{port}/x http://acme.com:22/ ftp://acme.com/ file:///etc/passwd gopher://127.0.0.2/
-//127.0.0.2/ http:\\\\127.0.0.2\\ javascript:alert(1) http://169.254.169.254/latest/meta-data/
-http://metadata.google.internal/ http://[fd00:ec2::254]/
-""".split()
-
-
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_redirect_of_a_root_leads_out_of_the_internet(
     sites: SiteServer, status: int
@@ -291,10 +284,7 @@ async def test_a_loop_of_redirects_ends(sites: SiteServer) -> None:
 # Where names lead
 
 
-@pytest.mark.parametrize(
-    "addresses",
-    [[FORBIDDEN], [HERE, FORBIDDEN], [FORBIDDEN, HERE], ["::1"], [HERE, "fd00:ec2::254"], ["::ffff:127.0.0.2"]],
-)  # fmt: skip
+@pytest.mark.parametrize("addresses", ADDRESSES)
 async def test_a_name_with_an_address_that_is_not_public_is_not_connected_to(
     sites: SiteServer, addresses: list[str]
 ) -> None:
