@@ -70,7 +70,7 @@ class Register(Vendor):
 
     def __init__(self, terms: Terms, journal: Journal, faults: Faults) -> None:
         super().__init__(terms, journal, faults)
-        self._route = Route(ROUTE, self._record, scope=self.name)
+        self.route = Route(ROUTE, self._record, scope=self.name)
         self.routes = {}
         self.answers = ANSWERS
 
@@ -80,7 +80,7 @@ class Register(Vendor):
         entry = self.journal.open(self.name, ROUTE, number.lower())
         entry.key = "ok"
         is_route = request.method == "GET" and "/" not in number
-        return Call(request, entry, self._route if is_route else None)
+        return Call(request, entry, self.route if is_route else None)
 
     def _windows_of(self, scope: str) -> tuple[Window, ...]:
         told = self.terms.windows.get(scope)

@@ -85,7 +85,8 @@ def query_of(number: int) -> Query:
     company = f"quokka-lantern-{number}.com"
     address = f"ada.lovelace@{company}"
     cnpj = cnpj_of(f"19131{number:07}")
-    return Query(email=address, email_key=address, company_domain=company, cnpj=cnpj)
+    sought = f"Quokka Lantern {number}"
+    return Query(email=address, email_key=address, company_domain=company, cnpj=cnpj, sought=sought)
 
 
 def cnpj_of(first: str) -> str:
@@ -99,7 +100,10 @@ def _vendor_of(kind: type[HttpProvider]) -> Vendor:
 
 def route_of(kind: type[HttpProvider]) -> Route:
     """The route of the simulated vendor that this provider asks."""
-    return _vendor_of(kind).routes[provider_of(kind).request(Query()).path]
+    vendor = _vendor_of(kind)
+    if isinstance(vendor, Register):
+        return vendor.route
+    return vendor.routes[provider_of(kind).request(Query()).path]
 
 
 def book_of(kind: type[HttpProvider]) -> Mapping[str, Answer]:

@@ -13,7 +13,7 @@ import pytest
 from enricher.answer import Answer, Found, NotFound, Reply, Unavailable
 from enricher.providers.cnpj import Cnpj
 from enricher.providers.http import HttpProvider
-from enricher.providers.registry import built_in
+from enricher.providers.registry import built_in, finders
 from enricher.values.merge import completeness, merge, metadata
 from tests.support.bodies import KNOWN, provider_of, query_of, replies
 from tests.support.soundness import faults_in
@@ -23,7 +23,7 @@ ORDER = tuple(each.name for each in built_in())
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("kind", [*built_in(), Cnpj], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*built_in(), *finders(), Cnpj], ids=lambda kind: kind.name)
 def test_any_body_becomes_an_answer_that_can_be_stored(kind: type[HttpProvider]) -> None:
     said = answers_to(kind, BODIES)
     assert said[Found] > BODIES / 10
