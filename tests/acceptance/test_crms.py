@@ -1,4 +1,4 @@
-"""Ten CRMs in one daemon, each read by the block that its user writes into the file of settings."""
+"""Twelve CRMs in one daemon, each read by the block that its user writes into the file of settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ten CRMs, drawn as their users know them, whose collections are read by settings alone.
+"""Twelve CRMs, drawn as their users know them, whose collections are read by settings alone.
 
 Each lead is that of somebody at a company of their own, so that what was asked about tells which lead was read, and how.
 """
@@ -401,4 +401,85 @@ ATTIO = Crm(
         }
     },
 )
-CRMS = (*(HUBSPOT, SALESFORCE, ODOO, TWENTY, SUITE, ZOHO, PIPEDRIVE, PORTUGUESE, INTERCOM, ATTIO),)
+DYNAMICS = Crm(
+    "dataverse.contacts",
+    read={
+        "email": ["emailaddress1", "emailaddress2"],
+        "name": ["fullname", "{firstname} {lastname}"],
+        "company": [
+            "parentcustomerid_account.name",
+            "`_parentcustomerid_value@OData.Community.Display.V1.FormattedValue`",
+        ],
+        "website": "parentcustomerid_account.websiteurl",
+        "job_title": "jobtitle",
+    },
+    only={"statecode": 0, "donotemail": {"$ne": True}},
+    contact={
+        "@odata.etag": 'W/"1672"',
+        "contactid": "8a2b3c4d-5e6f-4a1b-8c2d-3e4f5a6b7c8d",
+        "firstname": "Signe",
+        "lastname": "Holm",
+        "fullname": None,
+        "jobtitle": "Chandler",
+        "emailaddress1": None,
+        "emailaddress2": "signe.holm@umber-petrel.com",
+        "statecode": 0,
+        "donotemail": False,
+        "_parentcustomerid_value": "f1c1e7a0-0000-4000-8000-00000000f00d",
+        "_parentcustomerid_value@OData.Community.Display.V1.FormattedValue": "Umber Petrel",
+        "parentcustomerid_account": {"name": None, "websiteurl": "http://www.umber-petrel.com"},
+    },
+    address="signe.holm@umber-petrel.com",
+    host="umber-petrel.com",
+    expected={"name": "Signe Holm", "company": "Umber Petrel", "job_title": "Chandler"},
+    without_address={"emailaddress2": None, "parentcustomerid_account": None},
+    address_comes={"$set": {"emailaddress1": "signe@petrel-later.com"}},
+    new_address="signe@petrel-later.com",
+    excluded={"emailaddress1": "s@petrel-out.com", "statecode": 1},
+)
+HIGHLEVEL = Crm(
+    "ghl_contacts",
+    read={
+        "email": [
+            "customFields[id=MgobCB14YMVKuE4Ka8p1].value",
+            "email",
+            "additionalEmails.email",
+        ],
+        "name": ["contactName", "{firstName} {lastName}"],
+        "company": "companyName",
+        "website": "website",
+        "job_title": "customFields[id=7TUCR0ZcfRXwVrFyNjQS].value",
+    },
+    only={"dnd": {"$ne": True}, "tags": {"$ne": "unsubscribed"}},
+    contact={
+        "locationId": "C2QujeCh8ZnC7al2InWR",
+        "contactName": None,
+        "firstName": "Tadeo",
+        "lastName": "Ruiz",
+        "email": "tadeo.ruiz@gmail.com",
+        "additionalEmails": [],
+        "companyName": "Ochre Marten",
+        "website": None,
+        "dnd": False,
+        "dndSettings": {"SMS": {"status": "inactive"}},
+        "tags": ["webinar"],
+        "customFields": [
+            {"id": "Uk1sVbRwYhQ0tLzJxPcd", "value": ["a@list-of-choices.com", 5]},
+            {"id": "MgobCB14YMVKuE4Ka8p1", "value": "tadeo.ruiz@ochre-marten.com"},
+            {"id": "7TUCR0ZcfRXwVrFyNjQS", "value": "Miller"},
+        ],
+    },
+    address="tadeo.ruiz@ochre-marten.com",
+    host="ochre-marten.com",
+    expected={"name": "Tadeo Ruiz", "company": "Ochre Marten", "job_title": "Miller"},
+    without_address={"email": None, "customFields": []},
+    address_comes={
+        "$push": {"customFields": {"id": "MgobCB14YMVKuE4Ka8p1", "value": "t@marten-later.com"}}
+    },
+    new_address="t@marten-later.com",
+    excluded={"email": "t@marten-out.com", "dnd": True},
+)
+CRMS = (
+    *(HUBSPOT, SALESFORCE, ODOO, TWENTY, SUITE, ZOHO, PIPEDRIVE, PORTUGUESE, INTERCOM, ATTIO),
+    *(DYNAMICS, HIGHLEVEL),
+)
