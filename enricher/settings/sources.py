@@ -316,11 +316,10 @@ def _collection(value: object) -> str:
 
 def _filter(value: object) -> dict[str, Any]:
     if not isinstance(value, str):
-        raise ValueError("expected a MongoDB filter in extended JSON, as text")  # noqa: TRY004 - of the file
-    try:
-        found = filters.parse(value, _BANNED)
-    except ValueError as error:
-        raise ValueError(f"expected a MongoDB filter in extended JSON: {error}") from error
+        raise ValueError(  # noqa: TRY004 - of the file
+            """expected a MongoDB filter as text, like '{"deleted": false}'"""
+        )
+    found = filters.parse(value, _BANNED)
     if twice := _named_twice(value):
         raise ValueError(f"expected each name once in an object: {twice} stands there twice")
     return found
@@ -400,7 +399,10 @@ def _copy(value: object) -> Copy:
             raise ValueError(_unknown(key, _KEYS_OF_COPY))
     to = value.get("to")
     if not isinstance(to, str) or not _is_plain_target(to):
-        raise ValueError("expected to = the name of a field of yours, or a path to it")
+        raise ValueError(
+            "expected to = a field of yours or a path of names to it, "
+            "without _id, numbers, brackets, backticks and $"
+        )
     try:
         policy = _one_of(Policy, value.get("policy", Policy.TRACKED.value))
     except ValueError as error:

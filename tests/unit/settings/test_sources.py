@@ -192,24 +192,27 @@ def test_what_is_no_file_of_sources_says_so(text: str, line: str) -> None:
     ("line", "mistake"),
     [
         ("onyl = '{}'", "onyl: there is no such key; did you mean only?"),
-        ("only = 5", "only: expected a MongoDB filter in extended JSON, as text"),
+        (
+            "only = { deleted = false }",
+            """only: expected a MongoDB filter as text, like '{"deleted": false}'""",
+        ),
         (
             "only = '{'",
             (
-                "only: expected a MongoDB filter in extended JSON: not extended JSON: Expecting "
+                "only: not extended JSON: Expecting "
                 "property name enclosed in double quotes: line 1 column 2 (char 1)"
             ),
         ),
         (
             "only = '[]'",
             (
-                "only: expected a MongoDB filter in extended JSON: a MongoDB filter is an object, as "
+                "only: a MongoDB filter is an object, as "
                 """in '{"source": "web"}'"""
             ),
         ),
         (
             """only = '{"$expr": {"$toLower": "$a"}}'""",
-            "only: expected a MongoDB filter in extended JSON: $expr cannot be used here",
+            "only: $expr cannot be used here",
         ),
         (
             """only = '{"a": 1, "a": 2}'""",
@@ -268,10 +271,7 @@ def test_what_is_no_file_of_sources_says_so(text: str, line: str) -> None:
         *(
             (
                 f"""only = '{{"a": {{"${name}": "a-value-of-theirs"}}}}'""",
-                (
-                    "only: expected a MongoDB filter in extended JSON: not extended JSON: the value of "
-                    f"${name} is not what that takes"
-                ),
+                (f"only: not extended JSON: the value of ${name} is not what that takes"),
             )
             for name in ("oid", "date", "numberLong")
         ),
@@ -378,8 +378,8 @@ def test_what_is_no_file_of_sources_says_so(text: str, line: str) -> None:
             (
                 f"""copy."person_data.job_title" = {{ to = {to} }}""",
                 (
-                    "copy.person_data.job_title: expected to = the name of a field of yours, or a "
-                    "path to it"
+                    "copy.person_data.job_title: expected to = a field of yours or a path of names to it, "
+                    "without _id, numbers, brackets, backticks and $"
                 ),
             )
             for to in (
