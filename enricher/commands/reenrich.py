@@ -54,10 +54,10 @@ async def reenrich(
             requests = wiring.requests(settings, leads_of(database, source), source)
             most = ceiling_of(settings)
             if chosen.id is not None:
-                return await _by_id(console, requests, chosen.id, ring, most)
+                return await _by_id(console, requests, source, chosen.id, ring, most)
             asked = await _by_match(console, requests, match, ring, is_by_state=chosen.failed)
     if chosen.email is not None and asked == Asked():
-        console.print(NO_ADDRESS)
+        console.print(NO_ADDRESS + _of_condition(source))
         return ExitCode.UNEXPECTED
     _report(console, asked, most)
     return ExitCode.OK
@@ -74,6 +74,7 @@ def _match(chosen: Chosen, source: Source) -> Document:
 async def _by_id(
     console: Console,
     requests: Requests,
+    source: Source,
     text: str,
     refresh: Keyring | None,
     most: Ceiling | None,
@@ -82,10 +83,15 @@ async def _by_id(
     found = await requests.named([id_ for _, id_ in meanings])
     if not found:
         tried = ", then ".join(kind for kind, _ in meanings)
-        console.print(f"No lead has this _id; tried as {tried}.")
+        console.print(f"No lead has this _id; tried as {tried}.{_of_condition(source)}")
         return ExitCode.UNEXPECTED
     _report(console, await requests.ask(found, refresh=refresh), most)
     return ExitCode.OK
+
+
+def _of_condition(source: Source) -> str:
+    """The document may be there all the same."""
+    return " What does not meet `only` is no lead: see `enricher explain`." if source.only else ""
 
 
 async def _by_match(

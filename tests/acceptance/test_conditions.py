@@ -189,6 +189,23 @@ async def test_a_lead_is_asked_about_again_when_it_is_about_somebody_else(
         assert rig.asked_twice() == {}
 
 
+@pytest.mark.parametrize("named", [("--id", "visitor"), ("--email", "v@quokka-freight.com")])
+async def test_a_command_that_names_an_excluded_document_says_that_a_condition_may_be_why(
+    rig: Rig, config: Path, named: tuple[str, str]
+) -> None:
+    describe(config, only=NO_VISITORS)
+    visitor = {"_id": "visitor", "email": "v@quokka-freight.com", "state": "visitor"}
+    await rig.leads.insert_one(visitor)
+    environment = rig.environment() | {"ENRICHER_CONFIG": str(config)}
+    async with Daemon("reenrich", *named, env=environment) as command:
+        await command.wait()
+    assert command.process.returncode == ExitCode.UNEXPECTED
+    assert command.stdout.startswith("No lead has this ")
+    assert "What does not meet `only` is no lead: see `enricher explain`" in command.stdout
+    assert len(command.stdout.splitlines()) == 1
+    assert await rig.lead("visitor") == visitor
+
+
 async def test_only_the_kinds_that_are_wanted_are_asked_for(rig: Rig, config: Path) -> None:
     asked = address()
     async with daemon(rig, config, 'kinds = ["company"]') as running:
