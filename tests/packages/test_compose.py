@@ -106,6 +106,18 @@ def test_without_any_key_the_daemon_starts_with_its_defaults_and_finds_its_mongo
     assert services()["writer"]["environment"]["MONGODB_URI"] == environment({})["MONGODB_URI"]
 
 
+@pytest.mark.parametrize(("given", "file"), [({}, ".env"), (demo_settings(), "deploy/demo.env")])
+def test_a_setting_that_compose_does_not_name_reaches_the_daemon_from_the_file(
+    given: dict[str, str], file: str
+) -> None:
+    """A budget that is passed over in silence is a bill."""
+    [settings] = services()["enricher"]["env_file"]
+    assert settings["required"] is False
+    path = GIVEN.sub(lambda found: given.get(found[1]) or found[2], settings["path"])
+    assert path == file
+    assert (ROOT / path).exists() or not given
+
+
 async def test_the_demo_asks_the_simulator_for_everything_and_costs_nothing() -> None:
     command = services()["simulator"]["command"]
     port = command[command.index("--port") + 1]
@@ -114,7 +126,7 @@ async def test_the_demo_asks_the_simulator_for_everything_and_costs_nothing() ->
             name: value.replace(simulator.url, f"http://simulator:{port}")
             for name, value in variables_for(simulator).items()
         }
-    assert demo_settings() == wanted
+    assert demo_settings() == {"SETTINGS": "deploy/demo.env"} | wanted
     assert wanted.items() <= environment(demo_settings()).items()
     profiles = {name: service.get("profiles") for name, service in services().items()}
     assert {name for name, p in profiles.items() if p == ["demo"]} == {"simulator", "writer"}
