@@ -24,7 +24,7 @@ from tests.packages.readers.odms import (
 )
 from tests.support.rig import Rig
 
-NODE_PACKAGES = ("mongoose@^9", "typescript@>=5.9 <8")
+NODE_PACKAGES = ("mongoose@^9", "standardwebhooks@^1", "typescript@>=5.9 <8")
 
 
 @pytest.fixture(scope="session")

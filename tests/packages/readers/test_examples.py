@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -109,22 +110,48 @@ async def test_the_api_describes_what_it_answers(environment: dict[str, str]) ->
     assert {"StoredLead", "EnrichedData", "CompanyData"} <= described.keys()
 
 
+KEY = b"twenty-four bytes of key"
+SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
+
+
+async def _answers(receiver: httpx.AsyncClient) -> list[int]:
+    """To an event, to the same again, and to one that somebody else signed."""
+    told = {"collection": "leads", "lead": 7, "status": "completed", "changed": [], "attempt": 1}
+    body = body_of({**told, "at": datetime.now(UTC)})
+    headers = headers_of([KEY], "evt_1", int(time.time()), body)
+    forged = headers_of([b"another"], "evt_1", int(time.time()), body)
+    return [
+        (await receiver.post("/hooks/enricher", content=body, headers=each)).status_code
+        for each in (headers, headers, forged)
+    ]
+
+
 async def test_the_receiver_takes_what_is_signed_once_and_refuses_the_rest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    key = b"twenty-four bytes of key"
-    monkeypatch.setenv("ENRICHER_WEBHOOK_SECRET", f"whsec_{base64.b64encode(key).decode()}")
-    told = {"collection": "leads", "lead": 7, "status": "completed", "changed": [], "attempt": 1}
-    body = body_of({**told, "at": datetime.now(UTC)})
-    headers = headers_of([key], "evt_1", int(time.time()), body)
-    forged = headers | {
-        "webhook-signature": headers_of([b"another"], "evt_1", 0, body)["webhook-signature"]
-    }
+    monkeypatch.setenv("ENRICHER_WEBHOOK_SECRET", SECRET)
     transport = httpx.ASGITransport(example("webhook_receiver").app)
     async with httpx.AsyncClient(transport=transport, base_url="http://crm") as client:
-        answers = [
-            (await client.post("/hooks/enricher", content=body, headers=each)).status_code
-            for each in (headers, headers, forged)
-        ]
-    assert answers == [204, 204, 401]
+        assert await _answers(client) == [204, 204, 401]
     assert capsys.readouterr().out == "evt_1 7 completed\n"
+
+
+async def test_the_receiver_in_node_does_the_same(node_modules: Path) -> None:
+    program = node_modules / "webhook_receiver.mjs"
+    program.write_text((EXAMPLES / program.name).read_text("utf-8"))
+    process = await asyncio.create_subprocess_exec(
+        *bound_to_us(),
+        *("node", program.name),
+        env={"PATH": os.environ["PATH"], "ENRICHER_WEBHOOK_SECRET": SECRET, "PORT": "0"},
+        cwd=node_modules,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        port = (await process.stdout.readline()).decode().removeprefix("listening ").strip()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            assert await _answers(client) == [204, 204, 401]
+    finally:
+        process.terminate()
+        printed, _ = await process.communicate()
+    assert printed == b"evt_1 7 completed\n"
