@@ -191,14 +191,14 @@ STORIES: Mapping[str, Story] = {
         _told_by("murky"),
     ),
     "role": Story(
-        "A desk is nobody: company and address, no person.",
+        "A role address is nobody's: company and verdict, no person.",
         lambda person: {"email": f"info@{person.domain}", "name": None},
     ),
     "prepared": Story(
         "The vendors say 'not yet' twice (202), for one charge.", _told_by("pending")
     ),
     "invalid": Story(
-        "What is no address is not asked about.",
+        "The address is not valid: no vendor is asked about it.",
         lambda person: {"email": f"{person.mailbox}(at){person.domain}"},
     ),
     "plus tag": Story(
