@@ -124,7 +124,10 @@ def reenrich(
         ),
     ] = None,
     email: Annotated[
-        str | None, typer.Option(help="Leads with this address, as typed or in lower case.")
+        str | None,
+        typer.Option(
+            help="Leads with this address, as typed, in lower case, or as vendors are asked."
+        ),
     ] = None,
     query: Annotated[str | None, typer.Option(help="A MongoDB filter in extended JSON.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Leads that ended as failed.")] = False,
@@ -194,7 +197,7 @@ def report(
 ) -> None:
     """What each provider was worth: calls, charges and cost, fields it filled, hits by country and size.
 
-    Reads the ledger and every lead enriched in these days. Shows no personal data, changes nothing.
+    Reads the ledger and the leads enriched in these days. Shows no personal data, changes nothing.
     """
     from enricher.commands.report import report  # noqa: PLC0415 - see run
 
@@ -260,11 +263,15 @@ def forget(
         signals.run((forgetting.undo if undo else forgetting.forget)(_configured(), email))
 
 
+_WHOM = "A provider, a vendor (all of its providers), or all."
+
+
 @cli.command()
 def pause(
-    name: Annotated[str, typer.Argument(metavar="PROVIDER|VENDOR|all")],
+    name: Annotated[str, typer.Argument(metavar="PROVIDER|VENDOR|all", help=_WHOM)],
     for_: Annotated[
-        str | None, typer.Option("--for", help="90s, 30m, 2h, 7d; without it, until resume.")
+        str | None,
+        typer.Option("--for", help="How long: 90s, 30m, 2h or 7d; without it, until resume."),
     ] = None,
 ) -> None:
     """Stop the calls to a provider, to all of a vendor's or to all, for the whole fleet and at once.
@@ -279,7 +286,9 @@ def pause(
 
 
 @cli.command()
-def resume(name: Annotated[str, typer.Argument(metavar="PROVIDER|VENDOR|all")]) -> None:
+def resume(
+    name: Annotated[str, typer.Argument(metavar="PROVIDER|VENDOR|all", help=_WHOM)],
+) -> None:
     """End a pause. The leads that waited for it come back by themselves, spread out."""
     from enricher.commands import pause as pausing  # noqa: PLC0415 - see run
 
@@ -319,7 +328,8 @@ def demo(
         int, typer.Option(help="Leads to insert; without --once, more keep coming.", min=1)
     ] = 60,
     once: Annotated[
-        bool, typer.Option("--once", help="End when all are settled: 0, or 1 when they are not.")
+        bool,
+        typer.Option("--once", help="End when all leads are settled: 0, or 1 when some are not."),
     ] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same leads and answers.")] = 1,
     explain: Annotated[
