@@ -44,6 +44,7 @@ from enricher.wiring import words_of
 
 _HISTORY = history.collection_name("")
 _READING, _ERASING = ("find",), ("find", "update")
+_STRIKING = {outbox.COLLECTION: ("find", "remove"), outbox.DRAFTS: ("find", "update")}
 
 
 async def other_collections(
@@ -125,7 +126,9 @@ async def forget(settings: Settings, address: str) -> None:
     async with opened(settings) as database:
         with explained("forgetting"):
             sources, denied = await _sources(settings, database)
-            forgetting = await _forgetting(settings, database, sources)
+            strikes, ungranted = await _events(settings, database)
+            denied += ungranted
+            forgetting = await _forgetting(settings, database, sources, strikes=strikes)
             done = await forgetting.run(person, WHY, reads_all=True)
             histories = [
                 wiring.history(settings, database[each.collection], each) for each in sources
@@ -175,8 +178,24 @@ async def _left(settings: Settings, database: AsyncDatabase[Document]) -> list[S
     return [replace(source, write=Write.BESIDE) for source in leads]
 
 
+async def _events(settings: Settings, database: AsyncDatabase[Document]) -> tuple[bool, list[str]]:
+    """Return whether there are events to delete, and the privileges missing for it.
+
+    Those of daemons with other settings count too, or of a time when events were on."""
+    listing = partial(database.list_collection_names, authorizedCollections=True)
+    there = await _if_allowed(listing)
+    wanted = {name: privilege for name, privilege in _STRIKING.items() if name in there}
+    wanted = _STRIKING if settings.events.are_on else wanted
+    lacking = await privileges.missing(database.client, database.name, wanted)
+    return bool(wanted) and not lacking, lacking
+
+
 async def _forgetting(
-    settings: Settings, database: AsyncDatabase[Document], sources: Sequence[Source]
+    settings: Settings,
+    database: AsyncDatabase[Document],
+    sources: Sequence[Source],
+    *,
+    strikes: bool,
 ) -> Forgetting:
     return Forgetting(
         Suppressed(database),
@@ -185,7 +204,7 @@ async def _forgetting(
         await keyring(database, settings.privacy.hash_key),
         _providers(settings),
         words_of(settings),
-        partial(outbox.forget, database) if settings.events.are_on else None,
+        partial(outbox.forget, database) if strikes else None,
     )
 
 

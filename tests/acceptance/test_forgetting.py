@@ -14,6 +14,7 @@ from enricher.identity.identify import older_mark
 from enricher.lead import Document, Reason
 from enricher.privacy.suppression import COLLECTION as SUPPRESSED
 from enricher.queue.apart import COLLECTION as FATAL
+from enricher.queue.outbox import COLLECTION as EVENTS
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, domain
 from tests.support.waiting import business, eventually
@@ -187,6 +188,19 @@ async def test_a_person_is_erased_from_every_collection_that_daemons_work_on(rig
     assert "looked at: customers, leads\n" in await forget(rig, jane, LEADS_COLLECTION="customers")
     await customers.drop()
     assert "looked at: leads\n" in await forget(rig, jane)
+
+
+async def test_events_of_who_is_forgotten_go_though_the_command_has_them_off(rig: Rig) -> None:
+    jane = f"jane@{domain()}"
+    events = rig.database[EVENTS]
+    async with at_work(rig, ENRICHER_EVENTS="true"):
+        await rig.leads.insert_many(
+            [{"_id": jane, "email": jane}, {"_id": 2, "email": f"bob@{domain()}"}]
+        )
+        await eventually(lambda: events.find_one({"lead": jane}))
+        await eventually(lambda: events.find_one({"lead": 2}))
+    await forget(rig, jane)
+    assert await events.distinct("lead") == [2]
 
 
 async def test_what_an_older_version_found_is_erased_also_after_the_address_changed(
