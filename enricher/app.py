@@ -477,6 +477,7 @@ class Wiring:
             gauges=gauges,
             names=source.names,
             mapped=inputs.mapping_of(source),
+            refreshes=work.refresh_days > 0,
             counts_costs=ceiling_of(self.settings) is not None,
         )
 

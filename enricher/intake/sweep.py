@@ -1,7 +1,7 @@
 """Take up again the leads that a writer's save left unmoved: once a minute, in every daemon.
 
 Leads that are `processing` or `retrying` without a holder become work again, and completed leads get
-their refresh date back. Each write is guarded by what was found, so when several daemons sweep at once,
+their refresh date back, or lose it once it has come where refreshes are off. Each write is guarded by what was found, so when several daemons sweep at once,
 one changes a lead and the others nothing. A sweep is followed by a rest of twenty times its duration.
 """
 
@@ -85,7 +85,7 @@ class Sweep:
             await self.leads.look_for_fatal()
             await self._take_up_strays(stop)
             await self._take_up_late()
-            await self._date_anew(stop)
+            await (self._date_anew(stop) if self.refresh_period else self._undate(stop))
         except DatabaseTrouble as error:
             self._late.clear()  # meanwhile no lease could be renewed, or no renewal was seen
             return max(self.outage.failed(error), self.every_seconds / _SHARE)
@@ -126,7 +126,7 @@ class Sweep:
 
     async def _date_anew(self, stop: asyncio.Event) -> None:
         since = await self.checkpoints.started_at()
-        if since is None or not self.refresh_period:
+        if since is None:
             return
         names = self.leads.names
         dated, how = 0, unmoved.dating(names, self.refresh_period)
@@ -137,6 +137,13 @@ class Sweep:
                 break
             dated += more
         self._tell("undated", dated)
+
+    async def _undate(self, stop: asyncio.Event) -> None:
+        leads = self.leads
+        while not stop.is_set():
+            ids, overdue = await unmoved.find_overdue(leads.collection, leads.names)
+            if not await leads.take_up(ids, overdue, unmoved.undating(leads.names)):
+                break
 
     def _tell(self, reason: str, leads: int) -> None:
         if leads:

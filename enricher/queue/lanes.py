@@ -474,8 +474,10 @@ def _due(names: Names) -> Document:
     return {names.enrichment_status: {"$in": list(_MAY_FALL_DUE)}, **_due_now(names)}
 
 
-def _refresh(names: Names) -> Document:
-    return {names.enrichment_status: Status.COMPLETED, **_due_now(names)}
+def _refresh(names: Names, *, refreshes: bool) -> Document:
+    """Without refreshes only rechecks are left: what was dated while they were on is to cost nothing."""
+    due = {names.enrichment_status: Status.COMPLETED, **_due_now(names)}
+    return due if refreshes else {**due, names.of_book("recheck_since"): {"$gt": book.EPOCH}}
 
 
 def _to_come(names: Names) -> Document:
@@ -484,9 +486,9 @@ def _to_come(names: Names) -> Document:
 
 
 @cache
-def claimable(names: Names) -> Document:
+def claimable(names: Names, *, refreshes: bool = True) -> Document:
     """Match a lead that is work, by the server's clock: every lane reads some of these, and a claim requires it."""
-    return {"$or": [_pending(names), _due(names), _refresh(names)]}
+    return {"$or": [_pending(names), _due(names), _refresh(names, refreshes=refreshes)]}
 
 
 @cache
@@ -533,12 +535,12 @@ def _lane(names: Names, name: str, match: Document, sort: Document) -> _Lane:
 class _EachLane:
     """The lanes of a collection."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, *, refreshes: bool) -> None:
         due_at, queued_at = names.of_book("due_at"), names.of_book("queued_at")
         by_priority = {names.of_book("priority"): -1, queued_at: 1}
         self.pending = _lane(names, "pending", _pending(names), by_priority)
         self.due = _lane(names, "due", _due(names), {due_at: 1})
-        self.refresh = _lane(names, "refresh", _refresh(names), {due_at: 1})
+        self.refresh = _lane(names, "refresh", _refresh(names, refreshes=refreshes), {due_at: 1})
         self.oldest = _lane(names, OLDEST, _fresh(names), {queued_at: 1})
         self.oldest_due = _lane(names, OLDEST, _due(names), {due_at: 1})
 
@@ -571,15 +573,16 @@ class Lanes:
     must_be_admitted: bool = field(init=False, default=False)
     """Whether `pending` alone makes no lead work: where there is, or was, a condition for being a lead."""
     names: Names = NAMES
+    refreshes: bool = True
     _each: _EachLane = field(init=False)
 
     def __post_init__(self) -> None:
-        self._each = _EachLane(self.names)
+        self._each = _EachLane(self.names, refreshes=self.refreshes)
 
     @property
     def claimable(self) -> Document:
         """What a claim requires of a lead."""
-        work = claimable(self.names)
+        work = claimable(self.names, refreshes=self.refreshes)
         return {"$and": [work, admitted(self.names)]} if self.must_be_admitted else work
 
     async def next(
@@ -644,7 +647,7 @@ class Lanes:
         found: list[Document] = []
         for ids in heard.glances():
             these: Document = {"_id": {"$in": ids}}
-            work = {**these, **claimable(self.names)}
+            work = {**these, **claimable(self.names, refreshes=self.refreshes)}
             lane = replace(self._each.pending, match=work)
             read = await self._read([lane.first(window)], aside)
             found += [each for each in read if above is None or book.rank_of(each) > above]

@@ -348,6 +348,8 @@ class Leads:
     """The leads, where the collection holds their results alone. `rank` is then that of the results."""
     is_sharded: bool = field(init=False, default=False)
     """True when sharded by a key other than the id: a lone lead is then claimed the way a batch is."""
+    refreshes: bool = True
+    """Completed leads are done again at their date; else only rechecks are."""
     counts_costs: bool = False
     """Leads have a ceiling, so what their enrichment cost is read and counted on."""
     doubles: Doubles = field(init=False)
@@ -364,7 +366,13 @@ class Leads:
         self.aside = Aside(self.gauges.unwritable)
         self.doubles = Doubles(self.collection, self.aside, self.names)
         self.fatal = self.apart.fatal = Fatal(self.collection, self.aside)
-        self.lanes = Lanes(self.collection, self.random, self.suspect_after, names=self.names)
+        self.lanes = Lanes(
+            self.collection,
+            self.random,
+            self.suspect_after,
+            names=self.names,
+            refreshes=self.refreshes,
+        )
         names, counts_costs = self.names, self.counts_costs
         self._admission, self._lone = book.admission(names, self.rank), _lone(names)
         inputs = self.mapped.inputs if self.beside is None else {}

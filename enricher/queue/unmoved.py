@@ -317,6 +317,29 @@ async def find(
     return [lead["_id"] for lead in found]
 
 
+# And takes the date away once it has come, while refreshes are off: a lead is dated for 90 days, and whoever turns
+# them off meanwhile wants to pay for none. Turned on again, they find these leads among those without a date.
+
+
+def undating(names: Names) -> expressions.Pipeline:
+    """Return the update that takes the date away."""
+    return [{"$unset": [names.of_book("due_at")]}]
+
+
+async def find_overdue(
+    leads: AsyncCollection[Document], names: Names = NAMES
+) -> tuple[list[LeadId], Document]:
+    """Return up to a batch of leads that are due for a refresh, and what matches them. Raises DatabaseTrouble."""
+    hello = await leads.database.client.admin.command("hello")
+    overdue: Document = {
+        names.enrichment_status: Status.COMPLETED.value,
+        _due_at(names): {"$gt": book.EPOCH, "$lte": hello["localTime"].replace(tzinfo=UTC)},
+        names.of_book("recheck_since"): {"$not": {"$gt": book.EPOCH}},
+    }
+    found = await leads.find(overdue, {"_id": 1}).limit(_BATCH).to_list()
+    return [lead["_id"] for lead in found], overdue
+
+
 def _date_anew(names: Names, period: timedelta) -> expressions.Expression:
     milliseconds = period.total_seconds() * 1000
     said = {"dateString": f"${_said_at(names)}", "onError": None, "onNull": None}

@@ -267,6 +267,22 @@ async def test_without_a_refresh_no_lead_gets_a_date(fresh: Leads) -> None:
     assert "enrichment" not in await read(fresh)
 
 
+async def test_a_date_that_has_come_is_taken_away_without_a_refresh_and_given_back_with_one(
+    fresh: Leads,
+) -> None:
+    ours = {**COMPLETED, "enriched_at": NOW + HOUR, "enriched_data": METADATA}
+    await insert(fresh, 1, **ours, enrichment={**OURS, "due_at": PAST})
+    await insert(fresh, 2, **ours, enrichment={**OURS, "due_at": PAST, "recheck_since": PAST})
+    await insert(fresh, 3, **ours, enrichment=OURS)
+    others = await read(fresh, 2), await read(fresh, 3)
+    await swept(fresh, period=timedelta())
+    assert "due_at" not in (await read(fresh, 1))["enrichment"]
+    assert (await backlog.look(fresh)).work == 1, "the recheck"
+    assert (await read(fresh, 2), await read(fresh, 3)) == others
+    await swept(fresh)
+    assert 80 < _days(await read(fresh, 1)) < 100
+
+
 async def test_many_leads_that_are_overdue_are_spread_in_time(fresh: Leads) -> None:
     collection = fresh.database["enricher_checkpoints"]
     long_ago = NOW - timedelta(days=500)

@@ -176,6 +176,15 @@ async def test_a_refresh_begins_a_run_of_its_own_behind_everything_fresh(ours: C
     assert refreshed.priority < book.BEHIND
 
 
+async def test_without_refreshes_a_lead_that_was_dated_for_one_is_no_work_but_a_recheck_is(
+    ours: Collection,
+) -> None:
+    for id_, book_ in (("refresh", {}), ("recheck", {"recheck_since": PAST})):
+        await insert(ours, id_, enrichment_status="completed", enrichment={"due_at": PAST, **book_})
+    assert await claimed(queue(ours, refreshes=False), 2) == ["recheck"]
+    assert await claimed(queue(ours), 2) == ["refresh"]
+
+
 async def test_a_refresh_that_is_tried_again_still_waits_for_fresh_leads(ours: Collection) -> None:
     await insert(
         ours, temperature="hot", enrichment_status="completed", enrichment={"due_at": PAST}
