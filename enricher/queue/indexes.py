@@ -282,7 +282,7 @@ class Building:
     waits_for_collection: bool = False
     """The collection was dropped, and we do not create it."""
     look_every_seconds: float = 30.0
-    """Where results stand beside the leads: no stream tells that somebody dropped them, and their indexes with them."""
+    """No stream tells that somebody dropped indexes, or results that stand beside the leads."""
     _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _since: float | None = None
     _were_made: bool = False
@@ -325,7 +325,7 @@ class Building:
         """Wait for a request. Look for a missing collection too: its return may pass unnoticed."""
         if self.waits_for_collection:
             await pause(self._is_wanted, _LOOK_EVERY_SECONDS)
-        elif self.leads.beside is not None and self._were_made:
+        elif self._were_made:
             await self._until_lost()
         else:
             await self._is_wanted.wait()
@@ -333,7 +333,10 @@ class Building:
     async def _until_lost(self) -> None:
         while not self._is_wanted.is_set() and not self.indexes.are_coming:
             await pause(self._is_wanted, self.look_every_seconds)
-            await self.indexes.look()
+            with suppress(
+                *DatabaseTrouble
+            ):  # others tell of an outage, and the next look comes soon
+                await self.indexes.look()
 
     async def _build(self) -> None:
         if not await self.indexes.collection_exists():

@@ -11,9 +11,10 @@ from pymongo.errors import PyMongoError
 
 from enricher.fields import NAMES as OURS
 from enricher.lead import Document
-from enricher.queue.indexes import Indexes, of_leads
+from enricher.queue.indexes import Building, Indexes, of_leads
+from enricher.queue.worker import Bell
 from tests.support.faults import Faults
-from tests.support.queueing import FUTURE, PAST, insert
+from tests.support.queueing import FUTURE, PAST, insert, queue
 from tests.support.waiting import eventually
 
 NAMES = [str(index.document["name"]) for index in of_leads(OURS)]
@@ -43,6 +44,26 @@ async def test_one_that_was_dropped_is_missing_and_made_again(
     await indexes.ensure()
 
     assert await indexes.missing() == []
+
+
+async def test_those_that_are_dropped_while_the_daemon_runs_are_made_again(
+    fresh: AsyncCollection[Document],
+) -> None:
+    """Nobody tells of it, and each search for work would read every lead until a restart."""
+    indexes = Indexes(fresh)
+    building = Building(indexes, queue(fresh), Bell(), look_every_seconds=0.05)
+    await building.begin()
+    running = asyncio.create_task(building.run(asyncio.Event()))
+    try:
+        await fresh.drop_indexes()
+
+        async def are_there() -> bool:
+            return await indexes.missing() == []
+
+        await eventually(are_there)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
 
 
 @pytest.mark.parametrize(
