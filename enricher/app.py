@@ -341,7 +341,7 @@ async def _usable(
     found = []
     for source in settings.sources:
         of = client, settings.mongo.database, source.collection
-        inspecting = partial(server.inspect, *of)
+        inspecting = partial(server.inspect, *of, source.results)
         found.append(await fail_over.outlast("looking at the server", inspecting))
         requiring = partial(
             privileges.require,

@@ -55,6 +55,8 @@ from enricher.webhook.sending import reach
 
 _CONNECTIONS = 2
 _SUBJECT_WIDTH = 16
+_OF_LOGINS = "admin"
+"""What a URI names for the sake of the credentials alone."""
 
 
 class Result(StrEnum):
@@ -110,7 +112,7 @@ class Lines:
 async def report(settings: Settings) -> None:
     """Print every line. Raises DatabaseError without a usable replica set, CheckFailed if a check failed."""
     lines = Lines(collections=[source.collection for source in settings.sources])
-    lines.say("settings", _settings(settings))
+    lines.say("settings", places(settings))
     if settings.mongo.uri is None:
         trouble = _embedded(lines)
     else:
@@ -123,11 +125,16 @@ async def report(settings: Settings) -> None:
         raise CheckFailed(f"enricher check: failed for {', '.join(lines.failed)}")
 
 
-def _settings(settings: Settings) -> Finding:
-    leads = ", ".join(f"{settings.mongo.database}.{each.collection}" for each in settings.sources)
+def places(settings: Settings) -> Finding:
+    """Say where the leads are: a URI that ends with the name of a database seems to say so too, and does not."""
+    uri, database = settings.mongo.uri, settings.mongo.database
+    leads = ", ".join(f"{database}.{each.collection}" for each in settings.sources)
+    named = uri and server.database_named_in(uri.get_secret_value())
+    hint = f" (MONGODB_DATABASE says so, not MONGODB_URI, which names {named})"
+    is_misleading = named and named not in (database, _OF_LOGINS)
     return (
         Result.OK,
-        f"leads are in {leads}, {settings.work.concurrency} at a time are worked on",
+        f"leads are in {leads}{hint if is_misleading else ''}, {settings.work.concurrency} at a time are worked on",
     )
 
 
@@ -153,7 +160,10 @@ async def _database(settings: Settings, uri: str, lines: Lines) -> DatabaseError
     database = settings.mongo.database
     async with server.connect(uri, _CONNECTIONS) as client:
         try:
-            each = [await server.inspect(client, database, leads) for leads in lines.collections]
+            each = [
+                await server.inspect(client, database, leads, settings.source_of(leads).results)
+                for leads in lines.collections
+            ]
         except DatabaseError as error:
             lines.say("mongodb", (Result.FAILED, str(error)))
             _skip(lines, "MongoDB cannot be used")

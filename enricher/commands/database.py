@@ -49,7 +49,8 @@ async def opened(settings: Settings) -> AsyncIterator[AsyncDatabase[Document]]:
         )
     async with server.connect(settings.mongo.uri.get_secret_value(), _CONNECTIONS) as client:
         for source in settings.sources:
-            await server.inspect(client, settings.mongo.database, source.collection)
+            of = settings.mongo.database, source.collection, source.results
+            await server.inspect(client, *of)
         yield client[settings.mongo.database]
 
 

@@ -13,12 +13,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import pymongo
 from bson import Timestamp
 from loguru import logger
 from pymongo import ASCENDING, AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.uri_parser import split_options
 
@@ -116,6 +118,12 @@ def ours(uri: str) -> str:
     return f"{address}{mark if options else ''}{separator.join(options)}"
 
 
+def database_named_in(uri: str) -> str:
+    """PURE Return the name that the URI ends with, which is for the login; "" without one."""
+    after_hosts = uri.partition("://")[2].partition("?")[0].rpartition("@")[2].partition("/")[2]
+    return unquote(after_hosts)
+
+
 def _name(option: str) -> str:
     return option.partition("=")[0].lower()
 
@@ -203,16 +211,19 @@ def _client(uri: str, pool: int) -> AsyncMongoClient[Document]:
         raise SettingsError([f"MONGODB_URI: {redact(str(error))}"]) from error
 
 
-async def inspect(client: AsyncMongoClient[Document], database: str, leads: str) -> Server:
-    """Reach the server and read one lead.
+async def inspect(
+    client: AsyncMongoClient[Document], database: str, leads: str, written: str | None = None
+) -> Server:
+    """Reach the server and read one lead; `written` is the collection that our fields stand in.
 
     Raises DatabaseUnreachable when there is no answer, NoPrimary when that is for want of a primary, and
-    DatabaseRefused when the credentials or privileges are insufficient.
+    DatabaseRefused when the credentials or privileges are insufficient, or that collection is none.
     """
     try:
         with pymongo.timeout(_INSPECT_SECONDS):
             hello = await client.admin.command("hello")
             await client[database][leads].find_one({}, {"_id": 1})
+            await _require_collection(client[database], written or leads)
             build = await client.admin.command("buildInfo")
     except OperationFailure as error:
         if error.timeout:
@@ -225,6 +236,29 @@ async def inspect(client: AsyncMongoClient[Document], database: str, leads: str)
         raise kind(f"MongoDB cannot be reached: {_hosts(error)}") from error
     name = ROUTER if hello.get("msg") == "isdbgrid" else hello.get("setName")
     return Server(build["version"], name, _after(hello.get("operationTime")))
+
+
+_NO_COLLECTION = {"view": "a view", "timeseries": "a time-series collection"}
+
+
+async def _require_collection(database: AsyncDatabase[Document], name: str) -> None:
+    """Raise DatabaseRefused where no document can be updated. MongoDB itself refuses as late as the first index, with
+    a bare number."""
+    try:
+        cursor = await database.list_collections(
+            filter={"name": name},
+            nameOnly=True,
+            authorizedCollections=True,  # or it takes a privilege on the whole database
+        )
+        kinds = [_NO_COLLECTION.get(each.get("type", "")) for each in await cursor.to_list()]
+    except OperationFailure as error:
+        if not is_denied(error):
+            raise
+        return
+    if kind := next(filter(None, kinds), None):
+        raise DatabaseRefused(
+            f"{database.name}.{name} is {kind}: leads must stand in a collection whose documents can be updated"
+        )
 
 
 def _is_without_primary(client: AsyncMongoClient[Document]) -> bool:

@@ -7,10 +7,12 @@ import warnings
 from pathlib import Path
 
 import pytest
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.common import URI_OPTIONS_VALIDATOR_MAP
 from pymongo.read_preferences import ReadPreference
 
-from enricher.errors import ExitCode, SettingsError
+from enricher.errors import DatabaseRefused, ExitCode, SettingsError
+from enricher.lead import Document
 from enricher.mongo import server
 from tests.support.cable import cable_to
 
@@ -154,6 +156,28 @@ async def test_a_claim_is_read_back_from_the_primary_whatever_the_address_prefer
     async with server.connect(uri, pool=2) as client:
         assert client["crm"]["leads"].read_preference == ReadPreference.PRIMARY
         assert (await server.inspect(client, "crm", "leads")).version
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("a view", {"viewOn": "real", "pipeline": []}),
+        ("a time-series collection", {"timeseries": {"timeField": "at"}}),
+    ],
+)
+async def test_leads_that_can_never_be_updated_are_refused_in_words(
+    leads: AsyncCollection[Document], kind: str, options: Document
+) -> None:
+    database = leads.database
+    await database.drop_collection(leads.name)
+    await database.create_collection(leads.name, **options)
+    try:
+        with pytest.raises(DatabaseRefused, match=f"{leads.name} is {kind}"):
+            await server.inspect(database.client, database.name, leads.name)
+        of_results = database.name, leads.name, "enricher_results_leads"
+        assert (await server.inspect(database.client, *of_results)).version
+    finally:
+        await database.drop_collection(leads.name)
 
 
 async def test_a_server_that_hangs_is_not_waited_for_at_the_end(mongodb_uri: str) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from enricher.answer import NotFound
 from enricher.calls.ceiling import Ceiling
-from enricher.commands.check import Result, ceiling, remedy
+from enricher.commands.check import Result, ceiling, places, remedy
 from enricher.fields import NAMES
+from enricher.settings.load import load
 from tests.support.scripted import provider
 
 ACME, OWN = provider("acme", NotFound()), provider("own", NotFound(), is_free=True)
@@ -33,6 +34,27 @@ def test_a_ceiling_below_the_cheapest_call_is_told(
 
 def test_a_ceiling_harms_nobody_where_nothing_costs_anything() -> None:
     assert ceiling(Ceiling(0.1), [OWN])[0] is Result.OK
+
+
+@pytest.mark.parametrize(
+    ("uri", "database", "hint"),
+    [
+        ("mongodb://u:p%2Fw@a:1,[::1]:2/sales?tls=true", "crm", ", which names sales)"),
+        ("mongodb+srv://u:p@cluster0.example.net/sales", "crm", ", which names sales)"),
+        ("mongodb://a/sales", "sales", ""),
+        ("mongodb://u:p@a/admin", "crm", ""),
+        ("mongodb://u:p@a/?tls=true", "crm", ""),
+        ("mongodb://a", "crm", ""),
+    ],
+)
+def test_a_database_that_the_address_names_and_that_is_not_used_is_told(
+    uri: str, database: str, hint: str
+) -> None:
+    settings = load({"MONGODB_URI": uri, "MONGODB_DATABASE": database}, env_file=None)
+    result, said = places(settings)
+    assert result is Result.OK
+    assert said.startswith(f"leads are in {database}.leads")
+    assert (hint in said, "names" in said) == (True, bool(hint))
 
 
 @pytest.mark.parametrize(
