@@ -29,8 +29,6 @@ MAPPED_INPUTS = (*INPUTS, "linkedin", "cnpj")
 _NOT_ASKED_OF = frozenset({"name", "job_title"})
 RESULTS = "enricher_results_"
 """Begins the name of a collection of results; what follows is that of their leads."""
-_OURS = "enricher_"
-"""Our side collections begin with it."""
 _BANNED = filters.BANNED | {"$expr"}
 """An expression may raise an error on one lead, which would stop the others of its batch."""
 
@@ -309,8 +307,6 @@ def _collection(value: object) -> str:
     name = collection_name(value) if isinstance(value, str) else ""
     if not name:
         raise ValueError("expected the name of a collection")
-    if name.startswith(_OURS):
-        raise ValueError(f"expected a collection of your own: {_OURS}... are the daemon's")
     return name
 
 

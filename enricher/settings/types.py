@@ -102,11 +102,16 @@ def database_name(name: str) -> str:
     return name
 
 
+_OURS = "enricher_"
+
+
 def collection_name(name: str) -> str:
     if not 0 < len(name.encode()) <= MAX_COLLECTION_BYTES or re.search(
         r"[$\0]|^\.|\.$|\.\.|^system\.", name
     ):
         raise ValueError("expected a collection name: no $, no empty part, not system.*")
+    if name.startswith(_OURS):
+        raise ValueError(f"expected a collection of your own: {_OURS}... are the daemon's")
     return name
 
 
@@ -236,8 +241,8 @@ def _json_list(value: object) -> object:
 
 def _domains(domains: tuple[str, ...]) -> tuple[str, ...]:
     cleaned = tuple(domain.strip().strip(".").lower() for domain in domains)
-    if any(not re.fullmatch(r"[^\s@/:.]+(\.[^\s@/:.]+)*", domain) for domain in cleaned):
-        raise ValueError('expected domains without @ and path, like ["example.com"]')
+    if any(not re.fullmatch(r"[^\s@/:.*]+(\.[^\s@/:.*]+)*", domain) for domain in cleaned):
+        raise ValueError('expected domains without @, * and path, like ["example.com"]')
     return cleaned
 
 

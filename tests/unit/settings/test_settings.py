@@ -272,7 +272,12 @@ def test_a_mistyped_port_is_still_found() -> None:
         (
             "ENRICHER_INTERNAL_DOMAINS",
             '["a@b.com"]',
-            'expected domains without @ and path, like ["example.com"] (value not shown)',
+            'expected domains without @, * and path, like ["example.com"] (value not shown)',
+        ),
+        (
+            "ENRICHER_INTERNAL_DOMAINS",
+            '["*.example.com"]',
+            'expected domains without @, * and path, like ["example.com"] (value not shown)',
         ),
         (
             "HUNTER_DAILY_BUDGET",
@@ -312,8 +317,10 @@ def test_a_database_name_that_mongodb_or_a_change_stream_refuses_is_refused(name
     assert problems({"MONGODB_DATABASE": name})[0].startswith("MONGODB_DATABASE: expected ")
 
 
-@pytest.mark.parametrize("name", ["a$b", "system.users", ".a", "a.", "a..b", "x" * 191])
-def test_a_collection_name_that_mongodb_refuses_is_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["a$b", "system.users", ".a", "a.", "a..b", "x" * 191, "enricher_usage"]
+)
+def test_a_collection_name_that_mongodb_refuses_or_that_is_ours_is_refused(name: str) -> None:
     assert problems({"LEADS_COLLECTION": name})[0].startswith("LEADS_COLLECTION: expected ")
 
 
