@@ -116,6 +116,13 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """For the data of a server that a test starts, and starts again: on a disk each start waits for it."""
+    with server_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
 async def database(mongodb_uri: str) -> AsyncIterator[AsyncDatabase[Document]]:
     """An empty database under a name of its own, dropped afterwards."""
     client: AsyncMongoClient[Document] = AsyncMongoClient(mongodb_uri, tz_aware=True)

@@ -46,9 +46,9 @@ async def failures(rig: Rig) -> dict[Any, str]:
 
 @pytest.mark.timeout(120)
 async def test_a_field_that_stands_there_twice_fails_the_lead_and_not_the_server(
-    mongod: Path, tmp_path: Path
+    mongod: Path, in_memory: Path
 ) -> None:
-    async with own_server(mongod, tmp_path) as server, open_rig(server.uri) as rig:
+    async with own_server(mongod, in_memory) as server, open_rig(server.uri) as rig:
         async with rig.daemon() as daemon:
             await daemon.wait_for_event("history.recorded")
             told = {**NEW, **DUE, **IN_THE_DATA}
@@ -82,8 +82,8 @@ async def test_a_field_that_stands_there_twice_fails_the_lead_and_not_the_server
             await rig.witness.until(lambda: len(rig.witness.settles("honest")) > 1)
 
 
-async def test_commands_do_not_end_the_server_either(mongod: Path, tmp_path: Path) -> None:
-    async with own_server(mongod, tmp_path) as server, open_rig(server.uri) as rig:
+async def test_commands_do_not_end_the_server_either(mongod: Path, in_memory: Path) -> None:
+    async with own_server(mongod, in_memory) as server, open_rig(server.uri) as rig:
         mail = address()
         data: Document = {"enrichment_metadata": {"completeness_score": 5}, "person_data": {"a": 1}}
         fields = [
@@ -107,9 +107,9 @@ async def test_commands_do_not_end_the_server_either(mongod: Path, tmp_path: Pat
     "more", [[("updated_at", 1), ("updated_at", 2)], [("enrichment", {})]], ids=["date", "book"]
 )
 async def test_a_lead_that_becomes_such_a_document_while_it_is_in_work(
-    mongod: Path, tmp_path: Path, more: list[tuple[str, Any]]
+    mongod: Path, in_memory: Path, more: list[tuple[str, Any]]
 ) -> None:
-    async with own_server(mongod, tmp_path) as server, open_rig(server.uri) as rig:
+    async with own_server(mongod, in_memory) as server, open_rig(server.uri) as rig:
         rig.simulator.inject("latency", seconds=2)
         async with rig.daemon(ENRICHER_LEASE_SECONDS=5) as daemon:
             await daemon.wait_for_event("history.recorded")

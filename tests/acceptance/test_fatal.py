@@ -26,10 +26,10 @@ async def are_completed(rig: Rig, leads: int) -> None:
 
 @pytest.mark.timeout(240)
 async def test_a_lead_whose_every_write_ends_the_server_is_written_no_more(
-    mongod: Path, tmp_path: Path
+    mongod: Path, in_memory: Path
 ) -> None:
     async with (
-        EmbeddedServer(tmp_path / "server", binary=mongod) as server,
+        EmbeddedServer(in_memory / "server", binary=mongod) as server,
         open_rig(server.uri) as rig,
         deadly_cable(server, b"deadly") as cable,
         started_again(server) as deaths,

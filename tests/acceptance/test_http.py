@@ -110,12 +110,12 @@ async def test_it_is_not_ready_while_it_drains(rig: Rig, daemon: Daemon) -> None
 
 
 async def test_it_outlives_a_mongodb_that_is_down_or_says_nothing_and_goes_on_by_itself(
-    mongod: Path, tmp_path: Path
+    mongod: Path, in_memory: Path
 ) -> None:
     """Both at once: each takes the ten seconds after which an operation is given up."""
     async with asyncio.TaskGroup() as outages:
         for outage in (_down, _silent):
-            server = EmbeddedServer(tmp_path / outage.__name__, binary=mongod)
+            server = EmbeddedServer(in_memory / outage.__name__, binary=mongod)
             outages.create_task(_outlives(server, outage))
 
 
@@ -153,9 +153,9 @@ async def _silent(server: EmbeddedServer) -> AsyncIterator[None]:
         os.kill(server.pid, signal.SIGCONT)
 
 
-async def test_it_stops_in_time_while_mongodb_says_nothing(mongod: Path, tmp_path: Path) -> None:
+async def test_it_stops_in_time_while_mongodb_says_nothing(mongod: Path, in_memory: Path) -> None:
     """And what it had in work is finished by the next one."""
-    server = EmbeddedServer(tmp_path, binary=mongod)
+    server = EmbeddedServer(in_memory, binary=mongod)
     async with server, open_rig(server.uri, latency=0.5) as rig:
         short = {"ENRICHER_SHUTDOWN_GRACE_SECONDS": 0, "ENRICHER_LEASE_SECONDS": 2}
         async with rig.daemon("clearbit", **short) as daemon:

@@ -127,11 +127,11 @@ async def test_leads_with_much_data_are_taken_a_few_at_a_time(
 
 
 @pytest.mark.timeout(180)
-async def test_ids_of_megabytes_stay_in_the_database(mongod: Path, tmp_path: Path) -> None:
+async def test_ids_of_megabytes_stay_in_the_database(mongod: Path, in_memory: Path) -> None:
     # Somewhat longer ones would end the stream of the test itself.
     long = [f"{number:02}" + "x" * 2_900_000 for number in range(40)]
     async with (
-        EmbeddedServer(tmp_path / "server", binary=mongod) as server,
+        EmbeddedServer(in_memory / "server", binary=mongod) as server,
         open_rig(server.uri) as rig,
     ):
         for number, id_ in enumerate(long[:20]):

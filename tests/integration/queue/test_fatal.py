@@ -216,9 +216,9 @@ DEADLY = doubled(("_id", "deadly"), ("updated_at", 1), ("updated_at", 2))
     ids=["alone", "each by its own", "together"],
 )
 async def test_a_lead_that_ends_the_server_is_written_no_more_and_the_others_are(
-    mongod: Path, tmp_path: Path, others: int, step: Callable[[Leads], Step[LeadId, int]]
+    mongod: Path, in_memory: Path, others: int, step: Callable[[Leads], Step[LeadId, int]]
 ) -> None:
-    async with mortal(mongod, tmp_path) as (_, leads, deaths):
+    async with mortal(mongod, in_memory) as (_, leads, deaths):
         await leads.insert_many([DEADLY, *({"_id": number} for number in range(others))])
         ids: list[LeadId] = ["deadly", *range(others)]
         fatal = process(leads)
@@ -237,11 +237,11 @@ async def test_a_lead_that_ends_the_server_is_written_no_more_and_the_others_are
 
 @pytest.mark.timeout(120)
 async def test_a_server_that_takes_its_time_to_die_is_told_from_a_slow_one(
-    mongod: Path, tmp_path: Path
+    mongod: Path, in_memory: Path
 ) -> None:
     """The write that it dies of runs out of time long before."""
     async with (
-        mortal(mongod, tmp_path) as (server, _, deaths),
+        mortal(mongod, in_memory) as (server, _, deaths),
         deadly_cable(server, b"deadly") as cable,
         servers.connect(cable.uri, pool=8) as client,
     ):
@@ -257,10 +257,10 @@ async def test_a_server_that_takes_its_time_to_die_is_told_from_a_slow_one(
 
 @pytest.mark.timeout(120)
 async def test_one_that_is_tried_beside_the_batches_ends_no_more_servers_either(
-    mongod: Path, tmp_path: Path
+    mongod: Path, in_memory: Path
 ) -> None:
     """A lead that a transaction held, and that somebody replaced meanwhile."""
-    async with mortal(mongod, tmp_path) as (_, leads, deaths):
+    async with mortal(mongod, in_memory) as (_, leads, deaths):
         await leads.insert_one(DEADLY)
         apart = Apart(fatal=process(leads))
         tries = 0
@@ -276,9 +276,9 @@ async def test_one_that_is_tried_beside_the_batches_ends_no_more_servers_either(
 
 @pytest.mark.timeout(120)
 async def test_a_server_that_somebody_kills_under_ordinary_leads_blames_nobody(
-    mongod: Path, tmp_path: Path
+    mongod: Path, in_memory: Path
 ) -> None:
-    async with mortal(mongod, tmp_path) as (server, leads, deaths):
+    async with mortal(mongod, in_memory) as (server, leads, deaths):
         ids: list[LeadId] = list(range(40))
         await leads.insert_many([{"_id": id_} for id_ in ids])
         fatal, step = process(leads), unguarded(leads)
@@ -304,8 +304,10 @@ async def test_a_server_that_somebody_kills_under_ordinary_leads_blames_nobody(
 
 
 @pytest.mark.timeout(120)
-async def test_a_step_down_under_ordinary_leads_blames_nobody(mongod: Path, tmp_path: Path) -> None:
-    async with mortal(mongod, tmp_path) as (server, leads, deaths):
+async def test_a_step_down_under_ordinary_leads_blames_nobody(
+    mongod: Path, in_memory: Path
+) -> None:
+    async with mortal(mongod, in_memory) as (server, leads, deaths):
         ids: list[LeadId] = list(range(40))
         await leads.insert_many([{"_id": id_} for id_ in ids])
         fatal = process(leads)
