@@ -206,7 +206,7 @@ class Daemon:
             await self.following.read()
         reopened = await reopening.run(providers)
         for source in self.sources:
-            source.releases.call_back(reopened)
+            source.releases.call_back([*reopened, *source.releases.gone])
 
     async def run(self) -> None:
         """Run until `stop` is set, and then until everything is drained."""
@@ -541,6 +541,7 @@ class Wiring:
             partial(bring_back, leads.collection, apart=leads.apart, names=leads.names),
             self.settings.work.lead_timeout_seconds,
             can_search=lambda: not indexes.are_coming,
+            gone=self.workshop.waterfall.gone,
             sharing=len(self.settings.sources),
         )
 

@@ -37,6 +37,8 @@ class Releases:
     can_search: Callable[[], bool] = lambda: True
     """False while the indexes are being built: finding held leads would read every lead."""
     look_seconds: float = 1.0
+    gone: Sequence[str] = ()
+    """Providers that are not asked any more: without a key by now, or turned off. Nobody looks whether they are held."""
     sharing: int = 1
     """How many sources of this process call back leads at the same time, each at its part of the pace."""
     outage: Outage = field(default_factory=lambda: Outage("holds"))
@@ -68,17 +70,19 @@ class Releases:
 
     async def _serve(self, now: float, stop: asyncio.Event) -> float:
         """Bring back what is due. Returns the seconds to wait before the next look."""
-        due = [gate for gate in self.gates if self._is_due(gate.name, now) and self.can_search()]
+        paces = {gate.name: pace(gate.provider) for gate in self.gates}
+        names = [*paces, *(name for name in self.gone if name not in paces)]
+        due = [name for name in names if self._is_due(name, now) and self.can_search()]
         if not due:
             self.outage.forget()
             return self.look_seconds
         try:
-            for gate in due:
-                per_second = pace(gate.provider) / self.sharing
-                brought = await self.bring_back(gate.name, per_second, stop)
+            for name in due:
+                per_second = paces.get(name, _DEFAULT_PACE) / self.sharing
+                brought = await self.bring_back(name, per_second, stop)
                 if brought:
-                    logger.bind(provider=gate.name, leads=brought).info("leads.called_back")
-                self._due[gate.name] = [at for at in self._due[gate.name] if at > now]
+                    logger.bind(provider=name, leads=brought).info("leads.called_back")
+                self._due[name] = [at for at in self._due[name] if at > now]
         except DatabaseTrouble as error:
             return max(self.look_seconds, self.outage.failed(error))
         self.outage.succeeded()

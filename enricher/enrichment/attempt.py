@@ -217,6 +217,8 @@ class Waterfall:
         """`standing` is the fleet's own order of asking (`calls/order.py`), where it has one."""
         self._gates = gates
         self._without_key = without_key
+        self.gone: Sequence[str] = tuple(without_key)
+        """Names of the providers that are not asked: without a key, or turned off."""
         self._standing = standing or FleetOrder()
         by_kind = ([gate for gate in gates if gate.provider.kind is kind] for kind in Kind)
         self._by_kind = [gates for gates in by_kind if gates]

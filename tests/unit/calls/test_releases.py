@@ -115,6 +115,18 @@ async def test_a_restart_calls_back_those_whose_hold_it_ended_once_the_work_runs
     assert queue.calls == [("acme", 5.0)]
 
 
+async def test_a_restart_calls_back_those_of_a_provider_that_is_asked_no_more() -> None:
+    """Its budget may last for the rest of a month, and nobody is left to notice the end of it."""
+    queue, stop = Queue(), asyncio.Event()
+    releases = Releases([gate("acme")], queue.bring_back, 60, look_seconds=0.01, gone=("other",))
+    releases.call_back(releases.gone)
+    running = asyncio.create_task(releases.run(stop))
+    await eventually(lambda: queue.calls)
+    stop.set()
+    await running
+    assert [name for name, _ in queue.calls] == ["other"]
+
+
 async def test_while_the_indexes_are_built_nobody_is_called_back_and_all_are_afterwards() -> None:
     queue, held, stop, can_search = Queue(), gate("acme"), asyncio.Event(), asyncio.Event()
     releases = Releases(
