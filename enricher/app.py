@@ -21,7 +21,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
@@ -45,7 +45,7 @@ from enricher.answer import Kind
 from enricher.calls.ceiling import ceiling_of
 from enricher.calls.question import Books
 from enricher.calls.releases import Plans, Releases
-from enricher.enrichment.attempt import Enrichment, Waterfall
+from enricher.enrichment.attempt import Enrichment
 from enricher.http import Check, HttpServer
 from enricher.identity.identify import identify
 from enricher.intake.changes import Changes, fingerprint
@@ -58,7 +58,7 @@ from enricher.mongo import server
 from enricher.mongo.outage import FailOver, refresh_delay
 from enricher.process import shortage, signals
 from enricher.process.systemd import supervised
-from enricher.providers.base import Provider, Registered
+from enricher.providers.base import Registered
 from enricher.queue import backlog, inputs, unmoved
 from enricher.queue.conditions import leads_of, queue_of, require
 from enricher.queue.copying import Copying
@@ -100,13 +100,20 @@ class Loops:
     collection: str
     watcher: Watcher
     worker: Worker
-    heartbeat: Heartbeat
     releases: Releases
     sweep: Sweep
-    outbox: Outbox | None
-    """`None` where events are off."""
     is_alone: bool
     """The daemon has no other source, so no line of the log need say which it is about."""
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """Keeps the leases of what the worker has in work."""
+        return self.worker.heartbeat
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """Where the settles of the source are published; `None` where events are off."""
+        return self.worker.settler.outbox
 
     async def prepare(self, found: server.Server, began: float | None) -> None:
         """Prepare what must be in the database before work begins; may be repeated. Raises DatabaseTrouble."""
@@ -175,42 +182,55 @@ class Loops:
 class Daemon:
     """The loops of one process."""
 
+    mongodb: server.Server
+    """What it runs on."""
     sources: Sequence[Loops]
-    waterfall: Waterfall
-    books: Books
+    workshop: wiring.Workshop
     census: Census
-    plans: Plans
     teller: Teller
     overview: Overview
     webhook: Webhook | None = None
-    following: Following | None = None
-    introduction: Mapping[str, str] = field(default_factory=dict)
-    """What it runs on, for the log line of the start."""
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
-    async def prepare(
-        self,
-        reopening: wiring.Reopening,
-        providers: Sequence[Provider],
-        found: server.Server,
-        began: float | None,
-    ) -> None:
+    @property
+    def books(self) -> Books:
+        """The kept answers and the ledger."""
+        return self.workshop.books
+
+    @property
+    def following(self) -> Following | None:
+        """Follows the proposed order; `None` where the operator sets it."""
+        return self.workshop.following
+
+    @property
+    def introduction(self) -> dict[str, str]:
+        """What it runs on, for the log line of the start."""
+        registered = self.overview.registered
+        return {
+            "mongodb": self.mongodb.version,
+            "replica_set": self.mongodb.replica_set or "none",
+            "providers": ", ".join(each.name for each in registered.providers),
+            "without_key": ", ".join(registered.without_key),
+        }
+
+    async def prepare(self, reopening: wiring.Reopening, began: float | None) -> None:
         """Prepare what must be in the database before work begins; may be repeated. Raises DatabaseTrouble."""
         for source in self.sources:
-            await source.prepare(found, began)
+            await source.prepare(self.mongodb, began)
         await self.books.cache.ensure()
         await self.books.usage.ensure()
         if self.webhook is not None:
             await self.webhook.deliveries.ensure()
         if self.following is not None:
             await self.following.read()
-        reopened = await reopening.run(providers)
+        reopened = await reopening.run(self.overview.registered.providers)
         for source in self.sources:
             source.releases.call_back([*reopened, *source.releases.gone])
 
     async def run(self) -> None:
         """Run until `stop` is set, and then until everything is drained."""
-        drained = asyncio.Event()
+        drained, paid = asyncio.Event(), self.workshop.waterfall.paid
+        plans = Plans([gate.provider for gate in paid])
         async with asyncio.TaskGroup() as keeping:
             for source in self.sources:
                 source.keep(keeping, drained)
@@ -222,13 +242,13 @@ class Daemon:
                     for source in self.sources:
                         source.work(working, self.stop)
                     working.create_task(self.census.run(self.stop), name="census")
-                    working.create_task(self.plans.run(self.stop), name="plans")
+                    working.create_task(plans.run(self.stop), name="plans")
                     if self.webhook is not None:
                         working.create_task(self.webhook.run(self.stop), name="webhook")
                     if self.following is not None:
                         working.create_task(self.following.run(self.stop), name="order")
                     await self._until_stopped()
-                await self.waterfall.close(self.sources[0].worker.last_calls_seconds)
+                await self.workshop.waterfall.close(self.sources[0].worker.last_calls_seconds)
             finally:
                 drained.set()
 
@@ -325,12 +345,11 @@ async def build(
         workshop = wiring.open_workshop(settings, database, books, providers)
         overview = Overview(settings, database, providers)
         webhook = await stack.enter_async_context(wiring.webhook(settings, database))
-        daemon = _wire(overview, streaming, workshop, holder, found.after, webhook)
+        daemon = _wire(overview, streaming, workshop, holder, found, webhook)
         reopening = wiring.Reopening(database, books.usage)
-        preparing = partial(daemon.prepare, reopening, providers.providers, found, began)
+        preparing = partial(daemon.prepare, reopening, began)
         await fail_over.outlast(_PREPARING, preparing)
         identify(Inputs(email="warm@up.com"))  # loads the word lists, which takes some 50 ms
-        daemon.introduction = _introduction(found, providers)
         yield daemon
 
 
@@ -358,22 +377,14 @@ def _wire(
     streaming: AsyncMongoClient[Document],
     workshop: wiring.Workshop,
     holder: str,
-    origin: Timestamp | None,
+    found: server.Server,
     webhook: Webhook | None,
 ) -> Daemon:
-    settings, database, books = overview.settings, overview.database, workshop.books
+    settings, database = overview.settings, overview.database
     daemons = Daemons(database, *(source.collection for source in settings.sources))
     activity = Activity(daemons.clock.now)
     sources = Wiring(
-        settings,
-        workshop,
-        database,
-        streaming[database.name],
-        holder,
-        origin,
-        activity,
-        webhook,
-        daemons.clock,
+        workshop, streaming[database.name], holder, found.after, activity, webhook, daemons.clock
     ).wire()
     paid = workshop.waterfall.paid
     teller = Teller(
@@ -384,17 +395,8 @@ def _wire(
         lambda: max(source.watcher.lag_seconds for source in sources),
         lambda: [source.state() for source in sources],
     )
-    return Daemon(
-        sources,
-        workshop.waterfall,
-        books,
-        _census(sources, workshop, database),
-        Plans([gate.provider for gate in paid]),
-        teller,
-        overview,
-        webhook,
-        workshop.following,
-    )
+    census = _census(sources, workshop, database)
+    return Daemon(found, sources, workshop, census, teller, overview, webhook)
 
 
 def _census(
@@ -422,17 +424,23 @@ def _census(
 class Wiring:
     """What the loops of every source are made with."""
 
-    settings: Settings
     workshop: wiring.Workshop
-    database: AsyncDatabase[Document]
     streaming: AsyncDatabase[Document]
-    """The same database, over a client of its own."""
+    """The workshop's database, over a client of its own."""
     holder: str
     origin: Timestamp | None
     """Where the oplog ended when the process connected."""
     activity: Activity
     webhook: Webhook | None
     clock: server.ServerClock
+
+    @property
+    def settings(self) -> Settings:
+        return self.workshop.settings
+
+    @property
+    def database(self) -> AsyncDatabase[Document]:
+        return self.workshop.database
 
     def wire(self) -> list[Loops]:
         """Return the loops of each source."""
@@ -450,10 +458,8 @@ class Wiring:
             source.collection,
             watcher,
             worker,
-            heartbeat,
             self._releases(leads, watcher.indexes),
             Sweep.beside(watcher, self.settings.work),
-            worker.settler.outbox,
             is_alone=self._is_alone,
         )
 
@@ -554,15 +560,6 @@ async def _join(join: Callable[[list[T]], T], counts: Sequence[Callable[[], Awai
 def _holder() -> str:
     """Return a holder's name for people: unique even where host names and pids repeat."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-
-
-def _introduction(found: server.Server, providers: Registered) -> dict[str, str]:
-    return {
-        "mongodb": found.version,
-        "replica_set": found.replica_set or "none",
-        "providers": ", ".join(each.name for each in providers.providers),
-        "without_key": ", ".join(providers.without_key),
-    }
 
 
 def _tell_of_websites(settings: Settings, registered: Registered) -> None:

@@ -244,9 +244,7 @@ class Workshop:
     database: AsyncDatabase[Document]
     books: Books
     waterfall: Waterfall
-    suppressed: Suppressed
     forgetting: Forgetting
-    words: OwnWords
     rechecks: Rechecks = NEVER
     following: Following | None = None
     """Follows the proposed order; `None` where the operator sets it."""
@@ -260,8 +258,8 @@ class Workshop:
             keyring=self.books.keyring,
             policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
             seconds_for_a_lead=work.lead_timeout_seconds,
-            words=self.words,
-            permission=Permission(self.books, self.suppressed, forget),
+            words=self.forgetting.words,
+            permission=Permission(self.books, self.forgetting.suppressed, forget),
             scope=_scope(source, self.database),
             rechecks=self.rechecks,
             ceiling=ceiling_of(self.settings),
@@ -282,9 +280,7 @@ def open_workshop(
         database,
         books,
         Waterfall(_gates(settings, providers, database, books), registered.without_key, standing),
-        suppressed,
         Forgetting(suppressed, erasures, books.cache, books.keyring, providers, words, strike),
-        words,
         rules_of(settings.rechecks, settings.vendors, providers),
         following,
     )
