@@ -451,7 +451,8 @@ class Wiring:
     def _wire(self, source: Source, gauges: SourceGauges, slots: Slots) -> Loops:
         leads, bell = self._leads(source, gauges), Bell()
         enrichment = self.workshop.enrichment(source)
-        late = Late(leads, enrichment.whose, source.rerun_on_change, enrichment.is_named_only)
+        subjects = enrichment.subjects
+        late = Late(leads, subjects.whose, source.rerun_on_change, subjects.is_named_only)
         heartbeat, watcher = Heartbeat(leads), self._watcher(source, leads, bell, late)
         worker = self._worker(source, leads, enrichment, heartbeat, bell, slots)
         return Loops(

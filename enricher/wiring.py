@@ -27,8 +27,8 @@ from enricher.calls.ledger import RECHECKS, Budget, Usage
 from enricher.calls.order import FleetOrder, Orders
 from enricher.calls.question import Books, Gate
 from enricher.calls.releases import pace
-from enricher.enrichment.attempt import Enrichment, Scope, Waterfall
-from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.attempt import Enrichment, Scope, Subjects, Waterfall
+from enricher.enrichment.conclude import AttemptPolicy
 from enricher.enrichment.rechecks import NEVER, Rechecks, rules_of
 from enricher.identity.identify import OwnWords, own_words
 from enricher.intake.history import History, HistoryBeside
@@ -252,17 +252,15 @@ class Workshop:
     def enrichment(self, source: Source) -> Enrichment:
         """Return everything that the work on one lead of this source needs."""
         work = self.settings.work
+        delay = timedelta(seconds=work.retry_delay_seconds)
         forget = partial(self.forgetting.run, spared_in=source.collection)
         return Enrichment(
             waterfall=self.waterfall,
-            keyring=self.books.keyring,
-            policy=RetryPolicy(work.max_attempts, timedelta(seconds=work.retry_delay_seconds)),
-            seconds_for_a_lead=work.lead_timeout_seconds,
-            words=self.forgetting.words,
+            subjects=Subjects(self.books.keyring, self.forgetting.words),
+            policy=AttemptPolicy(work.max_attempts, delay, work.lead_timeout_seconds),
             permission=Permission(self.books, self.forgetting.suppressed, forget),
-            scope=_scope(source, self.database),
+            scope=_scope(self.settings, source, self.database),
             rechecks=self.rechecks,
-            ceiling=ceiling_of(self.settings),
         )
 
 
@@ -315,11 +313,16 @@ def _following(
     return Following(Orders(database), made, FleetOrder(), every)
 
 
-def _scope(source: Source, database: AsyncDatabase[Document]) -> Scope:
+def _scope(settings: Settings, source: Source, database: AsyncDatabase[Document]) -> Scope:
     look = Look(leads_of(database, source), dict(source.person_only))
     # Whoever has a result beside a lead in work would not notice that the lead is deleted.
     is_needed = look.is_needed or source.is_beside
-    return Scope(source.kinds, look.at if is_needed else None, bool(source.person_only))
+    return Scope(
+        source.kinds,
+        look.at if is_needed else None,
+        bool(source.person_only),
+        ceiling=ceiling_of(settings),
+    )
 
 
 def _gates(

@@ -33,7 +33,6 @@ from enricher.answer import (
     Held,
     Kind,
     NotFound,
-    Objected,
     Preparing,
     Query,
     Throttled,
@@ -47,7 +46,10 @@ from enricher.catalogue import CNPJ, WEBSITE
 from enricher.enrichment.conclude import (
     FOUND,
     USELESS,
-    RetryPolicy,
+    AttemptPolicy,
+    Case,
+    Findings,
+    Preference,
     Round,
     conclude,
     conclude_objection,
@@ -124,7 +126,6 @@ _OBJECTED = "the person objected"
 _NOT_OPEN = "the lead may not be asked about as a person"
 _NOT_AGAIN = "not asked again by a recheck"
 _NOT_OF_KINDS = "not of the kinds that are asked for"
-_CAPPED = "capped: a call might cost more than ENRICHER_MAX_CREDITS_PER_LEAD allows"
 _LOST = Throttled(reason="the lead is in other hands")
 NOT_ALLOWED = frozenset({_OBJECTED, _NOT_OPEN, _NOT_OF_KINDS})
 """Why no provider of a kind may be asked about a lead."""
@@ -133,7 +134,7 @@ _TRIES_OF_SHARED = 4
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What may be asked about the leads of one source. By default everything, at any time."""
+    """What may be asked about the leads of one source. By default everything, at any time and at any cost."""
 
     kinds: frozenset[Kind] = frozenset(Kind)
     look: Callable[[LeadId], Awaitable[Eligibility]] | None = None
@@ -142,6 +143,8 @@ class Scope:
     """There is a condition for asking about a lead as a person."""
     only: frozenset[str] | None = None
     """In a recheck, the providers that are asked again; `None` for all."""
+    ceiling: Ceiling | None = None
+    """The most that a lead may cost; `None` where it may cost anything."""
 
     def why_not(self, name: str) -> str | None:
         """Return why a provider is not asked in a recheck; `None` if it is."""
@@ -162,47 +165,6 @@ class Scope:
 
 
 EVERYTHING = Scope()
-
-
-@dataclass(slots=True)
-class Findings:
-    """The result of asking: an answer for each provider asked, a reason for each one not asked."""
-
-    answers: dict[str, Answer] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    under_way: dict[asyncio.Task[None] | None, Asking] = field(default_factory=dict)
-    """What each kind is asking now, or asked last."""
-    useless: set[str] = field(default_factory=set)
-    """Providers whose paid answers could not be read."""
-    capped: set[str] = field(default_factory=set)
-    """Providers that were not asked for what a call may cost."""
-    to_come: set[str] = field(default_factory=set)
-    """Providers whose answer may yet come at no further cost: it is paid for, or a call is under way."""
-    is_withdrawn: bool = False
-    """The lead has left its source's condition: nothing more is asked, and nothing is written."""
-    objection: bool = False
-    """A vendor reported that the person objected to being processed."""
-
-    @property
-    def found(self) -> dict[str, Found]:
-        return {name: a for name, a in self.answers.items() if isinstance(a, Found)}
-
-    @property
-    def answered(self) -> set[str]:
-        """Providers that need not be asked again in this run."""
-        return {name for name, a in self.answers.items() if isinstance(a, Found | NotFound)}
-
-    def note(self, provider: str, answer: Answer) -> None:
-        """Note what a provider answered."""
-        self.answers[provider] = answer
-        if isinstance(answer, Objected):
-            self.objection = True
-
-    def cap(self, provider: str) -> None:
-        """Note that a provider is not asked for what a call may cost."""
-        self.capped.add(provider)
-        self.skipped[provider] = _CAPPED
-        self.answers.pop(provider, None)
 
 
 class Waterfall:
@@ -231,8 +193,9 @@ class Waterfall:
         self.finders = frozenset(gate.name for gate in finders)
         """Names of the providers that find a company's domain by its name: what they say counts last."""
         vendors = [gate for gate in self.paid if gate.name not in self.finders]
-        self.order = [gate.name for gate in (*vendors, *free, *finders)]
-        """Names of all providers, best first: the order in which values win in the merge."""
+        order = [gate.name for gate in (*vendors, *free, *finders)]
+        self.preference = Preference(order, self.free, self.finders)
+        """Whose values win in the merge."""
         self.kinds: Mapping[str, Kind] = {gate.name: gate.provider.kind for gate in gates}
         """Each provider's kind, by name."""
 
@@ -807,15 +770,30 @@ _DOUBLED = "The enriched data holds a field more than once."
 _INTERNAL = "An internal error stopped the work on this lead: {name}."
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Case:
-    """One attempt on one lead: its identity, and what earlier attempts found about the same subject."""
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """Tells whom inputs are about: by the operator's words, and with the fleet's key, so all its daemons agree."""
 
-    lead: Lead
-    identity: Identity
-    subject: Subject
-    is_stripped: bool
-    begins_anew: bool
+    keyring: Keyring
+    words: OwnWords = NO_WORDS
+
+    def of(self, identity: Identity) -> Subject:
+        """Return the subject of an identity."""
+        return subject_of(self.keyring.key, identity.email_key, identity.company_key)
+
+    def about(self, inputs: Inputs) -> Subject:
+        """Return the subject of these inputs, also where it is nobody."""
+        return self.of(identify(inputs, self.words))
+
+    def whose(self, inputs: Inputs) -> Subject | None:
+        """Return whom inputs are about; `None` where they give nothing to ask."""
+        identity = identify(inputs, self.words)
+        return None if identity.reason is not None else self.of(identity)
+
+    def is_named_only(self, inputs: Inputs) -> bool:
+        """Return whether a company's name is all that these inputs give to go by."""
+        identity = identify(inputs, self.words)
+        return identity.sought is not None and not (identity.email or identity.cnpj)
 
 
 @dataclass(slots=True)
@@ -823,16 +801,12 @@ class Enrichment:
     """Works on leads without touching the database; one instance serves all leads of a daemon."""
 
     waterfall: Waterfall
-    keyring: Keyring
-    policy: RetryPolicy
-    seconds_for_a_lead: float
-    words: OwnWords = NO_WORDS
+    subjects: Subjects
+    policy: AttemptPolicy
     permission: Permission | None = None
     """Asked before anything is paid for; `None` permits everything."""
     scope: Scope = EVERYTHING
     rechecks: Rechecks = NEVER
-    ceiling: Ceiling | None = None
-    """The most that a lead may cost; `None` where it may cost anything."""
     random: Random = field(default_factory=Random)
 
     async def work_on(
@@ -877,23 +851,24 @@ class Enrichment:
     def _whose(self, lead: Lead) -> Subject | None:
         """Return the subject of a lead that went wrong, or `None`: working it out may be what failed."""
         try:
-            return self.about(lead)
+            return self.subjects.about(lead.inputs)
         except Exception:  # noqa: BLE001 - already logged
             return None
 
     def _spending(
-        self, case: _Case, note_cost: Callable[[int], Awaitable[bool]] | None
+        self, case: Case, note_cost: Callable[[int], Awaitable[bool]] | None
     ) -> Spending | None:
         """Return what the lead may still cost. What was asked about somebody else does not count."""
-        if self.ceiling is None or note_cost is None:
+        ceiling = self.scope.ceiling
+        if ceiling is None or note_cost is None:
             return None
         spent = case.lead.spent
         so_far = 0 if case.begins_anew else spent
-        return Spending(self.ceiling.most, note_cost, so_far, durable=spent)
+        return Spending(ceiling.most, note_cost, so_far, durable=spent)
 
     async def _work(
         self,
-        case: _Case,
+        case: Case,
         keep: Callable[[Progress], Awaitable[None]],
         spending: Spending | None,
     ) -> tuple[End, Subject | None]:
@@ -917,7 +892,7 @@ class Enrichment:
 
     async def _ask(
         self,
-        case: _Case,
+        case: Case,
         keep: Callable[[Progress], Awaitable[None]],
         spending: Spending | None,
     ) -> tuple[End, Subject | None]:
@@ -927,7 +902,7 @@ class Enrichment:
             await keep(progress(self._round(case, findings)))
 
         findings = await self.waterfall.ask(
-            *(case.lead, query, self.seconds_for_a_lead, keep_findings),
+            *(case.lead, query, self.policy.seconds, keep_findings),
             *(self.scope, spending),
         )
         if (end := await self._end_of(case, findings)) is not None:
@@ -938,7 +913,7 @@ class Enrichment:
             _note_capped(case.lead, findings, outcome, spending)
         return self._with_recheck(case.lead, outcome), case.subject
 
-    async def _end_of(self, case: _Case, findings: Findings) -> tuple[End, Subject | None] | None:
+    async def _end_of(self, case: Case, findings: Findings) -> tuple[End, Subject | None] | None:
         """Return the end of a lead whose person objected meanwhile, or that is no lead any more."""
         if findings.objection:
             if self.permission is not None:
@@ -958,7 +933,7 @@ class Enrichment:
         return replace(outcome, rechecks=lead.rechecks, next_recheck=coming)
 
     async def _recheck(
-        self, case: _Case, recheck: Recheck, spending: Spending | None
+        self, case: Case, recheck: Recheck, spending: Spending | None
     ) -> tuple[End, Subject | None]:
         """Ask those again whose answer can have changed. What may not be asked now waits; what must not be asked
         about the lead any more is left to its refresh."""
@@ -997,64 +972,32 @@ class Enrichment:
         async def keep_nothing(_: Findings) -> None:
             """What is found is kept with the answers, and written when the recheck ends."""
 
-        seconds = self.seconds_for_a_lead
+        seconds = self.policy.seconds
         return await self.waterfall.ask(asking, query, seconds, keep_nothing, scope, spending)
 
-    def about(self, lead: Lead) -> Subject:
-        """Return the subject of the lead."""
-        identity = identify(lead.inputs, self.words)
-        return subject_of(self.keyring.key, identity.email_key, identity.company_key)
-
-    def whose(self, inputs: Inputs) -> Subject | None:
-        """Return whom inputs are about; `None` where they give nothing to ask."""
-        identity = identify(inputs, self.words)
-        if identity.reason is not None:
-            return None
-        return subject_of(self.keyring.key, identity.email_key, identity.company_key)
-
-    def is_named_only(self, inputs: Inputs) -> bool:
-        """Return whether a company's name is all that these inputs give to go by."""
-        identity = identify(inputs, self.words)
-        return identity.sought is not None and not (identity.email or identity.cnpj)
-
-    def _case(self, lead: Lead) -> _Case:
+    def _case(self, lead: Lead) -> Case:
         """Build the case. The inputs may have been corrected: only what is about the same subject counts."""
-        identity = identify(lead.inputs, self.words)
-        about = subject_of(self.keyring.key, identity.email_key, identity.company_key)
+        identity = identify(lead.inputs, self.subjects.words)
+        about = self.subjects.of(identity)
         is_first = begins_anew(lead, identity, about)
         lead, is_stripped = carry_over(lead, identity, about, self.waterfall.kinds)
         lead = replace(lead, attempt=1) if is_first else lead
-        return _Case(lead, identity, about, is_stripped, is_first)
+        return Case(lead, identity, about, is_first, is_stripped)
 
-    def _objected(self, case: _Case, findings: Findings) -> tuple[Outcome, Subject]:
+    def _objected(self, case: Case, findings: Findings) -> tuple[Outcome, Subject]:
         return conclude_objection(self._round(case, findings)), case.subject.without_mailbox
 
-    async def _unasked(self, case: _Case, reason: Reason) -> Outcome:
+    async def _unasked(self, case: Case, reason: Reason) -> Outcome:
         """Make no paid call, but still ask the providers that cost nothing."""
         identity = case.identity
         why = _OVER_QUOTA if reason is Reason.OVER_QUOTA else identity.no_company_domain
         findings = await self.waterfall.ask_free(
-            case.lead, identity.query, self.seconds_for_a_lead, why, self.scope
+            case.lead, identity.query, self.policy.seconds, why, self.scope
         )
         return conclude_unasked(self._round(case, findings), reason)
 
-    def _round(self, case: _Case, findings: Findings) -> Round:
-        return Round(
-            lead=case.lead,
-            answers=findings.answers,
-            skipped=findings.skipped,
-            order=self.waterfall.order,
-            free=self.waterfall.free,
-            now=datetime.now(UTC),
-            policy=self.policy,
-            identity=case.identity,
-            subject=case.subject,
-            is_stripped=case.is_stripped,
-            begins_anew=case.begins_anew,
-            useless=frozenset(findings.useless),
-            finders=self.waterfall.finders,
-            capped=frozenset(findings.capped),
-        )
+    def _round(self, case: Case, findings: Findings) -> Round:
+        return Round(case, findings, self.waterfall.preference, datetime.now(UTC), self.policy)
 
 
 def _broken(lead: Lead, error: Exception) -> Outcome:

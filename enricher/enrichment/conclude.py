@@ -17,6 +17,7 @@ again in this run, while others may still be waited for.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ from enricher.answer import (
     Throttled,
     Unavailable,
 )
+from enricher.calls.question import Asking
 from enricher.enrichment.finding import BY_NAME, found_domain
 from enricher.identity.identify import Identity
 from enricher.lead import (
@@ -73,28 +75,37 @@ answer could not be read, and it may be asked once more."""
 _DEFAULT_THROTTLE_SECONDS = 60.0
 _NEVER_FINISHED = "Gave up after {attempts}: the last one did not come to an end."
 _PERSONAL = (Kind.PERSON.section, Kind.EMAIL.section)
+_CAPPED = "capped: a call might cost more than ENRICHER_MAX_CREDITS_PER_LEAD allows"
 
 
 @dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """Attempts after the first, and the delay before the first of them, which doubles each time."""
+class AttemptPolicy:
+    """How long an attempt may take, how many come after the first, and the delay before the first of these, which
+    doubles each time."""
 
     retries: int = 3
     delay: timedelta = timedelta(seconds=60)
+    seconds: float = 60.0
+    """The longest that providers are asked in one attempt."""
 
 
-@dataclass(frozen=True)
-class Round:
-    """One attempt on one lead: everything the outcome depends on. What follows is worked out once."""
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Whose values win, and what sets providers apart besides."""
 
-    lead: Lead
-    answers: Mapping[str, Answer]
-    skipped: Mapping[str, str]
     order: Sequence[str]
     """All providers, best first."""
     free: frozenset[str]
-    now: datetime
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    """Those that cost nothing."""
+    finders: frozenset[str] = frozenset()
+    """Those that find a company's domain by its name: what they say counts last."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Case:
+    """One attempt on one lead: its identity, and what earlier attempts found about the same subject."""
+
+    lead: Lead
     identity: Identity = field(default_factory=Identity)
     subject: Subject = field(default_factory=Subject)
     """The subject of the data."""
@@ -102,24 +113,70 @@ class Round:
     """This is the first attempt on what the lead asks now."""
     is_stripped: bool = False
     """The stored lead holds data about somebody else, which `lead` omits: the rest must be written."""
-    useless: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Findings:
+    """The result of asking: an answer for each provider asked, a reason for each one not asked."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    useless: set[str] = field(default_factory=set)
     """Providers whose paid answers could not be read."""
-    finders: frozenset[str] = frozenset()
-    """Those that find a company's domain by its name."""
-    capped: frozenset[str] = frozenset()
+    capped: set[str] = field(default_factory=set)
     """Providers that were not asked for what a call may cost."""
+    is_withdrawn: bool = False
+    """The lead has left its source's condition: nothing more is asked, and nothing is written."""
+    objection: bool = False
+    """A vendor reported that the person objected to being processed."""
+    under_way: dict[asyncio.Task[None] | None, Asking] = field(init=False, default_factory=dict)
+    """What each kind is asking now, or asked last."""
+    to_come: set[str] = field(init=False, default_factory=set)
+    """Providers whose answer may yet come at no further cost: it is paid for, or a call is under way."""
+
+    @property
+    def found(self) -> dict[str, Found]:
+        return {name: a for name, a in self.answers.items() if isinstance(a, Found)}
+
+    @property
+    def answered(self) -> set[str]:
+        """Providers that need not be asked again in this run."""
+        return {name for name, a in self.answers.items() if isinstance(a, Found | NotFound)}
+
+    def note(self, provider: str, answer: Answer) -> None:
+        """Note what a provider answered."""
+        self.answers[provider] = answer
+        if isinstance(answer, Objected):
+            self.objection = True
+
+    def cap(self, provider: str) -> None:
+        """Note that a provider is not asked for what a call may cost."""
+        self.capped.add(provider)
+        self.skipped[provider] = _CAPPED
+        self.answers.pop(provider, None)
+
+
+@dataclass(frozen=True)
+class Round:
+    """A case after its providers were asked: everything the outcome depends on. What follows is worked out once."""
+
+    case: Case
+    findings: Findings
+    preference: Preference
+    now: datetime
+    policy: AttemptPolicy = field(default_factory=AttemptPolicy)
 
     @cached_property
     def found(self) -> dict[str, Found]:
-        return {name: a for name, a in self.answers.items() if isinstance(a, Found)}
+        return self.findings.found
 
     @cached_property
     def own_domains(self) -> frozenset[str]:
         """The company's domains, from the lead and from what is known of the company: it may have several."""
         section = Kind.COMPANY.section
         companies = [each.sections.get(section) for each in self.found.values()]
-        known = (mapping(each) for each in (*companies, self.lead.enriched_data.get(section)))
-        return owners((*self.identity.query.domains, *(each.get("domain") for each in known)))
+        known = (mapping(each) for each in (*companies, self.case.lead.enriched_data.get(section)))
+        return owners((*self.case.identity.query.domains, *(each.get("domain") for each in known)))
 
     @cached_property
     def flags(self) -> frozenset[str]:
@@ -127,38 +184,42 @@ class Round:
         employed = [each for each in self.found.values() if each.employers]
         own = self.own_domains if employed else frozenset()
         said = [works_elsewhere(each, own) for each in employed]
-        was_elsewhere = MISMATCH in flags_of(self.lead.enriched_data)
+        was_elsewhere = MISMATCH in flags_of(self.case.lead.enriched_data)
         is_elsewhere = True in said or (was_elsewhere and False not in said)
-        is_by_name = self.identity.sought is not None and self._is_found_by_name
+        is_by_name = self.case.identity.sought is not None and self._is_found_by_name
         by_name = {BY_NAME} if is_by_name else set()
-        return self.identity.flags | ({MISMATCH} if is_elsewhere else set()) | by_name
+        return self.case.identity.flags | ({MISMATCH} if is_elsewhere else set()) | by_name
 
     @property
     def _is_found_by_name(self) -> bool:
-        is_now = not self.finders.isdisjoint(self.found)
-        return is_now or found_domain(self.lead.enriched_data, self.finders) is not None
+        finders = self.preference.finders
+        is_now = not finders.isdisjoint(self.found)
+        return is_now or found_domain(self.case.lead.enriched_data, finders) is not None
 
     @cached_property
     def failing(self) -> dict[str, Answer]:
         """Providers asked without an answer, for a reason that spends an attempt."""
-        return _of_types(self.answers, (Unavailable, Preparing))
+        return _of_types(self.findings.answers, (Unavailable, Preparing))
 
     @cached_property
     def waiting(self) -> dict[str, Answer]:
         """Providers asked without an answer because it is not the time: spends no attempt."""
-        return _of_types(self.answers, (Throttled, Held))
+        return _of_types(self.findings.answers, (Throttled, Held))
 
     @property
     def unasked(self) -> dict[str, str]:
         """Why providers gave nothing and will not be asked: never reached, or the person objected."""
-        objections = _of_types(self.answers, (Objected,))
-        return {**self.skipped, **{name: _phrase(answer) for name, answer in objections.items()}}
+        objections = _of_types(self.findings.answers, (Objected,))
+        return {
+            **self.findings.skipped,
+            **{name: _phrase(answer) for name, answer in objections.items()},
+        }
 
     @cached_property
     def given_up(self) -> set[str]:
         """Failing providers that are not asked again in this run: a retry would cost too much, or the
         attempts are used up."""
-        if self.lead.attempt > self.policy.retries:
+        if self.case.lead.attempt > self.policy.retries:
             return set(self.failing)
         finals = self.failing.items()
         return {name for name, a in finals if isinstance(a, Unavailable) and a.is_final}
@@ -166,10 +227,12 @@ class Round:
     @cached_property
     def answered(self) -> dict[str, str]:
         """Each provider's result in this run so far, including those given up on."""
-        said = dict(self.lead.answered)
+        said = dict(self.case.lead.answered)
         said |= dict.fromkeys(self.found, FOUND)
-        said |= dict.fromkeys(_of_types(self.answers, (NotFound,)), NOT_FOUND)
-        said |= dict.fromkeys(self.useless & (self.failing.keys() | self.waiting.keys()), USELESS)
+        said |= dict.fromkeys(_of_types(self.findings.answers, (NotFound,)), NOT_FOUND)
+        said |= dict.fromkeys(
+            self.findings.useless & (self.failing.keys() | self.waiting.keys()), USELESS
+        )
         return said | dict.fromkeys(self.given_up, FAILED)
 
 
@@ -180,8 +243,8 @@ def conclude(this: Round, random: Random) -> Outcome:
     if failing or this.waiting:
         return _retrying(this, failing, random)
     data = enriched(this)
-    asked = {name: said for name, said in this.answered.items() if name not in this.free}
-    if asked and all(said == FAILED for said in asked.values()) and not this.capped:
+    asked = {name: said for name, said in this.answered.items() if name not in this.preference.free}
+    if asked and all(said == FAILED for said in asked.values()) and not this.findings.capped:
         return Failed(_unless_empty(data, this), _gave_up(this))
     return Completed(data, this.answered)
 
@@ -196,7 +259,7 @@ def conclude_unasked(this: Round, reason: Reason) -> Outcome:
 
 def conclude_objection(this: Round) -> Outcome:
     """Skip the lead and drop all data about the person, from any provider, now or earlier: a duty, not a fault."""
-    this = replace(this, subject=this.subject.without_mailbox)
+    this = replace(this, case=replace(this.case, subject=this.case.subject.without_mailbox))
     return Skipped(_with_metadata(_without_person(_merged(this)), this), Reason.SUPPRESSED)
 
 
@@ -205,17 +268,17 @@ def conclude_unfinished(this: Round) -> Outcome:
 
     Attempts are counted when they begin, so a lead that kills its process also comes to an end.
     """
-    paid = {name for name, said in this.lead.answered.items() if said in (FOUND, NOT_FOUND)}
-    if paid - this.free:
+    paid = {name for name, said in this.case.lead.answered.items() if said in (FOUND, NOT_FOUND)}
+    if paid - this.preference.free:
         return Completed(enriched(this), this.answered)
-    data = enriched(this) if this.is_stripped else {}
-    return Failed(data, _NEVER_FINISHED.format(attempts=_attempts(this.lead.attempt - 1)))
+    data = enriched(this) if this.case.is_stripped else {}
+    return Failed(data, _NEVER_FINISHED.format(attempts=_attempts(this.case.lead.attempt - 1)))
 
 
 def progress(this: Round) -> Progress:
     """Return what has been found so far. A provider that has not answered yet counts as not asked."""
     said = {name: word for name, word in this.answered.items() if word != FAILED}
-    return Progress(_unless_empty(enriched(this), this), said, this.subject)
+    return Progress(_unless_empty(enriched(this), this), said, this.case.subject)
 
 
 def enriched(this: Round) -> Document:
@@ -224,14 +287,14 @@ def enriched(this: Round) -> Document:
 
 
 def _merged(this: Round) -> Document:
-    found, stored = this.found, this.lead.enriched_data
+    found, stored = this.found, this.case.lead.enriched_data
     if any(answer.employers for answer in found.values()):
         own = this.own_domains
         stored = without_disowned_job(stored, found, own)
         found = {name: without_job_elsewhere(answer, own) for name, answer in found.items()}
-    title = this.lead.job_title
+    title = this.case.lead.job_title
     stated = None if title is None else {Kind.PERSON.section: {"job_title": title}}
-    data = merge(stored, found, this.order, stated)
+    data = merge(stored, found, this.preference.order, stated)
     data[METADATA][FLAGS] = sorted(this.flags)
     return data
 
@@ -251,21 +314,21 @@ def _with_metadata(data: Document, this: Round) -> Document:
     data[METADATA] = metadata(
         data,
         now=this.now,
-        order=this.order,
+        order=this.preference.order,
         used=[name for name in said if said[name] == FOUND],
         failed=[*given_up, *unanswered],
         not_found=[name for name in said if said[name] == NOT_FOUND],
         skipped={name: why for name, why in this.unasked.items() if name not in said},
-        capped=[name for name in this.capped if name not in said],
+        capped=[name for name in this.findings.capped if name not in said],
         completeness=completeness(data),
-        subject=this.subject,
+        subject=this.case.subject,
     )
     return data
 
 
 def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Retrying:
     if failing:
-        due_in = retry_delay(this.lead.attempt, this.policy.delay, random)
+        due_in = retry_delay(this.case.lead.attempt, this.policy.delay, random)
         longest = max(
             (a.retry_after for a in failing.values() if isinstance(a, Preparing)), default=0
         )
@@ -281,15 +344,15 @@ def _retrying(this: Round, failing: Mapping[str, Answer], random: Random) -> Ret
         error,
         due_in,
         attempt_spent=bool(failing),
-        held_by=tuple(_of_types(this.answers, (Held,))),
-        begins_anew=this.begins_anew,
+        held_by=tuple(_of_types(this.findings.answers, (Held,))),
+        begins_anew=this.case.begins_anew,
     )
 
 
 def _unless_empty(data: Document, this: Round) -> Document:
     """Return the data to write. Empty (writes nothing) until something was found, unless the lead held data
     about somebody else."""
-    return data if this.is_stripped or any(data.get(kind.section) for kind in Kind) else {}
+    return data if this.case.is_stripped or any(data.get(kind.section) for kind in Kind) else {}
 
 
 def seconds_of(answer: Answer) -> float:
@@ -319,8 +382,10 @@ def _phrase(answer: Answer) -> str:
 
 
 def _gave_up(this: Round) -> str:
-    asked = {name: this.answers[name] for name in this.answers if name in this.failing}
-    attempts = _attempts(this.lead.attempt)
+    asked = {
+        name: this.findings.answers[name] for name in this.findings.answers if name in this.failing
+    }
+    attempts = _attempts(this.case.lead.attempt)
     return f"Nothing could be had after {attempts}{': ' if asked else ''}{_listed(asked)}."
 
 

@@ -174,14 +174,18 @@ def conclude_recheck(
 ) -> Completed | Rechecked:
     """Return the outcome of a recheck in which providers were asked. One that has to wait for some of them comes
     back for these; one that fails has had its turn."""
-    told = {name: said for name, said in this.answers.items() if isinstance(said, Found | NotFound)}
-    lead, wait = this.lead, _wait(this.answers.values(), random)
-    is_promised = any(isinstance(each, Preparing) for each in this.answers.values())
+    told: dict[str, Answer] = {
+        name: said
+        for name, said in this.findings.answers.items()
+        if isinstance(said, Found | NotFound)
+    }
+    lead, wait = this.case.lead, _wait(this.findings.answers.values(), random)
+    is_promised = any(isinstance(each, Preparing) for each in this.findings.answers.values())
     if told and wait is not None and recheck.since is not None:
         planned_at = recheck.since + rules.after[min(lead.rechecks, len(rules.after) - 1)]
         if this.now + timedelta(seconds=wait) - planned_at > _WHILE_ANSWERS_ARE_KEPT:
             wait = None  # this was the look: coming back later, it would pay those who told something again
-    this = replace(this, answers=told)
+    this = replace(this, findings=replace(this.findings, answers=told))
     data = enriched(this)
     is_news = bool(this.found) and _is_other(data, lead.enriched_data)
     after = data if is_news else lead.enriched_data

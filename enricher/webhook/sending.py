@@ -137,6 +137,61 @@ async def reach(url: str) -> str | None:
 
 
 @dataclass(slots=True)
+class Reception:
+    """How the receiver has taken what one daemon sent it: whether it is down, or wants no more."""
+
+    failures: int = 0
+    """In a row."""
+    failing_since: float = 0.0
+    """When the first of them was, by the monotonic clock."""
+    is_gone: bool = False
+
+    @property
+    def is_down(self) -> bool:
+        return self.failures >= _FAILING
+
+    @property
+    def at_once(self) -> int:
+        """How many events may be on their way together."""
+        if self.is_gone:
+            return 0
+        return 1 if self.is_down else _AT_ONCE
+
+    @property
+    def longest_pause_seconds(self) -> float:
+        """How long to wait at most between two tries, while it is down."""
+        return min(_LONGEST_PAUSE_SECONDS, 2.0 ** min(self.failures - _FAILING, 20))
+
+    def learn(self, answer: Answer, *, is_alone: bool) -> None:
+        """Note what came of one try; `is_alone` says that no other was under way."""
+        if answer.is_our_own:
+            return
+        if answer.is_success:
+            self._succeed()
+            return
+        if answer.status == _GONE and not self.is_gone:
+            self.is_gone = True
+            metrics.WEBHOOK_GONE.set(1)
+            logger.error("webhook.gone")
+        if is_alone or not self.is_down:
+            # Else it was begun before; the pauses grow by tries that nothing else is beside.
+            self._fail(answer)
+
+    def _succeed(self) -> None:
+        if self.is_down:
+            seconds = round(time.monotonic() - self.failing_since, 1)
+            logger.bind(seconds=seconds).info("webhook.available")
+        self.failures = 0
+
+    def _fail(self, answer: Answer) -> None:
+        self.failures += 1
+        if self.failures == 1:
+            self.failing_since = time.monotonic()
+        if self.failures == _FAILING:
+            logger.bind(error=answer.why).warning("webhook.unavailable")
+
+
+@dataclass(slots=True)
 class Webhook:
     """The loop of one daemon."""
 
@@ -147,13 +202,10 @@ class Webhook:
     waits: Sequence[timedelta] = WAITS
     outage: Outage = field(default_factory=lambda: Outage("webhook"))
     random: Random = field(default_factory=Random)
-    _woken: asyncio.Event = field(default_factory=asyncio.Event)
-    _sending: set[asyncio.Task[None]] = field(default_factory=set)
-    _failures: int = 0
-    """In a row."""
-    _failing_since: float = 0.0
-    _is_gone: bool = False
-    _counted_at: float = float("-inf")
+    _woken: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _sending: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    _reception: Reception = field(init=False, default_factory=Reception)
+    _counted_at: float = field(init=False, default=float("-inf"))
 
     def ring(self) -> None:
         """Say that there may be something to deliver."""
@@ -193,23 +245,16 @@ class Webhook:
             self._begin(event)
         if not taken or not self._room:
             await self._wait()
-        if self._is_down and not self._sending:
+        if self._reception.is_down and not self._sending:
             await pause(stop, self._pause_seconds)
 
     @property
     def _room(self) -> int:
-        if self._is_gone:
-            return 0
-        return max(0, (1 if self._is_down else _AT_ONCE) - len(self._sending))
-
-    @property
-    def _is_down(self) -> bool:
-        return self._failures >= _FAILING
+        return max(0, self._reception.at_once - len(self._sending))
 
     @property
     def _pause_seconds(self) -> float:
-        longest = min(_LONGEST_PAUSE_SECONDS, 2.0 ** min(self._failures - _FAILING, 20))
-        return longest * (0.5 + 0.5 * self.random.random())
+        return self._reception.longest_pause_seconds * (0.5 + 0.5 * self.random.random())
 
     async def _wait(self) -> None:
         """Wait until something is published or a try ends; after a second, look whether other daemons published."""
@@ -236,7 +281,7 @@ class Webhook:
         began = time.monotonic()
         answer = await self.receiver.post(event)
         metrics.DELIVERY_SECONDS.observe(time.monotonic() - began)
-        self._learn(answer)
+        self._reception.learn(answer, is_alone=len(self._sending) <= 1)
         try:
             await self._note(event, answer)
         except DatabaseTrouble as error:  # tried again when the claim has run out
@@ -267,27 +312,6 @@ class Webhook:
             return None
         wait = self.waits[attempts - 1] * (1 + _JITTER * self.random.random())
         return max(wait, timedelta(seconds=answer.wait_seconds))
-
-    def _learn(self, answer: Answer) -> None:
-        if answer.is_our_own:
-            return
-        if answer.is_success:
-            if self._is_down:
-                seconds = round(time.monotonic() - self._failing_since, 1)
-                logger.bind(seconds=seconds).info("webhook.available")
-            self._failures = 0
-            return
-        if answer.status == _GONE and not self._is_gone:
-            self._is_gone = True
-            metrics.WEBHOOK_GONE.set(1)
-            logger.error("webhook.gone")
-        if self._is_down and len(self._sending) > 1:
-            return  # it was begun before; the pauses grow by tries that nothing else is beside
-        self._failures += 1
-        if self._failures == 1:
-            self._failing_since = time.monotonic()
-        if self._failures == _FAILING:
-            logger.bind(error=answer.why).warning("webhook.unavailable")
 
     async def _show(self) -> None:
         began = time.monotonic()

@@ -14,8 +14,8 @@ from typing import Any
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import Enrichment, Waterfall
-from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.attempt import Enrichment, Subjects, Waterfall
+from enricher.enrichment.conclude import AttemptPolicy
 from enricher.lead import Document, Pressure
 from enricher.queue import book
 from enricher.queue.leads import Leads
@@ -84,9 +84,7 @@ async def working(
     worker = Worker(
         leads=leads,
         settler=Settler(collection, lambda: None),
-        work=Enrichment(
-            Waterfall(gates, {}), KEYRING, RetryPolicy(), seconds_for_a_lead=60
-        ).work_on,
+        work=Enrichment(Waterfall(gates, {}), Subjects(KEYRING), AttemptPolicy()).work_on,
         on_settled=partial(report, Activity()),
         heartbeat=heartbeat,
         bell=bell,

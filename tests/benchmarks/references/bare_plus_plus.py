@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from enricher.answer import Answer
 from enricher.calls.question import word_for
 from enricher.enrichment.attempt import note_found
-from enricher.enrichment.conclude import Round, conclude
+from enricher.enrichment.conclude import Case, Findings, Preference, Round, conclude
 from enricher.identity.identify import Identity, identify, subject_of
 from enricher.lead import Completed, Lease, Subject
 from enricher.providers.base import Access
@@ -72,14 +72,10 @@ class BarePlusPlus(BarePlus):
         self, lease: Lease, identity: Identity, subject: Subject, answers: list[Answer]
     ) -> Completed:
         this = Round(
-            lead=lease.lead,
-            answers=dict(zip(self._order, answers, strict=True)),
-            skipped=SKIPPED,
-            order=self._order,
-            free=frozenset({self._local.name}),
+            Case(lease.lead, identity, subject),
+            Findings(dict(zip(self._order, answers, strict=True)), dict(SKIPPED)),
+            Preference(self._order, free=frozenset({self._local.name})),
             now=datetime.now(UTC),
-            identity=identity,
-            subject=subject,
         )
         outcome = conclude(this, self._random)
         assert isinstance(outcome, Completed), outcome

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from enricher.answer import Held, Kind, NotFound, Unavailable
 from enricher.calls.ceiling import MILLION, Ceiling
 from enricher.calls.question import Books, Gate, Retries
-from enricher.enrichment.attempt import Enrichment, Waterfall
-from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.attempt import Enrichment, Scope, Subjects, Waterfall
+from enricher.enrichment.conclude import AttemptPolicy
 from enricher.lead import Completed, Inputs, Lead, Outcome, Retrying
 from enricher.providers.base import Access, Provider
 from enricher.providers.clearbit import ClearbitCompany
@@ -61,10 +61,9 @@ def enrichment(books: Books, ceiling: float, *providers: Provider, tries: int = 
         gates.append(gate)
     return Enrichment(
         Waterfall(gates, {}),
-        KEYRING,
-        RetryPolicy(3, timedelta(seconds=60)),
-        seconds_for_a_lead=30,
-        ceiling=most,
+        Subjects(KEYRING),
+        AttemptPolicy(3, timedelta(seconds=60), 30),
+        scope=Scope(ceiling=most),
     )
 
 
@@ -238,6 +237,6 @@ async def test_a_lead_in_other_hands_costs_nothing_more(database: Database) -> N
 async def test_what_was_asked_about_somebody_else_does_not_count(database: Database) -> None:
     acme = provider("acme", ACME)
     work = enrichment(await books_of(database), 1, acme)
-    other = work.about(Lead(1, Inputs(email="bob@other-tools.com"))).document
+    other = work.subjects.about(Inputs(email="bob@other-tools.com")).document
     outcome = await outcome_of(work, spent=ONE, subject=other)
     assert (capped(outcome), outcome.spent, len(acme.asked)) == ([], ONE, 1)

@@ -23,7 +23,10 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.enrichment.conclude import (
-    RetryPolicy,
+    AttemptPolicy,
+    Case,
+    Findings,
+    Preference,
     Round,
     conclude,
     conclude_objection,
@@ -68,13 +71,11 @@ def a_round(
     skipped: Mapping[str, str] | None = None,
 ) -> Round:
     return Round(
-        lead=Lead(1, Inputs(), before or {}, answered or {}, attempt=attempt),
-        answers=answers or {},
-        skipped=skipped or {},
-        order=ORDER,
-        free=frozenset({"local"}),
+        Case(Lead(1, Inputs(), before or {}, answered or {}, attempt=attempt)),
+        Findings(dict(answers or {}), dict(skipped or {})),
+        Preference(ORDER, free=frozenset({"local"})),
         now=NOW,
-        policy=RetryPolicy(LAST - 1, timedelta(seconds=60)),
+        policy=AttemptPolicy(LAST - 1, timedelta(seconds=60)),
     )
 
 
@@ -390,7 +391,7 @@ def test_an_objection_drops_what_others_said_of_the_person_as_well() -> None:
 
 def test_the_job_title_of_the_lead_is_shown_beside_the_providers() -> None:
     this = a_round({"person": person(job_title="Engineer")})
-    data = enriched(replace(this, lead=replace(this.lead, job_title="CTO")))
+    data = enriched(replace(this, case=Case(replace(this.case.lead, job_title="CTO"))))
     assert data["person_data"] == {"job_title": "Engineer"}
     assert data["enrichment_metadata"]["alternatives"] == {
         "person_data": {"job_title": {"lead": "CTO"}}

@@ -10,8 +10,8 @@ import pytest
 
 from enricher.answer import Found, Kind, NotFound, Objected
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import Enrichment, Waterfall
-from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.attempt import Enrichment, Subjects, Waterfall
+from enricher.enrichment.conclude import AttemptPolicy
 from enricher.lead import Inputs, Lead
 from enricher.providers.hunter import HunterPerson
 from enricher.values.merge import OF_THE_JOB, owners
@@ -31,8 +31,8 @@ def says(*employers: str, **values: object) -> Found:
 
 async def data_of(*providers: Scripted, inputs: Inputs = ADA, **lead: Any) -> dict[str, Any]:
     gates = [Gate(each, Retries(tries=1), Random(1)) for each in providers]
-    policy = RetryPolicy(3, timedelta(seconds=60))
-    work = Enrichment(Waterfall(gates, {}), KEYRING, policy, seconds_for_a_lead=30)
+    policy = AttemptPolicy(3, timedelta(seconds=60), 30)
+    work = Enrichment(Waterfall(gates, {}), Subjects(KEYRING), policy)
     outcome, _ = await work.work_on(Lead(1, inputs, **lead), keep_nothing)
     data: dict[str, Any] = outcome.data
     return data

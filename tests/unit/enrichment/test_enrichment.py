@@ -11,8 +11,8 @@ import pytest
 
 from enricher.answer import Held, Kind, NotFound, Objected, Unavailable
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import Enrichment, Waterfall
-from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.attempt import Enrichment, Subjects, Waterfall
+from enricher.enrichment.conclude import AttemptPolicy
 from enricher.identity.identify import own_words
 from enricher.lead import Completed, End, Failed, Inputs, Lead, Outcome, Reason, Retrying, Skipped
 from enricher.providers.local import Local
@@ -40,10 +40,8 @@ def enrichment(*providers: Scripted, seconds: float = 30) -> Enrichment:
     gates = [Gate(each, Retries(tries=1), Random(1)) for each in (Local(), *providers)]
     return Enrichment(
         waterfall=Waterfall(gates, {"apollo": "no key"}),
-        keyring=KEYRING,
-        policy=RetryPolicy(RETRIES, timedelta(seconds=60)),
-        seconds_for_a_lead=seconds,
-        words=own_words(["our-own.com"]),
+        subjects=Subjects(KEYRING, own_words(["our-own.com"])),
+        policy=AttemptPolicy(RETRIES, timedelta(seconds=60), seconds),
         random=Random(1),
     )
 

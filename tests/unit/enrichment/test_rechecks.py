@@ -12,8 +12,8 @@ import pytest
 
 from enricher.answer import Answer, Held, Kind, NotFound, Objected, Throttled, Unavailable
 from enricher.calls.question import RECHECKED_ENOUGH, Gate, Retries
-from enricher.enrichment.attempt import Enrichment, Waterfall
-from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.attempt import Enrichment, Subjects, Waterfall
+from enricher.enrichment.conclude import AttemptPolicy
 from enricher.enrichment.rechecks import Rechecks, rules_of
 from enricher.lead import Completed, End, Inputs, Lead, NextRecheck, Recheck, Rechecked, Skipped
 from enricher.providers.base import Provider
@@ -44,9 +44,8 @@ def enrichment(*providers: Scripted, rules: Rechecks | None = None) -> Enrichmen
     gates = [Gate(each, Retries(tries=1), Random(1)) for each in providers]
     return Enrichment(
         waterfall=Waterfall(gates, {}),
-        keyring=KEYRING,
-        policy=RetryPolicy(3, timedelta(seconds=60)),
-        seconds_for_a_lead=30,
+        subjects=Subjects(KEYRING),
+        policy=AttemptPolicy(3, timedelta(seconds=60), 30),
         rechecks=Rechecks(AFTER, 50, NAMES) if rules is None else rules,
         random=Random(1),
     )
@@ -71,7 +70,7 @@ async def first_run(**answers: Answer) -> Completed:
 async def thin_lead(**answers: Answer) -> Lead:
     """A lead as its first recheck claims it."""
     before = await first_run(**answers)
-    about = enrichment(*world(**answers)).about(Lead(1, ADA)).document
+    about = enrichment(*world(**answers)).subjects.about(ADA).document
     return Lead(
         1,
         ADA,

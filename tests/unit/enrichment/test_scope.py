@@ -8,7 +8,8 @@ from random import Random
 
 from enricher.answer import Kind, NotFound, Query
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import EVERYTHING, Findings, Scope, Waterfall
+from enricher.enrichment.attempt import EVERYTHING, Scope, Waterfall
+from enricher.enrichment.conclude import Findings
 from enricher.lead import Eligibility, Inputs, Lead, LeadId
 from tests.support.scripted import Door, Scripted, company, keep_nothing, person, provider, verdict
 from tests.support.waiting import patience

@@ -22,7 +22,8 @@ from enricher.answer import (
 )
 from enricher.calls.order import FleetOrder, Order, is_exploring
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import _PATIENCE_SECONDS, Findings, Waterfall
+from enricher.enrichment.attempt import _PATIENCE_SECONDS, Waterfall
+from enricher.enrichment.conclude import Findings
 from enricher.lead import Inputs, Lead
 from enricher.process import shortage
 from tests.support.observing import counted
@@ -82,7 +83,7 @@ async def test_the_best_come_first_and_what_is_free_last_whatever_the_order_of_a
         provider("second", NotFound()),
         provider("hunter", NotFound(), Kind.EMAIL),
     )
-    assert order.order == ["first", "second", "hunter", "local"]
+    assert order.preference.order == ["first", "second", "hunter", "local"]
     assert order.free == {"local"}
 
 
@@ -469,7 +470,7 @@ async def test_the_fleets_order_says_who_is_asked_first_and_not_whose_value_wins
     findings = await made.ask(a_lead(), QUERY, 30, keep_nothing)
     assert (len(first.asked), len(second.asked)) == (0, 1)
     assert findings.skipped == {"first": "nothing was missing"}
-    assert made.order == ["first", "second"]
+    assert made.preference.order == ["first", "second"]
 
 
 async def test_an_explored_provider_is_asked_first_about_few_leads_and_what_is_free_before() -> (

@@ -22,8 +22,8 @@ from dns.asyncresolver import Resolver
 
 from enricher.answer import Found, Kind, Query
 from enricher.calls.question import Gate, Retries
-from enricher.enrichment.attempt import Enrichment, Waterfall
-from enricher.enrichment.conclude import RetryPolicy
+from enricher.enrichment.attempt import Enrichment, Subjects, Waterfall
+from enricher.enrichment.conclude import AttemptPolicy
 from enricher.identity.identify import identify
 from enricher.lead import Inputs, Lead
 from enricher.providers import mail_dns, registry
@@ -181,8 +181,8 @@ async def email_of(resolver: Resolver, email: str) -> tuple[dict[str, object], i
     """The verification of a lead, and how often the paid verifier was asked."""
     paid = provider("hunter", verdict(status="valid"), Kind.EMAIL, required=["status"])
     gates = [Gate(each, Retries(tries=1), Random(1)) for each in (Local(MailDns(resolver)), paid)]
-    policy = RetryPolicy(3, timedelta(seconds=60))
-    work = Enrichment(Waterfall(gates, {}), KEYRING, policy, seconds_for_a_lead=30)
+    policy = AttemptPolicy(3, timedelta(seconds=60), 30)
+    work = Enrichment(Waterfall(gates, {}), Subjects(KEYRING), policy)
     outcome, _ = await work.work_on(Lead(1, Inputs(email=email)), keep_nothing)
     found: dict[str, object] = outcome.data["email_verification"]
     return found, len(paid.asked)
