@@ -21,7 +21,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
@@ -59,7 +59,7 @@ from enricher.mongo.outage import FailOver, refresh_delay
 from enricher.process import shortage, signals
 from enricher.process.systemd import supervised
 from enricher.providers.base import Registered
-from enricher.queue import backlog, inputs, unmoved
+from enricher.queue import inputs
 from enricher.queue.conditions import leads_of, queue_of, require
 from enricher.queue.copying import Copying
 from enricher.queue.holds import bring_back
@@ -70,7 +70,7 @@ from enricher.queue.settle import Settler
 from enricher.queue.worker import Bell, Heartbeat, Slots, Worker
 from enricher.settings.load import Settings
 from enricher.settings.sources import Source
-from enricher.status.census import Census
+from enricher.status.census import Census, CountsOfSources
 from enricher.status.daemons import Daemons, SourceState, Teller
 from enricher.status.ordering import Following
 from enricher.status.overview import Overview, Shared
@@ -392,30 +392,24 @@ def _wire(
         holder,
         activity,
         paid,
-        lambda: max(source.watcher.lag_seconds for source in sources),
         lambda: [source.state() for source in sources],
     )
-    census = _census(sources, workshop, database)
+    census = _census(sources, workshop)
     return Daemon(found, sources, workshop, census, teller, overview, webhook)
 
 
-def _census(
-    sources: Sequence[Loops], workshop: wiring.Workshop, database: AsyncDatabase[Document]
-) -> Census:
+def _census(sources: Sequence[Loops], workshop: wiring.Workshop) -> Census:
     waits_for = {gate.name: gate.waits_for for gate in workshop.waterfall.paid}
     leads = [source.worker.leads for source in sources]
-    named = [(each.collection, each.names) for each in leads]
-    looks = [partial(backlog.look, of, list(waits_for), names=names) for of, names in named]
-    again = [partial(backlog.rechecks, *each) for each in named]
-    has_rechecks = bool(workshop.settings.rechecks.after)
+    counts = CountsOfSources(
+        [(each.collection, each.names) for each in leads],
+        workshop.books.usage,
+        list(waits_for),
+        has_rechecks=bool(workshop.settings.rechecks.after),
+    )
     return Census(
-        partial(_join, backlog.join, looks),
-        partial(_join, backlog.join_ended, [partial(backlog.ended, *each) for each in named]),
-        workshop.books.usage.budgets,
-        partial(server.window_seconds, database.client),
-        partial(_join, unmoved.join, [partial(unmoved.count, *each) for each in named]),
+        counts,
         waits_for,
-        rechecks=partial(_join, backlog.join_rechecks, again) if has_rechecks else None,
         can_count=lambda: not any(source.are_indexes_coming for source in sources),
     )
 
@@ -551,11 +545,6 @@ class Wiring:
             gone=self.workshop.waterfall.gone,
             sharing=len(self.settings.sources),
         )
-
-
-async def _join(join: Callable[[list[T]], T], counts: Sequence[Callable[[], Awaitable[T]]]) -> T:
-    """Count in one collection after the other, and join what was counted."""
-    return join([await count() for count in counts])
 
 
 def _holder() -> str:

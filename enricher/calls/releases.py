@@ -42,8 +42,8 @@ class Releases:
     sharing: int = 1
     """How many sources of this process call back leads at the same time, each at its part of the pace."""
     outage: Outage = field(default_factory=lambda: Outage("holds"))
-    _held: set[str] = field(default_factory=set)
-    _due: dict[str, list[float]] = field(default_factory=dict)
+    _held: set[str] = field(init=False, default_factory=set)
+    _due: dict[str, list[float]] = field(init=False, default_factory=dict)
     """Provider -> when to bring its leads back, by the monotonic clock."""
 
     def call_back(self, providers: Iterable[str]) -> None:

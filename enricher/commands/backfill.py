@@ -670,12 +670,12 @@ class _Filling:
     needs: Needs
     providers: Sequence[str]
     """Names of all providers that have a key."""
-    refused: int = 0
-    _now: GoingOn = field(default_factory=GoingOn)
-    _held: tuple[str, ...] = ()
+    refused: int = field(init=False, default=0)
+    _now: GoingOn = field(init=False, default_factory=GoingOn)
+    _held: tuple[str, ...] = field(init=False, default=())
     """The held providers, as last reported."""
-    _moved_at: float = field(default_factory=time.monotonic)
-    _has_asked_for_daemons: bool = False
+    _moved_at: float = field(init=False, default_factory=time.monotonic)
+    _has_asked_for_daemons: bool = field(init=False, default=False)
 
     async def until_done(self, meter: Meter) -> None:
         is_more = True

@@ -459,9 +459,9 @@ class _OfOneCollection:
     queries: list[Query]
     """What providers may have been asked about the leads that were erased."""
     words: OwnWords
-    seen: set[bytes] = field(default_factory=set)
+    seen: set[bytes] = field(init=False, default_factory=set)
     """Keys of leads that are done: a lead in work may also hold data of an older version."""
-    erased: list[LeadId] = field(default_factory=list)
+    erased: list[LeadId] = field(init=False, default_factory=list)
     """Leads about the person, whatever became of them."""
 
     async def run(self, *, reads_all: bool) -> None:

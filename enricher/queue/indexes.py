@@ -283,9 +283,9 @@ class Building:
     """The collection was dropped, and we do not create it."""
     look_every_seconds: float = 30.0
     """No stream tells that somebody dropped indexes, or results that stand beside the leads."""
-    _is_wanted: asyncio.Event = field(default_factory=asyncio.Event)
-    _since: float | None = None
-    _were_made: bool = False
+    _is_wanted: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _since: float | None = field(init=False, default=None)
+    _were_made: bool = field(init=False, default=False)
 
     async def begin(self) -> None:
         """Create what work needs: all indexes where that is quick, else the rest later. Raises DatabaseTrouble."""

@@ -13,14 +13,20 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Protocol
 
-from enricher.calls.ledger import BudgetLeft
-from enricher.lead import Status
+from pymongo.asynchronous.collection import AsyncCollection
+
+from enricher.calls.ledger import BudgetLeft, Usage
+from enricher.fields import Names
+from enricher.lead import Document, Status
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.outage import Outage, pause
+from enricher.mongo.server import window_seconds
+from enricher.queue import backlog, unmoved
 from enricher.queue.backlog import Backlog, EndedCounts, Lane, RecheckCounts
 from enricher.telemetry import metrics
 
@@ -28,34 +34,86 @@ _SHARE = 20
 """At most a twentieth of all time is spent counting."""
 
 
+class Counts(Protocol):
+    """What the census asks. Every method raises DatabaseTrouble; `None` stands for what takes too long to count, or may
+    not be looked at."""
+
+    async def backlog(self) -> Backlog:
+        """Count the leads that are work."""
+        ...
+
+    async def ended(self) -> EndedCounts | None:
+        """Count the leads that are not."""
+        ...
+
+    async def unmoved(self) -> Mapping[str, int] | None:
+        """Return reason -> leads that nothing moves."""
+        ...
+
+    async def rechecks(self) -> RecheckCounts | None:
+        """Count the leads to be looked at again; zero where there are no rechecks."""
+        ...
+
+    async def oplog_seconds(self) -> float | None:
+        """Return how much time the oplog covers."""
+        ...
+
+    async def budgets(self) -> Sequence[BudgetLeft]:
+        """Return what is left of each budget."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CountsOfSources:
+    """Counts in one collection after the other, and joins what was counted."""
+
+    queues: Sequence[tuple[AsyncCollection[Document], Names]]
+    """Where the book-keeping of each source stands, with the names of our fields there."""
+    usage: Usage
+    providers: Sequence[str]
+    """Those that leads may wait for."""
+    has_rechecks: bool
+
+    async def backlog(self) -> Backlog:
+        names = list(self.providers)
+        return backlog.join([await backlog.look(of, names, names=its) for of, its in self.queues])
+
+    async def ended(self) -> EndedCounts | None:
+        return backlog.join_ended([await backlog.ended(*each) for each in self.queues])
+
+    async def unmoved(self) -> Mapping[str, int] | None:
+        return unmoved.join([await unmoved.count(*each) for each in self.queues])
+
+    async def rechecks(self) -> RecheckCounts | None:
+        if not self.has_rechecks:
+            return RecheckCounts()
+        return backlog.join_rechecks([await backlog.rechecks(*each) for each in self.queues])
+
+    async def oplog_seconds(self) -> float | None:
+        queue, _ = self.queues[0]
+        return await window_seconds(queue.database.client)
+
+    async def budgets(self) -> Sequence[BudgetLeft]:
+        return await self.usage.budgets()
+
+
 @dataclass(slots=True)
 class Census:
-    """The loop of the census.
+    """The loop of the census."""
 
-    `look` and `ended` ask as in `queue/backlog.py`, `budgets` as in `calls/ledger.py`, `oplog_seconds` as
-    in `mongo/server.py`.
-    """
-
-    look: Callable[[], Awaitable[Backlog]]
-    ended: Callable[[], Awaitable[EndedCounts | None]]
-    budgets: Callable[[], Awaitable[Sequence[BudgetLeft]]]
-    oplog_seconds: Callable[[], Awaitable[float | None]]
-    unmoved: Callable[[], Awaitable[Mapping[str, int] | None]]
-    """Reason -> leads that nothing moves; `None` when that cannot be told."""
+    counts: Counts
     waits_for: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     """Provider -> what keeps it from asking now."""
     every_seconds: float = 10.0
     rare_seconds: float = 60.0
-    rechecks: Callable[[], Awaitable[RecheckCounts | None]] | None = None
-    """Counts the leads to be looked at again; `None` where there are none."""
     can_count: Callable[[], bool] = lambda: True
     """False while the indexes are being built: each count would read every lead."""
     outage: Outage = field(default_factory=lambda: Outage("census"))
     random: Random = field(default_factory=Random)
-    _ended_at: float = float("-inf")
-    _ended_took: float = 0.0
-    _may_not_see_the_oplog: bool = False
-    _has_counted: bool = False
+    _ended_at: float = field(init=False, default=float("-inf"))
+    _ended_took: float = field(init=False, default=0.0)
+    _may_not_see_the_oplog: bool = field(init=False, default=False)
+    _has_counted: bool = field(init=False, default=False)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until told to stop, without waiting for a count under way at that moment."""
@@ -77,14 +135,14 @@ class Census:
         try:
             if not self.can_count():
                 _show_nothing(self.waits_for)
-                _show_budgets(await self.budgets())
+                _show_budgets(await self.counts.budgets())
                 return 0.0
-            backlog = await self.look()
+            counted = await self.counts.backlog()
             self._has_counted = True
-            _show(backlog)
-            self._show_parked(backlog)
-            _show_budgets(await self.budgets())
-            await self._ask_rarely(backlog)
+            _show(counted)
+            self._show_parked(counted)
+            _show_budgets(await self.counts.budgets())
+            await self._ask_rarely(counted)
         except DatabaseTrouble as error:
             if getattr(error, "timeout", False) or not self._has_counted:
                 _show_nothing(self.waits_for)
@@ -92,31 +150,26 @@ class Census:
         self.outage.succeeded()
         return 0.0
 
-    def _show_parked(self, backlog: Backlog) -> None:
-        for provider, leads in backlog.parked.items():
+    def _show_parked(self, counted: Backlog) -> None:
+        for provider, leads in counted.parked.items():
             now = self.waits_for[provider]()
             for reason in metrics.WAITS_FOR:
                 metrics.PARKED.labels(provider, reason).set(leads if reason == now else 0)
 
-    async def _ask_rarely(self, backlog: Backlog) -> None:
+    async def _ask_rarely(self, counted: Backlog) -> None:
         began = time.monotonic()
         rest = max(self.rare_seconds, 5 * _SHARE * self._ended_took)
         if began - self._ended_at >= rest:
-            _show_ended(await self.ended(), backlog)
-            _show_unmoved(await self.unmoved())
-            await self._show_rechecks()
+            _show_ended(await self.counts.ended(), counted)
+            _show_unmoved(await self.counts.unmoved())
+            _show_rechecks(await self.counts.rechecks())
             metrics.OPLOG_WINDOW.set(await self._ask_for_the_oplog())
             self._ended_at = time.monotonic()
             self._ended_took = self._ended_at - began
 
-    async def _show_rechecks(self) -> None:
-        if self.rechecks is not None:
-            counted = await self.rechecks()
-            metrics.RECHECKS_DUE.set(math.nan if counted is None else counted.due)
-
     async def _ask_for_the_oplog(self) -> float:
         if not self._may_not_see_the_oplog:
-            seconds = await self.oplog_seconds()
+            seconds = await self.counts.oplog_seconds()
             self._may_not_see_the_oplog = seconds is None
             return seconds or 0.0
         return 0.0
@@ -127,15 +180,19 @@ def _show_unmoved(unmoved: Mapping[str, int] | None) -> None:
         metrics.UNMOVED.labels(reason).set(math.nan if unmoved is None else unmoved[reason])
 
 
-def _show(backlog: Backlog) -> None:
-    for lane, queue in backlog.lanes.items():
+def _show_rechecks(counted: RecheckCounts | None) -> None:
+    metrics.RECHECKS_DUE.set(math.nan if counted is None else counted.due)
+
+
+def _show(counted: Backlog) -> None:
+    for lane, queue in counted.lanes.items():
         metrics.PENDING.labels(lane.value).set(queue.leads)
         since = queue.since.timestamp() if queue.since else 0.0
         metrics.OLDEST_PENDING.labels(lane.value).set(since)
-        _show_age(lane, backlog.age_seconds(lane) if queue.since else None)
-    _set(Status.PENDING, backlog.pending)
-    _set(Status.PROCESSING, backlog.processing)
-    _set(Status.RETRYING, backlog.retrying)
+        _show_age(lane, counted.age_seconds(lane) if queue.since else None)
+    _set(Status.PENDING, counted.pending)
+    _set(Status.PROCESSING, counted.processing)
+    _set(Status.RETRYING, counted.retrying)
     metrics.CENSUS.set_to_current_time()
 
 
@@ -169,11 +226,11 @@ def _show_budgets(budgets: Sequence[BudgetLeft]) -> None:
         metrics.BUDGET_LEFT.labels(each.vendor, each.period).set(each.left)
 
 
-def _show_ended(ended: EndedCounts | None, backlog: Backlog) -> None:
+def _show_ended(ended: EndedCounts | None, counted: Backlog) -> None:
     """Show NaN where there are too many to count in time: an old figure would look true."""
     _set(Status.FAILED, ended.failed if ended else math.nan)
     _set(Status.SKIPPED, ended.skipped if ended else math.nan)
-    completed = ended.completed(backlog) if ended else None
+    completed = ended.completed(counted) if ended else None
     _set(Status.COMPLETED, math.nan if completed is None else completed)
 
 

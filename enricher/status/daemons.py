@@ -325,18 +325,16 @@ class Teller:
     holder: str
     activity: Activity
     gates: Sequence[Gate]
-    lag: Callable[[], float]
-    """The stream's lag in seconds."""
     sources: Callable[[], Sequence[SourceState]] = tuple
     """How each source stands."""
     every_seconds: float = EVERY_SECONDS
     outage: Outage = field(default_factory=lambda: Outage("presence"))
-    random: Random = field(default_factory=Random)
-    calls: Calls = field(default_factory=Calls)
-    _started_at: float = field(default_factory=time.monotonic)
-    _told: int = -1
+    random: Random = field(init=False, default_factory=Random)
+    _calls: Calls = field(init=False, default_factory=Calls)
+    _started_at: float = field(init=False, default_factory=time.monotonic)
+    _told: int = field(init=False, default=-1)
     """`activity.endings` as last reported."""
-    _is_denied: bool = False
+    _is_denied: bool = field(init=False, default=False)
 
     async def run(self, drained: asyncio.Event, stopping: asyncio.Event) -> None:
         """Report until the last lead has been given up, and then once more."""
@@ -389,6 +387,7 @@ class Teller:
 
     def _report(self, presence: Presence) -> Report:
         is_open, sources = bool(value(metrics.STREAMING)), self.sources()
+        lag = max((each.stream_lag_seconds or 0.0 for each in sources), default=0.0)
         return Report(
             version=__version__,
             uptime_seconds=round(time.monotonic() - self._started_at, 1),
@@ -396,7 +395,7 @@ class Teller:
             in_work=round(value(metrics.IN_WORK)),
             concurrency=round(value(metrics.CONCURRENCY)),
             is_stream_open=is_open,
-            stream_lag_seconds=round(self.lag(), 3) if is_open else None,
+            stream_lag_seconds=lag if is_open else None,
             gates=self._gates(),
             set_aside=sum(each.set_aside for each in sources),
             groundwork=join_groundwork([each.groundwork for each in sources]),
@@ -404,7 +403,7 @@ class Teller:
         )
 
     def _gates(self) -> list[GateState]:
-        calls = self.calls.within_a_minute(by_provider(metrics.REQUESTS))
+        calls = self._calls.within_a_minute(by_provider(metrics.REQUESTS))
         waiting, held = by_provider(metrics.WAITING), by_provider(metrics.HELD)
         return [
             GateState(

@@ -291,8 +291,8 @@ class _Search:
     terms: Mapping[str, AskingTerms]
     a_day: float
     """Questions of a day for each of these."""
-    limited: set[str] = field(default_factory=set)
-    _bills: dict[tuple[str, ...], OrderBill] = field(default_factory=dict)
+    limited: set[str] = field(init=False, default_factory=set)
+    _bills: dict[tuple[str, ...], OrderBill] = field(init=False, default_factory=dict)
 
     def best(self) -> tuple[str, ...]:
         """Return the order that is worth most; today's if none is worth more."""
@@ -311,7 +311,7 @@ class _Search:
 
     def on(self, rows: Sequence[CompleteAnswers]) -> _Search:
         """Return the same search on some of the questions."""
-        return replace(self, rows=rows, limited=set(), _bills={})
+        return replace(self, rows=rows)
 
     def is_better(self, proposed: tuple[str, ...]) -> bool:
         """Return whether an order is clearly better than today's: cheaper for a field, or full enough again."""

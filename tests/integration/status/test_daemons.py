@@ -21,6 +21,7 @@ from enricher.status.daemons import (
     GateState,
     Presence,
     Report,
+    SourceState,
     Teller,
 )
 from enricher.status.throughput import Activity, Ended, Minute, Times
@@ -172,7 +173,7 @@ def _teller(daemons: Daemons, activity: Activity | None = None, every: float = 0
         "host:1:a",
         activity or Activity(daemons.clock.now),
         gates,
-        lambda: 0.5,
+        lambda: [SourceState("leads", 0, is_stream_open=True, stream_lag_seconds=0.5)],
         every_seconds=every,
     )
 

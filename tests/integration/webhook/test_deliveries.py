@@ -219,7 +219,7 @@ async def test_a_receiver_that_is_down_is_tried_with_one_event_at_a_time(
     inbox.always(500)
     await publish(ours, *range(100))
     async with delivering(ours, receiver) as webhook:
-        await eventually(lambda: webhook._is_down and not webhook._sending)
+        await eventually(lambda: webhook._reception.is_down and not webhook._sending)
         before = len(inbox.posts)
         await eventually(lambda: len(inbox.posts) > before)
         assert len(webhook._sending) <= 1
@@ -234,7 +234,7 @@ async def test_gone_ends_the_deliveries_and_costs_no_try(
     inbox.always(410)
     await publish(ours, 7)
     async with delivering(ours, receiver) as webhook:
-        await eventually(lambda: webhook._is_gone and not webhook._sending)
+        await eventually(lambda: webhook._reception.is_gone and not webhook._sending)
         await publish(ours, 8)
         webhook.ring()
         await asyncio.sleep(0.2)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo.errors import AutoReconnect, NetworkTimeout, PyMongoError
 
 from enricher.calls.ledger import BudgetLeft
-from enricher.queue.backlog import Backlog, EndedCounts, Lane, Queue
+from enricher.queue.backlog import Backlog, EndedCounts, Lane, Queue, RecheckCounts
 from enricher.status.census import Census
 from enricher.telemetry.metrics import REGISTRY
 from tests.support.observing import counted
@@ -34,11 +34,12 @@ WORK = Backlog(
 class Database:
     """Stands in for MongoDB: what it answers, and how often it was asked."""
 
-    backlog: Backlog = WORK
+    work: Backlog = WORK
     settled: EndedCounts | None = field(default_factory=lambda: EndedCounts(100, 10, 20, 30))
     left_lying: dict[str, int] | None = field(
         default_factory=lambda: {"foreign": 3, "no_text": 0, "unset": 1, "stray": 2}
     )
+    to_recheck: RecheckCounts | None = field(default_factory=RecheckCounts)
     errors: int = 0
     error: PyMongoError = field(default_factory=AutoReconnect)
     takes: float = 0.0
@@ -51,13 +52,16 @@ class Database:
     def looks(self) -> int:
         return len(self.asked_at)
 
-    async def look(self) -> Backlog:
+    async def backlog(self) -> Backlog:
         self.asked_at.append(time.monotonic())
         await asyncio.sleep(self.takes)
         if self.errors:
             self.errors -= 1
             raise self.error
-        return self.backlog
+        return self.work
+
+    async def rechecks(self) -> RecheckCounts | None:
+        return self.to_recheck
 
     async def unmoved(self) -> dict[str, int] | None:
         return self.left_lying
@@ -80,11 +84,7 @@ async def counting(
 ) -> AsyncIterator[Census]:
     stop = asyncio.Event()
     census = Census(
-        database.look,
-        database.ended,
-        database.budgets,
-        database.oplog_seconds,
-        database.unmoved,
+        database,
         {"hunter": lambda: "budget"},
         every,
         rarely,
@@ -139,7 +139,7 @@ async def test_a_lane_that_is_empty_again_has_no_oldest_lead() -> None:
     database = Database()
     async with counting(database):
         await eventually(lambda: database.looks >= 2)
-        database.backlog = Backlog(NOW, NOTHING)
+        database.work = Backlog(NOW, NOTHING)
         await eventually(lambda: counted("enricher_pending_leads", lane="fresh") == 0)
     assert counted("enricher_oldest_pending_age_seconds", lane="fresh") == 0
     assert counted("enricher_oldest_pending_timestamp_seconds", lane="fresh") == 0
@@ -220,9 +220,9 @@ async def test_what_takes_too_long_to_count_is_not_a_number_and_neither_0_nor_ol
     async with counting(Database()) as census:
         await eventually(lambda: _figures() == [7, 9, 23, 4])
         database = Database(errors=10**6, error=NetworkTimeout("timed out"))
-        census.look = database.look
+        census.counts = database
         await eventually(lambda: all(math.isnan(each) for each in _figures()))
-        census.look = Database().look
+        census.counts = Database()
         await eventually(lambda: not math.isnan(_figures()[0]), within=15)
 
 
@@ -235,7 +235,7 @@ async def test_what_was_counted_stays_while_mongodb_is_away() -> None:
     async with counting(Database()) as census:
         await eventually(lambda: _figures() == [7, 9, 23, 4])
         away = Database(errors=10**6)
-        census.look = away.look
+        census.counts = away
         await eventually(lambda: away.looks)
         assert _figures()[0] == 7
 
@@ -254,11 +254,7 @@ async def test_while_the_indexes_are_built_nothing_is_counted_and_the_figures_ar
     database = Database()
     stop, can_count = asyncio.Event(), asyncio.Event()
     census = Census(
-        database.look,
-        database.ended,
-        database.budgets,
-        database.oplog_seconds,
-        database.unmoved,
+        database,
         {"hunter": lambda: "budget"},
         every_seconds=0.01,
         can_count=can_count.is_set,
