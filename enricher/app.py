@@ -33,7 +33,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from random import Random
-from typing import TypeVar
 
 from bson import Timestamp
 from loguru import logger
@@ -78,8 +77,6 @@ from enricher.status.throughput import Activity, report
 from enricher.telemetry import log, metrics
 from enricher.telemetry.metrics import SourceGauges, share_gauges
 from enricher.webhook.sending import Webhook
-
-T = TypeVar("T")
 
 _POOL = 16
 _POOL_OF_A_SOURCE = 8
@@ -438,17 +435,21 @@ class Wiring:
 
     def wire(self) -> list[Loops]:
         """Return the loops of each source."""
-        sources, slots = self.settings.sources, Slots(self.settings.work.concurrency)
+        sources, slots = self.settings.sources, self._slots()
         shown = share_gauges(len(sources))
         return [self._wire(*each, slots) for each in zip(sources, shown, strict=True)]
+
+    def _slots(self) -> Slots:
+        pressure = self.workshop.waterfall.pressure
+        return Slots(self.settings.work.concurrency, pressure=pressure)
 
     def _wire(self, source: Source, gauges: SourceGauges, slots: Slots) -> Loops:
         leads, bell = self._leads(source, gauges), Bell()
         enrichment = self.workshop.enrichment(source)
         subjects = enrichment.subjects
         late = Late(leads, subjects.whose, source.rerun_on_change, subjects.is_named_only)
-        heartbeat, watcher = Heartbeat(leads), self._watcher(source, leads, bell, late)
-        worker = self._worker(source, leads, enrichment, heartbeat, bell, slots)
+        watcher = self._watcher(source, leads, bell, late)
+        worker = self._worker(source, leads, enrichment, bell, slots)
         return Loops(
             source.collection,
             watcher,
@@ -487,14 +488,12 @@ class Wiring:
         source: Source,
         leads: Leads,
         enrichment: Enrichment,
-        heartbeat: Heartbeat,
         bell: Bell,
         slots: Slots,
     ) -> Worker:
         refresh_after = partial(refresh_delay, self.settings.work.refresh_days, Random())
         named = "" if self._is_alone else source.collection
         return Worker(
-            leads,
             Settler(
                 leads.collection,
                 refresh_after,
@@ -504,16 +503,13 @@ class Wiring:
                 beside=leads.beside,
                 keyring=leads.keyring,
                 copying=Copying.of(source),
-                outbox=wiring.outbox(
-                    self.settings, self.database, source, self.clock, self.webhook
-                ),
+                outbox=wiring.outbox(self.settings, leads, self.clock, self.webhook),
             ),
             enrichment.work_on,
             partial(report, self.activity, collection=named),
-            heartbeat,
+            Heartbeat(leads),
             bell,
             self.settings.work,
-            pressure=self.workshop.waterfall.pressure,
             slots=slots,
         )
 

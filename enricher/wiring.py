@@ -25,7 +25,7 @@ from enricher.calls.ceiling import ceiling_of
 from enricher.calls.flights import Cache
 from enricher.calls.ledger import RECHECKS, Budget, Usage
 from enricher.calls.order import FleetOrder, Orders
-from enricher.calls.question import Books, Gate
+from enricher.calls.question import Books, Gate, Lifetimes
 from enricher.calls.releases import pace
 from enricher.enrichment.attempt import Enrichment, Scope, Subjects, Waterfall
 from enricher.enrichment.conclude import AttemptPolicy
@@ -46,7 +46,8 @@ from enricher.providers.base import Access, Provider, Registered
 from enricher.providers.cnpj import Cnpj
 from enricher.queue import inputs
 from enricher.queue.beside import Beside, noted_rank
-from enricher.queue.conditions import Look, leads_of, queue_of
+from enricher.queue.conditions import Look, leads_of
+from enricher.queue.leads import Leads
 from enricher.queue.outbox import Outbox, forget
 from enricher.queue.requests import Requests
 from enricher.settings.load import Settings, WebsiteSettings
@@ -140,8 +141,9 @@ async def open_books(settings: Settings, database: AsyncDatabase[Document], hold
         cache=Cache(database, holder, settings.work.lease_seconds),
         usage=open_usage(settings, database),
         keyring=ring,
-        found_lasts=timedelta(days=settings.cache.days),
-        not_found_lasts=timedelta(days=settings.cache.negative_days),
+        lifetimes=Lifetimes(
+            timedelta(days=settings.cache.days), timedelta(days=settings.cache.negative_days)
+        ),
         is_suppressed=partial(suppressed.knows, ring),
         note_objection=note_objection,
     )
@@ -204,24 +206,13 @@ async def webhook(
 
 
 def outbox(
-    settings: Settings,
-    database: AsyncDatabase[Document],
-    source: Source,
-    clock: ServerClock,
-    receiver: Webhook | None,
+    settings: Settings, leads: Leads, clock: ServerClock, receiver: Webhook | None
 ) -> Outbox | None:
-    """Return where the events of a source are published; `None` where they are off."""
+    """Return where the events of these leads are published; `None` where they are off."""
     if not settings.events.are_on:
         return None
-    return Outbox(
-        database,
-        source.collection,
-        queue_of(database, source),
-        clock.now,
-        timedelta(days=settings.events.days),
-        source.names,
-        receiver.ring if receiver else None,
-    )
+    kept = timedelta(days=settings.events.days)
+    return Outbox(leads, clock.now, kept, receiver.ring if receiver else None)
 
 
 def words_of(settings: Settings) -> OwnWords:

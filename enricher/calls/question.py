@@ -229,6 +229,14 @@ class Asking:
 # Where answers are kept and calls are counted
 
 
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """For how long an answer is kept, by what it says."""
+
+    found: timedelta = timedelta(days=7)
+    not_found: timedelta = timedelta(days=1)
+
+
 @dataclass(slots=True)
 class Books:
     """Where answers are kept and calls are counted; shared by the gates of all paid providers."""
@@ -236,8 +244,7 @@ class Books:
     cache: Cache
     usage: Usage
     keyring: Keyring
-    found_lasts: timedelta = timedelta(days=7)
-    not_found_lasts: timedelta = timedelta(days=1)
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
     is_suppressed: Callable[[str], Awaitable[bool]] | None = None
     """Takes an `email_key`: whether the person asked not to be processed."""
     note_objection: Callable[[str, str, int], Awaitable[Objecting]] | None = None
@@ -745,11 +752,11 @@ class Gate:
             await books.cache.let_go(flight, is_paid=asking.is_paid, is_useless=is_useless)
             return
         is_miss = isinstance(tried.answer, NotFound)
-        lasts = self._miss_lasts(books) if is_miss else books.found_lasts
+        lasts = self._miss_lasts(books) if is_miss else books.lifetimes.found
         await books.cache.keep(flight, tried.reply, lasts)
 
     def _miss_lasts(self, books: Books) -> timedelta:
-        lasts = books.not_found_lasts.total_seconds()
+        lasts = books.lifetimes.not_found.total_seconds()
         return timedelta(seconds=min(lasts, self.provider.longest_miss_seconds))
 
     def _book(self, hand: Hand) -> None:

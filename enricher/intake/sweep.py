@@ -50,9 +50,9 @@ class Sweep:
     refresh_period: timedelta
     """Zero disables the refresh."""
     every_seconds: float = _EVERY_SECONDS
-    outage: Outage = field(default_factory=lambda: Outage("sweep"))
-    random: Random = field(default_factory=Random)
-    _late: dict[tuple[bytes, str, str], float] = field(default_factory=dict)
+    outage: Outage = field(init=False, default_factory=lambda: Outage("sweep"))
+    random: Random = field(init=False, default_factory=Random)
+    _late: dict[tuple[bytes, str, str], float] = field(init=False, default_factory=dict)
     """Leases that end later than any could have been given for, with the time they were first seen."""
 
     @classmethod

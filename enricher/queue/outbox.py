@@ -40,7 +40,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
 from enricher.answer import Kind
-from enricher.fields import NAMES, Names
+from enricher.fields import Names
 from enricher.lead import STATUS_OF, Document, LeadId, Lease, Outcome, Rechecked, Retrying, Status
 from enricher.mongo import DatabaseTrouble
 from enricher.mongo.expressions import id_key, whole
@@ -48,6 +48,7 @@ from enricher.mongo.outage import Outage, pause
 from enricher.mongo.server import let_expire, make_index
 from enricher.queue import book
 from enricher.queue.inputs import text_or_null
+from enricher.queue.leads import Leads
 from enricher.telemetry import metrics
 from enricher.values.merge import SOCIAL
 from enricher.values.storable import mapping
@@ -92,14 +93,9 @@ def _changed_in(section: str, before: Mapping[str, Any], after: Mapping[str, Any
 class Outbox:
     """The events of one source. Unless said otherwise, methods raise DatabaseTrouble."""
 
-    database: AsyncDatabase[Document]
-    leads: str
-    """The name of the leads' collection."""
-    queue: AsyncCollection[Document]
-    """Where the book-keeping stands."""
+    leads: Leads
     now: Callable[[], datetime]
     kept: timedelta
-    names: Names = NAMES
     ring: Callable[[], None] | None = None
     """Called when there is something for the webhook; `None` where there is none."""
     outage: Outage = field(default_factory=lambda: Outage("outbox"))
@@ -109,12 +105,17 @@ class Outbox:
     """Drafts that the last look found, with the time at which each was first seen."""
 
     @property
+    def collection(self) -> str:
+        """The name of the leads' collection."""
+        return self.leads.of_writers.name
+
+    @property
     def events(self) -> AsyncCollection[Document]:
-        return self.database[COLLECTION]
+        return self.leads.collection.database[COLLECTION]
 
     @property
     def drafts(self) -> AsyncCollection[Document]:
-        return self.database[DRAFTS]
+        return self.leads.collection.database[DRAFTS]
 
     async def ensure(self) -> None:
         """Create the indexes; without the privilege events stay for good."""
@@ -135,8 +136,8 @@ class Outbox:
         at = self.now()
         due = {"webhook": {"due_at": at, "attempts": 0}} if self.ring else {}
         return {
-            "_id": event_id(self.leads, lease),
-            "collection": self.leads,
+            "_id": event_id(self.collection, lease),
+            "collection": self.collection,
             "lead": lease.lead_id,
             "status": STATUS_OF[type(outcome)].value,
             "changed": fields,
@@ -156,7 +157,9 @@ class Outbox:
         # A lead that a transaction holds is tried again and again: all tries have one draft.
         id_ = events[0]["_id"] if len(events) == 1 else ObjectId()
         with suppress(DuplicateKeyError):
-            await self.drafts.insert_one({"_id": id_, "collection": self.leads, "events": events})
+            await self.drafts.insert_one(
+                {"_id": id_, "collection": self.collection, "events": events}
+            )
         return id_
 
     async def publish(
@@ -200,7 +203,7 @@ class Outbox:
         """Publish what earlier settles of these leads left in drafts, before the note of it is written over."""
         if not ids:
             return
-        named = {"collection": self.leads, "events.lead": {"$in": list(ids)}}
+        named = {"collection": self.collection, "events.lead": {"$in": list(ids)}}
         async with self.drafts.find(named, batch_size=_FEW) as found:
             async for draft in found:
                 await self._judge(draft)
@@ -219,7 +222,7 @@ class Outbox:
     async def sweep(self) -> None:
         """Judge the drafts that were there at the last look, too: younger ones are most likely being settled."""
         now = time.monotonic()
-        found = self.drafts.find({"collection": self.leads}, {"_id": 1})
+        found = self.drafts.find({"collection": self.collection}, {"_id": 1})
         there = [each["_id"] for each in await found.to_list(_MOST_DRAFTS)]
         for id_ in there:
             if id_ not in self._seen:
@@ -235,7 +238,8 @@ class Outbox:
         """Publish the events of settles that took place; return whether no other of them can still come."""
         events = draft["events"]
         ids = [each["lead"] for each in events]
-        found = whole(self.queue).find({"_id": {"$in": ids}}, _standing(self.names))
+        queue, names = whole(self.leads.collection), self.leads.names
+        found = queue.find({"_id": {"$in": ids}}, _standing(names))
         standing = {id_key(each["_id"]): each for each in await found.to_list()}
         of_leads = [(each, standing.get(id_key(each["lead"]), {})) for each in events]
         left = [_as_noted(*each) for each in of_leads if _is_noted(*each)]

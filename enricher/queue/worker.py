@@ -242,6 +242,8 @@ class Slots:
 
     concurrency: int
     workers: list[Worker] = field(default_factory=list)
+    pressure: Callable[[], Pressure] = Pressure
+    """Returns how many leads in work wait for a limit, for how long, and how urgent they are."""
 
     @property
     def total(self) -> int:
@@ -282,17 +284,16 @@ class Slots:
 class Worker:
     """The slots that one source's leads are worked on in."""
 
-    leads: Leads
     settler: Settler
     work: Work
     on_settled: Tell
     heartbeat: Heartbeat
     bell: Bell
     settings: WorkSettings
-    pressure: Callable[[], Pressure] = Pressure
-    """Returns how many leads in work wait for a limit, for how long, and how urgent they are."""
     slots: Slots | None = None
     """Those of the process; `None` when it has no other worker."""
+    leads: Leads = field(init=False)
+    """Those that it claims, and whose leases the heartbeat keeps."""
     has_more: bool = field(init=False, default=False)
     """It found more work than it had room for."""
     slot_freed: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -308,6 +309,7 @@ class Worker:
     _slots: Slots = field(init=False)
 
     def __post_init__(self) -> None:
+        self.leads = self.heartbeat.leads
         self._slots = self.slots or Slots(self.settings.concurrency)
         self._slots.workers.append(self)
 
@@ -350,7 +352,7 @@ class Worker:
     # -- claiming --------------------------------------------------------------------------
 
     async def _turn(self, stop: asyncio.Event) -> None:
-        pressure = self.pressure()
+        pressure = self._slots.pressure()
         room = self._room(pressure)
         if not room:
             await self._until_there_is_room(stop)
@@ -436,7 +438,7 @@ class Worker:
                 await self._take(newcomer, stop)
 
     def _has_room_for_one(self) -> bool:
-        return self._free > 0 and not self.pressure().waiting and not self.leads.is_sharded
+        return self._free > 0 and not self._slots.pressure().waiting and not self.leads.is_sharded
 
     async def _take(self, newcomer: Newcomer, stop: asyncio.Event) -> None:
         claimed = Claimed([])
@@ -470,12 +472,12 @@ class Worker:
         while (left := ends - time.monotonic()) > 0:
             if await self.bell.wait(min(left, _LOOK_SECONDS)):
                 return
-            pressure = self.pressure()
+            pressure = self._slots.pressure()
             if not pressure.is_high or pressure.urgency < above or self._is_kept_out(pressure):
                 return
 
     async def _until_there_is_room(self, stop: asyncio.Event) -> None:
-        while not self._room(self.pressure()) and not stop.is_set():
+        while not self._room(self._slots.pressure()) and not stop.is_set():
             await self._wait_for_slot(_LOOK_SECONDS)
 
     async def _until_slots_are_free(self, stop: asyncio.Event) -> None:

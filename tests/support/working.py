@@ -81,18 +81,17 @@ async def working(
     leads, bell = queue(collection, lease), Bell()
     heartbeat = Heartbeat(leads)
     gates = [Gate(each, Retries(tries=1), Random(1)) for each in providers]
+    its = WorkSettings(
+        **{"concurrency": 8, "poll_seconds": 0.05, "shutdown_grace_seconds": 0} | settings
+    )
     worker = Worker(
-        leads=leads,
         settler=Settler(collection, lambda: None),
         work=Enrichment(Waterfall(gates, {}), Subjects(KEYRING), AttemptPolicy()).work_on,
         on_settled=partial(report, Activity()),
         heartbeat=heartbeat,
         bell=bell,
-        settings=WorkSettings(
-            **{"concurrency": 8, "poll_seconds": 0.05, "shutdown_grace_seconds": 0} | settings
-        ),
-        pressure=pressure,
-        slots=slots,
+        settings=its,
+        slots=slots or Slots(its.concurrency, pressure=pressure),
     )
     made = Working(worker, heartbeat, bell)
     made.start()

@@ -19,7 +19,7 @@ from enricher.answer import Answer, Found, Held, Kind, NotFound, Preparing, Quer
 from enricher.calls.flights import COLLECTION as ANSWERS
 from enricher.calls.flights import Cache
 from enricher.calls.ledger import Budget, DayOfProvider, Usage
-from enricher.calls.question import Asking, Books, Gate, Question, Retries
+from enricher.calls.question import Asking, Books, Gate, Lifetimes, Question, Retries
 from enricher.lead import Document
 from enricher.limits.limiter import Limiter
 from enricher.mongo import server
@@ -124,11 +124,11 @@ async def test_an_answer_is_kept_for_every_daemon_and_spelling(database: Databas
 async def test_each_answer_lasts_for_its_own_time(database: Database, answer: Answer) -> None:
     asked = provider("acme", answer)
     books = await books_of(database)
-    books.found_lasts = books.not_found_lasts = timedelta(days=1)
+    books.lifetimes = Lifetimes(timedelta(days=1), timedelta(days=1))
     if isinstance(answer, NotFound):
-        books.not_found_lasts = timedelta(milliseconds=1)
+        books.lifetimes = replace(books.lifetimes, not_found=timedelta(milliseconds=1))
     else:
-        books.found_lasts = timedelta(milliseconds=1)
+        books.lifetimes = replace(books.lifetimes, found=timedelta(milliseconds=1))
     await ask(gate_to(asked, books))
     await asyncio.sleep(0.05)
     await ask(gate_to(asked, books))

@@ -35,9 +35,7 @@ async def events(ours: Collection) -> AsyncIterator[Collection]:
 
 
 def outbox(leads: Collection, **options: Any) -> Outbox:
-    return Outbox(
-        leads.database, leads.name, leads, lambda: datetime.now(UTC), timedelta(days=7), **options
-    )
+    return Outbox(queue(leads), lambda: datetime.now(UTC), timedelta(days=7), **options)
 
 
 def settler(leads: Collection) -> Settler:

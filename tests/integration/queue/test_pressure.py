@@ -250,7 +250,8 @@ async def test_leads_of_a_busy_collection_do_not_keep_those_of_another_out(
     ours: Collection,
 ) -> None:
     """However urgent they are: one lead of each collection is in work, and its turn comes."""
-    limit, slots = Limit(), Slots(16)
+    limit = Limit()
+    slots = Slots(16, pressure=limit.pressure)
     other = ours.database["others"]
     await insert(ours, HOT, 40)
     terms = at_the(limit, concurrency=16, slots=slots)
