@@ -62,7 +62,7 @@ from enricher.queue import inputs
 from enricher.queue.conditions import leads_of, queue_of, require
 from enricher.queue.copying import Copying
 from enricher.queue.holds import bring_back
-from enricher.queue.indexes import Indexes
+from enricher.queue.indexes import Building, Indexes
 from enricher.queue.leads import Leads
 from enricher.queue.outbox import Outbox
 from enricher.queue.settle import Settler
@@ -160,7 +160,7 @@ class Loops:
     @property
     def are_indexes_coming(self) -> bool:
         """True while the claim's indexes are being built: a search would read every lead."""
-        return self.watcher.indexes.are_coming
+        return self.watcher.building.indexes.are_coming
 
     def state(self) -> SourceState:
         """Return how the source stands."""
@@ -454,7 +454,7 @@ class Wiring:
             source.collection,
             watcher,
             worker,
-            self._releases(leads, watcher.indexes),
+            self._releases(leads, watcher.building.indexes),
             Sweep.beside(watcher, self.settings.work),
             is_alone=self._is_alone,
         )
@@ -518,7 +518,7 @@ class Wiring:
         is_beside, rules = source.is_beside, LeadRules(dict(source.only), source.reading)
         pipeline = fingerprint(names, listened_to, is_beside=is_beside)
         return Watcher(
-            leads=leads,
+            Building(Indexes(leads.collection, names), leads, bell),
             changes=Changes(
                 self.streaming[name], names=names, fields=listened_to, is_beside=is_beside
             ),
@@ -526,8 +526,6 @@ class Wiring:
                 self.database, name, pipeline, self.origin, names, rules, is_beside=is_beside
             ),
             history=wiring.history(self.settings, leads_of(self.database, source), source),
-            indexes=Indexes(leads.collection, names),
-            bell=bell,
             settings=self.settings.work,
             late=late,
         )

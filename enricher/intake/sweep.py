@@ -63,7 +63,7 @@ class Sweep:
             watcher.history,
             watcher.checkpoints,
             watcher.bell,
-            lambda: watcher.is_history_known and not watcher.indexes.are_coming,
+            lambda: watcher.is_history_known and not watcher.building.indexes.are_coming,
             timedelta(days=settings.refresh_days),
             min(_EVERY_SECONDS, settings.lease_seconds),
         )

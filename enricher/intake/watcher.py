@@ -42,7 +42,7 @@ from enricher.mongo import DatabaseTrouble
 from enricher.mongo.expressions import condition_of
 from enricher.mongo.outage import Outage, pause
 from enricher.mongo.server import Server
-from enricher.queue.indexes import Building, Indexes
+from enricher.queue.indexes import Building
 from enricher.queue.leads import Leads
 from enricher.queue.worker import Bell
 from enricher.settings.load import WorkSettings
@@ -477,17 +477,17 @@ class Waits:
 class Watcher:
     """Reads the stream; what it tells goes to the admitter, what it may have missed to the search."""
 
-    leads: Leads
+    building: Building
+    """The indexes of the leads that it reads."""
     changes: Changes
     checkpoints: Checkpoints
     history: History
-    indexes: Indexes
-    bell: Bell
     settings: WorkSettings
     late: Late | None = None
     """Without one, nothing that changes on a lead makes it work."""
     waits: Waits = field(default_factory=Waits)
-    building: Building = field(init=False)
+    leads: Leads = field(init=False)
+    bell: Bell = field(init=False)
     admitter: Admitter = field(init=False)
     search: Search = field(init=False)
     reading: Outage = field(init=False, default_factory=lambda: Outage("watcher"))
@@ -501,7 +501,7 @@ class Watcher:
     """Leads inserted while a first process began."""
 
     def __post_init__(self) -> None:
-        self.building = Building(self.indexes, self.leads, self.bell)
+        self.leads, self.bell = self.building.leads, self.building.bell
         late = self.late or Late(self.leads, lambda _: None)
         self.admitter = Admitter(
             self.leads, self.changes, self.checkpoints, self.history, self.building, self.bell, late
@@ -643,7 +643,7 @@ class Watcher:
         seconds = self.building.seconds
         return Groundwork(
             None if seconds is None else round(seconds, 1),
-            self.indexes.are_coming,
+            self.building.indexes.are_coming,
             self.search.on_record,
         )
 

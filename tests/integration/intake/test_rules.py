@@ -16,7 +16,7 @@ from enricher.intake.watcher import Watcher
 from enricher.lead import Document
 from enricher.mongo.expressions import within
 from enricher.mongo.server import Server
-from enricher.queue.indexes import Indexes
+from enricher.queue.indexes import Building, Indexes
 from enricher.queue.worker import Bell
 from enricher.settings.load import WorkSettings
 from tests.support.queueing import insert, queue, read
@@ -133,12 +133,10 @@ async def test_events_from_before_a_change_are_looked_up_in_the_record(
     await adopted(leads, NO_VISITORS)
     await checkpoints(leads).history_is_known(0)
     watcher = Watcher(
-        leads=queue(leads),
+        Building(Indexes(leads), queue(leads), Bell()),
         changes=Changes(leads),
         checkpoints=checkpoints(leads),
         history=History(leads),
-        indexes=Indexes(leads),
-        bell=Bell(),
         settings=WorkSettings(),
     )
     await watcher.begin(None, Server("7.0", "rs0"))

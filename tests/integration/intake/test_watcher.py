@@ -22,7 +22,7 @@ from enricher.intake.watcher import Waits, Watcher
 from enricher.lead import Document, LeadId
 from enricher.mongo import server
 from enricher.queue import book
-from enricher.queue.indexes import Indexes
+from enricher.queue.indexes import Building, Indexes
 from enricher.queue.worker import Bell
 from enricher.settings.load import WorkSettings
 from tests.support.faults import Faults
@@ -90,12 +90,10 @@ async def watching(
 ) -> AsyncIterator[Watching]:
     """A watcher at work, told to stop at the end of the block, where it must obey soon."""
     watcher = Watching(
-        leads=queue(leads),
+        Building(Indexes(leads), queue(leads), Bell()),
         changes=Changes(leads, wait_ms=100),
         checkpoints=Checkpoints(leads.database, leads.name, fingerprint(NAMES), origin),
         history=history or History(leads),
-        indexes=Indexes(leads),
-        bell=Bell(),
         settings=WorkSettings(**{"poll_seconds": 0.1} | settings),
         waits=Waits(start_search=0.1, stalled=stalled_seconds),
     )
