@@ -96,6 +96,7 @@ def test_a_readers_import_loads_pydantic_and_nothing_of_the_daemon() -> None:
     assert ours == ["enricher", "enricher.contract", "enricher.contract.models"]
 
 
+@pytest.mark.slow
 def test_the_daemons_start_builds_no_models() -> None:
     assert "enricher.contract.models" not in _loaded("import enricher.cli, enricher.app")
 

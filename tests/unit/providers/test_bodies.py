@@ -23,6 +23,7 @@ ORDER = tuple(each.name for each in built_in())
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*built_in(), *finders(), Cnpj], ids=lambda kind: kind.name)
 def test_any_body_becomes_an_answer_that_can_be_stored(kind: type[HttpProvider]) -> None:
     said = answers_to(kind, BODIES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -71,19 +72,25 @@ def test_an_ordinary_firm_is_known_by_its_root_page(site: Prepared) -> None:
     assert known.keys() <= FIELDS[Kind.COMPANY]
 
 
-@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
-def test_no_page_makes_a_wrong_company(site: Prepared) -> None:
-    root = root_of(site) if site.kind != "packed" else None
-    known = read_company(Site(site.domain, [root], {})) if root else {}
+@pytest.mark.parametrize("name", SITES)
+def test_no_page_makes_a_wrong_company(name: str) -> None:
+    site = SITES[name]
+    known = known_of(name) if site.kind != "packed" else {}
     assert known.get("name") in (site.name, None) or site.kind.startswith(("robots.txt", "tenant"))
 
 
 def test_nothing_about_a_person_is_read() -> None:
-    for site in SITES.values():
-        if root := root_of(site):
-            known = json.dumps(read_company(Site(site.domain, [root], {})), ensure_ascii=False)
-            assert "inparticular" not in known.lower()
-            assert "@" not in known
+    for name in SITES:
+        known = json.dumps(known_of(name), ensure_ascii=False)
+        assert "inparticular" not in known.lower()
+        assert "@" not in known
+
+
+@cache  # some pages take a second to read
+def known_of(name: str) -> FieldValues:
+    """What the root page of a site says."""
+    root = root_of(SITES[name])
+    return read_company(Site(SITES[name].domain, [root], {})) if root else {}
 
 
 def test_a_person_in_json_ld_is_no_company() -> None:
@@ -299,7 +306,17 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("markup", HOSTILE.values(), ids=HOSTILE)
+LONG = ("nested", "formatting", "links", "tags without an end")
+"""To read one takes seconds."""
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        pytest.param(markup, id=name, marks=[pytest.mark.slow] if name in LONG else [])
+        for name, markup in HOSTILE.items()
+    ],
+)
 def test_a_hostile_page_takes_no_more_than_linear_time(markup: str) -> None:
     """A tree of some of these would take minutes: longer than a test may."""
     found = read(ROOT.format(DOMAIN), markup)

@@ -83,6 +83,7 @@ def redirect(to: str, status: int = 302) -> Served:
 # All sites
 
 
+@pytest.mark.slow
 async def test_of_two_hundred_sites_the_ordinary_are_read_and_no_other_is_taken_for_a_company(
     sites: SiteServer,
 ) -> None:
