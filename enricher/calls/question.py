@@ -214,7 +214,7 @@ class Asking:
 
     async def is_wanted(self) -> bool:
         """Return whether any lead that wanted to know still may ask."""
-        for may_ask in () if self.is_sure else tuple(self.doubts):
+        for may_ask in tuple(self.doubts):
             if await may_ask():
                 return True
         return self.is_sure
@@ -579,7 +579,7 @@ class Gate:
 
     async def _permit(self, books: Books, asking: Asking) -> Answer | None:
         """Take a call of the budget, unless nobody may ask or the person objected; return why there is none."""
-        if not await asking.is_wanted():
+        if not (asking.is_sure or await asking.is_wanted()):
             return Unwanted()
         mailbox, is_suppressed = self._mailbox_of(asking.question.query), books.is_suppressed
         if mailbox and is_suppressed:

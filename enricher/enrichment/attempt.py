@@ -905,21 +905,21 @@ class Enrichment:
             *(case.lead, query, self.policy.seconds, keep_findings),
             *(self.scope, spending),
         )
-        if (end := await self._end_of(case, findings)) is not None:
-            return end
+        if findings.objection or findings.is_withdrawn:
+            return await self._end_of(case, findings)
         outcome = conclude(self._round(case, findings), self.random)
         note_found(query, outcome)
         if spending is not None:
             _note_capped(case.lead, findings, outcome, spending)
         return self._with_recheck(case.lead, outcome), case.subject
 
-    async def _end_of(self, case: Case, findings: Findings) -> tuple[End, Subject | None] | None:
+    async def _end_of(self, case: Case, findings: Findings) -> tuple[End, Subject | None]:
         """Return the end of a lead whose person objected meanwhile, or that is no lead any more."""
-        if findings.objection:
-            if self.permission is not None:
-                await self.permission.withdraw(case.lead, case.identity)
-            return self._objected(case, findings)
-        return (Withdrawn(), case.subject) if findings.is_withdrawn else None
+        if not findings.objection:
+            return Withdrawn(), case.subject
+        if self.permission is not None:
+            await self.permission.withdraw(case.lead, case.identity)
+        return self._objected(case, findings)
 
     def _with_recheck(self, lead: Lead, outcome: Outcome) -> Outcome:
         """Plan the next recheck of a lead that completed thin."""
@@ -949,8 +949,8 @@ class Enrichment:
             return self._put_off(lead, recheck, seconds), None
         findings = await self._ask_again(lead, case.identity.query, again, recheck, spending)
         rules.enough.note(findings.answers.values())
-        if (end := await self._end_of(case, findings)) is not None:
-            return end
+        if findings.objection or findings.is_withdrawn:
+            return await self._end_of(case, findings)
         this = self._round(case, findings)
         outcome = conclude_recheck(this, recheck, rules, self.waterfall.kinds, self.random)
         if spending is not None:

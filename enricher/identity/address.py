@@ -675,10 +675,7 @@ def is_system(local: str) -> bool:
 
 def is_desk(local: str, host: str, desks: Desks = DESKS) -> bool:
     """Tell whether it is a role address. `host` matters only for initials that are a role in some countries."""
-    spellings = _spellings(local)
-    return _is_desk(spellings[0], host, desks) or (
-        len(spellings) > 1 and _is_desk(spellings[1], host, desks)
-    )
+    return any(_is_desk(each, host, desks) for each in _spellings(local))
 
 
 def desk_key(local: str) -> str:

@@ -157,7 +157,7 @@ def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring 
         inputs=read_inputs(document["inputs"]),
         enriched_data=mapping(data),
         data_bytes=data_bytes,
-        is_doubled=_is_doubled(whole, data_bytes),
+        is_doubled=bool(whole) and _is_doubled(whole, data_bytes),
         answered=mapping(document["answered"]),
         job_title=document["job_title"],
         subject=document.get("subject"),
@@ -178,8 +178,6 @@ def _lease(document: Document, claim_id: str, deadline: float, keyring: Keyring 
 
 def _is_doubled(data: Mapping[str, Any], size: int) -> bool:
     """Return whether a field occurs twice in the data at any depth: reading keeps only one of them."""
-    if not data:
-        return False
     try:
         return len(bson.encode(data)) < size
     except (BSONError, ValueError, OverflowError, RecursionError):
