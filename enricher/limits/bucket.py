@@ -16,9 +16,9 @@ half is for the way from there to the vendor.
 trip of up to a second). This bounds what a process that
 dies takes with it, and gives the latest value that a `tat` can have. A later one (the clock was
 set back, or somebody wrote it) counts as that; one that is gone, or no number, counts as that too,
-because slots given out before may still be under way. Nor is it taken for earlier than a process
+because slots given out before may still be under way. So does one that is earlier than a process
 saw it last: a document that somebody puts back, or that another daemon has begun anew, must not look
-emptier than the calls that were made. When a process sees the server's clock jump
+emptier than the calls that were made, and nobody knows what other processes took meanwhile. When a process sees the server's clock jump
 ahead (an election, a clock that is set), the slots of that reply are void and every window starts
 at that latest value as well: a bucket must not look empty because the time was wrong.
 Only a document that is new, to a process that never saw it, starts with a slot at once, and then
@@ -358,9 +358,9 @@ def _when_first_seen(cell: _Cell) -> Expression:
 
 
 def _no_earlier_than_seen(cell: _Cell) -> Expression:
-    """Return the `tat` for a process that has: never earlier than it last saw."""
+    """Return the `tat` for a process that has: one that is earlier than it last saw counts as lost."""
     kept = _number(f"$tats.{cell.name}", _furthest(cell), _furthest(cell))
-    return {"$min": [{"$max": [kept, f"$asked.seen.{cell.name}"]}, _furthest(cell)]}
+    return {"$cond": [{"$lt": [kept, f"$asked.seen.{cell.name}"]}, _furthest(cell), kept]}
 
 
 def _stages(cells: Sequence[_Cell], tat: Callable[[_Cell], Expression]) -> list[Document]:

@@ -304,6 +304,23 @@ async def test_a_bucket_that_another_process_began_anew_is_as_full_as_it_was(
     assert after.next_at >= before.next_at - 0.01
 
 
+async def test_a_bucket_that_is_put_back_keeps_the_slots_that_others_took_meanwhile(
+    fleet: AsyncDatabase[Document], documents: AsyncCollection[Document], name: str
+) -> None:
+    """Whoever sees it emptier than it was cannot know how full the others made it since."""
+    windows = (Window(10, 1),)
+    one, other = Bucket(fleet, name, windows), Bucket(fleet, name, windows)
+    await one.reserve(1)
+    old = await documents.find_one({"_id": name})
+    assert old is not None
+    await one.reserve(1)
+    taken = await other.reserve(20)
+    assert taken.slots
+    await documents.replace_one({"_id": name}, old)
+    after = await one.reserve(20)
+    assert min((*after.slots, after.next_at)) > max(taken.slots)
+
+
 async def test_cancelled_all_at_once_the_waiters_do_not_stall_the_loop(
     fleet: AsyncDatabase[Document], name: str
 ) -> None:
