@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from enricher.lead import Document
 from enricher.limits.limiter import Limiter
 from enricher.mongo import server
 from enricher.mongo.secret import keyring
+from enricher.process import shortage
 from enricher.providers.base import Access, Provider
 from enricher.providers.clearbit import ClearbitCompany
 from enricher.providers.cnpj import Cnpj
@@ -62,7 +62,7 @@ async def ask(
     newer_than: datetime | None = None,
     urgency: float = 0.0,
 ) -> Answer:
-    deadline = time.monotonic() + seconds
+    deadline = shortage.awake() + seconds
     return await gate.ask(Asking(Question(query, deadline, "lead-1", urgency, newer_than)))
 
 

@@ -20,6 +20,7 @@ from enricher.answer import (
 )
 from enricher.calls.question import Asking, Gate, Question, Retries, word_for
 from enricher.catalogue import Window
+from enricher.process import shortage
 from tests.support.observing import counted, events, logged
 from tests.support.scripted import Door, Scripted, company, in_turn, provider
 from tests.support.waiting import business, patience
@@ -34,7 +35,7 @@ def gate_to(asked: Scripted) -> Gate:
 
 
 async def ask(gate: Gate, seconds: float = 30) -> Answer:
-    return await gate.ask(Asking(Question(QUERY, time.monotonic() + seconds, "lead-1")))
+    return await gate.ask(Asking(Question(QUERY, shortage.awake() + seconds, "lead-1")))
 
 
 def tries(outcome: str, name: str = "acme") -> float:

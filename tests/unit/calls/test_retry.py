@@ -18,6 +18,7 @@ from enricher.answer import (
     Unavailable,
 )
 from enricher.calls.question import Asking, Gate, Question, Retries
+from enricher.process import shortage
 from tests.support.observing import events, logged
 from tests.support.scripted import company, in_turn, provider
 from tests.support.waiting import patience
@@ -39,7 +40,7 @@ class Call:
         return len(self._asked.asked)
 
     async def outcome(self, retries: Retries = QUICK, seconds: float = 60) -> Answer:
-        deadline = time.monotonic() + seconds
+        deadline = shortage.awake() + seconds
         gate = Gate(self._asked, retries, Random(1))
         with logged() as lines:
             answer = await gate.ask(Asking(Question(Query(), deadline, "lead-1")))
