@@ -1,6 +1,6 @@
 """Random bodies the whole way: from the vendor's socket through the daemon onto the lead in MongoDB.
 
-Each lead meets nine bodies, one of each provider. `make chaos` plays ten times as many.
+Each lead meets a body of each provider. `make chaos` plays ten times as many.
 """
 
 from __future__ import annotations

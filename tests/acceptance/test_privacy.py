@@ -36,8 +36,10 @@ FORMS = ("json", "console")
 ALL_KEYS = KEYS | {
     "pdl": "pdl-key-of-the-tests",
     "apollo": "apollo-key-of-the-tests",
+    "zerobounce": "zerobounce-key-of-the-tests",
     "gossip": "gossip-key-of-the-tests",
 }
+"""That of ZeroBounce travels in URLs."""
 SETTINGS: Document = {
     "ENRICHER_LOG_LEVEL": "DEBUG",
     "ENRICHER_PROVIDERS_OFF": "[]",
@@ -45,6 +47,7 @@ SETTINGS: Document = {
     "ENRICHER_LEAD_TIMEOUT_SECONDS": 2,
     "PDL_RATE_LIMIT": 1_000_000,
     "APOLLO_RATE_LIMIT": 1_000_000,
+    "ZEROBOUNCE_RATE_LIMIT": 1_000_000,
     "GOSSIP_RATE_LIMIT": 1_000_000,
     "GOSSIP_BASE_URL": "http://127.0.0.1:9",
 }
@@ -252,6 +255,6 @@ async def test_no_address_no_name_and_no_key_is_in_the_reason_on_a_lead(
 
 async def test_no_key_was_in_the_url_of_any_call(runs: Mapping[str, Run]) -> None:
     calls = [entry for run in runs.values() for entry in run.rig.simulator.journal]
-    assert {entry.vendor for entry in calls} >= {"clearbit", "hunter", "pdl", "apollo"}
+    assert {entry.vendor for entry in calls} >= ALL_KEYS.keys() - {"gossip"}
     in_header = [entry for entry in calls if entry.vendor != "zerobounce"]  # it takes no header
     assert [entry.route for entry in in_header if entry.key_in_url] == []

@@ -21,13 +21,22 @@ from enricher.simulator.faults import KINDS, SPELLED
 from enricher.simulator.journal import Entry
 from tests.support.bodies import book_of, route_of
 from tests.support.rig import Rig
-from tests.support.statuses import FOUND, PROVIDERS, Case, cases, question
+from tests.support.statuses import ALWAYS, FOUND, PROVIDERS, Case, cases, subject
 from tests.support.waiting import eventually
 from tests.support.within import open_world
 
 pytestmark = pytest.mark.timeout(240)
 
 CASES = {case.id: case for case in cases()}
+CONFIG = """
+[[source]]
+collection = "leads"
+
+[source.read]
+email = "email"
+company = "company"
+cnpj = "cnpj"
+"""
 AT_ONCE = 8
 """Daemons; more only wait for each other."""
 FEW = OPENS_AFTER - 1
@@ -47,15 +56,20 @@ class Seen:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def played(request: pytest.FixtureRequest, mongodb_uri: str) -> Mapping[str, Seen]:
+async def played(
+    request: pytest.FixtureRequest, mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Seen]:
     """Case -> what was seen, of all that are to be run. One that came to no end is missing."""
+    config = tmp_path_factory.mktemp("config") / "crm.toml"
+    config.write_text(CONFIG)
     wanted = [case for case in CASES.values() if _is_wanted(request.session, case)]
     seen: dict[str, Seen] = {}
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def play(group: list[Case]) -> None:
         one = group[0]
-        world = open_world(mongodb_uri, [one.provider], one.settings, **one.world)
+        given = {**ALWAYS.get(one.provider, {}), **one.settings, "ENRICHER_CONFIG": config}
+        world = open_world(mongodb_uri, [one.provider], given, **one.world)
         async with turns, world as rig:
             seen.update([each async for each in _played(rig, group)])
 
@@ -117,18 +131,19 @@ def _apart(case: Case) -> str:
 
 
 async def _inserted(rig: Rig, case: Case) -> str:
-    company = question(case.local_part)
+    lead, asked = subject(case)
     for fault in filter(None, (case.fault, case.then)):
-        rig.simulator.inject(**fault, question=f"*{company}")
-    await rig.leads.insert_one({"_id": case.id, "email": f"{case.local_part}@{company}"})
-    return company
+        rig.simulator.inject(**fault, question=f"*{asked}")
+    await rig.leads.insert_one({"_id": case.id, **lead})
+    return asked
 
 
-async def _seen(rig: Rig, case: Case, company: str) -> Seen:
+async def _seen(rig: Rig, case: Case, about: str) -> Seen:
     await eventually(lambda: all(entry.status is not None for entry in rig.simulator.journal))
     calls = rig.simulator.journal
-    asked = [entry for entry in calls if entry.question.endswith(company)]
-    return Seen(await rig.lead(case.id), asked, calls.calls(route="account"))
+    asked = [entry for entry in calls if entry.question.endswith(about)]
+    looks = [entry for entry in calls if entry.route in ("account", "balance")]
+    return Seen(await rig.lead(case.id), asked, looks)
 
 
 # -- what is to be seen ------------------------------------------------------------------------
@@ -148,9 +163,11 @@ async def test_an_answer_becomes_what_it_means_on_the_lead_and_on_the_bill(
     costs = len(seen.asked), sum(entry.charged for entry in seen.asked)
     assert costs == (case.calls, case.charged)
     assert len(seen.looks) == case.looks
-    assert not [entry for entry in seen.asked if entry.key_in_url or entry.key != "ok"]
+    assert not [entry for entry in seen.asked if entry.key_in_url or entry.key != case.key]
     section = PROVIDERS[case.provider].kind.section
     assert _has_values(lead, section, case) == (ends.place == "sources_used")
+    if case.verdict is not None:
+        assert lead["enriched_data"][section]["status"] == case.verdict
 
 
 PLACES = ("sources_used", "sources_not_found", "sources_failed", "sources_skipped")

@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
+from enricher import catalogue
+from enricher.answer import Kind
+from enricher.catalogue import FINDERS
 from enricher.lead import Document
+from enricher.providers.cnpj import NO_RECORD, Cnpj
 from enricher.providers.http import HttpProvider
-from enricher.providers.registry import built_in
-from enricher.providers.verifier import Verifier
-from enricher.simulator import facts
+from enricher.providers.registry import built_in, finders
+from enricher.providers.verifier import NO_VERIFICATION, WRONG_ROUTE
+from enricher.simulator import facts, hunter
 from enricher.simulator.server import VENDORS
 from enricher.simulator.vendor import Vendor
+from tests.support.bodies import cnpj_of
 
 TRIES = 4
 USELESS = 2
@@ -32,6 +37,7 @@ NO_TIME_FOR_A_LEAD: Document = {"ENRICHER_LEAD_TIMEOUT_SECONDS": 8}
 
 _AGAIN = frozenset(vendor.name for vendor in VENDORS if vendor.charges_again)
 """They charge each 200; the others charge a question once in a month."""
+_VERIFY = tuple(each.vendor for each in catalogue.PROVIDERS.values() if each.kind is Kind.EMAIL)
 _numbers = count(1)
 
 
@@ -70,6 +76,10 @@ class Case:
     """What the simulated vendors are told."""
     looks: int = 0
     """Looks at the account, which are free."""
+    key: str = "ok"
+    """What the vendor thinks of the key."""
+    verdict: str | None = None
+    """The status of the address on the lead."""
 
     @property
     def id(self) -> str:
@@ -82,11 +92,16 @@ class Case:
         return f"{kind}:{dialect}" if dialect else kind
 
 
-PROVIDERS: Mapping[str, type[HttpProvider]] = {
-    each.name: each for each in built_in() if not issubclass(each, Verifier)
+_ASKED: tuple[type[HttpProvider], ...] = (*built_in(), *finders(), Cnpj)
+PROVIDERS: Mapping[str, type[HttpProvider]] = {each.name: each for each in _ASKED}
+_FIND: Document = {"ENRICHER_FIND_DOMAIN": "true"}
+ALWAYS: Mapping[str, Document] = {
+    "pdl_finder": {**_FIND, "HUNTER_API_KEY": "", "APOLLO_API_KEY": ""},
+    "hunter_finder": {**_FIND, "PDL_API_KEY": "", "APOLLO_API_KEY": ""},
+    "apollo_finder": {**_FIND, "PDL_API_KEY": "", "HUNTER_API_KEY": ""},
+    "cnpj": {"ENRICHER_CNPJ": "true", "CNPJ_RATE_LIMIT": "100000"},
 }
-"""Without the verifiers after Hunter: their answers are told apart in `test_verifiers.py`, over a socket but without
-a daemon, and `test_second_opinions.py` plays a few of them."""
+"""Settings without which a provider is not asked, or not alone."""
 SIMULATED: Mapping[str, type[Vendor]] = {each.name: each for each in VENDORS}
 
 FOUND = Ends("completed", None, "sources_used")
@@ -96,6 +111,9 @@ KEY, USED_UP = "the key is refused", "the quota is used up"
 
 
 def failed(provider: str, reason: str) -> Ends:
+    """The lead fails, unless the provider costs nothing: then it has what else there is."""
+    if PROVIDERS[provider].is_free:
+        return Ends("completed", None, "sources_failed")
     said = f"Nothing could be had after 1 attempt: {provider} did not answer ({reason})."
     return Ends("failed", said, "sources_failed")
 
@@ -119,8 +137,32 @@ def question(local_part: str) -> str:
     """A company that no other case asks about, which every vendor knows well, and this person there too."""
     while True:
         made = f"quokka-lantern-{next(_numbers)}.com"
-        if all(facts.likelihood(1, each) >= 6 for each in (made, f"{local_part}@{made}")):
+        address = f"{local_part}@{made}"
+        is_known = all(facts.likelihood(1, each) >= 6 for each in (made, address))
+        if is_known and len({facts.mailbox(1, address, each).verdict for each in _VERIFY}) == 1:
             return made
+
+
+def subject(case: Case) -> tuple[Document, str]:
+    """The lead, and what the provider is asked because of it."""
+    if case.provider == "cnpj":
+        number = cnpj_of(f"{next(_numbers):07}50001")
+        return {"cnpj": number, "email": f"ada.{number}@gmail.com"}, number
+    if case.provider in FINDERS:
+        name = _company_name()
+        return {"company": name, "email": f"ada.{next(_numbers)}@gmail.com"}, name.lower()
+    company = question(case.local_part)
+    return {"email": f"{case.local_part}@{company}"}, company
+
+
+def _company_name() -> str:
+    """A name of its own, whose domain has a role address: so it is charged by who charges for addresses."""
+    while True:
+        own = "".join("abcdefghij"[int(digit)] for digit in f"{next(_numbers):04}")
+        name = f"Quokka{own} Lantern Ltda"
+        found = facts.named("hunter", name.lower())
+        if found and hunter.search(1, found)["data"]["emails"]:
+            return name
 
 
 _NO_RECORD = {
@@ -132,7 +174,11 @@ _NO_RECORD = {
     "hunter_person": "the body is not a person record",
     "pdl_person": "the body is not a person record",
     "apollo_person": "the body holds no person",
-    "hunter": "the body is not a verification",
+    "hunter_finder": "the body is not a company record",
+    "pdl_finder": "the body is not a company record",
+    "apollo_finder": "the body holds no organization",
+    "cnpj": NO_RECORD,
+    **dict.fromkeys(("hunter", "zerobounce", "kickbox", "bouncer", "emailable"), NO_VERIFICATION),
 }
 """How each says that a body is no answer."""
 
@@ -143,6 +189,8 @@ def cases() -> list[Case]:
 
 
 def _paid(provider: str, calls: int) -> int:
+    if provider == "cnpj":
+        return 0
     return calls if PROVIDERS[provider].vendor in _AGAIN else 1
 
 
@@ -156,35 +204,51 @@ def literal(status: int, body: object = None, **headers: str) -> Document:
 
 
 def _of_all(name: str) -> Iterator[Case]:
-    yield Case(name, "200", {}, FOUND, charged=1)
-    yield Case(name, "200-late", {"kind": "latency", "seconds": 0.3}, FOUND, charged=1)
-    yield Case(name, "200-numbers-as-text", {"kind": "wrong_types"}, FOUND, charged=1)
-    yield Case(name, "200-all-null", {"kind": "all_nulls"}, MISSING, charged=1)
+    once = _paid(name, 1)
+    yield Case(name, "200", {}, FOUND, charged=once)
+    yield Case(name, "200-late", {"kind": "latency", "seconds": 0.3}, FOUND, charged=once)
+    yield Case(name, "200-numbers-as-text", {"kind": "wrong_types"}, FOUND, charged=once)
+    if PROVIDERS[name].is_free:  # it is no record without its number
+        nobodys = failed(name, _NO_RECORD[name])
+        yield Case(name, "200-all-null", {"kind": "all_nulls"}, nobodys, TRIES)
+    else:
+        yield Case(name, "200-all-null", {"kind": "all_nulls"}, MISSING, charged=once)
     yield from _of_no_answer(name)
     yield from _of_the_wire(name)
     for status in (204, 302, 405, 409, 410, 500, 502, 504):
-        yield Case(name, f"{status}", literal(status), failed(name, str(status)), calls=TRIES)
+        tries = 1 if status in _FINAL.get(name, ()) else TRIES
+        yield Case(name, f"{status}", literal(status), failed(name, str(status)), calls=tries)
     yield Case(name, "503-html", {"kind": "server_error"}, failed(name, "503"), calls=TRIES)
     twice = {"kind": "server_error", "times": 2}
-    yield Case(name, "503-twice", twice, FOUND, calls=3, charged=1)
+    yield Case(name, "503-twice", twice, FOUND, calls=3, charged=once)
+
+
+_FINAL: Mapping[str, tuple[int, ...]] = {"cnpj": (405,)}
+"""Refusals that are not tried again."""
+
+
+def _useless(name: str) -> int:
+    """How often it is tried when it gives an answer that cannot be read: what costs nothing, as often as any."""
+    return TRIES if PROVIDERS[name].is_free else USELESS
 
 
 def _of_no_answer(name: str) -> Iterator[Case]:
     """A 200 with something else than a record: paid for, and worth one more try. Ten in a row would be
     too many, so somebody else is answered in between."""
-    paid, no_record = _paid(name, USELESS), failed(name, _NO_RECORD[name])
+    useless = _useless(name)
+    paid, no_record = _paid(name, useless), failed(name, _NO_RECORD[name])
     for kind in ("html", "empty_list", "truncated", "wrong_charset"):
-        yield Case(name, f"200-{kind}", {"kind": kind}, no_record, USELESS, paid, apart="one")
+        yield Case(name, f"200-{kind}", {"kind": kind}, no_record, useless, paid, apart="one")
     empty = MISSING if name.startswith("apollo") else no_record
-    tries = 1 if empty is MISSING else USELESS
+    tries = 1 if empty is MISSING else useless
     costs = 0 if name == "apollo_person" else _paid(name, tries)
     yield Case(name, "200-empty", {"kind": "empty"}, empty, tries, costs, apart="two")
     for kind in ("huge", "gzip_bomb"):
         too_large = failed(name, "the body is too large")
         fault = {"kind": kind, "size": LARGE}
-        yield Case(name, f"200-{kind}", fault, too_large, USELESS, paid, apart="two")
+        yield Case(name, f"200-{kind}", fault, too_large, useless, paid, apart="two")
     cut_off = failed(name, "the body was cut off")
-    yield Case(name, "cut_off", {"kind": "cut_off"}, cut_off, USELESS, paid, apart="two")
+    yield Case(name, "cut_off", {"kind": "cut_off"}, cut_off, useless, paid, apart="two")
 
 
 def _of_the_wire(name: str) -> Iterator[Case]:
@@ -193,8 +257,9 @@ def _of_the_wire(name: str) -> Iterator[Case]:
     yield Case(name, "reset", {"kind": "reset"}, lost, TRIES, paid)
     late, short = failed(name, "timed out"), NO_TIME_FOR_A_CALL
     yield Case(name, "hang", {"kind": "hang"}, late, TRIES, paid, settings=short)
-    paid = _paid(name, USELESS)
-    yield Case(name, "drip", {"kind": "drip"}, late, USELESS, paid, settings=short)
+    useless = _useless(name)
+    paid = _paid(name, useless)
+    yield Case(name, "drip", {"kind": "drip"}, late, useless, paid, settings=short)
 
 
 # -- what only one vendor says -----------------------------------------------------------------
@@ -206,6 +271,11 @@ def _of_vendor(name: str) -> Iterator[Case]:
         "hunter": _of_hunter,
         "pdl": _of_people_data_labs,
         "apollo": _of_apollo,
+        "zerobounce": _of_zerobounce,
+        "kickbox": _of_kickbox,
+        "bouncer": _of_bouncer,
+        "emailable": _of_emailable,
+        "cnpj": _of_the_register,
     }
     yield from of_vendor[PROVIDERS[name].vendor](name)
 
@@ -261,7 +331,7 @@ def _of_hunter(name: str) -> Iterator[Case]:
     yield from _of_hunters_limits(name)
     if name == "hunter":
         yield from _of_the_verifier(name)
-    if name == "hunter_company":
+    if PROVIDERS[name].kind is Kind.COMPANY:
         yield _refused(name, "451", **missing)
     else:
         yield Case(name, "451", {"kind": "claimed_email"}, OBJECTED)
@@ -315,7 +385,7 @@ def _of_people_data_labs(name: str) -> Iterator[Case]:
 
 
 def _of_apollo(name: str) -> Iterator[Case]:
-    costs = 1 if name == "apollo_company" else 0
+    costs = 1 if PROVIDERS[name].kind is Kind.COMPANY else 0
     yield _refused(name, "200-in-turns", charged=costs, kind="unknown_record")
     for shape in ("missing", "null", "nothing"):
         fault = {"kind": "unknown_record", "dialect": shape}
@@ -338,3 +408,119 @@ def _of_apollo(name: str) -> Iterator[Case]:
 def _of_others(name: str) -> Iterator[Case]:
     yield Case(name, "200-stranger", {}, MISSING, charged=1, local_part="stranger")
     yield Case(name, "200-moved", {}, FOUND, charged=1, local_part="moved")
+
+
+# -- what the verifiers after Hunter say -------------------------------------------------------
+
+
+def _verdicts(name: str) -> Iterator[Case]:
+    """A verdict for each word in the address; `unknown` costs nothing at some."""
+    for word in ("bounce", "catchall", "unknown"):
+        costs = 0 if word == "unknown" and not PROVIDERS[name].charges_misses else 1
+        verdict = {"bounce": "invalid", "catchall": "accept_all"}.get(word, "unknown")
+        local_part = f"ada.{word}"
+        yield Case(name, f"200-{word}", {}, FOUND, 1, costs, local_part=local_part, verdict=verdict)
+
+
+def _of_any_verifier(name: str, refused: str) -> Iterator[Case]:
+    yield from _verdicts(name)
+    yield _refused(name, refused, kind="wrong_params")
+    yield Case(name, "404-route", {"kind": "unknown_route"}, failed(name, WRONG_ROUTE), TRIES)
+
+
+def _of_zerobounce(name: str) -> Iterator[Case]:
+    """One text for a refused key and for used-up credits: the balance tells which."""
+    yield from _of_any_verifier(name, "200-wrong")
+    for word, verdict in _KINDS.items():
+        costs = 0 if word == "grey" else 1
+        local_part = f"ada.{word}"
+        yield Case(name, f"200-{word}", {}, FOUND, 1, costs, local_part=local_part, verdict=verdict)
+    yield _refused(name, "400", kind="wrong_params", dialect="400")
+    yield Case(name, "500-api_error", {"kind": "api_error"}, failed(name, "500"), TRIES)
+    for status in (520, 524):
+        yield Case(name, f"{status}", literal(status), failed(name, f"{status}"), TRIES)
+    room, spent = throttled(name), {"quotas": {name: 0}}
+    yield _stopping(name, {"kind": "throttled"}, "429", room)
+    yield _stopping(name, {"kind": "forbidden"}, "403-shield", room)
+    for label, fault in (
+        ("200-credits-left", {"kind": "quota_spent"}),
+        ("400-credits-left", {"kind": "quota_spent", "dialect": "400"}),
+        ("200-key-is-good", {"kind": "unauthorized"}),
+    ):
+        yield replace(_stopping(name, fault, label, room), looks=1)
+    yield Case(name, "200-used-up", {}, held(name, USED_UP), stops=True, looks=1, world=spent)
+    other = {"ZEROBOUNCE_API_KEY": "another-key"}
+    refused = held(name, KEY)
+    yield Case(name, "200-key", {}, refused, stops=True, looks=1, settings=other, key="wrong")
+
+
+_KINDS = {
+    "alias": "valid",
+    "allbox": "accept_all",
+    "fullbox": "unknown",
+    "nodns": "invalid",
+    "desk": "accept_all",
+    **dict.fromkeys(("toxic", "trap", "abuse", "grey"), "unknown"),
+}
+"""Word in an address -> what becomes of ZeroBounce's rarer verdicts."""
+
+
+def _of_kickbox(name: str) -> Iterator[Case]:
+    yield from _of_any_verifier(name, "400")
+    yield Case(name, "500-api_error", {"kind": "api_error"}, failed(name, "500"), TRIES)
+    yield Case(name, "415", literal(415), failed(name, "415"), TRIES)
+    yield _throttled_once(name, "429")
+    nothing_left = held(name, USED_UP)
+    yield _stopping(name, {"kind": "quota_spent"}, "403-depleted", nothing_left)
+    for dialect in ("insufficient", "200"):
+        fault = {"kind": "quota_spent", "dialect": dialect}
+        yield _stopping(name, fault, f"403-{dialect}", nothing_left)
+    yield _stopping(name, {"kind": "unauthorized"}, "403-key", held(name, KEY))
+    yield _stopping(name, {"kind": "forbidden"}, "403-forbidden", held(name, KEY))
+
+
+def _of_bouncer(name: str) -> Iterator[Case]:
+    yield from _of_any_verifier(name, "400")
+    yield Case(name, "503-api_error", {"kind": "api_error"}, failed(name, "503"), TRIES)
+    for dialect in ({}, {"dialect": "seconds"}):
+        once = {"kind": "pending", "times": 1, **dialect}
+        label = f"200-greylisted{'-seconds' if dialect else ''}"
+        yield Case(name, label, once, FOUND, 2, 2)
+    much_later = literal(200, {"status": "unknown", "reason": "timeout", "retryAfter": 3600})
+    once = {"kind": "pending", "times": 1}
+    yield Case(name, "200-for-ever", once, preparing(name), 2, 2, then=much_later)
+    yield _throttled_once(name, "429-retry-after")
+    yield _stopping(name, {"kind": "throttled", "dialect": "silent"}, "429", throttled(name))
+    yield from _of_plain_refusals(name)
+
+
+def _of_emailable(name: str) -> Iterator[Case]:
+    yield from _of_any_verifier(name, "400")
+    yield Case(name, "503-api_error", {"kind": "api_error"}, failed(name, "503"), TRIES)
+    yield Case(name, "249-twice", {"kind": "pending", "times": 2}, FOUND, 3, 1)
+    once, much_later = {"kind": "pending", "times": 1}, literal(249, **{"Retry-After": "3600"})
+    yield Case(name, "249-for-ever", once, preparing(name), 2, then=much_later)
+    yield _throttled_once(name, "429-reset")
+    yield Case(name, "429-without-a-word", literal(429) | {"times": 1}, FOUND, 2, 1, pauses=True)
+    yield from _of_plain_refusals(name)
+
+
+def _of_plain_refusals(name: str) -> Iterator[Case]:
+    yield _stopping(name, {"kind": "quota_spent"}, "402", held(name, USED_UP))
+    yield _stopping(name, {"kind": "unauthorized"}, "401", held(name, KEY))
+    yield _stopping(name, {"kind": "forbidden"}, "403", held(name, KEY))
+
+
+# -- what the Brazilian register says ----------------------------------------------------------
+
+
+def _of_the_register(name: str) -> Iterator[Case]:
+    """It costs nothing, and whoever it refuses is refused for longer."""
+    yield _refused(name, "404", kind="unknown_record")
+    yield _refused(name, "400", kind="wrong_params")
+    yield Case(name, "404-route", {"kind": "unknown_route"}, failed(name, WRONG_ROUTE))
+    yield Case(name, "500-api_error", {"kind": "api_error"}, failed(name, "500"), TRIES)
+    yield Case(name, "401", {"kind": "unauthorized"}, failed(name, "401"))
+    yield Case(name, "403-page", {"kind": "forbidden"}, failed(name, "403"))
+    yield Case(name, "418", literal(418, {"message": "no"}), failed(name, "418"))
+    yield _stopping(name, {"kind": "throttled"}, "429-text", throttled(name))

@@ -47,14 +47,18 @@ async def open_world(
 ) -> AsyncIterator[Rig]:
     """A running daemon that has these providers; `given` are settings, `vendors` what the simulator is
     told."""
-    terms = {"windows": dict.fromkeys(_VENDORS, ()), "keys": _KEYS, "stories": False}
+    terms = {"windows": dict.fromkeys((*_VENDORS, "cnpj"), ()), "keys": _KEYS, "stories": False}
     off = json.dumps([name for name in _ALL if name not in only])
     async with open_rig(uri, **{**terms, **vendors}) as rig:
         wished = _PLAIN | {"ENRICHER_PROVIDERS_OFF": off} | dict(given or {})
         wished["ENRICHER_LEAD_TIMEOUT_SECONDS"] = _with_time(
             wished["ENRICHER_LEAD_TIMEOUT_SECONDS"]
         )
-        environment = rig.environment() | {name: str(value) for name, value in wished.items()}
+        environment = (
+            rig.environment()
+            | {"CNPJ_BASE_URL": rig.simulator.register_url}
+            | {name: str(value) for name, value in wished.items()}
+        )
         async with _built(environment, uri) as daemon:
             running = asyncio.create_task(daemon.run(), name="daemon")
             await eventually(lambda: running.done() or daemon.is_watching().ok, within=30)

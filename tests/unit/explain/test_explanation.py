@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from enricher.calls.ceiling import Ceiling
+from enricher.calls.order import Order, OrderChange
 from enricher.enrichment.rechecks import Rechecks
 from enricher.explain.explanation import (
     Decision,
@@ -303,3 +304,27 @@ def test_what_writers_put_in_its_place_is_no_cost(garbage: object) -> None:
     lead = _lead(book={"spent": garbage}, data=_metadata(capped=garbage))
     told = explain(lead, SOURCES, ceiling=Ceiling(2))
     assert (told.spent, told.capped) == (0, ())
+
+
+# -- the fleet's own order -----------------------------------------------------------------
+
+
+def test_where_the_fleet_finds_the_order_it_says_who_is_asked_first_and_when_and_why_that_changed() -> (
+    None
+):
+    why = "a filled field costs 0.1 in place of 0.2 (money)"
+    changes = (
+        OrderChange(EARLIER, "pdl_company", "clearbit", why),
+        OrderChange(EARLIER, "pdl_person", "hunter_person", why),
+    )
+    order = Order(("pdl_company", "clearbit"), changes=changes)
+    sources = (
+        KnownProvider("clearbit", "company", 1.0),
+        KnownProvider("pdl_company", "company", 1.0),
+    )
+    told = explain(_lead(), sources, order=order)
+    assert told.order == (
+        "company: pdl_company, clearbit",
+        f"company: since 2026-03-01 11:59 UTC pdl_company comes before clearbit: {why}",
+    )
+    assert explain(_lead(), sources).order == ()
