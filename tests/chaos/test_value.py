@@ -37,6 +37,8 @@ SETTINGS: dict[str, object] = {
 }
 CLOSE = 0.05
 """How far what is predicted of an order may be from what it really costs and fills."""
+CLOSE_GUESS, LEAST_GUESSED = 0.15, 0.3
+"""The same of an order of which so many answers are guessed."""
 WAITING = ("vendor down", "objected")
 """One vendor is down for good; and so many objections at once stop a provider for a day."""
 OF_ROUTE = {(each.vendor, each.route): each for each in PROVIDERS.values()}
@@ -177,6 +179,29 @@ async def test_the_report_equals_the_journal_and_its_proposal_is_the_cheaper_ord
         assert (each["cost"], each["filled"]) == pytest.approx(seen, rel=CLOSE)
     assert cost(really) < cost(charged)
     assert cost(really, "company") < cost(charged, "company")
+
+
+async def test_an_order_that_rests_on_guesses_is_nearly_what_it_was_predicted_to_be(
+    mongodb_uri: str,
+) -> None:
+    """Whoever comes first here was asked only what Clearbit did not know."""
+    leads, order = leads_of(2), ["pdl_company", "hunter_company", "clearbit"]
+    other = {"ENRICHER_PROVIDER_ORDER": json.dumps(order)}
+    async with a_rig(mongodb_uri) as rig:
+        await enrich(rig, leads)
+        made = await report(rig, **other)
+    [company] = [each for each in made["orders"] if each["kind"] == "company"]
+    predicted = company["before"]
+    async with a_rig(mongodb_uri) as rig:
+        await enrich(rig, leads, **other)
+        really = cost(bought(rig), "company"), filled(await standing(rig), "company")
+    print(
+        f"{predicted['guessed']:.0%} guessed: predicted {predicted['cost']:.2f} for {predicted['filled']:.0f} fields,"
+        f" in the journal {really}"
+    )
+    assert company["today"] == order
+    assert predicted["guessed"] > LEAST_GUESSED
+    assert (predicted["cost"], predicted["filled"]) == pytest.approx(really, rel=CLOSE_GUESS)
 
 
 async def test_auto_converges_to_the_proposal_and_starves_nobody(mongodb_uri: str) -> None:
