@@ -25,13 +25,13 @@ def parse(text: str, banned: Collection[str] = BANNED) -> dict[str, Any]:
         if isinstance(parsed, dict):
             bson.encode(parsed)
     except (BSONError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError(f"not extended JSON: {_why(text, error)}") from error
+        raise ValueError(f"expected extended JSON: {_why(text, error)}") from error
     if not isinstance(parsed, dict):
         raise ValueError(  # noqa: TRY004 - the text is wrong, not the call
-            'a MongoDB filter is an object, as in \'{"source": "web"}\''
+            'expected an object, as in \'{"source": "web"}\''
         )
     if found := sorted(set(banned) & set(_names(parsed))):
-        raise ValueError(f"{', '.join(found)} cannot be used here")
+        raise ValueError(f"expected a filter without {', '.join(found)}")
     return parsed
 
 

@@ -135,7 +135,7 @@ async def test_a_query_and_failed_name_many_and_nothing_matched_is_no_error(rig:
     ("arguments", "words"),
     [
         (["reenrich"], "give one of --id, --email, --query and --failed"),
-        (["reenrich", "--query", '{"$where": "1"}'], "$where cannot be used here"),
+        (["reenrich", "--query", '{"$where": "1"}'], "expected a filter without $where"),
         (["reenrich", "--query", '{"a": {"$foo": 1}}'], "MongoDB refuses this filter (code 2)"),
         (["backfill", "--query", '{"a": {"$foo": 1}}', "--yes"], "refuses this filter"),
         (["backfill", "--query", "{}"], "without a terminal to ask on, give --yes or --dry-run"),

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from enricher.limits.bucket import COLLECTION
-from tests.support.fleets import calls, fleet, insert, over_limit, people
+from tests.support.fleets import calls, fleet, insert, judge, people
 from tests.support.rig import KEYS, Rig, address, open_rig
 from tests.support.waiting import patience
 
@@ -18,7 +18,7 @@ WINDOWS = {"clearbit": ((60, 60),), "hunter": ((10, 1), (120, 60))}
 
 @pytest.mark.timeout(90)
 async def test_no_window_of_any_vendor_is_ever_exceeded(mongodb_uri: str) -> None:
-    async with open_rig(mongodb_uri, windows=WINDOWS) as rig:
+    async with open_rig(mongodb_uri, windows=WINDOWS) as rig, judge() as judging:
         limits = {"CLEARBIT_RATE_LIMIT": 60, "HUNTER_RATE_LIMIT": 120}
         async with rig.daemon(**limits) as daemon:
             await daemon.wait_for_event("history.recorded")
@@ -26,7 +26,7 @@ async def test_no_window_of_any_vendor_is_ever_exceeded(mongodb_uri: str) -> Non
             await rig.leads.insert_many(leads)
             await rig.witness.all_ended(range(12), within=60)
         journal = rig.simulator.journal
-        assert [entry for entry in journal if entry.over_limit] == []
+        assert judging.beyond(rig) == []
         assert {vendor: journal.billing[vendor].calls for vendor in KEYS} == {
             "clearbit": 12,
             "hunter": 12,
@@ -37,14 +37,14 @@ async def test_no_window_of_any_vendor_is_ever_exceeded(mongodb_uri: str) -> Non
 async def test_three_daemons_share_one_limit(mongodb_uri: str) -> None:
     """At full load. The strict windows are short ones, which three limits would soon break."""
     windows = {"clearbit": ((120, 10),), "hunter": ((10, 1), (60, 10))}
-    async with open_rig(mongodb_uri, windows=windows, jitter=0.2) as rig:
+    async with open_rig(mongodb_uri, windows=windows, jitter=0.2) as rig, judge() as judging:
         async with fleet(rig, 3, CLEARBIT_RATE_LIMIT=600, HUNTER_RATE_LIMIT=300) as daemons:
             await insert(rig, [*people(600)])
             enough = rig.simulator.journal.until(lambda: len(calls(rig, "hunter")) >= 60)
             async with patience(60):  # at 300 a minute: 12 seconds
                 await enough
             claimed = [await daemon.metric("enricher_leads_claimed_total") for daemon in daemons]
-        assert over_limit(rig) == 0
+        assert judging.beyond(rig) == []
         assert min(claimed) > 0
 
 
@@ -53,7 +53,7 @@ async def test_no_window_is_exceeded_while_the_buckets_are_deleted_under_load(
     mongodb_uri: str,
 ) -> None:
     windows = {"clearbit": ((120, 10),), "hunter": ((10, 1), (60, 10))}
-    async with open_rig(mongodb_uri, windows=windows, jitter=0.2) as rig:
+    async with open_rig(mongodb_uri, windows=windows, jitter=0.2) as rig, judge() as judging:
         async with fleet(rig, 2, CLEARBIT_RATE_LIMIT=600, HUNTER_RATE_LIMIT=300):
             await insert(rig, [*people(300)])
             for enough in (10, 20, 30, 40):
@@ -61,7 +61,7 @@ async def test_no_window_is_exceeded_while_the_buckets_are_deleted_under_load(
                 async with patience(60):
                     await there
                 await rig.database[COLLECTION].delete_many({})
-        assert over_limit(rig) == 0
+        assert judging.beyond(rig) == []
 
 
 def have_come(rig: Rig, enough: int) -> bool:

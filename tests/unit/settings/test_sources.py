@@ -199,20 +199,20 @@ def test_what_is_no_file_of_sources_says_so(text: str, line: str) -> None:
         (
             "only = '{'",
             (
-                "only: not extended JSON: Expecting "
+                "only: expected extended JSON: Expecting "
                 "property name enclosed in double quotes: line 1 column 2 (char 1)"
             ),
         ),
         (
             "only = '[]'",
             (
-                "only: a MongoDB filter is an object, as "
+                "only: expected an object, as "
                 """in '{"source": "web"}'"""
             ),
         ),
         (
             """only = '{"$expr": {"$toLower": "$a"}}'""",
-            "only: $expr cannot be used here",
+            "only: expected a filter without $expr",
         ),
         (
             """only = '{"a": 1, "a": 2}'""",
@@ -271,7 +271,7 @@ def test_what_is_no_file_of_sources_says_so(text: str, line: str) -> None:
         *(
             (
                 f"""only = '{{"a": {{"${name}": "a-value-of-theirs"}}}}'""",
-                (f"only: not extended JSON: the value of ${name} is not what that takes"),
+                (f"only: expected extended JSON: the value of ${name} is not what that takes"),
             )
             for name in ("oid", "date", "numberLong")
         ),
