@@ -90,7 +90,8 @@ _LINE_EVERY_SECONDS = 10.0
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep, but wake at once when `stop` is set."""
+    """Sleep, but wake at once when `stop` is set; a cancellation that the driver swallowed ends it too."""
+    signals.end_if_cancelled()
     try:
         async with asyncio.timeout(seconds):
             await stop.wait()
@@ -122,7 +123,11 @@ class Outage:
         return self.failures == 0
 
     def failed(self, error: Exception, who: Hashable = None) -> float:
-        """Note one more failure; return the seconds to wait before the next try."""
+        """Note one more failure; return the seconds to wait before the next try.
+
+        Raises the cancellation that the driver may have answered with this failure: a loop ends by it.
+        """
+        signals.end_if_cancelled()
         now = time.monotonic()
         self._failing[who] += 1
         self.failures += 1

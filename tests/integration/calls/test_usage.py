@@ -13,6 +13,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
+from pymongo.monitoring import CommandStartedEvent
 
 from enricher.answer import Held
 from enricher.calls.ledger import (
@@ -31,7 +32,7 @@ from enricher.mongo.server import ServerClock
 from tests.support.faults import Faults
 from tests.support.observing import events, logged
 from tests.support.queueing import Commands, server_time
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, patience
 
 Database = AsyncDatabase[Document]
 Ended = bool | None
@@ -506,6 +507,45 @@ async def test_a_stop_does_not_wait_for_ever_for_a_database_that_is_away(faults:
         assert len(events(lines, "ledger.not_written")) == 1
     finally:
         await faults.plain.database.drop_collection(COLLECTION)
+
+
+class CancelsTheFirst(Commands):
+    """Cancels a task as its first command of a name has gone out: before 3.12 the driver swallows that."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def started(self, event: CommandStartedEvent) -> None:
+        task = asyncio.current_task()
+        if task and event.command_name == self.name not in self.names():
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, task.cancel)
+        super().started(event)
+
+
+@pytest.mark.parametrize("is_away", [True, False], ids=["database away", "database there"])
+async def test_it_ends_when_it_is_cancelled_though_the_driver_swallows_that(
+    faults: Faults, faulty_uri: str, is_away: bool
+) -> None:
+    commands = CancelsTheFirst("findAndModify")
+    client: AsyncMongoClient[Document] = AsyncMongoClient(
+        faulty_uri, appname="enricher", timeoutMS=2_000, event_listeners=[commands]
+    )
+    async with client, AsyncExitStack() as stack:
+        ours = usage(client[faults.leads.database.name])
+        ours.lost("hunter", "hunter")
+        if is_away:
+            await stack.enter_async_context(faults.fail("findAndModify", closeConnection=True))
+        work = asyncio.create_task(ours.run(asyncio.Event()))
+        try:
+            async with patience(10):
+                await asyncio.wait([work])
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+    await faults.plain.database.drop_collection(COLLECTION)
+    assert work.cancelled()
 
 
 async def test_an_idle_ledger_asks_the_database_nothing(

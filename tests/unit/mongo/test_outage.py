@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -22,7 +24,7 @@ def outage() -> Outage:
     return Outage("worker", Random(1))
 
 
-def test_it_is_over_until_something_fails_and_again_when_something_succeeds() -> None:
+async def test_it_is_over_until_something_fails_and_again_when_something_succeeds() -> None:
     away = outage()
     seen = [away.is_over]
     away.failed(GONE)
@@ -31,7 +33,7 @@ def test_it_is_over_until_something_fails_and_again_when_something_succeeds() ->
     assert [*seen, away.is_over] == [True, False, True]
 
 
-def test_pauses_grow_with_the_failures_and_begin_anew_after_it() -> None:
+async def test_pauses_grow_with_the_failures_and_begin_anew_after_it() -> None:
     away = outage()
     first, *_, last = [away.failed(GONE) for _ in range(10)]
     assert first <= 0.1
@@ -40,7 +42,29 @@ def test_pauses_grow_with_the_failures_and_begin_anew_after_it() -> None:
     assert away.failed(GONE) <= 0.1
 
 
-def test_it_is_said_once_when_it_begins_and_once_when_it_is_over() -> None:
+async def _swallows_its_cancellation(then: Callable[[], Awaitable[object]]) -> None:
+    with suppress(asyncio.CancelledError):  # as the driver does now and then
+        await asyncio.Event().wait()
+    await then()
+
+
+async def _fails_again() -> None:
+    outage().failed(GONE)
+
+
+@pytest.mark.parametrize("then", [_fails_again, lambda: pause(asyncio.Event(), 60)])
+async def test_a_cancellation_that_the_driver_swallowed_ends_a_loop_when_it_waits_again(
+    then: Callable[[], Awaitable[object]],
+) -> None:
+    loop = asyncio.create_task(_swallows_its_cancellation(then))
+    await asyncio.sleep(0)
+    loop.cancel()
+    async with patience(10):
+        await asyncio.wait([loop])
+    assert loop.cancelled()
+
+
+async def test_it_is_said_once_when_it_begins_and_once_when_it_is_over() -> None:
     away = outage()
     with logged() as lines:
         for _ in range(50):
@@ -53,7 +77,7 @@ def test_it_is_said_once_when_it_begins_and_once_when_it_is_over() -> None:
     assert over.fields["failures"] == 50
 
 
-def test_each_outage_is_said_anew() -> None:
+async def test_each_outage_is_said_anew() -> None:
     away = outage()
     with logged() as lines:
         for _ in range(2):
@@ -62,7 +86,7 @@ def test_each_outage_is_said_anew() -> None:
     assert len(events(lines, "database.unavailable")) == 2
 
 
-def test_every_failure_is_counted() -> None:
+async def test_every_failure_is_counted() -> None:
     before = counted("enricher_database_errors_total", loop="worker")
     away = outage()
     away.failed(GONE)
@@ -70,7 +94,7 @@ def test_every_failure_is_counted() -> None:
     assert counted("enricher_database_errors_total", loop="worker") == before + 2
 
 
-def test_one_that_succeeds_does_not_end_what_others_wait_for() -> None:
+async def test_one_that_succeeds_does_not_end_what_others_wait_for() -> None:
     outage = Outage("calls")
     outage.failed(GONE, "one")
     outage.failed(GONE, "another")
@@ -82,13 +106,13 @@ def test_one_that_succeeds_does_not_end_what_others_wait_for() -> None:
     assert outage.is_over
 
 
-def test_the_pause_of_one_does_not_grow_by_the_failures_of_another() -> None:
+async def test_the_pause_of_one_does_not_grow_by_the_failures_of_another() -> None:
     outage = Outage("calls")
     longest = [outage.failed(GONE, "one") for _ in range(10)][-1]
     assert outage.failed(GONE, "another") < longest
 
 
-def test_one_that_is_given_up_ends_its_own_part_alone() -> None:
+async def test_one_that_is_given_up_ends_its_own_part_alone() -> None:
     outage = Outage("calls")
     outage.failed(GONE, "one")
     outage.failed(GONE, "another")
