@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -519,9 +519,11 @@ class CancelsTheFirst(Commands):
     def started(self, event: CommandStartedEvent) -> None:
         task = asyncio.current_task()
         if task and event.command_name == self.name not in self.names():
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, task.cancel)
+            asyncio.get_running_loop().call_soon(self._in_the_next_turn, task.cancel)
         super().started(event)
+
+    def _in_the_next_turn(self, cancel: Callable[[], object]) -> None:
+        asyncio.get_running_loop().call_soon(cancel)
 
 
 @pytest.mark.parametrize("is_away", [True, False], ids=["database away", "database there"])
