@@ -18,7 +18,7 @@ PENDING = {"$set": {"enrichment_status": "pending"}}
 LEASE_SECONDS = 3
 """Lost leases are noticed at a heartbeat, every third of it."""
 
-IN_WORK_SECONDS = 0.4
+IN_WORK_SECONDS = 1.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

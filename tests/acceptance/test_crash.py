@@ -20,7 +20,7 @@ GRACE_SECONDS = 3
 
 CRASH = {
     "ENRICHER_LEASE_SECONDS": LEASE_SECONDS,
-    "ENRICHER_CONCURRENCY": 32,
+    "ENRICHER_CONCURRENCY": 16,
     "ENRICHER_POLL_SECONDS": 0.5,
 }
 
@@ -78,7 +78,7 @@ async def test_a_restarted_process_finishes_what_the_killed_one_had_begun(rig: R
         up_at = time.monotonic()
         await rig.witness.all_ended(lead["_id"] for lead in leads)
     # Besides what was begun it has all the rest to do, alone.
-    assert rig.witness.last_settle_at() < max(killed_at + LEASE_SECONDS, up_at) + 6 * business()
+    assert rig.witness.last_settle_at() < max(killed_at + LEASE_SECONDS, up_at) + 10 * business()
     assert settled_once(rig, leads)
 
 
@@ -149,31 +149,34 @@ async def asks_something_new(rig: Rig) -> None:
 
 async def test_a_rolling_restart_under_load_loses_nothing_and_asks_nothing_twice(rig: Rig) -> None:
     rig.simulator.latency = 0.2
-    leads = companies(150)
+    leads: list[Document] = []
     async with (
         rig.daemon("clearbit") as first,
         rig.daemon("clearbit") as second,
         rig.daemon("clearbit") as third,
     ):
         await first.wait_for_event("stream.opened")
-        inserting = asyncio.create_task(_insert_slowly(rig, leads))
+        restarted = asyncio.Event()
+        inserting = asyncio.create_task(_insert_until(restarted, rig, leads))
         for old, new in ((first, second), (second, third)):
             await new.wait_for_event("stream.opened")
             await asks_something_new(rig)
             old.terminate()
             assert await old.wait() == 0
             assert old.events("drain.finished", released=0)
+        restarted.set()
         await inserting
         await rig.witness.all_ended(lead["_id"] for lead in leads)
     assert settled_once(rig, leads)
     assert rig.asked_twice() == {}
 
 
-async def _insert_slowly(rig: Rig, leads: list[Document]) -> None:
-    """As a busy front end would, over two seconds."""
-    for lead in leads:
-        await rig.leads.insert_one(lead)
-        await asyncio.sleep(2 / len(leads))
+async def _insert_until(restarted: asyncio.Event, rig: Rig, leads: list[Document]) -> None:
+    """As a busy front end would, for as long as the restarts take."""
+    while not restarted.is_set():
+        leads.append({"_id": len(leads), "company_domain": domain()})
+        await rig.leads.insert_one(leads[-1])
+        await asyncio.sleep(0.015)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -188,7 +191,7 @@ async def test_a_second_signal_ends_it_at_once_and_by_that_signal(
         daemon.send(number)
         await daemon.wait_for_event("daemon.stopping", signal=number.name)
         daemon.send(number)
-        assert await daemon.wait(within=1) == -number
+        assert await daemon.wait(within=5) == -number
 
 
 async def test_what_one_provider_found_survives_a_kill_while_another_hangs(rig: Rig) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from enricher.simulator.journal import Entry
-from tests.support.fleets import calls, fleet, insert, over_limit, people
+from tests.support.fleets import calls, fleet, insert, judge, people
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, address, open_rig
 from tests.support.waiting import business, patience
@@ -35,7 +35,7 @@ def held_lines(daemons: Sequence[Daemon]) -> list[int]:
 
 @pytest.mark.timeout(90)
 async def test_a_pause_that_one_daemon_was_told_of_is_kept_by_all(mongodb_uri: str) -> None:
-    async with open_rig(mongodb_uri, windows=WINDOWS) as rig:
+    async with open_rig(mongodb_uri, windows=WINDOWS) as rig, judge() as judging:
         rig.simulator.inject(
             "throttled", vendor="hunter", times=1, after=20, seconds=PAUSE_SECONDS, dialect="429"
         )
@@ -51,7 +51,7 @@ async def test_a_pause_that_one_daemon_was_told_of_is_kept_by_all(mongodb_uri: s
         print(f"{len(late)} calls up to {after:.2f} s after the 429; claimed {claimed}")  # noqa: T201
         assert min(claimed) > 0
         assert after < LEARNT_SECONDS * business()
-        assert over_limit(rig) == 0
+        assert judging.beyond(rig) == []
 
 
 @pytest.mark.timeout(120)
@@ -63,7 +63,7 @@ async def test_a_pause_that_one_daemon_was_told_of_is_kept_by_all(mongodb_uri: s
 async def test_a_hold_that_one_daemon_was_told_of_is_kept_by_all_until_a_restart(
     mongodb_uri: str, kind: str, how: dict[str, Any], status: int
 ) -> None:
-    async with open_rig(mongodb_uri, windows=WINDOWS) as rig:
+    async with open_rig(mongodb_uri, windows=WINDOWS) as rig, judge() as judging:
         fault = rig.simulator.inject(kind, vendor="hunter", after=10, **how)
         async with fleet(rig, 3, **HUNTER) as daemons:
             ids = await each_is_told(rig, daemons)
@@ -78,7 +78,7 @@ async def test_a_hold_that_one_daemon_was_told_of_is_kept_by_all_until_a_restart
             await rig.witness.all_ended(ids, within=60)
         assert await rig.leads.count_documents({"enrichment_status": "completed"}) == len(ids)
         assert len(calls(rig, "clearbit")) == len(ids)
-        assert over_limit(rig) == 0
+        assert judging.beyond(rig) == []
 
 
 async def each_is_told(rig: Rig, daemons: Sequence[Daemon]) -> list[int]:

@@ -16,8 +16,8 @@ from tests.support.waiting import business
 
 LEADS = 16
 MOST_RESIDENT_MORE = 64 * 1024 * 1024
-LONGEST_SILENCE = 1.5
-"""Seconds for a probe on an idle machine, which is given up after 3."""
+LONGEST_SILENCE = 3.0
+"""Seconds for a probe on an idle machine, after which it is given up."""
 
 
 def _resident(daemon: Daemon) -> int:

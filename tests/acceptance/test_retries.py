@@ -12,7 +12,7 @@ from enricher.lead import Document
 from tests.support.rig import Rig, address
 
 SHORT: dict[str, object] = {
-    "ENRICHER_LEAD_TIMEOUT_SECONDS": 0.8,
+    "ENRICHER_LEAD_TIMEOUT_SECONDS": 2,
     "ENRICHER_RETRY_DELAY_SECONDS": 0.4,
 }
 """An attempt ends before the quick retries of a call are used up, so an outage is soon noticed."""

@@ -20,9 +20,9 @@ from tests.support.rig import Rig, domain
 from tests.support.waiting import business, eventually
 
 LEADS = 20
-SECONDS = 1.0
+SECONDS = 2.0
 """That a vendor has for its answer."""
-STALL = 3 * SECONDS
+STALL = 2 * SECONDS
 ONE_CHANCE = {
     "ENRICHER_PROVIDER_TIMEOUT_SECONDS": SECONDS,
     "ENRICHER_LEAD_TIMEOUT_SECONDS": 2 * SECONDS,
@@ -62,7 +62,7 @@ async def nobody_failed(daemon: Daemon, rig: Rig, burning: str = "") -> None:
 async def test_a_process_that_was_stopped_for_a_while_takes_the_answers_that_came_meanwhile(
     rig: Rig,
 ) -> None:
-    rig.simulator.latency = 0.7 * SECONDS
+    rig.simulator.latency = 0.4 * SECONDS
     async with rig.daemon("clearbit", **ONE_CHANCE) as daemon:
         await is_watching(daemon)
         ids = list(range(LEADS))
@@ -77,7 +77,8 @@ async def test_a_process_that_was_stopped_for_a_while_takes_the_answers_that_cam
         assert await daemon.metric("enricher_stalled_seconds_total") > STALL - 0.5
         (line,) = daemon.events("process.stalled")
         assert line["severity"] == "WARNING"
-        assert STALL - 0.5 < line["seconds"] < STALL + 5 * business()
+        # One line a minute: on a busy machine a shorter stall of its own may have come first.
+        assert line["seconds"] < STALL + 5 * business()
 
 
 async def test_a_vendor_that_is_silent_after_a_stall_has_failed_all_the_same(rig: Rig) -> None:
@@ -131,8 +132,8 @@ async def test_a_provider_that_burns_the_cpu_costs_no_other_an_attempt(
     rig: Rig, tmp_path: Path
 ) -> None:
     """Its `interpret` keeps the loop from all answers, again and again, for longer than they have."""
-    rig.simulator.latency = 0.7 * SECONDS
-    async with burning(rig, tmp_path, 1.5 * SECONDS, **ONE_CHANCE) as (daemon, asked):
+    rig.simulator.latency = 0.4 * SECONDS
+    async with burning(rig, tmp_path, 1.2 * SECONDS, **ONE_CHANCE) as (daemon, asked):
         others = [{"_id": n, "company_domain": domain()} for n in range(LEADS)]
         leads = [*of_burning(3), *others]
         await rig.leads.insert_many(leads)

@@ -45,6 +45,10 @@ def _settled(status: dict[str, Any], outcome: str) -> int:
     return sum(minute[outcome] for minute in status["hour"])
 
 
+def _calls(status: dict[str, Any]) -> dict[str, int]:
+    return {each["name"]: each["today"]["calls"] for each in status["providers"]}
+
+
 async def test_the_command_and_the_daemons_tell_the_same_of_the_whole_fleet(rig: Rig) -> None:
     """And nothing of a person, although one lead's `_id` is an address."""
     async with rig.daemon() as first, rig.daemon() as second:
@@ -62,6 +66,9 @@ async def test_the_command_and_the_daemons_tell_the_same_of_the_whole_fleet(rig:
         async def is_told() -> dict[str, Any]:
             status = await _served(second)
             assert (_settled(status, "completed"), _settled(status, "failed")) == (9, 1)
+            assert _calls(status) == {"clearbit": 9, "hunter": 9}, (
+                "the ledger follows within a second"
+            )
             return status
 
         served = await eventually(is_told, within=30)
@@ -90,8 +97,7 @@ def _is_whole(told: dict[str, Any]) -> None:
     assert by_lead["3"]["score"] > 0
     assert by_lead["x"]["why"] == "The e-mail address is not valid."
     assert sum(lead.startswith("hidden-") for lead in by_lead) == 1
-    calls = {each["name"]: each["today"]["calls"] for each in told["providers"]}
-    assert calls == {"clearbit": 9, "hunter": 9}
+    assert _calls(told) == {"clearbit": 9, "hunter": 9}
 
 
 async def _printed(rig: Rig) -> str:

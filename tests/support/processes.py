@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -94,11 +95,15 @@ def _in_memory() -> Path | None:
 
 
 def free_port() -> int:
-    """For a program that cannot choose its own and say which: free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """For a program that cannot choose its own and say which: free a moment ago.
+
+    No system hands out such a low one by itself, so that none of the other tests is given it meanwhile.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Daemon:

@@ -13,7 +13,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar, overload
+
+from enricher.process.signals import end_if_cancelled
 
 T = TypeVar("T")
 
@@ -25,8 +28,19 @@ _GLANCE_SECONDS = 1.0
 
 
 def business() -> float:
-    """How many times longer things take than on an idle machine: what wants to run, for each core."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """How many times longer things take than on an idle machine: what wants to run, for each core.
+
+    Now, or over the last minute if that was more: when a run begins, the minute before it was calm.
+    """
+    return max(1.0, max(os.getloadavg()[0], _wanting_to_run()) / (os.cpu_count() or 1))
+
+
+def _wanting_to_run() -> int:
+    """Tasks at this moment, as Linux tells it; elsewhere 0."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+    except OSError:
+        return 0
 
 
 @asynccontextmanager
@@ -71,6 +85,7 @@ async def eventually(check: Callable[[], Any], within: float = 10.0) -> Any:
                 else:
                     if last:
                         return last
+                end_if_cancelled()  # the end of patience, if the driver has swallowed it
                 took = time.monotonic() - began
                 await asyncio.sleep(min(max(POLL_SECONDS, _SHARE * took), _RAREST_SECONDS))
     except TimeoutError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -34,6 +35,19 @@ async def test_an_error_within_it_is_that_error() -> None:
 async def test_what_does_not_come_is_named_with_what_was_seen_instead() -> None:
     with pytest.raises(AssertionError, match=r"not so within 0\.05 s.*\n.*last result: 0"):
         await eventually(lambda: 0, within=0.05)
+
+
+async def test_patience_ends_though_what_is_asked_has_swallowed_its_end() -> None:
+    """As the driver does with a cancellation that comes just as it is answered."""
+
+    async def swallow() -> bool:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return False
+
+    with pytest.raises(AssertionError, match=r"last result: False"):
+        async with asyncio.timeout(30):
+            await eventually(swallow, within=0.05)
 
 
 def test_no_machine_is_quicker_than_an_idle_one() -> None:
