@@ -43,6 +43,7 @@ from enricher.lead import Document, LeadId, Reason, Status
 from enricher.mongo.expressions import id_key
 from enricher.mongo.outage import is_denied, is_refusal
 from enricher.mongo.server import Server
+from enricher.process import signals
 from enricher.queue.beside import Beside, without_result
 from enricher.queue.book import EPOCH, LONGEST_ID_BYTES, WITH_FITTING_ID
 from enricher.queue.lanes import once
@@ -103,6 +104,7 @@ class History:
         `{"of": id}`, which a later call may pass as `begin`.
         """
         while (end := await self._end_of_range(begin)) is not None:
+            signals.end_if_cancelled()  # a stop does not wait for the ranges that are left
             leads = await self._write_down({**_between(begin, end), **self._old})
             begin = end
             if tell is not None:
@@ -366,6 +368,7 @@ _HOLDS_TEXT: Document = {"$type": ["string", "object", "binData"]}
 
 
 async def _next_batch(cursor: AsyncCommandCursor[Document]) -> list[LeadId]:
+    signals.end_if_cancelled()
     with pymongo.timeout(_SEARCH_SECONDS):  # not across a yield: it would hold for the caller too
         return [document["_id"] for document in await cursor.to_list(_BATCH)]
 

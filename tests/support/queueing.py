@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -147,3 +148,20 @@ class Commands(CommandListener):
     def succeeded(self, event: CommandSucceededEvent) -> None: ...
 
     def failed(self, event: CommandFailedEvent) -> None: ...
+
+
+class CancelsTheFirst(Commands):
+    """Cancels a task as its first command of a name has gone out: before 3.12 the driver swallows that."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def started(self, event: CommandStartedEvent) -> None:
+        task = asyncio.current_task()
+        if task and event.command_name == self.name not in self.names():
+            asyncio.get_running_loop().call_soon(self._in_the_next_turn, task.cancel)
+        super().started(event)
+
+    def _in_the_next_turn(self, cancel: Callable[[], object]) -> None:
+        asyncio.get_running_loop().call_soon(cancel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -13,7 +13,6 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
-from pymongo.monitoring import CommandStartedEvent
 
 from enricher.answer import Held
 from enricher.calls.ledger import (
@@ -31,8 +30,8 @@ from enricher.mongo import server
 from enricher.mongo.server import ServerClock
 from tests.support.faults import Faults
 from tests.support.observing import events, logged
-from tests.support.queueing import Commands, server_time
-from tests.support.waiting import eventually, patience
+from tests.support.queueing import CancelsTheFirst, Commands, server_time
+from tests.support.waiting import business, eventually, patience
 
 Database = AsyncDatabase[Document]
 Ended = bool | None
@@ -428,13 +427,14 @@ async def test_who_is_cancelled_while_it_begins_has_spent_nothing(faults: Faults
     plain = faults.plain.database
     await plain.drop_collection(COLLECTION)
     ours = usage(faults.leads.database, daily=2)
+    late = {"blockConnection": True, "blockTimeMS": int(300 * business())}
     try:
         async with (
-            faults.fail("findAndModify", times=1, blockConnection=True, blockTimeMS=300),
+            faults.fail("findAndModify", times=1, **late) as has_come,
             asyncio.TaskGroup() as group,
         ):
             lost = [group.create_task(ours.begin("hunter", "hunter")) for _ in range(2)]
-            await asyncio.sleep(0.05)
+            await has_come()
             for task in lost:
                 task.cancel()
         async with running(ours):
@@ -507,23 +507,6 @@ async def test_a_stop_does_not_wait_for_ever_for_a_database_that_is_away(faults:
         assert len(events(lines, "ledger.not_written")) == 1
     finally:
         await faults.plain.database.drop_collection(COLLECTION)
-
-
-class CancelsTheFirst(Commands):
-    """Cancels a task as its first command of a name has gone out: before 3.12 the driver swallows that."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def started(self, event: CommandStartedEvent) -> None:
-        task = asyncio.current_task()
-        if task and event.command_name == self.name not in self.names():
-            asyncio.get_running_loop().call_soon(self._in_the_next_turn, task.cancel)
-        super().started(event)
-
-    def _in_the_next_turn(self, cancel: Callable[[], object]) -> None:
-        asyncio.get_running_loop().call_soon(cancel)
 
 
 @pytest.mark.parametrize("is_away", [True, False], ids=["database away", "database there"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pymongo
@@ -16,7 +18,8 @@ from enricher.queue import unmoved
 from enricher.queue.indexes import Indexes
 from tests.integration.queue.test_leads import IDS
 from tests.support.faults import Faults
-from tests.support.queueing import PAST, insert, queue, read
+from tests.support.queueing import PAST, CancelsTheFirst, insert, queue, read
+from tests.support.waiting import business
 
 pytestmark = pytest.mark.slow
 
@@ -223,16 +226,34 @@ async def test_recording_and_searching_may_take_longer_than_any_other_operation(
 ) -> None:
     """With a million old leads each takes more than the 10 s that bound an operation."""
     await faults.plain.insert_many([{"_id": number} for number in range(20)])
+    limit = int(500 * business())
     async with AsyncMongoClient[Document](
-        faulty_uri, appname="enricher", timeoutMS=300
+        faulty_uri, appname="enricher", timeoutMS=limit
     ) as impatient:
         history = History(impatient[faults.leads.database.name][faults.leads.name])
 
-        async with faults.fail("aggregate", blockConnection=True, blockTimeMS=500):
+        async with faults.fail("aggregate", blockConnection=True, blockTimeMS=limit + 200):
             assert await unadmitted(history) == list(range(20))
             assert await history.record() == 20
 
     await faults.plain.database.drop_collection(collection_name(faults.leads.name))
+
+
+@pytest.mark.parametrize("work", [History.record, unadmitted], ids=["recording", "searching"])
+async def test_it_ends_when_it_is_cancelled_though_the_driver_swallows_that(
+    mongodb_uri: str,
+    fresh: AsyncCollection[Document],
+    work: Callable[[History], Coroutine[Any, Any, object]],
+) -> None:
+    """Else a stop would wait until millions of leads have been read."""
+    await fresh.insert_many([{"_id": number} for number in range(50)])
+    commands = CancelsTheFirst("aggregate")
+    async with AsyncMongoClient[Document](mongodb_uri, event_listeners=[commands]) as client:
+        leads = client[fresh.database.name][fresh.name]
+        working = asyncio.create_task(work(History(leads, range_=1)))
+        await asyncio.wait([working])
+    assert working.cancelled()
+    assert commands.names().count("aggregate") <= 2
 
 
 HELD = {"due_at": PAST, "holder": "a daemon", "claim_id": "a claim"}
