@@ -16,7 +16,7 @@ from enricher.lead import Document
 from enricher.mongo import server
 from enricher.mongo.embedded import EmbeddedServer
 from enricher.queue.indexes import Indexes
-from tests.support.faults import Faults
+from tests.support.faults import Faults, no_fail_point
 from tests.support.processes import server_directory
 
 
@@ -74,6 +74,6 @@ async def faults(faulty_uri: str) -> AsyncIterator[Faults]:
     """A collection on that server: `faults.leads` fails when told to, `faults.plain` never does."""
     name = f"leads_{uuid.uuid4().hex[:12]}"
     plain: AsyncMongoClient[Document] = AsyncMongoClient(faulty_uri, tz_aware=True)
-    async with plain, server.connect(faulty_uri, pool=8) as client:
+    async with no_fail_point(faulty_uri), plain, server.connect(faulty_uri, pool=8) as client:
         yield Faults(client["crm"][name], plain["crm"][name])
         await plain["crm"].drop_collection(name)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
 from enricher.lead import Document
@@ -40,3 +41,19 @@ class Faults:
             yield lambda: admin.command("waitForFailPoint", "failCommand", **met)
         finally:
             await admin.command("configureFailPoint", "failCommand", mode="off")
+
+
+@asynccontextmanager
+async def no_fail_point(uri: str) -> AsyncIterator[None]:
+    """No command fails at first, nor afterwards: a test that ran out of time leaves its fail point on, and the
+    server is that of the next ones, too. By clients of its own: a test may have lost or closed any other."""
+    await _fail_nothing(uri)
+    try:
+        yield
+    finally:
+        await _fail_nothing(uri)
+
+
+async def _fail_nothing(uri: str) -> None:
+    async with AsyncMongoClient[Document](uri) as client:
+        await client.admin.command("configureFailPoint", "failCommand", mode="off")

@@ -23,7 +23,7 @@ from enricher.mongo.secret import keyring
 from tests.support.faults import Faults
 from tests.support.observing import events, logged
 from tests.support.queueing import Commands
-from tests.support.waiting import eventually
+from tests.support.waiting import business, eventually
 
 Database = AsyncDatabase[Document]
 
@@ -86,7 +86,7 @@ async def test_a_question_that_nobody_asked_has_no_answer(cache: Cache) -> None:
 async def test_an_answer_that_has_expired_is_none_and_is_asked_for_anew(
     database: Database, cache: Cache
 ) -> None:
-    await answer(cache, lasts=timedelta(milliseconds=300))
+    await answer(cache, lasts=timedelta(seconds=business()))
     assert await cache.look(KEY) == REPLY
     await eventually(lambda: _is_gone(cache))
     assert await stored(database), "it was judged by its time, not by the clean-up that comes later"

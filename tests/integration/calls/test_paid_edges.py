@@ -115,9 +115,10 @@ async def test_a_call_whose_moment_has_passed_is_not_made_for_nobody(faults: Fau
     books = await books_of(faults.leads.database)
     gate = gate_to(asked, books)
     question = Query(company_domain=f"{faults.leads.name}.example")
-    async with faults.fail("insert", "update", blockConnection=True, blockTimeMS=500):
+    late = {"blockConnection": True, "blockTimeMS": int(500 * business())}
+    async with faults.fail("insert", "update", **late) as has_come:
         caller = asyncio.create_task(ask(gate, question))
-        await asyncio.sleep(0.2)
+        await has_come()
         caller.cancel()
         await asyncio.wait([caller])
         await gate.close(5)

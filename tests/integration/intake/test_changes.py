@@ -460,7 +460,8 @@ async def test_a_stream_that_is_slow_to_read_is_given_more_time_with_each_try(
     async with faults.fail("getMore", blockConnection=True, blockTimeMS=500):
         errors, change = await _despite_errors(changes)
     assert change == Change(1, is_replace=False)
-    assert [error.timeout for error in errors] == [True]
+    assert 1 <= len(errors) <= 3, "0.8 s are enough, on a busy machine 3.2 s"
+    assert all(error.timeout for error in errors)
     await changes.close()
 
 

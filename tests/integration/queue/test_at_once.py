@@ -16,7 +16,7 @@ from tests.support.cable import cable_to, client_over
 from tests.support.faults import Faults
 from tests.support.queueing import FUTURE, PAST, claim_new, claim_one, insert, queue, read
 from tests.support.scripted import Door, company, provider
-from tests.support.waiting import eventually
+from tests.support.waiting import business, eventually
 from tests.support.working import Working, working
 
 ACME = company(name="Acme")
@@ -238,9 +238,7 @@ async def test_a_lead_that_comes_in_while_the_worker_stops_is_given_back(faults:
     async with working(faults.leads, provider("acme", ACME), poll_seconds=60) as at_work:
         await eventually(lambda: at_work.bell.is_open)
         await insert(faults.plain, enrichment_status="pending")
-        async with faults.fail(
-            "findAndModify", times=1, blockConnection=True, blockTimeMS=300
-        ) as claiming:
+        async with faults.fail("findAndModify", times=1, **_slowly()) as claiming:
             taking = asyncio.create_task(at_work.bell.announce(1))
             await claiming()
             await at_work.drained()
@@ -256,8 +254,7 @@ async def test_a_claim_that_is_under_way_when_another_loop_fails_is_given_back(
     async with working(faults.leads, provider("acme", ACME), poll_seconds=60) as at_work:
         await eventually(lambda: at_work.bell.is_open)
         await insert(faults.plain, enrichment_status="pending")
-        slow = {"blockConnection": True, "blockTimeMS": 500}
-        async with faults.fail("findAndModify", times=1, **slow) as claiming:
+        async with faults.fail("findAndModify", times=1, **_slowly()) as claiming:
             telling = asyncio.create_task(_tell(at_work, is_announced=is_announced))
             await claiming()
             await at_work.killed()
@@ -265,6 +262,11 @@ async def test_a_claim_that_is_under_way_when_another_loop_fails_is_given_back(
     lead = await read(faults.plain)
     assert (lead["enrichment_status"], lead["enrichment"]["token"]) == ("pending", 1)
     assert (await claim_one(queue(faults.plain))).lead.attempt == 1
+
+
+def _slowly() -> dict[str, Any]:
+    """Slower than the end of the worker, which must not come too late to meet the claim."""
+    return {"blockConnection": True, "blockTimeMS": int(500 * business())}
 
 
 async def _tell(at_work: Working, *, is_announced: bool) -> bool:

@@ -96,7 +96,7 @@ def test_every_answer_has_a_word() -> None:
 
 
 async def test_a_provider_that_is_held_is_not_asked_until_the_hold_is_over() -> None:
-    seconds = round(0.2 * business(), 1)
+    seconds = round(business(), 1)
     asked = provider("held_one", in_turn(Held("the quota is used up", seconds), ACME))
     gate = gate_to(asked)
     with logged() as lines:

@@ -53,8 +53,8 @@ async def test_a_call_over_the_limit_is_refused_and_flagged() -> None:
 
 async def test_waiting_until_the_reset_is_enough() -> None:
     async with client_of(Simulator(windows={"clearbit": [(1, 0.5)]})) as ask:
-        await ask.get(FIND, domain="brisk-lemur.com")
-        refused = await ask.get(FIND, domain="brisk-lemur.com")
+        while (refused := await ask.get(FIND, domain="brisk-lemur.com")).status_code != 429:
+            pass  # a busy machine may take longer for two calls than the window
         assert "Retry-After" not in refused.headers
         await asyncio.sleep(int(refused.headers["X-RateLimit-Reset"]) - time.time())
         assert (await ask.get(FIND, domain="brisk-lemur.com")).status_code == 200
@@ -99,13 +99,9 @@ async def test_latency_holds_calls_in_flight_but_not_the_charge() -> None:
 
 async def test_a_client_that_hangs_up_is_noted_and_has_paid() -> None:
     async with client_of(Simulator(latency=30)) as ask:
-        with pytest.raises(httpx.ReadTimeout):
-            await ask.http.get(
-                ask.simulator.url + FIND,
-                params={"domain": "brisk-lemur.com"},
-                headers={"Authorization": "Bearer k"},
-                timeout=0.2,
-            )
+        call = asyncio.create_task(ask.get(FIND, domain="brisk-lemur.com"))
+        await ask.journal.until(lambda: bool(ask.journal.calls(charged=True)))
+        call.cancel()
         await ask.journal.until(lambda: bool(ask.journal.calls(abandoned=True)))
         assert ask.journal.calls(abandoned=True)[0].charged
 
