@@ -73,6 +73,7 @@ from enricher.status.census import Census, CountsOfSources
 from enricher.status.daemons import Daemons, SourceState, Teller
 from enricher.status.ordering import Following
 from enricher.status.overview import Overview, Shared
+from enricher.status.reporting import KEPT_SECONDS, LONGEST_SECONDS, Reporting
 from enricher.status.throughput import Activity, report
 from enricher.telemetry import log, metrics
 from enricher.telemetry.metrics import SourceGauges, share_gauges
@@ -200,6 +201,12 @@ class Daemon:
         return self.workshop.following
 
     @property
+    def reporting(self) -> Reporting:
+        """Reads what each provider was worth."""
+        seen = self.overview
+        return wiring.reporting(seen.settings, seen.database, seen.registered, self.books.keyring)
+
+    @property
     def introduction(self) -> dict[str, str]:
         """What it runs on, for the log line of the start."""
         registered = self.overview.registered
@@ -289,8 +296,9 @@ async def run(settings: Settings, uri: str, began: float | None = None) -> None:
             "watching": daemon.is_watching,
             "work": daemon.is_taking_work,
         }
-        shared = Shared(daemon.overview.status)
-        web = HttpServer(settings.http, metrics.REGISTRY, checks, shared.json)
+        status = Shared(daemon.overview.json)
+        report = Shared(daemon.reporting.json, KEPT_SECONDS, LONGEST_SECONDS)
+        web = HttpServer(settings.http, metrics.REGISTRY, checks, status.json, report.json)
         await stack.enter_async_context(web)
         logger.bind(host=settings.http.host, port=web.port).info("http.listening")
         logger.bind(**daemon.introduction).info("daemon.started")
@@ -383,12 +391,11 @@ def _wire(
     sources = Wiring(
         workshop, streaming[database.name], holder, found.after, activity, webhook, daemons.clock
     ).wire()
-    paid = workshop.waterfall.paid
     teller = Teller(
         daemons,
         holder,
         activity,
-        paid,
+        workshop.waterfall.asked,
         lambda: [source.state() for source in sources],
     )
     census = _census(sources, workshop)
@@ -396,7 +403,7 @@ def _wire(
 
 
 def _census(sources: Sequence[Loops], workshop: wiring.Workshop) -> Census:
-    waits_for = {gate.name: gate.waits_for for gate in workshop.waterfall.paid}
+    waits_for = {gate.name: gate.waits_for for gate in workshop.waterfall.asked}
     leads = [source.worker.leads for source in sources]
     counts = CountsOfSources(
         [(each.collection, each.names) for each in leads],
@@ -532,7 +539,7 @@ class Wiring:
 
     def _releases(self, leads: Leads, indexes: Indexes) -> Releases:
         return Releases(
-            self.workshop.waterfall.paid,
+            self.workshop.waterfall.asked,
             partial(bring_back, leads.collection, apart=leads.apart, names=leads.names),
             self.settings.work.lead_timeout_seconds,
             can_search=lambda: not indexes.are_coming,

@@ -361,6 +361,7 @@ WEBSITE = ProviderListing(
     code="enricher.providers.website.provider:Website",
     remark="the company's own web site; off unless you turn it on (`ENRICHER_WEBSITE`)",
     costs="nothing; no key either",
+    windows=(Window(calls=100, seconds=1),),
     required=frozenset({"name", "description", "tech_stack", "linkedin_handle"}),
     lacks=frozenset(
         "timezone annual_revenue estimated_annual_revenue raised alexa_rank sector industry_group sub_industry tags"
@@ -372,7 +373,8 @@ WEBSITE = ProviderListing(
     is_on=False,
 )
 """The company's own site: no vendor, so it is asked before all of them. What a company publishes of itself is
-beyond doubt for its logo, telephone and profiles; for all else, and counts above all, any vendor is believed first."""
+beyond doubt for its logo, telephone and profiles; for all else, and counts above all, any vendor is believed first.
+Sites are many, so the limit slows nobody down; with it the fleet can be told to stop."""
 CNPJ = ProviderListing(
     name="cnpj",
     vendor="cnpj",

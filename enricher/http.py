@@ -7,8 +7,9 @@ Liveness and readiness answer different questions, and mixing them up turns one 
 * `/readyz`: is everything there that leads need? The caller supplies the checks, which only look
   at what is already known and never wait. A vendor's outage is not among them.
 
-`/` is the page for people, and `/status.json` the data it shows: the whole fleet, as the database has it.
-It is read on request, and concurrent requests share one read.
+`/` is the page for people, and `/status.json` the data it shows: the whole fleet, as the database has it;
+`/report.json` is what each provider was worth, as `enricher report --json` has it. Both are read on request,
+and concurrent requests share one read.
 
 All of it is read-only, harmless to read, holds no lead's data, and listens on the loopback address by
 default. The guard below decides whom it answers, and how many.
@@ -22,6 +23,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -156,6 +158,13 @@ async def no_status() -> str | None:
     return None
 
 
+async def _as_json(read: Callable[[], Awaitable[str | None]], _: web.Request) -> web.Response:
+    text = await read()
+    if text is None:
+        return web.json_response({"error": "MongoDB does not answer"}, status=503)
+    return web.json_response(text=text, headers={"Cache-Control": "no-store"})
+
+
 class HttpServer:
     """Serves from `__aenter__` to `__aexit__`."""
 
@@ -165,6 +174,7 @@ class HttpServer:
         registry: CollectorRegistry,
         checks: Checks,
         status: Callable[[], Awaitable[str | None]] = no_status,
+        report: Callable[[], Awaitable[str | None]] = no_status,
         *,
         stale_after: float = STALE_AFTER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
@@ -172,7 +182,7 @@ class HttpServer:
         self._settings = settings
         self._registry = registry
         self._checks = checks
-        self._status = status
+        self._status, self._report = status, report
         self._stale_after = stale_after
         self._clock = clock
         self._turned_at = clock()
@@ -223,7 +233,8 @@ class HttpServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/status.json", self._status_json)
+        app.router.add_get("/status.json", partial(_as_json, self._status))
+        app.router.add_get("/report.json", partial(_as_json, self._report))
         app.router.add_get("/", self._page)
         return app
 
@@ -232,13 +243,6 @@ class HttpServer:
         while True:
             self._turned_at = self._clock()
             await asyncio.sleep(self._stale_after / 10)
-
-    async def _status_json(self, _: web.Request) -> web.Response:
-        text = await self._status()
-        if text is None:
-            return web.json_response({"error": "MongoDB does not answer"}, status=503)
-        headers = {"Cache-Control": "no-store"}
-        return web.json_response(text=text, headers=headers)
 
     async def _page(self, _: web.Request) -> web.Response:
         return web.Response(text=page.html(), content_type="text/html", headers=page.headers())

@@ -53,6 +53,7 @@ from enricher.queue.requests import Requests
 from enricher.settings.load import Settings, WebsiteSettings
 from enricher.settings.sources import Source
 from enricher.status.ordering import Following, Price, Proposing
+from enricher.status.reporting import Reporting
 from enricher.status.samples import Sampled, Sampler
 from enricher.telemetry import metrics
 from enricher.webhook.deliveries import Deliveries
@@ -294,6 +295,18 @@ def proposing(
     return Proposing(Sampler(database, sampled, registered.providers, words, ring), prices)
 
 
+def reporting(
+    settings: Settings,
+    database: AsyncDatabase[Document],
+    registered: Registered,
+    ring: Keyring | None,
+) -> Reporting:
+    """Return what reads how much each provider was worth."""
+    return Reporting(
+        settings, database, registered, proposing(settings, database, registered, ring)
+    )
+
+
 def _following(
     settings: Settings, database: AsyncDatabase[Document], registered: Registered, ring: Keyring
 ) -> Following | None:
@@ -332,6 +345,9 @@ def _gates(
             continue
         name = provider.bucket
         metrics.LIMIT.labels(provider.name, name).set(pace(provider))
+        vendor = settings.vendors.get(provider.vendor)
+        if vendor is not None and vendor.credit_price is not None:
+            metrics.CREDIT_PRICE.labels(provider.name).set(vendor.credit_price)
         if name not in limiters:
             bucket = Bucket(database, name, provider.windows)
             limiters[name] = Limiter(provider.windows, bucket, outage)
@@ -351,13 +367,13 @@ class Reopening:
 
     async def run(self, providers: Sequence[Provider]) -> list[str]:
         """End holds learnt earlier. Return the providers whose leads no longer have a reason to wait."""
-        paid = [provider for provider in providers if not provider.is_free]
-        buckets = {provider.bucket: provider for provider in paid}
+        asked = [provider for provider in providers if not provider.is_rule]
+        buckets = {provider.bucket: provider for provider in asked}
         released = {name for name, one in buckets.items() if await self._released(one)}
         with_room = await self.usage.with_room()
         return [
             provider.name
-            for provider in paid
+            for provider in asked
             if provider.bucket in released or provider.vendor in with_room
         ]
 

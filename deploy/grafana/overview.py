@@ -433,13 +433,26 @@ COST = Row(
         ),
         Panel(
             "Credits per field filled",
-            "What a vendor charged for a value of its own on a lead, of the last day. `enricher report` has money, and "
-            "what another order would cost.",
+            "What a vendor charged for a value of its own on a lead, of the last day. `enricher report` has what "
+            "another order would cost.",
             "short",
             [
                 Query(
                     f"{increase('enricher_credits_charged_total', by='provider', window='[1d]')}"
                     f" / ({increase('enricher_fields_filled_total', by='provider', window='[1d]')} > 0)",
+                    "{{provider}}",
+                )
+            ],
+        ),
+        Panel(
+            "Cost per field filled",
+            "The same in money, for the vendors whose price is set (<VENDOR>_CREDIT_PRICE).",
+            "short",
+            [
+                Query(
+                    f"{increase('enricher_credits_charged_total', by='provider', window='[1d]')}"
+                    f" * on (provider) max by (provider) ({series('enricher_credit_price')})"
+                    f" / on (provider) ({increase('enricher_fields_filled_total', by='provider', window='[1d]')} > 0)",
                     "{{provider}}",
                 )
             ],

@@ -74,17 +74,19 @@ async def _buckets(
 def named(
     providers: Sequence[Provider], name: str, without_key: Collection[str] = ()
 ) -> list[Provider]:
-    """Return the paid providers that a name means; a vendor's name means all of its providers."""
-    paid = [each for each in providers if not each.is_free]
-    chosen = [each for each in paid if name in {EVERYBODY, each.vendor}]
-    chosen = chosen or [each for each in paid if each.name == name]
+    """Return the providers that a name means; a vendor's name means all of its providers, `all` whoever is asked."""
+    asked = [each for each in providers if not each.is_rule]
+    chosen = [each for each in asked if name in {EVERYBODY, each.vendor}]
+    chosen = chosen or [each for each in asked if each.name == name]
     if chosen:
         return chosen
     if any(each.name == name for each in providers):
-        raise SettingsError([f"{name}: it costs nothing; a setting turns it off"])
-    if name in without_key or name == EVERYBODY:
+        raise SettingsError([f"{name}: these are rules of the daemon's own; nobody is asked"])
+    if name in without_key:
         raise SettingsError([f"{name}: there is no key, so nobody is asked"])
-    known = sorted({EVERYBODY, *(each.vendor for each in paid), *(each.name for each in paid)})
+    if name == EVERYBODY:
+        raise SettingsError([f"{name}: no provider is set, so nobody is asked"])
+    known = sorted({EVERYBODY, *(each.vendor for each in asked), *(each.name for each in asked)})
     raise SettingsError([f"{name}: there is no such provider or vendor; expected {either(known)}"])
 
 

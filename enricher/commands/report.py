@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import UTC
 
-from pymongo.asynchronous.database import AsyncDatabase
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from enricher import wiring
-from enricher.calls.ledger import Usage
-from enricher.calls.order import Order, Orders
 from enricher.commands.database import explained, opened
 from enricher.commands.status import wide_console
-from enricher.lead import Document
 from enricher.mongo.secret import keyring_if_made
-from enricher.providers.base import Registered
 from enricher.settings.load import Settings
 from enricher.status import worth
-from enricher.status.ordering import written
 from enricher.status.view import ORDERS, money, orders, table
-from enricher.status.worth import Brought, Hits, Worth, WorthReport
+from enricher.status.worth import Hits, Worth, WorthReport
 
 _MOST_GROUPS = 8
 _WORTH = (
@@ -49,48 +41,14 @@ async def report(settings: Settings, days: int, *, as_json: bool) -> None:
     """Print the report. Raises DatabaseError when it cannot be read."""
     async with opened(settings) as database, wiring.vendors(settings) as registered:
         with explained("reading what the providers brought"):
-            made = await read(settings, database, registered, days)
+            ring = await keyring_if_made(database, settings.privacy.hash_key)
+            reporting = wiring.reporting(settings, database, registered, ring)
+            made = await reporting.read(days)
     console = wide_console()
     if as_json:
         console.out(worth.as_json(made), highlight=False)
     else:
         console.print(shown(made))
-
-
-async def read(
-    settings: Settings, database: AsyncDatabase[Document], registered: Registered, days: int
-) -> WorthReport:
-    """Read the ledger and the leads of all sources. Raises DatabaseTrouble."""
-    hello = await database.client.admin.command("hello")
-    at = hello["localTime"].replace(tzinfo=UTC)
-    since = worth.since(at, days)
-    leads, is_estimate, brought = 0, False, defaultdict[str, Brought](Brought)
-    for source in settings.sources:
-        data = source.names.enriched_data
-        found = await worth.read_brought(database[source.results], since, data)
-        leads, is_estimate = leads + found.leads, is_estimate or found.is_estimate
-        for provider, its in found.by.items():
-            brought[provider].add(its)
-    ledger = await Usage(database, {}, {}).days(days)
-    order = await Orders(database).read() if settings.providers.is_auto else Order()
-    ring = await keyring_if_made(database, settings.privacy.hash_key)
-    proposing = wiring.proposing(settings, database, registered, ring)
-    proposals = await proposing.propose(order, at, days)
-    for provider, agreed in proposals.samples.agreed.items():
-        brought[provider].agreed = round(agreed * proposals.samples.factor)
-    prices = {
-        name: vendor.credit_price
-        for name, vendor in settings.vendors.items()
-        if vendor.credit_price is not None
-    }
-    made = worth.report(at, days, registered.providers, prices, ledger, brought, leads)
-    return replace(
-        made,
-        orders=[written(each, proposals.unit) for each in proposals.kinds],
-        sampled=proposals.samples.leads,
-        is_estimate=is_estimate,
-        changes=[each.sentence for each in order.changes],
-    )
 
 
 # As people read it

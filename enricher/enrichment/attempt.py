@@ -187,6 +187,8 @@ class Waterfall:
         free = [gate for gate in gates if gate.provider.is_free]
         self.paid: Sequence[Gate] = [gate for gate in gates if not gate.provider.is_free]
         """The gates to providers that cost money."""
+        self.asked: Sequence[Gate] = [gate for gate in gates if not gate.provider.is_rule]
+        """The gates to providers that are somebody else's: their limits and holds are the fleet's."""
         self.free = frozenset(gate.name for gate in free)
         """Names of the providers that cost nothing."""
         finders = [gate for gate in gates if gate.provider.finds_domain]

@@ -66,7 +66,7 @@ class Presence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """One paid provider, as one daemon sees it."""
+    """One provider that is asked, as one daemon sees it."""
 
     provider: str
     circuit: Circuit = Circuit.CLOSED

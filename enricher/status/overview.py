@@ -66,6 +66,8 @@ _SHARE = 50
 """Of a viewer's time, at most a fiftieth is spent counting how leads ended."""
 _MINUTE_SECONDS = 60.0
 _SEVERITY = (Circuit.CLOSED, Circuit.HALF_OPEN, Circuit.OPEN)
+_AGAIN_SECONDS = 30.0
+"""What could not be read is read again after this time at the latest."""
 KEPT_SECONDS = 2.0
 """However many view the page, the database is asked once in this many seconds."""
 LONGEST_SECONDS = 5.0
@@ -84,12 +86,16 @@ class Overview:
     _rechecks_counted: backlog.RecheckCounts | None = None
     _rechecks_at: float = float("-inf")
 
+    async def json(self) -> str:
+        """Return the status as one object. Raises DatabaseTrouble."""
+        return as_json(await self.status())
+
     async def status(self) -> FleetStatus:
         """Return the status as it is now. Raises DatabaseTrouble."""
         hello = await self.database.client.admin.command("hello")
         now = hello["localTime"].replace(tzinfo=UTC)
         parts = _Parts()
-        buckets = [provider.bucket for provider in self._paid]
+        buckets = [provider.bucket for provider in self._asked]
         seen = await parts.read("daemons", Daemons(self.database, *self._collections).seen(), [])
         daemons = [_daemon(each, now) for each in seen]
         alive = [each for each, shown in zip(seen, daemons, strict=True) if _is_alive(shown)]
@@ -106,7 +112,7 @@ class Overview:
             backlog=join_backlogs([each.backlog for each in sources if each.backlog]),
             stream=_join_streams(sources, alive),
             daemons=daemons,
-            providers=[self._provider(each, alive, stops, this_month, now) for each in self._paid],
+            providers=[self._provider(each, alive, stops, this_month, now) for each in self._asked],
             without_key=self.registered.without_key,
             budgets=_budgets(self.settings.vendors, this_month, now),
             hour=[minute_status(at, minute) for at, minute in hour((d.minutes for d in seen), now)],
@@ -222,19 +228,23 @@ class Overview:
 
     async def _backlog(self, source: Source) -> BacklogStatus:
         """Count the backlog; how leads ended only rarely, because that is expensive where there are many."""
-        names, paid = source.names, [each.name for each in self._paid]
+        names, asked = source.names, [each.name for each in self._asked]
         leads = queue_of(self.database, source)
         rare = self._rare.setdefault(leads.name, _Rare())
         if (began := time.monotonic()) >= rare.next_at:
             rare.ended = await backlog.ended(leads, names)
             rare.unmoved = await unmoved.count(leads, names)
             rare.next_at = began + _SHARE * (time.monotonic() - began)
-        found = await backlog.look(leads, paid, names=names)
+        found = await backlog.look(leads, asked, names=names)
         return _backlog(found, rare.ended, rare.unmoved or {})
 
     @property
     def _paid(self) -> Sequence[Provider]:
         return [each for each in self.registered.providers if not each.is_free]
+
+    @property
+    def _asked(self) -> Sequence[Provider]:
+        return [each for each in self.registered.providers if not each.is_rule]
 
     def _provider(
         self,
@@ -247,7 +257,7 @@ class Overview:
         gates = [gate for each in alive for gate in each.report.gates]
         own = [gate for gate in gates if gate.provider == provider.name]
         stop = stops.get(provider.bucket, Stopped()).of(provider.name)
-        sharing = [each.name for each in self._paid if each.bucket == provider.bucket]
+        sharing = [each.name for each in self._asked if each.bucket == provider.bucket]
         calls = sum(gate.calls for gate in gates if gate.provider in sharing)
         of_provider = [day for day in days if day.provider == provider.name]
         return ProviderStatus(
@@ -448,9 +458,11 @@ def _allowance(calls: int | None, used: int) -> Allowance | None:
 
 @dataclass(slots=True)
 class Shared:
-    """The status as JSON, read at most once in `KEPT_SECONDS` however many ask, and only when asked."""
+    """JSON that is read at most once in `kept_seconds` however many ask, and only when asked."""
 
-    read: Callable[[], Awaitable[FleetStatus]]
+    read: Callable[[], Awaitable[str]]
+    kept_seconds: float = KEPT_SECONDS
+    longest_seconds: float = LONGEST_SECONDS
     clock: Callable[[], float] = time.monotonic
     _text: str = ""
     _read_at: float = float("-inf")
@@ -459,14 +471,15 @@ class Shared:
     async def json(self) -> str | None:
         """Return the JSON; `None` while MongoDB does not answer."""
         async with self._lock:
-            if self.clock() - self._read_at >= KEPT_SECONDS:
+            kept = self.kept_seconds if self._text else min(self.kept_seconds, _AGAIN_SECONDS)
+            if self.clock() - self._read_at >= kept:
                 self._text = await self._fresh()
                 self._read_at = self.clock()
             return self._text or None
 
     async def _fresh(self) -> str:
         try:
-            async with asyncio.timeout(LONGEST_SECONDS):
-                return as_json(await self.read())
+            async with asyncio.timeout(self.longest_seconds):
+                return await self.read()
         except (*DatabaseTrouble, TimeoutError):
             return ""

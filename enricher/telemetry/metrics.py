@@ -406,6 +406,11 @@ CREDITS_CHARGED = counter(
     "What those calls cost in the vendor's own unit: half a credit for some, one for most.",
     "provider",
 )
+CREDIT_PRICE = gauge(
+    "enricher_credit_price",
+    "What a credit of the provider's vendor costs, in the operator's money; there for prices that are set.",
+    "provider",
+)
 PLACE = gauge(
     "enricher_provider_place",
     "Place in the order of asking of its kind with `ENRICHER_PROVIDER_ORDER=auto`, from 1; else 0.",

@@ -120,10 +120,14 @@ async def they_come_back(rig: Rig, leads: list[Document]) -> None:
 
 async def test_the_report_says_what_the_vendors_charged_and_what_it_brought(rig: Rig) -> None:
     leads = leads_of(companies=10, people=30, again=10)
+    price = {"CLEARBIT_CREDIT_PRICE": "0.25"}
+    environment = rig.environment() | price
     async with Fleet(rig, 1).running():
         await rig.leads.insert_many(leads)
         await completed(rig, leads)
-    environment = rig.environment() | {"CLEARBIT_CREDIT_PRICE": "0.25"}
+    async with rig.daemon(**price) as daemon:
+        page = (await daemon.get("/report.json")).json()
+        assert await daemon.metric("enricher_credit_price", provider="clearbit") == 0.25
     async with Daemon("report", "--json", "--days", "2", env=environment) as command:
         assert await command.wait(60) == ExitCode.OK
     told = json.loads(command.stdout)
@@ -135,6 +139,7 @@ async def test_the_report_says_what_the_vendors_charged_and_what_it_brought(rig:
         assert rows[name]["ambiguous"] == 0
         assert rows[name]["filled"] > 0
         assert rows[name]["saved"] == len(leads) - rows[name]["calls"]
+    assert page["providers"] == told["providers"]
     assert rows["clearbit"]["cost"] == 0.25 * billing["clearbit"].charged
     async with Daemon("report", env=environment) as command:
         assert await command.wait(60) == ExitCode.OK

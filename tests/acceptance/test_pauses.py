@@ -9,10 +9,13 @@ import pytest
 
 from enricher.errors import ExitCode
 from enricher.lead import LeadId
+from tests.support.bodies import cnpj_of
 from tests.support.fleets import is_watching
 from tests.support.pauses import called_after_pause, said_by
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, domain
+
+_CNPJ = cnpj_of("123456780001")
 
 
 async def inserted(rig: Rig, id_: LeadId) -> str:
@@ -63,11 +66,33 @@ async def test_a_pause_for_a_time_ends_by_itself(rig: Rig) -> None:
     assert call.arrived_at - before >= 3
 
 
+@pytest.mark.parametrize("name", ["all", "website"])
+async def test_what_costs_nothing_can_be_paused_too(rig: Rig, name: str) -> None:
+    settings = {
+        "ENRICHER_WEBSITE": "true",
+        "ENRICHER_WEBSITE_LOOPBACK": str(rig.simulator.port),
+        "ENRICHER_CNPJ": "true",
+        "CNPJ_BASE_URL": rig.simulator.register_url,
+    }
+    journal = rig.simulator.journal
+    async with rig.daemon("clearbit", **settings) as daemon:
+        await is_watching(daemon)
+        assert "website" in await said_by(rig, "pause", name, **settings)
+        await rig.leads.insert_one({"_id": 1, "company_domain": domain(), "cnpj": _CNPJ})
+        assert (await rig.witness.settle_of(1, within=60)).status == "retrying"
+        assert {call.vendor for call in journal} == (set() if name == "all" else {"clearbit"})
+        assert await daemon.metric("enricher_provider_hold", provider="website", reason="paused")
+
+        assert "website" in await said_by(rig, "resume", name, **settings)
+        await rig.witness.all_ended([1], within=60)
+    assert {"website", "clearbit"} <= {call.vendor for call in journal}
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (("clearbitt",), "there is no such provider or vendor"),
-        (("local",), "it costs nothing"),
+        (("local",), "rules of the daemon's own"),
         (("hunter",), "there is no key"),
         (("clearbit", "--for", "soon"), "--for: expected a time"),
         (("clearbit", "--for", "40d"), "--for: expected a time"),

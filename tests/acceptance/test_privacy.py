@@ -30,7 +30,7 @@ from tests.support.statuses import SIMULATED, cases
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
-PATHS = ("/metrics", "/livez", "/readyz", "/status.json", "/")
+PATHS = ("/metrics", "/livez", "/readyz", "/status.json", "/report.json", "/")
 """All that the daemon serves; what it is to serve besides goes here."""
 FORMS = ("json", "console")
 ALL_KEYS = KEYS | {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from enricher.calls.breaker import Circuit
 from enricher.http import HttpServer
 from enricher.settings.load import HttpSettings
+from enricher.status import worth
 from enricher.status.daemons import Daemons, GateState, Presence, Report
 from enricher.status.picture import (
     BacklogStatus,
@@ -24,6 +25,7 @@ from enricher.status.picture import (
     as_json,
 )
 from enricher.status.throughput import Ended
+from enricher.status.worth import Brought, Hits, Worth, WorthReport
 from tests.support.browser import Browser, Page, browsing, chromium
 from tests.support.fleet_status import NOW, full, minutes
 from tests.support.rig import Rig, address
@@ -97,17 +99,21 @@ class Told:
     """What the server answers; `None` as while MongoDB is away."""
 
     status: FleetStatus | None
+    report: WorthReport = field(default_factory=lambda: WorthReport(NOW, 30, 0, []))
     asked: int = 0
 
     async def json(self) -> str | None:
         self.asked += 1
         return as_json(self.status) if self.status else None
 
+    async def report_json(self) -> str | None:
+        return worth.as_json(self.report) if self.status else None
+
 
 @asynccontextmanager
 async def _page(browser: Browser, told: Told, **how: Any) -> AsyncIterator[Page]:
     settings = HttpSettings(host="127.0.0.1", port=0)
-    async with HttpServer(settings, CollectorRegistry(), {}, told.json) as server:
+    async with HttpServer(settings, CollectorRegistry(), {}, told.json, told.report_json) as server:
         yield await browser.open(f"http://127.0.0.1:{server.port}/", **how)
 
 
@@ -170,6 +176,33 @@ async def test_rechecks_have_their_row_where_there_are_any(browser: Browser) -> 
         assert not await page.value(SCROLLS_SIDEWAYS)
         told.status = full()
         await page.until("#backlog", lambda text: "Rechecks" not in text)
+        assert page.complaints == []
+
+
+async def test_what_each_provider_was_worth_is_shown_whoever_sets_the_order(
+    browser: Browser,
+) -> None:
+    brought = Brought(Hits(3, 1), filled=1_200, agreed=40, differed=2)
+    dear = Worth("clearbit", "clearbit", "company", 90, 80, 1, 7, 80.0, 40.5, brought)
+    bill = {"cost": 9.5, "filled": 700.0, "per_field": 0.25, "guessed": 0.5, "asked": {}}
+    order = {
+        "kind": "company",
+        "unit": "money",
+        "is_clear": True,
+        "today": ["clearbit", "hunter_company"],
+        "proposed": ["hunter_company", "clearbit"],
+        "before": bill,
+        "after": {**bill, "cost": 3.5},
+    }
+    told = Told(full(), WorthReport(NOW, 30, 1_234, [dear], [order], is_estimate=True))
+    async with _page(browser, told, scheme="light") as page:
+        await page.until("[data-worth=clearbit]", lambda text: "1,200" in text)
+        assert {"80 +1?", "40.5", "75 %"} <= set((await page.text("#worth")).split("\t"))
+        assert "1,234 leads of the last 30 days" in await page.text("#worth")
+        assert "estimated" in await page.text("#worth")
+        await page.until("[data-side=proposed]", lambda text: "hunter_company, clearbit" in text)
+        await page.see_as("light", PHONE)
+        assert not await page.value(SCROLLS_SIDEWAYS)
         assert page.complaints == []
 
 

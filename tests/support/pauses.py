@@ -48,8 +48,8 @@ async def called_after_pause(rig: Rig, kills: int, every: float = 0.02) -> tuple
     return len(after), ids
 
 
-async def said_by(rig: Rig, *arguments: str) -> str:
+async def said_by(rig: Rig, *arguments: str, **settings: str) -> str:
     """Return what a command says."""
-    async with Daemon(*arguments, env=rig.environment("clearbit")) as command:
+    async with Daemon(*arguments, env=rig.environment("clearbit") | settings) as command:
         assert await command.wait(60) == ExitCode.OK, command.stdout
     return command.stdout

@@ -184,7 +184,7 @@ async def test_the_page_comes_with_its_policy_and_does_not_wait_for_mongodb(
         assert "<title>enricher</title>" in await reply.text()
 
 
-@pytest.mark.parametrize("path", ["/", "/status.json"])
+@pytest.mark.parametrize("path", ["/", "/status.json", "/report.json"])
 async def test_the_page_and_the_status_only_read(client: aiohttp.ClientSession, path: str) -> None:
     async with server() as running, client.post(url(running, path)) as reply:
         assert (reply.status, reply.headers["Allow"]) == (405, "GET,HEAD")

@@ -91,7 +91,9 @@ async def test_addresses_names_of_ones_own_network_and_listed_ones_are_answered(
 
 
 @pytest.mark.parametrize("host", THEIRS)
-@pytest.mark.parametrize("path", ["/livez", "/metrics", "/status.json", "/", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/livez", "/metrics", "/status.json", "/report.json", "/", "/nowhere"]
+)
 async def test_a_name_that_a_stranger_may_have_is_refused(port: int, host: str, path: str) -> None:
     before = counted("enricher_http_refused_total", reason="host")
     request = _get(host).replace(b"/livez", path.encode())

@@ -3,6 +3,7 @@
 // All text goes in as text: nothing from the data is ever taken for markup.
 
 const ASK_EVERY_MS = 2000, ASK_HIDDEN_MS = 15000, PATIENCE_MS = 8000, STALE_AFTER_MS = 9000;
+const REPORT_EVERY_MS = 600_000, REPORT_AGAIN_MS = 30_000, REPORT_PATIENCE_MS = 40_000;
 const OUTCOMES = ["completed", "skipped", "retrying", "failed"];
 const SIGNS = {completed: "✓", skipped: "–", retrying: "↻", failed: "✕"};
 const TONE_OF_OUTCOME = {completed: "good", skipped: "soft", retrying: "warn", failed: "bad"};
@@ -218,17 +219,31 @@ function budgets(status) {
 
 const money = (amount) => amount === null ? "–" : amount < 1 ? String(Number(amount.toPrecision(4))) : number(Number(amount.toFixed(2)));
 
+const percent = (share) => share === null ? "–" : `${Math.round(100 * share)} %`;
+
+function worth(report) {
+  const rows = report.providers.map((each) => el("tr", {"data-worth": each.name}, rowHead(each.name),
+    cell("n wide", number(each.calls)), cell("n wide", number(each.charged), each.ambiguous ? ` +${number(each.ambiguous)}?` : ""), cell("n", money(each.cost)),
+    cell("n wide", percent(each.hit_rate)), cell("n", number(each.filled)), cell("n wide", number(each.agreed)), cell("n wide", number(each.differed)),
+    cell("n", money(each.cost_per_field))));
+  byId("worth").replaceChildren(
+    table(`What was paid and what it brought: ${number(report.leads)} leads of the last ${report.days} days`,
+      [["provider"], ["calls", "n wide"], ["charged", "n wide"], ["cost", "n"], ["found", "n wide"], ["fields", "n"], ["agreed", "n wide"], ["differed", "n wide"], ["per field", "n"]],
+      rows, "No provider is set."),
+    el("p", {class: "none"}, `${report.is_estimate ? "What leads tell is estimated from some of them. " : ""}Costs need <VENDOR>_CREDIT_PRICE. enricher report tells more.`));
+}
+
 function order(status) {
-  const box = byId("order"), found = status.order;
-  if (!found) return box.replaceChildren(el("p", {class: "none"}, "enricher report tells it; with ENRICHER_PROVIDER_ORDER=auto it is shown here."));
+  const box = byId("order"), auto = status.order, found = auto || {kinds: reported ? reported.orders : [], changes: [], explored: [], next_at: null};
+  if (!auto && !reported) return box.replaceChildren();
   const side = (each, word, names, bill) => el("tr", {"data-kind": each.kind, "data-side": word}, rowHead(each.kind), cell("soft", word),
-    cell("", names.join(", ")), cell("n", `${money(bill.cost)}${each.unit === "credits" ? " credits" : ""}`),
+    cell("why", names.join(", ")), cell("n wide", `${money(bill.cost)}${each.unit === "credits" ? " credits" : ""}`),
     cell("n wide", number(Math.round(bill.filled))), cell("n", money(bill.per_field)), cell("n wide", `${Math.round(100 * bill.guessed)} %`));
   const rows = found.kinds.flatMap((each) => [side(each, "today", each.today, each.before),
     ...(each.today.join() === each.proposed.join() ? [] : [side(each, each.is_clear ? "proposed" : "perhaps", each.proposed, each.after)])]);
   box.replaceChildren(
     table("What the order of asking costs and fills, and what the proposed one would: the last 30 days, without a call",
-      [["kind"], [""], ["order"], ["cost", "n"], ["fields", "n wide"], ["per field", "n"], ["guessed", "n wide"]], rows, "Too little is known yet."),
+      [["kind"], [""], ["order"], ["cost", "n wide"], ["fields", "n wide"], ["per field", "n"], ["guessed", "n wide"]], rows, "Too little is known yet."),
     ...found.changes.slice(0, 5).map((each) => el("p", {class: "none"}, each)),
     found.explored.length ? el("p", {class: "none"}, `Explored, a few leads first: ${found.explored.join(", ")}`) : "",
     found.next_at ? el("p", {class: "none"}, `The next change is possible at ${found.next_at.slice(0, 16).replace("T", " ")} UTC.`) : "");
@@ -365,6 +380,26 @@ function isSelected(part) {
   return Boolean(box) && !selection.isCollapsed && selection.containsNode(box, true);
 }
 
+let reported = null;
+
+async function askReport() {  // what the leads tell costs the database more than the rest, and changes slowly
+  if (document.hidden) return setTimeout(askReport, REPORT_AGAIN_MS);
+  let again = REPORT_AGAIN_MS;
+  try {
+    const reply = await fetch("report.json", {cache: "no-store", signal: AbortSignal.timeout(REPORT_PATIENCE_MS)});
+    if (reply.ok) {
+      reported = await reply.json();
+      worth(reported);
+      if (shown) order(shown);
+      again = REPORT_EVERY_MS;
+    }
+  } catch (error) {
+    console.error(error);
+  }
+  if (!reported) byId("worth").replaceChildren(el("p", {class: "none"}, "It is not known now; enricher report tells it."));
+  setTimeout(askReport, again);
+}
+
 function show(status) {
   shown = status;
   byId("all").hidden = false;  // before the charts, which are as wide as their place is
@@ -417,3 +452,4 @@ addEventListener("resize", () => { if (shown) for (const chart of [settledChart,
 document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
 setInterval(freshness, 1000);
 ask();
+askReport();

@@ -25,7 +25,7 @@ from enricher.settings.load import Settings, load
 from enricher.status.daemons import COLLECTION as DAEMONS
 from enricher.status.daemons import Daemons, GateState, Presence, Report
 from enricher.status.overview import Overview, Shared
-from enricher.status.picture import FleetStatus, RecheckCost, as_json
+from enricher.status.picture import RecheckCost, as_json
 from enricher.status.throughput import Ended, Minute, Times, number_of
 from tests.support.faults import Faults
 
@@ -309,9 +309,9 @@ class _Counting:
         self.overview = overview
         self.times = 0
 
-    async def read(self) -> FleetStatus:
+    async def read(self) -> str:
         self.times += 1
-        return await self.overview.status()
+        return await self.overview.json()
 
 
 async def test_many_who_look_cost_the_database_one_look(overview: Overview) -> None:
@@ -344,7 +344,7 @@ async def test_there_is_none_while_mongodb_is_away_and_there_is_one_afterwards(
     )
     away = Overview(overview.settings, nobody["crm"], overview.registered)
     asked, now = away, 0.0
-    shared = Shared(lambda: asked.status(), clock=lambda: now)  # noqa: PLW0108 - asked changes
+    shared = Shared(lambda: asked.json(), clock=lambda: now)  # noqa: PLW0108 - asked changes
     async with nobody:
         assert await shared.json() is None
         asked = overview

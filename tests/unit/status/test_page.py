@@ -23,7 +23,7 @@ def test_it_asks_nobody_but_its_own_server() -> None:
     addresses = set(re.findall(r"""(?:https?:)?//[a-z][^\s"'`)]*""", _without_comments(HTML)))
     assert addresses == {"http://www.w3.org/2000/svg"}, "the name of a format, which is not fetched"
     linked = set(re.findall(r"""(?:src|href)="([^"]*)\"""", HTML))
-    assert linked == {"data:,", "status.json"}
+    assert linked == {"data:,", "status.json", "report.json"}
 
 
 def _without_comments(text: str) -> str:
