@@ -30,7 +30,7 @@ from enricher.mongo.embedded import EmbeddedServer
 from enricher.privileges import desired, required
 from enricher.queue.indexes import Indexes
 from enricher.simulator.server import Simulator
-from tests.support.processes import Daemon, Line
+from tests.support.processes import Daemon
 from tests.support.roles import documented
 from tests.support.waiting import business, eventually, patience
 
@@ -454,8 +454,9 @@ async def test_a_user_who_may_neither_stream_nor_index_is_served_by_polling(
             await leads.insert_one({"_id": user, "email": "ada@quokka-freight.com"})
             done = {"_id": user, "enrichment_status": "completed"}
             await eventually(lambda: leads.find_one(done))
-        assert len(daemon.events(f"indexes.{event}")) == 1
-        assert len(daemon.events("presence.refused")) == 1
+        for told in (f"indexes.{event}", "presence.refused"):
+            await daemon.wait_for_event(told)
+            assert len(daemon.events(told)) == 1
         assert [line for line in daemon.lines if "exception.type" in line] == []
 
 
@@ -485,13 +486,7 @@ async def test_the_role_in_the_readme_is_enough(guarded: str, user: str) -> None
         await daemon.wait_for_event("stream.opened")
         daemon.terminate()
         assert await daemon.wait() == ExitCode.OK
-        assert _troubles(daemon) == []
-
-
-def _troubles(daemon: Daemon) -> list[Line]:
-    """What the daemon logs beyond INFO, but that the machine left it waiting."""
-    lines = [line for line in daemon.lines if line["event"] != "process.stalled"]
-    return [line for line in lines if line["severity"] != "INFO"]
+        assert daemon.troubles() == []
 
 
 async def test_a_user_who_may_only_read_leads_is_enough_for_results_beside_them(
@@ -520,7 +515,7 @@ async def test_a_user_who_may_only_read_leads_is_enough_for_results_beside_them(
         await eventually(partial(_is_gone, results, "read only"))
         daemon.terminate()
         assert await daemon.wait() == ExitCode.OK
-        assert _troubles(daemon) == []
+        assert daemon.troubles() == []
 
 
 async def _is_gone(results: AsyncCollection[Document], id_: str) -> bool:

@@ -155,7 +155,7 @@ async def test_memory_that_runs_out_is_no_vendors_failure(
         "    host, windows, times = 'https://large.example', (Window(1000, 1),), 0\n"
         "    def unfit(self, query): return None\n"
         "    def burst(self, where):\n"
-        f"        if where == '{where}' and Large.times < 6:\n"
+        f"        if where == '{where}' and Large.times < 4:\n"
         "            Large.times += 1\n"
         "            raise MemoryError\n"
         "    def request(self, query):\n"

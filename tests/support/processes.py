@@ -225,6 +225,14 @@ class Daemon:
         """The log lines of one event so far, with these values in their fields."""
         return [line for line in self.lines if _is_event(line, name, fields)]
 
+    def troubles(self) -> list[Line]:
+        """The lines beyond INFO, but that the machine left it waiting."""
+        return [
+            line
+            for line in self.lines
+            if line.get("severity") != "INFO" and line.get("event") != "process.stalled"
+        ]
+
     async def wait_for_event(self, name: str, within: float = 15.0, **fields: object) -> Line:
         """The first line of this event, past or to come; fails at once when the process ends."""
         __tracebackhide__ = True
