@@ -272,6 +272,7 @@ class Overview:
             is_held=any(gate.is_held for gate in own),
             waiting=sum(gate.waiting for gate in own),
             limit=_limit(provider, calls, sharing),
+            is_free=provider.is_free,
             today=_bill([day for day in of_provider if day.day == now.date()]),
             month=_bill(of_provider),
         )

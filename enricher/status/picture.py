@@ -162,7 +162,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """One provider that has a key, with what all daemons report of it."""
+    """One provider that is asked, with what all daemons report of it."""
 
     name: str
     vendor: str
@@ -176,6 +176,8 @@ class ProviderStatus:
     """Held at one or more living daemons: by a hold, or because the budget is used up."""
     waiting: int = 0
     limit: Limit | None = None
+    is_free: bool = False
+    """It has no key and costs nothing, so nobody counts its calls."""
     today: Bill = field(default_factory=Bill)
     month: Bill = field(default_factory=Bill)
 

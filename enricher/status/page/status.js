@@ -118,6 +118,7 @@ function providers(status) {
     const limit = each.limit, share = limit ? limit.used / limit.calls : 0;
     const [glyph, word, tone] = standing(each, status.at);
     const per = limit && (limit.seconds === 60 ? "min" : duration(limit.seconds));
+    const counted = (calls) => each.is_free ? "–" : number(calls);
     return el("tr", {"data-provider": each.name, "data-tone": tone},
       rowHead(each.name, el("span", {class: "narrow why"}, each.kind)),
       cell("wide soft", each.kind), cell("", sign(glyph, tone), el("span", {class: tone}, word)),
@@ -125,8 +126,8 @@ function providers(status) {
         limit ? bar(share, `limit of ${each.name} used in the last minute`, toneOf(share)) : null,
         limit && limit.shared_with.length ? el("span", {class: "why"}, `shared with ${limit.shared_with.join(", ")}`) : null,
         each.waiting ? el("span", {class: "narrow why"}, `${number(each.waiting)} waiting`) : null),
-      cell("n wide", number(each.waiting)), cell("n wide", number(each.today.calls)), cell("n wide", number(each.today.charged)),
-      cell("n wide", number(each.today.saved)), cell("n wide", number(each.month.charged)), cell("n wide", number(each.month.saved)));
+      cell("n wide", number(each.waiting)), cell("n wide", counted(each.today.calls)), cell("n wide", counted(each.today.charged)),
+      cell("n wide", counted(each.today.saved)), cell("n wide", counted(each.month.charged)), cell("n wide", counted(each.month.saved)));
   });
   const off = Object.entries(status.without_key).map(([name, why]) => `${name} (${why})`).join(", ");
   byId("providers").replaceChildren(
