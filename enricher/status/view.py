@@ -262,7 +262,7 @@ def _source(each: SourceStatus) -> Sequence[Cell]:
 def _provider(each: ProviderStatus, now: datetime) -> Sequence[Cell]:
     counted = each.today.calls, each.today.charged, each.today.saved, each.month.charged
     named: list[Cell] = [each.name, _standing(each, now), _used(each.limit), f"{each.waiting:,}"]
-    return [*named, *("–" if each.is_free else f"{calls:,}" for calls in counted)]
+    return [*named, *("-" if each.is_free else f"{calls:,}" for calls in counted)]
 
 
 def _used(limit: Limit | None) -> str:
