@@ -13,7 +13,7 @@ import shlex
 import uuid
 import warnings
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -62,12 +62,15 @@ def pytest_collection() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Whatever hangs is ended. Here too a busy machine gets more time, and so does the wait in it, which
-    knows better what did not come and is to say so first."""
+    knows better what did not come and is to say so first.
+
+    A wrapper, as the plugin's own hook is, or that would have read the mark before."""
     seconds = _may_take(item) or float(item.config.getini("timeout"))
     item.add_marker(pytest.mark.timeout(2 * business() * seconds), append=False)
+    return (yield)
 
 
 def _may_take(item: pytest.Item) -> float:

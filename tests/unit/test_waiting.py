@@ -52,3 +52,9 @@ async def test_patience_ends_though_what_is_asked_has_swallowed_its_end() -> Non
 
 def test_no_machine_is_quicker_than_an_idle_one() -> None:
     assert business() >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2)
+async def test_a_test_is_ended_later_than_the_waits_in_it() -> None:
+    await asyncio.sleep(2.2)
