@@ -30,7 +30,7 @@ from enricher.providers import registry, transport
 from enricher.providers.base import Access
 from tests.support.processes import Daemon, bound_to_us
 from tests.support.rig import Rig, address
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, patience
 
 
 @asynccontextmanager
@@ -295,7 +295,7 @@ async def _on_a_terminal(rig: Rig, answer: bytes, *arguments: str) -> tuple[int,
         os.write(ours, answer)
         reading = asyncio.create_task(asyncio.to_thread(_read_all, ours))
         try:
-            async with asyncio.timeout(60):
+            async with patience(60):
                 code = await process.wait()
         finally:
             if process.returncode is None:

@@ -13,7 +13,7 @@ from enricher.privacy.suppression import COLLECTION as SUPPRESSED
 from enricher.simulator.journal import Entry
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, address, domain
-from tests.support.waiting import eventually
+from tests.support.waiting import business, eventually
 
 QUICK: dict[str, object] = {"ENRICHER_RETRY_DELAY_SECONDS": 0.5}
 HTML = {"body": "<html>Welcome</html>", "headers": {"Content-Type": "text/html"}}
@@ -132,7 +132,7 @@ async def test_an_answer_that_cannot_be_read_is_bought_once_more_and_no_more(
     for name, company in companies.items():
         rig.simulator.inject(**UNREADABLE[name], vendor="clearbit", question=company)
     rig.simulator.inject("server_error", vendor="hunter")
-    settings = {"ENRICHER_LEAD_TIMEOUT_SECONDS": 3, "ENRICHER_MAX_ATTEMPTS": 2}
+    settings = {"ENRICHER_LEAD_TIMEOUT_SECONDS": 3 * business(), "ENRICHER_MAX_ATTEMPTS": 2}
     async with rig.daemon(**QUICK, **settings) as daemon:
         await daemon.wait_for_event("stream.opened")
         leads = [{"_id": name, "email": f"ada@{company}"} for name, company in companies.items()]

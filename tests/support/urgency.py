@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from statistics import median
 from enricher.lead import LeadId
 from tests.support.fleets import Judge, fleet, insert, judge, over_limit, people
 from tests.support.rig import Rig, key_of, open_rig
+from tests.support.waiting import patience
 
 WORDS = {"hot": "hot", "cold": "cold"}
 NUMBERS = {"hot": 90, "cold": 5}
@@ -64,7 +64,6 @@ async def rush(
     async with open_rig(uri, windows=WINDOWS, latency=VENDOR_SECONDS) as rig:
         await insert(rig, cold)
         async with judge() as judging, fleet(rig, daemons, **LIMITS):
-            await asyncio.wait_for(
-                rig.simulator.journal.until(lambda: len(rig.simulator.journal) >= 40), 120
-            )
+            async with patience(60):
+                await rig.simulator.journal.until(lambda: len(rig.simulator.journal) >= 40)
             yield Rush(rig, temperatures, judging)
