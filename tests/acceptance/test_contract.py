@@ -19,6 +19,7 @@ from enricher.demo.leads import sample_leads
 from enricher.lead import Document, Status
 from tests.reference import ROOT, SCHEMA
 from tests.support.rig import Rig, open_rig
+from tests.support.waiting import end
 
 VENDORS = {
     **dict.fromkeys(("PDL_API_KEY", "APOLLO_API_KEY"), "k"),
@@ -92,8 +93,7 @@ async def _states(rig: Rig) -> AsyncIterator[list[Document]]:
         try:
             yield seen
         finally:
-            reading.cancel()
-            await asyncio.wait({reading})
+            await end(reading)
 
 
 async def _read(stream: Any, seen: list[Document]) -> None:

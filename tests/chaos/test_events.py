@@ -23,7 +23,7 @@ from tests.chaos.world import World, open_world
 from tests.support.processes import PASSED_ON, bound_to_us
 from tests.support.receiver import Inbox, open_inbox
 from tests.support.rig import WRITES, Write, key_of
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(360)]
 
@@ -79,8 +79,7 @@ async def following(world: World) -> AsyncIterator[Follower]:
         await eventually(lambda: "watching" in follower.lines, within=30)
         yield follower
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await end(task)
 
 
 @pytest.mark.parametrize("write", WRITES)

@@ -33,7 +33,7 @@ from tests.support.cable import serving
 from tests.support.fleets import is_watching
 from tests.support.processes import Daemon, Line
 from tests.support.rig import Rig, open_rig
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 SHORT_MINUTES = 2.0
 LONG_MINUTES = float(os.environ.get("HOSTILE_MINUTES", "10"))
@@ -146,9 +146,7 @@ async def run(hour: Hour, minutes: float) -> None:
         await hour.hostile.rest()
         await _wait_for_the_rest(hour)
     finally:
-        for task in (looking, writing):
-            task.cancel()
-        await asyncio.wait({looking, writing})
+        await end(looking, writing)
 
 
 async def _wait_for_the_rest(hour: Hour) -> None:

@@ -25,6 +25,7 @@ from tests.chaos.soak import ENDS, MIB, WITH_TTL, Sample, sample, table
 from tests.support.fleets import is_watching
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, address, domain, open_rig
+from tests.support.waiting import end
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "20"))
 
@@ -78,9 +79,7 @@ async def test_what_grows_has_an_end(mongodb_uri: str) -> None:
                 await asyncio.sleep(min(60.0, MINUTES * 60 - passed))
                 assert not any(each.done() for each in work), work
         finally:
-            for each in work:
-                each.cancel()
-            await asyncio.wait(work)
+            await end(*work)
         samples.append(await sample(daemon, rig.database, began))
         print("\n".join(table(samples)))  # noqa: T201
         await _all_have_an_end(rig, samples)

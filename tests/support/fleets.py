@@ -12,7 +12,7 @@ from enricher.lead import Document
 from enricher.simulator.journal import Entry
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, address, domain
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 _AT_ONCE = 5_000
 _GLANCE = 0.02
@@ -112,5 +112,4 @@ async def judge() -> AsyncIterator[Judge]:
     try:
         yield judging
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await end(task)

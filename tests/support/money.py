@@ -27,6 +27,7 @@ from enricher.mongo.secret import keyring
 from tests.chaos.observer import Observer
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, domain
+from tests.support.waiting import end
 
 Question: TypeAlias = tuple[str, str]
 """Vendor, and the domain or address that it is asked about."""
@@ -146,8 +147,7 @@ class Fleet:
             try:
                 yield
             finally:
-                killer.cancel()
-                await asyncio.wait({killer})
+                await end(killer)
             if not killer.cancelled():
                 killer.result()
             await self.stop()

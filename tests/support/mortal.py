@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enricher.errors import DatabaseError
 from enricher.mongo.embedded import HOST, EmbeddedServer
 from tests.support.cable import Cable, serving
+from tests.support.waiting import end
 from tests.support.wire import command_of
 
 _WRITES = {("update", "leads"), ("findAndModify", "leads")}
@@ -50,8 +51,7 @@ async def started_again(server: EmbeddedServer) -> AsyncIterator[list[float]]:
     try:
         yield deaths
     finally:
-        watching.cancel()
-        await asyncio.wait([watching])
+        await end(watching)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from enricher.errors import ExitCode
 from tests.support.money import Fleet
 from tests.support.processes import Daemon
 from tests.support.rig import Rig, domain
+from tests.support.waiting import end
 
 SETTINGS = {
     "ENRICHER_LEASE_SECONDS": 2,
@@ -39,8 +40,7 @@ async def called_after_pause(rig: Rig, kills: int, every: float = 0.02) -> tuple
         await said_by(rig, "pause", "clearbit")
         paused_at, before = time.time(), len(journal)
         await fleet.replace(kills)
-        writer.cancel()
-        await asyncio.wait([writer])
+        await end(writer)
         after = [call for call in journal.calls(vendor="clearbit") if call.arrived_at > paused_at]
         print(f"{fleet.kills} kills; {before} calls before the pause, {len(after)} after")  # noqa: T201
         await said_by(rig, "resume", "clearbit")

@@ -33,7 +33,7 @@ from enricher.lead import Document, LeadId
 from enricher.simulator.server import Simulator
 from tests.support.databases import BESIDE, empty_database
 from tests.support.processes import Daemon
-from tests.support.waiting import patience
+from tests.support.waiting import end, patience
 
 ENDS = ("completed", "failed", "skipped")
 SETTLED = (*ENDS, "retrying")
@@ -291,8 +291,7 @@ async def watched(witness: Witness) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await end(task)
         if not task.cancelled():
             await task
 

@@ -25,6 +25,7 @@ _RAREST_SECONDS = 0.2
 _SHARE = 9
 """So many times as long as a look took nobody looks: a page of metrics, say, costs both sides what it takes."""
 _GLANCE_SECONDS = 1.0
+_AGAIN_SECONDS = 2.0
 
 
 def business() -> float:
@@ -52,6 +53,14 @@ async def patience(seconds: float) -> AsyncIterator[None]:
             yield
         finally:
             watching.cancel()
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel them until they are over: once may not be enough, as the driver may swallow it."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_AGAIN_SECONDS)
 
 
 async def _end(limit: asyncio.Timeout, seconds: float) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.waiting import business, eventually, patience
+from tests.support.waiting import business, end, eventually, patience
 
 
 async def test_patience_ends_after_its_seconds_and_not_before() -> None:
@@ -48,6 +48,20 @@ async def test_patience_ends_though_what_is_asked_has_swallowed_its_end() -> Non
     with pytest.raises(AssertionError, match=r"last result: False"):
         async with asyncio.timeout(30):
             await eventually(swallow, within=0.05)
+
+
+async def test_who_swallows_a_cancellation_is_cancelled_again() -> None:
+    async def swallow() -> None:
+        for _ in range(2):
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+                return
+
+    task = asyncio.create_task(swallow())
+    await asyncio.sleep(0)
+    async with patience(30):
+        await end(task)
+    assert task.done()
 
 
 def test_no_machine_is_quicker_than_an_idle_one() -> None:

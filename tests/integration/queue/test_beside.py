@@ -48,7 +48,7 @@ from tests.support.queueing import (
     patient,
     read,
 )
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 Collection = AsyncCollection[Document]
 DATA: Document = {"company_data": {"name": "Quokka Freight"}, "enrichment_metadata": {}}
@@ -440,8 +440,7 @@ async def test_results_that_were_dropped_while_the_daemon_runs_get_their_indexes
         await eventually(are_there)
         await eventually(is_claimed)
     finally:
-        running.cancel()
-        await asyncio.wait([running])
+        await end(running)
 
 
 @pytest.mark.parametrize("theirs", [["x", {"token": 3}], {"token": 3}, "text", None])

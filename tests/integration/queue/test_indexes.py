@@ -15,7 +15,7 @@ from enricher.queue.indexes import Building, Indexes, of_leads
 from enricher.queue.worker import Bell
 from tests.support.faults import Faults
 from tests.support.queueing import FUTURE, PAST, insert, queue
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 NAMES = [str(index.document["name"]) for index in of_leads(OURS)]
 
@@ -62,8 +62,7 @@ async def test_those_that_are_dropped_while_the_daemon_runs_are_made_again(
 
         await eventually(are_there)
     finally:
-        running.cancel()
-        await asyncio.wait([running])
+        await end(running)
 
 
 @pytest.mark.parametrize(
